@@ -1,0 +1,211 @@
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use pin_project_lite::pin_project;
+
+use crate::{
+    Error,
+    connect::{Cause, Wire},
+    error::{Kind, Phase},
+    pool::Release,
+};
+
+/// A response body that holds its connection, and gives it back when it has ended.
+///
+/// # Cancel safety
+///
+/// Dropping it before its end closes the connection, unless all that is left has already arrived
+/// and is small; then it is read, and the connection serves the next request.
+pub struct SessionBody {
+    inner: Incoming,
+    lease: Option<Lease>,
+}
+
+/// The right to a connection, until the body that came over it has ended.
+pub(crate) struct Lease {
+    pub(crate) connection: Arc<dyn Release>,
+    pub(crate) clean: bool,
+    pub(crate) idle_timeout: Option<Duration>,
+}
+
+/// How much of an unwanted body is taken from the buffers to save its connection.
+const LEFTOVER: usize = 64 * 1024;
+
+impl SessionBody {
+    pub(crate) fn new(inner: Incoming, lease: Option<Lease>) -> Self {
+        let mut body = Self { inner, lease };
+        if body.inner.is_end_stream() {
+            body.finish();
+        }
+        body
+    }
+
+    /// The exchange is over: the connection goes back, or ends if it is not clean.
+    fn finish(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            if lease.clean {
+                lease.connection.release();
+            } else {
+                lease.connection.wire().sever(Cause::Retired);
+            }
+        }
+    }
+
+    fn fail(&mut self, error: hyper::Error) -> Error {
+        let Some(lease) = self.lease.take() else {
+            return Error::new(Kind::ResponseBody).with(error);
+        };
+        let wire = lease.connection.wire();
+        let kind = match wire.severed() {
+            Some(Cause::BodyTimeout) => {
+                Kind::Timeout(Phase::Body, lease.idle_timeout.unwrap_or_default())
+            }
+            Some(Cause::Closed) => Kind::Aborted,
+            _ => Kind::ResponseBody,
+        };
+        wire.sever(Cause::Dropped);
+        Error::new(kind).with(error).at(lease.connection.origin())
+    }
+
+    /// Takes what is left of an unwanted body, if it is all there.
+    fn drain_buffered(&mut self) {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let mut taken = 0_usize;
+        while taken <= LEFTOVER {
+            match Pin::new(&mut self.inner).poll_frame(&mut cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    taken = taken.saturating_add(frame.data_ref().map_or(0, Bytes::len));
+                }
+                Poll::Ready(None) => return self.finish(),
+                Poll::Ready(Some(Err(_))) | Poll::Pending => return,
+            }
+            if self.inner.is_end_stream() {
+                return self.finish();
+            }
+        }
+    }
+}
+
+impl Body for SessionBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let this = &mut *self;
+        match ready!(Pin::new(&mut this.inner).poll_frame(cx)) {
+            Some(Ok(frame)) => {
+                if this.inner.is_end_stream() {
+                    this.finish();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Some(Err(error)) => Poll::Ready(Some(Err(this.fail(error)))),
+            None => {
+                this.finish();
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl Drop for SessionBody {
+    fn drop(&mut self) {
+        if self.lease.as_ref().is_some_and(|lease| lease.clean) {
+            self.drain_buffered();
+        }
+        if let Some(lease) = self.lease.take() {
+            lease.connection.wire().sever(Cause::Dropped);
+        }
+    }
+}
+
+impl fmt::Debug for SessionBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionBody")
+            .field("ended", &self.lease.is_none())
+            .finish_non_exhaustive()
+    }
+}
+
+pin_project! {
+    /// A request body as hyper sees it: it tells the wire when hyper has taken its end.
+    pub(crate) struct RequestBody<B> {
+        #[pin]
+        inner: B,
+        // Absent once the end was told, and for bodies that are empty from the start.
+        progress: Option<Progress>,
+    }
+}
+
+struct Progress {
+    wire: Arc<Wire>,
+    head: Option<Duration>,
+}
+
+impl<B: Body> RequestBody<B> {
+    pub(crate) fn new(inner: B) -> Self {
+        Self {
+            inner,
+            progress: None,
+        }
+    }
+
+    /// Tells `wire` from now on how far the body is.
+    pub(crate) fn attach(&mut self, wire: &Arc<Wire>, head: Option<Duration>) {
+        let wire = wire.clone();
+        self.progress = Some(Progress { wire, head });
+    }
+}
+
+impl<B: Body<Data = Bytes>> Body for RequestBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let mut this = self.project();
+        let frame = ready!(this.inner.as_mut().poll_frame(cx));
+        if let Some(progress) = this.progress {
+            if let Some(Ok(frame)) = &frame {
+                progress
+                    .wire
+                    .uploaded(frame.data_ref().map_or(0, Bytes::len));
+            }
+            // After the last frame hyper may ask no more.
+            if frame.is_none() || this.inner.is_end_stream() {
+                progress.wire.request_ended(progress.head);
+                *this.progress = None;
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

@@ -1,0 +1,181 @@
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep};
+
+use super::io::{Cause, Phase};
+use crate::pool::{Connection, Expiry, Release};
+
+pin_project! {
+    /// The task of one connection: drives hyper, and keeps all of the connection's times with one
+    /// timer.
+    ///
+    /// A request starts no timer. It notes its times on the wire; this task looks at them when its
+    /// timer fires, closes the connection if one has run out, and else sleeps until the next. The
+    /// timer never sleeps longer than the shortest of the timeouts, so no time that begins while
+    /// it sleeps can run out unseen.
+    #[must_use = "futures do nothing unless polled"]
+    pub(crate) struct Driver<F, B>
+    where
+        B: Send,
+        B: 'static,
+    {
+        #[pin]
+        hyper: Option<F>,
+        #[pin]
+        timer: Option<Sleep>,
+        longest_sleep: Option<Duration>,
+        connection: Arc<Connection<B>>,
+    }
+
+    impl<F, B> PinnedDrop for Driver<F, B>
+    where
+        B: Send,
+        B: 'static,
+    {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            // The socket is closed before the pool hears of it: who waits for that may rely on it.
+            this.hyper.set(None);
+            let connection = this.connection;
+            connection.pool().ended(connection.id(), connection.origin());
+        }
+    }
+}
+
+impl<F, B: Send + 'static> Driver<F, B> {
+    pub(crate) fn new(hyper: F, connection: Arc<Connection<B>>) -> Self {
+        let config = connection.pool().config();
+        let longest_sleep = [
+            config.timeouts.head,
+            config.timeouts.body_idle,
+            config.pool.idle_timeout,
+            config.pool.max_lifetime,
+        ]
+        .into_iter()
+        .flatten()
+        .min();
+        Self {
+            hyper: Some(hyper),
+            timer: None,
+            longest_sleep,
+            connection,
+        }
+    }
+}
+
+impl<F, B> Future for Driver<F, B>
+where
+    F: Future<Output = hyper::Result<()>>,
+    B: Send + 'static,
+{
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        let wire = this.connection.wire();
+        wire.register(cx);
+        if wire.severed().is_some() {
+            return Poll::Ready(());
+        }
+        let Some(hyper) = this.hyper.as_mut().as_pin_mut() else {
+            return Poll::Ready(());
+        };
+        if let Poll::Ready(ended) = hyper.poll(cx) {
+            if let Err(error) = ended {
+                tracing::trace!(origin = %this.connection.origin(), %error, "connection ended");
+            }
+            this.hyper.set(None);
+            return Poll::Ready(());
+        }
+        let Some(longest_sleep) = *this.longest_sleep else {
+            return Poll::Pending;
+        };
+
+        // Only a timer that was just set needs a poll to know its task; later `is_elapsed` tells.
+        let timer = this.timer.as_ref().as_pin_ref();
+        match timer.map(|timer| timer.is_elapsed()) {
+            None => this.timer.set(Some(tokio::time::sleep(longest_sleep))),
+            Some(false) => return Poll::Pending,
+            Some(true) => {}
+        }
+        loop {
+            match this.timer.as_mut().as_pin_mut() {
+                Some(timer) => ready!(timer.poll(cx)),
+                None => return Poll::Pending,
+            }
+            let now = Instant::now();
+            let at = match look(this.connection, now) {
+                Look::Cut(cause) => {
+                    this.connection.wire().sever(cause);
+                    return Poll::Ready(());
+                }
+                Look::Again(at) => at,
+            };
+            let at = at.into_iter().chain(now.checked_add(longest_sleep)).min();
+            if let (Some(at), Some(timer)) = (at, this.timer.as_mut().as_pin_mut()) {
+                timer.reset(at);
+            }
+        }
+    }
+}
+
+enum Look {
+    /// A time has run out.
+    Cut(Cause),
+    /// Look again then; or whenever, if nothing is timed now.
+    Again(Option<Instant>),
+}
+
+/// Looks at whatever time the connection is bound by at this moment.
+fn look<B: Send + 'static>(connection: &Arc<Connection<B>>, now: Instant) -> Look {
+    let wire = connection.wire();
+    let pool = connection.pool();
+    let timeouts = &pool.config().timeouts;
+    let after = |since: Option<Instant>, timeout: Option<Duration>| {
+        since
+            .zip(timeout)
+            .and_then(|(since, timeout)| since.checked_add(timeout))
+    };
+    let (deadline, cause) = match wire.phase() {
+        Phase::Idle => return look_at_idle(connection, now),
+        Phase::Sending => (
+            after(wire.write_blocked(), timeouts.head),
+            Cause::HeadTimeout,
+        ),
+        Phase::Head => (wire.head_deadline(), Cause::HeadTimeout),
+        Phase::Body => (
+            after(wire.read_blocked(), timeouts.body_idle),
+            Cause::BodyTimeout,
+        ),
+    };
+    match deadline {
+        Some(deadline) if deadline <= now => Look::Cut(cause),
+        at => Look::Again(at),
+    }
+}
+
+fn look_at_idle<B: Send + 'static>(connection: &Arc<Connection<B>>, now: Instant) -> Look {
+    let pool = connection.pool();
+    if connection.expires().is_some_and(|expires| expires <= now) {
+        // Too old to be given out again; whoever holds it now may finish.
+        return match pool.take_idle(connection.id(), connection.origin()) {
+            Some(_) => Look::Cut(Cause::Retired),
+            None => Look::Again(None),
+        };
+    }
+    match pool.expire(connection.id(), connection.origin(), now) {
+        Expiry::Expired(link) => {
+            link.retire();
+            Look::Cut(Cause::Retired)
+        }
+        Expiry::At(at) => Look::Again(Some(at).into_iter().chain(connection.expires()).min()),
+        Expiry::InUse => Look::Again(connection.expires()),
+    }
+}

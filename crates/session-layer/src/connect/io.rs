@@ -1,0 +1,347 @@
+use std::{
+    io,
+    pin::Pin,
+    sync::atomic::{
+        AtomicBool, AtomicU8, AtomicU64,
+        Ordering::{AcqRel, Acquire, Relaxed, Release},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use atomic_waker::AtomicWaker;
+use hyper_util::rt::TokioIo;
+use pin_project_lite::pin_project;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Instant,
+};
+
+/// What a connection's socket and its users know of each other.
+///
+/// The socket's task writes the counters, requests write the phase, and either may sever the
+/// connection. There is no lock: each value is written by one side, and a request learns of its
+/// end through hyper's channel, which orders the rest.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    /// Times are kept as nanoseconds since this moment, in atomics.
+    epoch: Instant,
+    max_head: u64,
+    read: AtomicU64,
+    written: AtomicU64,
+    /// Since when a read has been waiting for bytes; 0 while none is.
+    read_blocked: AtomicU64,
+    /// Since when a write has been waiting for room; 0 while none is.
+    write_blocked: AtomicU64,
+    phase: AtomicU8,
+    /// When the present exchange must have its head.
+    head_deadline: AtomicU64,
+    /// The value of `read` when the present exchange began.
+    response_from: AtomicU64,
+    /// The bytes of the request body that hyper has taken.
+    uploaded: AtomicU64,
+    /// Whether response bytes were there before the end of the request body was taken.
+    answered_early: AtomicBool,
+    severed: AtomicU8,
+    driver: AtomicWaker,
+}
+
+/// What a connection is doing, as its timers see it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+pub(crate) enum Phase {
+    Idle = 0,
+    /// The request body has not been taken to its end.
+    Sending = 1,
+    Head = 2,
+    Body = 3,
+}
+
+/// Why a connection was cut.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+pub(crate) enum Cause {
+    HeadTimeout = 1,
+    BodyTimeout = 2,
+    HeadTooLarge = 3,
+    /// Nobody wants the rest of the exchange.
+    Dropped = 4,
+    /// The session closed and its deadline passed.
+    Closed = 5,
+    /// Idle too long, too old, or its slot is wanted elsewhere.
+    Retired = 6,
+}
+
+/// Where an exchange began on its connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark {
+    read: u64,
+    written: u64,
+}
+
+impl Wire {
+    pub(crate) fn new(epoch: Instant, max_head: u64) -> Self {
+        Self {
+            epoch,
+            max_head,
+            read: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+            read_blocked: AtomicU64::new(0),
+            write_blocked: AtomicU64::new(0),
+            phase: AtomicU8::new(Phase::Idle as u8),
+            head_deadline: AtomicU64::new(0),
+            response_from: AtomicU64::new(0),
+            uploaded: AtomicU64::new(0),
+            answered_early: AtomicBool::new(false),
+            severed: AtomicU8::new(0),
+            driver: AtomicWaker::new(),
+        }
+    }
+
+    /// Begins an exchange; must come before its request is given to hyper.
+    pub(crate) fn begin(&self, now: Instant, head: Option<Duration>, has_body: bool) -> Mark {
+        let mark = Mark {
+            read: self.read.load(Relaxed),
+            written: self.written.load(Relaxed),
+        };
+        self.response_from.store(mark.read, Relaxed);
+        self.uploaded.store(0, Relaxed);
+        self.answered_early.store(false, Relaxed);
+        self.set_head_deadline(now, head);
+        let phase = if has_body {
+            Phase::Sending
+        } else {
+            Phase::Head
+        };
+        self.phase.store(phase as u8, Release);
+        mark
+    }
+
+    /// Takes note of request body bytes that hyper has taken.
+    pub(crate) fn uploaded(&self, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let sum = self.uploaded.load(Relaxed).saturating_add(bytes);
+        self.uploaded.store(sum, Relaxed);
+    }
+
+    /// Takes note that hyper has taken the end of the request body: the head's time begins.
+    pub(crate) fn request_ended(&self, head: Option<Duration>) {
+        if self.read.load(Relaxed) != self.response_from.load(Relaxed) {
+            self.answered_early.store(true, Relaxed);
+        }
+        self.set_head_deadline(Instant::now(), head);
+        // Not back from `Body`, where a response came early.
+        let _ =
+            self.phase
+                .compare_exchange(Phase::Sending as u8, Phase::Head as u8, AcqRel, Acquire);
+    }
+
+    /// Takes note that the head came; returns whether the whole request had been taken before.
+    pub(crate) fn head_came(&self) -> bool {
+        let before = self.phase.swap(Phase::Body as u8, AcqRel);
+        before == Phase::Head as u8 && !self.answered_early.load(Relaxed)
+    }
+
+    pub(crate) fn request_body_bytes(&self) -> u64 {
+        self.uploaded.load(Relaxed)
+    }
+
+    /// Ends an exchange.
+    pub(crate) fn end(&self) {
+        self.phase.store(Phase::Idle as u8, Release);
+    }
+
+    /// Whether bytes of the request, or of a response, have crossed since `mark`.
+    pub(crate) fn since(&self, mark: Mark) -> (bool, bool) {
+        let wrote = self.written.load(Relaxed) != mark.written;
+        let read = self.read.load(Relaxed) != mark.read;
+        (wrote, read)
+    }
+
+    /// Cuts the connection: its next read or write fails, and its task ends. The first cause
+    /// stays.
+    pub(crate) fn sever(&self, cause: Cause) {
+        let _ = self
+            .severed
+            .compare_exchange(0, cause as u8, AcqRel, Acquire);
+        self.driver.wake();
+    }
+
+    pub(crate) fn severed(&self) -> Option<Cause> {
+        Some(match self.severed.load(Acquire) {
+            1 => Cause::HeadTimeout,
+            2 => Cause::BodyTimeout,
+            3 => Cause::HeadTooLarge,
+            4 => Cause::Dropped,
+            5 => Cause::Closed,
+            6 => Cause::Retired,
+            _ => return None,
+        })
+    }
+
+    /// The task that drives the connection; woken when it is severed.
+    pub(crate) fn register(&self, cx: &Context<'_>) {
+        self.driver.register(cx.waker());
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        match self.phase.load(Acquire) {
+            1 => Phase::Sending,
+            2 => Phase::Head,
+            3 => Phase::Body,
+            _ => Phase::Idle,
+        }
+    }
+
+    pub(crate) fn head_deadline(&self) -> Option<Instant> {
+        self.instant(self.head_deadline.load(Relaxed))
+    }
+
+    pub(crate) fn write_blocked(&self) -> Option<Instant> {
+        self.instant(self.write_blocked.load(Relaxed))
+    }
+
+    pub(crate) fn read_blocked(&self) -> Option<Instant> {
+        self.instant(self.read_blocked.load(Relaxed))
+    }
+
+    fn set_head_deadline(&self, now: Instant, head: Option<Duration>) {
+        let deadline = head
+            .and_then(|head| now.checked_add(head))
+            .map_or(0, |deadline| self.tick(deadline));
+        self.head_deadline.store(deadline, Relaxed);
+    }
+
+    /// A moment as a number that is never 0, which stands for "no such moment".
+    fn tick(&self, moment: Instant) -> u64 {
+        let nanos = moment.saturating_duration_since(self.epoch).as_nanos();
+        u64::try_from(nanos).unwrap_or(u64::MAX).max(1)
+    }
+
+    fn instant(&self, tick: u64) -> Option<Instant> {
+        (tick != 0)
+            .then(|| self.epoch.checked_add(Duration::from_nanos(tick)))
+            .flatten()
+    }
+
+    fn check(&self) -> io::Result<()> {
+        if self.severed().is_some() {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        Ok(())
+    }
+
+    /// Whether the head has had all the bytes that it may have, informational responses included.
+    fn check_head(&self) -> io::Result<()> {
+        let head = match self.phase() {
+            Phase::Sending | Phase::Head => self
+                .read
+                .load(Relaxed)
+                .saturating_sub(self.response_from.load(Relaxed)),
+            Phase::Idle | Phase::Body => 0,
+        };
+        if head > self.max_head {
+            self.sever(Cause::HeadTooLarge);
+        }
+        self.check()
+    }
+}
+
+fn count(counter: &AtomicU64, bytes: usize) {
+    let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+    // One task reads and writes a socket, so nothing comes between.
+    counter.store(counter.load(Relaxed).wrapping_add(bytes), Relaxed);
+}
+
+/// Notes since when one direction waits, or that it waits no more.
+fn note_blocked<T>(since: &AtomicU64, wire: &Wire, polled: &Poll<T>) {
+    let noted = since.load(Relaxed) != 0;
+    match polled {
+        Poll::Pending if !noted => since.store(wire.tick(Instant::now()), Relaxed),
+        Poll::Ready(_) if noted => since.store(0, Relaxed),
+        Poll::Pending | Poll::Ready(_) => {}
+    }
+}
+
+pin_project! {
+    /// The IO of one connection: it counts bytes, keeps the limits, can be cut from outside, and
+    /// owns the pool's slot, which is free again when this is dropped.
+    #[derive(Debug)]
+    pub(crate) struct Io<T, S> {
+        #[pin]
+        inner: TokioIo<T>,
+        wire: std::sync::Arc<Wire>,
+        slot: S,
+    }
+}
+
+impl<T, S> Io<T, S> {
+    pub(crate) fn new(inner: T, wire: std::sync::Arc<Wire>, slot: S) -> Self {
+        Self {
+            inner: TokioIo::new(inner),
+            wire,
+            slot,
+        }
+    }
+}
+
+impl<T: hyper::rt::Read, S> AsyncRead for Io<T, S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.project();
+        this.wire.check_head()?;
+        let before = buf.filled().len();
+        let polled = this.inner.poll_read(cx, buf);
+        note_blocked(&this.wire.read_blocked, this.wire, &polled);
+        count(&this.wire.read, buf.filled().len().saturating_sub(before));
+        polled
+    }
+}
+
+impl<T: hyper::rt::Write, S> Io<T, S> {
+    fn note_written(&self, polled: &Poll<io::Result<usize>>) {
+        note_blocked(&self.wire.write_blocked, &self.wire, polled);
+        if let Poll::Ready(Ok(bytes)) = polled {
+            count(&self.wire.written, *bytes);
+        }
+    }
+}
+
+impl<T: hyper::rt::Write, S> AsyncWrite for Io<T, S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.wire.check()?;
+        let polled = self.as_mut().project().inner.poll_write(cx, buf);
+        self.note_written(&polled);
+        polled
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.project().inner.poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.project().inner.poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.wire.check()?;
+        let polled = self.as_mut().project().inner.poll_write_vectored(cx, bufs);
+        self.note_written(&polled);
+        polled
+    }
+}

@@ -1,0 +1,16 @@
+//! From an origin to a connection that hyper drives.
+
+mod connector;
+mod dns;
+mod driver;
+mod io;
+mod open;
+
+pub use self::{
+    connector::{Connector, Transport},
+    dns::{DnsError, Resolver},
+};
+pub(crate) use self::{
+    io::{Cause, Mark, Wire},
+    open::{Connect, Opener},
+};

@@ -1,0 +1,348 @@
+use std::{error::Error as StdError, fmt, io, time::Duration};
+
+use crate::Origin;
+
+pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
+
+/// What went wrong between a request and the end of its response.
+///
+/// An error says *what happened*, never what to do about it: whether a request may be sent again is
+/// for a retry layer to decide, and it finds the facts here. [`is_unsent`](Error::is_unsent) is the
+/// most useful of them: not a byte of the request left this process.
+///
+/// [`Display`](fmt::Display) tells this level only, in one line, with the origin; its alternate
+/// form, `{:#}`, leaves the origin out. The cause is in [`source`](StdError::source). Neither holds
+/// userinfo, headers or a path.
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: Kind,
+    origin: Option<Origin>,
+    source: Option<BoxError>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Kind {
+    Uri(&'static str),
+    Dns,
+    Connect,
+    Tls,
+    PoolTimeout(Duration),
+    QueueFull(usize),
+    Closed,
+    Aborted,
+    Unsent,
+    Stale { wrote: bool },
+    Broken,
+    Timeout(Phase, Duration),
+    Protocol(&'static str),
+    TooLarge(&'static str),
+    RequestBody,
+    ResponseBody,
+}
+
+/// What a request was waiting for when its time ran out.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Phase {
+    /// A free place in the pool.
+    Queue,
+    /// The connection: name, TCP, TLS.
+    Connect,
+    /// The head of the response, or the peer's taking of the request body before it.
+    Head,
+    /// The next bytes of the response body.
+    Body,
+}
+
+impl Error {
+    pub(crate) fn new(kind: Kind) -> Self {
+        Self(Box::new(Inner {
+            kind,
+            origin: None,
+            source: None,
+        }))
+    }
+
+    pub(crate) fn with(mut self, source: impl Into<BoxError>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    pub(crate) fn at(mut self, origin: &Origin) -> Self {
+        self.0.origin = Some(origin.clone());
+        self
+    }
+
+    /// Names what a connector's error was about: the name, the TLS session, or the rest.
+    pub(crate) fn from_connector(source: BoxError, timeout: Option<Duration>) -> Self {
+        let kind = if find::<crate::connect::DnsError>(source.as_ref()).is_some() {
+            Kind::Dns
+        } else if is_tls(source.as_ref()) {
+            Kind::Tls
+        } else if find::<io::Error>(source.as_ref())
+            .is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
+        {
+            Kind::Timeout(Phase::Connect, timeout.unwrap_or_default())
+        } else {
+            Kind::Connect
+        };
+        Self::new(kind).with(source)
+    }
+
+    /// Returns the origin that the request was for, where there was one.
+    #[must_use]
+    pub fn origin(&self) -> Option<&Origin> {
+        self.0.origin.as_ref()
+    }
+
+    /// Whether the URI cannot be sent: relative, without host, with an invalid port, or neither
+    /// `http` nor `https`.
+    #[must_use]
+    pub fn is_uri(&self) -> bool {
+        matches!(self.0.kind, Kind::Uri(_))
+    }
+
+    /// Whether not one byte of the request was written to a connection.
+    ///
+    /// True for everything that fails before a connection is there, for a request that hyper
+    /// handed back, and for a connection that ended with none of the request's bytes written.
+    #[must_use]
+    pub fn is_unsent(&self) -> bool {
+        match self.0.kind {
+            Kind::Uri(_)
+            | Kind::Dns
+            | Kind::Connect
+            | Kind::Tls
+            | Kind::PoolTimeout(_)
+            | Kind::QueueFull(_)
+            | Kind::Closed
+            | Kind::Unsent
+            | Kind::Stale { wrote: false }
+            | Kind::Timeout(Phase::Queue | Phase::Connect, _) => true,
+            Kind::Aborted
+            | Kind::Stale { wrote: true }
+            | Kind::Broken
+            | Kind::Timeout(Phase::Head | Phase::Body, _)
+            | Kind::Protocol(_)
+            | Kind::TooLarge(_)
+            | Kind::RequestBody
+            | Kind::ResponseBody => false,
+        }
+    }
+
+    /// Whether no connection came to be: name, TCP, TLS, or the time for them ran out.
+    #[must_use]
+    pub fn is_connect(&self) -> bool {
+        matches!(
+            self.0.kind,
+            Kind::Dns | Kind::Connect | Kind::Tls | Kind::Timeout(Phase::Connect, _)
+        )
+    }
+
+    /// Whether the host's name could not be resolved.
+    #[must_use]
+    pub fn is_dns(&self) -> bool {
+        self.0.kind == Kind::Dns
+    }
+
+    /// Whether TLS itself failed: certificate, name, protocol version, an alert.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.0.kind == Kind::Tls
+    }
+
+    /// Whether a reused connection turned out to be closed before the first byte of a response.
+    ///
+    /// [`is_unsent`](Self::is_unsent) tells whether any of the request had been written by then.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        matches!(self.0.kind, Kind::Stale { .. })
+    }
+
+    /// Whether the connection ended after bytes of the request were written and before the head of
+    /// its response was complete. A stale connection is told apart: see
+    /// [`is_stale`](Self::is_stale).
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.0.kind == Kind::Broken
+    }
+
+    /// Whether the time to wait for a place in the pool ran out.
+    #[must_use]
+    pub fn is_pool_timeout(&self) -> bool {
+        matches!(self.0.kind, Kind::PoolTimeout(_))
+    }
+
+    /// Whether the pool's queue had no room for one more request.
+    #[must_use]
+    pub fn is_queue_full(&self) -> bool {
+        matches!(self.0.kind, Kind::QueueFull(_))
+    }
+
+    /// Whether the session was closed: the request was refused, or cut off at the deadline of
+    /// `close`.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        matches!(self.0.kind, Kind::Closed | Kind::Aborted)
+    }
+
+    /// Whether a timeout ran out; [`timeout_phase`](Self::timeout_phase) tells which.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        self.timeout_phase().is_some()
+    }
+
+    /// Returns what the request was waiting for when its time ran out.
+    #[must_use]
+    pub fn timeout_phase(&self) -> Option<Phase> {
+        match self.0.kind {
+            Kind::Timeout(phase, _) => Some(phase),
+            Kind::PoolTimeout(_) => Some(Phase::Queue),
+            _ => None,
+        }
+    }
+
+    /// Whether the peer sent what is not HTTP/1, or a response that RFC 9112 forbids to trust.
+    #[must_use]
+    pub fn is_protocol(&self) -> bool {
+        matches!(self.0.kind, Kind::Protocol(_))
+    }
+
+    /// Whether the peer sent more than the limits allow.
+    #[must_use]
+    pub fn is_too_large(&self) -> bool {
+        matches!(self.0.kind, Kind::TooLarge(_))
+    }
+
+    /// Whether the request's own body gave the error.
+    #[must_use]
+    pub fn is_request_body(&self) -> bool {
+        self.0.kind == Kind::RequestBody
+    }
+
+    /// Whether the response broke off, or went wrong, after its head had been given out.
+    #[must_use]
+    pub fn is_response_body(&self) -> bool {
+        matches!(
+            self.0.kind,
+            Kind::ResponseBody | Kind::Timeout(Phase::Body, _)
+        )
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.kind {
+            Kind::Uri(why) => write!(f, "cannot send to this URI: {why}")?,
+            Kind::Dns => f.write_str("cannot resolve the name")?,
+            Kind::Connect => f.write_str("cannot connect")?,
+            Kind::Tls => f.write_str("cannot set up TLS")?,
+            Kind::PoolTimeout(after) => write!(f, "no connection became free within {after:?}")?,
+            Kind::QueueFull(limit) => write!(f, "the pool's queue is full ({limit} waiting)")?,
+            Kind::Closed => f.write_str("the session is closed")?,
+            Kind::Aborted => f.write_str("cut off when the session closed")?,
+            Kind::Unsent => f.write_str("the connection ended before the request was sent")?,
+            Kind::Stale { .. } => f.write_str("the reused connection had been closed")?,
+            Kind::Broken => f.write_str("the connection broke before the response came")?,
+            Kind::Timeout(Phase::Queue, after) => write!(f, "no place within {after:?}")?,
+            Kind::Timeout(Phase::Connect, after) => write!(f, "no connection within {after:?}")?,
+            Kind::Timeout(Phase::Head, after) => write!(f, "no response within {after:?}")?,
+            Kind::Timeout(Phase::Body, after) => {
+                write!(f, "the response body stood still for {after:?}")?;
+            }
+            Kind::Protocol(why) => write!(f, "the response is not valid: {why}")?,
+            Kind::TooLarge(what) => write!(f, "the response is too large: {what}")?,
+            Kind::RequestBody => f.write_str("the request body failed")?,
+            Kind::ResponseBody => f.write_str("the response body broke off")?,
+        }
+        match &self.0.origin {
+            Some(origin) if !f.alternate() => write!(f, " ({origin})"),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Error");
+        out.field("kind", &self.0.kind);
+        if let Some(origin) = &self.0.origin {
+            out.field("origin", origin);
+        }
+        if let Some(source) = &self.0.source {
+            out.field("source", source);
+        }
+        out.finish()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_ref().map(|source| source.as_ref() as _)
+    }
+}
+
+/// How many causes are looked at: a chain that leads back to itself must end too.
+const MAX_CAUSES: usize = 32;
+
+/// Finds the first cause of type `T`, looking into [`io::Error`]s too: their `source` leaves out
+/// the very error that they wrap.
+pub(crate) fn find<'a, T: StdError + 'static>(
+    error: &'a (dyn StdError + 'static),
+) -> Option<&'a T> {
+    let mut next = Some(error);
+    for _ in 0..MAX_CAUSES {
+        let error = next?;
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = match error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref)
+        {
+            Some(inner) => Some(inner as _),
+            None => error.source(),
+        };
+    }
+    None
+}
+
+#[cfg(feature = "tls")]
+fn is_tls(error: &(dyn StdError + 'static)) -> bool {
+    find::<rustls::Error>(error).is_some()
+}
+
+#[cfg(not(feature = "tls"))]
+fn is_tls(_: &(dyn StdError + 'static)) -> bool {
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_inside_an_io_error_is_found() {
+        let inner = crate::connect::DnsError::new(io::Error::other("no such host"));
+        let error = Error::from_connector(io::Error::other(inner).into(), None);
+        assert!(error.is_dns() && error.is_connect() && error.is_unsent());
+    }
+
+    #[test]
+    fn a_chain_without_end_is_given_up() {
+        #[derive(Debug)]
+        struct Endless;
+        impl fmt::Display for Endless {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("endless")
+            }
+        }
+        impl StdError for Endless {
+            fn source(&self) -> Option<&(dyn StdError + 'static)> {
+                Some(self)
+            }
+        }
+        assert!(find::<io::Error>(&Endless).is_none());
+    }
+}

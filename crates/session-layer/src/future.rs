@@ -1,0 +1,357 @@
+//! The future of a [`Session`](crate::Session).
+
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body::Body;
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use crate::{
+    Error, SessionBody,
+    body::{Lease, RequestBody},
+    connect::{Cause, Mark},
+    error::{BoxError, Kind, Phase},
+    origin::Origin,
+    pool::{CheckedOut, Link, Mail, Pool, Waiting},
+    reuse,
+};
+
+/// The future of a request: the head of its response, with the body that holds the connection.
+///
+/// # Cancel safety
+///
+/// Dropped before a connection is there, it leaves the queue, and nothing was sent. Dropped later,
+/// it closes its connection, since HTTP/1 has no other way to end an exchange; the request, or a
+/// part of it, may have been sent by then.
+#[must_use = "futures do nothing unless polled"]
+pub struct ResponseFuture<B: Send + 'static> {
+    state: State<B>,
+}
+
+enum State<B: Send + 'static> {
+    /// No connection was ready: waiting for one, or for the one it has to take requests.
+    CheckingOut(Pin<Box<dyn Future<Output = Result<Exchange<B>, Error>> + Send>>),
+    Exchanging(Exchange<B>),
+    Failed(Option<Error>),
+}
+
+impl<B> ResponseFuture<B>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    pub(crate) fn failed(error: Error) -> Self {
+        Self {
+            state: State::Failed(Some(error)),
+        }
+    }
+
+    pub(crate) fn start(
+        pool: &Arc<Pool<B>>,
+        checked_out: CheckedOut<B>,
+        request: Request<RequestBody<B>>,
+    ) -> Self {
+        let state = match checked_out {
+            CheckedOut::Link(link) if link.channel.is_ready() => {
+                State::Exchanging(Exchange::begin(link, request))
+            }
+            CheckedOut::Link(link) => State::CheckingOut(Box::pin(when_ready(link, request))),
+            CheckedOut::Waiting(waiting) => {
+                State::CheckingOut(Box::pin(when_served(pool.clone(), waiting, request)))
+            }
+        };
+        Self { state }
+    }
+}
+
+impl<B> Future for ResponseFuture<B>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Output = Result<Response<SessionBody>, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            self.state = match &mut self.state {
+                State::CheckingOut(future) => State::Exchanging(ready!(future.as_mut().poll(cx))?),
+                State::Exchanging(exchange) => match ready!(exchange.poll(cx)) {
+                    Outcome::Answered(response) => return Poll::Ready(Ok(response)),
+                    Outcome::Failed(error) => return Poll::Ready(Err(error)),
+                    // It never left, so it is still the same attempt: take the next connection.
+                    Outcome::HandedBack {
+                        pool,
+                        origin,
+                        request,
+                    } => match pool.check_out(&origin.borrowed(), Instant::now()) {
+                        Ok(checked_out) => Self::start(&pool, checked_out, request).state,
+                        Err(error) => return Poll::Ready(Err(error.at(&origin))),
+                    },
+                },
+                State::Failed(error) => {
+                    let error = error.take().expect("polled after it had failed");
+                    return Poll::Ready(Err(error));
+                }
+            };
+        }
+    }
+}
+
+impl<B: Send + 'static> fmt::Debug for ResponseFuture<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match self.state {
+            State::CheckingOut(_) => "CheckingOut",
+            State::Exchanging(_) => "Exchanging",
+            State::Failed(_) => "Failed",
+        };
+        f.debug_struct("ResponseFuture")
+            .field("state", &state)
+            .finish()
+    }
+}
+
+// Nothing in it is pinned in place: what must be is in a box.
+impl<B: Send + 'static> Unpin for ResponseFuture<B> {}
+
+/// Waits in the queue, and opens a connection when a slot comes.
+async fn when_served<B>(
+    pool: Arc<Pool<B>>,
+    waiting: Waiting<B>,
+    request: Request<RequestBody<B>>,
+) -> Result<Exchange<B>, Error>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let mut timeout = pool.config().pool.queue_timeout;
+    let queued = Instant::now();
+    let link = loop {
+        let until = timeout.and_then(|timeout| queued.checked_add(timeout));
+        let mail = poll_fn(|cx| waiting.poll_mail(cx));
+        let mail = match until {
+            None => mail.await,
+            Some(until) => match tokio::time::timeout_at(until, mail).await {
+                Ok(mail) => mail,
+                Err(_) => {
+                    let after = timeout.unwrap_or_default();
+                    return Err(Error::new(Kind::PoolTimeout(after)).at(waiting.origin()));
+                }
+            },
+        };
+        match mail {
+            Mail::Slot(slot) => {
+                // From now on the connect timeout counts.
+                timeout = None;
+                pool.open(slot);
+            }
+            Mail::Served(outcome) => {
+                let origin = waiting.origin();
+                break outcome.map_err(|error| match error.origin() {
+                    Some(_) => error,
+                    None => error.at(origin),
+                })?;
+            }
+        }
+    };
+    drop(waiting);
+    when_ready(link, request).await
+}
+
+/// Waits until hyper takes the next request: on a connection that was used before, its task may
+/// still be about to see the end of the exchange.
+async fn when_ready<B>(
+    link: Link<B>,
+    request: Request<RequestBody<B>>,
+) -> Result<Exchange<B>, Error>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let mut link = Untouched(Some(link));
+    // An error here means that it is closed; sending hands the request back then.
+    let _ = poll_fn(|cx| link.channel().sender().poll_ready(cx)).await;
+    Ok(Exchange::begin(link.take(), request))
+}
+
+/// A link that nothing was sent on: dropped, it goes back to the pool.
+struct Untouched<B: Send + 'static>(Option<Link<B>>);
+
+impl<B: Send + 'static> Untouched<B> {
+    fn channel(&mut self) -> &mut crate::pool::Channel<B> {
+        &mut self.0.as_mut().expect("taken only at its end").channel
+    }
+
+    fn take(mut self) -> Link<B> {
+        self.0.take().expect("taken only at its end")
+    }
+}
+
+impl<B: Send + 'static> Drop for Untouched<B> {
+    fn drop(&mut self) {
+        if let Some(link) = self.0.take() {
+            let pool = link.connection.pool().clone();
+            pool.put_back(link);
+        }
+    }
+}
+
+/// A request that hyper has, until the head of its response comes.
+struct Exchange<B: Send + 'static> {
+    link: Option<Link<B>>,
+    mark: Mark,
+    began: Instant,
+    asked_upgrade: bool,
+}
+
+enum Outcome<B: Send + 'static> {
+    Answered(Response<SessionBody>),
+    Failed(Error),
+    HandedBack {
+        pool: Arc<Pool<B>>,
+        origin: Origin,
+        request: Request<RequestBody<B>>,
+    },
+}
+
+impl<B> Exchange<B>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    fn begin(mut link: Link<B>, mut request: Request<RequestBody<B>>) -> Self {
+        let head = link.connection.pool().config().timeouts.head;
+        let began = Instant::now();
+        let has_body = !request.body().is_end_stream();
+        let mark = link.wire().begin(began, head, has_body);
+        if has_body {
+            request.body_mut().attach(link.wire(), head);
+        }
+        let asked_upgrade = request.headers().contains_key(http::header::UPGRADE);
+        link.channel.send(request);
+        Self {
+            link: Some(link),
+            mark,
+            began,
+            asked_upgrade,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome<B>> {
+        let link = self.link.as_mut().expect("not polled after its end");
+        let answer = ready!(link.channel.answer().poll(cx));
+        let link = self.link.take().expect("not polled after its end");
+        Poll::Ready(match answer {
+            Ok(response) => self.answered(link, response),
+            Err(mut error) => match error.take_message() {
+                Some(request) if link.has_been_used() => {
+                    let pool = link.connection.pool().clone();
+                    let origin = link.origin().clone();
+                    link.sever(Cause::Dropped);
+                    Outcome::HandedBack {
+                        pool,
+                        origin,
+                        request,
+                    }
+                }
+                // A new connection that takes no request: another would hardly do better.
+                Some(_) => {
+                    let failed = Error::new(Kind::Unsent).with(error.into_error());
+                    Outcome::Failed(failed.at(link.origin()))
+                }
+                None => Outcome::Failed(self.failed(link, error.into_error())),
+            },
+        })
+    }
+
+    fn answered(&self, link: Link<B>, response: Response<Incoming>) -> Outcome<B> {
+        link.mark_used();
+        let wire = link.wire();
+        let in_time = wire.head_came();
+        let status = response.status();
+        let (mut head, body) = response.into_parts();
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            if self.asked_upgrade {
+                // The socket belongs to whoever takes the upgrade; it is nobody's exchange now.
+                wire.end();
+                let body = SessionBody::new(body, None);
+                return Outcome::Answered(Response::from_parts(head, body));
+            }
+            return refused(
+                link,
+                Kind::Protocol("it switches to a protocol nobody asked for"),
+            );
+        }
+        let framed = match reuse::check_framing(&mut head.headers) {
+            Ok(framed) => framed,
+            Err(kind) => return refused(link, kind),
+        };
+        let clean = framed && reuse::is_clean(status, in_time, wire.request_body_bytes());
+        let idle_timeout = link.connection.pool().config().timeouts.body_idle;
+        let lease = Lease {
+            connection: link.park(),
+            clean,
+            idle_timeout,
+        };
+        let body = SessionBody::new(body, Some(lease));
+        Outcome::Answered(Response::from_parts(head, body))
+    }
+
+    /// Says what happened to a request that hyper had begun to send.
+    fn failed(&self, link: Link<B>, error: hyper::Error) -> Error {
+        let pool = link.connection.pool();
+        let (wrote, read) = link.wire().since(self.mark);
+        let reused = link.has_been_used();
+        let kind = match link.wire().severed() {
+            Some(Cause::HeadTimeout) => {
+                Kind::Timeout(Phase::Head, pool.config().timeouts.head.unwrap_or_default())
+            }
+            Some(Cause::HeadTooLarge) => Kind::TooLarge("its head"),
+            Some(Cause::Closed) => Kind::Aborted,
+            Some(Cause::BodyTimeout | Cause::Dropped | Cause::Retired) | None => {
+                if error.is_user() {
+                    Kind::RequestBody
+                } else if error.is_parse_too_large() {
+                    Kind::TooLarge("its head")
+                } else if error.is_parse() {
+                    Kind::Protocol("it is not HTTP/1")
+                } else if read {
+                    Kind::Broken
+                } else if reused {
+                    Kind::Stale { wrote }
+                } else if wrote {
+                    Kind::Broken
+                } else {
+                    Kind::Unsent
+                }
+            }
+        };
+        if matches!(kind, Kind::Stale { .. }) {
+            pool.retire_idle(link.origin(), self.began);
+        }
+        let error = Error::new(kind).with(error).at(link.origin());
+        link.sever(Cause::Dropped);
+        error
+    }
+}
+
+fn refused<B: Send + 'static>(link: Link<B>, kind: Kind) -> Outcome<B> {
+    let error = Error::new(kind).at(link.origin());
+    link.sever(Cause::Dropped);
+    Outcome::Failed(error)
+}
+
+impl<B: Send + 'static> Drop for Exchange<B> {
+    fn drop(&mut self) {
+        if let Some(link) = self.link.take() {
+            link.sever(Cause::Dropped);
+        }
+    }
+}

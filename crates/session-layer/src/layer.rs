@@ -1,0 +1,156 @@
+use std::{error::Error as StdError, fmt, marker::PhantomData, time::Duration};
+
+use bytes::Bytes;
+use http::Uri;
+use http_body::Body;
+use hyper::rt::{Read, Write};
+use hyper_util::client::legacy::connect::Connection;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::{PoolConfig, Session, Timeouts, error::BoxError};
+
+/// Turns a connector, a `Service<Uri>`, into a [`Session`] that serves requests with bodies of
+/// type `B`.
+///
+/// Each call of [`layer`](Layer::layer) makes a pool of its own; the clones of one session share
+/// it. `B` follows from the requests that the session is called with.
+///
+/// See the [crate docs](crate) for an example.
+pub struct SessionLayer<B> {
+    config: Config,
+    body: PhantomData<fn(B)>,
+}
+
+/// All settings of a session.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Config {
+    pub(crate) pool: PoolConfig,
+    pub(crate) timeouts: Timeouts,
+}
+
+impl<B> SessionLayer<B> {
+    /// Makes a layer with these settings.
+    ///
+    /// # Errors
+    ///
+    /// If a limit or a timeout is 0.
+    pub fn new(pool: PoolConfig, timeouts: Timeouts) -> Result<Self, ConfigError> {
+        pool.check()?;
+        timeouts.check()?;
+        Ok(Self {
+            config: Config { pool, timeouts },
+            body: PhantomData,
+        })
+    }
+}
+
+impl<C, B> Layer<C> for SessionLayer<B>
+where
+    C: Service<Uri> + Clone + Send + Sync + 'static,
+    C::Response: Read + Write + Connection + Unpin + Send + 'static,
+    C::Error: Into<BoxError>,
+    C::Future: Send + 'static,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Service = Session<B>;
+
+    fn layer(&self, connector: C) -> Session<B> {
+        Session::with_config(connector, self.config.clone())
+    }
+}
+
+impl<B> Default for SessionLayer<B> {
+    fn default() -> Self {
+        Self {
+            config: Config::default(),
+            body: PhantomData,
+        }
+    }
+}
+
+impl<B> Clone for SessionLayer<B> {
+    fn clone(&self) -> Self {
+        Self {
+            config: self.config.clone(),
+            body: PhantomData,
+        }
+    }
+}
+
+impl<B> fmt::Debug for SessionLayer<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionLayer")
+            .field("config", &self.config)
+            .finish()
+    }
+}
+
+/// A setting that no session can have.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ConfigError {
+    setting: &'static str,
+    why: &'static str,
+}
+
+impl ConfigError {
+    pub(crate) fn new(setting: &'static str, why: &'static str) -> Self {
+        Self { setting, why }
+    }
+
+    pub(crate) fn refuse_zero(setting: &'static str, time: Option<Duration>) -> Result<(), Self> {
+        if time.is_some_and(|time| time.is_zero()) {
+            return Err(Self::new(
+                setting,
+                "must be longer than 0; `None` turns it off",
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.setting, self.why)
+    }
+}
+
+impl StdError for ConfigError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn build(pool: PoolConfig, timeouts: Timeouts) -> Result<SessionLayer<String>, ConfigError> {
+        SessionLayer::new(pool, timeouts)
+    }
+
+    #[test]
+    fn limits_and_times_of_zero_are_refused_by_name() {
+        let pool = PoolConfig::default;
+        let times = Timeouts::default;
+        for (built, name) in [
+            (build(pool().max_connections(0), times()), "max_connections"),
+            (
+                build(pool().max_connections_per_origin(0), times()),
+                "max_connections_per_origin",
+            ),
+            (
+                build(pool().idle_timeout(Duration::ZERO), times()),
+                "idle_timeout",
+            ),
+            (build(pool(), times().head(Duration::ZERO)), "head timeout"),
+        ] {
+            let error = built.unwrap_err().to_string();
+            assert!(error.starts_with(name), "{error}");
+        }
+        assert!(
+            build(
+                pool().max_waiting(0).queue_timeout(None),
+                times().head(None)
+            )
+            .is_ok()
+        );
+    }
+}

@@ -1,0 +1,84 @@
+//! A tower layer that turns a transport connector into a pooled HTTP session.
+//!
+//! ```
+//! use bytes::Bytes;
+//! use http::Request;
+//! use http_body_util::Full;
+//! use session_layer::{Connector, PoolConfig, SessionLayer, Timeouts};
+//! use tower::{Service, ServiceBuilder, ServiceExt};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+//! let pool = PoolConfig::default().max_connections_per_origin(20);
+//! let mut session = ServiceBuilder::new()
+//!     .layer(SessionLayer::new(pool, Timeouts::default())?)
+//!     .service(Connector::new());
+//!
+//! let request = Request::get("http://127.0.0.1:8123/ping").body(Full::<Bytes>::default())?;
+//! let response = session.ready().await?.call(request).await?;
+//! println!("{}", response.status());
+//!
+//! session.close(std::time::Duration::from_secs(10)).await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A [`Session`] is what the requests of an app share. It is opened when the app starts and closed
+//! when it ends; its clones are cheap, and all use one pool of HTTP/1.1 connections.
+//!
+//! - **Limits** for all connections and for those to one origin count the connections that are
+//!   being opened too, and hold at every moment as the server sees it.
+//! - **The queue** is first come, first served. A request that waits opens a connection when it
+//!   may, and takes one that comes back before that. It has its own timeout, which is never
+//!   counted as connect time.
+//! - **Idle connections** are reused last in, first out, and close after their timeout without any
+//!   traffic. Where the total limit is reached, the longest idle one makes room for another
+//!   origin.
+//! - **Timeouts** for connect, head and body are kept here, since only here it is known what a
+//!   request was waiting for. They cost no timer per request.
+//! - **Reuse** is decided by what was seen: a connection goes back when the response has ended and
+//!   the whole request was taken before it began, and nothing else came. Otherwise it closes.
+//! - **Errors** say what happened, most of all whether a byte was sent: [`Error::is_unsent`].
+//!
+//! It does not retry. A request that hyper hands back never left, so the next connection gets it;
+//! anything else is reported.
+//!
+//! # How it differs
+//!
+//! | | hyper-util's legacy client | this crate |
+//! |---|---|---|
+//! | connections | no limit | limits in all and per origin, with a fair queue |
+//! | timeouts | none after connect | connect, head, body; the error names the phase |
+//! | resends | hidden, once, on a closed connection | none; the error tells that it is safe |
+//! | end | when the last clone and task are gone | [`Session::close`] waits, counts and cuts |
+//! | connector | any `Service<Uri>` | any `Service<Uri>` |
+//!
+//! # Features
+//!
+//! - `tls` (default): `https` by rustls with the ring provider and the platform's roots.
+
+mod body;
+mod connect;
+mod error;
+pub mod future;
+mod layer;
+mod lifecycle;
+mod origin;
+mod pool;
+mod reuse;
+mod service;
+mod stats;
+mod timeout;
+
+pub use self::{
+    body::SessionBody,
+    connect::{Connector, DnsError, Resolver, Transport},
+    error::{Error, Phase},
+    future::ResponseFuture,
+    layer::{ConfigError, SessionLayer},
+    lifecycle::CloseReport,
+    origin::Origin,
+    pool::PoolConfig,
+    service::Session,
+    stats::Stats,
+    timeout::Timeouts,
+};

@@ -1,0 +1,118 @@
+use std::time::Duration;
+
+use super::state::Limits;
+use crate::layer::ConfigError;
+
+/// How many connections a session may have, how long requests wait for one, and how long it is
+/// kept.
+///
+/// ```
+/// use std::time::Duration;
+/// use session_layer::PoolConfig;
+///
+/// let pool = PoolConfig::default()
+///     .max_connections_per_origin(20)
+///     .queue_timeout(Duration::from_secs(2));
+/// # let _ = pool;
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "settings do nothing until a `SessionLayer` is built with them"]
+pub struct PoolConfig {
+    pub(crate) max_connections: usize,
+    pub(crate) max_connections_per_origin: usize,
+    pub(crate) max_waiting: usize,
+    pub(crate) queue_timeout: Option<Duration>,
+    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) max_lifetime: Option<Duration>,
+}
+
+/// How long a request that the total limit holds back lets another origin's waiters go first.
+const STEAL_AFTER: Duration = Duration::from_millis(100);
+
+impl PoolConfig {
+    /// Limits the connections to all origins together, those being opened included. Default: 1024.
+    pub fn max_connections(mut self, limit: usize) -> Self {
+        self.max_connections = limit;
+        self
+    }
+
+    /// Limits the connections to one origin, those being opened included. Default: 256.
+    pub fn max_connections_per_origin(mut self, limit: usize) -> Self {
+        self.max_connections_per_origin = limit;
+        self
+    }
+
+    /// Limits the requests that wait for a connection at the same time; one more fails at once
+    /// with an error for which [`is_queue_full`](crate::Error::is_queue_full) holds.
+    /// Default: 16,384. With 0 nothing waits at a limit.
+    pub fn max_waiting(mut self, limit: usize) -> Self {
+        self.max_waiting = limit;
+        self
+    }
+
+    /// Limits the time that a request waits for a place in the pool, before its connection is
+    /// being opened; `None` lets it wait for ever. Default: 10 s.
+    pub fn queue_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.queue_timeout = timeout.into();
+        self
+    }
+
+    /// Closes connections that stand idle for this long, also when there is no traffic; `None`
+    /// keeps them. Default: 50 s, less than the 60 s after which common servers and load
+    /// balancers close them.
+    pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.idle_timeout = timeout.into();
+        self
+    }
+
+    /// Gives no request to a connection older than this, give or take 10 %, so that a fleet does
+    /// not reconnect all together; `None` sets no bound. Default: 30 min.
+    pub fn max_lifetime(mut self, lifetime: impl Into<Option<Duration>>) -> Self {
+        self.max_lifetime = lifetime.into();
+        self
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            connections: self.max_connections,
+            per_origin: self.max_connections_per_origin,
+            waiting: self.max_waiting,
+            steal_after: STEAL_AFTER,
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        for (name, limit) in [
+            ("max_connections", self.max_connections),
+            (
+                "max_connections_per_origin",
+                self.max_connections_per_origin,
+            ),
+        ] {
+            if limit == 0 {
+                return Err(ConfigError::new(name, "must be at least 1"));
+            }
+        }
+        for (name, time) in [
+            ("queue_timeout", self.queue_timeout),
+            ("idle_timeout", self.idle_timeout),
+            ("max_lifetime", self.max_lifetime),
+        ] {
+            ConfigError::refuse_zero(name, time)?;
+        }
+        Ok(())
+    }
+}
+
+impl Default for PoolConfig {
+    fn default() -> Self {
+        Self {
+            max_connections: 1024,
+            max_connections_per_origin: 256,
+            max_waiting: 16_384,
+            queue_timeout: Some(Duration::from_secs(10)),
+            idle_timeout: Some(Duration::from_secs(50)),
+            max_lifetime: Some(Duration::from_secs(30 * 60)),
+        }
+    }
+}

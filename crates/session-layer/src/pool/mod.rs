@@ -1,0 +1,401 @@
+//! The pool: the one place that takes its lock.
+//!
+//! `state` decides, without a lock, a clock or a waker; this file asks it and does what it says.
+//! Nothing foreign runs, and no connection is dropped, while the lock is held.
+
+mod config;
+mod lease;
+mod slot;
+mod state;
+mod waiter;
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tokio::{sync::Notify, task::AbortHandle, time::Instant};
+
+pub use self::config::PoolConfig;
+pub(crate) use self::{
+    lease::{Channel, Connection, Link, Release},
+    slot::Slot,
+    waiter::{Mail, Waiting},
+};
+use self::{
+    state::{CheckOut, Place, Placed, State, Ticket},
+    waiter::Waiter,
+};
+use crate::{
+    CloseReport, Error, Stats,
+    connect::{Cause, Connect, Wire},
+    error::Kind,
+    layer::Config,
+    origin::{Origin, OriginRef},
+};
+
+pub(crate) struct Pool<B: Send + 'static> {
+    shared: Mutex<Shared<B>>,
+    config: Config,
+    connector: Box<dyn Connect<B>>,
+    /// The zero of all times that are kept in atomics.
+    epoch: Instant,
+    next_id: AtomicU64,
+    opened: AtomicU64,
+    reused: AtomicU64,
+    closed: AtomicU64,
+    /// Told when a connection or an attempt to open one is gone.
+    gone: Notify,
+}
+
+struct Shared<B: Send + 'static> {
+    state: State<Link<B>, Arc<Waiter<B>>>,
+    /// Connections whose task runs.
+    live: HashMap<u64, Arc<Wire>>,
+    /// Connections being opened; the handle comes just after the task was spawned.
+    opening: HashMap<u64, (Origin, Option<AbortHandle>)>,
+}
+
+/// A connection for a request, or the place where it waits for one.
+pub(crate) enum CheckedOut<B: Send + 'static> {
+    Link(Link<B>),
+    Waiting(Waiting<B>),
+}
+
+impl<B: Send + 'static> Pool<B> {
+    pub(crate) fn new(config: Config, connector: Box<dyn Connect<B>>) -> Arc<Self> {
+        Arc::new(Self {
+            shared: Mutex::new(Shared {
+                state: State::new(config.pool.limits()),
+                live: HashMap::new(),
+                opening: HashMap::new(),
+            }),
+            config,
+            connector,
+            epoch: Instant::now(),
+            next_id: AtomicU64::new(0),
+            opened: AtomicU64::new(0),
+            reused: AtomicU64::new(0),
+            closed: AtomicU64::new(0),
+            gone: Notify::new(),
+        })
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(crate) fn epoch(&self) -> Instant {
+        self.epoch
+    }
+
+    /// Finds a usable connection, or takes a place in the queue.
+    pub(crate) fn check_out(
+        self: &Arc<Self>,
+        origin: &OriginRef<'_>,
+        now: Instant,
+    ) -> Result<CheckedOut<B>, Error> {
+        loop {
+            let answer = self
+                .lock()
+                .state
+                .check_out(origin, now, || Arc::new(Waiter::new()))?;
+            let (
+                Place {
+                    origin,
+                    ticket,
+                    waiter,
+                },
+                opens,
+            ) = match answer {
+                CheckOut::Idle(link) => {
+                    if link.is_usable(now) {
+                        self.reused.fetch_add(1, Relaxed);
+                        return Ok(CheckedOut::Link(link));
+                    }
+                    link.retire();
+                    continue;
+                }
+                CheckOut::Closed => return Err(Error::new(Kind::Closed)),
+                CheckOut::Full(origin) => {
+                    let limit = self.config.pool.max_waiting;
+                    return Err(Error::new(Kind::QueueFull(limit)).at(&origin));
+                }
+                CheckOut::Connect(place) => (place, true),
+                CheckOut::Queue(place, evicted) => {
+                    if let Some(link) = evicted {
+                        link.retire();
+                    }
+                    (place, false)
+                }
+            };
+            if opens {
+                let slot = Slot::granted(self.clone(), origin.clone());
+                waiter.grant(slot);
+            }
+            return Ok(CheckedOut::Waiting(Waiting::new(
+                self.clone(),
+                origin,
+                ticket,
+                waiter,
+            )));
+        }
+    }
+
+    /// Takes back a link whose exchange is over and left it clean.
+    pub(crate) fn put_back(self: &Arc<Self>, link: Link<B>) {
+        let now = Instant::now();
+        if !link.is_usable(now) {
+            link.retire();
+            return;
+        }
+        let origin = link.origin().clone();
+        let placed = self.lock().state.put_back(&origin, link, now);
+        self.carry_out(&origin, placed);
+    }
+
+    /// Places a link that has just been opened.
+    fn connected(self: &Arc<Self>, link: Link<B>) {
+        let origin = link.origin().clone();
+        let placed = self.lock().state.connected(&origin, link, Instant::now());
+        self.carry_out(&origin, placed);
+    }
+
+    fn carry_out(self: &Arc<Self>, origin: &Origin, placed: Placed<Link<B>, Arc<Waiter<B>>>) {
+        let mut placed = placed;
+        loop {
+            match placed {
+                Placed::Idle => return,
+                Placed::Close(link) => return link.retire(),
+                Placed::Serve(waiter, link) => match waiter.serve(Ok(link)) {
+                    Ok(()) => return,
+                    // The waiter left after the state had chosen it.
+                    Err(Ok(link)) => {
+                        placed = self.lock().state.put_back(origin, link, Instant::now());
+                    }
+                    Err(Err(_)) => return,
+                },
+            }
+        }
+    }
+
+    /// Gives a slot back, and hands it to whoever waits for one.
+    fn free_slot(self: &Arc<Self>, origin: &Origin) {
+        let granted = self.lock().state.slot_freed(origin);
+        if let Some((origin, waiter)) = granted {
+            waiter.grant(Slot::granted(self.clone(), origin));
+        }
+        self.gone.notify_waiters();
+    }
+
+    /// Starts to open a connection in a task of its own.
+    ///
+    /// The task belongs to the pool, not to the request that asks: whoever waits longest gets its
+    /// connection, and if all were served meanwhile, it is kept.
+    pub(crate) fn open(self: &Arc<Self>, mut slot: Slot<B>) {
+        let id = self.next_id.fetch_add(1, Relaxed);
+        let opening = (slot.origin().clone(), None);
+        self.lock().opening.insert(id, opening);
+        slot.opening(id);
+        let task = self.connector.open(slot, id);
+        if let Some((_, handle)) = self.lock().opening.get_mut(&id) {
+            *handle = Some(task);
+        }
+    }
+
+    /// Takes note of a connection that is there, and whose task is about to run.
+    pub(crate) fn opened(self: &Arc<Self>, id: u64, link: Link<B>) {
+        self.opened.fetch_add(1, Relaxed);
+        let mut shared = self.lock();
+        shared.opening.remove(&id);
+        shared.live.insert(id, link.wire().clone());
+        drop(shared);
+        self.connected(link);
+    }
+
+    pub(crate) fn open_failed(self: &Arc<Self>, id: u64, origin: &Origin, error: Error) {
+        let mut shared = self.lock();
+        shared.opening.remove(&id);
+        let told = shared.state.connect_failed(origin);
+        drop(shared);
+        if let Some(waiter) = told {
+            // Nobody is left to tell if it went away.
+            let _ = waiter.serve(Err(error));
+        }
+    }
+
+    fn open_abandoned(self: &Arc<Self>, origin: &Origin) {
+        self.lock().state.connect_abandoned(origin);
+    }
+
+    /// Takes note that a connection's task ends.
+    pub(crate) fn ended(self: &Arc<Self>, id: u64, origin: &Origin) {
+        self.closed.fetch_add(1, Relaxed);
+        let mut shared = self.lock();
+        shared.live.remove(&id);
+        drop(shared);
+        drop(self.take_idle(id, origin));
+        self.gone.notify_waiters();
+    }
+
+    /// Takes out a connection that has stood idle too long; else says when to ask again.
+    pub(crate) fn expire(&self, id: u64, origin: &Origin, now: Instant) -> Expiry<B> {
+        let Some(timeout) = self.config.pool.idle_timeout else {
+            return Expiry::InUse;
+        };
+        // A pool younger than the timeout has nothing that old.
+        let moment = now.checked_sub(timeout).unwrap_or(self.epoch);
+        let expired = self
+            .lock()
+            .state
+            .expire(origin, |link| link.id() == id, moment);
+        match expired {
+            Some(Ok(link)) => Expiry::Expired(link),
+            Some(Err(since)) => since.checked_add(timeout).map_or(Expiry::InUse, Expiry::At),
+            None => Expiry::InUse,
+        }
+    }
+
+    /// Takes out a connection, if it stands idle.
+    pub(crate) fn take_idle(&self, id: u64, origin: &Origin) -> Option<Link<B>> {
+        self.lock().state.remove(origin, |link| link.id() == id)
+    }
+
+    /// Closes what of this origin has stood idle since before `moment`: when a reused connection
+    /// turned out to be dead, its older neighbours most likely are too.
+    pub(crate) fn retire_idle(&self, origin: &Origin, moment: Instant) {
+        let retired = self.lock().state.retire(origin, moment);
+        retired.into_iter().for_each(Link::retire);
+    }
+
+    /// Removes a waiter; `false` if it had been served already.
+    fn leave(&self, origin: &Origin, ticket: Ticket) {
+        let mut shared = self.lock();
+        let (_, surplus) = shared.state.cancel(origin, ticket);
+        let aborted = surplus.then(|| shared.newest_opening(origin)).flatten();
+        drop(shared);
+        if let Some(task) = aborted {
+            task.abort();
+        }
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let counts = self.lock().state.counts();
+        Stats {
+            open: counts.open,
+            connecting: counts.connecting,
+            idle: counts.idle,
+            in_use: counts
+                .open
+                .saturating_sub(counts.connecting)
+                .saturating_sub(counts.idle),
+            waiting: counts.waiting,
+            opened: self.opened.load(Relaxed),
+            reused: self.reused.load(Relaxed),
+            closed: self.closed.load(Relaxed),
+        }
+    }
+
+    /// Stops keeping connections, when no session is left; returns how many are in use.
+    pub(crate) fn abandon(&self) -> usize {
+        let mut shared = self.lock();
+        let idle = shared.state.abandon();
+        let in_use = shared.live.len().saturating_sub(idle.len());
+        drop(shared);
+        idle.into_iter().for_each(Link::retire);
+        in_use
+    }
+
+    /// Refuses new requests, waits for those in flight, cuts what is left at the deadline.
+    pub(crate) async fn close(self: Arc<Self>, deadline: Duration) -> CloseReport {
+        let until = Instant::now().checked_add(deadline);
+        let mut shared = self.lock();
+        let (idle, waiters) = shared.state.close();
+        let opening: Vec<_> = shared
+            .opening
+            .values_mut()
+            .filter_map(|(_, task)| task.take())
+            .collect();
+        let in_flight = shared.live.len().saturating_sub(idle.len());
+        drop(shared);
+        for waiter in waiters {
+            let _ = waiter.serve(Err(Error::new(Kind::Closed)));
+        }
+        opening.iter().for_each(AbortHandle::abort);
+        idle.into_iter().for_each(Link::retire);
+
+        let aborted = match until {
+            Some(until)
+                if tokio::time::timeout_at(until, self.drained())
+                    .await
+                    .is_err() =>
+            {
+                let left: Vec<_> = self.lock().live.values().cloned().collect();
+                left.iter().for_each(|wire| wire.sever(Cause::Closed));
+                let aborted = left.len();
+                drop(left);
+                self.drained().await;
+                aborted
+            }
+            Some(_) => 0,
+            None => {
+                self.drained().await;
+                0
+            }
+        };
+        CloseReport {
+            finished: in_flight.saturating_sub(aborted),
+            aborted,
+        }
+    }
+
+    /// Waits until no connection's task runs and none is being opened.
+    async fn drained(&self) {
+        loop {
+            // Registered before the look, so that no end between the two is missed.
+            let gone = self.gone.notified();
+            tokio::pin!(gone);
+            gone.as_mut().enable();
+            let shared = self.lock();
+            let empty = shared.live.is_empty() && shared.opening.is_empty();
+            drop(shared);
+            if empty {
+                return;
+            }
+            gone.await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared<B>> {
+        // No foreign code runs under the lock, so a panic cannot have left it half-changed.
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<B: Send + 'static> Shared<B> {
+    fn newest_opening(&mut self, origin: &Origin) -> Option<AbortHandle> {
+        self.opening
+            .iter_mut()
+            .filter(|(_, (of, task))| of == origin && task.is_some())
+            .max_by_key(|(id, _)| **id)
+            .and_then(|(_, (_, task))| task.take())
+    }
+}
+
+/// What a connection's task learns when it asks whether to close.
+pub(crate) enum Expiry<B: Send + 'static> {
+    Expired(Link<B>),
+    At(Instant),
+    InUse,
+}
+
+impl<B: Send + 'static> fmt::Debug for Pool<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,85 @@
+use std::{fmt, sync::Arc};
+
+use super::Pool;
+use crate::{Error, error::Kind, origin::Origin};
+
+/// The right to have one connection to an origin; free again when dropped.
+///
+/// It goes from the pool to a waiter, from there into the task that opens the connection, and
+/// ends up in the IO around the socket: so it is free exactly when the socket is closed.
+pub(crate) struct Slot<B: Send + 'static> {
+    pool: Arc<Pool<B>>,
+    origin: Origin,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// A waiter may open a connection.
+    Granted,
+    /// A task opens it.
+    Opening(u64),
+    /// It is there, or its failure has been told.
+    Settled,
+}
+
+impl<B: Send + 'static> Slot<B> {
+    pub(super) fn granted(pool: Arc<Pool<B>>, origin: Origin) -> Self {
+        Self {
+            pool,
+            origin,
+            stage: Stage::Granted,
+        }
+    }
+
+    pub(super) fn opening(&mut self, id: u64) {
+        self.stage = Stage::Opening(id);
+    }
+
+    pub(crate) fn settle(&mut self) {
+        self.stage = Stage::Settled;
+    }
+
+    /// Tells a waiter that the connection could not be opened.
+    pub(crate) fn fail(mut self, error: Error) {
+        if let Stage::Opening(id) = self.stage {
+            self.stage = Stage::Settled;
+            self.pool.open_failed(id, &self.origin, error);
+        }
+    }
+
+    pub(crate) fn pool(&self) -> &Arc<Pool<B>> {
+        &self.pool
+    }
+
+    pub(crate) fn origin(&self) -> &Origin {
+        &self.origin
+    }
+}
+
+impl<B: Send + 'static> Drop for Slot<B> {
+    fn drop(&mut self) {
+        match self.stage {
+            Stage::Granted => self.pool.open_abandoned(&self.origin),
+            Stage::Opening(id) => {
+                // Its task was dropped: the connector panicked, the runtime went away, or nobody
+                // waited for it any more (then nobody is told).
+                let error = Error::new(Kind::Connect)
+                    .with("the connector panicked, or its runtime shut down")
+                    .at(&self.origin);
+                self.pool.open_failed(id, &self.origin, error);
+            }
+            Stage::Settled => {}
+        }
+        self.pool.free_slot(&self.origin);
+    }
+}
+
+impl<B: Send + 'static> fmt::Debug for Slot<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slot")
+            .field("origin", &self.origin)
+            .field("stage", &self.stage)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,176 @@
+use std::{
+    fmt, mem,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response, Uri, header::HOST, uri};
+use http_body::Body;
+use hyper::rt::{Read, Write};
+use hyper_util::client::legacy::connect::Connection;
+use tokio::time::Instant;
+use tower_service::Service;
+
+use crate::{
+    CloseReport, Error, ResponseFuture, SessionBody, Stats,
+    body::RequestBody,
+    connect::Opener,
+    error::BoxError,
+    layer::Config,
+    origin::OriginRef,
+    pool::{CheckedOut, Pool},
+};
+
+/// A pool of connections as a `Service<Request<B>>`: what the requests of an app share.
+///
+/// Clones are cheap and share the pool. It is always ready; a request that must wait for a
+/// connection waits in its future. The request's URI must be absolute; `Host` is added where it is
+/// absent.
+///
+/// When the last clone is dropped, idle connections close. Requests in flight and response bodies
+/// go on to their end; to wait for them, use [`close`](Self::close).
+///
+/// See the [crate docs](crate) for an example.
+pub struct Session<B: Send + 'static> {
+    handle: Arc<Handle<B>>,
+}
+
+/// What the clones of a session share; its drop is the drop of the last.
+struct Handle<B: Send + 'static> {
+    pool: Arc<Pool<B>>,
+}
+
+impl<B> Session<B>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    /// Makes a session with the default settings over a connector.
+    #[must_use]
+    pub fn new<C>(connector: C) -> Self
+    where
+        C: Service<Uri> + Clone + Send + Sync + 'static,
+        C::Response: Read + Write + Connection + Unpin + Send + 'static,
+        C::Error: Into<BoxError>,
+        C::Future: Send + 'static,
+    {
+        Self::with_config(connector, Config::default())
+    }
+
+    pub(crate) fn with_config<C>(connector: C, config: Config) -> Self
+    where
+        C: Service<Uri> + Clone + Send + Sync + 'static,
+        C::Response: Read + Write + Connection + Unpin + Send + 'static,
+        C::Error: Into<BoxError>,
+        C::Future: Send + 'static,
+    {
+        let pool = Pool::new(config, Box::new(Opener(connector)));
+        Self {
+            handle: Arc::new(Handle { pool }),
+        }
+    }
+}
+
+impl<B: Send + 'static> Session<B> {
+    /// Returns the pool's figures at this moment.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.handle.pool.stats()
+    }
+
+    /// Closes the session: refuses new requests, also those that wait in the queue, with an error
+    /// for which [`is_closed`](Error::is_closed) holds; closes idle connections; lets what is in
+    /// flight finish, response bodies included, until `deadline` has passed; then cuts it off.
+    ///
+    /// It returns when no connection is open any more. It may be called on any clone, and more
+    /// than once.
+    ///
+    /// # Cancel safety
+    ///
+    /// The session stays closed. What was in flight is not cut off any more.
+    pub async fn close(&self, deadline: Duration) -> CloseReport {
+        self.handle.pool.clone().close(deadline).await
+    }
+}
+
+impl<B> Service<Request<B>> for Session<B>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<SessionBody>;
+    type Error = Error;
+    type Future = ResponseFuture<B>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> ResponseFuture<B> {
+        let pool = &self.handle.pool;
+        let checked_out =
+            OriginRef::of(request.uri()).and_then(|origin| pool.check_out(&origin, Instant::now()));
+        match checked_out {
+            Ok(checked_out) => {
+                let request = prepare(request, &checked_out);
+                ResponseFuture::start(pool, checked_out, request)
+            }
+            Err(error) => ResponseFuture::failed(error),
+        }
+    }
+}
+
+/// Makes a request as it goes over the wire: origin-form, and with `Host`
+/// ([RFC 9112, section 3.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2)).
+fn prepare<B: Body + Send + 'static>(
+    request: Request<B>,
+    checked_out: &CheckedOut<B>,
+) -> Request<RequestBody<B>> {
+    let mut request = request.map(RequestBody::new);
+    let origin = match checked_out {
+        CheckedOut::Link(link) => link.origin(),
+        CheckedOut::Waiting(waiting) => waiting.origin(),
+    };
+    if !request.headers().contains_key(HOST) {
+        let host = origin.authority().clone();
+        request.headers_mut().insert(HOST, host);
+    }
+    let uri = mem::take(request.uri_mut()).into_parts();
+    let mut parts = uri::Parts::default();
+    parts.path_and_query = uri.path_and_query;
+    // Only an absolute path is left, or none, which stands for "/".
+    *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+    request
+}
+
+impl<B: Send + 'static> Clone for Session<B> {
+    fn clone(&self) -> Self {
+        Self {
+            handle: self.handle.clone(),
+        }
+    }
+}
+
+impl<B: Send + 'static> fmt::Debug for Session<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("stats", &self.stats())
+            .finish()
+    }
+}
+
+impl<B: Send + 'static> Drop for Handle<B> {
+    fn drop(&mut self) {
+        let in_use = self.pool.abandon();
+        if in_use > 0 {
+            // No warning: a service that is called once and dropped, as by tower's `oneshot`, is
+            // no mistake, and what is in flight goes on.
+            tracing::debug!(
+                in_use,
+                "the last session was dropped with connections in use"
+            );
+        }
+    }
+}

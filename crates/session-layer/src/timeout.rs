@@ -1,0 +1,68 @@
+use std::time::Duration;
+
+use crate::layer::ConfigError;
+
+/// How long a session waits for each part of an exchange.
+///
+/// ```
+/// use std::time::Duration;
+/// use session_layer::Timeouts;
+///
+/// let timeouts = Timeouts::default().head(Duration::from_secs(5)).body_idle(None);
+/// # let _ = timeouts;
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "settings do nothing until a `SessionLayer` is built with them"]
+pub struct Timeouts {
+    pub(crate) connect: Option<Duration>,
+    pub(crate) head: Option<Duration>,
+    pub(crate) body_idle: Option<Duration>,
+}
+
+impl Timeouts {
+    /// Limits the time to open a connection: name, TCP and TLS together. `None` leaves it to the
+    /// connector and the system. Default: 10 s.
+    pub fn connect(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.connect = timeout.into();
+        self
+    }
+
+    /// Limits the time from the end of the request to the end of the response's head, all
+    /// informational responses included: a head that trickles in does not extend it. While the
+    /// request body is being sent, it limits each time that the peer takes nothing of it; a body
+    /// that its own sender is slow to give is not limited here. `None` waits for ever.
+    /// Default: 30 s.
+    pub fn head(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.head = timeout.into();
+        self
+    }
+
+    /// Limits the time that a response body may stand still: no byte comes while one is wanted.
+    /// A reader that takes its time is not limited. `None` waits for ever. Default: 30 s.
+    pub fn body_idle(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.body_idle = timeout.into();
+        self
+    }
+
+    /// Returns the connect timeout.
+    #[must_use]
+    pub fn connect_timeout(&self) -> Option<Duration> {
+        self.connect
+    }
+
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        ConfigError::refuse_zero("connect timeout", self.connect)?;
+        ConfigError::refuse_zero("head timeout", self.head)?;
+        ConfigError::refuse_zero("body idle timeout", self.body_idle)
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Some(Duration::from_secs(10)),
+            head: Some(Duration::from_secs(30)),
+            body_idle: Some(Duration::from_secs(30)),
+        }
+    }
+}
