@@ -12,5 +12,5 @@ pub use self::{
 };
 pub(crate) use self::{
     io::{Cause, Mark, Wire},
-    open::{Connect, Opener},
+    open::{Connect, Never, Opener},
 };

@@ -1,6 +1,8 @@
 use std::{
     future::{Future, poll_fn},
+    pin::{Pin, pin},
     sync::Arc,
+    task::Poll,
     time::Duration,
 };
 
@@ -12,7 +14,7 @@ use hyper::{
     rt::{Read, Write},
 };
 use hyper_util::{client::legacy::connect::Connection as Connected, rt::TokioIo};
-use tokio::{task::AbortHandle, time::Instant};
+use tokio::{sync::oneshot, time::Instant};
 use tower_service::Service;
 
 use super::{driver::Driver, io::Io, io::Wire};
@@ -28,8 +30,14 @@ const MAX_HEAD: u64 = 256 * 1024;
 /// Opens connections; the pool does not know the connector's type.
 pub(crate) trait Connect<B: Send + 'static>: Send + Sync {
     /// Opens a connection in a new task, which then drives it until its end.
-    fn open(&self, slot: Slot<B>, id: u64) -> AbortHandle;
+    fn open(&self, slot: Slot<B>, id: u64, called_off: CalledOff);
 }
+
+/// Ends when nobody needs the connection any more.
+pub(crate) type CalledOff = oneshot::Receiver<Never>;
+
+/// What is never sent: only the end of the channel counts.
+pub(crate) type Never = std::convert::Infallible;
 
 /// Makes the pool's [`Connect`] of somebody's connector.
 pub(crate) struct Opener<C>(pub(crate) C);
@@ -43,12 +51,12 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    fn open(&self, slot: Slot<B>, id: u64) -> AbortHandle {
-        tokio::spawn(open(self.0.clone(), slot, id)).abort_handle()
+    fn open(&self, slot: Slot<B>, id: u64, called_off: CalledOff) {
+        tokio::spawn(open(self.0.clone(), slot, id, called_off));
     }
 }
 
-async fn open<C, B>(connector: C, slot: Slot<B>, id: u64)
+async fn open<C, B>(connector: C, slot: Slot<B>, id: u64, called_off: CalledOff)
 where
     C: Service<Uri>,
     C::Response: Read + Write + Connected + Unpin + Send + 'static,
@@ -58,13 +66,27 @@ where
 {
     let timeout = slot.pool().config().timeouts.connect;
     let uri = slot.origin().uri().clone();
-    match within(timeout, connect(connector, uri)).await {
-        Ok(io) => drive(io, slot, id).await,
-        Err(error) => {
+    let connecting = within(timeout, connect(connector, uri));
+    match unless(called_off, connecting).await {
+        Some(Ok(io)) => drive(io, slot, id).await,
+        Some(Err(error)) => {
             let error = error.at(slot.origin());
             slot.fail(error);
         }
+        // The slot goes back, and nobody waits to be told.
+        None => {}
     }
+}
+
+/// Waits for the connection until it is called off. From then on nothing ends it but its own
+/// users: somebody else may have been given it.
+async fn unless<T>(mut called_off: CalledOff, connecting: impl Future<Output = T>) -> Option<T> {
+    let mut connecting = pin!(connecting);
+    poll_fn(|cx| match connecting.as_mut().poll(cx) {
+        Poll::Ready(connected) => Poll::Ready(Some(connected)),
+        Poll::Pending => Pin::new(&mut called_off).poll(cx).map(|_| None),
+    })
+    .await
 }
 
 async fn connect<C>(mut connector: C, uri: Uri) -> Result<C::Response, BoxError>

@@ -12,6 +12,7 @@ mod waiter;
 use std::{
     collections::HashMap,
     fmt,
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -19,7 +20,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::Notify, task::AbortHandle, time::Instant};
+use tokio::{
+    sync::{Notify, oneshot},
+    time::Instant,
+};
 
 pub use self::config::PoolConfig;
 pub(crate) use self::{
@@ -33,7 +37,7 @@ use self::{
 };
 use crate::{
     CloseReport, Error, Stats,
-    connect::{Cause, Connect, Wire},
+    connect::{Cause, Connect, Never, Wire},
     error::Kind,
     layer::Config,
     origin::{Origin, OriginRef},
@@ -57,8 +61,9 @@ struct Shared<B: Send + 'static> {
     state: State<Link<B>, Arc<Waiter<B>>>,
     /// Connections whose task runs.
     live: HashMap<u64, Arc<Wire>>,
-    /// Connections being opened; the handle comes just after the task was spawned.
-    opening: HashMap<u64, (Origin, Option<AbortHandle>)>,
+    /// Connections being opened. Dropping the sender calls that off; it has no effect on a
+    /// connection that is there by then.
+    opening: HashMap<u64, (Origin, Option<oneshot::Sender<Never>>)>,
 }
 
 /// A connection for a request, or the place where it waits for one.
@@ -199,13 +204,11 @@ impl<B: Send + 'static> Pool<B> {
     /// connection, and if all were served meanwhile, it is kept.
     pub(crate) fn open(self: &Arc<Self>, mut slot: Slot<B>) {
         let id = self.next_id.fetch_add(1, Relaxed);
-        let opening = (slot.origin().clone(), None);
+        let (sender, called_off) = oneshot::channel();
+        let opening = (slot.origin().clone(), Some(sender));
         self.lock().opening.insert(id, opening);
         slot.opening(id);
-        let task = self.connector.open(slot, id);
-        if let Some((_, handle)) = self.lock().opening.get_mut(&id) {
-            *handle = Some(task);
-        }
+        self.connector.open(slot, id, called_off);
     }
 
     /// Takes note of a connection that is there, and whose task is about to run.
@@ -277,11 +280,9 @@ impl<B: Send + 'static> Pool<B> {
     fn leave(&self, origin: &Origin, ticket: Ticket) {
         let mut shared = self.lock();
         let (_, surplus) = shared.state.cancel(origin, ticket);
-        let aborted = surplus.then(|| shared.newest_opening(origin)).flatten();
+        let unneeded = surplus.then(|| shared.newest_opening(origin)).flatten();
         drop(shared);
-        if let Some(task) = aborted {
-            task.abort();
-        }
+        drop(unneeded);
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -305,7 +306,7 @@ impl<B: Send + 'static> Pool<B> {
     pub(crate) fn abandon(&self) -> usize {
         let mut shared = self.lock();
         let idle = shared.state.abandon();
-        let in_use = shared.live.len().saturating_sub(idle.len());
+        let in_use = shared.in_use(idle.len());
         drop(shared);
         idle.into_iter().for_each(Link::retire);
         in_use
@@ -313,62 +314,66 @@ impl<B: Send + 'static> Pool<B> {
 
     /// Refuses new requests, waits for those in flight, cuts what is left at the deadline.
     pub(crate) async fn close(self: Arc<Self>, deadline: Duration) -> CloseReport {
-        let until = Instant::now().checked_add(deadline);
-        let mut shared = self.lock();
-        let (idle, waiters) = shared.state.close();
-        let opening: Vec<_> = shared
-            .opening
-            .values_mut()
-            .filter_map(|(_, task)| task.take())
-            .collect();
-        let in_flight = shared.live.len().saturating_sub(idle.len());
-        drop(shared);
-        for waiter in waiters {
-            let _ = waiter.serve(Err(Error::new(Kind::Closed)));
-        }
-        opening.iter().for_each(AbortHandle::abort);
-        idle.into_iter().for_each(Link::retire);
-
-        let aborted = match until {
-            Some(until)
-                if tokio::time::timeout_at(until, self.drained())
-                    .await
-                    .is_err() =>
-            {
-                let left: Vec<_> = self.lock().live.values().cloned().collect();
-                left.iter().for_each(|wire| wire.sever(Cause::Closed));
-                let aborted = left.len();
-                drop(left);
-                self.drained().await;
-                aborted
-            }
-            Some(_) => 0,
+        let in_flight = self.refuse_all();
+        // A deadline beyond the clock's end is none.
+        let in_time = match Instant::now().checked_add(deadline) {
+            Some(until) => tokio::time::timeout_at(until, self.drained()).await.is_ok(),
             None => {
                 self.drained().await;
-                0
+                true
             }
         };
+        let aborted = if in_time { 0 } else { self.cut_all() };
+        self.drained().await;
         CloseReport {
             finished: in_flight.saturating_sub(aborted),
             aborted,
         }
     }
 
+    /// Refuses new requests and those that wait, closes what stands idle, calls off what is being
+    /// opened; returns how many connections are in use.
+    fn refuse_all(&self) -> usize {
+        let mut shared = self.lock();
+        let (idle, waiters) = shared.state.close();
+        let opening: Vec<_> = shared
+            .opening
+            .values_mut()
+            .filter_map(|(_, sender)| sender.take())
+            .collect();
+        let in_flight = shared.in_use(idle.len());
+        drop(shared);
+        for waiter in waiters {
+            // Nobody is left to tell if it went away.
+            let _ = waiter.serve(Err(Error::new(Kind::Closed)));
+        }
+        drop(opening);
+        idle.into_iter().for_each(Link::retire);
+        in_flight
+    }
+
+    fn cut_all(&self) -> usize {
+        let left: Vec<_> = self.lock().live.values().cloned().collect();
+        left.iter().for_each(|wire| wire.sever(Cause::Closed));
+        left.len()
+    }
+
     /// Waits until no connection's task runs and none is being opened.
     async fn drained(&self) {
         loop {
             // Registered before the look, so that no end between the two is missed.
-            let gone = self.gone.notified();
-            tokio::pin!(gone);
+            let mut gone = pin!(self.gone.notified());
             gone.as_mut().enable();
-            let shared = self.lock();
-            let empty = shared.live.is_empty() && shared.opening.is_empty();
-            drop(shared);
-            if empty {
+            if self.is_drained() {
                 return;
             }
             gone.await;
         }
+    }
+
+    fn is_drained(&self) -> bool {
+        let shared = self.lock();
+        shared.live.is_empty() && shared.opening.is_empty()
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared<B>> {
@@ -378,12 +383,18 @@ impl<B: Send + 'static> Pool<B> {
 }
 
 impl<B: Send + 'static> Shared<B> {
-    fn newest_opening(&mut self, origin: &Origin) -> Option<AbortHandle> {
+    /// Connections that somebody uses: neither idle, nor cut and about to end.
+    fn in_use(&self, idle: usize) -> usize {
+        let whole = self.live.values().filter(|wire| wire.severed().is_none());
+        whole.count().saturating_sub(idle)
+    }
+
+    fn newest_opening(&mut self, origin: &Origin) -> Option<oneshot::Sender<Never>> {
         self.opening
             .iter_mut()
-            .filter(|(_, (of, task))| of == origin && task.is_some())
+            .filter(|(_, (of, sender))| of == origin && sender.is_some())
             .max_by_key(|(id, _)| **id)
-            .and_then(|(_, (_, task))| task.take())
+            .and_then(|(_, (_, sender))| sender.take())
     }
 }
 

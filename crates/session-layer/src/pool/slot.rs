@@ -62,7 +62,7 @@ impl<B: Send + 'static> Drop for Slot<B> {
         match self.stage {
             Stage::Granted => self.pool.open_abandoned(&self.origin),
             Stage::Opening(id) => {
-                // Its task was dropped: the connector panicked, the runtime went away, or nobody
+                // The connector panicked, the runtime went away, or it was called off, since nobody
                 // waited for it any more (then nobody is told).
                 let error = Error::new(Kind::Connect)
                     .with("the connector panicked, or its runtime shut down")

@@ -1,0 +1,244 @@
+//! The pool over real sockets: what the server sees.
+
+use std::{sync::Arc, time::Duration};
+
+use http::StatusCode;
+use http_body_util::BodyExt;
+use session_layer::PoolConfig;
+use test_support::{Reply, Server, always, answer, sequence};
+use test_suite::{eventually, fetch, get, post, send, session};
+use tokio::task::JoinSet;
+
+#[tokio::test]
+async fn ten_gets_in_a_row_use_one_connection() {
+    let server = Server::start(always(200, "hello")).await;
+    let session = session(PoolConfig::default());
+    for _ in 0..10 {
+        let (status, body) = fetch(&session, get(&server.url("/"))).await.unwrap();
+        assert_eq!((status, &*body), (StatusCode::OK, &b"hello"[..]));
+    }
+    assert_eq!(server.log().accepted, 1);
+    let stats = session.stats();
+    assert_eq!((stats.open, stats.idle, stats.opened, stats.reused), (1, 1, 1, 9));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_gets_in_a_row_use_one_connection_on_several_threads_too() {
+    let server = Server::start(always(200, vec![b'x'; 50_000])).await;
+    let session = session(PoolConfig::default());
+    for _ in 0..10 {
+        fetch(&session, get(&server.url("/"))).await.unwrap();
+    }
+    assert_eq!(server.log().accepted, 1);
+}
+
+#[tokio::test]
+async fn a_response_without_a_body_gives_its_connection_back_at_the_head() {
+    let server = Server::start(always(204, "")).await;
+    let session = session(PoolConfig::default());
+    let first = send(&session, get(&server.url("/"))).await.unwrap();
+    let second = send(&session, get(&server.url("/"))).await.unwrap();
+    drop((first, second));
+    assert_eq!(server.log().accepted, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_server_never_sees_more_connections_than_the_limit() {
+    let slow = answer(|_| Reply::status(200).body("x").delay(Duration::from_millis(5)));
+    let server = Server::start(slow).await;
+    let session = session(PoolConfig::default().max_connections_per_origin(3));
+    let mut calls = JoinSet::new();
+    for _ in 0..60 {
+        let (session, url) = (session.clone(), server.url("/"));
+        calls.spawn(async move { fetch(&session, get(&url)).await.unwrap().0 });
+    }
+    while let Some(status) = calls.join_next().await {
+        assert_eq!(status.unwrap(), StatusCode::OK);
+    }
+    let log = server.log();
+    assert_eq!(log.peak_open, 3);
+    assert_eq!(log.peak_in_flight, 3);
+    assert_eq!(log.requests.len(), 60);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_total_limit_holds_over_all_origins_and_starves_none() {
+    let slow = || answer(|_| Reply::status(200).body("x").delay(Duration::from_millis(2)));
+    let servers = [
+        Server::start(slow()).await,
+        Server::start(slow()).await,
+        Server::start(slow()).await,
+    ];
+    let session = session(PoolConfig::default().max_connections(4));
+    let mut calls = JoinSet::new();
+    for turn in 0..120 {
+        let (session, url) = (session.clone(), servers[turn % 3].url("/"));
+        calls.spawn(async move { fetch(&session, get(&url)).await.unwrap().0 });
+    }
+    let mut most = 0;
+    while let Some(status) = calls.join_next().await {
+        assert_eq!(status.unwrap(), StatusCode::OK);
+        most = most.max(session.stats().open);
+    }
+    assert!(most <= 4, "{most} connections were open");
+    let accepted: usize = servers.iter().map(|server| server.log().accepted).sum();
+    assert!(accepted <= 40, "{accepted} connections for 120 requests");
+}
+
+#[tokio::test]
+async fn an_idle_connection_makes_room_for_another_origin() {
+    let (one, two) = (
+        Server::start(always(200, "1")).await,
+        Server::start(always(200, "2")).await,
+    );
+    let session = session(PoolConfig::default().max_connections(1));
+    for _ in 0..3 {
+        assert_eq!(fetch(&session, get(&one.url("/"))).await.unwrap().1, "1");
+        assert_eq!(fetch(&session, get(&two.url("/"))).await.unwrap().1, "2");
+    }
+    assert_eq!(one.log().peak_open, 1);
+}
+
+#[tokio::test]
+async fn whoever_waits_is_served_in_the_order_of_arrival() {
+    let server = Server::start(answer(|request| {
+        Reply::status(200).body(request.target.clone()).delay(Duration::from_millis(1))
+    }))
+    .await;
+    let session = session(PoolConfig::default().max_connections_per_origin(1));
+    let mut calls = JoinSet::new();
+    for number in 0..20 {
+        let (session, url) = (session.clone(), server.url(&format!("/{number}")));
+        calls.spawn(async move { fetch(&session, get(&url)).await.unwrap() });
+        tokio::task::yield_now().await;
+    }
+    calls.join_all().await;
+    let expected: Vec<_> = (0..20).map(|number| format!("/{number}")).collect();
+    assert_eq!(server.log().targets(), expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cancelled_waiters_leak_nothing() {
+    let server = Server::start(answer(|_| {
+        Reply::status(200).body("x").delay(Duration::from_millis(2))
+    }))
+    .await;
+    let session = session(PoolConfig::default().max_connections_per_origin(1));
+    let mut calls = JoinSet::new();
+    for turn in 0..200_u64 {
+        let (session, url) = (session.clone(), server.url("/"));
+        let patience = Duration::from_micros(50 * turn);
+        calls.spawn(async move {
+            let _ = tokio::time::timeout(patience, fetch(&session, get(&url))).await;
+        });
+    }
+    calls.join_all().await;
+    eventually("everything is given back", || {
+        let stats = session.stats();
+        stats.waiting == 0 && stats.in_use == 0 && stats.connecting == 0
+    })
+    .await;
+    assert_eq!(fetch(&session, get(&server.url("/"))).await.unwrap().0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_connection_that_the_server_closed_while_idle_is_replaced_unseen() {
+    let server = Server::start(always(200, "x")).await;
+    let session = session(PoolConfig::default());
+    fetch(&session, get(&server.url("/"))).await.unwrap();
+    server.drop_connections().await;
+    eventually("the closed connection is gone", || session.stats().open == 0).await;
+    fetch(&session, get(&server.url("/"))).await.unwrap();
+    assert_eq!(server.log().accepted, 2);
+}
+
+#[tokio::test]
+async fn a_reused_connection_that_breaks_is_stale_and_takes_its_old_neighbours_along() {
+    // Each connection answers once, reads the next request, and resets.
+    let server = Server::start(|mut connection: test_support::Connection| async move {
+        let _ = connection.read_request().await;
+        connection.respond(200, "x").await;
+        let _ = connection.read_request().await;
+        connection.reset();
+    })
+    .await;
+    let session = session(PoolConfig::default());
+    let (one, two) = tokio::join!(
+        send(&session, get(&server.url("/"))),
+        send(&session, get(&server.url("/"))),
+    );
+    for response in [one, two] {
+        response.unwrap().into_body().collect().await.unwrap();
+    }
+    assert_eq!(session.stats().idle, 2);
+    let error = fetch(&session, post(&server.url("/"), "once")).await.unwrap_err();
+    assert!(error.is_stale() && !error.is_unsent(), "{error:?}");
+    assert_eq!(session.stats().idle, 0);
+}
+
+#[tokio::test]
+async fn a_fresh_connection_that_breaks_is_broken_and_not_stale() {
+    let server = Server::start(sequence([Reply::reset()])).await;
+    let session = session(PoolConfig::default());
+    let error = fetch(&session, get(&server.url("/"))).await.unwrap_err();
+    assert!(error.is_broken() && !error.is_stale() && !error.is_unsent(), "{error:?}");
+}
+
+#[tokio::test]
+async fn the_slot_of_a_half_read_body_is_free_when_the_body_is_dropped() {
+    let server = Server::start(always(200, vec![b'x'; 8 << 20])).await;
+    let session = session(PoolConfig::default().max_connections(1));
+    for _ in 0..3 {
+        let mut response = send(&session, get(&server.url("/"))).await.unwrap();
+        assert!(response.body_mut().frame().await.is_some());
+    }
+    assert_eq!(server.log().accepted, 3);
+}
+
+#[tokio::test]
+async fn a_small_body_that_nobody_reads_does_not_cost_its_connection() {
+    let server = Server::start(always(200, "x")).await;
+    let session = session(PoolConfig::default());
+    for _ in 0..5 {
+        let response = send(&session, get(&server.url("/"))).await.unwrap();
+        drop(response);
+    }
+    assert_eq!(server.log().accepted, 1);
+}
+
+#[tokio::test]
+async fn a_refused_connect_says_what_happened() {
+    let server = Server::start(always(200, "x")).await;
+    let url = server.url("/");
+    drop(server);
+    let session = session(PoolConfig::default());
+    let error = fetch(&session, get(&url)).await.unwrap_err();
+    assert!(error.is_connect() && error.is_unsent() && !error.is_timeout());
+    assert!(error.to_string().contains("cannot connect (http://127.0.0.1:"), "{error}");
+    assert_eq!(session.stats().open, 0);
+}
+
+#[tokio::test]
+async fn a_name_that_does_not_resolve_says_so() {
+    let session = session(PoolConfig::default());
+    let error = fetch(&session, get("http://no-such-host.invalid/")).await.unwrap_err();
+    assert!(error.is_dns() && error.is_connect() && error.is_unsent(), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_outlives_the_runtime_that_opened_its_connections() {
+    let server = Server::start(always(200, "x")).await;
+    let session = Arc::new(session(PoolConfig::default()));
+    for _ in 0..3 {
+        let (session, url) = (session.clone(), server.url("/"));
+        let status = tokio::task::spawn_blocking(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(async { fetch(&session, get(&url)).await.unwrap().0 })
+        });
+        assert_eq!(status.await.unwrap(), StatusCode::OK);
+    }
+    eventually("connections end with their runtime", || session.stats().open == 0).await;
+}

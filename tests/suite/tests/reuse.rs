@@ -1,0 +1,193 @@
+//! When a connection may serve another request, and when it must not.
+
+use http::{StatusCode, header};
+use http_body_util::BodyExt;
+use session_layer::{PoolConfig, Timeouts};
+use test_support::{Connection, MemoryConnector, Reply, sequence};
+use test_suite::{fetch, get, in_memory, post, send};
+
+/// Answers the first request with these bytes, and all later ones with a plain 200; tells how many
+/// connections two requests in a row took.
+async fn connections_after(raw: &'static str) -> (Result<StatusCode, session_layer::Error>, usize) {
+    let connector = MemoryConnector::new(sequence([
+        Reply::raw(raw),
+        Reply::status(200).body("second"),
+    ]));
+    let session = in_memory(PoolConfig::default(), Timeouts::default(), &connector);
+    let first = fetch(&session, get("http://peer/")).await;
+    let (_, second) = fetch(&session, get("http://peer/")).await.unwrap();
+    assert_eq!(second, "second", "after {raw:?}");
+    (first.map(|(status, _)| status), connector.log().accepted)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clean_end_keeps_the_connection() {
+    for raw in [
+        "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
+        "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 2\r\n\r\nok",
+        "HTTP/1.1 204 No Content\r\n\r\n",
+        "HTTP/1.1 304 Not Modified\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx-trailer: 1\r\n\r\n",
+        "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nx-odd: \u{fc}\r\ncontent-length: 0\r\n\r\n",
+    ] {
+        let (first, connections) = connections_after(raw).await;
+        assert!(first.is_ok(), "{raw:?}: {first:?}");
+        assert_eq!(connections, 1, "{raw:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unclean_end_closes_the_connection() {
+    for raw in [
+        // The server said so.
+        "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok",
+        "HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok",
+        // Two lengths: one of them is for somebody else.
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 2\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        // More than the response.
+        "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokHTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\npoison",
+        "HTTP/1.1 204 No Content\r\n\r\nstray",
+    ] {
+        let (first, connections) = connections_after(raw).await;
+        assert!(first.is_ok(), "{raw:?}: {first:?}");
+        assert_eq!(connections, 2, "{raw:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_valid_response_is_a_protocol_error() {
+    for raw in [
+        "SSH-2.0-OpenSSH_9.2\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked, gzip\r\n\r\nok",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: identity\r\ncontent-length: 2\r\n\r\nok",
+        "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nok",
+        "HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-length: +2\r\n\r\nok",
+        "HTTP/1.1 200 OK\r\ncontent-length: 99999999999999999999\r\n\r\nok",
+        "HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nx : y\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nx: a\r\n folded\r\n\r\n",
+        "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",
+    ] {
+        let (first, _) = connections_after(raw).await;
+        let error = first.expect_err(raw);
+        assert!(error.is_protocol(), "{raw:?}: {error:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_length_beside_chunked_is_not_shown() {
+    let connector = MemoryConnector::new(sequence([Reply::raw(
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 99\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    )]));
+    let session = in_memory(PoolConfig::default(), Timeouts::default(), &connector);
+    let response = send(&session, get("http://peer/")).await.unwrap();
+    assert!(!response.headers().contains_key(header::CONTENT_LENGTH));
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "ok");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_before_the_upload_was_taken_is_given_and_its_connection_closed() {
+    let connector = MemoryConnector::new(|mut connection: Connection| async move {
+        let _ = connection.read_head().await;
+        connection.write("HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\n\r\nno").await;
+        connection.stall_until_closed().await;
+    });
+    let session = in_memory(PoolConfig::default(), Timeouts::default(), &connector);
+    let request = post("http://peer/", vec![b'x'; 4 << 20]);
+    let (status, body) = fetch(&session, request).await.unwrap();
+    assert_eq!((status, &*body), (StatusCode::PAYLOAD_TOO_LARGE, &b"no"[..]));
+    connector.wait_for(|log| log.open == 0).await;
+    assert_eq!(session.stats().open, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_upload_that_fits_the_buffers_costs_its_connection_only_when_it_is_large() {
+    // The peer answers without reading; all that was sent lies in the stream's buffer.
+    for (size, connections) in [(16 * 1024, 1), (16 * 1024 + 1, 2)] {
+        let connector = MemoryConnector::with_buffer(sequence([Reply::status(503)]), 1 << 20);
+        let session = in_memory(PoolConfig::default(), Timeouts::default(), &connector);
+        for _ in 0..2 {
+            let request = post("http://peer/", vec![b'x'; size]);
+            assert_eq!(fetch(&session, request).await.unwrap().0, StatusCode::SERVICE_UNAVAILABLE);
+        }
+        assert_eq!(connector.log().accepted, connections, "{size}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_informational_responses_ends() {
+    let connector = MemoryConnector::new(|mut connection: Connection| async move {
+        let _ = connection.read_request().await;
+        while connection.write("HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n").await {}
+    });
+    let session = in_memory(PoolConfig::default(), Timeouts::default(), &connector);
+    let error = fetch(&session, get("http://peer/")).await.unwrap_err();
+    assert!(error.is_too_large(), "{error:?}");
+    connector.wait_for(|log| log.open == 0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_without_end_ends() {
+    let endless = |line: &'static str| {
+        MemoryConnector::new(move |mut connection: Connection| async move {
+            let _ = connection.read_request().await;
+            connection.write("HTTP/1.1 200 OK\r\n").await;
+            while connection.write(line).await {}
+        })
+    };
+    for connector in [endless("x: 0123456789\r\n"), endless("0123456789")] {
+        let session = in_memory(PoolConfig::default(), Timeouts::default(), &connector);
+        let error = fetch(&session, get("http://peer/")).await.unwrap_err();
+        assert!(error.is_too_large() || error.is_protocol(), "{error:?}");
+        connector.wait_for(|log| log.open == 0).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_nobody_asked_for_on_an_idle_connection_are_never_an_answer() {
+    let connector = MemoryConnector::new(|mut connection: Connection| async move {
+        let _ = connection.read_request().await;
+        connection.respond(200, "first").await;
+        if connection.number() == 0 {
+            connection.write("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\npoison").await;
+        }
+        let _ = connection.read_request().await;
+        connection.respond(200, "second").await;
+    });
+    let session = in_memory(PoolConfig::default(), Timeouts::default(), &connector);
+    fetch(&session, get("http://peer/")).await.unwrap();
+    tokio::task::yield_now().await;
+    let (_, body) = fetch(&session, get("http://peer/")).await.unwrap();
+    assert_eq!(body, "first", "of a new connection");
+    assert_eq!(connector.log().accepted, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_cut_anywhere_is_never_a_short_success() {
+    let whole = [
+        &b"HTTP/1.1 200 OK\r\ncontent-length: 12\r\n\r\nhello, world"[..],
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n7\r\n, world\r\n0\r\n\r\n",
+    ];
+    for (response, broken) in whole.into_iter().flat_map(|whole| [(whole, false), (whole, true)]) {
+        for cut in 0..response.len() {
+            let connector = MemoryConnector::new(move |mut connection: Connection| async move {
+                let _ = connection.read_request().await;
+                connection.write(&response[..cut]).await;
+                if broken {
+                    connection.reset();
+                } else {
+                    connection.close().await;
+                }
+            });
+            let session = in_memory(PoolConfig::default(), Timeouts::default(), &connector);
+            let outcome = fetch(&session, get("http://peer/")).await;
+            assert!(outcome.is_err(), "cut after byte {cut}: {outcome:?}");
+            tokio::task::yield_now().await;
+            assert_eq!(session.stats().open, 0, "cut after byte {cut}");
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! Timeouts on a paused clock, over in-memory streams.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+use http_body_util::{BodyExt, Full, StreamBody};
+use session_layer::{Phase, PoolConfig, SessionLayer, Timeouts};
+use test_support::{Connection, MemoryConnector, Reply, always, sequence};
+use test_suite::{fetch, get, in_memory, post, send};
+use tokio::time::Instant;
+use tower::{Layer, ServiceExt};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn short() -> Timeouts {
+    Timeouts::default()
+        .connect(3 * SECOND)
+        .head(5 * SECOND)
+        .body_idle(7 * SECOND)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connect_that_hangs_ends_at_its_timeout_unsent() {
+    let connector = MemoryConnector::new(always(200, "x"));
+    connector.hang();
+    let session = in_memory(PoolConfig::default(), short(), &connector);
+    let began = Instant::now();
+    let error = fetch(&session, get("http://peer/")).await.unwrap_err();
+    assert_eq!(error.timeout_phase(), Some(Phase::Connect));
+    assert!(error.is_unsent() && error.is_connect());
+    assert_eq!(began.elapsed(), 3 * SECOND);
+    assert_eq!(session.stats().open, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_does_not_come_ends_at_its_timeout() {
+    let connector = MemoryConnector::new(sequence([Reply::stall()]));
+    let session = in_memory(PoolConfig::default(), short(), &connector);
+    let began = Instant::now();
+    let error = fetch(&session, get("http://peer/")).await.unwrap_err();
+    assert_eq!(error.timeout_phase(), Some(Phase::Head));
+    assert!(!error.is_unsent());
+    assert_eq!(began.elapsed(), 5 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_trickles_in_does_not_extend_its_time() {
+    let connector = MemoryConnector::new(|mut connection: Connection| async move {
+        let _ = connection.read_request().await;
+        let head = "HTTP/1.1 200 OK\r\nx-padding: 0123456789012345678901234567890123456789\r\n";
+        connection.drip(head, 1, Duration::from_millis(200)).await;
+    });
+    let session = in_memory(PoolConfig::default(), short(), &connector);
+    let began = Instant::now();
+    let error = fetch(&session, get("http://peer/")).await.unwrap_err();
+    assert_eq!(error.timeout_phase(), Some(Phase::Head));
+    assert_eq!(began.elapsed(), 5 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_head_timeout_counts_from_each_request_on_a_reused_connection() {
+    let connector = MemoryConnector::new(sequence([
+        Reply::status(200).body("x"),
+        Reply::status(200).body("x").delay(4 * SECOND),
+        Reply::stall(),
+    ]));
+    let session = in_memory(PoolConfig::default(), short(), &connector);
+    fetch(&session, get("http://peer/")).await.unwrap();
+    tokio::time::sleep(4 * SECOND).await;
+    fetch(&session, get("http://peer/")).await.unwrap();
+    tokio::time::sleep(3 * SECOND).await;
+    let began = Instant::now();
+    let error = fetch(&session, get("http://peer/")).await.unwrap_err();
+    assert_eq!(error.timeout_phase(), Some(Phase::Head));
+    assert_eq!(began.elapsed(), 5 * SECOND);
+    assert_eq!(connector.log().accepted, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_stands_still_ends_at_its_timeout() {
+    let connector = MemoryConnector::new(|mut connection: Connection| async move {
+        let _ = connection.read_request().await;
+        connection.write("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n").await;
+        connection.drip("abc", 1, 6 * SECOND).await;
+        connection.stall().await;
+    });
+    let session = in_memory(PoolConfig::default(), short(), &connector);
+    let began = Instant::now();
+    let error = fetch(&session, get("http://peer/")).await.unwrap_err();
+    assert_eq!(error.timeout_phase(), Some(Phase::Body));
+    assert!(error.is_response_body());
+    // Three bytes, six seconds apart, then the silence.
+    let elapsed = began.elapsed();
+    assert!(elapsed >= 19 * SECOND && elapsed <= 25 * SECOND, "{elapsed:?}");
+    assert_eq!(session.stats().open, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_idle_timeout_shorter_than_the_head_timeout_is_exact() {
+    let connector = MemoryConnector::new(|mut connection: Connection| async move {
+        let _ = connection.read_request().await;
+        connection.write("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc").await;
+        connection.stall().await;
+    });
+    let timeouts = Timeouts::default().head(60 * SECOND).body_idle(2 * SECOND);
+    let session = in_memory(PoolConfig::default(), timeouts, &connector);
+    let began = Instant::now();
+    let error = fetch(&session, get("http://peer/")).await.unwrap_err();
+    assert_eq!(error.timeout_phase(), Some(Phase::Body));
+    // The timer counts in milliseconds, and rounds up.
+    let elapsed = began.elapsed();
+    assert!(elapsed >= 2 * SECOND && elapsed < 2 * SECOND + Duration::from_millis(3), "{elapsed:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_takes_its_time_is_not_timed_out() {
+    let connector = MemoryConnector::new(always(200, vec![b'x'; 1 << 20]));
+    let session = in_memory(PoolConfig::default(), short(), &connector);
+    let mut body = send(&session, get("http://peer/")).await.unwrap().into_body();
+    let mut read = 0;
+    while let Some(frame) = body.frame().await {
+        read += frame.unwrap().into_data().unwrap().len();
+        tokio::time::sleep(20 * SECOND).await;
+    }
+    assert_eq!(read, 1 << 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_that_the_peer_does_not_take_ends_at_the_head_timeout() {
+    let connector = MemoryConnector::new(sequence([Reply::stall()]));
+    let connector_unread = MemoryConnector::new(|mut connection: Connection| async move {
+        connection.stall().await;
+    });
+    for connector in [connector_unread, connector] {
+        let session = in_memory(PoolConfig::default(), short(), &connector);
+        let began = Instant::now();
+        let request = post("http://peer/", vec![b'x'; 4 << 20]);
+        let error = fetch(&session, request).await.unwrap_err();
+        assert_eq!(error.timeout_phase(), Some(Phase::Head));
+        assert!(!error.is_unsent());
+        assert_eq!(began.elapsed(), 5 * SECOND);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_that_its_sender_is_slow_to_give_is_not_timed_out() {
+    let connector = MemoryConnector::new(always(200, "x"));
+    let session: session_layer::Session<_> =
+        SessionLayer::new(PoolConfig::default(), short()).unwrap().layer(connector.clone());
+    let (sender, receiver) = tokio::sync::mpsc::channel::<Bytes>(1);
+    tokio::spawn(async move {
+        for _ in 0..4 {
+            tokio::time::sleep(20 * SECOND).await;
+            sender.send(Bytes::from_static(b"slow")).await.unwrap();
+        }
+    });
+    let body = StreamBody::new(Receiver(receiver));
+    let request = http::Request::post("http://peer/").body(body).unwrap();
+    let response = session.oneshot(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(connector.log().requests[0].body, "slowslowslowslow");
+}
+
+/// A channel as a stream of frames.
+struct Receiver(tokio::sync::mpsc::Receiver<Bytes>);
+
+impl futures_core::Stream for Receiver {
+    type Item = Result<http_body::Frame<Bytes>, std::convert::Infallible>;
+
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Self::Item>> {
+        self.0.poll_recv(cx).map(|bytes| bytes.map(|bytes| Ok(http_body::Frame::data(bytes))))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_for_a_place_has_a_time_of_its_own() {
+    let connector = MemoryConnector::new(sequence([Reply::stall()]));
+    let pool = PoolConfig::default().max_connections(1).queue_timeout(2 * SECOND);
+    let session = in_memory(pool, short().head(None), &connector);
+    let busy = tokio::spawn({
+        let session = session.clone();
+        async move { fetch(&session, get("http://peer/")).await }
+    });
+    tokio::task::yield_now().await;
+    let began = Instant::now();
+    let error = fetch(&session, get("http://other/")).await.unwrap_err();
+    assert!(error.is_pool_timeout() && error.is_unsent() && !error.is_connect());
+    assert_eq!(error.timeout_phase(), Some(Phase::Queue));
+    assert_eq!(began.elapsed(), 2 * SECOND);
+    assert_eq!(session.stats().waiting, 0);
+    busy.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_refuses_at_once() {
+    let connector = MemoryConnector::new(sequence([Reply::stall()]));
+    let pool = PoolConfig::default().max_connections(1).max_waiting(0);
+    let session = in_memory(pool, short(), &connector);
+    let busy = tokio::spawn({
+        let session = session.clone();
+        async move { fetch(&session, get("http://peer/")).await }
+    });
+    tokio::task::yield_now().await;
+    let began = Instant::now();
+    let error = fetch(&session, get("http://peer/")).await.unwrap_err();
+    assert!(error.is_queue_full() && error.is_unsent());
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    busy.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_closes_at_its_timeout_without_traffic() {
+    let connector = MemoryConnector::new(always(200, "x"));
+    for idle in [SECOND, 20 * SECOND, 100 * SECOND] {
+        let pool = PoolConfig::default().idle_timeout(idle);
+        let session = in_memory(pool, Timeouts::default(), &connector);
+        fetch(&session, get("http://peer/")).await.unwrap();
+        tokio::time::sleep(idle - Duration::from_millis(10)).await;
+        assert_eq!(session.stats().idle, 1, "{idle:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert_eq!(session.stats().open, 0, "{idle:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn use_renews_the_idle_time() {
+    let connector = MemoryConnector::new(always(200, "x"));
+    let pool = PoolConfig::default().idle_timeout(10 * SECOND);
+    let session = in_memory(pool, Timeouts::default(), &connector);
+    for _ in 0..5 {
+        fetch(&session, get("http://peer/")).await.unwrap();
+        tokio::time::sleep(9 * SECOND).await;
+    }
+    assert_eq!(connector.log().accepted, 1);
+    tokio::time::sleep(2 * SECOND).await;
+    assert_eq!(session.stats().open, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_past_its_lifetime_gets_no_more_requests() {
+    let connector = MemoryConnector::new(always(200, "x"));
+    let pool = PoolConfig::default().max_lifetime(100 * SECOND).idle_timeout(None);
+    let session = in_memory(pool, Timeouts::default(), &connector);
+    for _ in 0..8 {
+        fetch(&session, get("http://peer/")).await.unwrap();
+        tokio::time::sleep(11 * SECOND).await;
+    }
+    assert_eq!(connector.log().accepted, 1, "88 s are within 90 % of the lifetime");
+    tokio::time::sleep(30 * SECOND).await;
+    assert_eq!(session.stats().open, 0, "it closes when it is too old, and not when it is used");
+    fetch(&session, get("http://peer/")).await.unwrap();
+    assert_eq!(connector.log().accepted, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_timeouts_nothing_is_timed_out() {
+    let connector = MemoryConnector::new(sequence([
+        Reply::status(200).body("x").delay(86_400 * SECOND),
+        Reply::status(200).body("x"),
+    ]));
+    let pool = PoolConfig::default().idle_timeout(None).max_lifetime(None);
+    let timeouts = Timeouts::default().connect(None).head(None).body_idle(None);
+    let session = in_memory(pool, timeouts, &connector);
+    fetch(&session, get("http://peer/")).await.unwrap();
+    tokio::time::sleep(86_400 * SECOND).await;
+    let empty: Full<Bytes> = Full::default();
+    fetch(&session, get("http://peer/").map(|_| empty)).await.unwrap();
+    assert_eq!(connector.log().accepted, 1);
+}
