@@ -1,0 +1,18 @@
+use http::Uri;
+use tokio::time::Instant;
+
+use super::{Budget, Cost};
+
+/// No bound at all. A service that fails because it is overloaded gets every retry on top.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unlimited;
+
+impl Budget for Unlimited {
+    fn deposit(&self, _uri: &Uri) {}
+
+    fn withdraw(&self, _uri: &Uri, _cost: Cost, _now: Instant) -> bool {
+        true
+    }
+
+    fn refund(&self, _uri: &Uri, _cost: Cost) {}
+}

@@ -1,0 +1,54 @@
+use std::{error::Error, fmt, time::Duration};
+
+/// A policy that makes no sense was asked for.
+///
+/// The text says which setting is wrong and what to do about it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BuildError(Problem);
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Problem {
+    NoAttempts,
+    Status,
+    StatusesBesidePredicate,
+    Factor(f64),
+    CapBelowBase { cap: Duration, base: Duration },
+    JitterPercent(u8),
+    Budget(&'static str),
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Problem::NoAttempts => f.write_str(
+                "0 attempts would send nothing: use 1 for a request that is never retried",
+            ),
+            Problem::Status => f.write_str("a status code must be from 100 to 999"),
+            Problem::StatusesBesidePredicate => f.write_str(
+                "statuses have no effect beside a predicate of one's own: give them to \
+                 `Standard::statuses`, and let the predicate ask that",
+            ),
+            Problem::Factor(factor) => write!(
+                f,
+                "a backoff factor of {factor} makes no schedule: it must be finite and at least 1"
+            ),
+            Problem::CapBelowBase { cap, base } => write!(
+                f,
+                "the cap of {cap:?} is below the base of {base:?}: raise the one or lower the other"
+            ),
+            Problem::JitterPercent(percent) => write!(
+                f,
+                "a proportional jitter of {percent} % could make a wait negative: use at most 100"
+            ),
+            Problem::Budget(what) => f.write_str(what),
+        }
+    }
+}
+
+impl Error for BuildError {}
+
+impl From<Problem> for BuildError {
+    fn from(problem: Problem) -> Self {
+        Self(problem)
+    }
+}

@@ -1,0 +1,129 @@
+//! A tower layer that sends HTTP requests again when that can help, and does no harm.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use bytes::Bytes;
+//! use http::{Request, Response, StatusCode};
+//! use http_body_util::Full;
+//! use retry_layer::{Exponential, ReplayBody, ResponseExt, RetryLayer, RetryPolicy};
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let calls = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
+//! # let server = service_fn(move |request: Request<ReplayBody<Full<Bytes>>>| {
+//! #     let first = calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0;
+//! #     async move {
+//! #         use http_body_util::BodyExt;
+//! #         let mut response = Response::new(Full::new(request.into_body().collect().await.unwrap().to_bytes()));
+//! #         if first { *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE; }
+//! #         Ok::<_, std::convert::Infallible>(response)
+//! #     }
+//! # });
+//! let policy = RetryPolicy::builder()
+//!     .max_attempts(4)
+//!     .backoff(Exponential::from(Duration::from_millis(200)))
+//!     .build()?;
+//! let service = ServiceBuilder::new().layer(RetryLayer::new(policy)).service(server);
+//!
+//! let request = Request::put("http://example.com/rank").body(Full::from("7"))?;
+//! let response = service.oneshot(request).await?;
+//!
+//! assert_eq!(response.status(), StatusCode::OK);
+//! assert_eq!(response.retry_report().attempts().len(), 2);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # How it behaves
+//!
+//! **What is retried.** A [`Predicate`] looks at the status and headers of a response, or at an
+//! error and everything in its chain of sources, and gives it a [`Class`]. The default is
+//! [`Standard`]. What the class means depends on the request: one that was provably not processed
+//! is sent again whatever its method; one that may have been only if its method is idempotent
+//! (RFC 9110, section 9.2.2), if it carries an `Idempotency-Key`, or if its sender
+//! [vouches for it](Idempotent). A POST that is answered with 503 is sent once.
+//!
+//! **How long it waits.** [`Exponential`] backoff with full jitter, or any schedule. A
+//! `Retry-After` is honoured: never earlier than asked, up to a bound beyond which the response is
+//! returned instead. No wait is begun that would outlive the call's [`Deadline`]. A refused response
+//! is read to its end within narrow bounds, or dropped, before the wait: a call that sleeps holds
+//! no connection.
+//!
+//! **What it costs.** A call that succeeds at once costs a copy of the request's head, and of its
+//! headers if it has any; a body is kept by reference count while it passes, see [`ReplayBody`]. A call
+//! that cannot be retried costs one wrapper. All calls under one policy share a [`budget`], so that
+//! retries cannot drown a service that is overloaded already.
+//!
+//! **What comes back.** The last response or error of the service inside, as it is. If more than
+//! one plain attempt was made, or could not be made, a [`RetryReport`] says what happened and why
+//! it ended: in the extensions of a response, or given to [`Predicate::annotate`] with an error.
+//! Services below see an [`Attempt`] in the extensions of every request but the first.
+//!
+//! **What a request can override**, by its extensions: the whole [`RetryPolicy`], the
+//! [`Deadline`], [`Idempotent`], [`NoRetry`].
+//!
+//! **Order of layers.** What has to happen once per call (a deadline, redirects) goes above, what
+//! has to happen for each attempt (signing, an attempt's timeout) below. A service whose error is
+//! a `BoxError` needs a [`NamedErrorLayer`] directly below.
+//!
+//! # How it differs from `tower::retry`
+//!
+//! - A [`tower::retry::Policy`](https://docs.rs/tower/latest/tower/retry/trait.Policy.html) must
+//!   clone the request, which a streamed body cannot; here a body is recorded while it passes.
+//! - There, retries wait only if the policy's own future sleeps, and nothing knows of
+//!   `Retry-After`, idempotence or deadlines; here that is the layer's work, and a policy is a set
+//!   of values.
+//! - Its exponential backoff makes each call of a cloned policy draw the same jitter; here each
+//!   call has its own generator.
+//! - It keeps the refused response alive while it waits; here it is gone by then.
+//!
+//! # Features
+//!
+//! - `hyper` (default): knows hyper's errors.
+//! - `hyper-util`: knows the errors of its legacy client.
+//! - `h2`: knows refused streams and GOAWAY.
+//! - `rustls`: knows a certificate that will not be better next time.
+
+mod attempt;
+mod backoff;
+pub mod budget;
+mod call;
+mod deadline;
+mod drain;
+mod error;
+pub mod future;
+mod jitter;
+mod layer;
+mod marker;
+mod named;
+mod outcome;
+mod policy;
+mod predicate;
+mod replay;
+mod report;
+pub mod retry_after;
+mod service;
+pub mod transport;
+mod verdict;
+
+pub use self::{
+    attempt::Attempt,
+    backoff::{Backoff, Delays, Exponential, ExponentialIter},
+    deadline::Deadline,
+    error::BuildError,
+    jitter::Jitter,
+    layer::RetryLayer,
+    marker::{Idempotent, NoRetry},
+    named::{
+        BoxError, NamedError, NamedErrorFuture, NamedErrorLayer, NamedServiceError, ServiceError,
+    },
+    outcome::Outcome,
+    policy::{RetryPolicy, RetryPolicyBuilder},
+    predicate::{Class, Predicate, PredicateFn, Standard, predicate_fn},
+    replay::{ReplayBody, ReplayBodyError},
+    report::{AttemptOutcome, AttemptRecord, ResponseExt, RetryReport, Wait, WaitReason},
+    service::Retry,
+    verdict::StopReason,
+};

@@ -1,0 +1,208 @@
+use std::{error::Error, fmt, io, iter};
+
+use http::{HeaderMap, Method, StatusCode, Uri};
+
+use crate::{predicate::Class, transport};
+
+// A chain that points back at itself must not hang a call; no honest chain is this long.
+const LONGEST_CHAIN: usize = 64;
+
+/// What a predicate may see of one attempt: the request line, and the head of the response or the
+/// error.
+#[derive(Clone, Copy)]
+pub struct Outcome<'a> {
+    method: &'a Method,
+    uri: &'a Uri,
+    attempt: u32,
+    ending: Ending<'a>,
+}
+
+#[derive(Clone, Copy)]
+enum Ending<'a> {
+    Response(StatusCode, &'a HeaderMap),
+    Error(&'a (dyn Error + 'static), Option<Class>),
+}
+
+impl<'a> Outcome<'a> {
+    /// An attempt that was answered. Its number is 1 until [`at_attempt`](Self::at_attempt) says
+    /// otherwise. Meant for testing a predicate without a service.
+    #[must_use]
+    pub fn from_response(
+        method: &'a Method,
+        uri: &'a Uri,
+        status: StatusCode,
+        headers: &'a HeaderMap,
+    ) -> Self {
+        let ending = Ending::Response(status, headers);
+        Self {
+            method,
+            uri,
+            attempt: 1,
+            ending,
+        }
+    }
+
+    /// An attempt that failed. Its number is 1 until [`at_attempt`](Self::at_attempt) says
+    /// otherwise. Meant for testing a predicate without a service.
+    #[must_use]
+    pub fn from_error(method: &'a Method, uri: &'a Uri, error: &'a (dyn Error + 'static)) -> Self {
+        Self {
+            method,
+            uri,
+            attempt: 1,
+            ending: Ending::Error(error, None),
+        }
+    }
+
+    /// The same outcome, as that of the given attempt.
+    #[must_use]
+    pub fn at_attempt(self, attempt: u32) -> Self {
+        Self { attempt, ..self }
+    }
+
+    /// The method of the request.
+    #[must_use]
+    pub fn method(&self) -> &'a Method {
+        self.method
+    }
+
+    /// The URI of the request, as it entered the layer.
+    #[must_use]
+    pub fn uri(&self) -> &'a Uri {
+        self.uri
+    }
+
+    /// The number of this attempt, from 1. Free resends do not count.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// The head of the response, if there is one.
+    #[must_use]
+    pub fn response(&self) -> Option<(StatusCode, &'a HeaderMap)> {
+        match self.ending {
+            Ending::Response(status, headers) => Some((status, headers)),
+            Ending::Error(..) => None,
+        }
+    }
+
+    /// The status of the response, if there is one.
+    #[must_use]
+    pub fn status(&self) -> Option<StatusCode> {
+        self.response().map(|(status, _)| status)
+    }
+
+    /// The headers of the response, if there is one.
+    #[must_use]
+    pub fn headers(&self) -> Option<&'a HeaderMap> {
+        self.response().map(|(_, headers)| headers)
+    }
+
+    /// The error, if the attempt ended in one.
+    #[must_use]
+    pub fn error(&self) -> Option<&'a (dyn Error + 'static)> {
+        match self.ending {
+            Ending::Response(..) => None,
+            Ending::Error(error, _) => Some(error),
+        }
+    }
+
+    /// What is known of the error: the class it was [given](Self::with_error_class), else what
+    /// [`transport::classify`] finds in its chain of sources. `None` for a response.
+    #[must_use]
+    pub fn error_class(&self) -> Option<Class> {
+        match self.ending {
+            Ending::Response(..) => None,
+            Ending::Error(error, class) => {
+                Some(class.unwrap_or_else(|| transport::classify(error)))
+            }
+        }
+    }
+
+    /// The same outcome with an error of this class: for a predicate that knows the errors of its
+    /// transport, and leaves the rest to another. Of a response it changes nothing.
+    #[must_use]
+    pub fn with_error_class(mut self, class: Class) -> Self {
+        if let Ending::Error(_, known) = &mut self.ending {
+            *known = Some(class);
+        }
+        self
+    }
+
+    /// The first error of type `T` in the chain of sources, the error itself included.
+    ///
+    /// It looks into a [`std::io::Error`] too: the error that one was made of is not its
+    /// `source()`, but is found here.
+    #[must_use]
+    pub fn find_error<T: Error + 'static>(&self) -> Option<&'a T> {
+        chain(self.error()?).find_map(|error| error.downcast_ref())
+    }
+}
+
+impl fmt::Debug for Outcome<'_> {
+    // Neither URI nor headers: either may hold a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Outcome");
+        debug
+            .field("method", self.method)
+            .field("attempt", &self.attempt);
+        match self.ending {
+            Ending::Response(status, _) => debug.field("status", &status),
+            Ending::Error(error, _) => debug.field("error", &error),
+        };
+        debug.finish_non_exhaustive()
+    }
+}
+
+/// The error and all that caused it, outermost first.
+pub(crate) fn chain<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    iter::successors(Some(error), |error| cause(*error)).take(LONGEST_CHAIN)
+}
+
+fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    // `io::Error::source` is the source of the error inside, which would be skipped.
+    match error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref)
+    {
+        Some(inner) => Some(inner),
+        None => error.source(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Endless;
+
+    impl fmt::Display for Endless {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("endless")
+        }
+    }
+
+    impl Error for Endless {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            Some(self)
+        }
+    }
+
+    #[test]
+    fn looks_into_an_io_error() {
+        let error = io::Error::other(io::Error::other(Endless));
+        let uri = Uri::from_static("/");
+        let outcome = Outcome::from_error(&Method::GET, &uri, &error);
+        assert!(outcome.find_error::<Endless>().is_some());
+        assert!(outcome.find_error::<fmt::Error>().is_none());
+    }
+
+    #[test]
+    fn an_endless_chain_ends() {
+        assert_eq!(chain(&Endless).count(), LONGEST_CHAIN);
+    }
+}

@@ -1,0 +1,569 @@
+use std::{
+    convert::Infallible,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use fastrand::Rng;
+use http::{Extensions, HeaderMap, Method, Request, StatusCode, header::HeaderName};
+
+use crate::{
+    backoff::{Backoff, Exponential},
+    budget::{Budget, SuccessBudget, Unlimited},
+    drain::DrainLimits,
+    error::{BuildError, Problem},
+    jitter::Jitter,
+    marker::{Idempotent, NoRetry},
+    predicate::{Predicate, Standard},
+    verdict::{Resends, StopReason},
+};
+
+pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// When a request is sent again, how often, and after what wait.
+///
+/// A policy is a handle that is cheap to clone; clones share its budget. Put into a request's
+/// extensions, it takes the place of the layer's own for this request.
+///
+/// | | default |
+/// |---|---|
+/// | attempts | 3 in all |
+/// | methods | GET, HEAD, OPTIONS, TRACE, PUT, DELETE, QUERY; any with an `Idempotency-Key` or [`Idempotent`] |
+/// | outcomes | those of [`Standard`] |
+/// | wait | exponential from 100 ms (1 s towards a throttling server) to 20 s, with full jitter |
+/// | `Retry-After` | honoured up to 120 s |
+/// | deadline | none |
+/// | request body | 64 KiB of a stream are kept |
+/// | refused response | read up to 64 KiB and 50 ms, so that its connection lives |
+/// | budget | a [`SuccessBudget`] |
+///
+/// ```
+/// use std::time::Duration;
+/// use retry_layer::{Exponential, RetryPolicy};
+///
+/// let policy = RetryPolicy::builder()
+///     .max_attempts(4)
+///     .statuses([429, 502, 503, 504])
+///     .backoff(Exponential::from(Duration::from_millis(200)))
+///     .build()?;
+/// # Ok::<(), retry_layer::BuildError>(())
+/// ```
+#[derive(Clone)]
+pub struct RetryPolicy {
+    settings: Arc<Settings>,
+}
+
+pub(crate) struct Settings {
+    predicate: Arc<dyn Predicate>,
+    /// How the predicate was made, for [`RetryPolicy::to_builder`].
+    choice: Choice,
+    pub(crate) max_attempts: u32,
+    methods: Methods,
+    pub(crate) backoff: Backoff,
+    pub(crate) hints: Hints,
+    pub(crate) max_retry_after: Duration,
+    pub(crate) resends: Resends,
+    pub(crate) deadline: Option<Duration>,
+    pub(crate) replay_limit: usize,
+    pub(crate) drain: DrainLimits,
+    pub(crate) budget: Arc<dyn Budget>,
+    seed: Option<u64>,
+    /// Numbers the calls that wait, so that each draws its own chances.
+    draws: AtomicU64,
+}
+
+#[derive(Clone)]
+enum Choice {
+    Standard(Standard),
+    Custom(Arc<dyn Predicate>),
+}
+
+#[derive(Clone, Debug)]
+enum Methods {
+    Idempotent,
+    Any,
+    Listed(Vec<Method>),
+}
+
+/// Whether the server's wish for a wait is heard.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Hints {
+    Heard,
+    Ignored,
+}
+
+impl RetryPolicy {
+    /// A builder with the defaults.
+    pub fn builder() -> RetryPolicyBuilder {
+        RetryPolicyBuilder::default()
+    }
+
+    /// A builder with the settings of this policy; the policy that it builds shares the budget
+    /// unless it is given another.
+    pub fn to_builder(&self) -> RetryPolicyBuilder {
+        let settings = &*self.settings;
+        RetryPolicyBuilder {
+            choice: settings.choice.clone(),
+            max_attempts: settings.max_attempts,
+            methods: settings.methods.clone(),
+            backoff: settings.backoff.clone(),
+            hints: settings.hints,
+            max_retry_after: settings.max_retry_after,
+            resends: settings.resends,
+            deadline: settings.deadline,
+            replay_limit: settings.replay_limit,
+            drain: settings.drain,
+            budget: Some(Arc::clone(&settings.budget)),
+            seed: settings.seed,
+            problem: None,
+        }
+    }
+
+    /// The behaviour of the Python package aiohttp-retry with `ExponentialRetry(attempts=3,
+    /// statuses={429, 500, 501, 503, 504}, start_timeout=1)` and its other defaults, for services
+    /// that move from there.
+    ///
+    /// Three attempts in all; 429 and every status from 500 up; errors only if the connection
+    /// could not be made; any method; waits of exactly 2 s, then 4 s, and doubled up to 30 s if
+    /// there are more. It differs from the default policy in what makes that one safe: a POST is
+    /// sent again though it may have been processed, there is no jitter, no budget, and no free
+    /// resend, and `Retry-After` is not heard. Like there, 404, 408 and read timeouts are final,
+    /// and the last response is returned as it is.
+    ///
+    /// ```
+    /// use retry_layer::RetryPolicy;
+    ///
+    /// let profile = RetryPolicy::aiohttp_retry();
+    /// let patient = profile.to_builder().max_attempts(5).build()?;
+    /// # Ok::<(), retry_layer::BuildError>(())
+    /// ```
+    #[must_use]
+    pub fn aiohttp_retry() -> Self {
+        let statuses = [429]
+            .into_iter()
+            .chain(500..1000)
+            .filter_map(|s| StatusCode::from_u16(s).ok());
+        let waits = Exponential::new(Duration::from_secs(2)).cap(Duration::from_secs(30));
+        Self::builder()
+            .predicate_standard(Standard::default().statuses(statuses).connect_errors_only())
+            .any_method()
+            .backoff(Backoff::from(waits).jitter(Jitter::None))
+            .ignore_retry_after()
+            .without_resends()
+            .budget(Unlimited)
+            .build_unchecked()
+    }
+
+    /// The predicate, for a policy that asks it first: see [`RetryPolicyBuilder::predicate`].
+    #[must_use]
+    pub fn predicate(&self) -> &Arc<dyn Predicate> {
+        &self.settings.predicate
+    }
+
+    /// How many attempts a call makes at most, the first one included.
+    #[must_use]
+    pub fn max_attempts(&self) -> u32 {
+        self.settings.max_attempts
+    }
+
+    /// How long a call may take as a whole, if that is bound.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Duration> {
+        self.settings.deadline
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Why this request will be sent once, whatever comes.
+    pub(crate) fn refusal<B>(&self, request: &Request<B>) -> Option<StopReason> {
+        if self.settings.max_attempts == 1 {
+            return Some(StopReason::AttemptsExhausted);
+        }
+        request
+            .extensions()
+            .get::<NoRetry>()
+            .map(|_| StopReason::Disabled)
+    }
+
+    /// Whether this request may be processed twice.
+    pub(crate) fn is_idempotent(
+        &self,
+        method: &Method,
+        headers: Option<&HeaderMap>,
+        extensions: &Extensions,
+    ) -> bool {
+        self.settings.methods.contains(method)
+            || headers.is_some_and(|headers| headers.contains_key(IDEMPOTENCY_KEY))
+            || extensions.get::<Idempotent>().is_some()
+    }
+
+    /// Chance for one call, independent of every other call's.
+    pub(crate) fn random(&self) -> Rng {
+        let Some(seed) = self.settings.seed else {
+            return Rng::new();
+        };
+        // Relaxed: each call needs another number, in no particular order.
+        let draw = self.settings.draws.fetch_add(1, Ordering::Relaxed);
+        // Neighbouring seeds would begin alike; an odd multiplier sets them apart.
+        Rng::with_seed(seed ^ draw.wrapping_mul(0x9E37_79B9_7F4A_7C15))
+    }
+}
+
+impl Methods {
+    fn contains(&self, method: &Method) -> bool {
+        match self {
+            // By its name: older releases of `http` have no constant for QUERY.
+            Self::Idempotent => method.is_idempotent() || method.as_str() == "QUERY",
+            Self::Any => true,
+            Self::Listed(methods) => methods.contains(method),
+        }
+    }
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self::builder().build_unchecked()
+    }
+}
+
+impl fmt::Debug for RetryPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let settings = &*self.settings;
+        f.debug_struct("RetryPolicy")
+            .field("predicate", &settings.choice)
+            .field("max_attempts", &settings.max_attempts)
+            .field("methods", &settings.methods)
+            .field("backoff", &settings.backoff)
+            .field("hints", &settings.hints)
+            .field("max_retry_after", &settings.max_retry_after)
+            .field("deadline", &settings.deadline)
+            .field("replay_limit", &settings.replay_limit)
+            .field("drain", &settings.drain)
+            .field("budget", &settings.budget)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Standard(standard) => standard.fmt(f),
+            Self::Custom(_) => f.write_str("custom"),
+        }
+    }
+}
+
+/// Makes a [`RetryPolicy`]; see there for the defaults.
+#[derive(Clone)]
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct RetryPolicyBuilder {
+    choice: Choice,
+    max_attempts: u32,
+    methods: Methods,
+    backoff: Backoff,
+    hints: Hints,
+    max_retry_after: Duration,
+    resends: Resends,
+    deadline: Option<Duration>,
+    replay_limit: usize,
+    drain: DrainLimits,
+    /// Made at the end, so that each policy has its own.
+    budget: Option<Arc<dyn Budget>>,
+    seed: Option<u64>,
+    problem: Option<Problem>,
+}
+
+impl RetryPolicyBuilder {
+    /// How many attempts a call makes at most, the first one included: 3 unless set.
+    ///
+    /// 1 switches the layer off: nothing is kept, and nothing is sent again, not even what was
+    /// provably not processed. 0 is refused by [`build`](Self::build).
+    pub fn max_attempts(mut self, attempts: u32) -> Self {
+        self.max_attempts = attempts;
+        self
+    }
+
+    /// Sets the status codes that are retried, in place of 408, 429, 500, 502, 503, 504 and the
+    /// special case of 413: see [`Standard::statuses`].
+    ///
+    /// A number outside 100 to 999 is refused by [`build`](Self::build), and so are statuses given
+    /// after a [predicate](Self::predicate) of one's own.
+    pub fn statuses<I>(mut self, statuses: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: TryInto<StatusCode>,
+    {
+        let statuses: Result<Vec<_>, _> = statuses.into_iter().map(TryInto::try_into).collect();
+        match (self.choice, statuses) {
+            (Choice::Standard(standard), Ok(statuses)) => {
+                self.choice = Choice::Standard(standard.statuses(statuses));
+            }
+            (choice @ Choice::Standard(_), Err(_)) => {
+                self.choice = choice;
+                self.problem = self.problem.or(Some(Problem::Status));
+            }
+            (choice @ Choice::Custom(_), _) => {
+                self.choice = choice;
+                self.problem = self.problem.or(Some(Problem::StatusesBesidePredicate));
+            }
+        }
+        self
+    }
+
+    /// Sets the predicate, in place of [`Standard`] and the [statuses](Self::statuses).
+    ///
+    /// One that only adds something asks the standard predicate for the rest:
+    ///
+    /// ```
+    /// use http::StatusCode;
+    /// use retry_layer::{Class, Outcome, Predicate, RetryPolicy, Standard, predicate_fn};
+    ///
+    /// let standard = Standard::default();
+    /// let policy = RetryPolicy::builder()
+    ///     .predicate(predicate_fn(move |outcome: &Outcome<'_>| match outcome.status() {
+    ///         Some(StatusCode::CONFLICT) => Class::Ambiguous,
+    ///         _ => standard.classify(outcome),
+    ///     }))
+    ///     .build()?;
+    /// # Ok::<(), retry_layer::BuildError>(())
+    /// ```
+    pub fn predicate(mut self, predicate: impl Predicate) -> Self {
+        self.choice = Choice::Custom(Arc::new(predicate));
+        self
+    }
+
+    fn predicate_standard(mut self, standard: Standard) -> Self {
+        self.choice = Choice::Standard(standard);
+        self
+    }
+
+    /// Sets the methods whose requests may be processed twice, in place of the idempotent ones.
+    pub fn methods(mut self, methods: impl IntoIterator<Item = Method>) -> Self {
+        self.methods = Methods::Listed(methods.into_iter().collect());
+        self
+    }
+
+    /// Sends any method again, also when it may have been processed already.
+    ///
+    /// A POST can then be executed twice. Marking the requests that bear it, with [`Idempotent`]
+    /// or an `Idempotency-Key` header, is the better choice where it is possible.
+    pub fn any_method(mut self) -> Self {
+        self.methods = Methods::Any;
+        self
+    }
+
+    /// Sets the backoff: an [`Exponential`], or a [`Backoff`] made of it or of any schedule.
+    /// `Exponential::default()` with [`Jitter::Full`] unless set.
+    pub fn backoff(mut self, backoff: impl Into<Backoff>) -> Self {
+        self.backoff = backoff.into();
+        self
+    }
+
+    /// Sets the jitter of the backoff that is set so far.
+    pub fn jitter(mut self, jitter: Jitter) -> Self {
+        self.backoff = self.backoff.jitter(jitter);
+        self
+    }
+
+    /// The longest `Retry-After` that is waited for: 120 seconds unless set. When a server asks
+    /// for more, the response is returned at once; neither is the call kept that long, nor does
+    /// it come back early.
+    pub fn max_retry_after(mut self, longest: Duration) -> Self {
+        self.max_retry_after = longest;
+        self
+    }
+
+    /// Does not look at `Retry-After` when it works out a wait.
+    pub fn ignore_retry_after(mut self) -> Self {
+        self.hints = Hints::Ignored;
+        self
+    }
+
+    /// Makes no free resends: a request that was provably not processed is retried like any other
+    /// failure, counted and after a wait.
+    pub fn without_resends(mut self) -> Self {
+        self.resends = Resends::NONE;
+        self
+    }
+
+    /// How long a call may take as a whole, measured from when the service is called; none unless
+    /// set. A [`Deadline`](crate::Deadline) in the request overrides it. No wait is begun that
+    /// would not end before; the layer does not cut off a running attempt.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// How many bytes of a streamed request body are kept for a further attempt: 64 KiB unless
+    /// set. A longer stream is sent once. See [`ReplayBody`](crate::ReplayBody).
+    pub fn replay_limit(mut self, bytes: usize) -> Self {
+        self.replay_limit = bytes;
+        self
+    }
+
+    /// How many bytes of a refused response are read, and for how long at most, so that its
+    /// connection can be used again: 64 KiB and 50 milliseconds unless set. A response that is
+    /// known to be longer is dropped at once, and any is if the time is zero.
+    ///
+    /// The time counts towards the wait that follows.
+    pub fn drain(mut self, bytes: u64, time: Duration) -> Self {
+        self.drain = DrainLimits { bytes, time };
+        self
+    }
+
+    /// Sets the budget that all calls under this policy and its clones draw from: a new
+    /// [`SuccessBudget`] unless set. An `Arc` of a budget can be given to several policies.
+    pub fn budget(mut self, budget: impl Budget) -> Self {
+        self.budget = Some(Arc::new(budget));
+        self
+    }
+
+    /// Makes the jitter reproducible: the calls that wait draw from generators that follow from
+    /// this seed, each from its own. Random unless set.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Makes the policy.
+    ///
+    /// # Errors
+    ///
+    /// If a setting makes no sense: no attempts, an invalid status, statuses beside a predicate,
+    /// a factor below 1 or not finite, a cap below the base, or a jitter of more than 100 percent.
+    pub fn build(self) -> Result<RetryPolicy, BuildError> {
+        if let Some(problem) = self.problem {
+            return Err(problem.into());
+        }
+        if self.max_attempts == 0 {
+            return Err(Problem::NoAttempts.into());
+        }
+        self.backoff.check()?;
+        Ok(self.build_unchecked())
+    }
+
+    fn build_unchecked(self) -> RetryPolicy {
+        let predicate: Arc<dyn Predicate> = match &self.choice {
+            Choice::Standard(standard) => Arc::new(standard.clone()),
+            Choice::Custom(predicate) => Arc::clone(predicate),
+        };
+        RetryPolicy {
+            settings: Arc::new(Settings {
+                predicate,
+                choice: self.choice,
+                max_attempts: self.max_attempts,
+                methods: self.methods,
+                backoff: self.backoff,
+                hints: self.hints,
+                max_retry_after: self.max_retry_after,
+                resends: self.resends,
+                deadline: self.deadline,
+                replay_limit: self.replay_limit,
+                drain: self.drain,
+                budget: self
+                    .budget
+                    .unwrap_or_else(|| Arc::new(SuccessBudget::default())),
+                seed: self.seed,
+                draws: AtomicU64::new(0),
+            }),
+        }
+    }
+}
+
+impl Default for RetryPolicyBuilder {
+    fn default() -> Self {
+        Self {
+            choice: Choice::Standard(Standard::default()),
+            max_attempts: 3,
+            methods: Methods::Idempotent,
+            backoff: Backoff::default(),
+            hints: Hints::Heard,
+            max_retry_after: Duration::from_secs(120),
+            resends: Resends::ALL,
+            deadline: None,
+            replay_limit: 64 * 1024,
+            drain: DrainLimits::default(),
+            budget: None,
+            seed: None,
+            problem: None,
+        }
+    }
+}
+
+impl fmt::Debug for RetryPolicyBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RetryPolicyBuilder")
+            .field("predicate", &self.choice)
+            .field("max_attempts", &self.max_attempts)
+            .field("methods", &self.methods)
+            .field("backoff", &self.backoff)
+            .finish_non_exhaustive()
+    }
+}
+
+/// As [`RetryPolicyBuilder::build`], so that a function can take either.
+impl TryFrom<RetryPolicyBuilder> for RetryPolicy {
+    type Error = BuildError;
+
+    fn try_from(builder: RetryPolicyBuilder) -> Result<Self, BuildError> {
+        builder.build()
+    }
+}
+
+impl From<Infallible> for BuildError {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clones_share_the_seed_but_no_chance() {
+        let policy = RetryPolicy::builder().seed(7).build().unwrap();
+        let (mut a, mut b) = (policy.random(), policy.clone().random());
+        assert_ne!([a.u64(..), a.u64(..)], [b.u64(..), b.u64(..)]);
+        let again = RetryPolicy::builder().seed(7).build().unwrap();
+        assert_eq!(again.random().get_seed(), Rng::with_seed(7).get_seed());
+    }
+
+    #[test]
+    fn absurd_settings_are_refused() {
+        let problem = |builder: RetryPolicyBuilder| builder.build().unwrap_err().to_string();
+        let exponential = Exponential::default();
+        assert!(problem(RetryPolicy::builder().max_attempts(0)).contains("0 attempts"));
+        assert!(problem(RetryPolicy::builder().statuses([99])).contains("from 100 to 999"));
+        let custom = crate::predicate_fn(|_: &crate::Outcome<'_>| true);
+        assert!(
+            problem(RetryPolicy::builder().predicate(custom).statuses([503])).contains("Standard")
+        );
+        for factor in [0.5, -1.0, f64::NAN, f64::INFINITY] {
+            let builder = RetryPolicy::builder().backoff(exponential.factor(factor));
+            assert!(problem(builder).contains("factor"), "{factor}");
+        }
+        let low = exponential.cap(Duration::from_millis(99));
+        assert!(problem(RetryPolicy::builder().backoff(low)).contains("below the base"));
+        let jitter = RetryPolicy::builder().jitter(Jitter::Proportional(101));
+        assert!(problem(jitter).contains("101 %"));
+    }
+
+    #[test]
+    fn the_aiohttp_profile_would_pass_the_checks() {
+        assert!(
+            RetryPolicy::aiohttp_retry()
+                .to_builder()
+                .statuses([500_u16])
+                .build()
+                .is_ok()
+        );
+        assert!(RetryPolicy::default().to_builder().build().is_ok());
+    }
+}

@@ -1,0 +1,70 @@
+/// What one outcome says about sending the request again.
+///
+/// A class states a fact about the attempt; the layer turns it into an act, together with the
+/// method, the body, the number of attempts, the deadline and the budget.
+///
+/// A response that is worth another attempt is [`Ambiguous`](Self::Ambiguous): the server
+/// answered, but nobody knows what it did before, which is what that class means. The status
+/// itself stays visible in the [`Outcome`](crate::Outcome) and in the
+/// [report](crate::RetryReport), so it has no variant of its own.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Class {
+    /// The caller gets this outcome: a success, a status nobody wants again, an unknown error.
+    Final,
+    /// The request may have been processed. Sent again if its method is idempotent, if it carries
+    /// an `Idempotency-Key`, or if its sender [vouched for it](crate::Idempotent).
+    Ambiguous,
+    /// No byte of the request left this process: any method may be sent again, after a wait.
+    NotSent,
+    /// The peer states that it did not process the request (RFC 9113, section 8.7; 421 of
+    /// RFC 9110, section 15.5.20). Any method is sent again: the first time at once and for free,
+    /// afterwards as a counted retry.
+    Unprocessed,
+    /// A reused connection was closed by the peer before the first byte of a response.
+    /// Sent again at once and for free, once per call; afterwards a counted retry.
+    Stale {
+        /// Whether any byte of the request was written. If so, only a request that is idempotent
+        /// is sent again.
+        wrote: bool,
+    },
+    /// An error that would come again: a bad URL, a certificate, a broken request body.
+    Permanent,
+}
+
+impl Class {
+    /// Whether this class allows another attempt at all.
+    #[must_use]
+    pub const fn is_retryable(self) -> bool {
+        !matches!(self, Self::Final | Self::Permanent)
+    }
+
+    /// Whether any method may be sent again, since the request was certainly not processed.
+    #[must_use]
+    pub const fn is_unprocessed(self) -> bool {
+        matches!(
+            self,
+            Self::NotSent | Self::Unprocessed | Self::Stale { wrote: false }
+        )
+    }
+
+    /// A short name for logs and metrics, such as `not_sent`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Final => "final",
+            Self::Ambiguous => "ambiguous",
+            Self::NotSent => "not_sent",
+            Self::Unprocessed => "unprocessed",
+            Self::Stale { .. } => "stale",
+            Self::Permanent => "permanent",
+        }
+    }
+}
+
+/// `true` is [`Class::Ambiguous`], `false` is [`Class::Final`].
+impl From<bool> for Class {
+    fn from(retry: bool) -> Self {
+        if retry { Self::Ambiguous } else { Self::Final }
+    }
+}

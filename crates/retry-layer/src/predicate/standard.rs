@@ -1,0 +1,165 @@
+use http::{HeaderMap, StatusCode};
+
+use super::{Class, Predicate, status::StatusSet};
+use crate::{outcome::Outcome, retry_after};
+
+/// The default predicate: a set of status codes, and what is known about transport errors.
+///
+/// | outcome | class |
+/// |---|---|
+/// | 408, 429, 500, 502, 503, 504 | [`Ambiguous`](Class::Ambiguous) |
+/// | 413 with a valid `Retry-After` | `Ambiguous` |
+/// | 421 | [`Unprocessed`](Class::Unprocessed) |
+/// | an error | its [class](Outcome::error_class): what is found in its chain of sources |
+/// | all else | [`Final`](Class::Final) |
+///
+/// 501 and 505 are not among them: a server that does not implement a method will not have
+/// learned it a second later. 409 and 425 depend on what the caller did, and stay final.
+///
+/// ```
+/// use http::{HeaderMap, Method, StatusCode, Uri};
+/// use retry_layer::{Class, Outcome, Predicate, Standard};
+///
+/// let (method, uri, headers) = (Method::GET, Uri::from_static("/"), HeaderMap::new());
+/// let outcome = Outcome::from_response(&method, &uri, StatusCode::BAD_GATEWAY, &headers);
+///
+/// assert_eq!(Standard::default().classify(&outcome), Class::Ambiguous);
+/// assert_eq!(Standard::default().statuses([StatusCode::CONFLICT]).classify(&outcome), Class::Final);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Standard {
+    statuses: StatusSet,
+    too_large: TooLarge,
+    misdirected: Misdirected,
+    errors: Errors,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum TooLarge {
+    WithRetryAfter,
+    AsListed,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Misdirected {
+    Unprocessed,
+    AsListed,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Errors {
+    Transport,
+    ConnectOnly,
+}
+
+impl Standard {
+    /// Replaces the set of status codes; with it goes the special case of 413, which is now
+    /// retried only if it is listed. 421 keeps its class.
+    #[must_use]
+    pub fn statuses<I>(mut self, statuses: I) -> Self
+    where
+        I: IntoIterator<Item = StatusCode>,
+    {
+        self.statuses = statuses.into_iter().collect();
+        self.too_large = TooLarge::AsListed;
+        self
+    }
+
+    /// Retries only those errors before which no byte of the request was sent; every other error
+    /// is final, and so is 421 unless it is listed.
+    #[must_use]
+    pub fn connect_errors_only(mut self) -> Self {
+        self.errors = Errors::ConnectOnly;
+        self.misdirected = Misdirected::AsListed;
+        self
+    }
+
+    fn classify_response(&self, status: StatusCode, headers: &HeaderMap) -> Class {
+        if status == StatusCode::MISDIRECTED_REQUEST
+            && matches!(self.misdirected, Misdirected::Unprocessed)
+        {
+            return Class::Unprocessed;
+        }
+        if status == StatusCode::PAYLOAD_TOO_LARGE
+            && matches!(self.too_large, TooLarge::WithRetryAfter)
+        {
+            return retry_after::is_valid(headers).into();
+        }
+        self.statuses.contains(status).into()
+    }
+}
+
+impl Default for Standard {
+    fn default() -> Self {
+        Self {
+            statuses: StatusSet::from_iter([
+                StatusCode::REQUEST_TIMEOUT,
+                StatusCode::TOO_MANY_REQUESTS,
+                StatusCode::INTERNAL_SERVER_ERROR,
+                StatusCode::BAD_GATEWAY,
+                StatusCode::SERVICE_UNAVAILABLE,
+                StatusCode::GATEWAY_TIMEOUT,
+            ]),
+            too_large: TooLarge::WithRetryAfter,
+            misdirected: Misdirected::Unprocessed,
+            errors: Errors::Transport,
+        }
+    }
+}
+
+impl Predicate for Standard {
+    fn classify(&self, outcome: &Outcome<'_>) -> Class {
+        if let Some((status, headers)) = outcome.response() {
+            return self.classify_response(status, headers);
+        }
+        let class = outcome.error_class().unwrap_or(Class::Final);
+        match self.errors {
+            Errors::ConnectOnly if class != Class::NotSent => Class::Final,
+            Errors::Transport | Errors::ConnectOnly => class,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderValue, Method, Uri, header::RETRY_AFTER};
+
+    use super::*;
+
+    fn classify(standard: &Standard, status: u16, retry_after: Option<&'static str>) -> Class {
+        let mut headers = HeaderMap::new();
+        if let Some(value) = retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(value));
+        }
+        let uri = Uri::from_static("http://peer/");
+        let status = StatusCode::from_u16(status).unwrap();
+        standard.classify(&Outcome::from_response(
+            &Method::GET,
+            &uri,
+            status,
+            &headers,
+        ))
+    }
+
+    #[test]
+    fn default_statuses_are_these_six() {
+        let standard = Standard::default();
+        for code in 100..1000 {
+            let expected = match code {
+                408 | 429 | 500 | 502 | 503 | 504 => Class::Ambiguous,
+                421 => Class::Unprocessed,
+                _ => Class::Final,
+            };
+            assert_eq!(classify(&standard, code, None), expected, "{code}");
+        }
+    }
+
+    #[test]
+    fn too_large_is_retried_only_when_the_server_says_when() {
+        let standard = Standard::default();
+        assert_eq!(classify(&standard, 413, Some("3")), Class::Ambiguous);
+        assert_eq!(classify(&standard, 413, Some("soon")), Class::Final);
+        let listed = Standard::default().statuses([StatusCode::PAYLOAD_TOO_LARGE]);
+        assert_eq!(classify(&listed, 413, None), Class::Ambiguous);
+    }
+}

@@ -1,0 +1,911 @@
+use std::{
+    error::Error,
+    fmt, mem,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker, ready},
+};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use crate::named::BoxError;
+
+pin_project! {
+    /// The body of a request that may be sent more than once.
+    ///
+    /// The first attempt streams it as it comes. Each frame is kept while it passes, by reference
+    /// count and without a copy, up to the policy's
+    /// [`replay_limit`](crate::RetryPolicyBuilder::replay_limit). A later attempt gets what was
+    /// kept, and then the rest; trailers too. A body that goes over the limit is still sent, but
+    /// only to this attempt. A body that is one frame of bytes is kept whatever its size, since it
+    /// is in memory anyway.
+    ///
+    /// Its length is the same on every attempt. Only the newest attempt can read: the body of an
+    /// attempt that was given up ends in an error, never early, so that a truncated request is not
+    /// taken for a whole one.
+    pub struct ReplayBody<B> {
+        #[pin]
+        state: State<B>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<B> {
+        Empty,
+        Passing { #[pin] body: B },
+        Recorded { reader: Reader<B> },
+    }
+}
+
+impl<B> ReplayBody<B> {
+    pub(crate) fn empty() -> Self {
+        Self {
+            state: State::Empty,
+        }
+    }
+
+    /// A body of which nothing is kept.
+    pub(crate) fn passing(body: B) -> Self {
+        Self {
+            state: State::Passing { body },
+        }
+    }
+}
+
+impl<B> Body for ReplayBody<B>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = ReplayBodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ReplayBodyError>>> {
+        match self.project().state.project() {
+            StateProj::Empty => Poll::Ready(None),
+            StateProj::Passing { body } => {
+                let frame = ready!(body.poll_frame(cx));
+                Poll::Ready(frame.map(|frame| frame.map_err(ReplayBodyError::inner)))
+            }
+            StateProj::Recorded { reader } => reader.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.state {
+            State::Empty => true,
+            State::Passing { body } => body.is_end_stream(),
+            State::Recorded { reader } => reader.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.state {
+            State::Empty => SizeHint::with_exact(0),
+            State::Passing { body } => body.size_hint(),
+            State::Recorded { reader } => reader.size_hint(),
+        }
+    }
+}
+
+impl<B> fmt::Debug for ReplayBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Empty => "empty",
+            State::Passing { .. } => "passing",
+            State::Recorded { .. } => "recorded",
+        };
+        f.debug_tuple("ReplayBody").field(&state).finish()
+    }
+}
+
+/// The caller's end of a [`ReplayBody`]: makes the body of each further attempt.
+pub(crate) enum Kept<B> {
+    Empty,
+    Taped(Arc<Tape<B>>),
+}
+
+impl<B> Kept<B>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    /// Makes the body of the first attempt, and what is kept for the others.
+    pub(crate) fn record(body: B, limit: usize) -> (Self, ReplayBody<B>) {
+        if body.is_end_stream() {
+            return (Self::Empty, ReplayBody::empty());
+        }
+        let tape = Arc::new(Tape::new(body, limit));
+        let reader = Reader {
+            tape: Arc::clone(&tape),
+            epoch: 0,
+            sent: 0,
+            started: false,
+        };
+        (
+            Self::Taped(tape),
+            ReplayBody {
+                state: State::Recorded { reader },
+            },
+        )
+    }
+}
+
+impl<B> Kept<B> {
+    /// Whether another attempt could send the same body.
+    pub(crate) fn is_replayable(&self, ending: Ending) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Taped(tape) => tape.lock().is_replayable(ending),
+        }
+    }
+
+    /// The body of a new attempt. The one before it cannot read any more.
+    pub(crate) fn rewind(&self) -> ReplayBody<B> {
+        match self {
+            Self::Empty => ReplayBody::empty(),
+            Self::Taped(tape) => {
+                let epoch = tape.lock().rewind();
+                let reader = Reader {
+                    tape: Arc::clone(tape),
+                    epoch,
+                    sent: 0,
+                    started: false,
+                };
+                ReplayBody {
+                    state: State::Recorded { reader },
+                }
+            }
+        }
+    }
+
+    /// No further attempt will be made: what has passed is let go.
+    pub(crate) fn release(&self) {
+        if let Self::Taped(tape) = self {
+            let pieces = tape.lock().let_go();
+            drop(pieces);
+        }
+    }
+}
+
+impl<B> fmt::Debug for Kept<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "Empty",
+            Self::Taped(_) => "Taped",
+        })
+    }
+}
+
+/// How an attempt ended, as far as its body is concerned.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Ending {
+    /// A server that answers before it read the whole body may still be reading it.
+    Answered,
+    Failed,
+}
+
+/// One body, what has been read of it, and who may read on.
+pub(crate) struct Tape<B> {
+    /// As it was before anything was read: each attempt announces this length.
+    hint: SizeHint,
+    limit: usize,
+    state: Mutex<TapeState<B>>,
+}
+
+struct TapeState<B> {
+    /// Counts the attempts; only the reader of the newest may read.
+    epoch: u32,
+    pieces: Pieces,
+    /// How many pieces the newest reader has read.
+    read: usize,
+    /// How many bytes the pieces hold.
+    held: usize,
+    keeping: Keeping,
+    polled: bool,
+    rest: Rest<B>,
+    waiter: Option<Waker>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Keeping {
+    All,
+    Nothing,
+}
+
+enum Rest<B> {
+    Held(Pin<Box<B>>),
+    /// A reader is polling it right now, outside the lock.
+    Lent,
+    Finished,
+    Failed,
+}
+
+impl<B: Body> Tape<B> {
+    fn new(body: B, limit: usize) -> Self {
+        Self {
+            hint: body.size_hint(),
+            limit,
+            state: Mutex::new(TapeState {
+                epoch: 0,
+                pieces: Pieces::default(),
+                read: 0,
+                held: 0,
+                keeping: Keeping::All,
+                polled: false,
+                rest: Rest::Held(Box::pin(body)),
+                waiter: None,
+            }),
+        }
+    }
+}
+
+impl<B> Tape<B> {
+    // No foreign code runs under the lock but the clone and drop of a waker, and a panic there
+    // leaves the state whole.
+    fn lock(&self) -> MutexGuard<'_, TapeState<B>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<B> TapeState<B> {
+    fn is_replayable(&self, ending: Ending) -> bool {
+        if self.keeping == Keeping::Nothing {
+            return false;
+        }
+        match self.rest {
+            Rest::Finished => true,
+            Rest::Held(_) => ending == Ending::Failed || !self.polled,
+            Rest::Lent => ending == Ending::Failed,
+            Rest::Failed => false,
+        }
+    }
+
+    fn rewind(&mut self) -> u32 {
+        self.epoch = self.epoch.wrapping_add(1);
+        self.read = 0;
+        self.epoch
+    }
+
+    fn let_go(&mut self) -> Pieces {
+        self.keeping = Keeping::Nothing;
+        self.take_if_read()
+    }
+
+    /// The next piece that an earlier attempt had read already.
+    fn next_piece(&mut self) -> Option<Frame<Bytes>> {
+        let frame = self.pieces.get(self.read)?.to_frame();
+        self.read = self.read.saturating_add(1);
+        if self.keeping == Keeping::Nothing {
+            drop(self.take_if_read());
+        }
+        Some(frame)
+    }
+
+    fn take_if_read(&mut self) -> Pieces {
+        if self.read < self.pieces.len() {
+            return Pieces::default();
+        }
+        self.read = 0;
+        mem::take(&mut self.pieces)
+    }
+}
+
+/// A frame that can be sent again.
+enum Piece {
+    Data(Bytes),
+    Trailers(Box<HeaderMap>),
+}
+
+impl Piece {
+    fn len(&self) -> usize {
+        match self {
+            Self::Data(data) => data.len(),
+            Self::Trailers(_) => 0,
+        }
+    }
+
+    fn to_frame(&self) -> Frame<Bytes> {
+        match self {
+            Self::Data(data) => Frame::data(data.clone()),
+            Self::Trailers(trailers) => Frame::trailers((**trailers).clone()),
+        }
+    }
+}
+
+/// The pieces in order. Most bodies are one piece, which needs no allocation.
+#[derive(Default)]
+struct Pieces {
+    first: Option<Piece>,
+    more: Vec<Piece>,
+}
+
+impl Pieces {
+    fn get(&self, index: usize) -> Option<&Piece> {
+        match index.checked_sub(1) {
+            None => self.first.as_ref(),
+            Some(index) => self.more.get(index),
+        }
+    }
+
+    fn push(&mut self, piece: Piece) {
+        if self.first.is_none() {
+            self.first = Some(piece);
+        } else {
+            self.more.push(piece);
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.more
+            .len()
+            .saturating_add(usize::from(self.first.is_some()))
+    }
+}
+
+/// One attempt's view of a [`Tape`].
+struct Reader<B> {
+    tape: Arc<Tape<B>>,
+    sent: u64,
+    epoch: u32,
+    started: bool,
+}
+
+impl<B> Reader<B>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ReplayBodyError>>> {
+        self.started = true;
+        let mut loan = {
+            let mut state = self.tape.lock();
+            if state.epoch != self.epoch {
+                return Poll::Ready(Some(Err(ReplayBodyError::superseded())));
+            }
+            if let Some(frame) = state.next_piece() {
+                drop(state);
+                return Poll::Ready(Some(Ok(self.count(frame))));
+            }
+            state.polled = true;
+            match mem::replace(&mut state.rest, Rest::Lent) {
+                Rest::Held(body) => Loan {
+                    tape: &self.tape,
+                    epoch: self.epoch,
+                    body: Some(body),
+                },
+                Rest::Lent => {
+                    // The attempt before this one is polling in another task; it wakes us when it
+                    // gives the body back.
+                    state.waiter = Some(cx.waker().clone());
+                    return Poll::Pending;
+                }
+                Rest::Finished => {
+                    state.rest = Rest::Finished;
+                    return Poll::Ready(None);
+                }
+                Rest::Failed => {
+                    state.rest = Rest::Failed;
+                    return Poll::Ready(Some(Err(ReplayBodyError::spent())));
+                }
+            }
+        };
+        let polled = loan.poll_frame(cx);
+        drop(loan);
+        match ready!(polled) {
+            Some(Ok(frame)) => Poll::Ready(Some(Ok(self.count(frame)))),
+            other => Poll::Ready(other),
+        }
+    }
+
+    fn count(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        let len = frame.data_ref().map_or(0, Bytes::len);
+        self.sent = self
+            .sent
+            .saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        // Every attempt starts like the first one, which did not know yet.
+        if !self.started {
+            return false;
+        }
+        let state = self.tape.lock();
+        state.epoch == self.epoch
+            && state.read == state.pieces.len()
+            && match &state.rest {
+                Rest::Held(body) => body.is_end_stream(),
+                Rest::Finished => true,
+                Rest::Lent | Rest::Failed => false,
+            }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if self.is_end_stream() {
+            return SizeHint::with_exact(0);
+        }
+        let hint = &self.tape.hint;
+        let mut left = SizeHint::new();
+        left.set_lower(hint.lower().saturating_sub(self.sent));
+        if let Some(upper) = hint.upper() {
+            left.set_upper(upper.saturating_sub(self.sent));
+        }
+        left
+    }
+}
+
+/// The rest of a body, out of the tape while it is polled. If that panics, the body counts as
+/// failed, and whoever waits for it is told.
+struct Loan<'a, B> {
+    tape: &'a Tape<B>,
+    epoch: u32,
+    body: Option<Pin<Box<B>>>,
+}
+
+impl<B> Loan<'_, B>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ReplayBodyError>>> {
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(None);
+        };
+        let polled = body.as_mut().poll_frame(cx);
+        let over = match &polled {
+            Poll::Ready(None | Some(Err(_))) => true,
+            Poll::Ready(Some(Ok(_))) => body.is_end_stream(),
+            Poll::Pending => false,
+        };
+        let nothing_follows = over || body.size_hint().exact() == Some(0);
+        // What is over is dropped last, outside the lock: it is foreign code.
+        let (rest, _over) = match (&polled, self.body.take()) {
+            (Poll::Ready(Some(Err(_))), over) => (Rest::Failed, over),
+            (_, Some(body)) if !over => (Rest::Held(body), None),
+            (_, over) => (Rest::Finished, over),
+        };
+        match polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                let frame = self.give_back_with(rest, frame, nothing_follows);
+                Poll::Ready(Some(frame))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                self.give_back(rest);
+                Poll::Ready(Some(Err(ReplayBodyError::inner(error))))
+            }
+            Poll::Ready(None) => {
+                self.give_back(rest);
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                self.give_back(rest);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Gives the body back together with the frame that was read of it. The frame belongs to the
+    /// newest attempt: one that is not the newest any more leaves it on the tape.
+    fn give_back_with(
+        &mut self,
+        rest: Rest<B>,
+        frame: Frame<Bytes>,
+        nothing_follows: bool,
+    ) -> Result<Frame<Bytes>, ReplayBodyError> {
+        let piece = match frame.into_data() {
+            Ok(data) => Piece::Data(data),
+            Err(frame) => match frame.into_trailers() {
+                Ok(trailers) => Piece::Trailers(Box::new(trailers)),
+                Err(unknown) => {
+                    // A kind of frame that http-body does not have today cannot be kept.
+                    let pieces = self.tape.lock().let_go();
+                    drop(pieces);
+                    self.give_back(rest);
+                    return Ok(unknown);
+                }
+            },
+        };
+        let frame = piece.to_frame();
+        let let_go;
+        let waiter;
+        let newest;
+        {
+            let mut state = self.tape.lock();
+            newest = state.epoch == self.epoch;
+            let held = state.held.saturating_add(piece.len());
+            let whole = nothing_follows && state.pieces.len() == 0;
+            let fits = whole || held <= self.tape.limit || !newest;
+            if state.keeping == Keeping::All && !fits {
+                let_go = state.let_go();
+            } else {
+                let_go = Pieces::default();
+            }
+            if state.keeping == Keeping::All
+                && !matches!(&piece, Piece::Data(data) if data.is_empty())
+            {
+                state.held = if whole { state.held } else { held };
+                state.pieces.push(piece);
+                if newest {
+                    state.read = state.read.saturating_add(1);
+                }
+            }
+            state.rest = rest;
+            waiter = state.waiter.take();
+        }
+        drop(let_go);
+        if let Some(waiter) = waiter {
+            waiter.wake();
+        }
+        if newest {
+            Ok(frame)
+        } else {
+            Err(ReplayBodyError::superseded())
+        }
+    }
+}
+
+impl<B> Loan<'_, B> {
+    fn give_back(&mut self, rest: Rest<B>) {
+        let waiter = {
+            let mut state = self.tape.lock();
+            state.rest = rest;
+            state.waiter.take()
+        };
+        if let Some(waiter) = waiter {
+            waiter.wake();
+        }
+    }
+}
+
+impl<B> Drop for Loan<'_, B> {
+    fn drop(&mut self) {
+        // Still here only if the poll panicked.
+        if let Some(body) = self.body.take() {
+            self.give_back(Rest::Failed);
+            drop(body);
+        }
+    }
+}
+
+/// The body of a request could not be read.
+///
+/// Either it failed by itself, in which case that error is the [`source`](Error::source), or the
+/// attempt that reads it has been given up in the meantime.
+#[derive(Debug)]
+pub struct ReplayBodyError {
+    kind: Kind,
+    source: Option<BoxError>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    Inner,
+    Superseded,
+    Spent,
+}
+
+impl ReplayBodyError {
+    fn inner(error: impl Into<BoxError>) -> Self {
+        Self {
+            kind: Kind::Inner,
+            source: Some(error.into()),
+        }
+    }
+
+    fn superseded() -> Self {
+        Self {
+            kind: Kind::Superseded,
+            source: None,
+        }
+    }
+
+    fn spent() -> Self {
+        Self {
+            kind: Kind::Spent,
+            source: None,
+        }
+    }
+
+    /// Whether the attempt was given up for a newer one, which reads the body now.
+    #[must_use]
+    pub fn is_superseded(&self) -> bool {
+        self.kind == Kind::Superseded
+    }
+}
+
+impl fmt::Display for ReplayBodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            Kind::Inner => "the request body failed",
+            Kind::Superseded => "the request body belongs to a newer attempt",
+            Kind::Spent => "the request body failed in an earlier attempt",
+        })
+    }
+}
+
+impl Error for ReplayBodyError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source
+            .as_deref()
+            .map(|source| source as &(dyn Error + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, task::Waker};
+
+    use http_body_util::{BodyExt, Full, StreamBody, channel::Channel};
+
+    use super::*;
+
+    fn poll<B>(body: &mut ReplayBody<B>) -> Poll<Option<Result<Frame<Bytes>, ReplayBodyError>>>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<BoxError>,
+        ReplayBody<B>: Unpin,
+    {
+        Pin::new(body).poll_frame(&mut Context::from_waker(Waker::noop()))
+    }
+
+    fn next<B>(body: &mut ReplayBody<B>) -> Bytes
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<BoxError>,
+        ReplayBody<B>: Unpin,
+    {
+        let Poll::Ready(Some(Ok(frame))) = poll(body) else {
+            panic!("no frame")
+        };
+        frame.into_data().unwrap()
+    }
+
+    fn pieces(sizes: &[usize]) -> impl Body<Data = Bytes, Error = Infallible> + Unpin + use<> {
+        let frames: Vec<_> = sizes
+            .iter()
+            .map(|size| Ok(Frame::data(Bytes::from(vec![b'x'; *size]))))
+            .collect();
+        StreamBody::new(Iter(frames.into_iter()))
+    }
+
+    struct Iter(std::vec::IntoIter<Result<Frame<Bytes>, Infallible>>);
+
+    impl futures_core::Stream for Iter {
+        type Item = Result<Frame<Bytes>, Infallible>;
+
+        fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+            Poll::Ready(self.0.next())
+        }
+    }
+
+    #[test]
+    fn a_wrapper_of_32_bytes_takes_40() {
+        assert!(size_of::<ReplayBody<Bytes32>>() <= 40);
+    }
+
+    struct Bytes32(#[expect(dead_code, reason = "only its size matters")] [usize; 4]);
+
+    #[test]
+    fn bytes_are_kept_whatever_their_size_and_not_copied() {
+        let data = Bytes::from(vec![1; 1 << 20]);
+        let (kept, mut body) = Kept::record(Full::new(data.clone()), 16);
+        assert!(kept.is_replayable(Ending::Answered), "never polled");
+        assert_eq!(next(&mut body).as_ptr(), data.as_ptr());
+        assert!(body.is_end_stream());
+        assert!(kept.is_replayable(Ending::Answered));
+
+        let mut again = kept.rewind();
+        assert_eq!(again.size_hint().exact(), Some(1 << 20));
+        assert!(!again.is_end_stream());
+        assert_eq!(next(&mut again).as_ptr(), data.as_ptr());
+        assert!(again.is_end_stream());
+        assert_eq!(again.size_hint().exact(), Some(0));
+    }
+
+    #[test]
+    fn a_stream_within_the_bound_is_replayed_and_goes_on() {
+        let (kept, mut body) = Kept::record(pieces(&[3, 4, 5]), 64);
+        assert_eq!(next(&mut body).len(), 3);
+        assert!(kept.is_replayable(Ending::Failed));
+        assert!(
+            !kept.is_replayable(Ending::Answered),
+            "answered before it was read whole"
+        );
+
+        let mut again = kept.rewind();
+        let lengths = [
+            next(&mut again).len(),
+            next(&mut again).len(),
+            next(&mut again).len(),
+        ];
+        assert_eq!(lengths, [3, 4, 5]);
+        assert!(matches!(poll(&mut again), Poll::Ready(None)));
+        assert!(kept.is_replayable(Ending::Answered));
+    }
+
+    #[test]
+    fn a_stream_over_the_bound_is_sent_once() {
+        let (kept, mut body) = Kept::record(pieces(&[3, 4, 5]), 6);
+        assert_eq!(next(&mut body).len(), 3);
+        assert_eq!(next(&mut body).len(), 4);
+        assert!(!kept.is_replayable(Ending::Failed));
+        assert_eq!(next(&mut body).len(), 5);
+        assert!(matches!(poll(&mut body), Poll::Ready(None)));
+        assert!(!kept.is_replayable(Ending::Failed));
+    }
+
+    #[test]
+    fn a_stream_exactly_at_the_bound_is_kept() {
+        let (kept, mut body) = Kept::record(pieces(&[3, 4]), 7);
+        while let Poll::Ready(Some(_)) = poll(&mut body) {}
+        assert!(kept.is_replayable(Ending::Answered));
+    }
+
+    #[test]
+    fn a_superseded_body_fails_and_never_ends_early() {
+        let (kept, mut old) = Kept::record(pieces(&[3, 4]), 64);
+        assert_eq!(next(&mut old).len(), 3);
+        let mut new = kept.rewind();
+        assert!(!old.is_end_stream());
+        let Poll::Ready(Some(Err(error))) = poll(&mut old) else {
+            panic!("must fail")
+        };
+        assert!(error.is_superseded());
+        assert_eq!(next(&mut new).len(), 3);
+    }
+
+    #[test]
+    fn a_body_that_failed_is_not_replayed() {
+        let frames = vec![Ok(Frame::data(Bytes::from_static(b"a"))), Err("broken")];
+        let (kept, mut body) = Kept::record(StreamBody::new(Failing(frames.into_iter())), 64);
+        assert_eq!(next(&mut body), "a");
+        let Poll::Ready(Some(Err(error))) = poll(&mut body) else {
+            panic!("must fail")
+        };
+        assert_eq!(error.source().unwrap().to_string(), "broken");
+        assert!(!kept.is_replayable(Ending::Failed));
+        assert!(matches!(poll(&mut body), Poll::Ready(Some(Err(_)))));
+    }
+
+    struct Failing(std::vec::IntoIter<Result<Frame<Bytes>, &'static str>>);
+
+    impl futures_core::Stream for Failing {
+        type Item = Result<Frame<Bytes>, &'static str>;
+
+        fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+            Poll::Ready(self.0.next())
+        }
+    }
+
+    #[test]
+    fn a_body_that_panicked_fails_in_the_next_attempt() {
+        struct Panicking;
+        impl Body for Panicking {
+            type Data = Bytes;
+            type Error = Infallible;
+            fn poll_frame(
+                self: Pin<&mut Self>,
+                _: &mut Context<'_>,
+            ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+                panic!("a bug of somebody else")
+            }
+        }
+        let (kept, mut body) = Kept::record(Panicking, 64);
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| poll(&mut body)));
+        assert!(panicked.is_err());
+        assert!(!kept.is_replayable(Ending::Failed));
+        assert!(matches!(
+            poll(&mut kept.rewind()),
+            Poll::Ready(Some(Err(_)))
+        ));
+    }
+
+    #[tokio::test]
+    async fn trailers_are_replayed() {
+        let (mut sender, channel) = Channel::<Bytes, Infallible>::new(4);
+        sender.send_data(Bytes::from_static(b"data")).await.unwrap();
+        let mut trailers = HeaderMap::new();
+        trailers.insert("checksum", http::HeaderValue::from_static("1"));
+        sender.send_trailers(trailers.clone()).await.unwrap();
+        drop(sender);
+
+        let (kept, first) = Kept::record(channel, 64);
+        assert_eq!(first.collect().await.unwrap().trailers(), Some(&trailers));
+        assert!(kept.is_replayable(Ending::Answered));
+        let again = kept.rewind().collect().await.unwrap();
+        assert_eq!(again.trailers(), Some(&trailers));
+        assert_eq!(again.to_bytes(), "data");
+    }
+
+    #[tokio::test]
+    async fn a_pending_body_wakes_the_newest_attempt() {
+        let (mut sender, channel) = Channel::<Bytes, Infallible>::new(4);
+        let (kept, mut old) = Kept::record(channel, 64);
+        assert!(poll(&mut old).is_pending());
+        let new = tokio::spawn(kept.rewind().collect());
+        tokio::task::yield_now().await;
+        sender.send_data(Bytes::from_static(b"late")).await.unwrap();
+        drop(sender);
+        assert_eq!(new.await.unwrap().unwrap().to_bytes(), "late");
+    }
+
+    /// While it is polled for the first attempt, the second one starts and polls too.
+    struct Overtaken {
+        overtake: Option<Box<dyn FnOnce()>>,
+    }
+
+    impl Body for Overtaken {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Ready(self.overtake.take().map(|overtake| {
+                overtake();
+                Ok(Frame::data(Bytes::from_static(b"frame")))
+            }))
+        }
+    }
+
+    #[test]
+    fn an_attempt_that_overtakes_a_poll_gets_its_frame() {
+        use std::{cell::RefCell, rc::Rc};
+
+        let kept: Rc<RefCell<Option<Kept<Overtaken>>>> = Rc::default();
+        let newer: Rc<RefCell<Option<ReplayBody<Overtaken>>>> = Rc::default();
+        let woken = tokio_test::task::spawn(());
+        let waker = Rc::new(RefCell::new(woken));
+        let overtake = {
+            let (kept, newer, waker) = (Rc::clone(&kept), Rc::clone(&newer), Rc::clone(&waker));
+            move || {
+                let mut body = kept.borrow().as_ref().map(Kept::rewind).unwrap();
+                waker.borrow_mut().enter(|cx, _| {
+                    assert!(Pin::new(&mut body).poll_frame(cx).is_pending());
+                });
+                *newer.borrow_mut() = Some(body);
+            }
+        };
+        let body = Overtaken {
+            overtake: Some(Box::new(overtake)),
+        };
+        // Nothing is kept but what an attempt that was overtaken had read.
+        let (first, mut old) = Kept::record(body, 0);
+        *kept.borrow_mut() = Some(first);
+
+        let Poll::Ready(Some(Err(error))) = poll(&mut old) else {
+            panic!("must fail")
+        };
+        assert!(error.is_superseded());
+        assert!(waker.borrow().is_woken());
+        let mut newer = newer.borrow_mut().take().unwrap();
+        assert_eq!(next(&mut newer), "frame");
+        assert!(matches!(poll(&mut newer), Poll::Ready(None)));
+    }
+
+    #[test]
+    fn released_pieces_are_freed() {
+        let (kept, mut body) = Kept::record(pieces(&[3, 4]), 64);
+        let first = next(&mut body);
+        assert!(!first.is_unique());
+        kept.release();
+        assert!(first.is_unique());
+        assert_eq!(next(&mut body).len(), 4);
+        assert!(matches!(poll(&mut body), Poll::Ready(None)));
+    }
+}

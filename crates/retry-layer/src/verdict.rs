@@ -1,0 +1,403 @@
+use std::{fmt, time::Duration};
+
+use http::StatusCode;
+
+use crate::{backoff::Pressure, predicate::Class, report::WaitReason};
+
+/// Why a call made no further attempt.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum StopReason {
+    /// The server answered with a status below 400 that the policy does not retry: nothing was
+    /// left to do.
+    Answered,
+    /// The policy does not retry this status.
+    StatusNotRetryable,
+    /// The policy does not retry this error, or no attempt could mend it.
+    ErrorNotRetryable,
+    /// The request may have been processed, and processing it twice may do harm.
+    NotIdempotent,
+    /// The body of the request is spent: it was longer than the replay limit, it failed, or the
+    /// server answered before it was sent whole.
+    BodyNotReplayable,
+    /// The response was in the caller's hands already. The layer itself returns at the head; a
+    /// service around it that reads bodies uses this name.
+    ResponseCommitted,
+    /// The policy allows no more attempts, or its schedule is over.
+    AttemptsExhausted,
+    /// The budget for retries is used up.
+    BudgetExhausted,
+    /// The next wait would not have ended before the deadline, so it was not begun.
+    DeadlineTooClose,
+    /// The deadline had passed when the outcome came.
+    DeadlineExceeded,
+    /// The server asked for a longer wait than the policy accepts.
+    RetryAfterTooLong,
+    /// The server asked not to be asked again.
+    ServerSaidNo,
+    /// The server said that it has retried on its own side already.
+    UpstreamExhausted,
+    /// The call was dropped while it waited. Nobody is left to read a report; traces say it.
+    Cancelled,
+    /// The request was marked as never to be retried.
+    Disabled,
+}
+
+impl StopReason {
+    /// The name for logs and metrics, such as `attempts_exhausted`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::StatusNotRetryable => "status_not_retryable",
+            Self::ErrorNotRetryable => "error_not_retryable",
+            Self::NotIdempotent => "not_idempotent",
+            Self::BodyNotReplayable => "body_not_replayable",
+            Self::ResponseCommitted => "response_committed",
+            Self::AttemptsExhausted => "attempts_exhausted",
+            Self::BudgetExhausted => "budget_exhausted",
+            Self::DeadlineTooClose => "deadline_too_close",
+            Self::DeadlineExceeded => "deadline_exceeded",
+            Self::RetryAfterTooLong => "retry_after_too_long",
+            Self::ServerSaidNo => "server_said_no",
+            Self::UpstreamExhausted => "upstream_exhausted",
+            Self::Cancelled => "cancelled",
+            Self::Disabled => "disabled",
+        }
+    }
+
+    /// Why a final outcome is final.
+    pub(crate) fn of_final(status: Option<StatusCode>) -> Self {
+        match status {
+            Some(status) if status.as_u16() < 400 => Self::Answered,
+            Some(_) => Self::StatusNotRetryable,
+            None => Self::ErrorNotRetryable,
+        }
+    }
+}
+
+impl fmt::Display for StopReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What is known when an attempt is over: plain values, so that a decision can be tested.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Facts {
+    pub(crate) class: Class,
+    /// The status, if the outcome is a response.
+    pub(crate) status: Option<StatusCode>,
+    /// Whether the request may be processed twice.
+    pub(crate) idempotent: bool,
+    pub(crate) replayable: bool,
+    /// Counted attempts, the one that is over included.
+    pub(crate) attempts: u32,
+    pub(crate) max_attempts: u32,
+    pub(crate) resends: Resends,
+    pub(crate) pressure: Pressure,
+    /// What the server asked for.
+    pub(crate) hint: Option<Duration>,
+    pub(crate) max_retry_after: Duration,
+    /// What is left until the deadline, if there is one.
+    pub(crate) remaining: Option<Duration>,
+}
+
+/// What to do next.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[must_use = "a judgement that nobody acts upon leaves the call hanging"]
+pub(crate) enum Verdict {
+    Return(StopReason),
+    Resend(Resend),
+    Retry { wait: Duration, reason: WaitReason },
+}
+
+/// The causes for which one free attempt each is granted to a call.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Resend {
+    Refused,
+    Misdirected,
+    Stale,
+}
+
+/// Which free attempts a call may still make.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Resends {
+    refused: bool,
+    misdirected: bool,
+    stale: bool,
+}
+
+impl Resends {
+    pub(crate) const ALL: Self = Self {
+        refused: true,
+        misdirected: true,
+        stale: true,
+    };
+    pub(crate) const NONE: Self = Self {
+        refused: false,
+        misdirected: false,
+        stale: false,
+    };
+
+    pub(crate) fn any_left(self) -> bool {
+        self.refused || self.misdirected || self.stale
+    }
+
+    pub(crate) fn use_up(&mut self, cause: Resend) {
+        match cause {
+            Resend::Refused => self.refused = false,
+            Resend::Misdirected => self.misdirected = false,
+            Resend::Stale => self.stale = false,
+        }
+    }
+
+    fn free(self, class: Class, status: Option<StatusCode>) -> Option<Resend> {
+        let (left, cause) = match class {
+            Class::Unprocessed if status.is_some() => (self.misdirected, Resend::Misdirected),
+            Class::Unprocessed => (self.refused, Resend::Refused),
+            Class::Stale { .. } => (self.stale, Resend::Stale),
+            Class::Final | Class::Ambiguous | Class::NotSent | Class::Permanent => return None,
+        };
+        left.then_some(cause)
+    }
+}
+
+/// Chance and shared state, asked for only once everything else allows a retry.
+pub(crate) trait Means {
+    /// The next wait of the schedule, or nothing if it is over.
+    fn backoff(&mut self) -> Option<Duration>;
+    /// Something to add to a hint of this length, so that clients do not return together.
+    fn stagger(&mut self, hint: Duration) -> Duration;
+    /// Takes what a retry costs from the budget, if it has that much.
+    fn withdraw(&mut self) -> bool;
+}
+
+/// Decides what follows an attempt. The order is the point: what can never work is said first,
+/// and the budget is asked last, so that a retry which is refused for any other reason costs none.
+pub(crate) fn judge(facts: &Facts, means: &mut impl Means) -> Verdict {
+    if !facts.class.is_retryable() {
+        return Verdict::Return(StopReason::of_final(facts.status));
+    }
+    if !facts.idempotent && !facts.class.is_unprocessed() {
+        return Verdict::Return(StopReason::NotIdempotent);
+    }
+    if !facts.replayable {
+        return Verdict::Return(StopReason::BodyNotReplayable);
+    }
+    let late = facts.remaining.is_some_and(|remaining| remaining.is_zero());
+    if let Some(cause) = facts.resends.free(facts.class, facts.status) {
+        return if late {
+            Verdict::Return(StopReason::DeadlineExceeded)
+        } else {
+            Verdict::Resend(cause)
+        };
+    }
+    if facts.attempts >= facts.max_attempts {
+        return Verdict::Return(StopReason::AttemptsExhausted);
+    }
+    if facts.hint.is_some_and(|hint| hint > facts.max_retry_after) {
+        return Verdict::Return(StopReason::RetryAfterTooLong);
+    }
+    if late {
+        return Verdict::Return(StopReason::DeadlineExceeded);
+    }
+    let Some(backoff) = means.backoff() else {
+        return Verdict::Return(StopReason::AttemptsExhausted);
+    };
+    let (wait, reason) = match facts.hint {
+        Some(hint) if hint > backoff => (
+            hint.saturating_add(means.stagger(hint)),
+            WaitReason::RetryAfter,
+        ),
+        _ if facts.pressure == Pressure::Throttled => (backoff, WaitReason::Throttled),
+        _ => (backoff, WaitReason::Backoff),
+    };
+    if facts.remaining.is_some_and(|remaining| wait >= remaining) {
+        return Verdict::Return(StopReason::DeadlineTooClose);
+    }
+    if !means.withdraw() {
+        return Verdict::Return(StopReason::BudgetExhausted);
+    }
+    Verdict::Retry { wait, reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Allows everything, and notes whether it was asked for a token.
+    struct Plenty {
+        backoff: Option<Duration>,
+        granted: bool,
+        asked: bool,
+    }
+
+    impl Means for Plenty {
+        fn backoff(&mut self) -> Option<Duration> {
+            self.backoff
+        }
+
+        fn stagger(&mut self, hint: Duration) -> Duration {
+            hint / 10
+        }
+
+        fn withdraw(&mut self) -> bool {
+            self.asked = true;
+            self.granted
+        }
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn plenty() -> Plenty {
+        Plenty {
+            backoff: Some(SECOND),
+            granted: true,
+            asked: false,
+        }
+    }
+
+    /// A failed first attempt of a GET, which is retried.
+    fn facts() -> Facts {
+        Facts {
+            class: Class::Ambiguous,
+            status: Some(StatusCode::SERVICE_UNAVAILABLE),
+            idempotent: true,
+            replayable: true,
+            attempts: 1,
+            max_attempts: 3,
+            resends: Resends::ALL,
+            pressure: Pressure::Normal,
+            hint: None,
+            max_retry_after: 120 * SECOND,
+            remaining: None,
+        }
+    }
+
+    #[test]
+    fn reasons_come_in_their_order() {
+        // Everything speaks against a retry; one obstacle after the other is taken away.
+        let mut facts = Facts {
+            class: Class::Final,
+            idempotent: false,
+            replayable: false,
+            attempts: 3,
+            hint: Some(121 * SECOND),
+            remaining: Some(Duration::ZERO),
+            ..facts()
+        };
+        let mut means = Plenty {
+            backoff: None,
+            granted: false,
+            asked: false,
+        };
+        let mut stop = |change: fn(&mut Facts, &mut Plenty)| {
+            let Verdict::Return(reason) = judge(&facts, &mut means) else {
+                panic!("no stop")
+            };
+            let asked = means.asked;
+            change(&mut facts, &mut means);
+            (reason, asked)
+        };
+        assert_eq!(
+            stop(|f, _| f.class = Class::Ambiguous).0,
+            StopReason::StatusNotRetryable
+        );
+        assert_eq!(
+            stop(|f, _| f.idempotent = true).0,
+            StopReason::NotIdempotent
+        );
+        assert_eq!(
+            stop(|f, _| f.replayable = true).0,
+            StopReason::BodyNotReplayable
+        );
+        assert_eq!(stop(|f, _| f.attempts = 2).0, StopReason::AttemptsExhausted);
+        assert_eq!(stop(|f, _| f.hint = None).0, StopReason::RetryAfterTooLong);
+        assert_eq!(
+            stop(|f, _| f.remaining = Some(SECOND)).0,
+            StopReason::DeadlineExceeded
+        );
+        assert_eq!(
+            stop(|_, m| m.backoff = Some(SECOND)).0,
+            StopReason::AttemptsExhausted
+        );
+        let last = stop(|f, _| f.remaining = None);
+        assert_eq!(
+            last,
+            (StopReason::DeadlineTooClose, false),
+            "no token was asked for"
+        );
+        assert_eq!(
+            stop(|_, m| m.granted = true),
+            (StopReason::BudgetExhausted, true)
+        );
+        let retry = Verdict::Retry {
+            wait: SECOND,
+            reason: WaitReason::Backoff,
+        };
+        assert_eq!(judge(&facts, &mut means), retry);
+    }
+
+    #[test]
+    fn a_resend_asks_for_no_token_and_counts_no_attempt() {
+        let facts = Facts {
+            class: Class::Unprocessed,
+            status: None,
+            attempts: 3,
+            ..facts()
+        };
+        let mut means = Plenty {
+            backoff: None,
+            granted: false,
+            asked: false,
+        };
+        assert_eq!(judge(&facts, &mut means), Verdict::Resend(Resend::Refused));
+        assert!(!means.asked);
+    }
+
+    #[test]
+    fn a_hint_is_a_floor() {
+        let wait = |hint: Duration| {
+            judge(
+                &Facts {
+                    hint: Some(hint),
+                    ..facts()
+                },
+                &mut plenty(),
+            )
+        };
+        let backoff = Verdict::Retry {
+            wait: SECOND,
+            reason: WaitReason::Backoff,
+        };
+        assert_eq!(wait(Duration::ZERO), backoff);
+        assert_eq!(wait(SECOND), backoff);
+        let staggered = Verdict::Retry {
+            wait: 11 * SECOND,
+            reason: WaitReason::RetryAfter,
+        };
+        assert_eq!(wait(10 * SECOND), staggered);
+    }
+
+    #[test]
+    fn unprocessed_requests_pass_the_gate_of_methods() {
+        for (class, passes) in [
+            (Class::Ambiguous, false),
+            (Class::Stale { wrote: true }, false),
+            (Class::Stale { wrote: false }, true),
+            (Class::NotSent, true),
+            (Class::Unprocessed, true),
+        ] {
+            let facts = Facts {
+                class,
+                status: None,
+                idempotent: false,
+                ..facts()
+            };
+            let stopped =
+                judge(&facts, &mut plenty()) == Verdict::Return(StopReason::NotIdempotent);
+            assert_eq!(!stopped, passes, "{class:?}");
+        }
+    }
+}

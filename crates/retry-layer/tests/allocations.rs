@@ -1,0 +1,79 @@
+//! What the layer costs on the path of a call that succeeds at once: no allocation.
+#![allow(clippy::unwrap_used, reason = "a test fails by its panic")]
+
+use std::{
+    alloc::System,
+    convert::Infallible,
+    future::{Ready, ready},
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{Empty, Full};
+use retry_layer::{ReplayBody, Retry, RetryPolicy};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use tower::{Service, service_fn};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// The fewest allocations in a number of runs: those of the test harness are not ours.
+fn allocations<B>(
+    service: &mut Retry<
+        impl Service<Request<ReplayBody<B>>, Response = Response<Empty<Bytes>>, Error = Infallible>
+        + Clone,
+    >,
+    request: impl Fn() -> Request<B>,
+) -> usize
+where
+    B: http_body::Body<Data = Bytes, Error = Infallible>,
+{
+    let count = |_| {
+        let request = request();
+        let region = Region::new(ALLOCATOR);
+        call(service, request);
+        region.change().allocations
+    };
+    (0..50).map(count).min().unwrap()
+}
+
+fn answer<B>(_: Request<ReplayBody<B>>) -> Ready<Result<Response<Empty<Bytes>>, Infallible>> {
+    ready(Ok(Response::new(Empty::new())))
+}
+
+fn call<B>(
+    service: &mut Retry<
+        impl Service<Request<ReplayBody<B>>, Response = Response<Empty<Bytes>>, Error = Infallible>
+        + Clone,
+    >,
+    request: Request<B>,
+) where
+    B: http_body::Body<Data = Bytes, Error = Infallible>,
+{
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(service.poll_ready(&mut cx).is_ready());
+    let response = pin!(service.call(request));
+    assert!(matches!(response.poll(&mut cx), Poll::Ready(Ok(_))));
+}
+
+// One test, since the counter is that of the whole process.
+#[test]
+fn a_plain_success_allocates_nothing_and_a_body_of_bytes_only_its_tape() {
+    let mut service = Retry::new(service_fn(answer::<Empty<Bytes>>), RetryPolicy::default());
+    let plain = || {
+        Request::get("http://example.com/path")
+            .body(Empty::new())
+            .unwrap()
+    };
+    assert_eq!(allocations(&mut service, plain), 0);
+
+    let mut service = Retry::new(service_fn(answer::<Full<Bytes>>), RetryPolicy::default());
+    let bytes = || {
+        Request::put("http://example.com/path")
+            .body(Full::from("body"))
+            .unwrap()
+    };
+    assert_eq!(allocations(&mut service, bytes), 2);
+}

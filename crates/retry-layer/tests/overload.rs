@@ -1,0 +1,229 @@
+//! A fleet of clients and a server that loses most of its capacity for ten seconds.
+//!
+//! A hundred clients make eight calls a second each, at random; the server takes one request after
+//! the other, a thousand in a second, also those whose caller has given up after a second; its
+//! capacity falls by 70 percent for ten seconds. Without a budget the retries keep it overloaded
+//! for good.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by its panic"
+)]
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Empty;
+use retry_layer::{ReplayBody, Retry, RetryPolicy, RetryPolicyBuilder, budget::Unlimited};
+use tokio::time::{Instant, sleep, sleep_until};
+use tower::{ServiceExt, service_fn};
+
+const CLIENTS: u64 = 100;
+const CALLS_PER_SECOND: f64 = 8.0;
+const TRIGGER: std::ops::Range<u64> = 15..25;
+const END: u64 = 75;
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Counts for each second since the start.
+#[derive(Clone, Copy, Default)]
+struct Second {
+    calls: u32,
+    successes: u32,
+    attempts: u32,
+}
+
+struct World {
+    start: Instant,
+    free_at: Mutex<Instant>,
+    seconds: Mutex<Vec<Second>>,
+}
+
+impl World {
+    fn note(&self, at: Instant, change: impl FnOnce(&mut Second)) {
+        let second = usize::try_from((at - self.start).as_secs()).unwrap();
+        if let Some(second) = self.seconds.lock().unwrap().get_mut(second) {
+            change(second);
+        }
+    }
+
+    /// When the server will have answered a request that arrives now.
+    fn enqueue(&self) -> Instant {
+        let now = Instant::now();
+        self.note(now, |second| second.attempts += 1);
+        let mut free_at = self.free_at.lock().unwrap();
+        let begin = now.max(*free_at);
+        let slow = TRIGGER.contains(&(begin - self.start).as_secs());
+        *free_at = begin + Duration::from_secs(1) / if slow { 300 } else { 1_000 };
+        *free_at
+    }
+}
+
+#[derive(Debug)]
+struct Timeout;
+
+impl std::fmt::Display for Timeout {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("no answer in time")
+    }
+}
+
+impl std::error::Error for Timeout {}
+
+async fn client(world: Arc<World>, policy: RetryPolicy, seed: u64) {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let peer = {
+        let world = Arc::clone(&world);
+        service_fn(move |_: Request<ReplayBody<Empty<Bytes>>>| {
+            let (done, gives_up) = (world.enqueue(), Instant::now() + PATIENCE);
+            async move {
+                sleep_until(done.min(gives_up)).await;
+                if done > gives_up {
+                    return Err(std::io::Error::new(std::io::ErrorKind::TimedOut, Timeout));
+                }
+                Ok(Response::new(Empty::<Bytes>::new()))
+            }
+        })
+    };
+    let retry = Retry::new(peer, policy);
+    while world.start.elapsed() < Duration::from_secs(END) {
+        let pause = -(1.0 - random.f64()).ln() / CALLS_PER_SECOND;
+        sleep(Duration::from_secs_f64(pause)).await;
+        let (world, retry) = (Arc::clone(&world), retry.clone());
+        tokio::spawn(async move {
+            let begin = Instant::now();
+            world.note(begin, |second| second.calls += 1);
+            let request = Request::get("http://peer/").body(Empty::new()).unwrap();
+            if retry.oneshot(request).await.is_ok() {
+                world.note(begin, |second| second.successes += 1);
+            }
+        });
+    }
+}
+
+/// How many seconds after the trigger calls succeed again, and the most attempts for each call.
+async fn storm(builder: RetryPolicyBuilder) -> (Option<usize>, f64) {
+    let start = Instant::now();
+    let seconds = vec![Second::default(); usize::try_from(END).unwrap()];
+    let world = World {
+        start,
+        free_at: Mutex::new(start),
+        seconds: Mutex::new(seconds),
+    };
+    let world = Arc::new(world);
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|seed| {
+            // Each client has a budget of its own, as in a fleet.
+            let policy = builder.clone().seed(seed).build().unwrap();
+            tokio::spawn(client(Arc::clone(&world), policy, seed))
+        })
+        .collect();
+    for client in clients {
+        client.await.unwrap();
+    }
+    sleep(Duration::from_secs(20)).await;
+
+    let seconds = world.seconds.lock().unwrap();
+    let good = |second: &Second| second.successes * 100 >= second.calls * 99;
+    let after = usize::try_from(TRIGGER.end).unwrap();
+    let recovered = seconds[after..]
+        .windows(5)
+        .position(|five| five.iter().all(good));
+    let load = |second: &Second| f64::from(second.attempts) / f64::from(second.calls.max(1));
+    (recovered, seconds.iter().map(load).fold(0.0, f64::max))
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_default_budget_lets_an_overloaded_service_recover() {
+    let (recovered, peak) = storm(RetryPolicy::builder()).await;
+    println!("recovered after {recovered:?} s, peak load {peak:.2}");
+    assert!(
+        recovered.is_some_and(|seconds| seconds <= 27),
+        "{recovered:?}"
+    );
+    assert!(peak <= 1.8, "{peak}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_budget_it_stays_overloaded() {
+    let (recovered, peak) = storm(RetryPolicy::builder().budget(Unlimited)).await;
+    println!("recovered after {recovered:?} s, peak load {peak:.2}");
+    assert_eq!(recovered, None);
+    assert!(peak > 2.5, "{peak}");
+}
+
+/// The share of calls that succeed, of `count` calls made one after the other.
+async fn script(policy: RetryPolicy, count: u32, pause: Duration, failing: f64) -> f64 {
+    let random = Arc::new(Mutex::new(fastrand::Rng::with_seed(3)));
+    let peer = service_fn(move |_: Request<ReplayBody<Empty<Bytes>>>| {
+        let fails = random.lock().unwrap().f64() < failing;
+        let mut response = Response::new(Empty::<Bytes>::new());
+        if fails {
+            *response.status_mut() = http::StatusCode::BAD_GATEWAY;
+        }
+        std::future::ready(Ok::<_, std::convert::Infallible>(response))
+    });
+    let retry = Retry::new(peer, policy);
+    let mut successes = 0;
+    for _ in 0..count {
+        let request = Request::get("http://peer/").body(Empty::new()).unwrap();
+        successes += u32::from(retry.clone().oneshot(request).await.unwrap().status() == 200);
+        sleep(pause).await;
+    }
+    f64::from(successes) / f64::from(count)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_script_that_calls_rarely_has_its_retries() {
+    for (failing, expected) in [(0.1, 0.998), (0.3, 0.9)] {
+        let policy = RetryPolicy::builder().seed(1).build().unwrap();
+        let share = script(policy, 5_000, Duration::from_secs(10), failing).await;
+        println!("{share:.4} of the calls succeed at {failing} failures");
+        assert!(share >= expected, "{share}");
+    }
+}
+
+/// How many of the calls that a busy client makes during a blip are lost.
+async fn blip(policy: RetryPolicy) -> usize {
+    const BLIP: Duration = Duration::from_millis(100);
+    let begin = Instant::now() + Duration::from_secs(20);
+    let peer = service_fn(move |_: Request<ReplayBody<Empty<Bytes>>>| {
+        let mut response = Response::new(Empty::<Bytes>::new());
+        if (begin..begin + BLIP).contains(&Instant::now()) {
+            *response.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
+        }
+        std::future::ready(Ok::<_, std::convert::Infallible>(response))
+    });
+    let retry = Retry::new(peer, policy);
+    let mut calls = Vec::new();
+    while Instant::now() < begin + BLIP {
+        let retry = retry.clone();
+        calls.push(tokio::spawn(async move {
+            let request = Request::get("http://peer/").body(Empty::new()).unwrap();
+            retry.oneshot(request).await.unwrap().status()
+        }));
+        sleep(Duration::from_millis(1)).await;
+    }
+    let mut lost = 0;
+    for call in calls {
+        lost += usize::from(call.await.unwrap() != 200);
+    }
+    lost
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_client_rides_out_a_blip_as_if_it_had_no_budget() {
+    let (mut lost, mut lost_without) = (0, 0);
+    for seed in 0..10 {
+        let builder = RetryPolicy::builder().seed(seed);
+        lost += blip(builder.clone().build().unwrap()).await;
+        lost_without += blip(builder.budget(Unlimited).build().unwrap()).await;
+    }
+    println!("{lost} of 1000 calls lost, {lost_without} without a budget");
+    // With these waits one call in twelve is retried twice within the blip.
+    assert_eq!(lost, lost_without);
+    assert!((60..110).contains(&lost), "{lost}");
+}
