@@ -1,0 +1,324 @@
+use std::{
+    any::Any,
+    fmt,
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use futures_core::Stream;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::{BodyExt, Full, StreamBody};
+use session_layer::SessionBody;
+
+use crate::{
+    Error,
+    error::{BoxError, Kind},
+};
+
+type Boxed = Pin<Box<dyn HttpBody<Data = Bytes, Error = BoxError> + Send>>;
+
+/// A request body: bytes, or a stream.
+///
+/// Bytes cost nothing to repeat on another attempt. A stream can be repeated as long as what was
+/// read of it fits the policy's
+/// [`replay_limit`](retry_layer::RetryPolicyBuilder::replay_limit).
+#[derive(Default)]
+pub struct Body(Repr);
+
+enum Repr {
+    /// Empty once they were read.
+    Bytes(Bytes),
+    Stream(Boxed),
+}
+
+impl Default for Repr {
+    fn default() -> Self {
+        Self::Bytes(Bytes::new())
+    }
+}
+
+impl Body {
+    /// Makes an empty body.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self::default()
+    }
+
+    /// Makes a body of any other; one that is empty, or known to be bytes, is not boxed.
+    #[must_use]
+    pub fn new<B>(body: B) -> Self
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        if body.is_end_stream() {
+            return Self::empty();
+        }
+        let body = match downcast::<Self, B>(body) {
+            Ok(body) => return body,
+            Err(body) => body,
+        };
+        match downcast::<Full<Bytes>, B>(body) {
+            Ok(full) => Self(Repr::Bytes(whole(full))),
+            Err(body) => Self(Repr::Stream(Box::pin(body.map_err(Into::into)))),
+        }
+    }
+
+    /// Makes a body of a stream of bytes, for instance of a file's.
+    #[must_use]
+    pub fn stream<S, E>(stream: S) -> Self
+    where
+        S: Stream<Item = Result<Bytes, E>> + Send + 'static,
+        E: Into<BoxError> + 'static,
+    {
+        Self(Repr::Stream(Box::pin(
+            StreamBody::new(Frames { stream }).map_err(Into::into),
+        )))
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// A stream's bytes as frames.
+    struct Frames<S> {
+        #[pin]
+        stream: S,
+    }
+}
+
+impl<S, E> Stream for Frames<S>
+where
+    S: Stream<Item = Result<Bytes, E>>,
+{
+    type Item = Result<Frame<Bytes>, E>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let item = self.project().stream.poll_next(cx);
+        item.map(|item| item.map(|bytes| bytes.map(Frame::data)))
+    }
+}
+
+/// Finds out that `B` is `T`, without a box.
+fn downcast<T: 'static, B: 'static>(body: B) -> Result<T, B> {
+    let mut body = Some(body);
+    let found = (&mut body as &mut dyn Any).downcast_mut::<Option<T>>();
+    if let Some(found) = found.and_then(Option::take) {
+        return Ok(found);
+    }
+    Err(body.expect("taken only if it was found"))
+}
+
+/// Takes the one frame of a `Full`.
+fn whole(mut full: Full<Bytes>) -> Bytes {
+    let mut cx = Context::from_waker(Waker::noop());
+    match Pin::new(&mut full).poll_frame(&mut cx) {
+        Poll::Ready(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
+        Poll::Ready(Some(Err(never))) => match never {},
+        Poll::Ready(None) | Poll::Pending => Bytes::new(),
+    }
+}
+
+/// Gives bytes as their one frame, and nothing after.
+fn take_frame(bytes: &mut Bytes) -> Option<Frame<Bytes>> {
+    (!bytes.is_empty()).then(|| Frame::data(std::mem::take(bytes)))
+}
+
+fn exactly(bytes: &Bytes) -> SizeHint {
+    SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX))
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match &mut self.0 {
+            Repr::Bytes(bytes) => Poll::Ready(take_frame(bytes).map(Ok)),
+            Repr::Stream(body) => body.as_mut().poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Repr::Bytes(bytes) => bytes.is_empty(),
+            Repr::Stream(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Repr::Bytes(bytes) => exactly(bytes),
+            Repr::Stream(body) => body.size_hint(),
+        }
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Repr::Bytes(bytes) => write!(f, "Body({} bytes)", bytes.len()),
+            Repr::Stream(_) => f.write_str("Body(stream)"),
+        }
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        Self(Repr::Bytes(bytes))
+    }
+}
+
+impl From<Vec<u8>> for Body {
+    fn from(bytes: Vec<u8>) -> Self {
+        Bytes::from(bytes).into()
+    }
+}
+
+impl From<String> for Body {
+    fn from(text: String) -> Self {
+        Bytes::from(text).into()
+    }
+}
+
+impl From<&'static str> for Body {
+    fn from(text: &'static str) -> Self {
+        Bytes::from_static(text.as_bytes()).into()
+    }
+}
+
+impl From<&'static [u8]> for Body {
+    fn from(bytes: &'static [u8]) -> Self {
+        Bytes::from_static(bytes).into()
+    }
+}
+
+impl From<()> for Body {
+    fn from((): ()) -> Self {
+        Self::empty()
+    }
+}
+
+/// A response body: streamed from the connection that it holds, or collected.
+///
+/// # Cancel safety
+///
+/// See [`SessionBody`]: dropping it half-read closes its connection.
+pub struct ResponseBody(ResponseRepr);
+
+enum ResponseRepr {
+    Session(SessionBody),
+    Bytes(Bytes),
+    Other(Boxed),
+}
+
+impl ResponseBody {
+    pub(crate) fn new<B>(body: B) -> Self
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        Self(ResponseRepr::Other(Box::pin(body.map_err(Into::into))))
+    }
+
+    /// Gives the bytes of a body that was collected.
+    pub(crate) fn into_collected(self) -> Option<Bytes> {
+        match self.0 {
+            ResponseRepr::Bytes(bytes) => Some(bytes),
+            ResponseRepr::Session(_) | ResponseRepr::Other(_) => None,
+        }
+    }
+}
+
+impl From<SessionBody> for ResponseBody {
+    fn from(body: SessionBody) -> Self {
+        Self(ResponseRepr::Session(body))
+    }
+}
+
+impl From<Bytes> for ResponseBody {
+    fn from(bytes: Bytes) -> Self {
+        Self(ResponseRepr::Bytes(bytes))
+    }
+}
+
+impl HttpBody for ResponseBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        match &mut self.0 {
+            ResponseRepr::Session(body) => Pin::new(body)
+                .poll_frame(cx)
+                .map(|frame| frame.map(|frame| frame.map_err(Error::from))),
+            ResponseRepr::Bytes(bytes) => Poll::Ready(take_frame(bytes).map(Ok)),
+            ResponseRepr::Other(body) => body.as_mut().poll_frame(cx).map(|frame| {
+                frame.map(|frame| frame.map_err(|error| Error::new(Kind::Service).with(error)))
+            }),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            ResponseRepr::Session(body) => body.is_end_stream(),
+            ResponseRepr::Bytes(bytes) => bytes.is_empty(),
+            ResponseRepr::Other(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            ResponseRepr::Session(body) => body.size_hint(),
+            ResponseRepr::Bytes(bytes) => exactly(bytes),
+            ResponseRepr::Other(body) => body.size_hint(),
+        }
+    }
+}
+
+impl fmt::Debug for ResponseBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            ResponseRepr::Bytes(bytes) => write!(f, "ResponseBody({} bytes)", bytes.len()),
+            ResponseRepr::Session(_) | ResponseRepr::Other(_) => {
+                f.write_str("ResponseBody(stream)")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::Empty;
+
+    use super::*;
+
+    fn is_boxed(body: &Body) -> bool {
+        matches!(body.0, Repr::Stream(_))
+    }
+
+    #[test]
+    fn what_is_known_to_be_bytes_is_not_boxed() {
+        assert!(!is_boxed(&Body::new(Empty::new())));
+        assert!(!is_boxed(&Body::new(Full::<Bytes>::from("abc"))));
+        assert!(!is_boxed(&Body::new(Body::from("abc"))));
+        let streamed = Full::<Bytes>::from("abc").map_err(|never| match never {});
+        assert!(is_boxed(&Body::new::<_>(
+            streamed.boxed_unsync().map_err(|never: BoxError| never)
+        )));
+        assert_eq!(
+            Body::new(Full::<Bytes>::from("abc")).size_hint().exact(),
+            Some(3)
+        );
+    }
+
+    #[test]
+    fn the_body_is_no_larger_than_its_bytes() {
+        // Each byte of it costs 32 in hyper's dispatch block of a connection.
+        assert_eq!(size_of::<Body>(), size_of::<Bytes>());
+    }
+}

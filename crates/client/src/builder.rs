@@ -1,0 +1,243 @@
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, Uri};
+use http_body::Body as HttpBody;
+use hyper::rt::{Read, Write};
+use hyper_util::client::legacy::connect::Connection;
+use retry_layer::{BuildError, RetryPolicy};
+use session_layer::{Connector, PoolConfig, Session, SessionLayer, Timeouts};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::{
+    Body, Client, Error, attempt,
+    call::{self, Inner},
+    error::BoxError,
+    predicate,
+    stack::{self, Parts, WireBody},
+    target::Base,
+};
+
+/// The settings of a [`Client`].
+///
+/// ```
+/// use std::time::Duration;
+/// use client::{Client, Exponential, PoolConfig, RetryPolicy};
+///
+/// let client = Client::builder()
+///     .base_url("https://api.example.com/v2/")?
+///     .retry(
+///         RetryPolicy::builder()
+///             .max_attempts(4)
+///             .backoff(Exponential::from(Duration::from_millis(200))),
+///     )
+///     .pool(PoolConfig::default().max_connections_per_origin(20))
+///     .build()?;
+/// # Ok::<(), client::Error>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "settings do nothing until a client is built with them"]
+pub struct ClientBuilder {
+    base: Option<Base>,
+    retry: Result<RetryPolicy, BuildError>,
+    pool: PoolConfig,
+    timeouts: Timeouts,
+    deadline: Option<Duration>,
+    max_body: usize,
+    user_agent: Option<HeaderValue>,
+    connector: Connector,
+}
+
+const DEADLINE: Duration = Duration::from_secs(300);
+const MAX_BODY: usize = 64 * 1024 * 1024;
+const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+
+impl ClientBuilder {
+    /// Starts with the default settings.
+    pub fn new() -> Self {
+        Self {
+            base: None,
+            retry: Ok(RetryPolicy::default()),
+            pool: PoolConfig::default(),
+            timeouts: Timeouts::default(),
+            deadline: Some(DEADLINE),
+            max_body: MAX_BODY,
+            user_agent: Some(HeaderValue::from_static(USER_AGENT)),
+            connector: Connector::new(),
+        }
+    }
+
+    /// Joins relative URLs to this one, as
+    /// [RFC 3986, section 5](https://www.rfc-editor.org/rfc/rfc3986#section-5) says: the last part
+    /// of its path counts only if a slash ends it. Default: none, and relative URLs are refused.
+    ///
+    /// # Errors
+    ///
+    /// If it is not an absolute `http` or `https` URL.
+    pub fn base_url(mut self, url: impl AsRef<str>) -> Result<Self, Error> {
+        self.base = Some(Base::new(url.as_ref())?);
+        Ok(self)
+    }
+
+    /// Decides what is tried again, and when: a [`RetryPolicy`] or its builder, whose error then
+    /// comes from [`build`](Self::build). Default: [`RetryPolicy::default`].
+    pub fn retry<P>(mut self, policy: P) -> Self
+    where
+        P: TryInto<RetryPolicy>,
+        P::Error: Into<BuildError>,
+    {
+        self.retry = policy.try_into().map_err(Into::into);
+        self
+    }
+
+    /// Limits connections and the wait for them. Default: [`PoolConfig::default`].
+    pub fn pool(mut self, pool: PoolConfig) -> Self {
+        self.pool = pool;
+        self
+    }
+
+    /// Limits the parts of an exchange. Default: [`Timeouts::default`].
+    pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
+        self.timeouts = timeouts;
+        self
+    }
+
+    /// Limits a whole call: the queue, each attempt, each wait; with `fetch` the body too. `None`
+    /// sets no limit. Default: 300 s.
+    pub fn deadline(mut self, deadline: impl Into<Option<Duration>>) -> Self {
+        self.deadline = deadline.into();
+        self
+    }
+
+    /// Limits the bodies that `fetch`, `bytes`, `text` and `json` collect, in bytes.
+    /// Default: 64 MiB.
+    pub fn max_body(mut self, bytes: usize) -> Self {
+        self.max_body = bytes;
+        self
+    }
+
+    /// Says who asks, on requests that do not say it themselves; `None` says nothing.
+    /// Default: this crate's name and version.
+    pub fn user_agent(mut self, user_agent: impl Into<Option<HeaderValue>>) -> Self {
+        self.user_agent = user_agent.into();
+        self
+    }
+
+    /// Uses this TLS configuration (of rustls 0.23) instead of the platform's roots: for a private
+    /// certificate authority, or a client certificate. Its ALPN protocols are replaced.
+    #[cfg(feature = "tls")]
+    pub fn tls_config(mut self, config: rustls::ClientConfig) -> Self {
+        self.connector = self.connector.tls_config(config);
+        self
+    }
+
+    /// Builds the client. Nothing is connected yet.
+    ///
+    /// # Errors
+    ///
+    /// If a setting cannot be: 0 attempts, a cap below the base, a limit or timeout of 0. The
+    /// error names it, and [`is_builder`](Error::is_builder) holds for it.
+    pub fn build(self) -> Result<Client, Error> {
+        // The addresses of a name share the time that there is for all of connecting.
+        let connect = self.timeouts.connect_timeout();
+        let connector = self.connector.clone().connect_timeout(connect);
+        self.build_with_connector(connector)
+    }
+
+    /// Builds the client over a connector of one's own: an in-memory one for tests, a proxy's.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`build`](Self::build).
+    pub fn build_with_connector<C>(self, connector: C) -> Result<Client, Error>
+    where
+        C: Service<Uri> + Clone + Send + Sync + 'static,
+        C::Response: Read + Write + Connection + Unpin + Send + 'static,
+        C::Error: Into<BoxError>,
+        C::Future: Send + 'static,
+    {
+        let session: Session<WireBody> =
+            SessionLayer::new(self.pool.clone(), self.timeouts.clone())
+                .map_err(|error| Error::builder(error.to_string()))?
+                .layer(connector);
+        let (settings, parts) = self.split()?;
+        let stack = stack::standard(session.clone(), parts);
+        Ok(Client::assemble(
+            settings,
+            Inner::Standard(stack),
+            Some(session),
+        ))
+    }
+
+    /// Builds the client with its retries, over a service in place of the session: a mock whose
+    /// failures are to be retried, a client of hyper-util.
+    ///
+    /// What the service's errors mean is read from their causes; the settings of the session do
+    /// nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`build`](Self::build).
+    pub fn build_with_service<S, R>(self, service: S) -> Result<Client, Error>
+    where
+        S: Service<Request<Body>, Response = Response<R>> + Clone + Send + Sync + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send + 'static,
+        R: HttpBody<Data = Bytes> + Send + 'static,
+        R::Error: Into<BoxError>,
+    {
+        let (settings, parts) = self.split()?;
+        Ok(Client::over_custom(settings, stack::over(service, parts)))
+    }
+
+    pub(crate) fn bare<S, R>(self, service: S) -> Client
+    where
+        S: Service<Request<Body>, Response = Response<R>> + Clone + Send + Sync + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send + 'static,
+        R: HttpBody<Data = Bytes> + Send + 'static,
+        R::Error: Into<BoxError>,
+    {
+        let settings = call::Settings {
+            deadline: self.deadline,
+            max_body: self.max_body,
+            ..call::Settings::default()
+        };
+        Client::over_custom(settings, stack::bare(service, self.max_body))
+    }
+
+    fn split(self) -> Result<(call::Settings, Parts), Error> {
+        let builder = |error: BuildError| Error::builder(error.to_string()).with(error);
+        if self.deadline.is_some_and(|deadline| deadline.is_zero()) {
+            return Err(Error::builder(
+                "deadline must be longer than 0; `None` turns it off",
+            ));
+        }
+        let policy = self.retry.map_err(builder)?;
+        let mut policy_builder = predicate::aware(&policy);
+        if let (None, Some(deadline)) = (policy.deadline(), self.deadline) {
+            policy_builder = policy_builder.deadline(deadline);
+        }
+        let settings = call::Settings {
+            base: self.base,
+            deadline: self.deadline,
+            max_body: self.max_body,
+            ..call::Settings::default()
+        };
+        let parts = Parts {
+            policy: policy_builder.build().map_err(builder)?,
+            attempt: Arc::new(attempt::Settings {
+                user_agent: self.user_agent,
+            }),
+            max_body: self.max_body,
+        };
+        Ok((settings, parts))
+    }
+}
+
+impl Default for ClientBuilder {
+    fn default() -> Self {
+        Self::new()
+    }
+}

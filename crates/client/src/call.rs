@@ -1,0 +1,203 @@
+//! What is done once per call: the URL made absolute, credentials out of it, the total deadline.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Acquire},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use http::{HeaderValue, Method, Request, Response, header::AUTHORIZATION};
+use pin_project_lite::pin_project;
+use retry_layer::Deadline;
+use tokio::time::{Instant, Sleep};
+use tower::{ServiceExt, util::Oneshot};
+use tower_service::Service;
+
+use crate::{
+    Body, Error, ResponseBody, attempt,
+    error::Kind,
+    stack::{Custom, Stack, Standard},
+    target::{self, Base, Credentials, Target},
+};
+
+/// The settings of all calls.
+#[derive(Debug, Default)]
+pub(crate) struct Settings {
+    pub(crate) base: Option<Base>,
+    pub(crate) deadline: Option<Duration>,
+    pub(crate) max_body: usize,
+    /// Set when a client without a session is closed; a session knows by itself.
+    pub(crate) closed: AtomicBool,
+}
+
+/// Where the response body is read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Mode {
+    Streaming,
+    Collecting,
+}
+
+/// The stack below: the default one, without a box, or any other.
+#[derive(Clone)]
+pub(crate) enum Inner {
+    Standard(Standard),
+    Custom(Stack<Custom, Custom>),
+}
+
+type Retrying<S> = <S as Service<Request<Body>>>::Future;
+
+pin_project! {
+    /// The future of a [`Client`](crate::Client): the response, or the error, within the deadline.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it ends the call at once: no further attempt is made, and the present one is cut
+    /// off. What was sent by then may have been processed.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct ResponseFuture {
+        #[pin]
+        state: State,
+        // Set up only once the call has to wait.
+        #[pin]
+        timer: Option<Sleep>,
+        deadline: Option<Instant>,
+        within: Duration,
+        request: Description,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State {
+        Streaming { #[pin] call: Retrying<crate::stack::Streaming> },
+        Collecting { #[pin] call: Retrying<crate::stack::Collecting> },
+        Custom { #[pin] call: Oneshot<Custom, Request<Body>> },
+        Failed { error: Option<Error> },
+    }
+}
+
+/// What an error of the deadline says of the request.
+struct Description {
+    method: Method,
+    uri: http::Uri,
+}
+
+/// Starts a call.
+pub(crate) fn start(
+    settings: &Settings,
+    inner: &mut Inner,
+    mut request: Request<Body>,
+    mode: Mode,
+) -> ResponseFuture {
+    let prepared = prepare(settings, &mut request);
+    let description = Description {
+        method: request.method().clone(),
+        uri: request.uri().clone(),
+    };
+    let override_ = request.extensions().get::<Deadline>();
+    let within = override_.map_or(settings.deadline, |it| Some(it.remaining()));
+    let deadline = within.and_then(|within| Instant::now().checked_add(within));
+    let state = match (prepared, inner, mode) {
+        (Err(error), _, _) => State::Failed {
+            error: Some(error.of(&description.method)),
+        },
+        // The session is ready at any time, and each layer above it asks no more than that.
+        (Ok(()), Inner::Standard(stack), Mode::Streaming) => State::Streaming {
+            call: stack.streaming.call(request),
+        },
+        (Ok(()), Inner::Standard(stack), Mode::Collecting) => State::Collecting {
+            call: stack.collecting.call(request),
+        },
+        (Ok(()), Inner::Custom(stack), mode) => {
+            let service = match mode {
+                Mode::Streaming => &stack.streaming,
+                Mode::Collecting => &stack.collecting,
+            };
+            State::Custom {
+                call: service.clone().oneshot(request),
+            }
+        }
+    };
+    ResponseFuture {
+        state,
+        timer: None,
+        deadline,
+        within: within.unwrap_or_default(),
+        request: description,
+    }
+}
+
+fn prepare(settings: &Settings, request: &mut Request<Body>) -> Result<(), Error> {
+    if settings.closed.load(Acquire) {
+        return Err(Error::new(Kind::Closed));
+    }
+    let uri = std::mem::take(request.uri_mut());
+    let Target { uri, credentials } = target::resolve(uri, settings.base.as_ref())?;
+    *request.uri_mut() = uri;
+    if let Some(credentials) = credentials {
+        let value = basic(&credentials)?;
+        request.headers_mut().entry(AUTHORIZATION).or_insert(value);
+    }
+    Ok(())
+}
+
+/// Basic credentials ([RFC 7617](https://www.rfc-editor.org/rfc/rfc7617)).
+pub(crate) fn basic(credentials: &Credentials) -> Result<HeaderValue, Error> {
+    let Credentials { user, password } = credentials;
+    let encoded = BASE64.encode(format!("{user}:{password}"));
+    let mut value = HeaderValue::try_from(format!("Basic {encoded}"))
+        .map_err(|error| Error::builder("the URL's credentials are not valid").with(error))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+impl Future for ResponseFuture {
+    type Output = Result<Response<ResponseBody>, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        // The answer first, the clock second: what came in time is given.
+        let polled = match this.state.project() {
+            StateProj::Streaming { call } => call.poll(cx),
+            StateProj::Collecting { call } => call.poll(cx),
+            StateProj::Custom { call } => call.poll(cx),
+            StateProj::Failed { error } => {
+                Poll::Ready(Err(error.take().expect("polled after it had failed")))
+            }
+        };
+        if polled.is_ready() {
+            return polled;
+        }
+        let Some(deadline) = *this.deadline else {
+            return Poll::Pending;
+        };
+        if this.timer.is_none() {
+            this.timer.set(Some(tokio::time::sleep_until(deadline)));
+        }
+        if let Some(timer) = this.timer.as_mut().as_pin_mut() {
+            ready!(timer.poll(cx));
+        }
+        let Description { method, uri } = this.request;
+        Poll::Ready(Err(Error::new(Kind::Deadline(*this.within))
+            .of(method)
+            .at(attempt::origin(uri))))
+    }
+}
+
+impl fmt::Debug for ResponseFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture")
+            .field("method", &self.request.method)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Shared by all clones of a client.
+pub(crate) type Shared = Arc<Settings>;

@@ -1,0 +1,215 @@
+use std::{
+    fmt,
+    sync::atomic::Ordering::Release,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body::Body as HttpBody;
+use session_layer::{CloseReport, Session, Stats};
+use tower_service::Service;
+
+use crate::{
+    Body, ClientBuilder, Error, IntoUrl, RequestBuilder, ResponseBody, ResponseFuture,
+    call::{self, Inner, Mode, Shared},
+    error::BoxError,
+    stack::{self, WireBody},
+    target,
+};
+
+/// A client: a cheap handle to one session, with retries over it.
+///
+/// See the [crate docs](crate) for what it does with a request. It is a
+/// `Service<http::Request<B>>` for any body with `Data = Bytes`, always ready; called as a service
+/// it behaves like [`send`](RequestBuilder::send).
+///
+/// When the last clone is dropped, idle connections close; to wait for what is in flight, use
+/// [`close`](Self::close).
+#[derive(Clone)]
+pub struct Client {
+    settings: Shared,
+    inner: Inner,
+    /// Absent over somebody's own service.
+    session: Option<Session<WireBody>>,
+}
+
+/// How long [`Client::close`] waits for what is in flight.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(30);
+
+impl Client {
+    /// Makes a client with the default settings.
+    ///
+    /// # Panics
+    ///
+    /// Never: the default settings are valid.
+    #[must_use]
+    pub fn new() -> Self {
+        ClientBuilder::new()
+            .build()
+            .expect("the default settings are valid")
+    }
+
+    /// Starts to set up a client.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::new()
+    }
+
+    /// Puts the front door over any service, without retries and without a session: for tests of
+    /// code that takes a `Client`, and for stacks of one's own.
+    ///
+    /// Only the URL, the total deadline and the limit of collected bodies are this crate's then.
+    /// For retries above the service, see
+    /// [`build_with_service`](ClientBuilder::build_with_service).
+    #[must_use]
+    pub fn from_service<S, R>(service: S) -> Self
+    where
+        S: Service<Request<Body>, Response = Response<R>> + Clone + Send + Sync + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send + 'static,
+        R: HttpBody<Data = Bytes> + Send + 'static,
+        R::Error: Into<BoxError>,
+    {
+        ClientBuilder::new().bare(service)
+    }
+
+    pub(crate) fn assemble(
+        settings: call::Settings,
+        inner: Inner,
+        session: Option<Session<WireBody>>,
+    ) -> Self {
+        Self {
+            settings: Shared::new(settings),
+            inner,
+            session,
+        }
+    }
+
+    /// Starts a request.
+    pub fn request(&self, method: Method, url: impl IntoUrl) -> RequestBuilder {
+        let target = target::resolve(url, self.settings.base.as_ref());
+        RequestBuilder::new(self.clone(), method, target)
+    }
+
+    /// Starts a GET request.
+    pub fn get(&self, url: impl IntoUrl) -> RequestBuilder {
+        self.request(Method::GET, url)
+    }
+
+    /// Starts a HEAD request.
+    pub fn head(&self, url: impl IntoUrl) -> RequestBuilder {
+        self.request(Method::HEAD, url)
+    }
+
+    /// Starts a POST request.
+    pub fn post(&self, url: impl IntoUrl) -> RequestBuilder {
+        self.request(Method::POST, url)
+    }
+
+    /// Starts a PUT request.
+    pub fn put(&self, url: impl IntoUrl) -> RequestBuilder {
+        self.request(Method::PUT, url)
+    }
+
+    /// Starts a PATCH request.
+    pub fn patch(&self, url: impl IntoUrl) -> RequestBuilder {
+        self.request(Method::PATCH, url)
+    }
+
+    /// Starts a DELETE request.
+    pub fn delete(&self, url: impl IntoUrl) -> RequestBuilder {
+        self.request(Method::DELETE, url)
+    }
+
+    /// Starts an OPTIONS request.
+    pub fn options(&self, url: impl IntoUrl) -> RequestBuilder {
+        self.request(Method::OPTIONS, url)
+    }
+
+    pub(crate) fn start(&mut self, request: Request<Body>, mode: Mode) -> ResponseFuture {
+        call::start(&self.settings, &mut self.inner, request, mode)
+    }
+
+    pub(crate) fn max_body(&self) -> usize {
+        self.settings.max_body
+    }
+
+    /// Returns the figures of the connection pool, or zeros over somebody's own service.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.session
+            .as_ref()
+            .map(Session::stats)
+            .unwrap_or_default()
+    }
+
+    /// Closes the client and all its clones: refuses new requests, and waits for those in flight,
+    /// their bodies included, for up to 30 s, then cuts them off.
+    ///
+    /// Over somebody's own service it only refuses.
+    ///
+    /// # Cancel safety
+    ///
+    /// The client stays closed. What was in flight is not cut off any more.
+    pub async fn close(&self) -> CloseReport {
+        self.close_within(CLOSE_DEADLINE).await
+    }
+
+    /// Closes the client like [`close`](Self::close), with a deadline of one's own.
+    ///
+    /// # Cancel safety
+    ///
+    /// That of [`close`](Self::close).
+    pub async fn close_within(&self, deadline: Duration) -> CloseReport {
+        match &self.session {
+            Some(session) => session.close(deadline).await,
+            None => {
+                self.settings.closed.store(true, Release);
+                CloseReport::default()
+            }
+        }
+    }
+}
+
+impl Default for Client {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<B> Service<Request<B>> for Client
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<ResponseBody>;
+    type Error = Error;
+    type Future = ResponseFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> ResponseFuture {
+        self.start(request.map(Body::new), Mode::Streaming)
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("settings", &self.settings)
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    pub(crate) fn over_custom(
+        settings: call::Settings,
+        stack: stack::Stack<stack::Custom, stack::Custom>,
+    ) -> Self {
+        Self::assemble(settings, Inner::Custom(stack), None)
+    }
+}

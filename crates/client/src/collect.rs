@@ -1,0 +1,176 @@
+//! Collects response bodies below the retries, so that one that breaks is an attempt that failed.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Bytes, BytesMut};
+use http::{Request, Response, response};
+use http_body::Body as _;
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use crate::{Error, ResponseBody, error::Kind};
+
+#[derive(Clone, Debug)]
+pub(crate) struct Collect<S> {
+    inner: S,
+    limit: usize,
+}
+
+impl<S> Collect<S> {
+    pub(crate) fn new(inner: S, limit: usize) -> Self {
+        Self { inner, limit }
+    }
+}
+
+impl<S, B> Service<Request<B>> for Collect<S>
+where
+    S: Service<Request<B>, Response = Response<ResponseBody>, Error = Error>,
+{
+    type Response = Response<ResponseBody>;
+    type Error = Error;
+    type Future = Collecting<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Collecting<S::Future> {
+        Collecting {
+            state: State::Head {
+                inner: self.inner.call(request),
+            },
+            limit: self.limit,
+        }
+    }
+}
+
+pin_project! {
+    /// Waits for the head, then for the body.
+    pub(crate) struct Collecting<F> {
+        #[pin]
+        state: State<F>,
+        limit: usize,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<F> {
+        Head { #[pin] inner: F },
+        Body { gathering: Option<Gathering> },
+    }
+}
+
+/// A body that is being collected.
+pub(crate) struct Gathering {
+    head: response::Parts,
+    body: ResponseBody,
+    collected: Collected,
+    limit: usize,
+}
+
+/// What there is of it so far; one frame is kept as it came.
+enum Collected {
+    Nothing,
+    One(Bytes),
+    Many(BytesMut),
+}
+
+impl Gathering {
+    pub(crate) fn new(response: Response<ResponseBody>, limit: usize) -> Result<Self, Error> {
+        let (head, body) = response.into_parts();
+        let announced = body.size_hint().lower();
+        if usize::try_from(announced).is_ok_and(|announced| announced <= limit) {
+            return Ok(Self {
+                head,
+                body,
+                collected: Collected::Nothing,
+                limit,
+            });
+        }
+        Err(Error::new(Kind::BodyTooLarge(limit)))
+    }
+
+    pub(crate) fn poll_gather(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        while let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)?) {
+            // Trailers are of no use to somebody who gets bytes.
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
+            if self.collected.len().saturating_add(data.len()) > self.limit {
+                return Poll::Ready(Err(Error::new(Kind::BodyTooLarge(self.limit))));
+            }
+            self.collected.push(data, self.body.size_hint().lower());
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    pub(crate) fn into_response(self) -> Response<ResponseBody> {
+        let bytes = match self.collected {
+            Collected::Nothing => Bytes::new(),
+            Collected::One(bytes) => bytes,
+            Collected::Many(bytes) => bytes.freeze(),
+        };
+        Response::from_parts(self.head, bytes.into())
+    }
+}
+
+/// The most memory that is set aside because a peer announced as much.
+const MAX_RESERVED: usize = 1024 * 1024;
+
+impl Collected {
+    fn len(&self) -> usize {
+        match self {
+            Self::Nothing => 0,
+            Self::One(bytes) => bytes.len(),
+            Self::Many(bytes) => bytes.len(),
+        }
+    }
+
+    /// Adds a frame; `rest` is what the peer says will follow.
+    fn push(&mut self, data: Bytes, rest: u64) {
+        match self {
+            Self::Nothing => *self = Self::One(data),
+            Self::One(first) => {
+                let rest = usize::try_from(rest).unwrap_or_default().min(MAX_RESERVED);
+                let so_far = first.len().saturating_add(data.len());
+                let mut bytes = BytesMut::with_capacity(so_far.saturating_add(rest));
+                bytes.extend_from_slice(first);
+                bytes.extend_from_slice(&data);
+                *self = Self::Many(bytes);
+            }
+            Self::Many(bytes) => bytes.extend_from_slice(&data),
+        }
+    }
+}
+
+impl<F> Future for Collecting<F>
+where
+    F: Future<Output = Result<Response<ResponseBody>, Error>>,
+{
+    type Output = Result<Response<ResponseBody>, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            match this.state.as_mut().project() {
+                StateProj::Head { inner } => {
+                    let response = ready!(inner.poll(cx))?;
+                    let gathering = Some(Gathering::new(response, *this.limit)?);
+                    this.state.set(State::Body { gathering });
+                }
+                StateProj::Body { gathering } => {
+                    if let Some(gathering) = gathering {
+                        ready!(gathering.poll_gather(cx))?;
+                    }
+                    let gathered = gathering.take().expect("polled after it was ready");
+                    return Poll::Ready(Ok(gathered.into_response()));
+                }
+            }
+        }
+    }
+}

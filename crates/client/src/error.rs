@@ -1,0 +1,277 @@
+use std::{error::Error as StdError, fmt, time::Duration};
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use retry_layer::RetryReport;
+use session_layer::Phase;
+
+pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
+
+/// Why a call has no answer.
+///
+/// [`Display`](fmt::Display) is one line that names the method, the origin, what failed and how
+/// many attempts were made; the cause is in [`source`](StdError::source). It holds neither
+/// userinfo nor a path or query, and no header.
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: Kind,
+    method: Option<Method>,
+    origin: Option<String>,
+    source: Option<BoxError>,
+    report: Option<RetryReport>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Kind {
+    /// The request, or the client, cannot be made as it was asked for.
+    Builder(String),
+    /// The session below failed; `source` is its error.
+    Session,
+    /// Another service below failed; `source` is its error.
+    Service,
+    Deadline(Duration),
+    Closed,
+    Status(StatusCode, Bytes),
+    BodyTooLarge(usize),
+    Decode(&'static str),
+}
+
+/// What a call was waiting for when its time ran out.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum TimeoutPhase {
+    /// A free place in the connection pool.
+    Queue,
+    /// The connection: name, TCP, TLS.
+    Connect,
+    /// The head of the response.
+    Head,
+    /// The next bytes of the response body.
+    Body,
+    /// The whole call, all attempts and waits together.
+    Deadline,
+}
+
+impl Error {
+    pub(crate) fn new(kind: Kind) -> Self {
+        Self(Box::new(Inner {
+            kind,
+            method: None,
+            origin: None,
+            source: None,
+            report: None,
+        }))
+    }
+
+    pub(crate) fn builder(why: impl Into<String>) -> Self {
+        Self::new(Kind::Builder(why.into()))
+    }
+
+    pub(crate) fn with(mut self, source: impl Into<BoxError>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    pub(crate) fn of(mut self, method: &Method) -> Self {
+        self.0.method = Some(method.clone());
+        self
+    }
+
+    pub(crate) fn at(mut self, origin: impl Into<Option<String>>) -> Self {
+        self.0.origin = origin.into();
+        self
+    }
+
+    pub(crate) fn set_report(&mut self, report: RetryReport) {
+        self.0.report = Some(report);
+    }
+
+    pub(crate) fn kind(&self) -> &Kind {
+        &self.0.kind
+    }
+
+    pub(crate) fn session(&self) -> Option<&session_layer::Error> {
+        self.0.source.as_ref()?.downcast_ref()
+    }
+
+    /// Asks the session's error, if that is what is below.
+    fn session_is(&self, question: fn(&session_layer::Error) -> bool) -> bool {
+        self.session().is_some_and(question)
+    }
+
+    /// Returns the request's method.
+    #[must_use]
+    pub fn method(&self) -> Option<&Method> {
+        self.0.method.as_ref()
+    }
+
+    /// Returns the origin that the request was for, as `scheme://host:port`.
+    #[must_use]
+    pub fn origin(&self) -> Option<&str> {
+        self.0.origin.as_deref()
+    }
+
+    /// Returns what was tried, if the request reached the retry layer.
+    #[must_use]
+    pub fn retry_report(&self) -> Option<&RetryReport> {
+        self.0.report.as_ref()
+    }
+
+    /// Returns the status, if the error was made of one.
+    #[must_use]
+    pub fn status(&self) -> Option<StatusCode> {
+        match self.0.kind {
+            Kind::Status(status, _) => Some(status),
+            _ => None,
+        }
+    }
+
+    /// Returns the beginning of the body that came with a failed status, where it was collected:
+    /// at most 4 KiB.
+    #[must_use]
+    pub fn body(&self) -> Option<&Bytes> {
+        match &self.0.kind {
+            Kind::Status(_, body) if !body.is_empty() => Some(body),
+            _ => None,
+        }
+    }
+
+    /// Whether the request, or the client, was not valid, so that nothing was tried: a bad URL, a
+    /// header with a line break, a setting that cannot be.
+    #[must_use]
+    pub fn is_builder(&self) -> bool {
+        matches!(self.0.kind, Kind::Builder(_)) || self.session_is(session_layer::Error::is_uri)
+    }
+
+    /// Whether no connection came to be, on the last attempt.
+    #[must_use]
+    pub fn is_connect(&self) -> bool {
+        self.session_is(session_layer::Error::is_connect)
+    }
+
+    /// Whether a time ran out; [`timeout_phase`](Self::timeout_phase) tells which.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        self.timeout_phase().is_some()
+    }
+
+    /// Returns what the call was waiting for when its time ran out.
+    #[must_use]
+    pub fn timeout_phase(&self) -> Option<TimeoutPhase> {
+        if let Kind::Deadline(_) = self.0.kind {
+            return Some(TimeoutPhase::Deadline);
+        }
+        match self.session()?.timeout_phase()? {
+            Phase::Queue => Some(TimeoutPhase::Queue),
+            Phase::Connect => Some(TimeoutPhase::Connect),
+            Phase::Head => Some(TimeoutPhase::Head),
+            // `Phase` may grow; what is added then comes with its own word here.
+            _ => Some(TimeoutPhase::Body),
+        }
+    }
+
+    /// Whether the error was made of a failed status, by
+    /// [`error_for_status`](crate::Response::error_for_status).
+    #[must_use]
+    pub fn is_status(&self) -> bool {
+        matches!(self.0.kind, Kind::Status(..))
+    }
+
+    /// Whether a body was not what it was read as: JSON, text.
+    #[must_use]
+    pub fn is_decode(&self) -> bool {
+        matches!(self.0.kind, Kind::Decode(_))
+    }
+
+    /// Whether a body failed: the response's broke off, stood still, or was larger than allowed,
+    /// or the request's gave an error.
+    #[must_use]
+    pub fn is_body(&self) -> bool {
+        matches!(self.0.kind, Kind::BodyTooLarge(_))
+            || self.session_is(session_layer::Error::is_response_body)
+            || self.session_is(session_layer::Error::is_request_body)
+    }
+
+    /// Whether the client was closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        matches!(self.0.kind, Kind::Closed) || self.session_is(session_layer::Error::is_closed)
+    }
+}
+
+impl From<session_layer::Error> for Error {
+    fn from(error: session_layer::Error) -> Self {
+        let origin = error.origin().map(ToString::to_string);
+        Self::new(Kind::Session).at(origin).with(error)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner {
+            kind,
+            method,
+            origin,
+            report,
+            ..
+        } = &*self.0;
+        match (method, origin) {
+            (Some(method), Some(origin)) => write!(f, "{method} {origin}: ")?,
+            (Some(method), None) => write!(f, "{method}: ")?,
+            (None, Some(origin)) => write!(f, "{origin}: ")?,
+            (None, None) => {}
+        }
+        match kind {
+            Kind::Builder(why) => f.write_str(why)?,
+            // Its alternate form leaves out the origin, which stands here already.
+            Kind::Session => match self.session() {
+                Some(error) => write!(f, "{error:#}")?,
+                None => f.write_str("the session failed")?,
+            },
+            Kind::Service => f.write_str("the service failed")?,
+            Kind::Deadline(after) => write!(f, "no answer within the deadline of {after:?}")?,
+            Kind::Closed => f.write_str("the client is closed")?,
+            Kind::Status(status, _) => write!(f, "the server answered {status}")?,
+            Kind::BodyTooLarge(limit) => {
+                write!(f, "the body is larger than {limit} bytes; see `max_body`")?;
+            }
+            Kind::Decode(what) => write!(f, "the body is not valid {what}")?,
+        }
+        match report.as_ref().map(|report| report.attempts().len()) {
+            None | Some(0) => Ok(()),
+            Some(1) => f.write_str(" (1 attempt)"),
+            Some(attempts) => write!(f, " ({attempts} attempts)"),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Error");
+        match &self.0.kind {
+            // A body may hold anything.
+            Kind::Status(status, _) => out.field("kind", &format_args!("Status({status})")),
+            kind => out.field("kind", kind),
+        };
+        if let Some(method) = &self.0.method {
+            out.field("method", method);
+        }
+        if let Some(origin) = &self.0.origin {
+            out.field("origin", origin);
+        }
+        if let Some(report) = &self.0.report {
+            out.field("report", report);
+        }
+        if let Some(source) = &self.0.source {
+            out.field("source", source);
+        }
+        out.finish()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_ref().map(|source| source.as_ref() as _)
+    }
+}

@@ -1,0 +1,104 @@
+//! A resilient HTTP client: retries over one shared session, as a tower service.
+//!
+//! ```
+//! use client::Client;
+//!
+//! # async fn example() -> Result<(), client::Error> {
+//! let client = Client::new();
+//! let (status, body) = client
+//!     .get("http://127.0.0.1:8123/ping")
+//!     .header("accept", "text/plain")
+//!     .fetch()
+//!     .await?
+//!     .into_status_and_body();
+//! println!("{status}: {} bytes", body.len());
+//! client.close().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A [`Client`] is opened when an app starts, cloned wherever it is needed, and closed when the
+//! app ends. It is one type without parameters, `Clone + Send + Sync + 'static`, and a
+//! `tower::Service<http::Request<B>>` for any body whose data is [`Bytes`](bytes::Bytes): it may
+//! stand in axum's state, be moved into `tokio::spawn`, and end any tower pipeline.
+//!
+//! # What happens to a request
+//!
+//! [`send`](RequestBuilder::send) gives the response as soon as its head is there, and the body
+//! streams. [`fetch`](RequestBuilder::fetch) collects the body *below* the retries, so that a
+//! connection that breaks in the middle of it is one more failed attempt, and what it returns
+//! cannot fail for the network any more.
+//!
+//! Either way each attempt runs through the same stack, outermost first: the total deadline, the
+//! [retries](retry_layer), what is added once per attempt (`User-Agent`), and the
+//! [session](session_layer) with its pool and timeouts.
+//!
+//! | | default | set by |
+//! |---|---|---|
+//! | attempts | 3 in all; idempotent methods; 408, 429, 500, 502, 503, 504 | [`ClientBuilder::retry`] |
+//! | wait | random, up to 100 ms, 200 ms, … 20 s; `Retry-After` up to 120 s | [`ClientBuilder::retry`] |
+//! | total deadline | 300 s to the head, over the body too with `fetch` | [`ClientBuilder::deadline`] |
+//! | connect, head, body idle | 10 s, 30 s, 30 s | [`ClientBuilder::timeouts`] |
+//! | connections | 1024, 256 per origin; 10 s in the queue | [`ClientBuilder::pool`] |
+//! | collected body | 64 MiB | [`ClientBuilder::max_body`] |
+//! | a failed status | is an answer like any other | [`Response::error_for_status`] |
+//! | proxies, cookies, redirects | none: a redirect is returned as it is | |
+//!
+//! # Code that takes a `Client` needs no network to be tested
+//!
+//! [`Client::from_service`] puts the same front door over any service: a mock, an axum `Router`, a
+//! client of hyper-util. [`ClientBuilder::build_with_service`] does it with this crate's retries
+//! in between.
+//!
+//! ```
+//! use axum::{Router, routing::get};
+//! use client::Client;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), client::Error> {
+//! let router = Router::new().route("/ping", get(async || "pong"));
+//! let client = Client::from_service(router);
+//! assert_eq!(client.get("http://any/ping").fetch().await?.text()?, "pong");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # How it differs
+//!
+//! - From reqwest: connections are limited, `Retry-After` is honoured, [`Error`] tells what was
+//!   tried, and there is a total deadline by default.
+//! - From aiohttp with aiohttp-retry: only idempotent requests are repeated, with jitter, unless
+//!   [`RetryPolicy::aiohttp_retry`] is chosen, which does what it did.
+//!
+//! # Features
+//!
+//! - `tls` (default): `https` by rustls with the ring provider and the platform's roots.
+
+mod attempt;
+mod body;
+mod builder;
+mod call;
+mod client;
+mod collect;
+mod error;
+mod predicate;
+mod request;
+mod response;
+mod stack;
+mod target;
+
+pub use retry_layer::{
+    Backoff, Exponential, Jitter, RetryPolicy, RetryPolicyBuilder, RetryReport, StopReason,
+};
+pub use session_layer::{CloseReport, PoolConfig, Stats, Timeouts};
+
+pub use self::{
+    body::{Body, ResponseBody},
+    builder::ClientBuilder,
+    call::ResponseFuture,
+    client::Client,
+    error::{Error, TimeoutPhase},
+    request::RequestBuilder,
+    response::Response,
+    target::IntoUrl,
+};

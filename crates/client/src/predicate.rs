@@ -1,0 +1,73 @@
+//! What the session's errors mean for a retry. This is the one file that knows both crates.
+
+use std::{error::Error as StdError, sync::Arc};
+
+use retry_layer::{Class, Outcome, Predicate, RetryPolicy, RetryPolicyBuilder, RetryReport};
+
+use crate::{Error, error::Kind};
+
+/// A policy's own predicate, told what the session's errors are.
+struct SessionAware {
+    inner: Arc<dyn Predicate>,
+}
+
+/// The same policy, for a stack whose errors are this crate's.
+pub(crate) fn aware(policy: &RetryPolicy) -> RetryPolicyBuilder {
+    let inner = policy.predicate().clone();
+    policy.to_builder().predicate(SessionAware { inner })
+}
+
+impl Predicate for SessionAware {
+    fn classify(&self, outcome: &Outcome<'_>) -> Class {
+        match outcome.find_error::<Error>().and_then(class) {
+            Some(class) => self.inner.classify(&outcome.with_error_class(class)),
+            None => self.inner.classify(outcome),
+        }
+    }
+
+    fn annotate(&self, error: &mut (dyn StdError + 'static), report: RetryReport) {
+        match error.downcast_mut::<Error>() {
+            Some(error) => error.set_report(report),
+            None => self.inner.annotate(error, report),
+        }
+    }
+}
+
+/// The class of an error of this crate; `None` where only its cause can tell.
+fn class(error: &Error) -> Option<Class> {
+    match error.kind() {
+        Kind::Session => error.session().map(session_class),
+        // Of a service in place of the session nothing is known but the error's causes.
+        Kind::Service => None,
+        Kind::Builder(_)
+        | Kind::Deadline(_)
+        | Kind::Closed
+        | Kind::Status(..)
+        | Kind::BodyTooLarge(_)
+        | Kind::Decode(_) => Some(Class::Permanent),
+    }
+}
+
+fn session_class(error: &session_layer::Error) -> Class {
+    if error.is_uri()
+        || error.is_tls()
+        || error.is_closed()
+        || error.is_protocol()
+        || error.is_too_large()
+        || error.is_request_body()
+    {
+        Class::Permanent
+    } else if error.is_pool_timeout() || error.is_queue_full() {
+        // Nothing was sent, but to come again would only add to what the queue cannot take.
+        Class::Final
+    } else if error.is_stale() {
+        Class::Stale {
+            wrote: !error.is_unsent(),
+        }
+    } else if error.is_unsent() {
+        Class::NotSent
+    } else {
+        // Broken on the way, no head in time, or a body that broke while it was collected.
+        Class::Ambiguous
+    }
+}

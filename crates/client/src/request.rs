@@ -1,0 +1,244 @@
+use std::{fmt, time::Duration};
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request,
+    header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, PROXY_AUTHORIZATION},
+};
+use retry_layer::{BuildError, Deadline, Idempotent, NoRetry, RetryPolicy};
+use serde::Serialize;
+
+use crate::{
+    Body, Client, Error, Response,
+    call::{self, Mode},
+    predicate,
+    target::Target,
+};
+
+/// A request that is being put together.
+///
+/// What cannot be said (a bad URL, a header with a line break) is remembered, and comes as the
+/// error of [`send`](Self::send), [`fetch`](Self::fetch) or [`build`](Self::build); nothing is
+/// sent then.
+#[must_use = "a request does nothing until it is sent"]
+pub struct RequestBuilder {
+    client: Client,
+    request: Result<Request<Body>, Error>,
+}
+
+impl RequestBuilder {
+    pub(crate) fn new(client: Client, method: Method, target: Result<Target, Error>) -> Self {
+        let request = target.and_then(|Target { uri, credentials }| {
+            let mut request = Request::new(Body::empty());
+            *request.method_mut() = method.clone();
+            *request.uri_mut() = uri;
+            if let Some(credentials) = credentials {
+                let value = call::basic(&credentials)?;
+                request.headers_mut().insert(AUTHORIZATION, value);
+            }
+            Ok(request)
+        });
+        Self {
+            client,
+            request: request.map_err(|error| error.of(&method)),
+        }
+    }
+
+    fn alter(mut self, alter: impl FnOnce(&mut Request<Body>) -> Result<(), Error>) -> Self {
+        if let Ok(request) = &mut self.request {
+            if let Err(error) = alter(request) {
+                self.request = Err(error.of(request.method()));
+            }
+        }
+        self
+    }
+
+    /// Adds a header; one of the same name stays beside it.
+    pub fn header<K, V>(self, name: K, value: V) -> Self
+    where
+        K: TryInto<HeaderName>,
+        V: TryInto<HeaderValue>,
+    {
+        self.alter(|request| {
+            // The value may be a secret, and even a bad name may hold one: neither is told.
+            let name: HeaderName = name
+                .try_into()
+                .map_err(|_| Error::builder("a header's name is not valid"))?;
+            let mut value: HeaderValue = value.try_into().map_err(|_| {
+                Error::builder(format!(
+                    "the value of the header {name} is not valid: it holds a line break or \
+                     another control character"
+                ))
+            })?;
+            if [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE].contains(&name) {
+                value.set_sensitive(true);
+            }
+            request.headers_mut().append(name, value);
+            Ok(())
+        })
+    }
+
+    /// Sets these headers, each in place of those of its name.
+    pub fn headers(self, headers: HeaderMap) -> Self {
+        self.alter(|request| {
+            let mut last = None;
+            for (name, value) in headers {
+                // A name comes once, with the first of its values.
+                match (name, &last) {
+                    (Some(name), _) => {
+                        request.headers_mut().insert(name.clone(), value);
+                        last = Some(name);
+                    }
+                    (None, Some(name)) => {
+                        request.headers_mut().append(name.clone(), value);
+                    }
+                    (None, None) => {}
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Adds to the URL's query: a struct, a map, or a sequence of pairs.
+    pub fn query(self, query: &(impl Serialize + ?Sized)) -> Self {
+        self.alter(|request| {
+            let added = serde_html_form::to_string(query)
+                .map_err(|error| Error::builder("the query cannot be written").with(error))?;
+            if added.is_empty() {
+                return Ok(());
+            }
+            let path = request.uri().path();
+            let joined = match request.uri().query() {
+                Some(query) if !query.is_empty() => format!("{path}?{query}&{added}"),
+                Some(_) | None => format!("{path}?{added}"),
+            };
+            let mut parts = request.uri().clone().into_parts();
+            let invalid = "the query makes the URL too long";
+            parts.path_and_query = Some(
+                joined
+                    .try_into()
+                    .map_err(|error: http::uri::InvalidUri| Error::builder(invalid).with(error))?,
+            );
+            *request.uri_mut() = parts
+                .try_into()
+                .map_err(|error: http::uri::InvalidUriParts| Error::builder(invalid).with(error))?;
+            Ok(())
+        })
+    }
+
+    /// Sets the body.
+    pub fn body(self, body: impl Into<Body>) -> Self {
+        self.alter(|request| {
+            *request.body_mut() = body.into();
+            Ok(())
+        })
+    }
+
+    /// Sets the body to this value as JSON, and `Content-Type` where it is not set.
+    pub fn json(self, value: &(impl Serialize + ?Sized)) -> Self {
+        self.alter(|request| {
+            let json = serde_json::to_vec(value)
+                .map_err(|error| Error::builder("the JSON cannot be written").with(error))?;
+            *request.body_mut() = json.into();
+            request
+                .headers_mut()
+                .entry(CONTENT_TYPE)
+                .or_insert(HeaderValue::from_static("application/json"));
+            Ok(())
+        })
+    }
+
+    /// Limits this call in place of the client's deadline, counted from now.
+    pub fn timeout(self, timeout: Duration) -> Self {
+        self.extension(Deadline::within(timeout))
+    }
+
+    /// Retries this request by another policy than the client's.
+    pub fn retry<P>(self, policy: P) -> Self
+    where
+        P: TryInto<RetryPolicy>,
+        P::Error: Into<BuildError>,
+    {
+        let policy = policy.try_into().map_err(Into::into);
+        match policy.and_then(|policy| predicate::aware(&policy).build()) {
+            Ok(policy) => self.extension(policy),
+            Err(error) => self.alter(|_| Err(Error::builder(error.to_string()).with(error))),
+        }
+    }
+
+    /// Sends this request once, whatever comes of it.
+    pub fn no_retry(self) -> Self {
+        self.extension(NoRetry)
+    }
+
+    /// Vouches that this request may be processed more than once, whatever its method: so it is
+    /// retried where a GET would be.
+    pub fn idempotent(self) -> Self {
+        self.extension(Idempotent)
+    }
+
+    fn extension(self, extension: impl Clone + Send + Sync + 'static) -> Self {
+        self.alter(|request| {
+            request.extensions_mut().insert(extension);
+            Ok(())
+        })
+    }
+
+    /// Returns the request, to be sent by whatever takes one.
+    ///
+    /// # Errors
+    ///
+    /// If something of it was not valid.
+    pub fn build(self) -> Result<Request<Body>, Error> {
+        self.request
+    }
+
+    /// Sends the request and waits for the head of the response; the body streams. Once the head
+    /// is there, nothing is tried again.
+    ///
+    /// # Errors
+    ///
+    /// If the request was not valid, or the last attempt had no response. A failed status is a
+    /// response.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends the call; what was sent by then may have been processed.
+    pub async fn send(self) -> Result<Response, Error> {
+        let mut client = self.client;
+        let limit = client.max_body();
+        let response = client.start(self.request?, Mode::Streaming).await?;
+        Ok(Response::streaming(response, limit))
+    }
+
+    /// Sends the request and collects the body, up to
+    /// [`max_body`](crate::ClientBuilder::max_body). A body that breaks counts as a failed
+    /// attempt, like a connection that does.
+    ///
+    /// # Errors
+    ///
+    /// If the request was not valid, the last attempt had no whole response, or its body was
+    /// larger than the limit. A failed status is a response.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends the call; what was sent by then may have been processed.
+    pub async fn fetch(self) -> Result<Response<bytes::Bytes>, Error> {
+        let mut client = self.client;
+        let response = client.start(self.request?, Mode::Collecting).await?;
+        Ok(Response::collected(response))
+    }
+}
+
+impl fmt::Debug for RequestBuilder {
+    // No headers and no query: either may hold a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("RequestBuilder");
+        match &self.request {
+            Ok(request) => out
+                .field("method", request.method())
+                .field("host", &request.uri().host()),
+            Err(error) => out.field("error", error),
+        };
+        out.finish_non_exhaustive()
+    }
+}
