@@ -141,21 +141,24 @@ fn prepare(settings: &Settings, request: &mut Request<Body>) -> Result<(), Error
     let uri = std::mem::take(request.uri_mut());
     let Target { uri, credentials } = target::resolve(uri, settings.base.as_ref())?;
     *request.uri_mut() = uri;
-    if let Some(credentials) = credentials {
-        let value = basic(&credentials)?;
-        request.headers_mut().entry(AUTHORIZATION).or_insert(value);
-    }
-    Ok(())
+    authorize(request, credentials)
 }
 
-/// Basic credentials ([RFC 7617](https://www.rfc-editor.org/rfc/rfc7617)).
-pub(crate) fn basic(credentials: &Credentials) -> Result<HeaderValue, Error> {
-    let Credentials { user, password } = credentials;
+/// Sends the credentials of a URL as Basic ones ([RFC 7617](https://www.rfc-editor.org/rfc/rfc7617)),
+/// unless the request has others.
+pub(crate) fn authorize(
+    request: &mut Request<Body>,
+    credentials: Option<Credentials>,
+) -> Result<(), Error> {
+    let Some(Credentials { user, password }) = credentials else {
+        return Ok(());
+    };
     let encoded = BASE64.encode(format!("{user}:{password}"));
     let mut value = HeaderValue::try_from(format!("Basic {encoded}"))
         .map_err(|error| Error::builder("the URL's credentials are not valid").with(error))?;
     value.set_sensitive(true);
-    Ok(value)
+    request.headers_mut().entry(AUTHORIZATION).or_insert(value);
+    Ok(())
 }
 
 impl Future for ResponseFuture {

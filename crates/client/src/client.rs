@@ -162,13 +162,11 @@ impl Client {
     ///
     /// That of [`close`](Self::close).
     pub async fn close_within(&self, deadline: Duration) -> CloseReport {
-        match &self.session {
-            Some(session) => session.close(deadline).await,
-            None => {
-                self.settings.closed.store(true, Release);
-                CloseReport::default()
-            }
+        if let Some(session) = &self.session {
+            return session.close(deadline).await;
         }
+        self.settings.closed.store(true, Release);
+        CloseReport::default()
     }
 }
 

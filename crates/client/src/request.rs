@@ -27,20 +27,16 @@ pub struct RequestBuilder {
 
 impl RequestBuilder {
     pub(crate) fn new(client: Client, method: Method, target: Result<Target, Error>) -> Self {
-        let request = target.and_then(|Target { uri, credentials }| {
-            let mut request = Request::new(Body::empty());
-            *request.method_mut() = method.clone();
-            *request.uri_mut() = uri;
-            if let Some(credentials) = credentials {
-                let value = call::basic(&credentials)?;
-                request.headers_mut().insert(AUTHORIZATION, value);
+        let request = match target {
+            Ok(Target { uri, credentials }) => {
+                let mut request = Request::new(Body::empty());
+                *request.method_mut() = method;
+                *request.uri_mut() = uri;
+                call::authorize(&mut request, credentials).map(|()| request)
             }
-            Ok(request)
-        });
-        Self {
-            client,
-            request: request.map_err(|error| error.of(&method)),
-        }
+            Err(error) => Err(error.of(&method)),
+        };
+        Self { client, request }
     }
 
     fn alter(mut self, alter: impl FnOnce(&mut Request<Body>) -> Result<(), Error>) -> Self {

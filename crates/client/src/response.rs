@@ -14,7 +14,9 @@ use crate::{Error, ResponseBody, collect::Gathering, error::Kind};
 
 /// The response to a request: [`send`](crate::RequestBuilder::send) gives one whose body streams,
 /// [`fetch`](crate::RequestBuilder::fetch) one with the bytes of its body.
-#[must_use = "a failed status is a response too: look at it, or use `error_for_status`"]
+///
+/// A failed status is a response too: look at it, or use
+/// [`error_for_status`](Response::error_for_status).
 pub struct Response<T = ResponseBody> {
     inner: http::Response<T>,
     max_body: usize,

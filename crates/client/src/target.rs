@@ -101,7 +101,7 @@ pub(crate) struct Base(Url);
 
 impl Base {
     pub(crate) fn new(url: &str) -> Result<Self, Error> {
-        let url = Url::parse(url).map_err(|error| invalid(&error))?;
+        let url = Url::parse(url).map_err(invalid)?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(not_http(url.scheme()));
         }
@@ -139,10 +139,10 @@ fn resolve_text(text: &str, base: Option<&Base>) -> Result<Target, Error> {
     let url = match Url::parse(text) {
         Ok(url) => url,
         Err(url::ParseError::RelativeUrlWithoutBase) => match base {
-            Some(base) => base.0.join(text).map_err(|error| invalid(&error))?,
+            Some(base) => base.0.join(text).map_err(invalid)?,
             None => return Err(relative()),
         },
-        Err(error) => return Err(invalid(&error)),
+        Err(error) => return Err(invalid(error)),
     };
     from_url(&url)
 }
@@ -222,7 +222,7 @@ fn check_scheme(uri: &Uri) -> Result<(), Error> {
     }
 }
 
-fn invalid(error: &url::ParseError) -> Error {
+fn invalid(error: url::ParseError) -> Error {
     Error::builder(format!("the URL is not valid: {error}"))
 }
 

@@ -134,17 +134,10 @@ where
     let mut timeout = pool.config().pool.queue_timeout;
     let queued = Instant::now();
     let link = loop {
-        let until = timeout.and_then(|timeout| queued.checked_add(timeout));
         let mail = poll_fn(|cx| waiting.poll_mail(cx));
-        let mail = match until {
-            None => mail.await,
-            Some(until) => match tokio::time::timeout_at(until, mail).await {
-                Ok(mail) => mail,
-                Err(_) => {
-                    let after = timeout.unwrap_or_default();
-                    return Err(Error::new(Kind::PoolTimeout(after)).at(waiting.origin()));
-                }
-            },
+        let Some(mail) = before(timeout.and_then(|it| queued.checked_add(it)), mail).await else {
+            let after = timeout.unwrap_or_default();
+            return Err(Error::new(Kind::PoolTimeout(after)).at(waiting.origin()));
         };
         match mail {
             Mail::Slot(slot) => {
@@ -163,6 +156,14 @@ where
     };
     drop(waiting);
     when_ready(link, request).await
+}
+
+/// Waits until `moment`, if there is one, and no longer.
+async fn before<T>(moment: Option<Instant>, future: impl Future<Output = T>) -> Option<T> {
+    match moment {
+        Some(moment) => tokio::time::timeout_at(moment, future).await.ok(),
+        None => Some(future.await),
+    }
 }
 
 /// Waits until hyper takes the next request: on a connection that was used before, its task may

@@ -30,7 +30,11 @@ pub fn session(pool: PoolConfig) -> BytesSession {
 ///
 /// If the settings are refused.
 #[must_use]
-pub fn in_memory(pool: PoolConfig, timeouts: Timeouts, connector: &MemoryConnector) -> BytesSession {
+pub fn in_memory(
+    pool: PoolConfig,
+    timeouts: Timeouts,
+    connector: &MemoryConnector,
+) -> BytesSession {
     SessionLayer::new(pool, timeouts)
         .expect("the test's settings are valid")
         .layer(connector.clone())

@@ -40,7 +40,7 @@ fn wire(server: &Server) -> Request<Empty<Bytes>> {
         .header("host", server.addr().to_string())
         .header("user-agent", "client/0.1.0")
         .body(Empty::new())
-        .unwrap()
+        .expect("the request is valid")
 }
 
 #[test]
@@ -51,7 +51,10 @@ fn a_request_allocates_nothing_over_bare_hyper() {
         .build()
         .unwrap();
     let server = peer.block_on(Server::start(always(200, "hello, world!")));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
 
     let mut sender = runtime.block_on(async {
         let stream = TcpStream::connect(server.addr()).await.unwrap();
@@ -64,7 +67,16 @@ fn a_request_allocates_nothing_over_bare_hyper() {
     let bare = per_request(&runtime, async || {
         sender.ready().await.unwrap();
         let response = sender.send_request(template.clone()).await.unwrap();
-        assert_eq!(response.into_body().collect().await.unwrap().to_bytes().len(), 13);
+        assert_eq!(
+            response
+                .into_body()
+                .collect()
+                .await
+                .unwrap()
+                .to_bytes()
+                .len(),
+            13
+        );
     });
     let cloned = measure(|| drop(template.clone()));
 
@@ -73,14 +85,34 @@ fn a_request_allocates_nothing_over_bare_hyper() {
     let through_session = per_request(&runtime, async || {
         let request = Request::get(uri.clone()).body(Empty::new()).unwrap();
         let response = session.call(request).await.unwrap();
-        assert_eq!(response.into_body().collect().await.unwrap().to_bytes().len(), 13);
+        assert_eq!(
+            response
+                .into_body()
+                .collect()
+                .await
+                .unwrap()
+                .to_bytes()
+                .len(),
+            13
+        );
     });
 
     let mut client = Client::new();
     let through_client = per_request(&runtime, async || {
-        let request = Request::get(uri.clone()).body(Full::<Bytes>::default()).unwrap();
+        let request = Request::get(uri.clone())
+            .body(Full::<Bytes>::default())
+            .unwrap();
         let response = client.call(request).await.unwrap();
-        assert_eq!(response.into_body().collect().await.unwrap().to_bytes().len(), 13);
+        assert_eq!(
+            response
+                .into_body()
+                .collect()
+                .await
+                .unwrap()
+                .to_bytes()
+                .len(),
+            13
+        );
     });
 
     println!("bare {bare:?}\nclone of its head {cloned:?}");

@@ -12,8 +12,8 @@ use http::{Request, Uri};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use session_layer::{PoolConfig, Session, SessionLayer, Timeouts};
-use test_support::{Connection, MemoryConnector, Reply, answer};
 use test_suite::{fetch, get, in_memory, post, send};
+use test_support::{Connection, MemoryConnector, Reply, answer};
 use tower::{Layer, Service, ServiceExt};
 
 /// Polls a future this many times, then drops it; `None` if it ended before.
@@ -69,7 +69,10 @@ async fn a_call_dropped_at_any_poll_leaves_nothing_and_spoils_nothing() {
             (0, 0, 0),
             "after a drop at poll {polls}"
         );
-        assert!(connector.log().peak_open <= 1, "after a drop at poll {polls}");
+        assert!(
+            connector.log().peak_open <= 1,
+            "after a drop at poll {polls}"
+        );
         if completed {
             break;
         }
@@ -104,12 +107,16 @@ async fn a_connector_that_panics_fails_its_request_only() {
         inner: MemoryConnector::new(answer(|_| Reply::status(200).body("fine"))),
     };
     let pool = PoolConfig::default().max_connections(1);
-    let session: test_suite::BytesSession =
-        SessionLayer::new(pool, Timeouts::default()).unwrap().layer(connector);
+    let session: test_suite::BytesSession = SessionLayer::new(pool, Timeouts::default())
+        .unwrap()
+        .layer(connector);
     for _ in 0..3 {
         let error = fetch(&session, get("http://panic/")).await.unwrap_err();
         assert!(error.is_connect() && error.is_unsent());
-        assert_eq!(fetch(&session, get("http://peer/")).await.unwrap().1, "fine");
+        assert_eq!(
+            fetch(&session, get("http://peer/")).await.unwrap().1,
+            "fine"
+        );
     }
 }
 
@@ -141,7 +148,12 @@ async fn a_request_body_that_fails_or_panics_fails_its_request_only() {
     let connector = MemoryConnector::new(answer(|_| Reply::status(200).body("fine")));
     let session: Session<Bad> = Session::new(connector.clone());
     for panics in [false, true] {
-        let request = Request::post("http://peer/").body(Bad { sent: false, panics }).unwrap();
+        let request = Request::post("http://peer/")
+            .body(Bad {
+                sent: false,
+                panics,
+            })
+            .unwrap();
         let error = session.clone().oneshot(request).await.unwrap_err();
         assert!(error.is_request_body() || panics, "{error:?}");
         assert!(!error.is_unsent());
@@ -159,7 +171,13 @@ async fn a_response_dropped_before_its_body_closes_only_its_own_connection() {
         send(&session, get("http://peer/")),
     );
     drop(dropped.unwrap());
-    let body = kept.unwrap().into_body().collect().await.unwrap().to_bytes();
+    let body = kept
+        .unwrap()
+        .into_body()
+        .collect()
+        .await
+        .unwrap()
+        .to_bytes();
     assert_eq!(body.len(), 1 << 20);
     assert_eq!(session.stats().open, 1);
 }
@@ -198,10 +216,18 @@ async fn a_request_that_asks_for_an_upgrade_gets_it_and_leaves_the_pool() {
     tokio::time::sleep(Duration::from_secs(600)).await;
     let mut io = hyper_util::rt::TokioIo::new(upgraded);
     let mut buffer = [0; 6];
-    tokio::io::AsyncWriteExt::write_all(&mut io, b"echo").await.unwrap();
-    tokio::io::AsyncReadExt::read_exact(&mut io, &mut buffer).await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut io, b"echo")
+        .await
+        .unwrap();
+    tokio::io::AsyncReadExt::read_exact(&mut io, &mut buffer)
+        .await
+        .unwrap();
     assert_eq!(&buffer, b"hiecho");
-    assert_eq!(session.stats().open, 1, "its slot is taken as long as its socket is open");
+    assert_eq!(
+        session.stats().open,
+        1,
+        "its slot is taken as long as its socket is open"
+    );
     drop(io);
     tokio::task::yield_now().await;
     assert_eq!(session.stats().open, 0);

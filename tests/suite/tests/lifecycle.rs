@@ -5,16 +5,17 @@ use std::time::Duration;
 use http::StatusCode;
 use http_body_util::BodyExt;
 use session_layer::{PoolConfig, Timeouts};
-use test_support::{Connection, MemoryConnector, Reply, Server, always, sequence};
 use test_suite::{eventually, fetch, get, in_memory, send, session};
+use test_support::{Connection, MemoryConnector, Reply, Server, always, sequence};
 use tokio::time::Instant;
 
 const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test(start_paused = true)]
 async fn close_lets_what_is_in_flight_finish_and_refuses_the_next() {
-    let connector =
-        MemoryConnector::new(sequence([Reply::status(200).body("done").delay(3 * SECOND)]));
+    let connector = MemoryConnector::new(sequence([Reply::status(200)
+        .body("done")
+        .delay(3 * SECOND)]));
     let session = in_memory(PoolConfig::default(), Timeouts::default(), &connector);
     let in_flight = tokio::spawn({
         let session = session.clone();
@@ -39,7 +40,9 @@ async fn close_lets_what_is_in_flight_finish_and_refuses_the_next() {
 async fn close_waits_for_response_bodies_too() {
     let connector = MemoryConnector::new(|mut connection: Connection| async move {
         let _ = connection.read_request().await;
-        connection.write("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n").await;
+        connection
+            .write("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n")
+            .await;
         connection.drip("body", 1, SECOND).await;
     });
     let session = in_memory(PoolConfig::default(), Timeouts::default(), &connector);
@@ -76,7 +79,9 @@ async fn close_tells_those_who_wait() {
     let mut calls = Vec::new();
     for _ in 0..3 {
         let session = session.clone();
-        calls.push(tokio::spawn(async move { fetch(&session, get("http://peer/")).await }));
+        calls.push(tokio::spawn(async move {
+            fetch(&session, get("http://peer/")).await
+        }));
         tokio::task::yield_now().await;
     }
     session.close(SECOND).await;
@@ -131,9 +136,9 @@ async fn dropping_the_last_clone_closes_idle_connections() {
 
 #[tokio::test]
 async fn what_is_in_flight_outlives_the_last_clone() {
-    let server = Server::start(sequence([
-        Reply::status(200).body(vec![b'x'; 1 << 20]).delay(Duration::from_millis(5)),
-    ]))
+    let server = Server::start(sequence([Reply::status(200)
+        .body(vec![b'x'; 1 << 20])
+        .delay(Duration::from_millis(5))]))
     .await;
     let session = session(PoolConfig::default());
     let call = send(&session, get(&server.url("/")));

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use http::StatusCode;
 use http_body_util::BodyExt;
 use session_layer::PoolConfig;
-use test_support::{Reply, Server, always, answer, sequence};
 use test_suite::{eventually, fetch, get, post, send, session};
+use test_support::{Reply, Server, always, answer, sequence};
 use tokio::task::JoinSet;
 
 #[tokio::test]
@@ -19,7 +19,10 @@ async fn ten_gets_in_a_row_use_one_connection() {
     }
     assert_eq!(server.log().accepted, 1);
     let stats = session.stats();
-    assert_eq!((stats.open, stats.idle, stats.opened, stats.reused), (1, 1, 1, 9));
+    assert_eq!(
+        (stats.open, stats.idle, stats.opened, stats.reused),
+        (1, 1, 1, 9)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -102,7 +105,9 @@ async fn an_idle_connection_makes_room_for_another_origin() {
 #[tokio::test]
 async fn whoever_waits_is_served_in_the_order_of_arrival() {
     let server = Server::start(answer(|request| {
-        Reply::status(200).body(request.target.clone()).delay(Duration::from_millis(1))
+        Reply::status(200)
+            .body(request.target.clone())
+            .delay(Duration::from_millis(1))
     }))
     .await;
     let session = session(PoolConfig::default().max_connections_per_origin(1));
@@ -138,7 +143,10 @@ async fn cancelled_waiters_leak_nothing() {
         stats.waiting == 0 && stats.in_use == 0 && stats.connecting == 0
     })
     .await;
-    assert_eq!(fetch(&session, get(&server.url("/"))).await.unwrap().0, StatusCode::OK);
+    assert_eq!(
+        fetch(&session, get(&server.url("/"))).await.unwrap().0,
+        StatusCode::OK
+    );
 }
 
 #[tokio::test]
@@ -147,7 +155,10 @@ async fn a_connection_that_the_server_closed_while_idle_is_replaced_unseen() {
     let session = session(PoolConfig::default());
     fetch(&session, get(&server.url("/"))).await.unwrap();
     server.drop_connections().await;
-    eventually("the closed connection is gone", || session.stats().open == 0).await;
+    eventually("the closed connection is gone", || {
+        session.stats().open == 0
+    })
+    .await;
     fetch(&session, get(&server.url("/"))).await.unwrap();
     assert_eq!(server.log().accepted, 2);
 }
@@ -171,7 +182,9 @@ async fn a_reused_connection_that_breaks_is_stale_and_takes_its_old_neighbours_a
         response.unwrap().into_body().collect().await.unwrap();
     }
     assert_eq!(session.stats().idle, 2);
-    let error = fetch(&session, post(&server.url("/"), "once")).await.unwrap_err();
+    let error = fetch(&session, post(&server.url("/"), "once"))
+        .await
+        .unwrap_err();
     assert!(error.is_stale() && !error.is_unsent(), "{error:?}");
     assert_eq!(session.stats().idle, 0);
 }
@@ -181,7 +194,10 @@ async fn a_fresh_connection_that_breaks_is_broken_and_not_stale() {
     let server = Server::start(sequence([Reply::reset()])).await;
     let session = session(PoolConfig::default());
     let error = fetch(&session, get(&server.url("/"))).await.unwrap_err();
-    assert!(error.is_broken() && !error.is_stale() && !error.is_unsent(), "{error:?}");
+    assert!(
+        error.is_broken() && !error.is_stale() && !error.is_unsent(),
+        "{error:?}"
+    );
 }
 
 #[tokio::test]
@@ -214,15 +230,25 @@ async fn a_refused_connect_says_what_happened() {
     let session = session(PoolConfig::default());
     let error = fetch(&session, get(&url)).await.unwrap_err();
     assert!(error.is_connect() && error.is_unsent() && !error.is_timeout());
-    assert!(error.to_string().contains("cannot connect (http://127.0.0.1:"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("cannot connect (http://127.0.0.1:"),
+        "{error}"
+    );
     assert_eq!(session.stats().open, 0);
 }
 
 #[tokio::test]
 async fn a_name_that_does_not_resolve_says_so() {
     let session = session(PoolConfig::default());
-    let error = fetch(&session, get("http://no-such-host.invalid/")).await.unwrap_err();
-    assert!(error.is_dns() && error.is_connect() && error.is_unsent(), "{error:?}");
+    let error = fetch(&session, get("http://no-such-host.invalid/"))
+        .await
+        .unwrap_err();
+    assert!(
+        error.is_dns() && error.is_connect() && error.is_unsent(),
+        "{error:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -240,5 +266,8 @@ async fn a_session_outlives_the_runtime_that_opened_its_connections() {
         });
         assert_eq!(status.await.unwrap(), StatusCode::OK);
     }
-    eventually("connections end with their runtime", || session.stats().open == 0).await;
+    eventually("connections end with their runtime", || {
+        session.stats().open == 0
+    })
+    .await;
 }

@@ -3,8 +3,8 @@
 use http::{StatusCode, header};
 use http_body_util::BodyExt;
 use session_layer::{PoolConfig, Timeouts};
-use test_support::{Connection, MemoryConnector, Reply, sequence};
 use test_suite::{fetch, get, in_memory, post, send};
+use test_support::{Connection, MemoryConnector, Reply, sequence};
 
 /// Answers the first request with these bytes, and all later ones with a plain 200; tells how many
 /// connections two requests in a row took.
@@ -15,7 +15,8 @@ async fn connections_after(raw: &'static str) -> (Result<StatusCode, session_lay
     ]));
     let session = in_memory(PoolConfig::default(), Timeouts::default(), &connector);
     let first = fetch(&session, get("http://peer/")).await;
-    let (_, second) = fetch(&session, get("http://peer/")).await.unwrap();
+    let second = fetch(&session, get("http://peer/")).await;
+    let (_, second) = second.expect("the next request is served");
     assert_eq!(second, "second", "after {raw:?}");
     (first.map(|(status, _)| status), connector.log().accepted)
 }
@@ -86,20 +87,28 @@ async fn the_length_beside_chunked_is_not_shown() {
     let session = in_memory(PoolConfig::default(), Timeouts::default(), &connector);
     let response = send(&session, get("http://peer/")).await.unwrap();
     assert!(!response.headers().contains_key(header::CONTENT_LENGTH));
-    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "ok");
+    assert_eq!(
+        response.into_body().collect().await.unwrap().to_bytes(),
+        "ok"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_before_the_upload_was_taken_is_given_and_its_connection_closed() {
     let connector = MemoryConnector::new(|mut connection: Connection| async move {
         let _ = connection.read_head().await;
-        connection.write("HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\n\r\nno").await;
+        connection
+            .write("HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\n\r\nno")
+            .await;
         connection.stall_until_closed().await;
     });
     let session = in_memory(PoolConfig::default(), Timeouts::default(), &connector);
     let request = post("http://peer/", vec![b'x'; 4 << 20]);
     let (status, body) = fetch(&session, request).await.unwrap();
-    assert_eq!((status, &*body), (StatusCode::PAYLOAD_TOO_LARGE, &b"no"[..]));
+    assert_eq!(
+        (status, &*body),
+        (StatusCode::PAYLOAD_TOO_LARGE, &b"no"[..])
+    );
     connector.wait_for(|log| log.open == 0).await;
     assert_eq!(session.stats().open, 0);
 }
@@ -112,7 +121,10 @@ async fn a_refused_upload_that_fits_the_buffers_costs_its_connection_only_when_i
         let session = in_memory(PoolConfig::default(), Timeouts::default(), &connector);
         for _ in 0..2 {
             let request = post("http://peer/", vec![b'x'; size]);
-            assert_eq!(fetch(&session, request).await.unwrap().0, StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(
+                fetch(&session, request).await.unwrap().0,
+                StatusCode::SERVICE_UNAVAILABLE
+            );
         }
         assert_eq!(connector.log().accepted, connections, "{size}");
     }
@@ -122,7 +134,10 @@ async fn a_refused_upload_that_fits_the_buffers_costs_its_connection_only_when_i
 async fn a_flood_of_informational_responses_ends() {
     let connector = MemoryConnector::new(|mut connection: Connection| async move {
         let _ = connection.read_request().await;
-        while connection.write("HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n").await {}
+        while connection
+            .write("HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n")
+            .await
+        {}
     });
     let session = in_memory(PoolConfig::default(), Timeouts::default(), &connector);
     let error = fetch(&session, get("http://peer/")).await.unwrap_err();
@@ -153,7 +168,9 @@ async fn bytes_nobody_asked_for_on_an_idle_connection_are_never_an_answer() {
         let _ = connection.read_request().await;
         connection.respond(200, "first").await;
         if connection.number() == 0 {
-            connection.write("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\npoison").await;
+            connection
+                .write("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\npoison")
+                .await;
         }
         let _ = connection.read_request().await;
         connection.respond(200, "second").await;
@@ -172,7 +189,10 @@ async fn a_response_cut_anywhere_is_never_a_short_success() {
         &b"HTTP/1.1 200 OK\r\ncontent-length: 12\r\n\r\nhello, world"[..],
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n7\r\n, world\r\n0\r\n\r\n",
     ];
-    for (response, broken) in whole.into_iter().flat_map(|whole| [(whole, false), (whole, true)]) {
+    for (response, broken) in whole
+        .into_iter()
+        .flat_map(|whole| [(whole, false), (whole, true)])
+    {
         for cut in 0..response.len() {
             let connector = MemoryConnector::new(move |mut connection: Connection| async move {
                 let _ = connection.read_request().await;

@@ -2,14 +2,14 @@
 
 use http::StatusCode;
 use session_layer::{Connector, PoolConfig, SessionLayer, Timeouts};
-use test_support::{Server, always, tls};
 use test_suite::{BytesSession, fetch, get};
+use test_support::{Server, always, tls};
 use tower::Layer;
 
 fn trusting(authority: &tls::Authority) -> BytesSession {
     let connector = Connector::new().tls_config(authority.client_config());
     SessionLayer::new(PoolConfig::default(), Timeouts::default())
-        .unwrap()
+        .expect("the settings are valid")
         .layer(connector)
 }
 
@@ -24,7 +24,9 @@ async fn a_trusted_server_answers_and_its_connection_is_reused() {
     let server = Server::start_tls(always(200, "secret"), config).await;
     let session = trusting(&authority);
     for _ in 0..3 {
-        let (status, body) = fetch(&session, get(&url(&server, "localhost"))).await.unwrap();
+        let (status, body) = fetch(&session, get(&url(&server, "localhost")))
+            .await
+            .unwrap();
         assert_eq!((status, &*body), (StatusCode::OK, &b"secret"[..]));
     }
     assert_eq!(server.log().accepted, 1);
@@ -42,8 +44,13 @@ async fn a_certificate_that_does_not_hold_is_a_tls_error_and_nothing_is_sent() {
     ] {
         let server = Server::start_tls(always(200, "x"), config).await;
         let session = trusting(&authority);
-        let error = fetch(&session, get(&url(&server, "localhost"))).await.unwrap_err();
-        assert!(error.is_tls() && error.is_connect() && error.is_unsent(), "{what}: {error:?}");
+        let error = fetch(&session, get(&url(&server, "localhost")))
+            .await
+            .unwrap_err();
+        assert!(
+            error.is_tls() && error.is_connect() && error.is_unsent(),
+            "{what}: {error:?}"
+        );
         assert!(server.log().requests.is_empty(), "{what}");
         assert_eq!(session.stats().open, 0, "{what}");
     }
@@ -58,16 +65,28 @@ async fn a_server_that_speaks_no_tls_is_an_error_and_never_plain() {
     })
     .await;
     let session = trusting(&tls::Authority::new());
-    let error = fetch(&session, get(&url(&server, "localhost"))).await.unwrap_err();
+    let error = fetch(&session, get(&url(&server, "localhost")))
+        .await
+        .unwrap_err();
     assert!(error.is_tls() && error.is_unsent(), "{error:?}");
 }
 
 #[tokio::test]
 async fn plain_and_tls_are_different_origins_of_one_session() {
     let authority = tls::Authority::new();
-    let secure = Server::start_tls(always(200, "tls"), authority.server_config(tls::LOOPBACK)).await;
+    let secure =
+        Server::start_tls(always(200, "tls"), authority.server_config(tls::LOOPBACK)).await;
     let plain = Server::start(always(200, "plain")).await;
     let session = trusting(&authority);
-    assert_eq!(fetch(&session, get(&url(&secure, "localhost"))).await.unwrap().1, "tls");
-    assert_eq!(fetch(&session, get(&plain.url("/"))).await.unwrap().1, "plain");
+    assert_eq!(
+        fetch(&session, get(&url(&secure, "localhost")))
+            .await
+            .unwrap()
+            .1,
+        "tls"
+    );
+    assert_eq!(
+        fetch(&session, get(&plain.url("/"))).await.unwrap().1,
+        "plain"
+    );
 }

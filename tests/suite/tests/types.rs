@@ -15,6 +15,7 @@ use tower::{Service, ServiceBuilder, ServiceExt};
 
 fn is_shared<T: Clone + Send + Sync + 'static>() {}
 fn is_sent<T: Send + 'static>() {}
+fn is_error<E: std::error::Error + Send + Sync + 'static>() {}
 
 #[test]
 fn everything_may_be_shared_and_sent() {
@@ -30,7 +31,6 @@ fn everything_may_be_shared_and_sent() {
     is_sent::<SessionBody>();
     is_sent::<session_layer::ResponseFuture<Full<Bytes>>>();
     is_shared::<retry_layer::RetryPolicy>();
-    fn is_error<E: std::error::Error + Send + Sync + 'static>() {}
     is_error::<Error>();
     is_error::<session_layer::Error>();
 }
@@ -40,15 +40,25 @@ async fn call_anything<S, B>(service: S, body: B) -> Result<Bytes, S::Error>
 where
     S: Service<Request<B>, Response = Response<ResponseBody>, Error = Error>,
 {
-    let request = Request::put("http://peer/").body(body).unwrap();
-    Ok(service.oneshot(request).await?.into_body().collect().await?.to_bytes())
+    let request = Request::put("http://peer/")
+        .body(body)
+        .expect("the URL is valid");
+    Ok(service
+        .oneshot(request)
+        .await?
+        .into_body()
+        .collect()
+        .await?
+        .to_bytes())
 }
 
 fn echo() -> Client {
     let connector = MemoryConnector::new(answer(|request| {
         Reply::status(200).body(request.body.clone())
     }));
-    Client::builder().build_with_connector(connector).unwrap()
+    Client::builder()
+        .build_with_connector(connector)
+        .expect("the settings are valid")
 }
 
 #[tokio::test]
@@ -62,7 +72,10 @@ async fn a_client_serves_requests_with_any_body_of_bytes() {
     assert_eq!(axum.unwrap(), "axum");
     let frames = ["stre", "amed"].map(|part| Ok::<_, Infallible>(Frame::data(Bytes::from(part))));
     let streamed = StreamBody::new(Frames(frames.into_iter()));
-    assert_eq!(call_anything(client.clone(), streamed).await.unwrap(), "streamed");
+    assert_eq!(
+        call_anything(client.clone(), streamed).await.unwrap(),
+        "streamed"
+    );
     let own = call_anything(client, client::Body::from("own")).await;
     assert_eq!(own.unwrap(), "own");
 }
@@ -89,7 +102,9 @@ async fn every_way_to_call_works_inside_a_spawned_task() {
         assert_eq!(fetched.body(), "fetched");
         let sent = client.post("http://peer/").body("sent").send().await?;
         assert_eq!(sent.text().await?, "sent");
-        let request = Request::put("http://peer/").body(Full::<Bytes>::from("called")).unwrap();
+        let request = Request::put("http://peer/")
+            .body(Full::<Bytes>::from("called"))
+            .unwrap();
         let called = service.call(request).await?;
         assert_eq!(called.into_body().collect().await?.to_bytes(), "called");
         client.close().await;
@@ -105,14 +120,22 @@ async fn a_client_stands_in_axum_state_and_forwards_the_callers_body() {
         mut request: Request<axum::body::Body>,
     ) -> Result<Response<ResponseBody>, StatusCode> {
         *request.uri_mut() = "http://peer/".parse().unwrap();
-        client.oneshot(request).await.map_err(|_| StatusCode::BAD_GATEWAY)
+        client
+            .oneshot(request)
+            .await
+            .map_err(|_| StatusCode::BAD_GATEWAY)
     }
     let app: Router = Router::new()
         .route("/", get(forward).put(forward))
         .with_state(echo());
-    let request = Request::put("/").body(axum::body::Body::from("through")).unwrap();
+    let request = Request::put("/")
+        .body(axum::body::Body::from("through"))
+        .unwrap();
     let response = app.oneshot(request).await.unwrap();
-    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "through");
+    assert_eq!(
+        response.into_body().collect().await.unwrap().to_bytes(),
+        "through"
+    );
 }
 
 #[tokio::test]
@@ -123,8 +146,17 @@ async fn the_layers_compose_in_a_pipeline_of_ones_own_that_spawns() {
         .layer(SessionLayer::<ReplayBody<Full<Bytes>>>::default())
         .service(MemoryConnector::new(always(200, "x")));
     let call = tokio::spawn(async move {
-        let request = Request::get("http://peer/").body(Full::<Bytes>::default()).unwrap();
-        pipeline.ready().await.unwrap().call(request).await.unwrap().status()
+        let request = Request::get("http://peer/")
+            .body(Full::<Bytes>::default())
+            .unwrap();
+        pipeline
+            .ready()
+            .await
+            .unwrap()
+            .call(request)
+            .await
+            .unwrap()
+            .status()
     });
     assert_eq!(call.await.unwrap(), StatusCode::OK);
 }
@@ -133,11 +165,23 @@ async fn the_layers_compose_in_a_pipeline_of_ones_own_that_spawns() {
 fn futures_and_bodies_stay_small() {
     // Moved on every request: a figure that grows here is a change to think about.
     for (what, size, limit) in [
-        ("session future", size_of::<session_layer::ResponseFuture<Full<Bytes>>>(), 96),
+        (
+            "session future",
+            size_of::<session_layer::ResponseFuture<Full<Bytes>>>(),
+            96,
+        ),
         ("client future", size_of::<client::ResponseFuture>(), 800),
         ("session body", size_of::<SessionBody>(), 64),
-        ("request body on the wire", size_of::<ReplayBody<client::Body>>(), 40),
-        ("session error", size_of::<session_layer::Error>(), size_of::<usize>()),
+        (
+            "request body on the wire",
+            size_of::<ReplayBody<client::Body>>(),
+            40,
+        ),
+        (
+            "session error",
+            size_of::<session_layer::Error>(),
+            size_of::<usize>(),
+        ),
         ("client error", size_of::<Error>(), size_of::<usize>()),
         ("client", size_of::<Client>(), 72),
     ] {

@@ -178,12 +178,11 @@ impl<B: Send + 'static> Pool<B> {
                 Placed::Idle => return,
                 Placed::Close(link) => return link.retire(),
                 Placed::Serve(waiter, link) => match waiter.serve(Ok(link)) {
-                    Ok(()) => return,
+                    Ok(()) | Err(Err(_)) => return,
                     // The waiter left after the state had chosen it.
                     Err(Ok(link)) => {
                         placed = self.lock().state.put_back(origin, link, Instant::now());
                     }
-                    Err(Err(_)) => return,
                 },
             }
         }
@@ -315,14 +314,7 @@ impl<B: Send + 'static> Pool<B> {
     /// Refuses new requests, waits for those in flight, cuts what is left at the deadline.
     pub(crate) async fn close(self: Arc<Self>, deadline: Duration) -> CloseReport {
         let in_flight = self.refuse_all();
-        // A deadline beyond the clock's end is none.
-        let in_time = match Instant::now().checked_add(deadline) {
-            Some(until) => tokio::time::timeout_at(until, self.drained()).await.is_ok(),
-            None => {
-                self.drained().await;
-                true
-            }
-        };
+        let in_time = tokio::time::timeout(deadline, self.drained()).await.is_ok();
         let aborted = if in_time { 0 } else { self.cut_all() };
         self.drained().await;
         CloseReport {
@@ -354,7 +346,9 @@ impl<B: Send + 'static> Pool<B> {
 
     fn cut_all(&self) -> usize {
         let left: Vec<_> = self.lock().live.values().cloned().collect();
-        left.iter().for_each(|wire| wire.sever(Cause::Closed));
+        for wire in &left {
+            wire.sever(Cause::Closed);
+        }
         left.len()
     }
 

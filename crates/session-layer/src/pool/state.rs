@@ -790,8 +790,8 @@ mod tests {
     }
 
     impl World {
-        fn placed(&mut self, origin: &Origin, placed: Placed<u32, u32>) {
-            match placed {
+        fn placed(&mut self, origin: &Origin, placed: &Placed<u32, u32>) {
+            match *placed {
                 Placed::Idle => {}
                 Placed::Close(_) => self.closing.push(origin.clone()),
                 Placed::Serve(waiter, id) => {
@@ -859,7 +859,7 @@ mod tests {
                     Step::Connected(at) => {
                         if let Some(of) = pick(&mut world.connecting, at) {
                             let placed = state.connected(&of, id, now);
-                            world.placed(&of, placed);
+                            world.placed(&of, &placed);
                         }
                     }
                     Step::ConnectFailed(at) => {
@@ -875,7 +875,7 @@ mod tests {
                     Step::PutBack(at) => {
                         if let Some((of, link)) = pick(&mut world.in_use, at) {
                             let placed = state.put_back(&of, link, now);
-                            world.placed(&of, placed);
+                            world.placed(&of, &placed);
                         }
                     }
                     Step::Closed(at) => {

@@ -1,0 +1,113 @@
+//! The profile of `aiohttp-retry`'s `ExponentialRetry(attempts=3, statuses={429, 500, 501, 503,
+//! 504}, start_timeout=1)`, through the whole client on a paused clock.
+
+use std::time::Duration;
+
+use client::{Client, RetryPolicy, StopReason, Timeouts};
+use http::StatusCode;
+use test_support::{Connect, MemoryConnector, Reply, sequence};
+use tokio::time::Instant;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn client(connector: &MemoryConnector) -> Client {
+    Client::builder()
+        .retry(RetryPolicy::aiohttp_retry())
+        .timeouts(Timeouts::default().head(10 * SECOND))
+        .build_with_connector(connector.clone())
+        .expect("the settings are valid")
+}
+
+#[tokio::test(start_paused = true)]
+async fn three_requests_two_and_four_seconds_apart_and_the_last_answer_comes_back() {
+    for status in [503, 502, 599, 500, 501, 504, 429] {
+        let connector = MemoryConnector::new(sequence([
+            Reply::status(status).body("one"),
+            Reply::status(status)
+                .body("two")
+                .header("retry-after", "100"),
+            Reply::status(status).body("three"),
+            Reply::status(200),
+        ]));
+        let began = Instant::now();
+        let response = client(&connector)
+            .get("http://peer/")
+            .fetch()
+            .await
+            .unwrap();
+        assert_eq!(began.elapsed(), 6 * SECOND, "{status}");
+        assert_eq!(connector.log().requests.len(), 3, "{status}");
+        let report = response.retry_report();
+        let waits: Vec<_> = report
+            .attempts()
+            .iter()
+            .filter_map(|it| it.wait())
+            .map(|it| it.delay())
+            .collect();
+        assert_eq!(waits, [2 * SECOND, 4 * SECOND], "{status}");
+        assert_eq!(report.stop(), StopReason::AttemptsExhausted);
+        let (last, body) = response.into_status_and_body();
+        assert_eq!((last.as_u16(), &*body), (status, &b"three"[..]));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn any_method_is_sent_again() {
+    let connector = MemoryConnector::new(sequence([Reply::status(503), Reply::status(200)]));
+    let response = client(&connector)
+        .post("http://peer/")
+        .body("order")
+        .fetch()
+        .await
+        .unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    let bodies: Vec<_> = connector
+        .log()
+        .requests
+        .iter()
+        .map(|it| it.body.clone())
+        .collect();
+    assert_eq!(bodies, ["order", "order"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_connect_is_tried_again() {
+    let connector = MemoryConnector::new(sequence([Reply::status(200)]));
+    connector.script([Connect::Refuse, Connect::Refuse, Connect::Accept]);
+    let began = Instant::now();
+    let response = client(&connector)
+        .get("http://peer/")
+        .fetch()
+        .await
+        .unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(began.elapsed(), 6 * SECOND);
+
+    connector.script([Connect::Refuse]);
+    let other = client(&connector);
+    let error = other.get("http://other/").fetch().await.unwrap_err();
+    assert!(error.is_connect());
+    assert_eq!(error.retry_report().unwrap().attempts().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn neither_404_nor_408_nor_a_read_timeout_is_tried_again() {
+    for status in [404, 408] {
+        let connector = MemoryConnector::new(sequence([Reply::status(status)]));
+        let response = client(&connector)
+            .get("http://peer/")
+            .fetch()
+            .await
+            .unwrap();
+        assert_eq!(response.status().as_u16(), status);
+        assert_eq!(connector.log().requests.len(), 1, "{status}");
+    }
+    let connector = MemoryConnector::new(sequence([Reply::stall()]));
+    let error = client(&connector)
+        .get("http://peer/")
+        .fetch()
+        .await
+        .unwrap_err();
+    assert!(error.is_timeout());
+    assert_eq!(connector.log().requests.len(), 1);
+}

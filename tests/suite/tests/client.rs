@@ -1,0 +1,607 @@
+//! The client as people use it, over in-memory streams on a paused clock.
+
+use std::{error::Error as _, time::Duration};
+
+use client::{
+    Body, Client, Exponential, PoolConfig, RetryPolicy, StopReason, TimeoutPhase, Timeouts,
+};
+use http::{HeaderValue, Method, StatusCode};
+use serde::{Deserialize, Serialize};
+use test_suite::eventually;
+use test_support::{Connect, Connection, MemoryConnector, Reply, Server, always, answer, sequence};
+use tokio::time::Instant;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn over(connector: &MemoryConnector) -> Client {
+    Client::builder()
+        .build_with_connector(connector.clone())
+        .expect("the settings are valid")
+}
+
+#[tokio::test(start_paused = true)]
+async fn get_gives_status_and_body() {
+    let connector = MemoryConnector::new(always(200, "pong"));
+    let client = over(&connector);
+    let (status, body) = client
+        .get("http://peer/ping")
+        .header("x-key", "value")
+        .fetch()
+        .await
+        .unwrap()
+        .into_status_and_body();
+    assert_eq!((status, &*body), (StatusCode::OK, &b"pong"[..]));
+    let request = &connector.log().requests[0];
+    assert_eq!(
+        (request.method.as_str(), &*request.target),
+        ("GET", "/ping")
+    );
+    assert_eq!(request.header("host"), Some("peer"));
+    assert_eq!(request.header("x-key"), Some("value"));
+    assert!(request.header("user-agent").unwrap().starts_with("client/"));
+}
+
+#[derive(Debug, Deserialize, PartialEq, Serialize)]
+struct Order {
+    id: u32,
+    name: String,
+}
+
+#[tokio::test(start_paused = true)]
+async fn json_goes_out_and_comes_back_and_a_query_is_added() {
+    let connector = MemoryConnector::new(answer(|request| {
+        Reply::status(200).body(request.body.clone())
+    }));
+    let client = over(&connector);
+    let order = Order {
+        id: 7,
+        name: "é".into(),
+    };
+    let response = client
+        .post("http://peer/orders?a=1")
+        .query(&[("b", "2 3"), ("c", "&")])
+        .json(&order)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(response.json::<Order>().await.unwrap(), order);
+    let request = &connector.log().requests[0];
+    assert_eq!(request.target, "/orders?a=1&b=2+3&c=%26");
+    assert_eq!(request.header("content-type"), Some("application/json"));
+
+    let error = client
+        .get("http://peer/")
+        .fetch()
+        .await
+        .unwrap()
+        .json::<Order>()
+        .unwrap_err();
+    assert!(error.is_decode() && error.source().is_some(), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn text_is_read_in_the_charset_of_its_type() {
+    let connector = MemoryConnector::new(sequence([
+        Reply::status(200)
+            .header("content-type", "text/plain; charset=\"ISO-8859-1\"")
+            .body(&b"caf\xe9"[..]),
+        Reply::status(200).body("café"),
+    ]));
+    let client = over(&connector);
+    for _ in 0..2 {
+        let response = client.get("http://peer/").fetch().await.unwrap();
+        assert_eq!(response.text().unwrap(), "café");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_tried_again_by_the_default_policy() {
+    let connector = MemoryConnector::new(sequence([
+        Reply::status(503).body("one"),
+        Reply::reset(),
+        Reply::status(200).body("three"),
+    ]));
+    let began = Instant::now();
+    let response = over(&connector).get("http://peer/").fetch().await.unwrap();
+    assert_eq!(response.body(), "three");
+    let report = response.retry_report();
+    // The reset met the connection that the 503 had left: that one is sent again for free.
+    assert_eq!((report.attempts().len(), report.resends()), (3, 1));
+    assert!(began.elapsed() <= Duration::from_millis(300));
+}
+
+#[tokio::test(start_paused = true)]
+async fn retry_after_is_waited_for() {
+    let connector = MemoryConnector::new(sequence([
+        Reply::status(429).header("retry-after", "7"),
+        Reply::status(200),
+    ]));
+    let began = Instant::now();
+    over(&connector).get("http://peer/").fetch().await.unwrap();
+    let elapsed = began.elapsed();
+    assert!(
+        elapsed >= 7 * SECOND && elapsed <= 8 * SECOND,
+        "{elapsed:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_post_is_never_sent_twice_when_its_connection_breaks_after_it_was_written() {
+    // On a fresh connection, on a reused one, and before any byte of the answer or in its midst.
+    for raw in ["", "HTTP/1.1 200 O"] {
+        for reused in [false, true] {
+            let connector = MemoryConnector::new(move |mut connection: Connection| async move {
+                if reused {
+                    let _ = connection.read_request().await;
+                    connection.respond(200, "").await;
+                }
+                let _ = connection.read_request().await;
+                connection.write(raw).await;
+                connection.reset();
+            });
+            let client = over(&connector);
+            if reused {
+                client.get("http://peer/first").fetch().await.unwrap();
+            }
+            let error = client
+                .post("http://peer/")
+                .body("once")
+                .fetch()
+                .await
+                .unwrap_err();
+            let stop = error.retry_report().unwrap().stop();
+            assert_eq!(stop, StopReason::NotIdempotent);
+            let posts = connector
+                .log()
+                .requests
+                .iter()
+                .filter(|it| it.method == Method::POST)
+                .count();
+            assert_eq!(posts, 1, "{raw:?}, reused: {reused}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_post_that_was_never_written_is_sent_again() {
+    let connector = MemoryConnector::new(always(200, "done"));
+    connector.script([Connect::Refuse, Connect::Accept]);
+    let response = over(&connector)
+        .post("http://peer/")
+        .body("once")
+        .fetch()
+        .await
+        .unwrap();
+    assert_eq!(response.body(), "done");
+    assert_eq!(connector.log().requests.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_get_on_a_stale_connection_is_sent_again_at_once_and_counts_as_no_attempt() {
+    let connector = MemoryConnector::new(|mut connection: Connection| async move {
+        let _ = connection.read_request().await;
+        connection.respond(200, "first").await;
+        let _ = connection.read_request().await;
+        connection.reset();
+    });
+    let client = over(&connector);
+    client.get("http://peer/").fetch().await.unwrap();
+    let began = Instant::now();
+    let response = client.get("http://peer/").fetch().await.unwrap();
+    assert_eq!(response.body(), "first");
+    assert_eq!(response.retry_report().resends(), 1);
+    assert_eq!(began.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_breaks_is_fetched_again_but_a_streamed_one_is_an_error() {
+    let replies = || {
+        MemoryConnector::new(sequence([
+            Reply::truncated_body(20, "{\"id\": 7, "),
+            Reply::status(200).body("{\"id\": 7, \"name\": \"x\"}"),
+        ]))
+    };
+    let connector = replies();
+    let order: Order = over(&connector)
+        .get("http://peer/")
+        .fetch()
+        .await
+        .unwrap()
+        .json()
+        .unwrap();
+    assert_eq!(order.id, 7);
+    assert_eq!(connector.log().requests.len(), 2);
+
+    let connector = replies();
+    let response = over(&connector).get("http://peer/").send().await.unwrap();
+    let error = response.bytes().await.unwrap_err();
+    assert!(error.is_body(), "{error:?}");
+    assert_eq!(connector.log().requests.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_larger_than_the_limit_is_refused_before_it_is_read() {
+    let connector = MemoryConnector::new(always(200, vec![b'x'; 1000]));
+    let client = Client::builder()
+        .max_body(999)
+        .build_with_connector(connector.clone())
+        .unwrap();
+    let fetched = client.get("http://peer/").fetch().await.unwrap_err();
+    let sent = client
+        .get("http://peer/")
+        .send()
+        .await
+        .unwrap()
+        .bytes()
+        .await
+        .unwrap_err();
+    for error in [fetched, sent] {
+        assert!(error.is_body() && !error.is_timeout(), "{error:?}");
+        assert!(
+            error.to_string().contains("larger than 999 bytes"),
+            "{error}"
+        );
+    }
+    assert_eq!(
+        connector.log().requests.len(),
+        2,
+        "to ask again would bring the same"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_status_is_an_error_only_when_asked_for() {
+    let connector = MemoryConnector::new(always(404, "no such order"));
+    let client = over(&connector);
+    let response = client.get("http://peer/orders/1").fetch().await.unwrap();
+    assert_eq!(response.status(), StatusCode::NOT_FOUND);
+    let error = response.error_for_status().unwrap_err();
+    assert!(error.is_status());
+    assert_eq!(error.status(), Some(StatusCode::NOT_FOUND));
+    assert_eq!(error.body().unwrap(), "no such order");
+    let sent = client.get("http://peer/").send().await.unwrap();
+    assert!(sent.error_for_status().is_err());
+    assert_eq!(connector.log().requests.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_total_deadline_ends_a_call_and_no_wait_outlives_it() {
+    let connector = MemoryConnector::new(sequence([Reply::stall()]));
+    let client = Client::builder()
+        .deadline(3 * SECOND)
+        .build_with_connector(connector.clone())
+        .unwrap();
+    let began = Instant::now();
+    let error = client.get("http://peer/").fetch().await.unwrap_err();
+    assert_eq!(error.timeout_phase(), Some(TimeoutPhase::Deadline));
+    assert_eq!(began.elapsed(), 3 * SECOND);
+    let text = error.to_string();
+    assert_eq!(text, "GET http://peer: no answer within the deadline of 3s");
+
+    let connector = MemoryConnector::new(sequence([Reply::status(503).header("retry-after", "5")]));
+    let client = over(&connector);
+    let began = Instant::now();
+    let response = client
+        .get("http://peer/")
+        .timeout(4 * SECOND)
+        .fetch()
+        .await
+        .unwrap();
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(response.retry_report().stop(), StopReason::DeadlineTooClose);
+    assert_eq!(began.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deadline_of_fetch_is_over_the_body_too() {
+    let connector = MemoryConnector::new(|mut connection: Connection| async move {
+        let _ = connection.read_request().await;
+        connection
+            .write("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n")
+            .await;
+        connection.drip(vec![b'x'; 100], 1, SECOND).await;
+    });
+    let client = over(&connector);
+    let began = Instant::now();
+    let error = client
+        .get("http://peer/")
+        .timeout(9 * SECOND)
+        .fetch()
+        .await
+        .unwrap_err();
+    assert_eq!(error.timeout_phase(), Some(TimeoutPhase::Deadline));
+    assert_eq!(began.elapsed(), 9 * SECOND);
+    eventually("its connection is closed", || client.stats().open == 0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_dropped_during_its_wait_sends_nothing_more() {
+    let connector = MemoryConnector::new(sequence([Reply::status(503).header("retry-after", "9")]));
+    let client = over(&connector);
+    let call = tokio::time::timeout(SECOND, client.get("http://peer/").fetch());
+    assert!(call.await.is_err());
+    tokio::time::sleep(60 * SECOND).await;
+    assert_eq!(connector.log().requests.len(), 1);
+    assert_eq!(client.stats().in_use, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_may_have_a_policy_of_their_own() {
+    let connector = MemoryConnector::new(sequence([Reply::status(503)]));
+    let client = over(&connector);
+    let once = client.get("http://peer/").no_retry().fetch().await.unwrap();
+    assert_eq!(once.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(connector.log().requests.len(), 1);
+    let policy = RetryPolicy::builder()
+        .max_attempts(5)
+        .backoff(Exponential::from(SECOND));
+    client
+        .get("http://peer/")
+        .retry(policy)
+        .fetch()
+        .await
+        .unwrap();
+    assert_eq!(connector.log().requests.len(), 6);
+    client
+        .post("http://peer/")
+        .idempotent()
+        .fetch()
+        .await
+        .unwrap();
+    assert_eq!(connector.log().requests.len(), 9);
+    client.post("http://peer/").fetch().await.unwrap();
+    assert_eq!(connector.log().requests.len(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_of_ones_own_for_a_request_knows_the_sessions_errors_too() {
+    let connector = MemoryConnector::new(always(200, "x"));
+    connector.script([Connect::Refuse, Connect::Accept]);
+    let policy = RetryPolicy::aiohttp_retry();
+    let began = Instant::now();
+    over(&connector)
+        .get("http://peer/")
+        .retry(policy)
+        .fetch()
+        .await
+        .unwrap();
+    assert_eq!(began.elapsed(), 2 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_body_is_replayed_whole() {
+    let connector = MemoryConnector::new(sequence([Reply::status(503), Reply::status(200)]));
+    let parts = ["one ", "two ", "three"].map(|part| Ok::<_, std::io::Error>(part.into()));
+    let stream = Body::stream(Iter(parts.into_iter()));
+    let client = over(&connector);
+    client
+        .put("http://peer/")
+        .body(stream)
+        .fetch()
+        .await
+        .unwrap();
+    client
+        .put("http://peer/")
+        .body(vec![b'x'; 1 << 20])
+        .fetch()
+        .await
+        .unwrap();
+    let sizes: Vec<_> = connector
+        .log()
+        .requests
+        .iter()
+        .map(|it| it.body.len())
+        .collect();
+    assert_eq!(sizes, [13, 13, 1 << 20]);
+    assert_eq!(connector.log().requests[1].body, "one two three");
+}
+
+struct Iter<I>(I);
+
+impl<I: Iterator + Unpin> futures_core::Stream for Iter<I> {
+    type Item = I::Item;
+
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<I::Item>> {
+        std::task::Poll::Ready(self.0.next())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn limit_one_with_large_error_bodies_and_three_attempts_finishes() {
+    let connector = MemoryConnector::new(always(503, vec![b'x'; 4 << 20]));
+    let client = Client::builder()
+        .pool(PoolConfig::default().max_connections(1))
+        .build_with_connector(connector.clone())
+        .unwrap();
+    let fetched = client.get("http://peer/").fetch().await.unwrap();
+    assert_eq!(fetched.body().len(), 4 << 20);
+    let sent = client.get("http://peer/").send().await.unwrap();
+    assert_eq!(sent.bytes().await.unwrap().len(), 4 << 20);
+    assert_eq!(connector.log().requests.len(), 6);
+    assert_eq!(connector.log().peak_open, 1);
+}
+
+#[tokio::test]
+async fn limit_one_with_large_error_bodies_finishes_over_real_sockets() {
+    let server = Server::start(always(503, vec![b'x'; 4 << 20])).await;
+    let client = Client::builder()
+        .pool(PoolConfig::default().max_connections_per_origin(1))
+        .build()
+        .unwrap();
+    let response = client.get(server.url("/")).send().await.unwrap();
+    assert_eq!(response.retry_report().attempts().len(), 3);
+    assert_eq!(response.bytes().await.unwrap().len(), 4 << 20);
+    assert_eq!(server.log().requests.len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_sent_is_refused_at_once_and_nothing_is_opened() {
+    let connector = MemoryConnector::new(always(200, "x"));
+    let client = over(&connector);
+    for (request, words) in [
+        (client.get("http://"), "not valid"),
+        (client.get("ftp://peer/"), "not ftp"),
+        (client.get("peer/path"), "relative"),
+        (
+            client.get("http://peer/").header("x-key", "a\r\nx-evil: b"),
+            "x-key",
+        ),
+        (
+            client.get("http://peer/").header("x key", "a"),
+            "name is not valid",
+        ),
+        (client.get("http://peer/").query(&1), "query"),
+    ] {
+        let error = request.fetch().await.unwrap_err();
+        assert!(error.is_builder(), "{error:?}");
+        assert!(error.to_string().contains(words), "{error}");
+        assert!(error.to_string().starts_with("GET: "), "{error}");
+        assert!(!error.to_string().contains("evil"), "{error}");
+    }
+    assert_eq!(client.stats().opened, 0);
+}
+
+#[test]
+fn settings_that_cannot_be_are_refused_by_name() {
+    let builder = Client::builder;
+    for (built, words) in [
+        (
+            builder()
+                .pool(PoolConfig::default().max_connections(0))
+                .build(),
+            "max_connections",
+        ),
+        (
+            builder()
+                .timeouts(Timeouts::default().head(Duration::ZERO))
+                .build(),
+            "head",
+        ),
+        (builder().deadline(Duration::ZERO).build(), "deadline"),
+        (
+            builder()
+                .retry(RetryPolicy::builder().max_attempts(0))
+                .build(),
+            "attempts",
+        ),
+        (
+            builder()
+                .retry(RetryPolicy::builder().backoff(Exponential::from(SECOND).cap(SECOND / 2)))
+                .build(),
+            "cap",
+        ),
+    ] {
+        let error = built.unwrap_err();
+        assert!(
+            error.is_builder() && error.to_string().contains(words),
+            "{error}"
+        );
+    }
+    assert!(builder().base_url("peer").unwrap_err().is_builder());
+    assert!(builder().base_url("file:///x").unwrap_err().is_builder());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_names_method_origin_cause_and_attempts_in_one_line() {
+    let connector = MemoryConnector::new(always(200, "x"));
+    connector.refuse();
+    let client = over(&connector);
+    let error = client
+        .get("http://user:secret@peer:81/path?token=secret")
+        .fetch()
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "GET http://peer:81: cannot connect (3 attempts)"
+    );
+    assert!(error.source().is_some());
+    let everything = format!("{error:?} {client:?}");
+    assert!(
+        !everything.contains("secret") && !everything.contains("user:"),
+        "{everything}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn credentials_in_a_url_are_sent_as_basic_and_leave_the_url() {
+    let connector = MemoryConnector::new(always(200, "x"));
+    let client = over(&connector);
+    client
+        .get("http://Aladdin:open%20sesame@peer/")
+        .fetch()
+        .await
+        .unwrap();
+    let request = &connector.log().requests[0];
+    assert_eq!(
+        request.header("authorization"),
+        Some("Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==")
+    );
+    assert_eq!(request.header("host"), Some("peer"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_base_url_makes_relative_ones_whole() {
+    let connector = MemoryConnector::new(always(200, "x"));
+    let client = Client::builder()
+        .base_url("http://peer/v2/")
+        .unwrap()
+        .user_agent(HeaderValue::from_static("mine/1"))
+        .build_with_connector(connector.clone())
+        .unwrap();
+    client.get("orders").fetch().await.unwrap();
+    client.get("/root").fetch().await.unwrap();
+    assert_eq!(connector.log().targets(), ["/v2/orders", "/root"]);
+    assert_eq!(
+        connector.log().requests[0].header("user-agent"),
+        Some("mine/1")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_client_refuses_and_says_so() {
+    let connector = MemoryConnector::new(always(200, "x"));
+    let client = over(&connector);
+    client.get("http://peer/").fetch().await.unwrap();
+    client.clone().close().await;
+    let error = client.get("http://peer/").fetch().await.unwrap_err();
+    assert!(error.is_closed() && !error.is_connect());
+    assert_eq!(client.stats().open, 0);
+
+    let client = Client::from_service(tower::service_fn(async |_: http::Request<Body>| {
+        Ok::<_, std::convert::Infallible>(http::Response::new(String::new()))
+    }));
+    client.get("http://peer/").fetch().await.unwrap();
+    client.close().await;
+    assert!(
+        client
+            .get("http://peer/")
+            .fetch()
+            .await
+            .unwrap_err()
+            .is_closed()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_timeout_is_final() {
+    let connector = MemoryConnector::new(sequence([Reply::stall()]));
+    let client = Client::builder()
+        .pool(
+            PoolConfig::default()
+                .max_connections(1)
+                .queue_timeout(SECOND),
+        )
+        .build_with_connector(connector.clone())
+        .unwrap();
+    let busy = tokio::spawn(client.get("http://peer/").send());
+    tokio::task::yield_now().await;
+    let began = Instant::now();
+    let error = client.get("http://peer/").fetch().await.unwrap_err();
+    assert_eq!(error.timeout_phase(), Some(TimeoutPhase::Queue));
+    assert_eq!(began.elapsed(), SECOND);
+    busy.abort();
+}
