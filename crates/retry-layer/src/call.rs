@@ -58,6 +58,7 @@ pub(crate) enum Pause {
 
 impl RetryPolicy {
     /// Splits a request into its first attempt and what is kept for the others.
+    #[inline]
     pub(crate) fn begin<S, B>(
         self,
         request: Request<B>,
@@ -329,6 +330,7 @@ struct Head {
 }
 
 impl Head {
+    #[inline]
     fn of<B>(request: &Request<B>) -> Self {
         let headers = request.headers();
         Self {

@@ -80,6 +80,7 @@ impl<S, B, F, R> ResponseFuture<S, B, F, R> {
         }
     }
 
+    #[inline]
     pub(crate) fn repeatable(attempt: F, call: Call<S, B>) -> Self {
         Self {
             state: State::Sending { attempt },

@@ -41,7 +41,7 @@ async fn three_requests_two_and_four_seconds_apart_and_the_last_answer_comes_bac
         let waits: Vec<_> = report
             .attempts()
             .iter()
-            .filter_map(|it| it.wait())
+            .filter_map(retry_layer::AttemptRecord::wait)
             .map(|it| it.delay())
             .collect();
         assert_eq!(waits, [2 * SECOND, 4 * SECOND], "{status}");
