@@ -151,14 +151,22 @@ pin_project! {
     pub(crate) struct RequestBody<B> {
         #[pin]
         inner: B,
-        // Absent once the end was told, and for bodies that are empty from the start.
+        // Absent once hyper has the end, and for bodies that are empty from the start.
         progress: Option<Progress>,
     }
 }
 
+/// Tells the wire how far the body is, and its end by being dropped: hyper drops a body whose
+/// announced length it has, without asking for the end.
 struct Progress {
     wire: Arc<Wire>,
     head: Option<Duration>,
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.wire.request_ended(self.head);
+    }
 }
 
 impl<B: Body> RequestBody<B> {
@@ -194,7 +202,6 @@ impl<B: Body<Data = Bytes>> Body for RequestBody<B> {
             }
             // After the last frame hyper may ask no more.
             if frame.is_none() || this.inner.is_end_stream() {
-                progress.wire.request_ended(progress.head);
                 *this.progress = None;
             }
         }

@@ -1,6 +1,6 @@
-use std::{error::Error as StdError, fmt, io, time::Duration};
+use std::{error::Error as StdError, fmt, io, iter, time::Duration};
 
-use crate::Origin;
+use crate::{DnsError, Origin};
 
 pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
 
@@ -76,12 +76,12 @@ impl Error {
 
     /// Names what a connector's error was about: the name, the TLS session, or the rest.
     pub(crate) fn from_connector(source: BoxError, timeout: Option<Duration>) -> Self {
-        let kind = if find::<crate::connect::DnsError>(source.as_ref()).is_some() {
+        let kind = if causes::<DnsError>(source.as_ref()).next().is_some() {
             Kind::Dns
         } else if is_tls(source.as_ref()) {
             Kind::Tls
-        } else if find::<io::Error>(source.as_ref())
-            .is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
+        } else if causes(source.as_ref())
+            .any(|error: &io::Error| error.kind() == io::ErrorKind::TimedOut)
         {
             Kind::Timeout(Phase::Connect, timeout.unwrap_or_default())
         } else {
@@ -286,31 +286,26 @@ impl StdError for Error {
 /// How many causes are looked at: a chain that leads back to itself must end too.
 const MAX_CAUSES: usize = 32;
 
-/// Finds the first cause of type `T`, looking into [`io::Error`]s too: their `source` leaves out
-/// the very error that they wrap.
-pub(crate) fn find<'a, T: StdError + 'static>(
+/// All causes of type `T`, from the outside in. It looks into [`io::Error`]s too: their `source`
+/// leaves out the very error that they wrap.
+fn causes<'a, T: StdError + 'static>(
     error: &'a (dyn StdError + 'static),
-) -> Option<&'a T> {
-    let mut next = Some(error);
-    for _ in 0..MAX_CAUSES {
-        let error = next?;
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        next = match error
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref)
-        {
-            Some(inner) => Some(inner as _),
-            None => error.source(),
-        };
+) -> impl Iterator<Item = &'a T> {
+    iter::successors(Some(error), |error| cause(*error))
+        .take(MAX_CAUSES)
+        .filter_map(|error| error.downcast_ref())
+}
+
+fn cause<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
+    match error.downcast_ref().and_then(io::Error::get_ref) {
+        Some(wrapped) => Some(wrapped),
+        None => error.source(),
     }
-    None
 }
 
 #[cfg(feature = "tls")]
 fn is_tls(error: &(dyn StdError + 'static)) -> bool {
-    find::<rustls::Error>(error).is_some()
+    causes::<rustls::Error>(error).next().is_some()
 }
 
 #[cfg(not(feature = "tls"))]
@@ -324,7 +319,7 @@ mod tests {
 
     #[test]
     fn a_cause_inside_an_io_error_is_found() {
-        let inner = crate::connect::DnsError::new(io::Error::other("no such host"));
+        let inner = DnsError::new(io::Error::other("no such host"));
         let error = Error::from_connector(io::Error::other(inner).into(), None);
         assert!(error.is_dns() && error.is_connect() && error.is_unsent());
     }
@@ -343,6 +338,6 @@ mod tests {
                 Some(self)
             }
         }
-        assert!(find::<io::Error>(&Endless).is_none());
+        assert_eq!(causes::<Endless>(&Endless).count(), MAX_CAUSES);
     }
 }

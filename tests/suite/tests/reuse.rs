@@ -1,9 +1,18 @@
 //! When a connection may serve another request, and when it must not.
 
-use http::{StatusCode, header};
-use http_body_util::BodyExt;
-use session_layer::{PoolConfig, Timeouts};
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{Request, StatusCode, header};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use session_layer::{Phase, PoolConfig, Session, Timeouts};
 use test_suite::{fetch, get, in_memory, post, send};
+use tower::ServiceExt;
 use test_support::{Connection, MemoryConnector, Reply, sequence};
 
 /// Answers the first request with these bytes, and all later ones with a plain 200; tells how many
@@ -111,6 +120,35 @@ async fn an_answer_before_the_upload_was_taken_is_given_and_its_connection_close
     );
     connector.wait_for(|log| log.open == 0).await;
     assert_eq!(session.stats().open, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_of_an_announced_length_is_whole_without_being_asked_for_its_end() {
+    let connector = MemoryConnector::new(sequence([Reply::status(200), Reply::stall()]));
+    let session: Session<_> = Session::new(connector.clone());
+    let upload = || {
+        let frames = (0..3).map(|_| Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"abc"))));
+        Request::post("http://peer/")
+            .header(header::CONTENT_LENGTH, 9)
+            .body(StreamBody::new(Iter(frames)))
+            .unwrap()
+    };
+    let response = session.clone().oneshot(upload()).await.unwrap();
+    response.into_body().collect().await.unwrap();
+    assert_eq!(session.stats().idle, 1, "nothing of it is under way");
+    let error = session.oneshot(upload()).await.unwrap_err();
+    assert_eq!(error.timeout_phase(), Some(Phase::Head));
+}
+
+/// An iterator as a stream that does not know its end beforehand.
+struct Iter<I>(I);
+
+impl<I: Iterator + Unpin> futures_core::Stream for Iter<I> {
+    type Item = I::Item;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<I::Item>> {
+        Poll::Ready(self.0.next())
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -120,7 +120,9 @@ impl<B: Send + 'static> Pool<B> {
             ) = match answer {
                 CheckOut::Idle(link) => {
                     if link.is_usable(now) {
-                        self.reused.fetch_add(1, Relaxed);
+                        if link.has_been_used() {
+                            self.reused.fetch_add(1, Relaxed);
+                        }
                         return Ok(CheckedOut::Link(link));
                     }
                     link.retire();
