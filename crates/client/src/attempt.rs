@@ -1,14 +1,14 @@
-//! What is done once per attempt: client-wide headers in, errors that name the request out.
+//! What is done once per attempt: client-wide headers in, one type of response and error out.
 
 use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, Uri, header::USER_AGENT};
+use http::{HeaderValue, Request, Response, header::USER_AGENT};
 use http_body::Body as HttpBody;
 use pin_project_lite::pin_project;
 use tower_service::Service;
@@ -58,7 +58,6 @@ where
             }
         }
         ResponseFuture {
-            method: request.method().clone(),
             inner: self.inner.call(request),
         }
     }
@@ -69,7 +68,6 @@ pin_project! {
     pub(crate) struct ResponseFuture<F> {
         #[pin]
         inner: F,
-        method: Method,
     }
 }
 
@@ -82,11 +80,10 @@ where
     type Output = Result<Response<ResponseBody>, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        Poll::Ready(match ready!(this.inner.poll(cx)) {
-            Ok(response) => Ok(response.map(Into::into)),
-            Err(error) => Err(error.into().of(this.method)),
-        })
+        let polled = self.project().inner.poll(cx);
+        polled
+            .map_ok(|response| response.map(Into::into))
+            .map_err(Into::into)
     }
 }
 
@@ -123,7 +120,6 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         Adapted {
-            uri: request.uri().clone(),
             inner: self.inner.call(request.map(Body::new)),
         }
     }
@@ -134,7 +130,6 @@ pin_project! {
     pub(crate) struct Adapted<F> {
         #[pin]
         inner: F,
-        uri: Uri,
     }
 }
 
@@ -148,20 +143,9 @@ where
     type Output = Result<Response<ResponseBody>, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        Poll::Ready(match ready!(this.inner.poll(cx)) {
-            Ok(response) => Ok(response.map(ResponseBody::new)),
-            Err(error) => Err(Error::new(Kind::Service).at(origin(this.uri)).with(error)),
-        })
+        let polled = self.project().inner.poll(cx);
+        polled
+            .map_ok(|response| response.map(ResponseBody::new))
+            .map_err(|error| Error::new(Kind::Service).with(error))
     }
-}
-
-/// The origin of a URI, for people to read: without userinfo.
-pub(crate) fn origin(uri: &Uri) -> Option<String> {
-    let scheme = uri.scheme_str()?;
-    let host = uri.host()?;
-    Some(match uri.port() {
-        Some(port) => format!("{scheme}://{host}:{port}"),
-        None => format!("{scheme}://{host}"),
-    })
 }

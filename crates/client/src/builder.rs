@@ -191,7 +191,13 @@ impl ClientBuilder {
         Ok(Client::over_custom(settings, stack::over(service, parts)))
     }
 
-    pub(crate) fn bare<S, R>(self, service: S) -> Client
+    /// Builds the client over a service in place of the whole stack: without retries, and with no
+    /// header added. [`Client::from_service`] is this with the default settings.
+    ///
+    /// # Errors
+    ///
+    /// If the deadline is 0.
+    pub fn build_from_service<S, R>(self, service: S) -> Result<Client, Error>
     where
         S: Service<Request<Body>, Response = Response<R>> + Clone + Send + Sync + 'static,
         S::Error: Into<BoxError>,
@@ -199,12 +205,9 @@ impl ClientBuilder {
         R: HttpBody<Data = Bytes> + Send + 'static,
         R::Error: Into<BoxError>,
     {
-        let settings = call::Settings {
-            deadline: self.deadline,
-            max_body: self.max_body,
-            ..call::Settings::default()
-        };
-        Client::over_custom(settings, stack::bare(service, self.max_body))
+        let (settings, parts) = self.split()?;
+        let stack = stack::bare(service, parts.max_body);
+        Ok(Client::over_custom(settings, stack))
     }
 
     fn split(self) -> Result<(call::Settings, Parts), Error> {

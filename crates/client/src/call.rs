@@ -13,7 +13,7 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use http::{HeaderValue, Method, Request, Response, header::AUTHORIZATION};
+use http::{HeaderValue, Method, Request, Response, Uri, header::AUTHORIZATION};
 use pin_project_lite::pin_project;
 use retry_layer::Deadline;
 use tokio::time::{Instant, Sleep};
@@ -21,7 +21,7 @@ use tower::{ServiceExt, util::Oneshot};
 use tower_service::Service;
 
 use crate::{
-    Body, Error, ResponseBody, attempt,
+    Body, Error, ResponseBody,
     error::Kind,
     stack::{Custom, Stack, Standard},
     target::{self, Base, Credentials, Target},
@@ -83,10 +83,24 @@ pin_project! {
     }
 }
 
-/// What an error of the deadline says of the request.
-struct Description {
+/// What an error says of the request.
+#[derive(Clone)]
+pub(crate) struct Description {
     method: Method,
-    uri: http::Uri,
+    uri: Uri,
+}
+
+impl Description {
+    pub(crate) fn of<B>(request: &Request<B>) -> Self {
+        Self {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+        }
+    }
+
+    pub(crate) fn name(&self, error: Error) -> Error {
+        error.of(&self.method, Some(&self.uri))
+    }
 }
 
 /// Starts a call.
@@ -95,19 +109,20 @@ pub(crate) fn start(
     inner: &mut Inner,
     mut request: Request<Body>,
     mode: Mode,
+    timeout: Option<Duration>,
 ) -> ResponseFuture {
     let prepared = prepare(settings, &mut request);
-    let description = Description {
-        method: request.method().clone(),
-        uri: request.uri().clone(),
-    };
-    let override_ = request.extensions().get::<Deadline>();
-    let within = override_.map_or(settings.deadline, |it| Some(it.remaining()));
+    if let Some(timeout) = timeout {
+        request.extensions_mut().insert(Deadline::within(timeout));
+    }
+    let description = Description::of(&request);
+    let of_request = request.extensions().get::<Deadline>();
+    let within = timeout
+        .or(of_request.map(Deadline::remaining))
+        .or(settings.deadline);
     let deadline = within.and_then(|within| Instant::now().checked_add(within));
     let state = match (prepared, inner, mode) {
-        (Err(error), _, _) => State::Failed {
-            error: Some(error.of(&description.method)),
-        },
+        (Err(error), _, _) => State::Failed { error: Some(error) },
         // The session is ready at any time, and each layer above it asks no more than that.
         (Ok(()), Inner::Standard(stack), Mode::Streaming) => State::Streaming {
             call: stack.streaming.call(request),
@@ -176,7 +191,7 @@ impl Future for ResponseFuture {
             }
         };
         if polled.is_ready() {
-            return polled;
+            return polled.map_err(|error| this.request.name(error));
         }
         let Some(deadline) = *this.deadline else {
             return Poll::Pending;
@@ -187,10 +202,8 @@ impl Future for ResponseFuture {
         if let Some(timer) = this.timer.as_mut().as_pin_mut() {
             ready!(timer.poll(cx));
         }
-        let Description { method, uri } = this.request;
-        Poll::Ready(Err(Error::new(Kind::Deadline(*this.within))
-            .of(method)
-            .at(attempt::origin(uri))))
+        let error = Error::new(Kind::Deadline(*this.within));
+        Poll::Ready(Err(this.request.name(error)))
     }
 }
 

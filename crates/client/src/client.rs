@@ -60,8 +60,12 @@ impl Client {
     /// code that takes a `Client`, and for stacks of one's own.
     ///
     /// Only the URL, the total deadline and the limit of collected bodies are this crate's then.
-    /// For retries above the service, see
-    /// [`build_with_service`](ClientBuilder::build_with_service).
+    /// For a base URL, see [`build_from_service`](ClientBuilder::build_from_service); for retries
+    /// above the service, [`build_with_service`](ClientBuilder::build_with_service).
+    ///
+    /// # Panics
+    ///
+    /// Never: the default settings are valid.
     #[must_use]
     pub fn from_service<S, R>(service: S) -> Self
     where
@@ -71,7 +75,9 @@ impl Client {
         R: HttpBody<Data = Bytes> + Send + 'static,
         R::Error: Into<BoxError>,
     {
-        ClientBuilder::new().bare(service)
+        ClientBuilder::new()
+            .build_from_service(service)
+            .expect("the default settings are valid")
     }
 
     pub(crate) fn assemble(
@@ -127,8 +133,13 @@ impl Client {
         self.request(Method::OPTIONS, url)
     }
 
-    pub(crate) fn start(&mut self, request: Request<Body>, mode: Mode) -> ResponseFuture {
-        call::start(&self.settings, &mut self.inner, request, mode)
+    pub(crate) fn start(
+        &mut self,
+        request: Request<Body>,
+        mode: Mode,
+        timeout: Option<Duration>,
+    ) -> ResponseFuture {
+        call::start(&self.settings, &mut self.inner, request, mode, timeout)
     }
 
     pub(crate) fn max_body(&self) -> usize {
@@ -190,7 +201,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> ResponseFuture {
-        self.start(request.map(Body::new), Mode::Streaming)
+        self.start(request.map(Body::new), Mode::Streaming, None)
     }
 }
 

@@ -1,8 +1,8 @@
 use std::{error::Error as StdError, fmt, time::Duration};
 
 use bytes::Bytes;
-use http::{Method, StatusCode};
-use retry_layer::RetryReport;
+use http::{Method, StatusCode, Uri};
+use retry_layer::{RetryReport, StopReason};
 use session_layer::Phase;
 
 pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
@@ -26,8 +26,8 @@ struct Inner {
 pub(crate) enum Kind {
     /// The request, or the client, cannot be made as it was asked for.
     Builder(String),
-    /// The session below failed; `source` is its error.
-    Session,
+    /// The session below failed; its cause is this error's cause too.
+    Session(session_layer::Error),
     /// Another service below failed; `source` is its error.
     Service,
     Deadline(Duration),
@@ -73,13 +73,12 @@ impl Error {
         self
     }
 
-    pub(crate) fn of(mut self, method: &Method) -> Self {
-        self.0.method = Some(method.clone());
-        self
-    }
-
-    pub(crate) fn at(mut self, origin: impl Into<Option<String>>) -> Self {
-        self.0.origin = origin.into();
+    /// Names the request, as far as it is not named yet.
+    pub(crate) fn of(mut self, method: &Method, uri: Option<&Uri>) -> Self {
+        self.0.method.get_or_insert_with(|| method.clone());
+        if self.0.origin.is_none() {
+            self.0.origin = uri.and_then(origin);
+        }
         self
     }
 
@@ -91,13 +90,18 @@ impl Error {
         &self.0.kind
     }
 
-    pub(crate) fn session(&self) -> Option<&session_layer::Error> {
-        self.0.source.as_ref()?.downcast_ref()
+    /// Returns the session's error, which tells more of what happened.
+    #[must_use]
+    pub fn session_error(&self) -> Option<&session_layer::Error> {
+        match &self.0.kind {
+            Kind::Session(error) => Some(error),
+            _ => None,
+        }
     }
 
     /// Asks the session's error, if that is what is below.
     fn session_is(&self, question: fn(&session_layer::Error) -> bool) -> bool {
-        self.session().is_some_and(question)
+        self.session_error().is_some_and(question)
     }
 
     /// Returns the request's method.
@@ -162,7 +166,7 @@ impl Error {
         if let Kind::Deadline(_) = self.0.kind {
             return Some(TimeoutPhase::Deadline);
         }
-        match self.session()?.timeout_phase()? {
+        match self.session_error()?.timeout_phase()? {
             Phase::Queue => Some(TimeoutPhase::Queue),
             Phase::Connect => Some(TimeoutPhase::Connect),
             Phase::Head => Some(TimeoutPhase::Head),
@@ -203,7 +207,9 @@ impl Error {
 impl From<session_layer::Error> for Error {
     fn from(error: session_layer::Error) -> Self {
         let origin = error.origin().map(ToString::to_string);
-        Self::new(Kind::Session).at(origin).with(error)
+        let mut session = Self::new(Kind::Session(error));
+        session.0.origin = origin;
+        session
     }
 }
 
@@ -224,11 +230,8 @@ impl fmt::Display for Error {
         }
         match kind {
             Kind::Builder(why) => f.write_str(why)?,
-            // Its alternate form leaves out the origin, which stands here already.
-            Kind::Session => match self.session() {
-                Some(error) => write!(f, "{error:#}")?,
-                None => f.write_str("the session failed")?,
-            },
+            // The alternate form leaves out the origin, which stands here already.
+            Kind::Session(error) => write!(f, "{error:#}")?,
             Kind::Service => f.write_str("the service failed")?,
             Kind::Deadline(after) => write!(f, "no answer within the deadline of {after:?}")?,
             Kind::Closed => f.write_str("the client is closed")?,
@@ -238,12 +241,39 @@ impl fmt::Display for Error {
             }
             Kind::Decode(what) => write!(f, "the body is not valid {what}")?,
         }
-        match report.as_ref().map(|report| report.attempts().len()) {
-            None | Some(0) => Ok(()),
-            Some(1) => f.write_str(" (1 attempt)"),
-            Some(attempts) => write!(f, " ({attempts} attempts)"),
+        match report {
+            Some(report) if !self.is_closed() && !self.is_builder() => tried(report, f),
+            Some(_) | None => Ok(()),
         }
     }
+}
+
+/// Says how often a request was sent, and why not more often where that is no matter of course.
+fn tried(report: &RetryReport, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let resends = usize::try_from(report.resends()).unwrap_or(usize::MAX);
+    let attempts = report.attempts().len().saturating_sub(resends);
+    let plural = |count| if count == 1 { "" } else { "s" };
+    write!(f, " ({attempts} attempt{}", plural(attempts))?;
+    if resends > 0 {
+        write!(f, ", {resends} resend{}", plural(resends))?;
+    }
+    match report.stop() {
+        StopReason::Answered
+        | StopReason::AttemptsExhausted
+        | StopReason::StatusNotRetryable
+        | StopReason::ErrorNotRetryable
+        | StopReason::Disabled => {}
+        stop => write!(f, "; {stop}")?,
+    }
+    f.write_str(")")
+}
+
+/// The origin of a URI, for people to read: without userinfo.
+fn origin(uri: &Uri) -> Option<String> {
+    let (scheme, host) = (uri.scheme_str()?, uri.host()?);
+    let default = if scheme == "https" { 443 } else { 80 };
+    let port = uri.port_u16().unwrap_or(default);
+    Some(format!("{scheme}://{host}:{port}"))
 }
 
 impl fmt::Debug for Error {
@@ -272,6 +302,10 @@ impl fmt::Debug for Error {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.source.as_ref().map(|source| source.as_ref() as _)
+        match &self.0.kind {
+            // Its own line says what the session's error says: the cause is the next below.
+            Kind::Session(error) => error.source(),
+            _ => self.0.source.as_ref().map(|source| source.as_ref() as _),
+        }
     }
 }

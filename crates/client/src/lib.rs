@@ -36,6 +36,7 @@
 //! | | default | set by |
 //! |---|---|---|
 //! | attempts | 3 in all; idempotent methods; 408, 429, 500, 502, 503, 504 | [`ClientBuilder::retry`] |
+//! | retries in all | a budget per origin: a burst, then one for every five answers | [`ClientBuilder::retry`] |
 //! | wait | random, up to 100 ms, 200 ms, … 20 s; `Retry-After` up to 120 s | [`ClientBuilder::retry`] |
 //! | total deadline | 300 s to the head, over the body too with `fetch` | [`ClientBuilder::deadline`] |
 //! | connect, head, body idle | 10 s, 30 s, 30 s | [`ClientBuilder::timeouts`] |
@@ -88,9 +89,11 @@ mod stack;
 mod target;
 
 pub use retry_layer::{
-    Backoff, Exponential, Jitter, RetryPolicy, RetryPolicyBuilder, RetryReport, StopReason,
+    self, AttemptOutcome, AttemptRecord, Backoff, BuildError, Class, Deadline, Exponential, Jitter,
+    Outcome, Predicate, RetryPolicy, RetryPolicyBuilder, RetryReport, Standard, StopReason, Wait,
+    WaitReason, predicate_fn,
 };
-pub use session_layer::{CloseReport, PoolConfig, Stats, Timeouts};
+pub use session_layer::{self, CloseReport, PoolConfig, Stats, Timeouts};
 
 pub use self::{
     body::{Body, ResponseBody},
@@ -102,3 +105,8 @@ pub use self::{
     response::Response,
     target::IntoUrl,
 };
+
+/// The README's code, held to compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -36,7 +36,7 @@ impl Predicate for SessionAware {
 /// The class of an error of this crate; `None` where only its cause can tell.
 fn class(error: &Error) -> Option<Class> {
     match error.kind() {
-        Kind::Session => error.session().map(session_class),
+        Kind::Session(error) => Some(session_class(error)),
         // Of a service in place of the session nothing is known but the error's causes.
         Kind::Service => None,
         Kind::Builder(_)

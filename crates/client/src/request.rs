@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::{
     Body, Client, Error, Response,
-    call::{self, Mode},
+    call::{self, Description, Mode},
     predicate,
     target::Target,
 };
@@ -23,6 +23,7 @@ use crate::{
 pub struct RequestBuilder {
     client: Client,
     request: Result<Request<Body>, Error>,
+    timeout: Option<Duration>,
 }
 
 impl RequestBuilder {
@@ -34,22 +35,52 @@ impl RequestBuilder {
                 *request.uri_mut() = uri;
                 call::authorize(&mut request, credentials).map(|()| request)
             }
-            Err(error) => Err(error.of(&method)),
+            Err(error) => Err(error.of(&method, None)),
         };
-        Self { client, request }
+        Self {
+            client,
+            request,
+            timeout: None,
+        }
     }
 
     fn alter(mut self, alter: impl FnOnce(&mut Request<Body>) -> Result<(), Error>) -> Self {
         if let Ok(request) = &mut self.request {
             if let Err(error) = alter(request) {
-                self.request = Err(error.of(request.method()));
+                self.request = Err(error.of(request.method(), None));
             }
         }
         self
     }
 
-    /// Adds a header; one of the same name stays beside it.
+    /// Sets a header, in place of those of its name.
     pub fn header<K, V>(self, name: K, value: V) -> Self
+    where
+        K: TryInto<HeaderName>,
+        V: TryInto<HeaderValue>,
+    {
+        self.with_header(name, value, |headers, name, value| {
+            headers.insert(name, value);
+        })
+    }
+
+    /// Adds a header beside those of its name.
+    pub fn append_header<K, V>(self, name: K, value: V) -> Self
+    where
+        K: TryInto<HeaderName>,
+        V: TryInto<HeaderValue>,
+    {
+        self.with_header(name, value, |headers, name, value| {
+            headers.append(name, value);
+        })
+    }
+
+    fn with_header<K, V>(
+        self,
+        name: K,
+        value: V,
+        put: impl FnOnce(&mut HeaderMap, HeaderName, HeaderValue),
+    ) -> Self
     where
         K: TryInto<HeaderName>,
         V: TryInto<HeaderValue>,
@@ -68,7 +99,7 @@ impl RequestBuilder {
             if [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE].contains(&name) {
                 value.set_sensitive(true);
             }
-            request.headers_mut().append(name, value);
+            put(request.headers_mut(), name, value);
             Ok(())
         })
     }
@@ -143,9 +174,10 @@ impl RequestBuilder {
         })
     }
 
-    /// Limits this call in place of the client's deadline, counted from now.
-    pub fn timeout(self, timeout: Duration) -> Self {
-        self.extension(Deadline::within(timeout))
+    /// Limits this call in place of the client's deadline, counted from its start.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
     }
 
     /// Retries this request by another policy than the client's.
@@ -179,13 +211,18 @@ impl RequestBuilder {
         })
     }
 
-    /// Returns the request, to be sent by whatever takes one.
+    /// Returns the request, to be sent by whatever takes one. A [`timeout`](Self::timeout) goes
+    /// with it as a [`Deadline`], which counts from now.
     ///
     /// # Errors
     ///
     /// If something of it was not valid.
     pub fn build(self) -> Result<Request<Body>, Error> {
-        self.request
+        let mut request = self.request?;
+        if let Some(timeout) = self.timeout {
+            request.extensions_mut().insert(Deadline::within(timeout));
+        }
+        Ok(request)
     }
 
     /// Sends the request and waits for the head of the response; the body streams. Once the head
@@ -200,10 +237,19 @@ impl RequestBuilder {
     ///
     /// Dropping the future ends the call; what was sent by then may have been processed.
     pub async fn send(self) -> Result<Response, Error> {
-        let mut client = self.client;
-        let limit = client.max_body();
-        let response = client.start(self.request?, Mode::Streaming).await?;
-        Ok(Response::streaming(response, limit))
+        let Self {
+            mut client,
+            request,
+            timeout,
+        } = self;
+        let request = request?;
+        let description = Description::of(&request);
+        let response = client.start(request, Mode::Streaming, timeout).await?;
+        Ok(Response::streaming(
+            response,
+            description,
+            client.max_body(),
+        ))
     }
 
     /// Sends the request and collects the body, up to
@@ -219,9 +265,15 @@ impl RequestBuilder {
     ///
     /// Dropping the future ends the call; what was sent by then may have been processed.
     pub async fn fetch(self) -> Result<Response<bytes::Bytes>, Error> {
-        let mut client = self.client;
-        let response = client.start(self.request?, Mode::Collecting).await?;
-        Ok(Response::collected(response))
+        let Self {
+            mut client,
+            request,
+            timeout,
+        } = self;
+        let request = request?;
+        let description = Description::of(&request);
+        let response = client.start(request, Mode::Collecting, timeout).await?;
+        Ok(Response::collected(response, description))
     }
 }
 

@@ -10,7 +10,7 @@ use http_body::Body as _;
 use retry_layer::{ResponseExt as _, RetryReport};
 use serde::de::DeserializeOwned;
 
-use crate::{Error, ResponseBody, collect::Gathering, error::Kind};
+use crate::{Error, ResponseBody, call::Description, collect::Gathering, error::Kind};
 
 /// The response to a request: [`send`](crate::RequestBuilder::send) gives one whose body streams,
 /// [`fetch`](crate::RequestBuilder::fetch) one with the bytes of its body.
@@ -19,6 +19,7 @@ use crate::{Error, ResponseBody, collect::Gathering, error::Kind};
 /// [`error_for_status`](Response::error_for_status).
 pub struct Response<T = ResponseBody> {
     inner: http::Response<T>,
+    request: Description,
     max_body: usize,
 }
 
@@ -60,11 +61,67 @@ impl<T> Response<T> {
     pub fn into_inner(self) -> http::Response<T> {
         self.inner
     }
+
+    /// Gives an error if the status is a client's or a server's error (4xx, 5xx).
+    ///
+    /// # Errors
+    ///
+    /// The error has the status and, after [`fetch`](crate::RequestBuilder::fetch), [the beginning
+    /// of the body](Error::body).
+    pub fn error_for_status(self) -> Result<Self, Error>
+    where
+        T: Collected,
+    {
+        let status = self.status();
+        if !status.is_client_error() && !status.is_server_error() {
+            return Ok(self);
+        }
+        let kept = self.inner.body().collected();
+        let kept = kept.slice(..kept.len().min(KEPT_OF_BODY));
+        let mut error = Error::new(Kind::Status(status, kept));
+        error.set_report(self.retry_report());
+        Err(self.request.name(error))
+    }
+}
+
+/// What is there of a body without reading on.
+pub trait Collected: sealed::Sealed {}
+
+impl<T: sealed::Sealed> Collected for T {}
+
+mod sealed {
+    use bytes::Bytes;
+
+    use crate::ResponseBody;
+
+    pub trait Sealed {
+        fn collected(&self) -> Bytes;
+    }
+
+    impl Sealed for Bytes {
+        fn collected(&self) -> Bytes {
+            self.clone()
+        }
+    }
+
+    impl Sealed for ResponseBody {
+        fn collected(&self) -> Bytes {
+            Bytes::new()
+        }
+    }
 }
 
 impl Response {
-    pub(crate) fn streaming(inner: http::Response<ResponseBody>, max_body: usize) -> Self {
-        Self { inner, max_body }
+    pub(crate) fn streaming(
+        inner: http::Response<ResponseBody>,
+        request: Description,
+        max_body: usize,
+    ) -> Self {
+        Self {
+            inner,
+            request,
+            max_body,
+        }
     }
 
     /// Returns the next piece of the body, or `None` at its end.
@@ -78,16 +135,14 @@ impl Response {
     /// No piece is lost if the future is dropped.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
         loop {
-            let body = Pin::new(self.inner.body_mut());
-            let mut body = body;
-            match poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+            let mut body = Pin::new(self.inner.body_mut());
+            let frame = match poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
                 None => return Ok(None),
-                Some(frame) => {
-                    // Trailers are no piece of the body.
-                    if let Ok(data) = frame?.into_data() {
-                        return Ok(Some(data));
-                    }
-                }
+                Some(frame) => frame.map_err(|error| self.request.name(error))?,
+            };
+            // Trailers are no piece of the body.
+            if let Ok(data) = frame.into_data() {
+                return Ok(Some(data));
             }
         }
     }
@@ -103,10 +158,16 @@ impl Response {
     ///
     /// The response is consumed: dropping the future closes its connection.
     pub async fn collect(self) -> Result<Response<Bytes>, Error> {
-        let max_body = self.max_body;
-        let mut gathering = Gathering::new(self.inner, max_body)?;
-        poll_fn(|cx| gathering.poll_gather(cx)).await?;
-        Ok(Response::collected(gathering.into_response()))
+        let request = self.request;
+        let gathered = async {
+            let mut gathering = Gathering::new(self.inner, self.max_body)?;
+            poll_fn(|cx| gathering.poll_gather(cx)).await?;
+            Ok(gathering.into_response())
+        };
+        match gathered.await {
+            Ok(response) => Ok(Response::collected(response, request)),
+            Err(error) => Err(request.name(error)),
+        }
     }
 
     /// Collects the body and gives its bytes.
@@ -135,22 +196,17 @@ impl Response {
     pub async fn json<D: DeserializeOwned>(self) -> Result<D, Error> {
         self.collect().await?.json()
     }
-
-    /// Gives an error if the status is a client's or a server's error (4xx, 5xx).
-    ///
-    /// # Errors
-    ///
-    /// The error has the status, but nothing of the body, which was not read yet.
-    pub fn error_for_status(self) -> Result<Self, Error> {
-        check_status(self, |_| Bytes::new())
-    }
 }
 
 impl Response<Bytes> {
-    pub(crate) fn collected(response: http::Response<ResponseBody>) -> Self {
+    pub(crate) fn collected(response: http::Response<ResponseBody>, request: Description) -> Self {
         // A stack that was asked to collect has done so; this is its last layer but retry.
         let inner = response.map(|body| body.into_collected().unwrap_or_default());
-        Self { inner, max_body: 0 }
+        Self {
+            inner,
+            request,
+            max_body: 0,
+        }
     }
 
     /// Returns the body.
@@ -193,31 +249,11 @@ impl Response<Bytes> {
     ///
     /// If the body is not JSON of this type; [`is_decode`](Error::is_decode) holds then.
     pub fn json<D: DeserializeOwned>(&self) -> Result<D, Error> {
-        serde_json::from_slice(self.body())
-            .map_err(|error| Error::new(Kind::Decode("JSON")).with(error))
+        serde_json::from_slice(self.body()).map_err(|error| {
+            self.request
+                .name(Error::new(Kind::Decode("JSON")).with(error))
+        })
     }
-
-    /// Gives an error if the status is a client's or a server's error (4xx, 5xx).
-    ///
-    /// # Errors
-    ///
-    /// The error has the status and [the beginning of the body](Error::body).
-    pub fn error_for_status(self) -> Result<Self, Error> {
-        check_status(self, |body| body.slice(..body.len().min(KEPT_OF_BODY)))
-    }
-}
-
-fn check_status<T>(
-    response: Response<T>,
-    kept: impl FnOnce(&T) -> Bytes,
-) -> Result<Response<T>, Error> {
-    let status = response.status();
-    if !status.is_client_error() && !status.is_server_error() {
-        return Ok(response);
-    }
-    let mut error = Error::new(Kind::Status(status, kept(response.inner.body())));
-    error.set_report(response.retry_report());
-    Err(error)
 }
 
 /// The charset parameter of a media type

@@ -88,7 +88,7 @@ where
 ///
 /// 1. **retry**: the only loop; what is below is done once per attempt.
 /// 2. **collect**, for `fetch`: below retry, so that a body that breaks is a failed attempt.
-/// 3. **attempt**: headers of each attempt; errors learn the method here, where each has one.
+/// 3. **attempt**: headers of each attempt, and one type of response and error from here on.
 /// 4. **session** (or somebody's service): the pool and its timeouts.
 fn compose<S: Clone>(
     inner: S,

@@ -33,7 +33,6 @@ pub struct SessionBody {
 pub(crate) struct Lease {
     pub(crate) connection: Arc<dyn Release>,
     pub(crate) clean: bool,
-    pub(crate) idle_timeout: Option<Duration>,
 }
 
 /// How much of an unwanted body is taken from the buffers to save its connection.
@@ -65,14 +64,18 @@ impl SessionBody {
         };
         let wire = lease.connection.wire();
         let kind = match wire.severed() {
-            Some(Cause::BodyTimeout) => {
-                Kind::Timeout(Phase::Body, lease.idle_timeout.unwrap_or_default())
-            }
+            Some(Cause::BodyTimeout) => Kind::Timeout(
+                Phase::Body,
+                lease.connection.body_idle().unwrap_or_default(),
+            ),
             Some(Cause::Closed) => Kind::Aborted,
             _ => Kind::ResponseBody,
         };
+        let failed = Error::new(kind).at(lease.connection.origin());
+        let ours = wire.severed().is_some();
         wire.sever(Cause::Dropped);
-        Error::new(kind).with(error).at(lease.connection.origin())
+        // What hyper says of a connection that was cut here would only hide why.
+        if ours { failed } else { failed.with(error) }
     }
 
     /// Takes what is left of an unwanted body, if it is all there.

@@ -295,11 +295,9 @@ where
             Err(kind) => return refused(link, kind),
         };
         let clean = framed && reuse::is_clean(status, in_time, wire.request_body_bytes());
-        let idle_timeout = link.connection.pool().config().timeouts.body_idle;
         let lease = Lease {
             connection: link.park(),
             clean,
-            idle_timeout,
         };
         let body = SessionBody::new(body, Some(lease));
         Outcome::Answered(Response::from_parts(head, body))
@@ -337,9 +335,11 @@ where
         if matches!(kind, Kind::Stale { .. }) {
             pool.retire_idle(link.origin(), self.began);
         }
-        let error = Error::new(kind).with(error).at(link.origin());
+        let failed = Error::new(kind).at(link.origin());
+        let ours = link.wire().severed().is_some();
         link.sever(Cause::Dropped);
-        error
+        // What hyper says of a connection that was cut here would only hide why.
+        if ours { failed } else { failed.with(error) }
     }
 }
 

@@ -276,7 +276,10 @@ async fn the_total_deadline_ends_a_call_and_no_wait_outlives_it() {
     assert_eq!(error.timeout_phase(), Some(TimeoutPhase::Deadline));
     assert_eq!(began.elapsed(), 3 * SECOND);
     let text = error.to_string();
-    assert_eq!(text, "GET http://peer: no answer within the deadline of 3s");
+    assert_eq!(
+        text,
+        "GET http://peer:80: no answer within the deadline of 3s"
+    );
 
     let connector = MemoryConnector::new(sequence([Reply::status(503).header("retry-after", "5")]));
     let client = over(&connector);
@@ -524,6 +527,128 @@ async fn an_error_names_method_origin_cause_and_attempts_in_one_line() {
         !everything.contains("secret") && !everything.contains("user:"),
         "{everything}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_says_why_it_was_not_tried_again_and_what_was_free() {
+    let connector = MemoryConnector::new(sequence([Reply::reset()]));
+    let error = over(&connector)
+        .post("http://peer/")
+        .fetch()
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "POST http://peer:80: the connection broke before the response came \
+         (1 attempt; not_idempotent)"
+    );
+    let connector = MemoryConnector::new(sequence([
+        Reply::status(200),
+        Reply::reset(),
+        Reply::reset(),
+    ]));
+    let client = over(&connector);
+    client.get("http://peer/").fetch().await.unwrap();
+    let error = client.get("http://peer/").fetch().await.unwrap_err();
+    assert!(
+        error.to_string().ends_with("(3 attempts, 1 resend)"),
+        "{error}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_cut_here_is_not_blamed_on_something_else() {
+    let connector = MemoryConnector::new(sequence([Reply::stall()]));
+    let error = over(&connector)
+        .post("http://peer/")
+        .fetch()
+        .await
+        .unwrap_err();
+    assert_eq!(error.timeout_phase(), Some(TimeoutPhase::Head));
+    assert!(error.source().is_none(), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_error_of_a_request_names_it() {
+    let connector = MemoryConnector::new(always(404, "no"));
+    let client = Client::builder()
+        .max_body(2)
+        .build_with_connector(connector.clone())
+        .unwrap();
+    let get = || client.get("http://peer/secret-path");
+    let mut errors = vec![
+        get().fetch().await.unwrap().error_for_status().unwrap_err(),
+        get().send().await.unwrap().error_for_status().unwrap_err(),
+        get().fetch().await.unwrap().json::<Order>().unwrap_err(),
+        get()
+            .send()
+            .await
+            .unwrap()
+            .json::<Order>()
+            .await
+            .unwrap_err(),
+    ];
+    let connector = MemoryConnector::new(sequence([Reply::truncated_body(9, "x")]));
+    let client = over(&connector);
+    let get = || client.get("http://peer/secret-path");
+    let mut response = get().send().await.unwrap();
+    response.chunk().await.unwrap();
+    errors.push(response.chunk().await.unwrap_err());
+    errors.push(get().fetch().await.unwrap_err());
+    errors.push(
+        get()
+            .timeout(Duration::from_nanos(1))
+            .fetch()
+            .await
+            .unwrap_err(),
+    );
+    client.close().await;
+    errors.push(get().fetch().await.unwrap_err());
+    for error in errors {
+        assert!(
+            error.to_string().starts_with("GET http://peer:80: "),
+            "{error}"
+        );
+        assert!(
+            !format!("{error} {error:?}").contains("secret"),
+            "{error:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_header_that_is_set_replaces_what_was_there() {
+    let connector = MemoryConnector::new(always(200, "x"));
+    let client = over(&connector);
+    client
+        .post("http://user:password@peer/")
+        .json(&1)
+        .header("content-type", "application/vnd.api+json")
+        .header("authorization", "Bearer token")
+        .header("x-list", "a")
+        .append_header("x-list", "b")
+        .fetch()
+        .await
+        .unwrap();
+    let request = &connector.log().requests[0];
+    let all = |name| request.headers.get_all(name).iter().collect::<Vec<_>>();
+    assert_eq!(all("content-type"), ["application/vnd.api+json"]);
+    assert_eq!(all("authorization"), ["Bearer token"]);
+    assert_eq!(all("x-list"), ["a", "b"]);
+}
+
+#[tokio::test]
+async fn a_client_over_a_service_of_ones_own_may_have_a_base_url() {
+    let service = tower::service_fn(async |request: http::Request<Body>| {
+        Ok::<_, std::convert::Infallible>(http::Response::new(request.uri().to_string()))
+    });
+    let client = Client::builder()
+        .base_url("http://peer/v2/")
+        .unwrap()
+        .build_from_service(service)
+        .unwrap();
+    let response = client.get("orders").fetch().await.unwrap();
+    assert_eq!(response.body(), "http://peer/v2/orders");
 }
 
 #[tokio::test(start_paused = true)]

@@ -236,7 +236,11 @@ async fn a_refused_connect_says_what_happened() {
             .contains("cannot connect (http://127.0.0.1:"),
         "{error}"
     );
-    assert_eq!(session.stats().open, 0);
+    assert_eq!(
+        session.stats().open,
+        0,
+        "its place is free before it is told"
+    );
 }
 
 #[tokio::test]

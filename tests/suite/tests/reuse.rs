@@ -12,8 +12,8 @@ use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use session_layer::{Phase, PoolConfig, Session, Timeouts};
 use test_suite::{fetch, get, in_memory, post, send};
-use tower::ServiceExt;
 use test_support::{Connection, MemoryConnector, Reply, sequence};
+use tower::ServiceExt;
 
 /// Answers the first request with these bytes, and all later ones with a plain 200; tells how many
 /// connections two requests in a row took.

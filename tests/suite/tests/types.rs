@@ -163,6 +163,8 @@ async fn the_layers_compose_in_a_pipeline_of_ones_own_that_spawns() {
 
 #[test]
 fn futures_and_bodies_stay_small() {
+    // hyper's part of it depends on the features that other crates ask of hyper.
+    let incoming = size_of::<hyper::body::Incoming>();
     // Moved on every request: a figure that grows here is a change to think about.
     for (what, size, limit) in [
         (
@@ -170,8 +172,8 @@ fn futures_and_bodies_stay_small() {
             size_of::<session_layer::ResponseFuture<Full<Bytes>>>(),
             96,
         ),
-        ("client future", size_of::<client::ResponseFuture>(), 800),
-        ("session body", size_of::<SessionBody>(), 64),
+        ("client future", size_of::<client::ResponseFuture>(), 900),
+        ("session body", size_of::<SessionBody>(), incoming + 24),
         (
             "request body on the wire",
             size_of::<ReplayBody<client::Body>>(),

@@ -136,12 +136,11 @@ where
     // From here on the slot only waits for the socket to close.
     slot.settle();
     let io = TokioIo::new(Io::new(io, wire.clone(), slot));
-    let handshake = http1::Builder::new().handshake(io).await;
-    let (sender, connection) = match handshake {
+    let (sender, connection) = match http1::Builder::new().handshake(io).await {
         Ok(both) => both,
         Err(error) => {
             let error = Error::new(Kind::Connect).with(error).at(&origin);
-            return pool.open_failed(id, &origin, error);
+            return pool.tell_failed(id, &origin, error);
         }
     };
     let expires = expiry(pool.config().pool.max_lifetime);

@@ -4,6 +4,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use http::{Request, Response};
@@ -56,6 +57,7 @@ pub(crate) trait Release: Send + Sync {
     fn release(self: Arc<Self>);
     fn wire(&self) -> &Wire;
     fn origin(&self) -> &Origin;
+    fn body_idle(&self) -> Option<Duration>;
 }
 
 impl<B: Send + 'static> Connection<B> {
@@ -113,6 +115,10 @@ impl<B: Send + 'static> Release for Connection<B> {
 
     fn origin(&self) -> &Origin {
         &self.origin
+    }
+
+    fn body_idle(&self) -> Option<Duration> {
+        self.pool.config().timeouts.body_idle
     }
 }
 

@@ -222,18 +222,18 @@ impl<B: Send + 'static> Pool<B> {
         self.connected(link);
     }
 
-    pub(crate) fn open_failed(self: &Arc<Self>, id: u64, origin: &Origin, error: Error) {
+    /// Takes note of a connection that did not come to be; returns whom to tell.
+    fn open_failed(&self, id: u64, origin: &Origin) -> Option<Arc<Waiter<B>>> {
         let mut shared = self.lock();
         shared.opening.remove(&id);
-        let told = shared.state.connect_failed(origin);
-        drop(shared);
-        if let Some(waiter) = told {
-            // Nobody is left to tell if it went away.
-            let _ = waiter.serve(Err(error));
-        }
+        shared.state.connect_failed(origin)
     }
 
-    fn open_abandoned(self: &Arc<Self>, origin: &Origin) {
+    pub(crate) fn tell_failed(&self, id: u64, origin: &Origin, error: Error) {
+        Waiter::tell(self.open_failed(id, origin), error);
+    }
+
+    fn open_abandoned(&self, origin: &Origin) {
         self.lock().state.connect_abandoned(origin);
     }
 
@@ -338,8 +338,7 @@ impl<B: Send + 'static> Pool<B> {
         let in_flight = shared.in_use(idle.len());
         drop(shared);
         for waiter in waiters {
-            // Nobody is left to tell if it went away.
-            let _ = waiter.serve(Err(Error::new(Kind::Closed)));
+            Waiter::tell(Some(waiter), Error::new(Kind::Closed));
         }
         drop(opening);
         idle.into_iter().for_each(Link::retire);

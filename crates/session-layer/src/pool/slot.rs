@@ -1,6 +1,6 @@
-use std::{fmt, sync::Arc};
+use std::{fmt, mem, sync::Arc};
 
-use super::Pool;
+use super::{Pool, waiter::Waiter};
 use crate::{Error, error::Kind, origin::Origin};
 
 /// The right to have one connection to an origin; free again when dropped.
@@ -41,10 +41,18 @@ impl<B: Send + 'static> Slot<B> {
     }
 
     /// Tells a waiter that the connection could not be opened.
+    ///
+    /// The slot is free by the time that waiter hears of it.
     pub(crate) fn fail(mut self, error: Error) {
-        if let Stage::Opening(id) = self.stage {
-            self.stage = Stage::Settled;
-            self.pool.open_failed(id, &self.origin, error);
+        let told = self.settle_failed();
+        drop(self);
+        Waiter::tell(told, error);
+    }
+
+    fn settle_failed(&mut self) -> Option<Arc<Waiter<B>>> {
+        match mem::replace(&mut self.stage, Stage::Settled) {
+            Stage::Opening(id) => self.pool.open_failed(id, &self.origin),
+            Stage::Granted | Stage::Settled => None,
         }
     }
 
@@ -59,19 +67,15 @@ impl<B: Send + 'static> Slot<B> {
 
 impl<B: Send + 'static> Drop for Slot<B> {
     fn drop(&mut self) {
-        match self.stage {
-            Stage::Granted => self.pool.open_abandoned(&self.origin),
-            Stage::Opening(id) => {
-                // The connector panicked, the runtime went away, or it was called off, since nobody
-                // waited for it any more (then nobody is told).
-                let error = Error::new(Kind::Connect)
-                    .with("the connector panicked, or its runtime shut down")
-                    .at(&self.origin);
-                self.pool.open_failed(id, &self.origin, error);
-            }
-            Stage::Settled => {}
+        if let Stage::Granted = self.stage {
+            self.pool.open_abandoned(&self.origin);
         }
+        // Still being opened: the connector panicked, the runtime went away, or it was called off,
+        // since nobody waited for it any more (then nobody is told).
+        let told = self.settle_failed();
         self.pool.free_slot(&self.origin);
+        let why = "the connector panicked, or its runtime shut down";
+        Waiter::tell(told, Error::new(Kind::Connect).with(why).at(&self.origin));
     }
 }
 

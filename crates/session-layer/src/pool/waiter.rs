@@ -70,6 +70,13 @@ impl<B: Send + 'static> Waiter<B> {
         Ok(())
     }
 
+    /// Ends the wait of somebody, if there is one who has not left.
+    pub(super) fn tell(waiter: Option<Arc<Self>>, error: Error) {
+        if let Some(waiter) = waiter {
+            let _ = waiter.serve(Err(error));
+        }
+    }
+
     fn poll_mail(&self, cx: &mut Context<'_>) -> Poll<Mail<B>> {
         let mut inbox = self.lock();
         if let Some(outcome) = inbox.served.take() {
