@@ -207,7 +207,8 @@ impl Multiplier {
 
 /// How long a call waits between its attempts: a schedule, its jitter and its cap.
 ///
-/// Made of an [`Exponential`], a [fixed](Self::fixed) wait, or [any iterator](Self::schedule) of
+/// Made of an [`Exponential`], a [fixed](Self::fixed) wait, a [linear](Self::linear) or
+/// [Fibonacci](Self::fibonacci) schedule, or [any iterator](Self::schedule) of
 /// durations that can be cloned, such as the strategies of [`tokio_retry`].
 #[derive(Clone)]
 pub struct Backoff {
@@ -231,6 +232,34 @@ impl Backoff {
         Self::schedule(iter::repeat(wait))
     }
 
+    /// Waits of `first`, `first + step`, `first + 2 step` and so on, without jitter and without a
+    /// cap unless [asked](Self::jitter) [for](Self::cap).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use retry_layer::Backoff;
+    ///
+    /// let backoff = Backoff::linear(Duration::from_millis(100), Duration::from_millis(50));
+    /// let waits: Vec<_> = backoff.delays(0).take(3).map(|wait| wait.as_millis()).collect();
+    /// assert_eq!(waits, [100, 150, 200]);
+    /// ```
+    #[must_use]
+    pub fn linear(first: Duration, step: Duration) -> Self {
+        Self::schedule(Steps { next: first, step })
+    }
+
+    /// Waits of `unit`, `unit`, twice, three, five, eight times `unit` and so on, without jitter
+    /// and without a cap unless [asked](Self::jitter) [for](Self::cap).
+    ///
+    /// It grows slower than doubling: by about 1.6 each time.
+    #[must_use]
+    pub fn fibonacci(unit: Duration) -> Self {
+        Self::schedule(Fibonacci {
+            next: unit,
+            after: unit,
+        })
+    }
+
     /// One wait after the other, as they are: without jitter and without a cap unless
     /// [asked](Self::jitter) [for](Self::cap). A call makes no further attempt when the schedule
     /// has come to its end.
@@ -238,11 +267,11 @@ impl Backoff {
     /// ```
     /// use std::time::Duration;
     /// use retry_layer::{Backoff, Jitter, RetryPolicy};
-    /// use tokio_retry::strategy::FibonacciBackoff;
+    /// use tokio_retry::strategy::FixedInterval;
     ///
-    /// let fibonacci = Backoff::schedule(FibonacciBackoff::from_millis(50)).jitter(Jitter::Equal);
+    /// let fixed = Backoff::schedule(FixedInterval::from_millis(50)).jitter(Jitter::Equal);
     /// let listed = Backoff::schedule([Duration::from_millis(20), Duration::from_secs(1)]);
-    /// # let _ = fibonacci;
+    /// # let _ = fixed;
     /// let policy = RetryPolicy::builder().backoff(listed).build()?;
     /// # Ok::<(), retry_layer::BuildError>(())
     /// ```
@@ -325,6 +354,39 @@ impl fmt::Debug for Backoff {
             .field("jitter", &self.jitter)
             .field("cap", &self.cap)
             .finish()
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Steps {
+    next: Duration,
+    step: Duration,
+}
+
+impl Iterator for Steps {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let wait = self.next;
+        self.next = wait.saturating_add(self.step);
+        Some(wait)
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Fibonacci {
+    next: Duration,
+    after: Duration,
+}
+
+impl Iterator for Fibonacci {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let wait = self.next;
+        self.next = self.after;
+        self.after = wait.saturating_add(self.after);
+        Some(wait)
     }
 }
 
@@ -478,6 +540,27 @@ mod tests {
             waits.next(Pressure::Throttled, &mut random),
             Some(millis(4_000))
         );
+    }
+
+    #[test]
+    fn fibonacci_waits_are_the_sums_of_the_two_before() {
+        let waits = Backoff::fibonacci(millis(50)).delays(0).take(7);
+        let expected = [50, 50, 100, 150, 250, 400, 650].map(millis);
+        assert_eq!(waits.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn endless_schedules_do_not_overflow() {
+        for backoff in [
+            Backoff::fibonacci(millis(1)),
+            Backoff::linear(millis(1), Duration::MAX),
+        ] {
+            for n in [63, 128, 1_000] {
+                assert!(backoff.delays(0).nth(n) > Some(millis(1_000_000)));
+            }
+            let capped = backoff.cap(millis(300_000));
+            assert_eq!(capped.delays(0).nth(1_000), Some(millis(300_000)));
+        }
     }
 
     #[test]

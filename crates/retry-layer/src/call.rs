@@ -9,42 +9,56 @@ use tokio::time::Instant;
 use crate::{
     attempt::Attempt,
     backoff::{Pressure, Waits},
-    budget::{Cost, Withdrawal},
+    budget::{Cost, Counted, Withdrawal},
     deadline::Deadline,
+    extras::Place,
+    hint::Advice,
     jitter,
     named::{BoxError, ServiceError},
+    observer::{Exchange, Observer},
     outcome::Outcome,
-    policy::{Hints, RetryPolicy},
+    policy::RetryPolicy,
     predicate::Class,
     replay::{Ending, Kept, ReplayBody},
     report::{AttemptOutcome, AttemptRecord, RetryReport, Wait, WaitReason},
-    retry_after,
+    transport,
     verdict::{Facts, Means, Resend, Resends, StopReason, Verdict, judge},
 };
 
 /// One call that may take several attempts: what is kept of the request, and how far it has got.
 pub(crate) struct Call<S, B> {
     pub(crate) service: S,
-    policy: RetryPolicy,
-    head: Head,
-    body: Kept<B>,
-    deadline: Option<Deadline>,
-    attempts: u32,
-    resends: Resends,
+    pub(crate) policy: RetryPolicy,
+    pub(crate) method: Method,
+    pub(crate) uri: Uri,
+    pub(crate) version: Version,
+    /// Nothing if there are none, which is cheaper to copy and to drop than an empty map.
+    pub(crate) headers: Option<HeaderMap>,
+    pub(crate) extensions: Extensions,
+    pub(crate) body: Kept<B>,
+    pub(crate) deadline: Option<Deadline>,
+    pub(crate) attempts: u32,
+    /// Whether the layer gave the request its key.
+    pub(crate) keyed: bool,
+    pub(crate) resends: Resends,
+    #[expect(dead_code, reason = "its life is what the budget counts")]
+    pub(crate) counted: Option<Counted>,
     /// Begun when the first attempt turns out not to be the last word.
-    journal: Option<Box<Journal>>,
+    pub(crate) journal: Option<Box<Journal>>,
 }
 
 /// What later attempts need, and the report.
-struct Journal {
+pub(crate) struct Journal {
     records: Vec<AttemptRecord>,
     resends: u32,
     /// Asked while the head was whole.
     idempotent: bool,
     waits: Waits,
     random: Rng,
-    /// Held from the decision until the retry is sent; gives its token back if it never is.
+    /// Held from the decision until the retry is over; gives its token back if it is never sent.
     withdrawal: Option<Withdrawal>,
+    /// What the last retry cost.
+    paid: Option<Cost>,
 }
 
 /// What is to be done before the next attempt.
@@ -57,47 +71,53 @@ pub(crate) enum Pause {
 }
 
 impl RetryPolicy {
-    /// Splits a request into its first attempt and what is kept for the others.
+    /// When a call with this request has to be over.
     #[inline]
-    pub(crate) fn begin<S, B>(
-        self,
-        request: Request<B>,
-        service: S,
-    ) -> (Request<ReplayBody<B>>, Call<S, B>)
-    where
-        B: Body<Data = Bytes>,
-        B::Error: Into<BoxError>,
-    {
-        let settings = self.settings();
-        let head = Head::of(&request);
-        let deadline = match request.extensions().get::<Deadline>() {
+    pub(crate) fn deadline_of<B>(&self, request: &Request<B>) -> Option<Deadline> {
+        match request.extensions().get::<Deadline>() {
             Some(deadline) => Some(*deadline),
-            None => settings.deadline.map(Deadline::within),
-        };
-        let (limit, resends) = (settings.replay_limit, settings.resends);
-        let mut kept = Kept::Empty;
-        let request = request.map(|body| {
-            let recorded;
-            (kept, recorded) = Kept::record(body, limit);
-            recorded
-        });
-        let call = Call {
-            service,
-            policy: self,
-            head,
-            body: kept,
-            deadline,
-            attempts: 1,
-            resends,
-            journal: None,
-        };
-        (request, call)
+            None => self.settings().deadline.map(Deadline::within),
+        }
     }
 }
 
 impl<S, B> Call<S, B> {
     pub(crate) fn policy(&self) -> &RetryPolicy {
         &self.policy
+    }
+
+    /// Asks the predicate.
+    fn classify<R, E>(&self, result: &Result<Response<R>, E>) -> Class
+    where
+        E: ServiceError,
+    {
+        let class = self.policy.predicate().classify(
+            &self
+                .view(result.as_ref().map_err(ServiceError::as_dyn))
+                .at_attempt(self.attempts),
+        );
+        let hints = self.policy.settings().hints;
+        match result {
+            Ok(response)
+                if class == Class::Final
+                    && hints.invites(response.status(), response.headers()) =>
+            {
+                Class::Ambiguous
+            }
+            Ok(_) | Err(_) => class,
+        }
+    }
+
+    /// Ends the call if this status, of its first attempt, is final whatever the headers say.
+    #[inline]
+    pub(crate) fn is_settled_by(&self, status: StatusCode) -> bool {
+        let settings = self.policy.settings();
+        let settled = self.journal.is_none() && settings.settled.contains(status);
+        if settled {
+            self.body.release();
+            settings.budget.deposit(&self.uri);
+        }
+        settled
     }
 
     /// Decides what follows this result.
@@ -109,11 +129,7 @@ impl<S, B> Call<S, B> {
         E: ServiceError,
     {
         let settings = self.policy.settings();
-        let class = self.policy.predicate().classify(
-            &self
-                .view(result.as_ref().map_err(ServiceError::as_dyn))
-                .at_attempt(self.attempts),
-        );
+        let class = self.classify(result);
         let status = result.as_ref().ok().map(Response::status);
         let outcome = status.map_or(AttemptOutcome::Error(class), AttemptOutcome::Status);
         if !class.is_retryable() {
@@ -123,28 +139,43 @@ impl<S, B> Call<S, B> {
                 Verdict::Return(StopReason::of_final(status)),
             );
         }
-        let hint = match (settings.hints, result) {
+        let advice = match result {
             // The wall clock is read here only, to make a duration of a date.
-            (Hints::Heard, Ok(response)) => {
-                retry_after::parse(response.headers(), std::time::SystemTime::now())
-            }
-            (Hints::Heard, Err(_)) | (Hints::Ignored, _) => None,
+            Ok(response) => settings
+                .hints
+                .advice(response.headers(), std::time::SystemTime::now),
+            Err(_) => Advice::Nothing,
         };
         let pressure = match status {
+            _ if class.is_throttled() => Pressure::Throttled,
             Some(StatusCode::TOO_MANY_REQUESTS) => Pressure::Throttled,
-            Some(StatusCode::SERVICE_UNAVAILABLE) if hint.is_some() => Pressure::Throttled,
+            Some(StatusCode::SERVICE_UNAVAILABLE) if advice != Advice::Nothing => {
+                Pressure::Throttled
+            }
             _ => Pressure::Normal,
+        };
+        let cost = match result {
+            _ if pressure == Pressure::Throttled => Cost::Throttled,
+            Err(error) if transport::is_timeout(error.as_dyn()) => Cost::TimedOut,
+            Ok(_) | Err(_) => Cost::Retry,
         };
         let journal = self.journal.get_or_insert_with(|| {
             Box::new(Journal {
                 records: Vec::new(),
                 resends: 0,
-                idempotent: self.head.is_idempotent(&self.policy),
+                idempotent: self.policy.is_idempotent(
+                    &self.method,
+                    self.headers.as_ref(),
+                    &self.extensions,
+                ),
                 waits: Waits::new(&settings.backoff),
                 random: self.policy.random(),
                 withdrawal: None,
+                paid: None,
             })
         });
+        // The retry that this was is over, before anybody asks for another.
+        journal.withdrawal = None;
         let facts = Facts {
             class,
             status,
@@ -157,15 +188,17 @@ impl<S, B> Call<S, B> {
             max_attempts: settings.max_attempts,
             resends: self.resends,
             pressure,
-            hint,
+            advice,
             max_retry_after: settings.max_retry_after,
             remaining: self.deadline.map(|deadline| deadline.remaining()),
         };
         let mut chances = Chances {
             journal,
             policy: &self.policy,
-            uri: &self.head.uri,
+            uri: &self.uri,
+            attempts: self.attempts,
             pressure,
+            cost,
         };
         (outcome, class, judge(&facts, &mut chances))
     }
@@ -186,14 +219,18 @@ impl<S, B> Call<S, B> {
             }
         };
         tracing::debug!(
-            method = %self.head.method,
-            host = self.head.uri.host(),
+            method = %self.method,
+            host = self.uri.host(),
             %outcome,
             wait = ?wait.delay(),
             reason = wait.reason().as_str(),
             attempt = self.attempts,
+            http.request.resend_count = self.exchange(),
             "sending again",
         );
+        self.observe(outcome, |observer, exchange| {
+            observer.sends_again(exchange, wait);
+        });
         if let Some(journal) = &mut self.journal {
             journal
                 .records
@@ -206,24 +243,25 @@ impl<S, B> Call<S, B> {
     }
 
     /// The request of the next attempt; call it when the service is ready.
-    pub(crate) fn next_request(&mut self) -> Request<ReplayBody<B>> {
+    pub(crate) fn next_request(&mut self) -> Request<ReplayBody<B>>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<BoxError>,
+    {
         let last = self.attempts >= self.policy.max_attempts() && !self.resends.any_left();
         let mut request = Request::new(self.body.rewind());
-        *request.method_mut() = self.head.method.clone();
-        *request.uri_mut() = self.head.uri.clone();
-        *request.version_mut() = self.head.version;
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.uri.clone();
+        *request.version_mut() = self.version;
         let (headers, extensions) = if last {
-            (
-                self.head.headers.take(),
-                mem::take(&mut self.head.extensions),
-            )
+            (self.headers.take(), mem::take(&mut self.extensions))
         } else {
-            (self.head.headers.clone(), self.head.extensions.clone())
+            (self.headers.clone(), self.extensions.clone())
         };
         *request.headers_mut() = headers.unwrap_or_default();
         *request.extensions_mut() = extensions;
         if let Some(journal) = &mut self.journal {
-            if let Some(withdrawal) = journal.withdrawal.take() {
+            if let Some(withdrawal) = &mut journal.withdrawal {
                 withdrawal.spend();
             }
             if let Some(record) = journal.records.last() {
@@ -233,6 +271,11 @@ impl<S, B> Call<S, B> {
                     previous: record.outcome(),
                 });
             }
+            let place = Place {
+                attempt: self.attempts,
+                resends: journal.resends,
+            };
+            self.policy.dress(&mut request, place, self.deadline);
         }
         request
     }
@@ -249,8 +292,13 @@ impl<S, B> Call<S, B> {
     {
         self.body.release();
         if result.is_ok() && !class.is_retryable() {
-            self.policy.settings().budget.deposit(&self.head.uri);
+            let (budget, uri) = (&self.policy.settings().budget, &self.uri);
+            match self.journal.as_ref().and_then(|journal| journal.paid) {
+                Some(cost) => budget.deposit_after_retry(uri, cost),
+                None => budget.deposit(uri),
+            }
         }
+        self.observe(outcome, |observer, exchange| observer.stops(exchange, stop));
         let (mut records, resends) = match self.journal.take() {
             Some(journal) => (journal.records, journal.resends),
             None if result.is_ok() => return,
@@ -258,8 +306,8 @@ impl<S, B> Call<S, B> {
         };
         records.push(AttemptRecord::new(outcome, None));
         tracing::debug!(
-            method = %self.head.method,
-            host = self.head.uri.host(),
+            method = %self.method,
+            host = self.uri.host(),
             %outcome,
             attempts = records.len(),
             resends,
@@ -279,13 +327,38 @@ impl<S, B> Call<S, B> {
         &'a self,
         result: Result<&'a Response<R>, &'a (dyn Error + 'static)>,
     ) -> Outcome<'a> {
-        let Head { method, uri, .. } = &self.head;
-        match result {
+        let Self { method, uri, .. } = self;
+        let outcome = match result {
             Ok(response) => {
                 Outcome::from_response(method, uri, response.status(), response.headers())
+                    .with_extensions(response.extensions())
             }
             Err(error) => Outcome::from_error(method, uri, error),
+        };
+        outcome.with_key(self.keyed)
+    }
+
+    /// Tells the observer, if there is one, of the attempt that has ended.
+    fn observe(&self, outcome: AttemptOutcome, tell: impl FnOnce(&dyn Observer, &Exchange<'_>)) {
+        let extras = self.policy.settings().extras.as_deref();
+        if let Some(observer) = extras.and_then(|extras| extras.observer.as_deref()) {
+            let exchange = Exchange {
+                method: &self.method,
+                uri: &self.uri,
+                number: self.exchange(),
+                outcome,
+            };
+            tell(observer, &exchange);
         }
+    }
+
+    /// The number of the exchange that is under way, or has just ended: from 1, resends counted.
+    fn exchange(&self) -> u32 {
+        let before = self
+            .journal
+            .as_ref()
+            .map_or(0, |journal| journal.records.len());
+        u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1)
     }
 }
 
@@ -293,7 +366,7 @@ impl<S: fmt::Debug, B> fmt::Debug for Call<S, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Call")
             .field("service", &self.service)
-            .field("method", &self.head.method)
+            .field("method", &self.method)
             .field("body", &self.body)
             .field("attempts", &self.attempts)
             .finish_non_exhaustive()
@@ -319,42 +392,21 @@ impl Pause {
     }
 }
 
-/// The request without its body.
-struct Head {
-    method: Method,
-    uri: Uri,
-    version: Version,
-    /// Nothing if there are none, which is cheaper to copy and to drop than an empty map.
-    headers: Option<HeaderMap>,
-    extensions: Extensions,
-}
-
-impl Head {
-    #[inline]
-    fn of<B>(request: &Request<B>) -> Self {
-        let headers = request.headers();
-        Self {
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            version: request.version(),
-            headers: (!headers.is_empty()).then(|| headers.clone()),
-            extensions: request.extensions().clone(),
-        }
-    }
-
-    fn is_idempotent(&self, policy: &RetryPolicy) -> bool {
-        policy.is_idempotent(&self.method, self.headers.as_ref(), &self.extensions)
-    }
-}
-
 struct Chances<'a> {
     journal: &'a mut Journal,
     policy: &'a RetryPolicy,
     uri: &'a Uri,
+    attempts: u32,
     pressure: Pressure,
+    cost: Cost,
 }
 
 impl Means for Chances<'_> {
+    fn failed(&mut self) {
+        let budget = &self.policy.settings().budget;
+        budget.failure(self.uri, self.attempts);
+    }
+
     fn backoff(&mut self) -> Option<Duration> {
         self.journal
             .waits
@@ -370,12 +422,12 @@ impl Means for Chances<'_> {
     }
 
     fn withdraw(&mut self) -> bool {
-        let cost = match self.pressure {
-            Pressure::Normal => Cost::Retry,
-            Pressure::Throttled => Cost::Throttled,
-        };
         let budget = &self.policy.settings().budget;
-        self.journal.withdrawal = Withdrawal::take(budget, self.uri, cost);
-        self.journal.withdrawal.is_some()
+        self.journal.withdrawal = Withdrawal::take(budget, self.uri, self.cost);
+        let granted = self.journal.withdrawal.is_some();
+        if granted {
+            self.journal.paid = Some(self.cost);
+        }
+        granted
     }
 }

@@ -15,6 +15,7 @@ pub(crate) enum Problem {
     CapBelowBase { cap: Duration, base: Duration },
     JitterPercent(u8),
     Budget(&'static str),
+    Setting(&'static str),
 }
 
 impl fmt::Display for BuildError {
@@ -40,7 +41,7 @@ impl fmt::Display for BuildError {
                 f,
                 "a proportional jitter of {percent} % could make a wait negative: use at most 100"
             ),
-            Problem::Budget(what) => f.write_str(what),
+            Problem::Budget(what) | Problem::Setting(what) => f.write_str(what),
         }
     }
 }

@@ -15,12 +15,15 @@ use tokio::time::{Sleep, sleep, sleep_until};
 use tower_service::Service;
 
 use crate::{
+    budget::Counted,
     call::{Call, Next, Pause},
     drain::Drain,
+    extras::Place,
+    factory::BodyFactory,
     named::{BoxError, ServiceError},
     policy::RetryPolicy,
     predicate::Class,
-    replay::ReplayBody,
+    replay::{Kept, ReplayBody},
     report::{AttemptOutcome, RetryReport},
     verdict::{StopReason, Verdict},
 };
@@ -72,19 +75,113 @@ enum Course<S, B> {
     Over,
 }
 
-impl<S, B, F, R> ResponseFuture<S, B, F, R> {
-    pub(crate) fn once(attempt: F, policy: RetryPolicy, stop: StopReason) -> Self {
+impl<S, B, R> ResponseFuture<S, B, S::Future, R>
+where
+    S: Service<Request<ReplayBody<B>>> + Clone,
+    B: Body<Data = Bytes> + 'static,
+    B::Error: Into<BoxError>,
+{
+    /// Sends the first attempt at once, on the instance that said ready; only later attempts use
+    /// a clone of it.
+    ///
+    /// `DRESS` is whether the policy or the request may ask for any of the [extras](crate::extras).
+    /// Most calls do not, and do not pay for looking.
+    #[inline]
+    pub(crate) fn begin<const DRESS: bool>(
+        service: &mut S,
+        policy: RetryPolicy,
+        mut request: Request<B>,
+    ) -> Self {
+        let keyed = DRESS && policy.give_key(&mut request);
+        match policy.refusal(&request) {
+            Some(stop) => Self::once::<DRESS>(service, policy, stop, request),
+            None => Self::repeatable::<DRESS>(service, policy, request, keyed),
+        }
+    }
+
+    /// The same for a call that asks for any of the extras.
+    #[cold]
+    pub(crate) fn begin_dressed(service: &mut S, policy: RetryPolicy, request: Request<B>) -> Self {
+        Self::begin::<true>(service, policy, request)
+    }
+
+    #[inline]
+    fn once<const DRESS: bool>(
+        service: &mut S,
+        policy: RetryPolicy,
+        stop: StopReason,
+        mut request: Request<B>,
+    ) -> Self {
+        if DRESS {
+            let deadline = policy.deadline_of(&request);
+            policy.dress(&mut request, Place::FIRST, deadline);
+        }
         Self {
-            state: State::Sending { attempt },
+            state: State::Sending {
+                attempt: service.call(request.map(ReplayBody::passing)),
+            },
             course: Course::Once { policy, stop },
         }
     }
 
+    // One literal at the end: put together in steps, each step would copy all of it once more.
     #[inline]
-    pub(crate) fn repeatable(attempt: F, call: Call<S, B>) -> Self {
+    fn repeatable<const DRESS: bool>(
+        service: &mut S,
+        policy: RetryPolicy,
+        mut request: Request<B>,
+        keyed: bool,
+    ) -> Self {
+        let spare = service.clone();
+        let deadline = policy.deadline_of(&request);
+        let settings = policy.settings();
+        let (limit, memory) = (settings.replay_limit, settings.replay_memory.as_ref());
+        let resends = settings.resends;
+        let counted = settings
+            .counts_calls
+            .then(|| Counted::enter(&settings.budget));
+        let method = request.method().clone();
+        let uri = request.uri().clone();
+        let version = request.version();
+        let headers = (!request.headers().is_empty()).then(|| request.headers().clone());
+        let extensions = request.extensions().clone();
+        let factory = if DRESS {
+            policy.dress(&mut request, Place::FIRST, deadline);
+            extensions.get::<BodyFactory<B>>().cloned()
+        } else {
+            None
+        };
+        let mut body = Kept::Empty;
+        let request = request.map(|passing| {
+            let first;
+            (body, first) = match factory {
+                Some(factory) => Kept::make(passing, factory),
+                None => Kept::record(passing, limit, memory),
+            };
+            first
+        });
         Self {
-            state: State::Sending { attempt },
-            course: Course::Repeatable { call },
+            state: State::Sending {
+                attempt: service.call(request),
+            },
+            course: Course::Repeatable {
+                call: Call {
+                    service: spare,
+                    policy,
+                    method,
+                    uri,
+                    version,
+                    headers,
+                    extensions,
+                    body,
+                    deadline,
+                    attempts: 1,
+                    keyed,
+                    resends,
+                    counted,
+                    journal: None,
+                },
+            },
         }
     }
 }
@@ -104,15 +201,24 @@ where
         loop {
             let next = match this.state.as_mut().project() {
                 StateProj::Sending { attempt } => {
-                    let mut result = ready!(attempt.poll(cx));
-                    match this.course.judge(&mut result) {
+                    // Judged where it is: a response that is final is not moved once more.
+                    let mut polled = attempt.poll(cx);
+                    let Poll::Ready(result) = &mut polled else {
+                        return polled;
+                    };
+                    if this.course.is_settled_by(result) {
+                        // What is kept goes with this future: to drop it now and look for it
+                        // again then would cost as much as the rest of this.
+                        return polled;
+                    }
+                    match this.course.judge(result) {
                         None => {
                             this.state.set(State::Done);
-                            return Poll::Ready(result);
+                            return polled;
                         }
                         // The attempt goes before the wait, and so does what is left of its
                         // response: a call that sleeps holds no connection.
-                        Some(pause) => this.course.refuse(result, pause),
+                        Some(pause) => this.course.refuse(polled, pause),
                     }
                 }
                 StateProj::Draining { drain, pause } => {
@@ -158,7 +264,19 @@ impl<F, R> State<F, R> {
 }
 
 impl<S, B> Course<S, B> {
+    /// Ends the call if this is all there is to it: one attempt, and a response that is final
+    /// whatever its headers say.
+    #[inline]
+    fn is_settled_by<R, E>(&self, result: &Result<Response<R>, E>) -> bool {
+        match (self, result) {
+            (Self::Repeatable { call }, Ok(response)) => call.is_settled_by(response.status()),
+            (Self::Once { .. }, Ok(_)) => true,
+            (Self::Over, _) | (_, Err(_)) => false,
+        }
+    }
+
     /// Ends the call with this result, or says how long to wait for the next attempt.
+    #[inline]
     fn judge<R, E>(&mut self, result: &mut Result<Response<R>, E>) -> Option<Pause>
     where
         E: ServiceError,
@@ -184,17 +302,18 @@ impl<S, B> Course<S, B> {
     /// What comes before the next attempt, beginning with the rest of the refused response.
     fn refuse<F, R: Body, E>(
         &mut self,
-        result: Result<Response<R>, E>,
+        polled: Poll<Result<Response<R>, E>>,
         pause: Pause,
     ) -> State<F, R> {
         let limits = self.call().policy().settings().drain;
-        result
-            .ok()
-            .and_then(|response| Drain::new(response.into_body(), limits))
-            .map_or_else(
-                || State::paused(pause),
-                |drain| State::Draining { drain, pause },
-            )
+        let drain = match polled {
+            Poll::Ready(Ok(response)) => Drain::new(response.into_body(), limits),
+            Poll::Ready(Err(_)) | Poll::Pending => None,
+        };
+        drain.map_or_else(
+            || State::paused(pause),
+            |drain| State::Draining { drain, pause },
+        )
     }
 
     /// Ends the call with a result that is not judged.

@@ -40,20 +40,23 @@
 //!
 //! **What is retried.** A [`Predicate`] looks at the status and headers of a response, or at an
 //! error and everything in its chain of sources, and gives it a [`Class`]. The default is
-//! [`Standard`]. What the class means depends on the request: one that was provably not processed
+//! [`Standard`]; others are [made of closures and of each other](predicate), and there is one for
+//! [gRPC](grpc). What the class means depends on the request: one that was provably not processed
 //! is sent again whatever its method; one that may have been only if its method is idempotent
 //! (RFC 9110, section 9.2.2), if it carries an `Idempotency-Key`, or if its sender
 //! [vouches for it](Idempotent). A POST that is answered with 503 is sent once.
 //!
 //! **How long it waits.** [`Exponential`] backoff with full jitter, or any schedule. A
-//! `Retry-After` is honoured: never earlier than asked, up to a bound beyond which the response is
+//! `Retry-After` or another [hint] is honoured: never earlier than asked, up to a bound beyond which the response is
 //! returned instead. No wait is begun that would outlive the call's [`Deadline`]. A refused response
 //! is read to its end within narrow bounds, or dropped, before the wait: a call that sleeps holds
 //! no connection.
 //!
 //! **What it costs.** A call that succeeds at once costs a copy of the request's head, and of its
-//! headers if it has any; a body is kept by reference count while it passes, see [`ReplayBody`]. A call
-//! that cannot be retried costs one wrapper. All calls under one policy share a [`budget`], so that
+//! headers if it has any: about 530 instructions without headers, and no allocation. A body is kept
+//! by reference count while it passes, see [`ReplayBody`], or made anew by a [`BodyFactory`]. A call
+//! that cannot be retried costs one wrapper, about 200 instructions. (`cargo bench -p retry-layer`
+//! measures both, beside `tower::retry`.) All calls under one policy share a [`budget`], so that
 //! retries cannot drown a service that is overloaded already.
 //!
 //! **What comes back.** The last response or error of the service inside, as it is. If more than
@@ -62,10 +65,16 @@
 //! Services below see an [`Attempt`] in the extensions of every request but the first.
 //!
 //! **What a request can override**, by its extensions: the whole [`RetryPolicy`], the
-//! [`Deadline`], [`Idempotent`], [`NoRetry`].
+//! [`Deadline`], [`Idempotent`], [`NoRetry`], [`IdempotencyKeys`], [`BeforeAttempt`].
+//!
+//! **What a policy does if it is asked to.** It gives calls [keys](IdempotencyKeys), alters
+//! [each attempt](BeforeAttempt) before it is sent, tells an [`Observer`] of each one that ended,
+//! tells the server [which attempt](AttemptHeader) it sees and [how much time](TimeoutHeader) is
+//! left, and makes layers below [stand down](RetryOwner).
 //!
 //! **Order of layers.** What has to happen once per call (a deadline, redirects) goes above, what
-//! has to happen for each attempt (signing, an attempt's timeout) below. A service whose error is
+//! has to happen for each attempt (signing, an [attempt's timeout](attempt_timeout), a
+//! [look](peek) at the response's body) below. A service whose error is
 //! a `BoxError` needs a [`NamedErrorLayer`] directly below.
 //!
 //! # How it differs from `tower::retry`
@@ -79,28 +88,45 @@
 //!   call has its own generator.
 //! - It keeps the refused response alive while it waits; here it is gone by then.
 //!
+//! [Tables of the differences](differences) to aiohttp-retry, reqwest, reqwest-retry, Envoy, gRPC and
+//! the AWS SDKs have a page of their own.
+//!
 //! # Features
 //!
 //! - `hyper` (default): knows hyper's errors.
 //! - `hyper-util`: knows the errors of its legacy client.
 //! - `h2`: knows refused streams and GOAWAY.
 //! - `rustls`: knows a certificate that will not be better next time.
+//! - `tower`: lends budgets of `tower::retry`, and knows tower's timeout.
 
 mod attempt;
+pub mod attempt_timeout;
 mod backoff;
+mod before;
 pub mod budget;
 mod call;
 mod deadline;
+pub mod differences;
 mod drain;
 mod error;
+mod extras;
+mod factory;
 pub mod future;
+pub mod grpc;
+mod headers;
+pub mod hint;
 mod jitter;
+mod key;
 mod layer;
 mod marker;
+mod memory;
 mod named;
+mod observer;
 mod outcome;
+mod owner;
+pub mod peek;
 mod policy;
-mod predicate;
+pub mod predicate;
 mod replay;
 mod report;
 pub mod retry_after;
@@ -111,15 +137,21 @@ mod verdict;
 pub use self::{
     attempt::Attempt,
     backoff::{Backoff, Delays, Exponential, ExponentialIter},
+    before::BeforeAttempt,
     deadline::Deadline,
     error::BuildError,
+    factory::BodyFactory,
+    headers::{AttemptHeader, TimeoutHeader},
     jitter::Jitter,
+    key::IdempotencyKeys,
     layer::RetryLayer,
-    marker::{Idempotent, NoRetry},
+    marker::{EarlyData, Idempotent, NoRetry},
     named::{
         BoxError, NamedError, NamedErrorFuture, NamedErrorLayer, NamedServiceError, ServiceError,
     },
+    observer::{Exchange, Observer},
     outcome::Outcome,
+    owner::RetryOwner,
     policy::{RetryPolicy, RetryPolicyBuilder},
     predicate::{Class, Predicate, PredicateFn, Standard, predicate_fn},
     replay::{ReplayBody, ReplayBodyError},

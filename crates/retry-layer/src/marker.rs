@@ -19,3 +19,18 @@ pub struct Idempotent;
 /// ```
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct NoRetry;
+
+/// A response extension by which a transport tells that it had sent the request as early data of
+/// TLS 1.3 (RFC 8470).
+///
+/// A server may answer such a request with 425: it is not willing to process what might be a
+/// replay. [`Standard`](crate::Standard) then sends the request again at once, for free. A
+/// transport must not send it as early data again: a request with an
+/// [`Attempt`](crate::Attempt) in its extensions waits for the handshake.
+///
+/// ```
+/// let mut response = http::Response::new(());
+/// response.extensions_mut().insert(retry_layer::EarlyData);
+/// ```
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct EarlyData;

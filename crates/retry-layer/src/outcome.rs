@@ -1,8 +1,8 @@
 use std::{error::Error, fmt, io, iter};
 
-use http::{HeaderMap, Method, StatusCode, Uri};
+use http::{Extensions, HeaderMap, Method, StatusCode, Uri};
 
-use crate::{predicate::Class, transport};
+use crate::{marker::EarlyData, predicate::Class, transport};
 
 // A chain that points back at itself must not hang a call; no honest chain is this long.
 const LONGEST_CHAIN: usize = 64;
@@ -14,6 +14,8 @@ pub struct Outcome<'a> {
     method: &'a Method,
     uri: &'a Uri,
     attempt: u32,
+    keyed: bool,
+    extensions: Option<&'a Extensions>,
     ending: Ending<'a>,
 }
 
@@ -38,6 +40,8 @@ impl<'a> Outcome<'a> {
             method,
             uri,
             attempt: 1,
+            keyed: false,
+            extensions: None,
             ending,
         }
     }
@@ -50,6 +54,8 @@ impl<'a> Outcome<'a> {
             method,
             uri,
             attempt: 1,
+            keyed: false,
+            extensions: None,
             ending: Ending::Error(error, None),
         }
     }
@@ -58,6 +64,22 @@ impl<'a> Outcome<'a> {
     #[must_use]
     pub fn at_attempt(self, attempt: u32) -> Self {
         Self { attempt, ..self }
+    }
+
+    /// The same outcome, of a request that carries an `Idempotency-Key` which the layer made for
+    /// it, or not.
+    #[must_use]
+    pub fn with_key(self, keyed: bool) -> Self {
+        Self { keyed, ..self }
+    }
+
+    /// The same outcome, with these extensions of the response.
+    #[must_use]
+    pub fn with_extensions(self, extensions: &'a Extensions) -> Self {
+        Self {
+            extensions: Some(extensions),
+            ..self
+        }
     }
 
     /// The method of the request.
@@ -76,6 +98,27 @@ impl<'a> Outcome<'a> {
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.attempt
+    }
+
+    /// Whether the layer made an `Idempotency-Key` for this request: the caller has chosen a mode
+    /// in which 409 means that the first attempt is still being processed.
+    #[must_use]
+    pub fn is_keyed(&self) -> bool {
+        self.keyed
+    }
+
+    /// The extensions of the response, if there is one: where services below leave what they know.
+    #[must_use]
+    pub fn extensions(&self) -> Option<&'a Extensions> {
+        self.extensions
+    }
+
+    /// Whether the request was sent as early data of TLS 1.3, which the transport tells by
+    /// [`EarlyData`].
+    #[must_use]
+    pub fn used_early_data(&self) -> bool {
+        self.extensions
+            .is_some_and(|extensions| extensions.get::<EarlyData>().is_some())
     }
 
     /// The head of the response, if there is one.
@@ -136,7 +179,12 @@ impl<'a> Outcome<'a> {
     /// `source()`, but is found here.
     #[must_use]
     pub fn find_error<T: Error + 'static>(&self) -> Option<&'a T> {
-        chain(self.error()?).find_map(|error| error.downcast_ref())
+        self.causes().find_map(|error| error.downcast_ref())
+    }
+
+    /// The error and all that caused it, outermost first; nothing for a response.
+    pub fn causes(&self) -> impl Iterator<Item = &'a (dyn Error + 'static)> + use<'a> {
+        self.error().into_iter().flat_map(chain)
     }
 }
 

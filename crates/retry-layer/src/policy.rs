@@ -16,9 +16,13 @@ use crate::{
     budget::{Budget, SuccessBudget, Unlimited},
     drain::DrainLimits,
     error::{BuildError, Problem},
+    extras::Extras,
+    hint::{Hint, Hints},
     jitter::Jitter,
     marker::{Idempotent, NoRetry},
-    predicate::{Predicate, Standard},
+    memory::ReplayMemory,
+    owner::RetryOwner,
+    predicate::{Predicate, Standard, StatusSet},
     verdict::{Resends, StopReason},
 };
 
@@ -35,7 +39,7 @@ pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempote
 /// | methods | GET, HEAD, OPTIONS, TRACE, PUT, DELETE, QUERY; any with an `Idempotency-Key` or [`Idempotent`] |
 /// | outcomes | those of [`Standard`] |
 /// | wait | exponential from 100 ms (1 s towards a throttling server) to 20 s, with full jitter |
-/// | `Retry-After` | honoured up to 120 s |
+/// | `Retry-After`, `RateLimit` | honoured up to 120 s; other [hints](crate::hint) are not heard |
 /// | deadline | none |
 /// | request body | 64 KiB of a stream are kept |
 /// | refused response | read up to 64 KiB and 50 ms, so that its connection lives |
@@ -59,6 +63,8 @@ pub struct RetryPolicy {
 
 pub(crate) struct Settings {
     predicate: Arc<dyn Predicate>,
+    /// The statuses that the predicate need not be asked about.
+    pub(crate) settled: StatusSet,
     /// How the predicate was made, for [`RetryPolicy::to_builder`].
     choice: Choice,
     pub(crate) max_attempts: u32,
@@ -69,9 +75,13 @@ pub(crate) struct Settings {
     pub(crate) resends: Resends,
     pub(crate) deadline: Option<Duration>,
     pub(crate) replay_limit: usize,
+    pub(crate) replay_memory: Option<Arc<ReplayMemory>>,
     pub(crate) drain: DrainLimits,
     pub(crate) budget: Arc<dyn Budget>,
+    /// What the budget said, so that calls need not ask.
+    pub(crate) counts_calls: bool,
     seed: Option<u64>,
+    pub(crate) extras: Option<Box<Extras>>,
     /// Numbers the calls that wait, so that each draws its own chances.
     draws: AtomicU64,
 }
@@ -87,13 +97,6 @@ enum Methods {
     Idempotent,
     Any,
     Listed(Vec<Method>),
-}
-
-/// Whether the server's wish for a wait is heard.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Hints {
-    Heard,
-    Ignored,
 }
 
 impl RetryPolicy {
@@ -116,9 +119,11 @@ impl RetryPolicy {
             resends: settings.resends,
             deadline: settings.deadline,
             replay_limit: settings.replay_limit,
+            replay_memory: settings.replay_memory.clone(),
             drain: settings.drain,
             budget: Some(Arc::clone(&settings.budget)),
             seed: settings.seed,
+            extras: settings.extras.as_deref().cloned().unwrap_or_default(),
             problem: None,
         }
     }
@@ -180,15 +185,22 @@ impl RetryPolicy {
         &self.settings
     }
 
+    /// The policy that this request is sent under: the one that it brings, or this one.
+    #[inline]
+    pub(crate) fn for_request<B>(&self, request: &Request<B>) -> Self {
+        request.extensions().get().unwrap_or(self).clone()
+    }
+
     /// Why this request will be sent once, whatever comes.
+    #[inline]
     pub(crate) fn refusal<B>(&self, request: &Request<B>) -> Option<StopReason> {
         if self.settings.max_attempts == 1 {
             return Some(StopReason::AttemptsExhausted);
         }
-        request
-            .extensions()
-            .get::<NoRetry>()
-            .map(|_| StopReason::Disabled)
+        let extensions = request.extensions();
+        let disabled =
+            extensions.get::<NoRetry>().is_some() || extensions.get::<RetryOwner>().is_some();
+        disabled.then_some(StopReason::Disabled)
     }
 
     /// Whether this request may be processed twice.
@@ -244,6 +256,11 @@ impl fmt::Debug for RetryPolicy {
             .field("max_retry_after", &settings.max_retry_after)
             .field("deadline", &settings.deadline)
             .field("replay_limit", &settings.replay_limit)
+            .field(
+                "replay_memory",
+                &settings.replay_memory.as_deref().map(ReplayMemory::limit),
+            )
+            .field("extras", &settings.extras)
             .field("drain", &settings.drain)
             .field("budget", &settings.budget)
             .finish_non_exhaustive()
@@ -272,10 +289,12 @@ pub struct RetryPolicyBuilder {
     resends: Resends,
     deadline: Option<Duration>,
     replay_limit: usize,
+    replay_memory: Option<Arc<ReplayMemory>>,
     drain: DrainLimits,
     /// Made at the end, so that each policy has its own.
     budget: Option<Arc<dyn Budget>>,
     seed: Option<u64>,
+    pub(crate) extras: Extras,
     problem: Option<Problem>,
 }
 
@@ -371,17 +390,27 @@ impl RetryPolicyBuilder {
         self
     }
 
-    /// The longest `Retry-After` that is waited for: 120 seconds unless set. When a server asks
-    /// for more, the response is returned at once; neither is the call kept that long, nor does
-    /// it come back early.
+    /// The longest `Retry-After`, or other [hint](crate::hint), that is waited for: 120 seconds
+    /// unless set. When a server asks for more, the response is returned at once; neither is the
+    /// call kept that long, nor does it come back early.
     pub fn max_retry_after(mut self, longest: Duration) -> Self {
         self.max_retry_after = longest;
         self
     }
 
-    /// Does not look at `Retry-After` when it works out a wait.
+    /// Does not look at `Retry-After` and `RateLimit` when it works out a wait.
     pub fn ignore_retry_after(mut self) -> Self {
-        self.hints = Hints::Ignored;
+        self.hints = self
+            .hints
+            .without(Hint::RetryAfter)
+            .without(Hint::RateLimit);
+        self
+    }
+
+    /// Sets which [hints](crate::hint) of a server are heard: `Retry-After` and `RateLimit` unless
+    /// set.
+    pub fn hints(mut self, hints: Hints) -> Self {
+        self.hints = hints;
         self
     }
 
@@ -404,6 +433,14 @@ impl RetryPolicyBuilder {
     /// set. A longer stream is sent once. See [`ReplayBody`](crate::ReplayBody).
     pub fn replay_limit(mut self, bytes: usize) -> Self {
         self.replay_limit = bytes;
+        self
+    }
+
+    /// How many bytes of request bodies all calls under this policy and its clones keep together:
+    /// as many as they like unless set. A body that does not fit any more is sent all the same,
+    /// but only once.
+    pub fn replay_memory(mut self, bytes: usize) -> Self {
+        self.replay_memory = Some(ReplayMemory::new(bytes));
         self
     }
 
@@ -453,8 +490,17 @@ impl RetryPolicyBuilder {
             Choice::Standard(standard) => Arc::new(standard.clone()),
             Choice::Custom(predicate) => Arc::clone(predicate),
         };
+        let budget = self
+            .budget
+            .unwrap_or_else(|| Arc::new(SuccessBudget::default()));
         RetryPolicy {
             settings: Arc::new(Settings {
+                settled: StatusSet::where_each(|status| {
+                    let asked = self.extras.observer.is_none() && status.as_u16() < 400;
+                    asked && predicate.is_always_final(status)
+                }),
+                counts_calls: budget.counts_calls(),
+                budget,
                 predicate,
                 choice: self.choice,
                 max_attempts: self.max_attempts,
@@ -465,11 +511,10 @@ impl RetryPolicyBuilder {
                 resends: self.resends,
                 deadline: self.deadline,
                 replay_limit: self.replay_limit,
+                replay_memory: self.replay_memory,
                 drain: self.drain,
-                budget: self
-                    .budget
-                    .unwrap_or_else(|| Arc::new(SuccessBudget::default())),
                 seed: self.seed,
+                extras: self.extras.boxed(),
                 draws: AtomicU64::new(0),
             }),
         }
@@ -483,14 +528,16 @@ impl Default for RetryPolicyBuilder {
             max_attempts: 3,
             methods: Methods::Idempotent,
             backoff: Backoff::default(),
-            hints: Hints::Heard,
+            hints: Hints::default(),
             max_retry_after: Duration::from_secs(120),
             resends: Resends::ALL,
             deadline: None,
             replay_limit: 64 * 1024,
+            replay_memory: None,
             drain: DrainLimits::default(),
             budget: None,
             seed: None,
+            extras: Extras::default(),
             problem: None,
         }
     }

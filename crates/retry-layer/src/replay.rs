@@ -11,7 +11,11 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::named::BoxError;
+use crate::{
+    factory::BodyFactory,
+    memory::{ReplayMemory, Share},
+    named::BoxError,
+};
 
 pin_project! {
     /// The body of a request that may be sent more than once.
@@ -21,7 +25,9 @@ pin_project! {
     /// [`replay_limit`](crate::RetryPolicyBuilder::replay_limit). A later attempt gets what was
     /// kept, and then the rest; trailers too. A body that goes over the limit is still sent, but
     /// only to this attempt. A body that is one frame of bytes is kept whatever its size, since it
-    /// is in memory anyway.
+    /// is in memory anyway. All calls of a policy together keep no more than its
+    /// [`replay_memory`](crate::RetryPolicyBuilder::replay_memory), if that is set. A body that
+    /// comes with a [`BodyFactory`] is made anew for each attempt, and not kept.
     ///
     /// Its length is the same on every attempt. Only the newest attempt can read: the body of an
     /// attempt that was given up ends in an error, never early, so that a truncated request is not
@@ -38,6 +44,8 @@ pin_project! {
         Empty,
         Passing { #[pin] body: B },
         Recorded { reader: Reader<B> },
+        // Made anew, and not as long as the first one was.
+        Changed { exact: Option<u64> },
     }
 }
 
@@ -75,6 +83,7 @@ where
                 Poll::Ready(frame.map(|frame| frame.map_err(ReplayBodyError::inner)))
             }
             StateProj::Recorded { reader } => reader.poll_frame(cx),
+            StateProj::Changed { .. } => Poll::Ready(Some(Err(ReplayBodyError::changed()))),
         }
     }
 
@@ -83,6 +92,7 @@ where
             State::Empty => true,
             State::Passing { body } => body.is_end_stream(),
             State::Recorded { reader } => reader.is_end_stream(),
+            State::Changed { .. } => false,
         }
     }
 
@@ -91,6 +101,7 @@ where
             State::Empty => SizeHint::with_exact(0),
             State::Passing { body } => body.size_hint(),
             State::Recorded { reader } => reader.size_hint(),
+            State::Changed { exact } => exact.map_or_else(SizeHint::new, SizeHint::with_exact),
         }
     }
 }
@@ -101,6 +112,7 @@ impl<B> fmt::Debug for ReplayBody<B> {
             State::Empty => "empty",
             State::Passing { .. } => "passing",
             State::Recorded { .. } => "recorded",
+            State::Changed { .. } => "changed",
         };
         f.debug_tuple("ReplayBody").field(&state).finish()
     }
@@ -110,6 +122,11 @@ impl<B> fmt::Debug for ReplayBody<B> {
 pub(crate) enum Kept<B> {
     Empty,
     Taped(Arc<Tape<B>>),
+    Made {
+        factory: BodyFactory<B>,
+        /// The length of the first one, if it was known.
+        exact: Option<u64>,
+    },
 }
 
 impl<B> Kept<B>
@@ -118,11 +135,15 @@ where
     B::Error: Into<BoxError>,
 {
     /// Makes the body of the first attempt, and what is kept for the others.
-    pub(crate) fn record(body: B, limit: usize) -> (Self, ReplayBody<B>) {
+    pub(crate) fn record(
+        body: B,
+        limit: usize,
+        memory: Option<&Arc<ReplayMemory>>,
+    ) -> (Self, ReplayBody<B>) {
         if body.is_end_stream() {
             return (Self::Empty, ReplayBody::empty());
         }
-        let tape = Arc::new(Tape::new(body, limit));
+        let tape = Arc::new(Tape::new(body, limit, Share::of(memory)));
         let reader = Reader {
             tape: Arc::clone(&tape),
             epoch: 0,
@@ -136,15 +157,11 @@ where
             },
         )
     }
-}
 
-impl<B> Kept<B> {
-    /// Whether another attempt could send the same body.
-    pub(crate) fn is_replayable(&self, ending: Ending) -> bool {
-        match self {
-            Self::Empty => true,
-            Self::Taped(tape) => tape.lock().is_replayable(ending),
-        }
+    /// The same for a body that can be made anew: nothing is kept of it.
+    pub(crate) fn make(body: B, factory: BodyFactory<B>) -> (Self, ReplayBody<B>) {
+        let exact = body.size_hint().exact();
+        (Self::Made { factory, exact }, ReplayBody::passing(body))
     }
 
     /// The body of a new attempt. The one before it cannot read any more.
@@ -163,10 +180,31 @@ impl<B> Kept<B> {
                     state: State::Recorded { reader },
                 }
             }
+            Self::Made { factory, exact } => {
+                let body = factory.make();
+                if body.size_hint().exact() == *exact {
+                    ReplayBody::passing(body)
+                } else {
+                    ReplayBody {
+                        state: State::Changed { exact: *exact },
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<B> Kept<B> {
+    /// Whether another attempt could send the same body.
+    pub(crate) fn is_replayable(&self, ending: Ending) -> bool {
+        match self {
+            Self::Empty | Self::Made { .. } => true,
+            Self::Taped(tape) => tape.lock().is_replayable(ending),
         }
     }
 
     /// No further attempt will be made: what has passed is let go.
+    #[inline]
     pub(crate) fn release(&self) {
         if let Self::Taped(tape) = self {
             let pieces = tape.lock().let_go();
@@ -180,6 +218,7 @@ impl<B> fmt::Debug for Kept<B> {
         f.write_str(match self {
             Self::Empty => "Empty",
             Self::Taped(_) => "Taped",
+            Self::Made { .. } => "Made",
         })
     }
 }
@@ -208,6 +247,8 @@ struct TapeState<B> {
     read: usize,
     /// How many bytes the pieces hold.
     held: usize,
+    /// What they take of the memory that all calls share.
+    share: Share,
     keeping: Keeping,
     polled: bool,
     rest: Rest<B>,
@@ -229,7 +270,7 @@ enum Rest<B> {
 }
 
 impl<B: Body> Tape<B> {
-    fn new(body: B, limit: usize) -> Self {
+    fn new(body: B, limit: usize, share: Share) -> Self {
         Self {
             hint: body.size_hint(),
             limit,
@@ -238,6 +279,7 @@ impl<B: Body> Tape<B> {
                 pieces: Pieces::default(),
                 read: 0,
                 held: 0,
+                share,
                 keeping: Keeping::All,
                 polled: false,
                 rest: Rest::Held(Box::pin(body)),
@@ -294,6 +336,7 @@ impl<B> TapeState<B> {
             return Pieces::default();
         }
         self.read = 0;
+        self.share.give_back();
         mem::take(&mut self.pieces)
     }
 }
@@ -528,7 +571,10 @@ where
             newest = state.epoch == self.epoch;
             let held = state.held.saturating_add(piece.len());
             let whole = nothing_follows && state.pieces.len() == 0;
-            let fits = whole || held <= self.tape.limit || !newest;
+            let within = whole || held <= self.tape.limit;
+            // What an attempt that was overtaken had read is kept in any case: it is lost else.
+            let fits = !newest
+                || (within && state.keeping == Keeping::All && state.share.grow(piece.len()));
             if state.keeping == Keeping::All && !fits {
                 let_go = state.let_go();
             } else {
@@ -584,7 +630,8 @@ impl<B> Drop for Loan<'_, B> {
 /// The body of a request could not be read.
 ///
 /// Either it failed by itself, in which case that error is the [`source`](Error::source), or the
-/// attempt that reads it has been given up in the meantime.
+/// attempt that reads it has been given up in the meantime, or a [`BodyFactory`] made one of
+/// another length than the first.
 #[derive(Debug)]
 pub struct ReplayBodyError {
     kind: Kind,
@@ -596,6 +643,7 @@ enum Kind {
     Inner,
     Superseded,
     Spent,
+    Changed,
 }
 
 impl ReplayBodyError {
@@ -620,6 +668,13 @@ impl ReplayBodyError {
         }
     }
 
+    fn changed() -> Self {
+        Self {
+            kind: Kind::Changed,
+            source: None,
+        }
+    }
+
     /// Whether the attempt was given up for a newer one, which reads the body now.
     #[must_use]
     pub fn is_superseded(&self) -> bool {
@@ -633,6 +688,7 @@ impl fmt::Display for ReplayBodyError {
             Kind::Inner => "the request body failed",
             Kind::Superseded => "the request body belongs to a newer attempt",
             Kind::Spent => "the request body failed in an earlier attempt",
+            Kind::Changed => "the request body was made anew with another length",
         })
     }
 }
@@ -702,7 +758,7 @@ mod tests {
     #[test]
     fn bytes_are_kept_whatever_their_size_and_not_copied() {
         let data = Bytes::from(vec![1; 1 << 20]);
-        let (kept, mut body) = Kept::record(Full::new(data.clone()), 16);
+        let (kept, mut body) = Kept::record(Full::new(data.clone()), 16, None);
         assert!(kept.is_replayable(Ending::Answered), "never polled");
         assert_eq!(next(&mut body).as_ptr(), data.as_ptr());
         assert!(body.is_end_stream());
@@ -718,7 +774,7 @@ mod tests {
 
     #[test]
     fn a_stream_within_the_bound_is_replayed_and_goes_on() {
-        let (kept, mut body) = Kept::record(pieces(&[3, 4, 5]), 64);
+        let (kept, mut body) = Kept::record(pieces(&[3, 4, 5]), 64, None);
         assert_eq!(next(&mut body).len(), 3);
         assert!(kept.is_replayable(Ending::Failed));
         assert!(
@@ -739,7 +795,7 @@ mod tests {
 
     #[test]
     fn a_stream_over_the_bound_is_sent_once() {
-        let (kept, mut body) = Kept::record(pieces(&[3, 4, 5]), 6);
+        let (kept, mut body) = Kept::record(pieces(&[3, 4, 5]), 6, None);
         assert_eq!(next(&mut body).len(), 3);
         assert_eq!(next(&mut body).len(), 4);
         assert!(!kept.is_replayable(Ending::Failed));
@@ -750,14 +806,14 @@ mod tests {
 
     #[test]
     fn a_stream_exactly_at_the_bound_is_kept() {
-        let (kept, mut body) = Kept::record(pieces(&[3, 4]), 7);
+        let (kept, mut body) = Kept::record(pieces(&[3, 4]), 7, None);
         while let Poll::Ready(Some(_)) = poll(&mut body) {}
         assert!(kept.is_replayable(Ending::Answered));
     }
 
     #[test]
     fn a_superseded_body_fails_and_never_ends_early() {
-        let (kept, mut old) = Kept::record(pieces(&[3, 4]), 64);
+        let (kept, mut old) = Kept::record(pieces(&[3, 4]), 64, None);
         assert_eq!(next(&mut old).len(), 3);
         let mut new = kept.rewind();
         assert!(!old.is_end_stream());
@@ -771,7 +827,7 @@ mod tests {
     #[test]
     fn a_body_that_failed_is_not_replayed() {
         let frames = vec![Ok(Frame::data(Bytes::from_static(b"a"))), Err("broken")];
-        let (kept, mut body) = Kept::record(StreamBody::new(Failing(frames.into_iter())), 64);
+        let (kept, mut body) = Kept::record(StreamBody::new(Failing(frames.into_iter())), 64, None);
         assert_eq!(next(&mut body), "a");
         let Poll::Ready(Some(Err(error))) = poll(&mut body) else {
             panic!("must fail")
@@ -804,7 +860,7 @@ mod tests {
                 panic!("a bug of somebody else")
             }
         }
-        let (kept, mut body) = Kept::record(Panicking, 64);
+        let (kept, mut body) = Kept::record(Panicking, 64, None);
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| poll(&mut body)));
         assert!(panicked.is_err());
         assert!(!kept.is_replayable(Ending::Failed));
@@ -823,7 +879,7 @@ mod tests {
         sender.send_trailers(trailers.clone()).await.unwrap();
         drop(sender);
 
-        let (kept, first) = Kept::record(channel, 64);
+        let (kept, first) = Kept::record(channel, 64, None);
         assert_eq!(first.collect().await.unwrap().trailers(), Some(&trailers));
         assert!(kept.is_replayable(Ending::Answered));
         let again = kept.rewind().collect().await.unwrap();
@@ -834,7 +890,7 @@ mod tests {
     #[tokio::test]
     async fn a_pending_body_wakes_the_newest_attempt() {
         let (mut sender, channel) = Channel::<Bytes, Infallible>::new(4);
-        let (kept, mut old) = Kept::record(channel, 64);
+        let (kept, mut old) = Kept::record(channel, 64, None);
         assert!(poll(&mut old).is_pending());
         let new = tokio::spawn(kept.rewind().collect());
         tokio::task::yield_now().await;
@@ -885,7 +941,7 @@ mod tests {
             overtake: Some(Box::new(overtake)),
         };
         // Nothing is kept but what an attempt that was overtaken had read.
-        let (first, mut old) = Kept::record(body, 0);
+        let (first, mut old) = Kept::record(body, 0, None);
         *kept.borrow_mut() = Some(first);
 
         let Poll::Ready(Some(Err(error))) = poll(&mut old) else {
@@ -900,7 +956,7 @@ mod tests {
 
     #[test]
     fn released_pieces_are_freed() {
-        let (kept, mut body) = Kept::record(pieces(&[3, 4]), 64);
+        let (kept, mut body) = Kept::record(pieces(&[3, 4]), 64, None);
         let first = next(&mut body);
         assert!(!first.is_unique());
         kept.release();

@@ -162,6 +162,11 @@ pub enum WaitReason {
     Throttled,
     /// The server's `Retry-After`, which was longer than the backoff.
     RetryAfter,
+    /// The server's rate limit, by `RateLimit` or one of its [older forms](crate::hint), which was
+    /// longer than the backoff.
+    RateLimit,
+    /// The server's gRPC pushback, in place of the backoff.
+    Pushback,
     /// There was none: a request that was provably not processed is sent again at once.
     Resend,
 }
@@ -174,6 +179,8 @@ impl WaitReason {
             Self::Backoff => "backoff",
             Self::Throttled => "throttled",
             Self::RetryAfter => "retry_after",
+            Self::RateLimit => "rate_limit",
+            Self::Pushback => "pushback",
             Self::Resend => "resend",
         }
     }

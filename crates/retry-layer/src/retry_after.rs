@@ -37,18 +37,11 @@ const SECONDS_PER_YEAR: u64 = 31_556_952;
 #[must_use]
 pub fn parse(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let value = trimmed(headers.get(RETRY_AFTER)?);
-    if let Some(seconds) = parse_seconds(value) {
+    if let Some(seconds) = parse_digits(value) {
         return Some(Duration::from_secs(seconds));
     }
     let at = parse_date(value, now)?;
-    let since = if headers.contains_key(AGE) {
-        None
-    } else {
-        headers.get(DATE)
-    }
-    .and_then(|date| parse_date(trimmed(date), now))
-    .unwrap_or(now);
-    Some(at.duration_since(since).unwrap_or_default())
+    Some(at.duration_since(clock(headers, now)).unwrap_or_default())
 }
 
 /// Whether there is a valid `Retry-After`. Needs no clock.
@@ -56,7 +49,26 @@ pub(crate) fn is_valid(headers: &HeaderMap) -> bool {
     parse(headers, UNIX_EPOCH).is_some()
 }
 
-fn trimmed(value: &HeaderValue) -> &[u8] {
+/// The time until so many seconds after 1970, by the server's clock.
+pub(crate) fn until_epoch(headers: &HeaderMap, seconds: u64, now: SystemTime) -> Duration {
+    let since = clock(headers, now)
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Duration::from_secs(seconds).saturating_sub(since)
+}
+
+/// The server's own time, if the response is fresh and tells it.
+fn clock(headers: &HeaderMap, now: SystemTime) -> SystemTime {
+    if headers.contains_key(AGE) {
+        return now;
+    }
+    headers
+        .get(DATE)
+        .and_then(|date| parse_date(trimmed(date), now))
+        .unwrap_or(now)
+}
+
+pub(crate) fn trimmed(value: &HeaderValue) -> &[u8] {
     let mut bytes = value.as_bytes();
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
         bytes = rest;
@@ -64,13 +76,14 @@ fn trimmed(value: &HeaderValue) -> &[u8] {
     bytes
 }
 
-fn parse_seconds(value: &[u8]) -> Option<u64> {
+/// A whole number in ASCII digits, or the largest there is.
+pub(crate) fn parse_digits(value: &[u8]) -> Option<u64> {
     if value.is_empty() {
         return None;
     }
-    value.iter().try_fold(0_u64, |seconds, byte| match byte {
+    value.iter().try_fold(0_u64, |number, byte| match byte {
         b'0'..=b'9' => Some(
-            seconds
+            number
                 .saturating_mul(10)
                 .saturating_add(u64::from(byte - b'0')),
         ),

@@ -53,7 +53,7 @@ impl<S, B, R> Service<Request<B>> for Retry<S>
 where
     S: Service<Request<ReplayBody<B>>, Response = Response<R>> + Clone,
     S::Error: ServiceError,
-    B: Body<Data = Bytes>,
+    B: Body<Data = Bytes> + 'static,
     B::Error: Into<BoxError>,
     R: Body,
 {
@@ -66,18 +66,11 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        // Sent at once, on the instance that said ready; only later attempts use a clone.
-        let policy = request
-            .extensions()
-            .get::<RetryPolicy>()
-            .unwrap_or(&self.policy)
-            .clone();
-        if let Some(stop) = policy.refusal(&request) {
-            let attempt = self.inner.call(request.map(ReplayBody::passing));
-            return ResponseFuture::once(attempt, policy, stop);
+        let policy = self.policy.for_request(&request);
+        if policy.is_idle_for(&request) {
+            ResponseFuture::begin::<false>(&mut self.inner, policy, request)
+        } else {
+            ResponseFuture::begin_dressed(&mut self.inner, policy, request)
         }
-        let spare = self.inner.clone();
-        let (request, call) = policy.begin(request, spare);
-        ResponseFuture::repeatable(self.inner.call(request), call)
     }
 }

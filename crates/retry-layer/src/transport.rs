@@ -3,7 +3,9 @@
 
 use std::{error::Error, io};
 
-use crate::{outcome::chain, predicate::Class, replay::ReplayBodyError};
+use crate::{
+    attempt_timeout::AttemptElapsed, outcome::chain, predicate::Class, replay::ReplayBodyError,
+};
 
 /// Classifies an error by what is found in its chain of sources.
 ///
@@ -21,8 +23,14 @@ use crate::{outcome::chain, predicate::Class, replay::ReplayBodyError};
 /// | hyper: misuse, an error of the request's own body, a response that is not HTTP | `Permanent` |
 /// | hyper-util: could not connect | `NotSent` |
 /// | h2: `REFUSED_STREAM`, a stream above a GOAWAY | [`Unprocessed`](Class::Unprocessed) |
-/// | h2: another reset by the peer | `Ambiguous`, or `Permanent` for a protocol error |
-/// | rustls: certificate, name, or protocol that cannot be agreed upon | `Permanent` |
+/// | h2: `ENHANCE_YOUR_CALM` | [`Throttled`](Class::Throttled), as refused if it came in a GOAWAY |
+/// | h2: a reset for `PROTOCOL_ERROR`, `FLOW_CONTROL_ERROR`, `FRAME_SIZE_ERROR`, `COMPRESSION_ERROR` or `INADEQUATE_SECURITY` | `Permanent` |
+/// | h2: any other reset by the peer, a connection that ended by an error | `Ambiguous` |
+/// | rustls: certificate, name, or protocol that cannot be agreed upon; the peer's alert about one | `Permanent` |
+/// | tokio, tower's `Timeout`, [`AttemptTimeoutLayer`](crate::attempt_timeout::AttemptTimeoutLayer): elapsed | `Ambiguous` |
+///
+/// A name that cannot be resolved is [`NotSent`](Class::NotSent) if hyper-util's client says that
+/// it could not connect; the system's resolver does not tell whether the name exists at all.
 #[must_use]
 pub fn classify(error: &(dyn Error + 'static)) -> Class {
     let mut found = None;
@@ -77,7 +85,42 @@ fn inspect(error: &(dyn Error + 'static), connected: bool) -> Finding {
     if let Some(error) = error.downcast_ref::<rustls::Error>() {
         return inspect_rustls(error);
     }
+    #[cfg(feature = "rustls")]
+    if error.is::<rustls::pki_types::InvalidDnsNameError>() {
+        return Finding::Suggests(Class::Permanent);
+    }
+    if is_elapsed(error) {
+        return Finding::Suggests(Class::Ambiguous);
+    }
     Finding::Nothing
+}
+
+/// Whether anything in the chain of sources says that time ran out: an [`io::Error`] of kind
+/// [`TimedOut`](io::ErrorKind::TimedOut), the timeouts of tokio, and by feature those of hyper and
+/// tower.
+#[must_use]
+pub fn is_timeout(error: &(dyn Error + 'static)) -> bool {
+    chain(error).any(|cause| {
+        #[cfg(feature = "hyper")]
+        if cause
+            .downcast_ref::<hyper::Error>()
+            .is_some_and(hyper::Error::is_timeout)
+        {
+            return true;
+        }
+        cause
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
+            || is_elapsed(cause)
+    })
+}
+
+fn is_elapsed(error: &(dyn Error + 'static)) -> bool {
+    #[cfg(feature = "tower")]
+    if error.is::<tower::timeout::error::Elapsed>() {
+        return true;
+    }
+    error.is::<tokio::time::error::Elapsed>() || error.is::<AttemptElapsed>()
 }
 
 fn inspect_io(kind: io::ErrorKind, connected: bool) -> Finding {
@@ -124,24 +167,46 @@ fn inspect_h2(error: &h2::Error) -> Finding {
     if let Some(error) = error.get_io() {
         return inspect_io(error.kind(), true);
     }
-    if !error.is_remote() {
+    let Some(reason) = error.reason() else {
         return Finding::Nothing;
-    }
-    let reason = error.reason();
+    };
     if error.is_go_away() {
+        let remote = error.is_remote();
+        return Finding::Suggests(h2_go_away(reason, remote));
+    }
+    if error.is_reset() && error.is_remote() {
+        return Finding::Suggests(h2_reset(reason));
+    }
+    // A stream that this side reset: what the peer sent, or what the caller did, will not change.
+    Finding::Nothing
+}
+
+#[cfg(feature = "h2")]
+fn h2_go_away(reason: h2::Reason, remote: bool) -> Class {
+    match reason {
+        // This side ended the connection: the peer may have processed what it has read.
+        _ if !remote => Class::Ambiguous,
         // h2 fails a stream with the peer's GOAWAY only if its id is above the last one that the
         // peer will process. A peer that asks for calm is not asked again at once.
-        return Finding::Suggests(if reason == Some(h2::Reason::ENHANCE_YOUR_CALM) {
-            Class::NotSent
-        } else {
-            Class::Unprocessed
-        });
+        h2::Reason::ENHANCE_YOUR_CALM => Class::Throttled { refused: true },
+        _ => Class::Unprocessed,
     }
-    Finding::Suggests(match reason {
-        Some(h2::Reason::REFUSED_STREAM) => Class::Unprocessed,
-        Some(h2::Reason::PROTOCOL_ERROR) => Class::Permanent,
+}
+
+#[cfg(feature = "h2")]
+fn h2_reset(reason: h2::Reason) -> Class {
+    use h2::Reason;
+    match reason {
+        Reason::REFUSED_STREAM => Class::Unprocessed,
+        Reason::ENHANCE_YOUR_CALM => Class::Throttled { refused: false },
+        Reason::PROTOCOL_ERROR
+        | Reason::FLOW_CONTROL_ERROR
+        | Reason::FRAME_SIZE_ERROR
+        | Reason::COMPRESSION_ERROR
+        | Reason::INADEQUATE_SECURITY => Class::Permanent,
+        // HTTP_1_1_REQUIRED among them: the protocol is for the service below to choose.
         _ => Class::Ambiguous,
-    })
+    }
 }
 
 #[cfg(feature = "rustls")]
@@ -154,9 +219,31 @@ fn inspect_rustls(error: &rustls::Error) -> Finding {
         | Tls::PeerIncompatible(_)
         | Tls::NoApplicationProtocol
         | Tls::InconsistentKeys(_) => Finding::Suggests(Class::Permanent),
+        Tls::AlertReceived(alert) if is_about_trust(*alert) => Finding::Suggests(Class::Permanent),
         // `rustls::Error` may grow; what is not about trust may pass.
         _ => Finding::Nothing,
     }
+}
+
+/// Whether the peer rejects what this side is, rather than what happened on the way.
+#[cfg(feature = "rustls")]
+fn is_about_trust(alert: rustls::AlertDescription) -> bool {
+    use rustls::AlertDescription as Alert;
+    matches!(
+        alert,
+        Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::CertificateRequired
+            | Alert::UnknownCA
+            | Alert::AccessDenied
+            | Alert::ProtocolVersion
+            | Alert::InsufficientSecurity
+            | Alert::UnrecognisedName
+            | Alert::NoApplicationProtocol
+    )
 }
 
 #[cfg(test)]
@@ -198,10 +285,122 @@ mod tests {
         assert_eq!(classify(&error), Class::Permanent);
     }
 
+    #[cfg(feature = "rustls")]
+    #[test]
+    fn what_tls_says_about_trust_is_permanent_and_all_else_is_left_to_the_wrapper() {
+        use rustls::{AlertDescription as Alert, CertificateError, Error as Tls};
+        for (tls, expected) in [
+            (
+                Tls::InvalidCertificate(CertificateError::NotValidForName),
+                Class::Permanent,
+            ),
+            (
+                Tls::InvalidCertificate(CertificateError::UnknownIssuer),
+                Class::Permanent,
+            ),
+            (Tls::UnsupportedNameType, Class::Permanent),
+            (Tls::NoApplicationProtocol, Class::Permanent),
+            (Tls::AlertReceived(Alert::UnknownCA), Class::Permanent),
+            (
+                Tls::AlertReceived(Alert::CertificateRequired),
+                Class::Permanent,
+            ),
+            (Tls::AlertReceived(Alert::InternalError), Class::Ambiguous),
+            (
+                Tls::AlertReceived(Alert::HandshakeFailure),
+                Class::Ambiguous,
+            ),
+            (Tls::DecryptError, Class::Ambiguous),
+        ] {
+            let text = format!("{tls:?}");
+            let error = io::Error::new(io::ErrorKind::ConnectionReset, tls);
+            assert_eq!(classify(&error), expected, "{text}");
+        }
+        let name = rustls::pki_types::ServerName::try_from("not a name").unwrap_err();
+        assert_eq!(classify(&io::Error::other(name)), Class::Permanent);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timeout_is_known_at_any_depth() {
+        let never = std::future::pending::<()>();
+        let elapsed = tokio::time::timeout(std::time::Duration::ZERO, never)
+            .await
+            .unwrap_err();
+        let deep = io::Error::other(io::Error::other(elapsed));
+        assert!(is_timeout(&deep));
+        assert_eq!(classify(&deep), Class::Ambiguous);
+        assert!(is_timeout(&io::Error::from(io::ErrorKind::TimedOut)));
+        assert!(!is_timeout(&io::Error::from(
+            io::ErrorKind::ConnectionReset
+        )));
+        #[cfg(feature = "tower")]
+        {
+            let elapsed = tower::timeout::error::Elapsed::new();
+            assert!(is_timeout(&elapsed));
+            assert_eq!(classify(&elapsed), Class::Ambiguous);
+        }
+    }
+
     #[cfg(feature = "h2")]
     #[test]
     fn a_reset_of_our_own_is_not_the_peers_word() {
         let error = h2::Error::from(h2::Reason::REFUSED_STREAM);
         assert_eq!(classify(&error), Class::Final);
+    }
+
+    #[cfg(feature = "h2")]
+    #[test]
+    fn every_reason_of_http_2_has_its_class() {
+        use h2::Reason;
+        let throttled = |refused| Class::Throttled { refused };
+        for (reason, reset, go_away) in [
+            (Reason::NO_ERROR, Class::Ambiguous, Class::Unprocessed),
+            (Reason::PROTOCOL_ERROR, Class::Permanent, Class::Unprocessed),
+            (Reason::INTERNAL_ERROR, Class::Ambiguous, Class::Unprocessed),
+            (
+                Reason::FLOW_CONTROL_ERROR,
+                Class::Permanent,
+                Class::Unprocessed,
+            ),
+            (
+                Reason::SETTINGS_TIMEOUT,
+                Class::Ambiguous,
+                Class::Unprocessed,
+            ),
+            (Reason::STREAM_CLOSED, Class::Ambiguous, Class::Unprocessed),
+            (
+                Reason::FRAME_SIZE_ERROR,
+                Class::Permanent,
+                Class::Unprocessed,
+            ),
+            (
+                Reason::REFUSED_STREAM,
+                Class::Unprocessed,
+                Class::Unprocessed,
+            ),
+            (Reason::CANCEL, Class::Ambiguous, Class::Unprocessed),
+            (
+                Reason::COMPRESSION_ERROR,
+                Class::Permanent,
+                Class::Unprocessed,
+            ),
+            (Reason::CONNECT_ERROR, Class::Ambiguous, Class::Unprocessed),
+            (Reason::ENHANCE_YOUR_CALM, throttled(false), throttled(true)),
+            (
+                Reason::INADEQUATE_SECURITY,
+                Class::Permanent,
+                Class::Unprocessed,
+            ),
+            (
+                Reason::HTTP_1_1_REQUIRED,
+                Class::Ambiguous,
+                Class::Unprocessed,
+            ),
+            (Reason::from(0xdead), Class::Ambiguous, Class::Unprocessed),
+        ] {
+            assert_eq!(h2_reset(reason), reset, "{reason:?}");
+            assert_eq!(h2_go_away(reason, true), go_away, "{reason:?}");
+            assert_eq!(h2_go_away(reason, false), Class::Ambiguous, "{reason:?}");
+        }
     }
 }

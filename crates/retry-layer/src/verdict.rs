@@ -2,7 +2,12 @@ use std::{fmt, time::Duration};
 
 use http::StatusCode;
 
-use crate::{backoff::Pressure, predicate::Class, report::WaitReason};
+use crate::{
+    backoff::Pressure,
+    hint::{Advice, Asked, Rule},
+    predicate::Class,
+    report::WaitReason,
+};
 
 /// Why a call made no further attempt.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -39,7 +44,8 @@ pub enum StopReason {
     UpstreamExhausted,
     /// The call was dropped while it waited. Nobody is left to read a report; traces say it.
     Cancelled,
-    /// The request was marked as never to be retried.
+    /// The request was marked as never to be retried, or a layer above [owns](crate::RetryOwner)
+    /// its retries.
     Disabled,
 }
 
@@ -97,7 +103,7 @@ pub(crate) struct Facts {
     pub(crate) resends: Resends,
     pub(crate) pressure: Pressure,
     /// What the server asked for.
-    pub(crate) hint: Option<Duration>,
+    pub(crate) advice: Advice,
     pub(crate) max_retry_after: Duration,
     /// What is left until the deadline, if there is one.
     pub(crate) remaining: Option<Duration>,
@@ -117,54 +123,57 @@ pub(crate) enum Verdict {
 pub(crate) enum Resend {
     Refused,
     Misdirected,
+    TooEarly,
     Stale,
 }
 
-/// Which free attempts a call may still make.
-#[derive(Clone, Copy, Debug)]
+/// Which free attempts a call may still make: a bit for each [cause](Resend).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Resends {
-    refused: bool,
-    misdirected: bool,
-    stale: bool,
+    left: u8,
 }
 
 impl Resends {
     pub(crate) const ALL: Self = Self {
-        refused: true,
-        misdirected: true,
-        stale: true,
+        left: Self::bit(Resend::Refused)
+            | Self::bit(Resend::Misdirected)
+            | Self::bit(Resend::TooEarly)
+            | Self::bit(Resend::Stale),
     };
-    pub(crate) const NONE: Self = Self {
-        refused: false,
-        misdirected: false,
-        stale: false,
-    };
+    pub(crate) const NONE: Self = Self { left: 0 };
 
     pub(crate) fn any_left(self) -> bool {
-        self.refused || self.misdirected || self.stale
+        self.left != 0
     }
 
     pub(crate) fn use_up(&mut self, cause: Resend) {
-        match cause {
-            Resend::Refused => self.refused = false,
-            Resend::Misdirected => self.misdirected = false,
-            Resend::Stale => self.stale = false,
-        }
+        self.left &= !Self::bit(cause);
     }
 
     fn free(self, class: Class, status: Option<StatusCode>) -> Option<Resend> {
-        let (left, cause) = match class {
-            Class::Unprocessed if status.is_some() => (self.misdirected, Resend::Misdirected),
-            Class::Unprocessed => (self.refused, Resend::Refused),
-            Class::Stale { .. } => (self.stale, Resend::Stale),
-            Class::Final | Class::Ambiguous | Class::NotSent | Class::Permanent => return None,
+        let cause = match class {
+            Class::Unprocessed if status == Some(StatusCode::TOO_EARLY) => Resend::TooEarly,
+            Class::Unprocessed if status.is_some() => Resend::Misdirected,
+            Class::Unprocessed => Resend::Refused,
+            Class::Stale { .. } => Resend::Stale,
+            Class::Final
+            | Class::Ambiguous
+            | Class::NotSent
+            | Class::Throttled { .. }
+            | Class::Permanent => return None,
         };
-        left.then_some(cause)
+        (self.left & Self::bit(cause) != 0).then_some(cause)
+    }
+
+    const fn bit(cause: Resend) -> u8 {
+        1 << cause as u8
     }
 }
 
 /// Chance and shared state, asked for only once everything else allows a retry.
 pub(crate) trait Means {
+    /// An attempt failed that another one may follow, and not for free.
+    fn failed(&mut self) {}
     /// The next wait of the schedule, or nothing if it is over.
     fn backoff(&mut self) -> Option<Duration>;
     /// Something to add to a hint of this length, so that clients do not return together.
@@ -179,6 +188,13 @@ pub(crate) fn judge(facts: &Facts, means: &mut impl Means) -> Verdict {
     if !facts.class.is_retryable() {
         return Verdict::Return(StopReason::of_final(facts.status));
     }
+    let free = facts.resends.free(facts.class, facts.status);
+    if free.is_none() {
+        means.failed();
+    }
+    if let Advice::Stop(reason) = facts.advice {
+        return Verdict::Return(reason);
+    }
     if !facts.idempotent && !facts.class.is_unprocessed() {
         return Verdict::Return(StopReason::NotIdempotent);
     }
@@ -186,7 +202,7 @@ pub(crate) fn judge(facts: &Facts, means: &mut impl Means) -> Verdict {
         return Verdict::Return(StopReason::BodyNotReplayable);
     }
     let late = facts.remaining.is_some_and(|remaining| remaining.is_zero());
-    if let Some(cause) = facts.resends.free(facts.class, facts.status) {
+    if let Some(cause) = free {
         return if late {
             Verdict::Return(StopReason::DeadlineExceeded)
         } else {
@@ -196,22 +212,16 @@ pub(crate) fn judge(facts: &Facts, means: &mut impl Means) -> Verdict {
     if facts.attempts >= facts.max_attempts {
         return Verdict::Return(StopReason::AttemptsExhausted);
     }
-    if facts.hint.is_some_and(|hint| hint > facts.max_retry_after) {
+    let asked = facts.asked();
+    // One that is near the backoff anyway is bound by that.
+    if asked.is_some_and(|a| a.rule != Rule::Near && a.wait > facts.max_retry_after) {
         return Verdict::Return(StopReason::RetryAfterTooLong);
     }
     if late {
         return Verdict::Return(StopReason::DeadlineExceeded);
     }
-    let Some(backoff) = means.backoff() else {
+    let Some((wait, reason)) = pause(asked, facts.pressure, means) else {
         return Verdict::Return(StopReason::AttemptsExhausted);
-    };
-    let (wait, reason) = match facts.hint {
-        Some(hint) if hint > backoff => (
-            hint.saturating_add(means.stagger(hint)),
-            WaitReason::RetryAfter,
-        ),
-        _ if facts.pressure == Pressure::Throttled => (backoff, WaitReason::Throttled),
-        _ => (backoff, WaitReason::Backoff),
     };
     if facts.remaining.is_some_and(|remaining| wait >= remaining) {
         return Verdict::Return(StopReason::DeadlineTooClose);
@@ -220,6 +230,46 @@ pub(crate) fn judge(facts: &Facts, means: &mut impl Means) -> Verdict {
         return Verdict::Return(StopReason::BudgetExhausted);
     }
     Verdict::Retry { wait, reason }
+}
+
+impl Facts {
+    fn asked(&self) -> Option<Asked> {
+        match self.advice {
+            Advice::Wait(asked) => Some(asked),
+            Advice::Nothing | Advice::Stop(_) => None,
+        }
+    }
+}
+
+/// The wait and its reason, or nothing if the schedule is over.
+fn pause(
+    asked: Option<Asked>,
+    pressure: Pressure,
+    means: &mut impl Means,
+) -> Option<(Duration, WaitReason)> {
+    const NEAR: Duration = Duration::from_secs(5);
+    if let Some(Asked {
+        wait,
+        rule: Rule::Exactly,
+        reason,
+    }) = asked
+    {
+        return Some((wait, reason));
+    }
+    let backoff = means.backoff()?;
+    Some(match asked {
+        Some(Asked {
+            wait, rule, reason, ..
+        }) if wait > backoff => {
+            let wait = match rule {
+                Rule::Near => wait.min(backoff.saturating_add(NEAR)),
+                Rule::AtLeast | Rule::Exactly => wait.saturating_add(means.stagger(wait)),
+            };
+            (wait, reason)
+        }
+        _ if pressure == Pressure::Throttled => (backoff, WaitReason::Throttled),
+        _ => (backoff, WaitReason::Backoff),
+    })
 }
 
 #[cfg(test)]
@@ -269,10 +319,14 @@ mod tests {
             max_attempts: 3,
             resends: Resends::ALL,
             pressure: Pressure::Normal,
-            hint: None,
+            advice: Advice::Nothing,
             max_retry_after: 120 * SECOND,
             remaining: None,
         }
+    }
+
+    fn asking(wait: Duration, rule: Rule) -> Advice {
+        Asked::new(wait, rule, WaitReason::RetryAfter).into()
     }
 
     #[test]
@@ -283,7 +337,7 @@ mod tests {
             idempotent: false,
             replayable: false,
             attempts: 3,
-            hint: Some(121 * SECOND),
+            advice: Advice::Stop(StopReason::ServerSaidNo),
             remaining: Some(Duration::ZERO),
             ..facts()
         };
@@ -305,6 +359,10 @@ mod tests {
             StopReason::StatusNotRetryable
         );
         assert_eq!(
+            stop(|f, _| f.advice = asking(121 * SECOND, Rule::AtLeast)).0,
+            StopReason::ServerSaidNo
+        );
+        assert_eq!(
             stop(|f, _| f.idempotent = true).0,
             StopReason::NotIdempotent
         );
@@ -313,7 +371,10 @@ mod tests {
             StopReason::BodyNotReplayable
         );
         assert_eq!(stop(|f, _| f.attempts = 2).0, StopReason::AttemptsExhausted);
-        assert_eq!(stop(|f, _| f.hint = None).0, StopReason::RetryAfterTooLong);
+        assert_eq!(
+            stop(|f, _| f.advice = Advice::Nothing).0,
+            StopReason::RetryAfterTooLong
+        );
         assert_eq!(
             stop(|f, _| f.remaining = Some(SECOND)).0,
             StopReason::DeadlineExceeded
@@ -361,7 +422,7 @@ mod tests {
         let wait = |hint: Duration| {
             judge(
                 &Facts {
-                    hint: Some(hint),
+                    advice: asking(hint, Rule::AtLeast),
                     ..facts()
                 },
                 &mut plenty(),
@@ -381,6 +442,63 @@ mod tests {
     }
 
     #[test]
+    fn a_near_hint_is_at_most_five_seconds_later_than_the_backoff() {
+        for (asked, wait) in [(0, 1), (1, 1), (4, 4), (6, 6), (7, 6), (500, 6)] {
+            let facts = Facts {
+                advice: asking(asked * SECOND, Rule::Near),
+                ..facts()
+            };
+            let verdict = judge(&facts, &mut plenty());
+            let Verdict::Retry { wait: judged, .. } = verdict else {
+                panic!("{verdict:?}")
+            };
+            assert_eq!(judged, wait * SECOND, "{asked}");
+        }
+    }
+
+    #[test]
+    fn a_pushback_takes_the_place_of_the_backoff() {
+        let wait = |wait| {
+            let advice = asking(wait, Rule::Exactly);
+            judge(&Facts { advice, ..facts() }, &mut plenty())
+        };
+        for asked in [Duration::ZERO, SECOND / 2, 3 * SECOND] {
+            let reason = WaitReason::RetryAfter;
+            assert_eq!(
+                wait(asked),
+                Verdict::Retry {
+                    wait: asked,
+                    reason
+                }
+            );
+        }
+        assert_eq!(
+            wait(121 * SECOND),
+            Verdict::Return(StopReason::RetryAfterTooLong)
+        );
+    }
+
+    #[test]
+    fn each_cause_of_a_free_resend_is_granted_once() {
+        for (class, status, cause) in [
+            (Class::Unprocessed, None, Resend::Refused),
+            (Class::Unprocessed, Some(421), Resend::Misdirected),
+            (Class::Unprocessed, Some(425), Resend::TooEarly),
+            (Class::Stale { wrote: true }, None, Resend::Stale),
+        ] {
+            let mut facts = Facts {
+                class,
+                status: status.map(|code| StatusCode::from_u16(code).unwrap()),
+                ..facts()
+            };
+            assert_eq!(judge(&facts, &mut plenty()), Verdict::Resend(cause));
+            facts.resends.use_up(cause);
+            let again = judge(&facts, &mut plenty());
+            assert!(matches!(again, Verdict::Retry { .. }), "{again:?}");
+        }
+    }
+
+    #[test]
     fn unprocessed_requests_pass_the_gate_of_methods() {
         for (class, passes) in [
             (Class::Ambiguous, false),
@@ -388,6 +506,8 @@ mod tests {
             (Class::Stale { wrote: false }, true),
             (Class::NotSent, true),
             (Class::Unprocessed, true),
+            (Class::Throttled { refused: false }, false),
+            (Class::Throttled { refused: true }, true),
         ] {
             let facts = Facts {
                 class,

@@ -28,7 +28,7 @@ fn allocations<B>(
     request: impl Fn() -> Request<B>,
 ) -> usize
 where
-    B: http_body::Body<Data = Bytes, Error = Infallible>,
+    B: http_body::Body<Data = Bytes, Error = Infallible> + 'static,
 {
     let count = |_| {
         let request = request();
@@ -50,7 +50,7 @@ fn call<B>(
     >,
     request: Request<B>,
 ) where
-    B: http_body::Body<Data = Bytes, Error = Infallible>,
+    B: http_body::Body<Data = Bytes, Error = Infallible> + 'static,
 {
     let mut cx = Context::from_waker(Waker::noop());
     assert!(service.poll_ready(&mut cx).is_ready());

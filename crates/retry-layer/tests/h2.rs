@@ -30,9 +30,13 @@ async fn resets_say_what_was_processed() {
         (Reason::REFUSED_STREAM, Class::Unprocessed),
         (Reason::INTERNAL_ERROR, Class::Ambiguous),
         (Reason::CANCEL, Class::Ambiguous),
-        (Reason::ENHANCE_YOUR_CALM, Class::Ambiguous),
+        (
+            Reason::ENHANCE_YOUR_CALM,
+            Class::Throttled { refused: false },
+        ),
         (Reason::HTTP_1_1_REQUIRED, Class::Ambiguous),
         (Reason::PROTOCOL_ERROR, Class::Permanent),
+        (Reason::FRAME_SIZE_ERROR, Class::Permanent),
     ] {
         assert_eq!(reset_with(reason).await, class, "{reason:?}");
     }
@@ -90,7 +94,10 @@ async fn a_goaway_frees_only_what_lies_above_it() {
     const NO_ERROR: u8 = 0;
     const ENHANCE_YOUR_CALM: u8 = 11;
     assert_eq!(goes_away_with(0, NO_ERROR).await, Class::Unprocessed);
-    assert_eq!(goes_away_with(0, ENHANCE_YOUR_CALM).await, Class::NotSent);
+    assert_eq!(
+        goes_away_with(0, ENHANCE_YOUR_CALM).await,
+        Class::Throttled { refused: true }
+    );
     // Stream 1 may be processed; then the connection closes.
     assert_eq!(goes_away_with(1, NO_ERROR).await, Class::Ambiguous);
     assert_eq!(goes_away_with(1, ENHANCE_YOUR_CALM).await, Class::Ambiguous);

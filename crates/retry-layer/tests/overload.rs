@@ -186,10 +186,80 @@ async fn a_script_that_calls_rarely_has_its_retries() {
     }
 }
 
+/// What a fleet of clients that call a server which fails at random sees, from its first call on.
+struct Fleet {
+    /// The share of calls that succeed.
+    successes: f64,
+    /// Attempts for each call.
+    load: f64,
+}
+
+async fn fleet(builder: RetryPolicyBuilder, failing: f64) -> Fleet {
+    const CLIENTS: u64 = 10;
+    const SECONDS: u64 = 120;
+    let counts = Arc::new(Mutex::new(Second::default()));
+    let end = Instant::now() + Duration::from_secs(SECONDS);
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|seed| {
+            let policy = builder.clone().seed(seed).build().unwrap();
+            let counts = Arc::clone(&counts);
+            tokio::spawn(async move {
+                let mut random = fastrand::Rng::with_seed(seed);
+                let chance = Arc::new(Mutex::new(random.fork()));
+                let attempts = Arc::clone(&counts);
+                let peer = service_fn(move |_: Request<ReplayBody<Empty<Bytes>>>| {
+                    attempts.lock().unwrap().attempts += 1;
+                    let mut response = Response::new(Empty::<Bytes>::new());
+                    if chance.lock().unwrap().f64() < failing {
+                        *response.status_mut() = http::StatusCode::BAD_GATEWAY;
+                    }
+                    std::future::ready(Ok::<_, std::convert::Infallible>(response))
+                });
+                let retry = Retry::new(peer, policy);
+                while Instant::now() < end {
+                    let pause = -(1.0 - random.f64()).ln() / CALLS_PER_SECOND;
+                    sleep(Duration::from_secs_f64(pause)).await;
+                    let (retry, counts) = (retry.clone(), Arc::clone(&counts));
+                    tokio::spawn(async move {
+                        counts.lock().unwrap().calls += 1;
+                        let request = Request::get("http://peer/").body(Empty::new()).unwrap();
+                        let response = retry.oneshot(request).await.unwrap();
+                        counts.lock().unwrap().successes += u32::from(response.status() == 200);
+                    });
+                }
+            })
+        })
+        .collect();
+    for client in clients {
+        client.await.unwrap();
+    }
+    sleep(Duration::from_secs(20)).await;
+    let counts = *counts.lock().unwrap();
+    let calls = f64::from(counts.calls);
+    Fleet {
+        successes: f64::from(counts.successes) / calls,
+        load: f64::from(counts.attempts) / calls,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_now_and_then_are_retried_nearly_all() {
+    let fleet = fleet(RetryPolicy::builder(), 0.1).await;
+    println!("{:.4} of the calls succeed", fleet.successes);
+    assert!(fleet.successes >= 0.998_5, "{}", fleet.successes);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_is_down_gets_hardly_more_than_the_calls() {
+    let fleet = fleet(RetryPolicy::builder(), 1.0).await;
+    println!("load {:.4}", fleet.load);
+    assert!(fleet.load <= 1.010, "{}", fleet.load);
+}
+
 /// How many of the calls that a busy client makes during a blip are lost.
 async fn blip(policy: RetryPolicy) -> usize {
     const BLIP: Duration = Duration::from_millis(100);
-    let begin = Instant::now() + Duration::from_secs(20);
+    let begin = Instant::now() + Duration::from_secs(11);
     let peer = service_fn(move |_: Request<ReplayBody<Empty<Bytes>>>| {
         let mut response = Response::new(Empty::<Bytes>::new());
         if (begin..begin + BLIP).contains(&Instant::now()) {

@@ -16,8 +16,13 @@ use http_body_util::{BodyExt, Empty, Full, StreamBody, combinators::BoxBody};
 use retry_layer::{
     Attempt, Backoff, BoxError, BuildError, Deadline, NamedErrorLayer, NamedServiceError,
     ReplayBody, ReplayBodyError, Retry, RetryLayer, RetryPolicy, RetryPolicyBuilder, RetryReport,
-    budget::{FixedBudget, SuccessBudget},
+    budget::{
+        AwsBudget, ConcurrencyShare, FinagleBudget, FixedBudget, GrpcThrottle, SuccessBudget,
+    },
     future::ResponseFuture,
+    grpc::{Grpc, GrpcRetry},
+    hint::Hints,
+    predicate::{And, Errors, Not, Or, Standard, StatusSet},
 };
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn, util::BoxCloneSyncService};
 
@@ -98,7 +103,13 @@ fn public_types_are_send_sync_static_and_debug() {
     check::<Backoff>();
     check::<BuildError>();
     check::<Deadline>();
+    check::<AwsBudget>();
+    check::<ConcurrencyShare>();
+    check::<FinagleBudget>();
     check::<FixedBudget>();
+    check::<GrpcRetry>();
+    check::<GrpcThrottle>();
+    check::<Hints>();
     check::<NamedServiceError>();
     check::<ReplayBodyError>();
     check::<Retry<()>>();
@@ -108,6 +119,13 @@ fn public_types_are_send_sync_static_and_debug() {
     check::<RetryReport>();
     check::<SuccessBudget>();
     check::<ReplayBody<Full<Bytes>>>();
+}
+
+#[test]
+fn predicates_that_are_put_together_are_one_type() {
+    fn check<T: retry_layer::Predicate + Clone + std::fmt::Debug>() {}
+    check::<And<Or<Standard, StatusSet>, Not<Errors>>>();
+    check::<Or<Grpc, And<Standard, std::sync::Arc<Standard>>>>();
 }
 
 #[test]

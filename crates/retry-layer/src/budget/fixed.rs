@@ -1,9 +1,7 @@
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use http::Uri;
 use tokio::time::Instant;
 
-use super::{Budget, Cost, MAX_PERCENT, PERCENT, TOKEN};
+use super::{Budget, Cost, MAX_PERCENT, PERCENT, TOKEN, tokens::Tokens};
 use crate::error::{BuildError, Problem};
 
 /// One bucket of a fixed size for all origins: it starts full, loses a token with every retry, and
@@ -13,8 +11,7 @@ use crate::error::{BuildError, Problem};
 /// one without retries: see [`SuccessBudget`](super::SuccessBudget).
 #[derive(Debug)]
 pub struct FixedBudget {
-    millitokens: AtomicU64,
-    capacity: u64,
+    tokens: Tokens,
     deposit: u64,
 }
 
@@ -35,49 +32,30 @@ impl FixedBudget {
                 Problem::Budget("a success earns from 1 to 1000 percent of a retry").into(),
             );
         }
-        let capacity = u64::from(tokens) * TOKEN;
-        let deposit = u64::from(percent) * PERCENT;
         Ok(Self {
-            millitokens: AtomicU64::new(capacity),
-            capacity,
-            deposit,
+            tokens: Tokens::full(u64::from(tokens) * TOKEN),
+            deposit: u64::from(percent) * PERCENT,
         })
     }
 
     /// What is left, in thousandths of a token.
     #[must_use]
     pub fn millitokens(&self) -> u64 {
-        self.millitokens.load(Ordering::Relaxed)
-    }
-
-    fn add(&self, amount: u64) {
-        if self.millitokens() == self.capacity {
-            return;
-        }
-        // Relaxed throughout: the balance guards no other memory.
-        let _ = self
-            .millitokens
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |balance| {
-                Some(balance.saturating_add(amount).min(self.capacity))
-            });
+        self.tokens.balance()
     }
 }
 
 impl Budget for FixedBudget {
     fn deposit(&self, _uri: &Uri) {
-        self.add(self.deposit);
+        self.tokens.add(self.deposit);
     }
 
     fn withdraw(&self, _uri: &Uri, cost: Cost, _now: Instant) -> bool {
-        self.millitokens
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |balance| {
-                balance.checked_sub(cost.millitokens())
-            })
-            .is_ok()
+        self.tokens.take(cost.millitokens())
     }
 
     fn refund(&self, _uri: &Uri, cost: Cost) {
-        self.add(cost.millitokens());
+        self.tokens.add(cost.millitokens());
     }
 }
 

@@ -18,14 +18,36 @@
 //! nothing. A call that may be sent only once, by its policy or by [`NoRetry`](crate::NoRetry),
 //! neither takes from a budget nor adds to it.
 //!
+//! # Which one
+//!
+//! | budget | retries are bound by | kept for | |
+//! |---|---|---|---|
+//! | [`SuccessBudget`] | successes: 0.2 for each, up to a second's worth | each origin, or all | the default |
+//! | [`FixedBudget`] | successes, up to a fixed number | all | for a known load |
+//! | [`GrpcThrottle`] | failures: none while half of the tokens are gone | all | gRFC A6 |
+//! | [`AwsBudget`] | successes, up to 500 | all | the AWS SDKs 2.0 and 2.1 |
+//! | [`FinagleBudget`] | calls of the last seconds, and a reserve | all | Finagle, Linkerd |
+//! | [`ConcurrencyShare`] | calls under way | all | Envoy |
+//! | `TowerBudget` | what a budget of tower says | all | feature `tower` |
+//! | [`Unlimited`] | nothing | | for tests |
+//!
 //! # How this differs from `tower::retry::budget`
 //!
 //! `TpsBudget` grants a number of retries per second whether anything succeeds or not, which in a
 //! fleet of a hundred clients is a hundred times that number, and it reads the clock with every
 //! success. The budgets here grow by successes alone, up to a slow trickle.
 
+mod aws;
+mod concurrency;
+mod finagle;
 mod fixed;
+mod grpc;
+#[cfg(all(test, retry_loom))]
+mod loom;
 mod success;
+mod tokens;
+#[cfg(feature = "tower")]
+mod tower;
 mod unlimited;
 
 use std::{fmt, sync::Arc};
@@ -33,7 +55,12 @@ use std::{fmt, sync::Arc};
 use http::Uri;
 use tokio::time::Instant;
 
-pub use self::{fixed::FixedBudget, success::SuccessBudget, unlimited::Unlimited};
+#[cfg(feature = "tower")]
+pub use self::tower::TowerBudget;
+pub use self::{
+    aws::AwsBudget, concurrency::ConcurrencyShare, finagle::FinagleBudget, fixed::FixedBudget,
+    grpc::GrpcThrottle, success::SuccessBudget, unlimited::Unlimited,
+};
 
 /// A bound on the retries of many calls together.
 ///
@@ -48,6 +75,37 @@ pub trait Budget: fmt::Debug + Send + Sync + 'static {
 
     /// Gives back what was taken for a retry that was never sent.
     fn refund(&self, uri: &Uri, cost: Cost);
+
+    /// A call got a response that is final, in place of [`deposit`](Self::deposit) if it was
+    /// retried; `last` is what the last retry cost. As `deposit` unless implemented.
+    fn deposit_after_retry(&self, uri: &Uri, last: Cost) {
+        let _ = last;
+        self.deposit(uri);
+    }
+
+    /// An attempt failed in a way that may be retried, whether it will be or not; its number
+    /// counts from 1. Free resends are not told. Does nothing unless implemented.
+    fn failure(&self, uri: &Uri, attempt: u32) {
+        let _ = (uri, attempt);
+    }
+
+    /// The attempt of a retry that was paid for and sent is over, or was dropped. Does nothing
+    /// unless implemented.
+    fn settle(&self, uri: &Uri, cost: Cost) {
+        let _ = (uri, cost);
+    }
+
+    /// Whether it has to be told of each call by [`enter`](Self::enter) and
+    /// [`leave`](Self::leave). Asked once, when the policy is built; `false` unless implemented.
+    fn counts_calls(&self) -> bool {
+        false
+    }
+
+    /// A call begins that may take several attempts.
+    fn enter(&self) {}
+
+    /// A call is over, or was dropped.
+    fn leave(&self) {}
 }
 
 impl<T> Budget for Arc<T>
@@ -65,6 +123,30 @@ where
     fn refund(&self, uri: &Uri, cost: Cost) {
         (**self).refund(uri, cost);
     }
+
+    fn deposit_after_retry(&self, uri: &Uri, last: Cost) {
+        (**self).deposit_after_retry(uri, last);
+    }
+
+    fn failure(&self, uri: &Uri, attempt: u32) {
+        (**self).failure(uri, attempt);
+    }
+
+    fn settle(&self, uri: &Uri, cost: Cost) {
+        (**self).settle(uri, cost);
+    }
+
+    fn counts_calls(&self) -> bool {
+        (**self).counts_calls()
+    }
+
+    fn enter(&self) {
+        (**self).enter();
+    }
+
+    fn leave(&self) {
+        (**self).leave();
+    }
 }
 
 /// What a retry costs.
@@ -76,6 +158,9 @@ pub enum Cost {
     /// Half a token: the server says that it is overloaded, so it turned the request away cheaply,
     /// and the wait is longer.
     Throttled,
+    /// One token, for an attempt that [ran out of time](crate::transport::is_timeout): a name of
+    /// its own for budgets that take more.
+    TimedOut,
 }
 
 impl Cost {
@@ -83,7 +168,7 @@ impl Cost {
     #[must_use]
     pub const fn millitokens(self) -> u64 {
         match self {
-            Self::Retry => TOKEN,
+            Self::Retry | Self::TimedOut => TOKEN,
             Self::Throttled => TOKEN / 2,
         }
     }
@@ -98,35 +183,68 @@ const PERCENT: u64 = TOKEN / 100;
 /// The most that one success may earn, in percent of a retry.
 const MAX_PERCENT: u16 = 1_000;
 
-/// A retry that is paid for but not sent. Dropped before it is sent, it is paid back.
+/// A retry that is paid for. Dropped before it is sent, it is paid back; dropped afterwards, it is
+/// over.
 #[must_use = "dropped, it gives the token back"]
 pub(crate) struct Withdrawal {
-    unsent: Option<(Arc<dyn Budget>, Uri, Cost)>,
+    budget: Arc<dyn Budget>,
+    uri: Uri,
+    cost: Cost,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    Waiting,
+    Sent,
 }
 
 impl Withdrawal {
     pub(crate) fn take(budget: &Arc<dyn Budget>, uri: &Uri, cost: Cost) -> Option<Self> {
         budget.withdraw(uri, cost, Instant::now()).then(|| Self {
-            unsent: Some((Arc::clone(budget), uri.clone(), cost)),
+            budget: Arc::clone(budget),
+            uri: uri.clone(),
+            cost,
+            stage: Stage::Waiting,
         })
     }
 
-    /// The retry is sent.
-    pub(crate) fn spend(mut self) {
-        self.unsent = None;
+    /// The retry is sent. Keep this until its attempt is over.
+    pub(crate) fn spend(&mut self) {
+        self.stage = Stage::Sent;
     }
 }
 
 impl Drop for Withdrawal {
     fn drop(&mut self) {
-        if let Some((budget, uri, cost)) = self.unsent.take() {
-            budget.refund(&uri, cost);
-            let reason = crate::StopReason::Cancelled.as_str();
-            tracing::debug!(
-                host = uri.host(),
-                reason,
-                "a retry was given up before it was sent"
-            );
+        match self.stage {
+            Stage::Sent => self.budget.settle(&self.uri, self.cost),
+            Stage::Waiting => {
+                self.budget.refund(&self.uri, self.cost);
+                let reason = crate::StopReason::Cancelled.as_str();
+                tracing::debug!(
+                    host = self.uri.host(),
+                    reason,
+                    "a retry was given up before it was sent"
+                );
+            }
         }
+    }
+}
+
+/// A call that its budget counts, as long as it lives.
+#[must_use = "dropped, it counts no more"]
+pub(crate) struct Counted(Arc<dyn Budget>);
+
+impl Counted {
+    pub(crate) fn enter(budget: &Arc<dyn Budget>) -> Self {
+        budget.enter();
+        Self(Arc::clone(budget))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.leave();
     }
 }

@@ -30,6 +30,7 @@ use crate::error::{BuildError, Problem};
 /// are full again, or when nothing asked for them in ten minutes.
 pub struct SuccessBudget {
     deposit: u64,
+    sharing: Sharing,
     /// Of all origins together: what a new bucket takes its size from.
     successes: AtomicU64,
     /// How many buckets there are.
@@ -41,6 +42,12 @@ struct Table {
     buckets: HashMap<Origin, Bucket>,
     window: Window,
     sweep_at: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Sharing {
+    PerOrigin,
+    Shared,
 }
 
 #[derive(Eq, Hash, PartialEq)]
@@ -66,9 +73,20 @@ impl SuccessBudget {
         Ok(Self::with_percent(percent))
     }
 
+    /// Has one bucket for all origins, in place of one for each: for endpoints that are one
+    /// service, or that fail together.
+    #[must_use]
+    pub fn shared(self) -> Self {
+        Self {
+            sharing: Sharing::Shared,
+            ..self
+        }
+    }
+
     fn with_percent(percent: u16) -> Self {
         Self {
             deposit: u64::from(percent) * PERCENT,
+            sharing: Sharing::PerOrigin,
             successes: AtomicU64::new(0),
             troubled: AtomicUsize::new(0),
             table: Mutex::new(Table {
@@ -80,6 +98,13 @@ impl SuccessBudget {
                 },
                 sweep_at: Table::SMALLEST_SWEEP,
             }),
+        }
+    }
+
+    fn origin(&self, uri: &Uri) -> Origin {
+        match self.sharing {
+            Sharing::PerOrigin => Origin::of(uri),
+            Sharing::Shared => Origin::ANY,
         }
     }
 
@@ -102,7 +127,7 @@ impl Budget for SuccessBudget {
         if self.troubled.load(Ordering::Relaxed) == 0 {
             return;
         }
-        let origin = Origin::of(uri);
+        let origin = self.origin(uri);
         let mut table = self.table();
         let Some(bucket) = table.buckets.get_mut(&origin) else {
             return;
@@ -115,7 +140,7 @@ impl Budget for SuccessBudget {
     }
 
     fn withdraw(&self, uri: &Uri, cost: Cost, now: Instant) -> bool {
-        let origin = Origin::of(uri);
+        let origin = self.origin(uri);
         let successes = self.successes.load(Ordering::Relaxed);
         let mut table = self.table();
         let granted = table.bucket(origin, successes, now).withdraw(cost, now);
@@ -125,7 +150,7 @@ impl Budget for SuccessBudget {
 
     fn refund(&self, uri: &Uri, cost: Cost) {
         // A bucket that has vanished was full.
-        if let Some(bucket) = self.table().buckets.get_mut(&Origin::of(uri)) {
+        if let Some(bucket) = self.table().buckets.get_mut(&self.origin(uri)) {
             bucket.add(cost.millitokens());
         }
     }
@@ -136,12 +161,18 @@ impl fmt::Debug for SuccessBudget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SuccessBudget")
             .field("deposit_millitokens", &self.deposit)
+            .field("sharing", &self.sharing)
             .field("troubled_origins", &self.troubled.load(Ordering::Relaxed))
             .finish_non_exhaustive()
     }
 }
 
 impl Origin {
+    const ANY: Self = Self {
+        scheme: None,
+        authority: None,
+    };
+
     fn of(uri: &Uri) -> Self {
         Self {
             scheme: uri.scheme().cloned(),
@@ -335,6 +366,18 @@ mod tests {
         assert_eq!(granted(&budget, &uri(PEER), now), 5);
         assert_eq!(granted(&budget, &uri("http://PEER/elsewhere"), now), 0);
         assert_eq!(granted(&budget, &uri("http://peer:81/"), now), 5);
+    }
+
+    #[test]
+    fn a_shared_budget_has_one_bucket_for_all_origins() {
+        let budget = SuccessBudget::default().shared();
+        let now = Instant::now();
+        assert_eq!(granted(&budget, &uri(PEER), now), 5);
+        assert_eq!(granted(&budget, &uri("http://other/"), now), 0);
+        (0..5).for_each(|_| budget.deposit(&uri("http://third/")));
+        assert_eq!(granted(&budget, &uri(PEER), now), 1);
+        budget.refund(&uri("http://third/"), Cost::Retry);
+        assert_eq!(granted(&budget, &uri(PEER), now), 1);
     }
 
     #[test]

@@ -28,6 +28,16 @@ pub enum Class {
         /// is sent again.
         wrote: bool,
     },
+    /// The peer asks to be given less to do: HTTP/2's `ENHANCE_YOUR_CALM` (RFC 9113, section 7),
+    /// gRPC's `RESOURCE_EXHAUSTED`. A counted retry that waits from the
+    /// [throttled base](crate::Exponential::throttled_base) on, costs half a token, and is never
+    /// sent at once. Responses of status 429, and of 503 that say when to come back, are treated
+    /// alike whatever their class.
+    Throttled {
+        /// Whether the peer states that it did not process the request. If not, only a request
+        /// that is idempotent is sent again.
+        refused: bool,
+    },
     /// An error that would come again: a bad URL, a certificate, a broken request body.
     Permanent,
 }
@@ -44,8 +54,44 @@ impl Class {
     pub const fn is_unprocessed(self) -> bool {
         matches!(
             self,
-            Self::NotSent | Self::Unprocessed | Self::Stale { wrote: false }
+            Self::NotSent
+                | Self::Unprocessed
+                | Self::Stale { wrote: false }
+                | Self::Throttled { refused: true }
         )
+    }
+
+    /// Whether the peer asks to be given less to do.
+    #[must_use]
+    pub const fn is_throttled(self) -> bool {
+        matches!(self, Self::Throttled { .. })
+    }
+
+    /// What follows if both of these are known of one outcome that is to be retried: the class
+    /// that proves more, see [the rules](crate::predicate#how-classes-combine).
+    pub(crate) fn joined(self, other: Self) -> Self {
+        if self.is_throttled() || other.is_throttled() {
+            let refused = self.is_unprocessed() || other.is_unprocessed();
+            return Self::Throttled { refused };
+        }
+        if self.proof() >= other.proof() {
+            self
+        } else {
+            other
+        }
+    }
+
+    /// Orders the classes by what they prove about the request.
+    const fn proof(self) -> u8 {
+        match self {
+            Self::Final => 0,
+            Self::Throttled { .. } | Self::Ambiguous => 1,
+            Self::Stale { wrote: true } => 2,
+            Self::Unprocessed => 3,
+            Self::Stale { wrote: false } => 4,
+            Self::NotSent => 5,
+            Self::Permanent => 6,
+        }
     }
 
     /// A short name for logs and metrics, such as `not_sent`.
@@ -57,6 +103,7 @@ impl Class {
             Self::NotSent => "not_sent",
             Self::Unprocessed => "unprocessed",
             Self::Stale { .. } => "stale",
+            Self::Throttled { .. } => "throttled",
             Self::Permanent => "permanent",
         }
     }

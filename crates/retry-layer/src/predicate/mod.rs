@@ -14,18 +14,59 @@
 //! let policy = RetryPolicy::builder().predicate(predicate).build()?;
 //! # Ok::<(), retry_layer::BuildError>(())
 //! ```
+//!
+//! Predicates can be put together, by [`and`](Predicate::and), [`or`](Predicate::or) and
+//! [`not`](Predicate::not):
+//!
+//! ```
+//! use std::io::ErrorKind;
+//! use retry_layer::{Predicate, RetryPolicy, Standard, predicate::{Errors, StatusSet}};
+//!
+//! // The default, also for 520 to 524, but not for errors that ran out of time.
+//! let predicate = Standard::default()
+//!     .or(StatusSet::cloudflare())
+//!     .and(Errors::timeout().not());
+//! let policy = RetryPolicy::builder().predicate(predicate).build()?;
+//! # Ok::<(), retry_layer::BuildError>(())
+//! ```
+//!
+//! # How classes combine
+//!
+//! A predicate answers more than yes or no, so the rules are:
+//!
+//! - An error that either side calls [`Permanent`](Class::Permanent) is permanent, whatever the
+//!   other side says, and `not` leaves it so: it would come again whoever wishes otherwise. Only a
+//!   predicate that does not ask at all can retry it.
+//! - Otherwise [`Final`](Class::Final) counts as no, and every other class as yes. `and` answers
+//!   yes if both do, `or` if either does, `not` turns yes into `Final`, and `Final` into
+//!   [`Ambiguous`](Class::Ambiguous), the yes that claims nothing.
+//! - If both say yes, the class that proves more about the request is the answer:
+//!   [`NotSent`](Class::NotSent), then [`Stale`](Class::Stale) with nothing written,
+//!   [`Unprocessed`](Class::Unprocessed), `Stale`, `Ambiguous`. So one side may be a mere filter,
+//!   and what the other knows is not lost.
+//! - If one of two that say yes says [`Throttled`](Class::Throttled), the answer is that, and
+//!   `refused` if either side proves that the request was not processed.
+//!
+//! `and` and `or` have no sides: the order of their operands changes nothing.
 
 mod class;
+mod combine;
+mod errors;
 mod func;
 mod standard;
 mod status;
 
 use std::{error::Error, sync::Arc};
 
+use http::StatusCode;
+
 pub use self::{
     class::Class,
+    combine::{And, Not, Or},
+    errors::Errors,
     func::{PredicateFn, predicate_fn},
     standard::Standard,
+    status::{StatusSet, StatusSetIter},
 };
 use crate::{outcome::Outcome, report::RetryReport};
 
@@ -39,12 +80,54 @@ pub trait Predicate: Send + Sync + 'static {
     /// Called once for every attempt that may be followed by another. It must not block.
     fn classify(&self, outcome: &Outcome<'_>) -> Class;
 
+    /// Whether every response of this status is [final](Class::Final), whatever its headers are and
+    /// whatever came before.
+    ///
+    /// Asked of each status below 400 when a policy is built, so that a plain success need not be
+    /// classified. The default says `false`, which is right for every predicate.
+    fn is_always_final(&self, status: StatusCode) -> bool {
+        let _ = status;
+        false
+    }
+
     /// Puts the report where the final error has room for it.
     ///
     /// Called once for every error that the layer returns. The default does nothing: most errors
     /// have no such room.
     fn annotate(&self, error: &mut (dyn Error + 'static), report: RetryReport) {
         let _ = (error, report);
+    }
+
+    /// Retries only what both this one and the other retry.
+    ///
+    /// See [how classes combine](self#how-classes-combine).
+    fn and<P>(self, other: P) -> And<Self, P>
+    where
+        Self: Sized,
+        P: Predicate,
+    {
+        And::new(self, other)
+    }
+
+    /// Retries what either this one or the other retries.
+    ///
+    /// See [how classes combine](self#how-classes-combine).
+    fn or<P>(self, other: P) -> Or<Self, P>
+    where
+        Self: Sized,
+        P: Predicate,
+    {
+        Or::new(self, other)
+    }
+
+    /// Retries what this one does not: errors too, if this one looks at statuses only.
+    ///
+    /// See [how classes combine](self#how-classes-combine).
+    fn not(self) -> Not<Self>
+    where
+        Self: Sized,
+    {
+        Not::new(self)
     }
 }
 
@@ -54,6 +137,10 @@ where
 {
     fn classify(&self, outcome: &Outcome<'_>) -> Class {
         (**self).classify(outcome)
+    }
+
+    fn is_always_final(&self, status: StatusCode) -> bool {
+        (**self).is_always_final(status)
     }
 
     fn annotate(&self, error: &mut (dyn Error + 'static), report: RetryReport) {

@@ -1,6 +1,6 @@
 use http::{HeaderMap, StatusCode};
 
-use super::{Class, Predicate, status::StatusSet};
+use super::{Class, Predicate, StatusSet};
 use crate::{outcome::Outcome, retry_after};
 
 /// The default predicate: a set of status codes, and what is known about transport errors.
@@ -9,12 +9,15 @@ use crate::{outcome::Outcome, retry_after};
 /// |---|---|
 /// | 408, 429, 500, 502, 503, 504 | [`Ambiguous`](Class::Ambiguous) |
 /// | 413 with a valid `Retry-After` | `Ambiguous` |
+/// | 409, if the layer made an [`Idempotency-Key`](Outcome::is_keyed) for the request | `Ambiguous` |
 /// | 421 | [`Unprocessed`](Class::Unprocessed) |
+/// | 425, if the request was sent as [early data](Outcome::used_early_data) | `Unprocessed` |
 /// | an error | its [class](Outcome::error_class): what is found in its chain of sources |
 /// | all else | [`Final`](Class::Final) |
 ///
 /// 501 and 505 are not among them: a server that does not implement a method will not have
-/// learned it a second later. 409 and 425 depend on what the caller did, and stay final.
+/// learned it a second later. A 409 that is not about the layer's own key, and a 425 that is not
+/// about early data, would come again.
 ///
 /// ```
 /// use http::{HeaderMap, Method, StatusCode, Uri};
@@ -65,8 +68,19 @@ impl Standard {
         self
     }
 
+    /// Adds to the set of status codes, and leaves the special cases as they are: for example
+    /// [`StatusSet::cloudflare`].
+    #[must_use]
+    pub fn also<I>(mut self, statuses: I) -> Self
+    where
+        I: IntoIterator<Item = StatusCode>,
+    {
+        self.statuses.extend(statuses);
+        self
+    }
+
     /// Retries only those errors before which no byte of the request was sent; every other error
-    /// is final, and so is 421 unless it is listed.
+    /// is final, and so are 421 and 425 unless they are listed.
     #[must_use]
     pub fn connect_errors_only(mut self) -> Self {
         self.errors = Errors::ConnectOnly;
@@ -74,7 +88,21 @@ impl Standard {
         self
     }
 
-    fn classify_response(&self, status: StatusCode, headers: &HeaderMap) -> Class {
+    fn classify_response(
+        &self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        outcome: &Outcome<'_>,
+    ) -> Class {
+        if status == StatusCode::CONFLICT && outcome.is_keyed() {
+            return Class::Ambiguous;
+        }
+        if status == StatusCode::TOO_EARLY
+            && matches!(self.misdirected, Misdirected::Unprocessed)
+            && outcome.used_early_data()
+        {
+            return Class::Unprocessed;
+        }
         if status == StatusCode::MISDIRECTED_REQUEST
             && matches!(self.misdirected, Misdirected::Unprocessed)
         {
@@ -110,13 +138,18 @@ impl Default for Standard {
 impl Predicate for Standard {
     fn classify(&self, outcome: &Outcome<'_>) -> Class {
         if let Some((status, headers)) = outcome.response() {
-            return self.classify_response(status, headers);
+            return self.classify_response(status, headers, outcome);
         }
         let class = outcome.error_class().unwrap_or(Class::Final);
         match self.errors {
             Errors::ConnectOnly if class != Class::NotSent => Class::Final,
             Errors::Transport | Errors::ConnectOnly => class,
         }
+    }
+
+    fn is_always_final(&self, status: StatusCode) -> bool {
+        // No status below 400 depends on anything but the set.
+        status.as_u16() < 400 && !self.statuses.contains(status)
     }
 }
 
@@ -155,11 +188,78 @@ mod tests {
     }
 
     #[test]
+    fn a_conflict_is_retried_only_over_a_key_of_the_layer() {
+        let (uri, headers) = (Uri::from_static("http://peer/"), HeaderMap::new());
+        let outcome = Outcome::from_response(&Method::POST, &uri, StatusCode::CONFLICT, &headers);
+        let standard = Standard::default();
+        assert_eq!(standard.classify(&outcome), Class::Final);
+        assert_eq!(standard.classify(&outcome.with_key(true)), Class::Ambiguous);
+        let unprocessable = Outcome::from_response(
+            &Method::POST,
+            &uri,
+            StatusCode::UNPROCESSABLE_ENTITY,
+            &headers,
+        );
+        assert_eq!(
+            standard.classify(&unprocessable.with_key(true)),
+            Class::Final
+        );
+    }
+
+    #[test]
+    fn too_early_is_unprocessed_only_after_early_data() {
+        let (uri, headers) = (Uri::from_static("http://peer/"), HeaderMap::new());
+        let outcome = Outcome::from_response(&Method::POST, &uri, StatusCode::TOO_EARLY, &headers);
+        let mut extensions = http::Extensions::new();
+        let standard = Standard::default();
+        assert_eq!(
+            standard.classify(&outcome.with_extensions(&extensions)),
+            Class::Final
+        );
+        extensions.insert(crate::EarlyData);
+        let early = outcome.with_extensions(&extensions);
+        assert_eq!(standard.classify(&early), Class::Unprocessed);
+        assert_eq!(
+            standard.connect_errors_only().classify(&early),
+            Class::Final
+        );
+    }
+
+    #[test]
+    fn more_statuses_leave_the_special_cases() {
+        let standard = Standard::default().also(StatusSet::cloudflare());
+        for (code, class) in [
+            (519, Class::Final),
+            (520, Class::Ambiguous),
+            (524, Class::Ambiguous),
+            (525, Class::Final),
+            (503, Class::Ambiguous),
+            (413, Class::Final),
+        ] {
+            assert_eq!(classify(&standard, code, None), class, "{code}");
+        }
+        assert_eq!(classify(&standard, 413, Some("3")), Class::Ambiguous);
+    }
+
+    #[test]
     fn too_large_is_retried_only_when_the_server_says_when() {
         let standard = Standard::default();
         assert_eq!(classify(&standard, 413, Some("3")), Class::Ambiguous);
         assert_eq!(classify(&standard, 413, Some("soon")), Class::Final);
         let listed = Standard::default().statuses([StatusCode::PAYLOAD_TOO_LARGE]);
         assert_eq!(classify(&listed, 413, None), Class::Ambiguous);
+    }
+
+    #[test]
+    fn what_is_always_final_is_final_whatever_the_headers_say() {
+        let standard = Standard::default().statuses([StatusCode::ACCEPTED]);
+        for code in 100..1000 {
+            let status = StatusCode::from_u16(code).unwrap();
+            if standard.is_always_final(status) {
+                assert_eq!(classify(&standard, code, Some("1")), Class::Final, "{code}");
+            }
+        }
+        assert!(standard.is_always_final(StatusCode::OK));
+        assert!(!standard.is_always_final(StatusCode::ACCEPTED));
     }
 }

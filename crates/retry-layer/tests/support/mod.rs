@@ -15,11 +15,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Uri};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use retry_layer::{
-    Attempt, BoxError, Class, Outcome, Predicate, ReplayBody, RetryReport, Standard,
+    Attempt, BoxError, Class, EarlyData, Outcome, Predicate, ReplayBody, RetryReport, Standard,
 };
 use tokio::time::Instant;
 use tower::Service;
@@ -55,7 +55,9 @@ pub struct Seen {
 #[derive(Clone, Debug)]
 pub struct Reply {
     pub result: Result<u16, Failure>,
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(HeaderName, String)>,
+    /// Whether the response says that the request was sent as early data.
+    pub early_data: bool,
     pub body: Refused,
     /// How many frames of the request body are read before the answer.
     pub frames: usize,
@@ -67,6 +69,7 @@ pub fn status(status: u16) -> Reply {
     Reply {
         result: Ok(status),
         headers: Vec::new(),
+        early_data: false,
         body,
         frames: usize::MAX,
         takes: Duration::ZERO,
@@ -91,8 +94,11 @@ pub fn io_error(kind: io::ErrorKind) -> Reply {
 }
 
 impl Reply {
-    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
+    pub fn header<N>(mut self, name: N, value: impl Into<String>) -> Self
+    where
+        N: TryInto<HeaderName, Error: fmt::Debug>,
+    {
+        self.headers.push((name.try_into().unwrap(), value.into()));
         self
     }
 
@@ -239,6 +245,9 @@ where
             *response.status_mut() = StatusCode::from_u16(reply.result?).unwrap();
             for (name, value) in reply.headers {
                 response.headers_mut().append(name, value.parse().unwrap());
+            }
+            if reply.early_data {
+                response.extensions_mut().insert(EarlyData);
             }
             Ok(response)
         })

@@ -1,0 +1,109 @@
+use std::fmt;
+
+use http::{Method, Uri};
+
+use crate::{
+    report::{AttemptOutcome, Wait},
+    verdict::StopReason,
+};
+
+/// Is told what becomes of every attempt: the place for metrics.
+///
+/// Each attempt that ends is followed by one decision, and by one call of one of these methods. A
+/// policy without an observer does nothing for it. Requests that are sent once whatever comes,
+/// since the policy allows one attempt or the request is marked [`NoRetry`](crate::NoRetry), are
+/// not observed: nothing is decided about them. A call that is dropped while it waits was told of
+/// by [`sends_again`](Self::sends_again) and ends without another word here; a `tracing` event says
+/// so.
+///
+/// The methods are called on the task that polls the call, between attempts. They must not block,
+/// and should not panic: a panic ends the call.
+///
+/// ```
+/// use std::sync::atomic::{AtomicU64, Ordering};
+/// use retry_layer::{Exchange, Observer, RetryPolicy, Wait};
+///
+/// #[derive(Default)]
+/// struct Retries(AtomicU64);
+///
+/// impl Observer for Retries {
+///     fn sends_again(&self, _: &Exchange<'_>, _: Wait) {
+///         self.0.fetch_add(1, Ordering::Relaxed);
+///     }
+/// }
+///
+/// let policy = RetryPolicy::builder().observer(Retries::default()).build()?;
+/// # Ok::<(), retry_layer::BuildError>(())
+/// ```
+pub trait Observer: Send + Sync + 'static {
+    /// An attempt ended and another one will follow, after this wait, if the call is not dropped.
+    fn sends_again(&self, exchange: &Exchange<'_>, wait: Wait) {
+        let _ = (exchange, wait);
+    }
+
+    /// An attempt ended and was the last one, for this reason.
+    fn stops(&self, exchange: &Exchange<'_>, reason: StopReason) {
+        let _ = (exchange, reason);
+    }
+}
+
+impl<T> Observer for std::sync::Arc<T>
+where
+    T: Observer + ?Sized,
+{
+    fn sends_again(&self, exchange: &Exchange<'_>, wait: Wait) {
+        (**self).sends_again(exchange, wait);
+    }
+
+    fn stops(&self, exchange: &Exchange<'_>, reason: StopReason) {
+        (**self).stops(exchange, reason);
+    }
+}
+
+/// One attempt that has ended, as an [`Observer`] sees it.
+#[derive(Clone, Copy)]
+pub struct Exchange<'a> {
+    pub(crate) method: &'a Method,
+    pub(crate) uri: &'a Uri,
+    pub(crate) number: u32,
+    pub(crate) outcome: AttemptOutcome,
+}
+
+impl<'a> Exchange<'a> {
+    /// The method of the request.
+    #[must_use]
+    pub fn method(&self) -> &'a Method {
+        self.method
+    }
+
+    /// The URI of the request as it entered the layer. It may hold secrets, in its query above
+    /// all.
+    #[must_use]
+    pub fn uri(&self) -> &'a Uri {
+        self.uri
+    }
+
+    /// The number of the exchange within its call, from 1, free resends counted. One less is what
+    /// OpenTelemetry calls `http.request.resend_count`.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// How it ended.
+    #[must_use]
+    pub fn outcome(&self) -> AttemptOutcome {
+        self.outcome
+    }
+}
+
+// Without the URI, which may hold a secret.
+impl fmt::Debug for Exchange<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchange")
+            .field("method", self.method)
+            .field("number", &self.number)
+            .field("outcome", &self.outcome)
+            .finish_non_exhaustive()
+    }
+}

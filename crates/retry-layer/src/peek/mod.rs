@@ -1,0 +1,59 @@
+//! Lets predicates look at the beginning of a response's body.
+//!
+//! Some services report a failure inside a body whose status says 200. A [`PeekLayer`] goes
+//! directly below [`RetryLayer`](crate::RetryLayer): it reads a bounded prefix of each response
+//! that it is asked to, and puts a [`Peeked`] into the extensions of the response, where a
+//! predicate finds it. Whoever gets the response still reads every byte of it.
+//!
+//! ```
+//! use bytes::Bytes;
+//! use http::{Request, Response};
+//! use http_body_util::Full;
+//! use retry_layer::{
+//!     Class, Outcome, Predicate, ReplayBody, ResponseExt, RetryLayer, RetryPolicy, Standard,
+//!     peek::{PeekLayer, Peeked}, predicate_fn,
+//! };
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let server = service_fn(|_: Request<ReplayBody<Full<Bytes>>>| async {
+//! #     Ok::<_, std::convert::Infallible>(Response::new(Full::<Bytes>::from("Code: 202. Too many simultaneous queries")))
+//! # });
+//! let standard = Standard::default();
+//! let too_busy = predicate_fn(move |outcome: &Outcome<'_>| {
+//!     let peeked = outcome.extensions().and_then(|extensions| extensions.get::<Peeked>());
+//!     match peeked {
+//!         Some(peeked) if peeked.prefix().starts_with(b"Code: 202.") => Class::Ambiguous,
+//!         _ => standard.classify(outcome),
+//!     }
+//! });
+//! let service = ServiceBuilder::new()
+//!     .layer(RetryLayer::new(RetryPolicy::builder().predicate(too_busy).build()?))
+//!     .layer(PeekLayer::new(256))
+//!     .service(server);
+//!
+//! let response = service.oneshot(Request::new(Full::default())).await?;
+//! assert_eq!(response.retry_report().attempts().len(), 3);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What it costs
+//!
+//! The head of a response that is peeked at comes later: with its first bytes, and not before
+//! either the prefix is full, the body ends, or the [time](PeekLayer::within) is over. A stream of
+//! events that is slow to begin would be held back that long: [`only`](PeekLayer::only) chooses
+//! the responses. One allocation holds the body of a response that is peeked at; the others pass.
+
+mod body;
+mod future;
+mod layer;
+mod service;
+
+pub use self::{
+    body::{PeekBody, Peeked},
+    future::PeekFuture,
+    layer::PeekLayer,
+    service::Peek,
+};

@@ -1,0 +1,278 @@
+//! Hints, throttling and budgets, through the layer.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by its panic"
+)]
+
+mod support;
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{Method, Request};
+use http_body_util::Empty;
+use retry_layer::{
+    Backoff, Class, Predicate, ResponseExt, Retry, RetryPolicy, RetryPolicyBuilder, RetryReport,
+    Standard, StopReason, WaitReason,
+    budget::{AwsBudget, ConcurrencyShare, FinagleBudget, GrpcThrottle},
+    grpc::GrpcRetry,
+    hint::{Hint, Hints},
+    predicate::{Errors, StatusSet},
+};
+use support::{Knowing, Peer, Reply, error, status};
+use tower::ServiceExt;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn builder() -> RetryPolicyBuilder {
+    RetryPolicy::builder()
+        .predicate(Knowing::standard())
+        .backoff(Backoff::fixed(SECOND))
+}
+
+async fn call(peer: &Peer, policy: &RetryPolicy, method: Method) -> RetryReport {
+    let request = Request::builder().method(method).uri("http://peer/");
+    let request = request.body(Empty::<Bytes>::new()).unwrap();
+    match Retry::new(peer.handle(), policy.clone())
+        .oneshot(request)
+        .await
+    {
+        Ok(response) => response.retry_report(),
+        Err(failure) => failure.report.unwrap(),
+    }
+}
+
+/// The first wait of a call that is answered like this at first.
+async fn wait(builder: RetryPolicyBuilder, first: Reply) -> (Duration, WaitReason) {
+    let peer = Peer::new([first, status(200)]);
+    let report = call(&peer, &builder.build().unwrap(), Method::GET).await;
+    let wait = report.attempts()[0].wait().unwrap();
+    // The clock ticks in milliseconds.
+    let late = peer.waits()[0].checked_sub(wait.delay()).unwrap();
+    assert!(late <= Duration::from_millis(1), "{late:?}");
+    (wait.delay(), wait.reason())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rate_limit_is_waited_for() {
+    let limited = status(429).header("ratelimit", r#""a";r=0;t=30"#);
+    let (delay, reason) = wait(builder(), limited).await;
+    assert!((30 * SECOND..=33 * SECOND).contains(&delay), "{delay:?}");
+    assert_eq!(reason, WaitReason::RateLimit);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_hint_is_heard_if_there_is_none_to_hear() {
+    let limited = || {
+        status(503)
+            .header("ratelimit", r#""a";r=0;t=30"#)
+            .header("retry-after", "30")
+    };
+    for builder in [
+        builder().hints(Hints::none()),
+        builder().ignore_retry_after(),
+    ] {
+        let waited = wait(builder, limited()).await;
+        assert_eq!(waited, (SECOND, WaitReason::Backoff));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn grpc_is_retried_over_its_status_after_exactly_the_pushback() {
+    let policy = GrpcRetry::new(3, SECOND, SECOND, 1.0)
+        .to_builder()
+        .unwrap()
+        .build()
+        .unwrap();
+    let unavailable = || status(200).header("grpc-status", "14");
+    let pushed = |value: &str| unavailable().header("grpc-retry-pushback-ms", value);
+
+    let peer = Peer::new([pushed("70"), pushed("0"), status(200)]);
+    let report = call(&peer, &policy, Method::POST).await;
+    assert_eq!(peer.waits(), [Duration::from_millis(70), Duration::ZERO]);
+    let wait = report.attempts()[0].wait().unwrap();
+    assert_eq!(wait.reason(), WaitReason::Pushback);
+
+    let peer = Peer::new([pushed("-1")]);
+    let report = call(&peer, &policy, Method::POST).await;
+    assert_eq!(report.stop(), StopReason::ServerSaidNo);
+
+    let peer = Peer::new([status(200).header("grpc-status", "5")]);
+    let report = call(&peer, &policy, Method::POST).await;
+    assert_eq!(report.attempts().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pushback_that_says_no_counts_as_a_failure() {
+    let budget = Arc::new(GrpcThrottle::new(10, 100).unwrap());
+    let policy = GrpcRetry::new(3, SECOND, SECOND, 1.0)
+        .to_builder()
+        .unwrap()
+        .budget(Arc::clone(&budget))
+        .build()
+        .unwrap();
+    let no = status(200)
+        .header("grpc-status", "14")
+        .header("grpc-retry-pushback-ms", "no");
+    call(&Peer::new([no]), &policy, Method::POST).await;
+    assert_eq!(budget.millitokens(), 9_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_invitation_makes_a_final_status_worth_another_attempt() {
+    let invited = || status(400).header("x-should-retry", "true");
+    let heard = Hints::default().with(Hint::XShouldRetry);
+    let waited = wait(builder().hints(heard), invited()).await;
+    assert_eq!(waited, (SECOND, WaitReason::Backoff));
+
+    let peer = Peer::new([invited()]);
+    let report = call(&peer, &builder().build().unwrap(), Method::GET).await;
+    assert_eq!(report.stop(), StopReason::StatusNotRetryable);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttled_error_is_never_sent_again_at_once() {
+    let calm = |refused| error(Class::Throttled { refused });
+    let throttled = || {
+        let exponential = retry_layer::Exponential::new(Duration::from_millis(1));
+        let backoff = Backoff::from(exponential).jitter(retry_layer::Jitter::None);
+        builder().backoff(backoff)
+    };
+    let waited = wait(throttled(), calm(true)).await;
+    assert_eq!(waited, (SECOND, WaitReason::Throttled));
+
+    let policy = throttled().build().unwrap();
+    let peer = Peer::new([calm(true), status(200)]);
+    let report = call(&peer, &policy, Method::POST).await;
+    assert_eq!(report.attempts().len(), 2, "refused: any method");
+    let peer = Peer::new([calm(false)]);
+    let report = call(&peer, &policy, Method::POST).await;
+    assert_eq!(report.stop(), StopReason::NotIdempotent);
+}
+
+#[tokio::test(start_paused = true)]
+async fn early_data_is_sent_again_once_for_free() {
+    let early = || Reply {
+        early_data: true,
+        ..status(425)
+    };
+    let peer = Peer::new([early(), early(), status(200)]);
+    let report = call(&peer, &builder().build().unwrap(), Method::POST).await;
+    assert_eq!(report.resends(), 1);
+    assert_eq!(peer.waits(), [Duration::ZERO, SECOND]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn predicates_that_are_put_together_decide() {
+    let predicate = Knowing(
+        Standard::default()
+            .or(StatusSet::cloudflare())
+            .and(Errors::timeout().not()),
+    );
+    let policy = builder().predicate(predicate).build().unwrap();
+    let peer = Peer::new([status(520), status(503), status(200)]);
+    let report = call(&peer, &policy, Method::GET).await;
+    assert_eq!(report.attempts().len(), 3);
+    let peer = Peer::new([support::io_error(std::io::ErrorKind::TimedOut)]);
+    let report = call(&peer, &policy, Method::GET).await;
+    assert_eq!(report.stop(), StopReason::ErrorNotRetryable);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_aws_budget_gets_back_what_a_successful_retry_cost() {
+    let budget = Arc::new(AwsBudget::v2_1());
+    let policy = builder().budget(Arc::clone(&budget)).build().unwrap();
+    let get = |replies: Vec<Reply>| {
+        let policy = policy.clone();
+        async move { call(&Peer::new(replies), &policy, Method::GET).await }
+    };
+    get(vec![status(503), status(503), status(200)]).await;
+    assert_eq!(budget.tokens(), 486, "the last of two comes back");
+    get(vec![status(429), status(200)]).await;
+    assert_eq!(budget.tokens(), 486, "throttled: 5, and back");
+    get(vec![status(200)]).await;
+    assert_eq!(budget.tokens(), 487);
+    get(vec![status(503), status(503), status(503)]).await;
+    assert_eq!(budget.tokens(), 459);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_finagle_budget_gets_one_deposit_for_each_call() {
+    let budget = Arc::new(FinagleBudget::new(60 * SECOND, 0, 10_000).unwrap());
+    let policy = builder().budget(Arc::clone(&budget)).build().unwrap();
+    for replies in [
+        vec![status(200)],
+        vec![status(404)],
+        vec![error(Class::Unprocessed), status(200)],
+    ] {
+        call(&Peer::new(replies), &policy, Method::GET).await;
+    }
+    assert_eq!(budget.balance(), 3);
+    // Deposits one, takes two.
+    let replies = vec![status(503), status(503), status(200)];
+    call(&Peer::new(replies), &policy, Method::GET).await;
+    assert_eq!(budget.balance(), 2);
+    call(&Peer::new([status(503)]), &policy, Method::POST).await;
+    assert_eq!(budget.balance(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_share_counts_calls_and_retries_while_they_are_under_way() {
+    let share = Arc::new(ConcurrencyShare::new(50, 1).unwrap());
+    let policy = builder().budget(Arc::clone(&share)).build().unwrap();
+    let slow = || status(503).taking(SECOND);
+    let peer = Peer::new((0..40).map(|_| slow()));
+    let calls: Vec<_> = (0..8)
+        .map(|_| {
+            let (peer, policy) = (peer.handle(), policy.clone());
+            tokio::spawn(async move { call(&peer, &policy, Method::GET).await })
+        })
+        .collect();
+    tokio::time::sleep(SECOND + SECOND / 2).await;
+    assert_eq!(share.active(), 4, "half of eight, in their wait");
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(share.active(), 4, "in their attempt");
+    // One after the other fails and counts no more, while those after it still do: only the last
+    // finds room for another retry.
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(share.active(), 1);
+    for call in calls {
+        call.await.unwrap();
+    }
+    assert_eq!((share.active(), share.limit()), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_call_leaves_nothing_behind_in_a_share() {
+    let share = Arc::new(ConcurrencyShare::new(100, 1).unwrap());
+    let policy = builder().budget(Arc::clone(&share)).build().unwrap();
+    // While the first attempt runs, during the wait, and while the second attempt runs.
+    for (after, active) in [(500, 0), (1_500, 1), (2_500, 1)] {
+        let peer = Peer::new([status(503).taking(SECOND), status(200).taking(9 * SECOND)]);
+        let policy = policy.clone();
+        let task = tokio::spawn(async move { call(&peer, &policy, Method::GET).await });
+        tokio::time::sleep(Duration::from_millis(after)).await;
+        assert_eq!(share.active(), active, "{after} ms");
+        task.abort();
+        assert!(task.await.is_err());
+        assert_eq!((share.active(), share.limit()), (0, 1), "{after} ms");
+    }
+}
+
+#[cfg(feature = "tower")]
+#[tokio::test(start_paused = true)]
+async fn a_budget_of_tower_plugs_in() {
+    use retry_layer::budget::TowerBudget;
+    use tower::retry::budget::TpsBudget;
+
+    let budget = TowerBudget::new(TpsBudget::new(10 * SECOND, 0, 1.0));
+    let policy = builder().budget(budget).build().unwrap();
+    let peer = Peer::new([status(503)]);
+    let report = call(&peer, &policy, Method::GET).await;
+    assert_eq!(report.stop(), StopReason::BudgetExhausted);
+    call(&Peer::new([status(200)]), &policy, Method::GET).await;
+    let peer = Peer::new([status(503), status(200)]);
+    let report = call(&peer, &policy, Method::GET).await;
+    assert_eq!(report.attempts().len(), 2);
+}
