@@ -15,7 +15,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use http::{HeaderValue, Method, Request, Response, Uri, header::AUTHORIZATION};
 use pin_project_lite::pin_project;
-use retry_layer::Deadline;
+use retry_layer::{Deadline, RetryReport};
 use tokio::time::{Instant, Sleep};
 use tower::{ServiceExt, util::Oneshot};
 use tower_service::Service;
@@ -80,6 +80,17 @@ pin_project! {
         Collecting { #[pin] call: Retrying<crate::stack::Collecting> },
         Custom { #[pin] call: Oneshot<Custom, Request<Body>> },
         Failed { error: Option<Error> },
+    }
+}
+
+impl State {
+    /// What was tried by now, where a retry layer of this crate's type knows it.
+    fn report_so_far(&self) -> Option<RetryReport> {
+        match self {
+            Self::Streaming { call } => Some(call.report_so_far()),
+            Self::Collecting { call } => Some(call.report_so_far()),
+            Self::Custom { .. } | Self::Failed { .. } => None,
+        }
     }
 }
 
@@ -182,7 +193,7 @@ impl Future for ResponseFuture {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         // The answer first, the clock second: what came in time is given.
-        let polled = match this.state.project() {
+        let polled = match this.state.as_mut().project() {
             StateProj::Streaming { call } => call.poll(cx),
             StateProj::Collecting { call } => call.poll(cx),
             StateProj::Custom { call } => call.poll(cx),
@@ -202,7 +213,10 @@ impl Future for ResponseFuture {
         if let Some(timer) = this.timer.as_mut().as_pin_mut() {
             ready!(timer.poll(cx));
         }
-        let error = Error::new(Kind::Deadline(*this.within));
+        let mut error = Error::new(Kind::Deadline(*this.within));
+        if let Some(report) = this.state.as_ref().get_ref().report_so_far() {
+            error.set_report(report);
+        }
         Poll::Ready(Err(this.request.name(error)))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{error::Error as StdError, sync::Arc};
 
+use http::StatusCode;
 use retry_layer::{Class, Outcome, Predicate, RetryPolicy, RetryPolicyBuilder, RetryReport};
 
 use crate::{Error, error::Kind};
@@ -23,6 +24,10 @@ impl Predicate for SessionAware {
             Some(class) => self.inner.classify(&outcome.with_error_class(class)),
             None => self.inner.classify(outcome),
         }
+    }
+
+    fn is_always_final(&self, status: StatusCode) -> bool {
+        self.inner.is_always_final(status)
     }
 
     fn annotate(&self, error: &mut (dyn StdError + 'static), report: RetryReport) {

@@ -4,7 +4,9 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request,
     header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, PROXY_AUTHORIZATION},
 };
-use retry_layer::{BuildError, Deadline, Idempotent, NoRetry, RetryPolicy};
+use retry_layer::{
+    BodyFactory, BuildError, Deadline, IdempotencyKeys, Idempotent, NoRetry, RetryPolicy,
+};
 use serde::Serialize;
 
 use crate::{
@@ -160,6 +162,12 @@ impl RequestBuilder {
         })
     }
 
+    /// Makes the body anew for each attempt: for one that is too large to be kept, such as a
+    /// file's. Every body must have the same length; see [`BodyFactory`].
+    pub fn body_with(self, make: impl Fn() -> Body + Send + Sync + 'static) -> Self {
+        self.body(make()).extension(BodyFactory::new(make))
+    }
+
     /// Sets the body to this value as JSON, and `Content-Type` where it is not set.
     pub fn json(self, value: &(impl Serialize + ?Sized)) -> Self {
         self.alter(|request| {
@@ -191,6 +199,13 @@ impl RequestBuilder {
             Ok(policy) => self.extension(policy),
             Err(error) => self.alter(|_| Err(Error::builder(error.to_string()).with(error))),
         }
+    }
+
+    /// Gives this request an `Idempotency-Key`, the same on every attempt, so that it may be
+    /// retried though its method is not idempotent. Only for servers that know the header; one
+    /// that is set already stays.
+    pub fn idempotency_key(self) -> Self {
+        self.extension(IdempotencyKeys::new())
     }
 
     /// Sends this request once, whatever comes of it.

@@ -108,6 +108,13 @@ impl<S, B> Call<S, B> {
         }
     }
 
+    /// The attempts that are over, and how many of them were free.
+    pub(crate) fn records(&self) -> (Vec<AttemptRecord>, u32) {
+        self.journal.as_ref().map_or((Vec::new(), 0), |journal| {
+            (journal.records.clone(), journal.resends)
+        })
+    }
+
     /// Ends the call if this status, of its first attempt, is final whatever the headers say.
     #[inline]
     pub(crate) fn is_settled_by(&self, status: StatusCode) -> bool {

@@ -24,7 +24,7 @@ use crate::{
     policy::RetryPolicy,
     predicate::Class,
     replay::{Kept, ReplayBody},
-    report::{AttemptOutcome, RetryReport},
+    report::{AttemptOutcome, AttemptRecord, RetryReport},
     verdict::{StopReason, Verdict},
 };
 
@@ -248,6 +248,24 @@ where
             };
             this.state.set(next);
         }
+    }
+}
+
+impl<S, B, F, R> ResponseFuture<S, B, F, R> {
+    /// What was tried by now, as the report of a call that its deadline ends: for whoever is about
+    /// to drop this future because its time is up. An attempt that is under way counts as
+    /// [`Ambiguous`](Class::Ambiguous).
+    #[must_use]
+    pub fn report_so_far(&self) -> RetryReport {
+        let (mut attempts, resends) = match &self.course {
+            Course::Repeatable { call } => call.records(),
+            Course::Once { .. } | Course::Over => (Vec::new(), 0),
+        };
+        if let State::Sending { .. } = self.state {
+            let cut_off = AttemptOutcome::Error(Class::Ambiguous);
+            attempts.push(AttemptRecord::new(cut_off, None));
+        }
+        RetryReport::new(attempts, resends, StopReason::DeadlineExceeded)
     }
 }
 

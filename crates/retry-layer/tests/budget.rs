@@ -212,7 +212,7 @@ impl Rate {
     /// What happened in a second: over the last ten or more if that much has passed, else what was
     /// known before, else what has happened so far.
     fn at(&mut self, count: u64, now: Duration) -> u64 {
-        let millis = u64::try_from((now - self.since).as_millis()).unwrap();
+        let millis = u64::try_from(now.saturating_sub(self.since).as_millis()).unwrap();
         let rate = (count - self.count) * 1_000 / millis.max(1_000);
         if millis < 10_000 {
             return self.known.unwrap_or(rate);
@@ -265,7 +265,7 @@ impl Model for Success {
         bucket.tokens.capacity = capacity(bucket.rate.at(bucket.successes, now));
         bucket.tokens.balance = bucket.tokens.balance.min(bucket.tokens.capacity);
         // One thousandth of a token in 30 ms, up to two tokens.
-        let drops = (now - bucket.trickled).as_millis() / 30;
+        let drops = now.saturating_sub(bucket.trickled).as_millis() / 30;
         bucket.trickled += Duration::from_millis(30 * u64::try_from(drops).unwrap());
         if bucket.tokens.balance < 2_000 {
             let drops = i128::try_from(drops).unwrap();

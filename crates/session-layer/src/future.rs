@@ -58,10 +58,11 @@ where
         pool: &Arc<Pool<B>>,
         checked_out: CheckedOut<B>,
         request: Request<RequestBody<B>>,
+        now: Instant,
     ) -> Self {
         let state = match checked_out {
             CheckedOut::Link(link) if link.channel.is_ready() => {
-                State::Exchanging(Exchange::begin(link, request))
+                State::Exchanging(Exchange::begin(link, request, now))
             }
             CheckedOut::Link(link) => State::CheckingOut(Box::pin(when_ready(link, request))),
             CheckedOut::Waiting(waiting) => {
@@ -91,10 +92,13 @@ where
                         pool,
                         origin,
                         request,
-                    } => match pool.check_out(&origin.borrowed(), Instant::now()) {
-                        Ok(checked_out) => Self::start(&pool, checked_out, request).state,
-                        Err(error) => return Poll::Ready(Err(error.at(&origin))),
-                    },
+                    } => {
+                        let now = Instant::now();
+                        match pool.check_out(&origin.borrowed(), now) {
+                            Ok(checked_out) => Self::start(&pool, checked_out, request, now).state,
+                            Err(error) => return Poll::Ready(Err(error.at(&origin))),
+                        }
+                    }
                 },
                 State::Failed(error) => {
                     let error = error.take().expect("polled after it had failed");
@@ -179,7 +183,7 @@ where
     let mut link = Untouched(Some(link));
     // An error here means that it is closed; sending hands the request back then.
     let _ = poll_fn(|cx| link.channel().sender().poll_ready(cx)).await;
-    Ok(Exchange::begin(link.take(), request))
+    Ok(Exchange::begin(link.take(), request, Instant::now()))
 }
 
 /// A link that nothing was sent on: dropped, it goes back to the pool.
@@ -227,9 +231,8 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    fn begin(mut link: Link<B>, mut request: Request<RequestBody<B>>) -> Self {
+    fn begin(mut link: Link<B>, mut request: Request<RequestBody<B>>, began: Instant) -> Self {
         let head = link.connection.pool().config().timeouts.head;
-        let began = Instant::now();
         let has_body = !request.body().is_end_stream();
         let mark = link.wire().begin(began, head, has_body);
         if has_body {

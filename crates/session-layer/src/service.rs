@@ -110,12 +110,13 @@ where
 
     fn call(&mut self, request: Request<B>) -> ResponseFuture<B> {
         let pool = &self.handle.pool;
+        let now = Instant::now();
         let checked_out =
-            OriginRef::of(request.uri()).and_then(|origin| pool.check_out(&origin, Instant::now()));
+            OriginRef::of(request.uri()).and_then(|origin| pool.check_out(&origin, now));
         match checked_out {
             Ok(checked_out) => {
                 let request = prepare(request, &checked_out);
-                ResponseFuture::start(pool, checked_out, request)
+                ResponseFuture::start(pool, checked_out, request, now)
             }
             Err(error) => ResponseFuture::failed(error),
         }
