@@ -22,8 +22,8 @@ use crate::{
 ///
 /// # Cancel safety
 ///
-/// Dropping it before its end closes the connection, unless all that is left has already arrived
-/// and is small; then it is read, and the connection serves the next request.
+/// Dropping it before its end closes the connection, unless hyper has passed on all that is left,
+/// as it has for a small body that came with its head; then the connection serves the next request.
 pub struct SessionBody {
     inner: Incoming,
     lease: Option<Lease>,
@@ -156,6 +156,8 @@ pin_project! {
         inner: B,
         // Absent once hyper has the end, and for bodies that are empty from the start.
         progress: Option<Progress>,
+        // How many bytes may still come, where only a header says so.
+        left: Option<u64>,
     }
 }
 
@@ -168,6 +170,9 @@ struct Progress {
 
 impl Drop for Progress {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.wire.note_body_failed();
+        }
         self.wire.request_ended(self.head);
     }
 }
@@ -177,7 +182,13 @@ impl<B: Body> RequestBody<B> {
         Self {
             inner,
             progress: None,
+            left: None,
         }
+    }
+
+    /// Holds the body to the length that a header announces.
+    pub(crate) fn announce(&mut self, length: Option<u64>) {
+        self.left = length;
     }
 
     /// Tells `wire` from now on how far the body is.
@@ -185,6 +196,16 @@ impl<B: Body> RequestBody<B> {
         let wire = wire.clone();
         self.progress = Some(Progress { wire, head });
     }
+}
+
+/// Counts bytes against what was announced.
+fn is_too_long(left: &mut Option<u64>, bytes: usize) -> bool {
+    let Some(left) = left else {
+        return false;
+    };
+    let rest = left.checked_sub(u64::try_from(bytes).unwrap_or(u64::MAX));
+    *left = rest.unwrap_or_default();
+    rest.is_none()
 }
 
 impl<B: Body<Data = Bytes>> Body for RequestBody<B> {
@@ -198,10 +219,17 @@ impl<B: Body<Data = Bytes>> Body for RequestBody<B> {
         let mut this = self.project();
         let frame = ready!(this.inner.as_mut().poll_frame(cx));
         if let Some(progress) = this.progress {
-            if let Some(Ok(frame)) = &frame {
-                progress
-                    .wire
-                    .uploaded(frame.data_ref().map_or(0, Bytes::len));
+            match &frame {
+                Some(Ok(frame)) => {
+                    let bytes = frame.data_ref().map_or(0, Bytes::len);
+                    progress.wire.uploaded(bytes);
+                    if is_too_long(this.left, bytes) {
+                        // hyper would send the beginning, and call it whole.
+                        progress.wire.sever(Cause::BodyTooLong);
+                    }
+                }
+                Some(Err(_)) => progress.wire.note_body_failed(),
+                None => {}
             }
             // After the last frame hyper may ask no more.
             if frame.is_none() || this.inner.is_end_stream() {

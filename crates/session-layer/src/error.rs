@@ -24,6 +24,7 @@ struct Inner {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Kind {
     Uri(&'static str),
+    Headers(&'static str),
     Dns,
     Connect,
     Tls,
@@ -103,6 +104,13 @@ impl Error {
         matches!(self.0.kind, Kind::Uri(_))
     }
 
+    /// Whether the request's headers contradict each other or its body, so that it cannot be sent:
+    /// a `Content-Length` that is not the body's, two `Host`s.
+    #[must_use]
+    pub fn is_headers(&self) -> bool {
+        matches!(self.0.kind, Kind::Headers(_))
+    }
+
     /// Whether not one byte of the request was written to a connection.
     ///
     /// True for everything that fails before a connection is there, for a request that hyper
@@ -111,6 +119,7 @@ impl Error {
     pub fn is_unsent(&self) -> bool {
         match self.0.kind {
             Kind::Uri(_)
+            | Kind::Headers(_)
             | Kind::Dns
             | Kind::Connect
             | Kind::Tls
@@ -235,6 +244,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.kind {
             Kind::Uri(why) => write!(f, "cannot send to this URI: {why}")?,
+            Kind::Headers(why) => write!(f, "cannot send these headers: {why}")?,
             Kind::Dns => f.write_str("cannot resolve the name")?,
             Kind::Connect => f.write_str("cannot connect")?,
             Kind::Tls => f.write_str("cannot set up TLS")?,
@@ -246,6 +256,9 @@ impl fmt::Display for Error {
             Kind::Stale { .. } => f.write_str("the reused connection had been closed")?,
             Kind::Broken => f.write_str("the connection broke before the response came")?,
             Kind::Timeout(Phase::Queue, after) => write!(f, "no place within {after:?}")?,
+            Kind::Timeout(Phase::Connect, Duration::ZERO) => {
+                f.write_str("the system gave up connecting")?;
+            }
             Kind::Timeout(Phase::Connect, after) => write!(f, "no connection within {after:?}")?,
             Kind::Timeout(Phase::Head, after) => write!(f, "no response within {after:?}")?,
             Kind::Timeout(Phase::Body, after) => {

@@ -20,7 +20,7 @@ use crate::{
     connect::{Cause, Mark},
     error::{BoxError, Kind, Phase},
     origin::Origin,
-    pool::{CheckedOut, Link, Mail, Pool, Waiting},
+    pool::{CheckedOut, Link, Mail, Pool, Wait, Waiting},
     reuse,
 };
 
@@ -31,7 +31,7 @@ use crate::{
 /// Dropped before a connection is there, it leaves the queue, and nothing was sent. Dropped later,
 /// it closes its connection, since HTTP/1 has no other way to end an exchange; the request, or a
 /// part of it, may have been sent by then.
-#[must_use = "futures do nothing unless polled"]
+#[must_use = "dropping it ends the request"]
 pub struct ResponseFuture<B: Send + 'static> {
     state: State<B>,
 }
@@ -135,7 +135,11 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let mut timeout = pool.config().pool.queue_timeout;
+    let mut timeout = match waiting.wait() {
+        Wait::Queued => pool.config().pool.queue_timeout,
+        // The connect timeout counts.
+        Wait::Connecting => None,
+    };
     let queued = Instant::now();
     let link = loop {
         let mail = poll_fn(|cx| waiting.poll_mail(cx));
@@ -145,7 +149,7 @@ where
         };
         match mail {
             Mail::Slot(slot) => {
-                // From now on the connect timeout counts.
+                // It waits for a place no more: from now on the connect timeout counts.
                 timeout = None;
                 pool.open(slot);
             }
@@ -297,7 +301,17 @@ where
             Ok(framed) => framed,
             Err(kind) => return refused(link, kind),
         };
-        let clean = framed && reuse::is_clean(status, in_time, wire.request_body_bytes());
+        let misdirected = status == StatusCode::MISDIRECTED_REQUEST;
+        if misdirected {
+            // What led here before leads here again.
+            link.connection
+                .pool()
+                .retire_idle(link.origin(), self.began);
+        }
+        let clean = framed
+            && !misdirected
+            && !reuse::is_last(head.version, &head.headers)
+            && reuse::is_clean(status, in_time, wire.request_body_bytes());
         let lease = Lease {
             connection: link.park(),
             clean,
@@ -317,8 +331,9 @@ where
             }
             Some(Cause::HeadTooLarge) => Kind::TooLarge("its head"),
             Some(Cause::Closed) => Kind::Aborted,
+            Some(Cause::BodyTooLong) => Kind::RequestBody,
             Some(Cause::BodyTimeout | Cause::Dropped | Cause::Retired) | None => {
-                if error.is_user() {
+                if link.wire().has_body_failed() {
                     Kind::RequestBody
                 } else if error.is_parse_too_large() {
                     Kind::TooLarge("its head")

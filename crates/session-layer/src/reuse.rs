@@ -1,4 +1,5 @@
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header};
+use http_body::Body;
 
 use crate::error::Kind;
 
@@ -13,6 +14,19 @@ const UNREAD_UPLOAD: u64 = 16 * 1024;
 pub(crate) fn is_clean(status: StatusCode, in_time: bool, request_body: u64) -> bool {
     let refused = status.is_client_error() || status.is_server_error();
     in_time && !(refused && request_body > UNREAD_UPLOAD)
+}
+
+/// Whether the peer says that it closes after this response
+/// ([RFC 9112, section 9.3](https://www.rfc-editor.org/rfc/rfc9112#section-9.3)): then nobody
+/// should be promised the connection.
+pub(crate) fn is_last(version: Version, headers: &HeaderMap) -> bool {
+    let says = |option: &str| {
+        headers.get_all(header::CONNECTION).iter().any(|value| {
+            let mut options = value.as_bytes().split(|byte| *byte == b',');
+            options.any(|it| it.trim_ascii().eq_ignore_ascii_case(option.as_bytes()))
+        })
+    };
+    says("close") || (version == Version::HTTP_10 && !says("keep-alive"))
 }
 
 /// Checks how the response is framed, beyond what hyper does; returns whether its connection may
@@ -34,10 +48,63 @@ pub(crate) fn check_framing(headers: &mut HeaderMap) -> Result<bool, Kind> {
     Ok(headers.remove(header::CONTENT_LENGTH).is_none())
 }
 
+/// Makes a request's framing what its body says, or refuses it: what the headers say about the
+/// body and what is sent must not differ, or the peer takes the one request's bytes for another's
+/// ([RFC 9112, section 11.2](https://www.rfc-editor.org/rfc/rfc9112#section-11.2)).
+///
+/// Returns how long the body must be, where only a header says so.
+pub(crate) fn frame_request<B: Body>(request: &mut Request<B>) -> Result<Option<u64>, Kind> {
+    let is_empty = request.body().is_end_stream();
+    let exact = request.body().size_hint().exact();
+    // HTTP/1.1 whatever version a request came here with.
+    *request.version_mut() = Version::HTTP_11;
+    if request.method() == Method::CONNECT {
+        return Err(Kind::Headers(
+            "CONNECT needs a tunnel, which a session does not make",
+        ));
+    }
+    let method_has_body = [Method::POST, Method::PUT, Method::PATCH].contains(request.method());
+    let headers = request.headers_mut();
+    if headers.is_empty() && is_empty && !method_has_body {
+        return Ok(None);
+    }
+    if headers.get_all(header::HOST).iter().count() > 1 {
+        return Err(Kind::Headers("more than one Host"));
+    }
+    if is_empty {
+        headers.remove(header::TRANSFER_ENCODING);
+        headers.remove(header::CONTENT_LENGTH);
+        if method_has_body {
+            // Some servers wait for a body that is not announced (RFC 9110, section 8.6).
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        return Ok(None);
+    }
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let Some(length) = lengths.next() else {
+        if exact.is_none() && !headers.contains_key(header::TRANSFER_ENCODING) {
+            // hyper would leave the body of a GET out.
+            let chunked = HeaderValue::from_static("chunked");
+            headers.insert(header::TRANSFER_ENCODING, chunked);
+        }
+        return Ok(None);
+    };
+    if lengths.next().is_some() || headers.contains_key(header::TRANSFER_ENCODING) {
+        return Err(Kind::Headers("the body's length is given twice"));
+    }
+    let length = length.to_str().ok().and_then(|length| length.parse().ok());
+    match (length, exact) {
+        (None, _) => Err(Kind::Headers("Content-Length is no number")),
+        (Some(length), Some(exact)) if length != exact => {
+            Err(Kind::Headers("Content-Length is not the body's length"))
+        }
+        (Some(length), None) => Ok(Some(length)),
+        (Some(_), Some(_)) => Ok(None),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {

@@ -21,6 +21,7 @@ use crate::{
     layer::Config,
     origin::OriginRef,
     pool::{CheckedOut, Pool},
+    reuse,
 };
 
 /// A pool of connections as a `Service<Request<B>>`: what the requests of an app share.
@@ -28,6 +29,9 @@ use crate::{
 /// Clones are cheap and share the pool. It is always ready; a request that must wait for a
 /// connection waits in its future. The request's URI must be absolute; `Host` is added where it is
 /// absent.
+///
+/// A call takes its place in the pool at once, not at the first poll of its future: one that is
+/// kept without being polled keeps its place from others.
 ///
 /// When the last clone is dropped, idle connections close. Requests in flight and response bodies
 /// go on to their end; to wait for them, use [`close`](Self::close).
@@ -111,11 +115,15 @@ where
     fn call(&mut self, request: Request<B>) -> ResponseFuture<B> {
         let pool = &self.handle.pool;
         let now = Instant::now();
-        let checked_out =
-            OriginRef::of(request.uri()).and_then(|origin| pool.check_out(&origin, now));
+        let mut request = request.map(RequestBody::new);
+        let framed = reuse::frame_request(&mut request).map_err(Error::new);
+        let checked_out = framed.and_then(|announced| {
+            request.body_mut().announce(announced);
+            pool.check_out(&OriginRef::of(request.uri())?, now)
+        });
         match checked_out {
             Ok(checked_out) => {
-                let request = prepare(request, &checked_out);
+                prepare(&mut request, &checked_out);
                 ResponseFuture::start(pool, checked_out, request, now)
             }
             Err(error) => ResponseFuture::failed(error),
@@ -125,11 +133,7 @@ where
 
 /// Makes a request as it goes over the wire: origin-form, and with `Host`
 /// ([RFC 9112, section 3.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2)).
-fn prepare<B: Body + Send + 'static>(
-    request: Request<B>,
-    checked_out: &CheckedOut<B>,
-) -> Request<RequestBody<B>> {
-    let mut request = request.map(RequestBody::new);
+fn prepare<B: Send + 'static>(request: &mut Request<RequestBody<B>>, checked_out: &CheckedOut<B>) {
     let origin = match checked_out {
         CheckedOut::Link(link) => link.origin(),
         CheckedOut::Waiting(waiting) => waiting.origin(),
@@ -143,7 +147,6 @@ fn prepare<B: Body + Send + 'static>(
     parts.path_and_query = uri.path_and_query;
     // Only an absolute path is left, or none, which stands for "/".
     *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
-    request
 }
 
 impl<B: Send + 'static> Clone for Session<B> {

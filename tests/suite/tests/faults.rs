@@ -13,7 +13,7 @@ use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use session_layer::{PoolConfig, Session, SessionLayer, Timeouts};
 use test_suite::{fetch, get, in_memory, post, send};
-use test_support::{Connection, MemoryConnector, Reply, answer};
+use test_support::{Connection, MemoryConnector, Reply, Server, answer};
 use tower::{Layer, Service, ServiceExt};
 
 /// Polls a future this many times, then drops it; `None` if it ended before.
@@ -155,11 +155,99 @@ async fn a_request_body_that_fails_or_panics_fails_its_request_only() {
             })
             .unwrap();
         let error = session.clone().oneshot(request).await.unwrap_err();
-        assert!(error.is_request_body() || panics, "{error:?}");
+        assert!(error.is_request_body(), "{error:?}");
         assert!(!error.is_unsent());
         tokio::task::yield_now().await;
         assert_eq!(session.stats().open, 0);
     }
+}
+
+#[tokio::test]
+async fn a_connection_whose_runtime_goes_away_is_broken_and_no_fault_of_the_body() {
+    let server = Server::start(|mut connection: Connection| async move {
+        let _ = connection.read_request().await;
+        connection.respond(200, "x").await;
+        let _ = connection.read_request().await;
+        connection.stall_until_closed().await;
+    })
+    .await;
+    let session = test_suite::session(PoolConfig::default());
+    let other = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let (first, url) = (session.clone(), server.url("/"));
+    let opened = other.spawn(async move { fetch(&first, get(&url)).await });
+    opened.await.unwrap().unwrap();
+    let (second, url) = (session.clone(), server.url("/"));
+    let call = tokio::spawn(async move { fetch(&second, get(&url)).await });
+    server.wait_for(|log| log.requests.len() == 2).await;
+    other.shutdown_background();
+    let error = call.await.unwrap().unwrap_err();
+    assert!(error.is_stale() && !error.is_unsent(), "{error:?}");
+    assert!(!error.is_request_body());
+}
+
+/// A stream that sends a part of what it is given, and then fails.
+#[derive(Clone)]
+struct Torn;
+
+impl Service<Uri> for Torn {
+    type Response = Self;
+    type Error = std::convert::Infallible;
+    type Future = std::future::Ready<Result<Self, Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        std::future::ready(Ok(Self))
+    }
+}
+
+impl hyper_util::client::legacy::connect::Connection for Torn {
+    fn connected(&self) -> hyper_util::client::legacy::connect::Connected {
+        hyper_util::client::legacy::connect::Connected::new()
+    }
+}
+
+impl hyper::rt::Read for Torn {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: hyper::rt::ReadBufCursor<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+impl hyper::rt::Write for Torn {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Poll::Ready(Err(std::io::ErrorKind::ConnectionReset.into()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_fails_is_not_called_unsent_where_a_part_may_have_left() {
+    let session: test_suite::BytesSession = Session::new(Torn);
+    let error = fetch(&session, post("http://peer/", "once"))
+        .await
+        .unwrap_err();
+    assert!(!error.is_unsent() && error.is_broken(), "{error:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -121,6 +121,16 @@ async fn close_may_come_twice_and_from_any_clone() {
     connector.wait_for(|log| log.open == 0).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn close_counts_no_idle_connection_as_cut_off() {
+    let connector = MemoryConnector::new(always(200, "x"));
+    let session = in_memory(PoolConfig::default(), Timeouts::default(), &connector);
+    fetch(&session, get("http://peer/")).await.unwrap();
+    let report = session.close(Duration::ZERO).await;
+    assert_eq!((report.finished, report.aborted), (0, 0));
+    assert_eq!(session.stats().connecting, 0);
+}
+
 #[tokio::test]
 async fn dropping_the_last_clone_closes_idle_connections() {
     let server = Server::start(always(200, "x")).await;

@@ -4,10 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use http::StatusCode;
 use http_body_util::BodyExt;
-use session_layer::PoolConfig;
-use test_suite::{eventually, fetch, get, post, send, session};
-use test_support::{Reply, Server, always, answer, sequence};
+use session_layer::{PoolConfig, Timeouts};
+use test_suite::{eventually, fetch, get, in_memory, post, send, session};
+use test_support::{MemoryConnector, Reply, Server, always, answer, sequence};
 use tokio::task::JoinSet;
+use tower::Service;
+
+const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test]
 async fn ten_gets_in_a_row_use_one_connection() {
@@ -253,6 +256,107 @@ async fn a_name_that_does_not_resolve_says_so() {
         error.is_dns() && error.is_connect() && error.is_unsent(),
         "{error:?}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_gave_up_on_a_connect_does_not_fail_the_next() {
+    let connector = MemoryConnector::new(always(200, "x"));
+    connector.delay(SECOND);
+    let session = in_memory(PoolConfig::default(), Timeouts::default(), &connector);
+    let impatient = tokio::time::timeout(SECOND / 2, fetch(&session, get("http://peer/")));
+    assert!(impatient.await.is_err());
+    fetch(&session, get("http://peer/")).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_leaves_before_its_first_poll_takes_nothing_from_its_neighbour() {
+    let connector = MemoryConnector::new(always(200, "x"));
+    connector.delay(SECOND);
+    let session = in_memory(PoolConfig::default(), Timeouts::default(), &connector);
+    let never_polled = session.clone().call(get("http://peer/a"));
+    let neighbour = tokio::spawn({
+        let session = session.clone();
+        async move { fetch(&session, get("http://peer/b")).await }
+    });
+    tokio::time::sleep(SECOND / 2).await;
+    drop(never_polled);
+    neighbour.await.unwrap().unwrap();
+    assert_eq!(connector.log().accepted, 1);
+    assert_eq!(session.stats().open, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_needless_connect_is_called_off() {
+    let connector = MemoryConnector::new(always(200, "x"));
+    connector.hang();
+    let session = in_memory(PoolConfig::default(), Timeouts::default(), &connector);
+    let impatient = tokio::time::timeout(SECOND, fetch(&session, get("http://peer/")));
+    assert!(impatient.await.is_err());
+    tokio::task::yield_now().await;
+    assert_eq!((session.stats().open, session.stats().connecting), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_a_connect_under_way_is_not_timed_out_as_in_the_queue() {
+    let connector = MemoryConnector::new(always(200, "x"));
+    let pool = PoolConfig::default().queue_timeout(SECOND);
+    let session = in_memory(pool, Timeouts::default(), &connector);
+    let first = send(&session, get("http://peer/")).await.unwrap();
+    connector.delay(5 * SECOND);
+    let second = tokio::spawn({
+        let session = session.clone();
+        async move { send(&session, get("http://peer/")).await.unwrap() }
+    });
+    tokio::task::yield_now().await;
+    // Serves the second, whose own connect goes on, and is what the third waits for.
+    first.into_body().collect().await.unwrap();
+    let second = second.await.unwrap();
+    fetch(&session, get("http://peer/")).await.unwrap();
+    drop(second);
+}
+
+#[tokio::test]
+async fn the_order_of_arrival_holds_where_every_answer_closes_its_connection() {
+    for _ in 0..20 {
+        let server = Server::start(answer(|request| {
+            Reply::status(200)
+                .header("connection", "close")
+                .body(request.target.clone())
+        }))
+        .await;
+        let session = session(PoolConfig::default().max_connections_per_origin(1));
+        let mut calls = JoinSet::new();
+        for number in 0..30 {
+            // The place in the queue is taken by the call, so this loop is the order of arrival.
+            let call = session
+                .clone()
+                .call(get(&server.url(&format!("/{number}"))));
+            calls.spawn(async move { call.await.unwrap().into_body().collect().await.unwrap() });
+        }
+        calls.join_all().await;
+        let expected: Vec<_> = (0..30).map(|number| format!("/{number}")).collect();
+        assert_eq!(server.log().targets(), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_misdirected_request_retires_its_connection_and_its_old_neighbours() {
+    let connector = MemoryConnector::new(sequence([
+        Reply::status(200),
+        Reply::status(200),
+        Reply::status(421),
+        Reply::status(200),
+    ]));
+    let session = in_memory(PoolConfig::default(), Timeouts::default(), &connector);
+    let (one, two) = tokio::join!(
+        fetch(&session, get("http://peer/")),
+        fetch(&session, get("http://peer/")),
+    );
+    one.unwrap();
+    two.unwrap();
+    assert_eq!(session.stats().idle, 2);
+    fetch(&session, get("http://peer/")).await.unwrap();
+    assert_eq!(session.stats().idle, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

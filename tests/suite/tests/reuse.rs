@@ -4,15 +4,16 @@ use std::{
     convert::Infallible,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
-use http::{Request, StatusCode, header};
+use http::{Method, Request, StatusCode, header};
 use http_body::Frame;
-use http_body_util::{BodyExt, StreamBody};
+use http_body_util::{BodyExt, Full, StreamBody, channel::Channel};
 use session_layer::{Phase, PoolConfig, Session, Timeouts};
 use test_suite::{fetch, get, in_memory, post, send};
-use test_support::{Connection, MemoryConnector, Reply, sequence};
+use test_support::{Connection, MemoryConnector, Reply, answer, sequence};
 use tower::ServiceExt;
 
 /// Answers the first request with these bytes, and all later ones with a plain 200; tells how many
@@ -169,6 +170,140 @@ async fn a_refused_upload_that_fits_the_buffers_costs_its_connection_only_when_i
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_while_the_request_still_waits_to_be_written_costs_its_connection() {
+    let connector = MemoryConnector::new(|mut connection: Connection| async move {
+        if connection.number() == 0 {
+            let _ = connection.read_head().await;
+            connection
+                .write("HTTP/1.1 302 Found\r\nlocation: /login\r\ncontent-length: 0\r\n\r\n")
+                .await;
+            connection.stall_until_closed().await;
+        } else {
+            let _ = connection.read_request().await;
+            connection.respond(200, "x").await;
+        }
+    });
+    let session = in_memory(PoolConfig::default(), Timeouts::default(), &connector);
+    let request = post("http://peer/", vec![b'x'; 4 << 20]);
+    assert_eq!(fetch(&session, request).await.unwrap().0, StatusCode::FOUND);
+    let (status, _) = fetch(&session, get("http://peer/login")).await.unwrap();
+    assert_eq!(status, StatusCode::OK);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_success_before_the_end_of_the_upload_costs_its_connection() {
+    let connector = MemoryConnector::new(|mut connection: Connection| async move {
+        while connection.read_head().await.is_some() {
+            connection
+                .write("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+                .await;
+            let mut upload = Vec::new();
+            while !upload.ends_with(b"0\r\n\r\n") {
+                let Some(bytes) = connection.read_bytes().await else {
+                    return;
+                };
+                upload.extend_from_slice(&bytes);
+            }
+        }
+    });
+    let session: Session<_> = Session::new(connector.clone());
+    for _ in 0..2 {
+        let (mut sender, body) = Channel::<Bytes>::new(1);
+        let request = Request::post("http://peer/").body(body).unwrap();
+        let response = session.clone().oneshot(request).await.unwrap();
+        // The end of the upload is taken only now, after the head of the answer.
+        sender.send_data(Bytes::from_static(b"late")).await.unwrap();
+        drop(sender);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        response.into_body().collect().await.unwrap();
+    }
+    assert_eq!(connector.log().accepted, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_request_says_of_its_length_is_what_is_sent() {
+    let connector = MemoryConnector::new(answer(|request| {
+        Reply::status(200).body(
+            request
+                .header("content-length")
+                .unwrap_or("none")
+                .to_owned(),
+        )
+    }));
+    let session = in_memory(PoolConfig::default(), Timeouts::default(), &connector);
+    let with = |mut request: Request<_>, name: &'static str, value: &str| {
+        request.headers_mut().append(name, value.parse().unwrap());
+        request
+    };
+    for (request, seen) in [
+        (with(get("http://peer/"), "content-length", "5"), "none"),
+        (with(post("http://peer/", ""), "content-length", "5"), "0"),
+        (post("http://peer/", ""), "0"),
+        (
+            with(post("http://peer/", "abc"), "content-length", "3"),
+            "3",
+        ),
+    ] {
+        assert_eq!(fetch(&session, request).await.unwrap().1, seen);
+    }
+    let length = |length| with(post("http://peer/", "abcdef"), "content-length", length);
+    let hosts = with(with(get("http://peer/"), "host", "a"), "host", "b");
+    for request in [
+        length("3"),
+        length("7"),
+        length("six"),
+        with(length("6"), "content-length", "6"),
+        with(length("6"), "transfer-encoding", "chunked"),
+        hosts,
+        Request::connect("http://peer/")
+            .body(Full::default())
+            .unwrap(),
+    ] {
+        let error = fetch(&session, request).await.unwrap_err();
+        assert!(error.is_headers() && error.is_unsent(), "{error:?}");
+    }
+    assert_eq!(connector.log().requests.len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_longer_than_announced_is_cut_off_and_never_a_success() {
+    let connector = MemoryConnector::new(sequence([Reply::status(200)]));
+    let session: Session<_> = Session::new(connector.clone());
+    let frames = (0..3).map(|_| Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"abc"))));
+    let request = Request::post("http://peer/")
+        .header(header::CONTENT_LENGTH, 8)
+        .body(StreamBody::new(Iter(frames)))
+        .unwrap();
+    let error = session.oneshot(request).await.unwrap_err();
+    assert!(error.is_request_body(), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_is_sent_whatever_the_method_and_version() {
+    let connector = MemoryConnector::new(sequence([Reply::status(200)]));
+    let session: Session<_> = Session::new(connector.clone());
+    for version in [
+        http::Version::HTTP_10,
+        http::Version::HTTP_11,
+        http::Version::HTTP_3,
+    ] {
+        for method in [Method::GET, Method::POST] {
+            let frames = [Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"abc")))];
+            let request = Request::builder()
+                .method(method)
+                .version(version)
+                .uri("http://peer/")
+                .body(StreamBody::new(Iter(frames.into_iter())))
+                .unwrap();
+            session.clone().oneshot(request).await.unwrap();
+        }
+    }
+    let log = connector.log();
+    assert_eq!(log.requests.len(), 6);
+    assert!(log.requests.iter().all(|request| request.body == "abc"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_flood_of_informational_responses_ends() {
     let connector = MemoryConnector::new(|mut connection: Connection| async move {
         let _ = connection.read_request().await;
@@ -178,7 +313,9 @@ async fn a_flood_of_informational_responses_ends() {
         {}
     });
     let session = in_memory(PoolConfig::default(), Timeouts::default(), &connector);
-    let error = fetch(&session, get("http://peer/")).await.unwrap_err();
+    let flood = fetch(&session, get("http://peer/"));
+    let ended = tokio::time::timeout(Duration::from_secs(3600), flood).await;
+    let error = ended.expect("it ends").unwrap_err();
     assert!(error.is_too_large(), "{error:?}");
     connector.wait_for(|log| log.open == 0).await;
 }

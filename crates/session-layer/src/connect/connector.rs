@@ -154,7 +154,30 @@ pin_project! {
 
 impl Connection for Transport {
     fn connected(&self) -> Connected {
-        self.stream.connected()
+        let connected = self.stream.connected();
+        if self.is_tls() {
+            connected
+        } else {
+            connected.extra(PlainTcp)
+        }
+    }
+}
+
+/// Marks a stream of which a write that fails has sent nothing. Of any other that is not known:
+/// TLS may have sent some of its records before.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PlainTcp;
+
+impl Transport {
+    #[cfg(feature = "tls")]
+    fn is_tls(&self) -> bool {
+        matches!(self.stream, Stream::Https(_))
+    }
+
+    #[cfg(not(feature = "tls"))]
+    #[expect(clippy::unused_self, reason = "with TLS it is a question")]
+    fn is_tls(&self) -> bool {
+        false
     }
 }
 

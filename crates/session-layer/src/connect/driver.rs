@@ -41,11 +41,20 @@ pin_project! {
     {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
+            // Told even if a foreign transport panics when it is dropped.
+            let _tells = Ended(this.connection);
             // The socket is closed before the pool hears of it: who waits for that may rely on it.
             this.hyper.set(None);
-            let connection = this.connection;
-            connection.pool().ended(connection.id(), connection.origin());
         }
+    }
+}
+
+/// Tells the pool, when dropped, that a connection is no more.
+struct Ended<'a, B: Send + 'static>(&'a Arc<Connection<B>>);
+
+impl<B: Send + 'static> Drop for Ended<'_, B> {
+    fn drop(&mut self) {
+        self.0.pool().ended(self.0.id(), self.0.origin());
     }
 }
 
@@ -149,7 +158,16 @@ fn look<B: Send + 'static>(connection: &Arc<Connection<B>>, now: Instant) -> Loo
             after(wire.write_blocked(), timeouts.head),
             Cause::HeadTimeout,
         ),
-        Phase::Head => (wire.head_deadline(), Cause::HeadTimeout),
+        // The answer is there, and whoever asked for it has not looked yet.
+        Phase::Head if wire.is_answered() => (None, Cause::HeadTimeout),
+        // What hyper has taken whole may still be on its way out, and moving.
+        Phase::Head => match wire.write_blocked() {
+            Some(since) => (after(Some(since), timeouts.head), Cause::HeadTimeout),
+            None => {
+                let moved = after(wire.wrote_at(), timeouts.head);
+                (wire.head_deadline().max(moved), Cause::HeadTimeout)
+            }
+        },
         Phase::Body => (
             after(wire.read_blocked(), timeouts.body_idle),
             Cause::BodyTimeout,

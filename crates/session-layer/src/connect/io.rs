@@ -40,6 +40,12 @@ pub(crate) struct Wire {
     response_from: AtomicU64,
     /// The bytes of the request body that hyper has taken.
     uploaded: AtomicU64,
+    /// When the peer last took bytes of a request that has a body.
+    wrote_at: AtomicU64,
+    /// Whether the request body itself gave an error, or panicked.
+    body_failed: AtomicBool,
+    /// Whether a write that fails may have sent a part before, as TLS does with its records.
+    torn_writes: bool,
     /// Whether response bytes were there before the end of the request body was taken.
     answered_early: AtomicBool,
     severed: AtomicU8,
@@ -70,6 +76,8 @@ pub(crate) enum Cause {
     Closed = 5,
     /// Idle too long, too old, or its slot is wanted elsewhere.
     Retired = 6,
+    /// The request body is longer than it was announced.
+    BodyTooLong = 7,
 }
 
 /// Where an exchange began on its connection.
@@ -80,7 +88,7 @@ pub(crate) struct Mark {
 }
 
 impl Wire {
-    pub(crate) fn new(epoch: Instant, max_head: u64) -> Self {
+    pub(crate) fn new(epoch: Instant, max_head: u64, torn_writes: bool) -> Self {
         Self {
             epoch,
             max_head,
@@ -92,6 +100,9 @@ impl Wire {
             head_deadline: AtomicU64::new(0),
             response_from: AtomicU64::new(0),
             uploaded: AtomicU64::new(0),
+            wrote_at: AtomicU64::new(0),
+            body_failed: AtomicBool::new(false),
+            torn_writes,
             answered_early: AtomicBool::new(false),
             severed: AtomicU8::new(0),
             driver: AtomicWaker::new(),
@@ -106,6 +117,7 @@ impl Wire {
         };
         self.response_from.store(mark.read, Relaxed);
         self.uploaded.store(0, Relaxed);
+        self.wrote_at.store(0, Relaxed);
         self.answered_early.store(false, Relaxed);
         self.set_head_deadline(now, head);
         let phase = if has_body {
@@ -146,6 +158,22 @@ impl Wire {
         self.uploaded.load(Relaxed)
     }
 
+    /// Takes note that the request body itself failed.
+    pub(crate) fn note_body_failed(&self) {
+        self.body_failed.store(true, Relaxed);
+    }
+
+    pub(crate) fn has_body_failed(&self) -> bool {
+        self.body_failed.load(Relaxed)
+    }
+
+    /// Whether response bytes have come, and hyper asks for no more: the head is there, and waits
+    /// for whoever sent the request.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.read.load(Relaxed) != self.response_from.load(Relaxed)
+            && self.read_blocked.load(Relaxed) == 0
+    }
+
     /// Ends an exchange.
     pub(crate) fn end(&self) {
         self.phase.store(Phase::Idle as u8, Release);
@@ -159,12 +187,14 @@ impl Wire {
     }
 
     /// Cuts the connection: its next read or write fails, and its task ends. The first cause
-    /// stays.
-    pub(crate) fn sever(&self, cause: Cause) {
-        let _ = self
+    /// stays; returns whether this is it.
+    pub(crate) fn sever(&self, cause: Cause) -> bool {
+        let first = self
             .severed
-            .compare_exchange(0, cause as u8, AcqRel, Acquire);
+            .compare_exchange(0, cause as u8, AcqRel, Acquire)
+            .is_ok();
         self.driver.wake();
+        first
     }
 
     pub(crate) fn severed(&self) -> Option<Cause> {
@@ -175,6 +205,7 @@ impl Wire {
             4 => Cause::Dropped,
             5 => Cause::Closed,
             6 => Cause::Retired,
+            7 => Cause::BodyTooLong,
             _ => return None,
         })
     }
@@ -199,6 +230,11 @@ impl Wire {
 
     pub(crate) fn write_blocked(&self) -> Option<Instant> {
         self.instant(self.write_blocked.load(Relaxed))
+    }
+
+    /// When the peer last took bytes of a request with a body.
+    pub(crate) fn wrote_at(&self) -> Option<Instant> {
+        self.instant(self.wrote_at.load(Relaxed))
     }
 
     pub(crate) fn read_blocked(&self) -> Option<Instant> {
@@ -244,6 +280,31 @@ impl Wire {
             self.sever(Cause::HeadTooLarge);
         }
         self.check()
+    }
+}
+
+impl Wire {
+    fn note_read(&self, bytes: usize) {
+        // The answer begins while the request still waits to be written: it was not read whole.
+        let begins = self.read.load(Relaxed) == self.response_from.load(Relaxed);
+        if bytes > 0 && begins && self.write_blocked.load(Relaxed) != 0 {
+            self.answered_early.store(true, Relaxed);
+        }
+        count(&self.read, bytes);
+    }
+
+    fn note_written(&self, polled: &Poll<io::Result<usize>>) {
+        note_blocked(&self.write_blocked, self, polled);
+        match polled {
+            Poll::Ready(Ok(bytes)) => {
+                count(&self.written, *bytes);
+                if self.uploaded.load(Relaxed) > 0 {
+                    self.wrote_at.store(self.tick(Instant::now()), Relaxed);
+                }
+            }
+            Poll::Ready(Err(_)) if self.torn_writes => count(&self.written, 1),
+            Poll::Ready(Err(_)) | Poll::Pending => {}
+        }
     }
 }
 
@@ -296,17 +357,9 @@ impl<T: hyper::rt::Read, S> AsyncRead for Io<T, S> {
         let before = buf.filled().len();
         let polled = this.inner.poll_read(cx, buf);
         note_blocked(&this.wire.read_blocked, this.wire, &polled);
-        count(&this.wire.read, buf.filled().len().saturating_sub(before));
+        this.wire
+            .note_read(buf.filled().len().saturating_sub(before));
         polled
-    }
-}
-
-impl<T: hyper::rt::Write, S> Io<T, S> {
-    fn note_written(&self, polled: &Poll<io::Result<usize>>) {
-        note_blocked(&self.wire.write_blocked, &self.wire, polled);
-        if let Poll::Ready(Ok(bytes)) = polled {
-            count(&self.wire.written, *bytes);
-        }
     }
 }
 
@@ -318,7 +371,7 @@ impl<T: hyper::rt::Write, S> AsyncWrite for Io<T, S> {
     ) -> Poll<io::Result<usize>> {
         self.wire.check()?;
         let polled = self.as_mut().project().inner.poll_write(cx, buf);
-        self.note_written(&polled);
+        self.wire.note_written(&polled);
         polled
     }
 
@@ -341,7 +394,7 @@ impl<T: hyper::rt::Write, S> AsyncWrite for Io<T, S> {
     ) -> Poll<io::Result<usize>> {
         self.wire.check()?;
         let polled = self.as_mut().project().inner.poll_write_vectored(cx, bufs);
-        self.note_written(&polled);
+        self.wire.note_written(&polled);
         polled
     }
 }

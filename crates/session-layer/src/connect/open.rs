@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::Uri;
+use http::{Extensions, Uri};
 use http_body::Body;
 use hyper::{
     client::conn::http1,
@@ -17,7 +17,7 @@ use hyper_util::{client::legacy::connect::Connection as Connected, rt::TokioIo};
 use tokio::{sync::oneshot, time::Instant};
 use tower_service::Service;
 
-use super::{driver::Driver, io::Io, io::Wire};
+use super::{connector::PlainTcp, driver::Driver, io::Io, io::Wire};
 use crate::{
     Error,
     error::{BoxError, Kind, Phase},
@@ -126,13 +126,15 @@ where
 {
     let pool = slot.pool().clone();
     let origin = slot.origin().clone();
-    if io.connected().is_negotiated_h2() {
-        let error = Error::new(Kind::Protocol(
-            "the peer chose HTTP/2, which was not offered",
-        ));
+    let connected = io.connected();
+    if connected.is_negotiated_h2() {
+        let error = Error::new(Kind::Connect).with("the peer chose HTTP/2, which was not offered");
         return slot.fail(error.at(&origin));
     }
-    let wire = Arc::new(Wire::new(pool.epoch(), MAX_HEAD));
+    let mut extras = Extensions::new();
+    connected.get_extras(&mut extras);
+    let torn_writes = extras.get::<PlainTcp>().is_none();
+    let wire = Arc::new(Wire::new(pool.epoch(), MAX_HEAD, torn_writes));
     // From here on the slot only waits for the socket to close.
     slot.settle();
     let io = TokioIo::new(Io::new(io, wire.clone(), slot));

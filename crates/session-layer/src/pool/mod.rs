@@ -29,10 +29,10 @@ pub use self::config::PoolConfig;
 pub(crate) use self::{
     lease::{Channel, Connection, Link, Release},
     slot::Slot,
-    waiter::{Mail, Waiting},
+    waiter::{Mail, Wait, Waiting},
 };
 use self::{
-    state::{CheckOut, Place, Placed, State, Ticket},
+    state::{CheckOut, Placed, State, Ticket},
     waiter::Waiter,
 };
 use crate::{
@@ -61,10 +61,19 @@ struct Shared<B: Send + 'static> {
     state: State<Link<B>, Arc<Waiter<B>>>,
     /// Connections whose task runs.
     live: HashMap<u64, Arc<Wire>>,
-    /// Connections being opened. Dropping the sender calls that off; it has no effect on a
-    /// connection that is there by then.
-    opening: HashMap<u64, (Origin, Option<oneshot::Sender<Never>>)>,
+    /// Connections being opened.
+    opening: HashMap<u64, Opening>,
 }
+
+struct Opening {
+    origin: Origin,
+    /// Dropped to call it off, from when on the state does not count on it. That has no effect on
+    /// a connection that is there by then.
+    needed: Option<oneshot::Sender<Never>>,
+}
+
+/// How long the tasks of connections that were cut may take to end.
+const CUT_DEADLINE: Duration = Duration::from_secs(1);
 
 /// A connection for a request, or the place where it waits for one.
 pub(crate) enum CheckedOut<B: Send + 'static> {
@@ -110,19 +119,14 @@ impl<B: Send + 'static> Pool<B> {
                 .lock()
                 .state
                 .check_out(origin, now, || Arc::new(Waiter::new()))?;
-            let (
-                Place {
-                    origin,
-                    ticket,
-                    waiter,
-                },
-                opens,
-            ) = match answer {
+            let (place, wait) = match answer {
                 CheckOut::Idle(link) => {
                     if link.is_usable(now) {
                         if link.has_been_used() {
                             self.reused.fetch_add(1, Relaxed);
                         }
+                        // It stood idle, so the peer may have closed it: that is stale, too.
+                        link.mark_used();
                         return Ok(CheckedOut::Link(link));
                     }
                     link.retire();
@@ -133,24 +137,20 @@ impl<B: Send + 'static> Pool<B> {
                     let limit = self.config.pool.max_waiting;
                     return Err(Error::new(Kind::QueueFull(limit)).at(&origin));
                 }
-                CheckOut::Connect(place) => (place, true),
+                CheckOut::Connect(place) => {
+                    let slot = Slot::granted(self.clone(), place.origin.clone());
+                    place.waiter.grant(slot);
+                    (place, Wait::Connecting)
+                }
+                CheckOut::Covered(place) => (place, Wait::Connecting),
                 CheckOut::Queue(place, evicted) => {
                     if let Some(link) = evicted {
                         link.retire();
                     }
-                    (place, false)
+                    (place, Wait::Queued)
                 }
             };
-            if opens {
-                let slot = Slot::granted(self.clone(), origin.clone());
-                waiter.grant(slot);
-            }
-            return Ok(CheckedOut::Waiting(Waiting::new(
-                self.clone(),
-                origin,
-                ticket,
-                waiter,
-            )));
+            return Ok(CheckedOut::Waiting(Waiting::new(self.clone(), place, wait)));
         }
     }
 
@@ -163,13 +163,6 @@ impl<B: Send + 'static> Pool<B> {
         }
         let origin = link.origin().clone();
         let placed = self.lock().state.put_back(&origin, link, now);
-        self.carry_out(&origin, placed);
-    }
-
-    /// Places a link that has just been opened.
-    fn connected(self: &Arc<Self>, link: Link<B>) {
-        let origin = link.origin().clone();
-        let placed = self.lock().state.connected(&origin, link, Instant::now());
         self.carry_out(&origin, placed);
     }
 
@@ -205,9 +198,19 @@ impl<B: Send + 'static> Pool<B> {
     /// connection, and if all were served meanwhile, it is kept.
     pub(crate) fn open(self: &Arc<Self>, mut slot: Slot<B>) {
         let id = self.next_id.fetch_add(1, Relaxed);
-        let (sender, called_off) = oneshot::channel();
-        let opening = (slot.origin().clone(), Some(sender));
-        self.lock().opening.insert(id, opening);
+        let (needed, called_off) = oneshot::channel();
+        let opening = Opening {
+            origin: slot.origin().clone(),
+            needed: Some(needed),
+        };
+        let mut shared = self.lock();
+        if shared.state.is_closed() {
+            // Whoever waited was told.
+            drop(shared);
+            return drop(slot);
+        }
+        shared.opening.insert(id, opening);
+        drop(shared);
         slot.opening(id);
         self.connector.open(slot, id, called_off);
     }
@@ -215,18 +218,27 @@ impl<B: Send + 'static> Pool<B> {
     /// Takes note of a connection that is there, and whose task is about to run.
     pub(crate) fn opened(self: &Arc<Self>, id: u64, link: Link<B>) {
         self.opened.fetch_add(1, Relaxed);
+        let origin = link.origin().clone();
+        let now = Instant::now();
         let mut shared = self.lock();
-        shared.opening.remove(&id);
         shared.live.insert(id, link.wire().clone());
+        let placed = if shared.end_opening(id) {
+            shared.state.connected(&origin, link, now)
+        } else {
+            shared.state.put_back(&origin, link, now)
+        };
         drop(shared);
-        self.connected(link);
+        self.carry_out(&origin, placed);
     }
 
     /// Takes note of a connection that did not come to be; returns whom to tell.
     fn open_failed(&self, id: u64, origin: &Origin) -> Option<Arc<Waiter<B>>> {
         let mut shared = self.lock();
-        shared.opening.remove(&id);
-        shared.state.connect_failed(origin)
+        // Nobody counts on one that was called off.
+        let counted = shared.end_opening(id);
+        counted
+            .then(|| shared.state.connect_failed(origin))
+            .flatten()
     }
 
     pub(crate) fn tell_failed(&self, id: u64, origin: &Origin, error: Error) {
@@ -277,13 +289,26 @@ impl<B: Send + 'static> Pool<B> {
         retired.into_iter().for_each(Link::retire);
     }
 
-    /// Removes a waiter; `false` if it had been served already.
-    fn leave(&self, origin: &Origin, ticket: Ticket) {
+    /// Takes a waiter out of the queue, with whatever had been meant for it.
+    ///
+    /// The waiter is closed under the lock that the state chooses waiters under: so nobody is
+    /// chosen after having left.
+    fn leave(self: &Arc<Self>, origin: &Origin, ticket: Ticket, waiter: &Waiter<B>) {
         let mut shared = self.lock();
+        let mut left = waiter.close();
+        if let Some(slot) = &mut left.slot {
+            // Its own, so none that another could do with.
+            shared.state.connect_abandoned(origin);
+            slot.settle();
+        }
         let (_, surplus) = shared.state.cancel(origin, ticket);
-        let unneeded = surplus.then(|| shared.newest_opening(origin)).flatten();
+        let unneeded = surplus.then(|| shared.call_off_newest(origin)).flatten();
         drop(shared);
         drop(unneeded);
+        drop(left.slot);
+        if let Some(Ok(link)) = left.served {
+            self.put_back(link);
+        }
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -318,7 +343,8 @@ impl<B: Send + 'static> Pool<B> {
         let in_flight = self.refuse_all();
         let in_time = tokio::time::timeout(deadline, self.drained()).await.is_ok();
         let aborted = if in_time { 0 } else { self.cut_all() };
-        self.drained().await;
+        // What was cut ends at once, unless its runtime does not run any more.
+        let _ = tokio::time::timeout(CUT_DEADLINE, self.drained()).await;
         CloseReport {
             finished: in_flight.saturating_sub(aborted),
             aborted,
@@ -330,27 +356,27 @@ impl<B: Send + 'static> Pool<B> {
     fn refuse_all(&self) -> usize {
         let mut shared = self.lock();
         let (idle, waiters) = shared.state.close();
-        let opening: Vec<_> = shared
-            .opening
-            .values_mut()
-            .filter_map(|(_, sender)| sender.take())
-            .collect();
+        let mut called_off = Vec::new();
+        let Shared { state, opening, .. } = &mut *shared;
+        for opening in opening.values_mut() {
+            if let Some(needed) = opening.needed.take() {
+                state.connect_abandoned(&opening.origin);
+                called_off.push(needed);
+            }
+        }
         let in_flight = shared.in_use(idle.len());
         drop(shared);
         for waiter in waiters {
             Waiter::tell(Some(waiter), Error::new(Kind::Closed));
         }
-        drop(opening);
+        drop(called_off);
         idle.into_iter().for_each(Link::retire);
         in_flight
     }
 
     fn cut_all(&self) -> usize {
         let left: Vec<_> = self.lock().live.values().cloned().collect();
-        for wire in &left {
-            wire.sever(Cause::Closed);
-        }
-        left.len()
+        left.iter().filter(|wire| wire.sever(Cause::Closed)).count()
     }
 
     /// Waits until no connection's task runs and none is being opened.
@@ -384,12 +410,22 @@ impl<B: Send + 'static> Shared<B> {
         whole.count().saturating_sub(idle)
     }
 
-    fn newest_opening(&mut self, origin: &Origin) -> Option<oneshot::Sender<Never>> {
-        self.opening
+    /// Takes note of the end of an opening; returns whether the state still counts on it.
+    fn end_opening(&mut self, id: u64) -> bool {
+        let ended = self.opening.remove(&id);
+        ended.is_some_and(|opening| opening.needed.is_some())
+    }
+
+    /// Calls off what was begun last; the sender is to be dropped after the lock.
+    fn call_off_newest(&mut self, origin: &Origin) -> Option<oneshot::Sender<Never>> {
+        let (_, newest) = self
+            .opening
             .iter_mut()
-            .filter(|(_, (of, sender))| of == origin && sender.is_some())
-            .max_by_key(|(id, _)| **id)
-            .and_then(|(_, (_, sender))| sender.take())
+            .filter(|(_, opening)| opening.origin == *origin && opening.needed.is_some())
+            .max_by_key(|(id, _)| **id)?;
+        let needed = newest.needed.take();
+        self.state.connect_abandoned(origin);
+        needed
     }
 }
 

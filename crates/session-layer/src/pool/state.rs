@@ -106,6 +106,8 @@ pub(crate) enum CheckOut<C, W> {
     Idle(C),
     /// Wait; a slot was taken, so open a connection.
     Connect(Place<W>),
+    /// Wait; a connection that is being opened will do, or a returned one.
+    Covered(Place<W>),
     /// Wait until a connection or a slot is free; close the one that was taken out for it.
     Queue(Place<W>, Option<C>),
     /// As many wait as may.
@@ -214,6 +216,9 @@ impl<C, W: Clone> State<C, W> {
             return Ok(CheckOut::Connect(place));
         }
         self.refresh(&place.origin);
+        if !uncovered {
+            return Ok(CheckOut::Covered(place));
+        }
         let evicted = self.evict();
         Ok(CheckOut::Queue(place, evicted))
     }
@@ -298,7 +303,13 @@ impl<C, W: Clone> State<C, W> {
         told
     }
 
-    /// Takes back a slot whose connection was never opened, without an error to tell.
+    /// Whether everything is refused.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.mode == Mode::Closed
+    }
+
+    /// Counts a connection out that nobody opens any more, without an error to tell. Its slot
+    /// stays taken until [`slot_freed`](Self::slot_freed).
     pub(crate) fn connect_abandoned(&mut self, origin: &Origin) {
         self.stop_connecting(origin);
         self.refresh(origin);
@@ -851,6 +862,9 @@ mod tests {
                                     let of = lost(state, world);
                                     world.closing.push(of);
                                 }
+                                world.waiting.push((place.origin, place.ticket, id));
+                            }
+                            CheckOut::Covered(place) => {
                                 world.waiting.push((place.origin, place.ticket, id));
                             }
                             CheckOut::Full(_) | CheckOut::Closed => world.failed += 1,

@@ -4,7 +4,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use super::{Link, Pool, Slot, state::Ticket};
+use super::{Link, Pool, Slot, state::Place};
 use crate::{Error, origin::Origin};
 
 /// What the pool has for a waiting request.
@@ -77,7 +77,20 @@ impl<B: Send + 'static> Waiter<B> {
         }
     }
 
+    /// Closes the letter box, and gives what was in it.
+    pub(super) fn close(&self) -> Left<B> {
+        let mut inbox = self.lock();
+        inbox.gone = true;
+        Left {
+            slot: inbox.slot.take(),
+            served: inbox.served.take(),
+            _waker: inbox.waker.take(),
+        }
+    }
+
     fn poll_mail(&self, cx: &mut Context<'_>) -> Poll<Mail<B>> {
+        // Cloned and dropped outside the lock: a waker is foreign code.
+        let waker = cx.waker().clone();
         let mut inbox = self.lock();
         if let Some(outcome) = inbox.served.take() {
             return Poll::Ready(Mail::Served(outcome));
@@ -85,10 +98,9 @@ impl<B: Send + 'static> Waiter<B> {
         if let Some(slot) = inbox.slot.take() {
             return Poll::Ready(Mail::Slot(slot));
         }
-        match &mut inbox.waker {
-            Some(waker) => waker.clone_from(cx.waker()),
-            None => inbox.waker = Some(cx.waker().clone()),
-        }
+        let replaced = inbox.waker.replace(waker);
+        drop(inbox);
+        drop(replaced);
         Poll::Pending
     }
 
@@ -97,58 +109,63 @@ impl<B: Send + 'static> Waiter<B> {
     }
 }
 
+/// What a request that leaves had not taken out of its letter box.
+pub(super) struct Left<B: Send + 'static> {
+    pub(super) slot: Option<Slot<B>>,
+    pub(super) served: Option<Result<Link<B>, Error>>,
+    _waker: Option<Waker>,
+}
+
+/// What a request waits for, when its wait begins.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Wait {
+    /// A place in the pool, for as long as the queue's timeout allows.
+    Queued,
+    /// A connection that is being opened, which has a timeout of its own.
+    Connecting,
+}
+
 /// A request's place in the queue; dropping it leaves the queue, and whatever had been meant for
 /// it goes to the next.
 pub(crate) struct Waiting<B: Send + 'static> {
     pool: Arc<Pool<B>>,
-    origin: Origin,
-    ticket: Ticket,
-    waiter: Arc<Waiter<B>>,
+    place: Place<Arc<Waiter<B>>>,
+    wait: Wait,
 }
 
 impl<B: Send + 'static> Waiting<B> {
-    pub(super) fn new(
-        pool: Arc<Pool<B>>,
-        origin: Origin,
-        ticket: Ticket,
-        waiter: Arc<Waiter<B>>,
-    ) -> Self {
-        Self {
-            pool,
-            origin,
-            ticket,
-            waiter,
-        }
+    pub(super) fn new(pool: Arc<Pool<B>>, place: Place<Arc<Waiter<B>>>, wait: Wait) -> Self {
+        Self { pool, place, wait }
     }
 
     pub(crate) fn origin(&self) -> &Origin {
-        &self.origin
+        &self.place.origin
+    }
+
+    pub(crate) fn wait(&self) -> Wait {
+        self.wait
     }
 
     pub(crate) fn poll_mail(&self, cx: &mut Context<'_>) -> Poll<Mail<B>> {
-        self.waiter.poll_mail(cx)
+        self.place.waiter.poll_mail(cx)
     }
 }
 
 impl<B: Send + 'static> Drop for Waiting<B> {
     fn drop(&mut self) {
-        let mut inbox = self.waiter.lock();
-        inbox.gone = true;
-        let slot = inbox.slot.take();
-        let served = inbox.served.take();
-        drop(inbox);
-        self.pool.leave(&self.origin, self.ticket);
-        drop(slot);
-        if let Some(Ok(link)) = served {
-            self.pool.put_back(link);
-        }
+        let Place {
+            origin,
+            ticket,
+            waiter,
+        } = &self.place;
+        self.pool.leave(origin, *ticket, waiter);
     }
 }
 
 impl<B: Send + 'static> fmt::Debug for Waiting<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Waiting")
-            .field("origin", &self.origin)
+            .field("origin", self.origin())
             .finish_non_exhaustive()
     }
 }
