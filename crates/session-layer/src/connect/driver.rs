@@ -161,13 +161,12 @@ fn look<B: Send + 'static>(connection: &Arc<Connection<B>>, now: Instant) -> Loo
         // The answer is there, and whoever asked for it has not looked yet.
         Phase::Head if wire.is_answered() => (None, Cause::HeadTimeout),
         // What hyper has taken whole may still be on its way out, and moving.
-        Phase::Head => match wire.write_blocked() {
-            Some(since) => (after(Some(since), timeouts.head), Cause::HeadTimeout),
-            None => {
-                let moved = after(wire.wrote_at(), timeouts.head);
-                (wire.head_deadline().max(moved), Cause::HeadTimeout)
-            }
-        },
+        Phase::Head => {
+            let blocked = after(wire.write_blocked(), timeouts.head);
+            let moved = after(wire.wrote_at(), timeouts.head);
+            let deadline = blocked.or_else(|| wire.head_deadline().max(moved));
+            (deadline, Cause::HeadTimeout)
+        }
         Phase::Body => (
             after(wire.read_blocked(), timeouts.body_idle),
             Cause::BodyTimeout,
