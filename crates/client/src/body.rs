@@ -211,6 +211,8 @@ pub struct ResponseBody(ResponseRepr);
 enum ResponseRepr {
     Session(SessionBody),
     Bytes(Bytes),
+    /// More than this many bytes were not collected. It goes no further than to the call.
+    TooLarge(usize),
     Other(Boxed),
 }
 
@@ -223,11 +225,19 @@ impl ResponseBody {
         Self(ResponseRepr::Other(Box::pin(body.map_err(Into::into))))
     }
 
-    /// Gives the bytes of a body that was collected.
-    pub(crate) fn into_collected(self) -> Option<Bytes> {
+    /// Stands for a body that was larger than this limit.
+    pub(crate) fn too_large(limit: usize) -> Self {
+        Self(ResponseRepr::TooLarge(limit))
+    }
+
+    /// Gives the bytes of a body that was collected, or the limit that it went beyond.
+    pub(crate) fn into_collected(self) -> Result<Bytes, usize> {
         match self.0 {
-            ResponseRepr::Bytes(bytes) => Some(bytes),
-            ResponseRepr::Session(_) | ResponseRepr::Other(_) => None,
+            ResponseRepr::Bytes(bytes) => Ok(bytes),
+            ResponseRepr::TooLarge(limit) => Err(limit),
+            ResponseRepr::Session(_) | ResponseRepr::Other(_) => {
+                unreachable!("a stack that was asked to collect has done so")
+            }
         }
     }
 }
@@ -257,6 +267,7 @@ impl HttpBody for ResponseBody {
                 .poll_frame(cx)
                 .map(|frame| frame.map(|frame| frame.map_err(Error::from))),
             ResponseRepr::Bytes(bytes) => Poll::Ready(take_frame(bytes).map(Ok)),
+            ResponseRepr::TooLarge(_) => Poll::Ready(None),
             ResponseRepr::Other(body) => body.as_mut().poll_frame(cx).map(|frame| {
                 frame.map(|frame| frame.map_err(|error| Error::new(Kind::Service).with(error)))
             }),
@@ -267,6 +278,7 @@ impl HttpBody for ResponseBody {
         match &self.0 {
             ResponseRepr::Session(body) => body.is_end_stream(),
             ResponseRepr::Bytes(bytes) => bytes.is_empty(),
+            ResponseRepr::TooLarge(_) => true,
             ResponseRepr::Other(body) => body.is_end_stream(),
         }
     }
@@ -275,6 +287,7 @@ impl HttpBody for ResponseBody {
         match &self.0 {
             ResponseRepr::Session(body) => body.size_hint(),
             ResponseRepr::Bytes(bytes) => exactly(bytes),
+            ResponseRepr::TooLarge(_) => SizeHint::with_exact(0),
             ResponseRepr::Other(body) => body.size_hint(),
         }
     }
@@ -284,6 +297,7 @@ impl fmt::Debug for ResponseBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             ResponseRepr::Bytes(bytes) => write!(f, "ResponseBody({} bytes)", bytes.len()),
+            ResponseRepr::TooLarge(limit) => write!(f, "ResponseBody(over {limit} bytes)"),
             ResponseRepr::Session(_) | ResponseRepr::Other(_) => {
                 f.write_str("ResponseBody(stream)")
             }

@@ -70,7 +70,8 @@ impl ClientBuilder {
 
     /// Joins relative URLs to this one, as
     /// [RFC 3986, section 5](https://www.rfc-editor.org/rfc/rfc3986#section-5) says: the last part
-    /// of its path counts only if a slash ends it. Default: none, and relative URLs are refused.
+    /// of its path counts only if a slash ends it. URLs that name a host are not bound to it; see
+    /// [`IntoUrl`](crate::IntoUrl). Default: none, and relative URLs are refused.
     ///
     /// # Errors
     ///
@@ -103,8 +104,9 @@ impl ClientBuilder {
         self
     }
 
-    /// Limits a whole call: the queue, each attempt, each wait; with `fetch` the body too. `None`
-    /// sets no limit. Default: 300 s.
+    /// Limits a whole call: the queue, each attempt, each wait, and the body where it is collected
+    /// by `fetch`, `collect`, `bytes`, `text` or `json`. A body that streams is limited by the
+    /// [idle timeout](Timeouts::body_idle) only. `None` sets no limit. Default: 300 s.
     pub fn deadline(mut self, deadline: impl Into<Option<Duration>>) -> Self {
         self.deadline = deadline.into();
         self
@@ -217,11 +219,10 @@ impl ClientBuilder {
                 "deadline must be longer than 0; `None` turns it off",
             ));
         }
-        let policy = self.retry.map_err(builder)?;
-        let mut policy_builder = predicate::aware(&policy);
-        if let (None, Some(deadline)) = (policy.deadline(), self.deadline) {
-            policy_builder = policy_builder.deadline(deadline);
-        }
+        let policy = self
+            .retry
+            .and_then(|policy| predicate::aware(&policy, self.deadline))
+            .map_err(builder)?;
         let settings = call::Settings {
             base: self.base,
             deadline: self.deadline,
@@ -229,7 +230,7 @@ impl ClientBuilder {
             ..call::Settings::default()
         };
         let parts = Parts {
-            policy: policy_builder.build().map_err(builder)?,
+            policy,
             attempt: Arc::new(attempt::Settings {
                 user_agent: self.user_agent,
             }),

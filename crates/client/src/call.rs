@@ -67,9 +67,28 @@ pin_project! {
         // Set up only once the call has to wait.
         #[pin]
         timer: Option<Sleep>,
-        deadline: Option<Instant>,
-        within: Duration,
+        limit: Option<Limit>,
         request: Description,
+    }
+}
+
+/// When a call has to be over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limit {
+    pub(crate) at: Instant,
+    /// How long that was from the start of the call.
+    within: Duration,
+}
+
+impl Limit {
+    /// A limit that lies beyond what the clock can express is none.
+    fn new(within: Duration) -> Option<Self> {
+        let at = Instant::now().checked_add(within)?;
+        Some(Self { at, within })
+    }
+
+    pub(crate) fn exceeded(&self) -> Error {
+        Error::new(Kind::Deadline(self.within))
     }
 }
 
@@ -131,7 +150,12 @@ pub(crate) fn start(
     let within = timeout
         .or(of_request.map(Deadline::remaining))
         .or(settings.deadline);
-    let deadline = within.and_then(|within| Instant::now().checked_add(within));
+    let limit = within.and_then(Limit::new);
+    // To call the stack is to begin: what is too late must not get there.
+    let prepared = prepared.and_then(|()| match limit {
+        Some(limit) if limit.within.is_zero() => Err(limit.exceeded()),
+        Some(_) | None => Ok(()),
+    });
     let state = match (prepared, inner, mode) {
         (Err(error), _, _) => State::Failed { error: Some(error) },
         // The session is ready at any time, and each layer above it asks no more than that.
@@ -154,8 +178,7 @@ pub(crate) fn start(
     ResponseFuture {
         state,
         timer: None,
-        deadline,
-        within: within.unwrap_or_default(),
+        limit,
         request: description,
     }
 }
@@ -187,6 +210,12 @@ pub(crate) fn authorize(
     Ok(())
 }
 
+impl ResponseFuture {
+    pub(crate) fn limit(&self) -> Option<Limit> {
+        self.limit
+    }
+}
+
 impl Future for ResponseFuture {
     type Output = Result<Response<ResponseBody>, Error>;
 
@@ -204,16 +233,16 @@ impl Future for ResponseFuture {
         if polled.is_ready() {
             return polled.map_err(|error| this.request.name(error));
         }
-        let Some(deadline) = *this.deadline else {
+        let Some(limit) = *this.limit else {
             return Poll::Pending;
         };
         if this.timer.is_none() {
-            this.timer.set(Some(tokio::time::sleep_until(deadline)));
+            this.timer.set(Some(tokio::time::sleep_until(limit.at)));
         }
         if let Some(timer) = this.timer.as_mut().as_pin_mut() {
             ready!(timer.poll(cx));
         }
-        let mut error = Error::new(Kind::Deadline(*this.within));
+        let mut error = limit.exceeded();
         if let Some(report) = this.state.as_ref().get_ref().report_so_far() {
             error.set_report(report);
         }

@@ -142,6 +142,10 @@ impl Client {
         call::start(&self.settings, &mut self.inner, request, mode, timeout)
     }
 
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        self.settings.deadline
+    }
+
     pub(crate) fn max_body(&self) -> usize {
         self.settings.max_body
     }
@@ -158,7 +162,9 @@ impl Client {
     /// Closes the client and all its clones: refuses new requests, and waits for those in flight,
     /// their bodies included, for up to 30 s, then cuts them off.
     ///
-    /// Over somebody's own service it only refuses.
+    /// A call that waits to be tried again meets a closed client after its wait: its error is
+    /// [`is_closed`](Error::is_closed), and [`retry_report`](Error::retry_report) tells what came
+    /// before. Over somebody's own service it only refuses new calls.
     ///
     /// # Cancel safety
     ///

@@ -1,4 +1,7 @@
 //! Collects response bodies below the retries, so that one that breaks is an attempt that failed.
+//!
+//! One that is too large is none: its response goes on without it, is judged by its status and
+//! headers like any other, and becomes an error above the retries.
 
 use std::{
     future::Future,
@@ -12,7 +15,7 @@ use http_body::Body as _;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::{Error, ResponseBody, error::Kind};
+use crate::{Error, ResponseBody};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Collect<S> {
@@ -78,44 +81,56 @@ enum Collected {
     Nothing,
     One(Bytes),
     Many(BytesMut),
+    TooLarge,
 }
 
 impl Gathering {
-    pub(crate) fn new(response: Response<ResponseBody>, limit: usize) -> Result<Self, Error> {
+    pub(crate) fn new(response: Response<ResponseBody>, limit: usize) -> Self {
         let (head, body) = response.into_parts();
         let announced = body.size_hint().lower();
-        if usize::try_from(announced).is_ok_and(|announced| announced <= limit) {
-            return Ok(Self {
-                head,
-                body,
-                collected: Collected::Nothing,
-                limit,
-            });
+        let fits = usize::try_from(announced).is_ok_and(|announced| announced <= limit);
+        let collected = if fits {
+            Collected::Nothing
+        } else {
+            Collected::TooLarge
+        };
+        Self {
+            head,
+            body,
+            collected,
+            limit,
         }
-        Err(Error::new(Kind::BodyTooLarge(limit)))
     }
 
+    /// Reads on to the end of the body, or to where it is larger than the limit.
     pub(crate) fn poll_gather(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if let Collected::TooLarge = self.collected {
+            return Poll::Ready(Ok(()));
+        }
         while let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)?) {
             // Trailers are of no use to somebody who gets bytes.
             let Ok(data) = frame.into_data() else {
                 continue;
             };
             if self.collected.len().saturating_add(data.len()) > self.limit {
-                return Poll::Ready(Err(Error::new(Kind::BodyTooLarge(self.limit))));
+                self.collected = Collected::TooLarge;
+                break;
             }
             self.collected.push(data, self.body.size_hint().lower());
         }
         Poll::Ready(Ok(()))
     }
 
+    /// Gives the response with what was collected; what is left of a body that was too large
+    /// closes its connection here.
     pub(crate) fn into_response(self) -> Response<ResponseBody> {
-        let bytes = match self.collected {
-            Collected::Nothing => Bytes::new(),
-            Collected::One(bytes) => bytes,
-            Collected::Many(bytes) => bytes.freeze(),
+        let body = match self.collected {
+            Collected::Nothing => Bytes::new().into(),
+            Collected::One(bytes) => bytes.into(),
+            Collected::Many(bytes) => bytes.freeze().into(),
+            Collected::TooLarge => ResponseBody::too_large(self.limit),
         };
-        Response::from_parts(self.head, bytes.into())
+        Response::from_parts(self.head, body)
     }
 }
 
@@ -125,7 +140,7 @@ const MAX_RESERVED: usize = 1024 * 1024;
 impl Collected {
     fn len(&self) -> usize {
         match self {
-            Self::Nothing => 0,
+            Self::Nothing | Self::TooLarge => 0,
             Self::One(bytes) => bytes.len(),
             Self::Many(bytes) => bytes.len(),
         }
@@ -144,6 +159,7 @@ impl Collected {
                 *self = Self::Many(bytes);
             }
             Self::Many(bytes) => bytes.extend_from_slice(&data),
+            Self::TooLarge => {}
         }
     }
 }
@@ -160,7 +176,7 @@ where
             match this.state.as_mut().project() {
                 StateProj::Head { inner } => {
                     let response = ready!(inner.poll(cx))?;
-                    let gathering = Some(Gathering::new(response, *this.limit)?);
+                    let gathering = Some(Gathering::new(response, *this.limit));
                     this.state.set(State::Body { gathering });
                 }
                 StateProj::Body { gathering } => {

@@ -33,7 +33,10 @@ pub(crate) enum Kind {
     Deadline(Duration),
     Closed,
     Status(StatusCode, Bytes),
-    BodyTooLarge(usize),
+    BodyTooLarge {
+        limit: usize,
+        status: StatusCode,
+    },
     Decode(&'static str),
 }
 
@@ -122,11 +125,11 @@ impl Error {
         self.0.report.as_ref()
     }
 
-    /// Returns the status, if the error was made of one.
+    /// Returns the status, if the error was made of one, or if its body was larger than allowed.
     #[must_use]
     pub fn status(&self) -> Option<StatusCode> {
         match self.0.kind {
-            Kind::Status(status, _) => Some(status),
+            Kind::Status(status, _) | Kind::BodyTooLarge { status, .. } => Some(status),
             _ => None,
         }
     }
@@ -145,7 +148,9 @@ impl Error {
     /// header with a line break, a setting that cannot be.
     #[must_use]
     pub fn is_builder(&self) -> bool {
-        matches!(self.0.kind, Kind::Builder(_)) || self.session_is(session_layer::Error::is_uri)
+        matches!(self.0.kind, Kind::Builder(_))
+            || self.session_is(session_layer::Error::is_uri)
+            || self.session_is(session_layer::Error::is_headers)
     }
 
     /// Whether no connection came to be, on the last attempt.
@@ -192,7 +197,7 @@ impl Error {
     /// or the request's gave an error.
     #[must_use]
     pub fn is_body(&self) -> bool {
-        matches!(self.0.kind, Kind::BodyTooLarge(_))
+        matches!(self.0.kind, Kind::BodyTooLarge { .. })
             || self.session_is(session_layer::Error::is_response_body)
             || self.session_is(session_layer::Error::is_request_body)
     }
@@ -233,10 +238,16 @@ impl fmt::Display for Error {
             // The alternate form leaves out the origin, which stands here already.
             Kind::Session(error) => write!(f, "{error:#}")?,
             Kind::Service => f.write_str("the service failed")?,
+            Kind::Deadline(Duration::ZERO) => {
+                f.write_str("the deadline had passed before the call began")?;
+            }
             Kind::Deadline(after) => write!(f, "no answer within the deadline of {after:?}")?,
             Kind::Closed => f.write_str("the client is closed")?,
             Kind::Status(status, _) => write!(f, "the server answered {status}")?,
-            Kind::BodyTooLarge(limit) => {
+            Kind::BodyTooLarge { limit, status } => {
+                if is_failed(*status) {
+                    write!(f, "the server answered {status}, and ")?;
+                }
                 write!(f, "the body is larger than {limit} bytes; see `max_body`")?;
             }
             Kind::Decode(what) => write!(f, "the body is not valid {what}")?,
@@ -266,6 +277,11 @@ fn tried(report: &RetryReport, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         stop => write!(f, "; {stop}")?,
     }
     f.write_str(")")
+}
+
+/// Whether a status tells of a client's or a server's error.
+pub(crate) fn is_failed(status: StatusCode) -> bool {
+    status.is_client_error() || status.is_server_error()
 }
 
 /// The origin of a URI, for people to read: without userinfo.

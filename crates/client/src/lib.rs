@@ -38,7 +38,7 @@
 //! | attempts | 3 in all; idempotent methods; 408, 429, 500, 502, 503, 504 | [`ClientBuilder::retry`] |
 //! | retries in all | a budget per origin: a burst, then one for every five answers | [`ClientBuilder::retry`] |
 //! | wait | random, up to 100 ms, 200 ms, … 20 s; `Retry-After` up to 120 s | [`ClientBuilder::retry`] |
-//! | total deadline | 300 s to the head, over the body too with `fetch` | [`ClientBuilder::deadline`] |
+//! | total deadline | 300 s to the head, and over a body that is collected; one that streams is bound by its idle timeout only | [`ClientBuilder::deadline`] |
 //! | connect, head, body idle | 10 s, 30 s, 30 s | [`ClientBuilder::timeouts`] |
 //! | connections | 1024, 256 per origin; 10 s in the queue | [`ClientBuilder::pool`] |
 //! | collected body | 64 MiB | [`ClientBuilder::max_body`] |

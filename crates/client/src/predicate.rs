@@ -1,9 +1,9 @@
 //! What the session's errors mean for a retry. This is the one file that knows both crates.
 
-use std::{error::Error as StdError, sync::Arc};
+use std::{error::Error as StdError, sync::Arc, time::Duration};
 
 use http::StatusCode;
-use retry_layer::{Class, Outcome, Predicate, RetryPolicy, RetryPolicyBuilder, RetryReport};
+use retry_layer::{BuildError, Class, Outcome, Predicate, RetryPolicy, RetryReport, transport};
 
 use crate::{Error, error::Kind};
 
@@ -12,10 +12,18 @@ struct SessionAware {
     inner: Arc<dyn Predicate>,
 }
 
-/// The same policy, for a stack whose errors are this crate's.
-pub(crate) fn aware(policy: &RetryPolicy) -> RetryPolicyBuilder {
+/// The same policy, for a stack whose errors are this crate's and whose calls end at a deadline:
+/// no wait is begun that would outlive it.
+pub(crate) fn aware(
+    policy: &RetryPolicy,
+    deadline: Option<Duration>,
+) -> Result<RetryPolicy, BuildError> {
     let inner = policy.predicate().clone();
-    policy.to_builder().predicate(SessionAware { inner })
+    let builder = policy.to_builder().predicate(SessionAware { inner });
+    match policy.deadline().into_iter().chain(deadline).min() {
+        Some(deadline) => builder.deadline(deadline).build(),
+        None => builder.build(),
+    }
 }
 
 impl Predicate for SessionAware {
@@ -48,14 +56,17 @@ fn class(error: &Error) -> Option<Class> {
         | Kind::Deadline(_)
         | Kind::Closed
         | Kind::Status(..)
-        | Kind::BodyTooLarge(_)
+        | Kind::BodyTooLarge { .. }
         | Kind::Decode(_) => Some(Class::Permanent),
     }
 }
 
 fn session_class(error: &session_layer::Error) -> Class {
     if error.is_uri()
-        || error.is_tls()
+        || error.is_headers()
+        // A call that waited while the session was closed ends here too, though "every stop
+        // returns the last real outcome": that one was given up before the wait, for a call that
+        // sleeps holds no connection. The report has it.
         || error.is_closed()
         || error.is_protocol()
         || error.is_too_large()
@@ -65,6 +76,8 @@ fn session_class(error: &session_layer::Error) -> Class {
     } else if error.is_pool_timeout() || error.is_queue_full() {
         // Nothing was sent, but to come again would only add to what the queue cannot take.
         Class::Final
+    } else if error.is_connect() && is_permanent(error) {
+        Class::Permanent
     } else if error.is_stale() {
         Class::Stale {
             wrote: !error.is_unsent(),
@@ -75,4 +88,10 @@ fn session_class(error: &session_layer::Error) -> Class {
         // Broken on the way, no head in time, or a body that broke while it was collected.
         Class::Ambiguous
     }
+}
+
+/// Whether the cause will not pass: a certificate or a name that does not hold, a protocol that
+/// cannot be agreed upon. A handshake that broke off, or an alert about anything else, may.
+fn is_permanent(error: &session_layer::Error) -> bool {
+    transport::classify(error) == Class::Permanent
 }

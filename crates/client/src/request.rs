@@ -182,7 +182,8 @@ impl RequestBuilder {
         })
     }
 
-    /// Limits this call in place of the client's deadline, counted from its start.
+    /// Limits this call in place of the client's [deadline](crate::ClientBuilder::deadline),
+    /// counted from its start. One of 0 fails at once, and nothing is sent.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
@@ -195,7 +196,8 @@ impl RequestBuilder {
         P::Error: Into<BuildError>,
     {
         let policy = policy.try_into().map_err(Into::into);
-        match policy.and_then(|policy| predicate::aware(&policy).build()) {
+        let deadline = self.client.deadline();
+        match policy.and_then(|policy| predicate::aware(&policy, deadline)) {
             Ok(policy) => self.extension(policy),
             Err(error) => self.alter(|_| Err(Error::builder(error.to_string()).with(error))),
         }
@@ -241,7 +243,8 @@ impl RequestBuilder {
     }
 
     /// Sends the request and waits for the head of the response; the body streams. Once the head
-    /// is there, nothing is tried again.
+    /// is there, nothing is tried again. The deadline goes on for a body that is then
+    /// [collected](Response::collect).
     ///
     /// # Errors
     ///
@@ -259,12 +262,11 @@ impl RequestBuilder {
         } = self;
         let request = request?;
         let description = Description::of(&request);
-        let response = client.start(request, Mode::Streaming, timeout).await?;
-        Ok(Response::streaming(
-            response,
-            description,
-            client.max_body(),
-        ))
+        let call = client.start(request, Mode::Streaming, timeout);
+        let limit = call.limit();
+        let response = call.await?;
+        let max_body = client.max_body();
+        Ok(Response::streaming(response, description, max_body, limit))
     }
 
     /// Sends the request and collects the body, up to
@@ -288,7 +290,7 @@ impl RequestBuilder {
         let request = request?;
         let description = Description::of(&request);
         let response = client.start(request, Mode::Collecting, timeout).await?;
-        Ok(Response::collected(response, description))
+        Response::collected(response, description)
     }
 }
 

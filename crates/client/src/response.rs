@@ -1,4 +1,9 @@
-use std::{fmt, future::poll_fn, pin::Pin};
+use std::{
+    fmt,
+    future::{Future as _, poll_fn},
+    pin::{Pin, pin},
+    task::{Poll, ready},
+};
 
 use bytes::Bytes;
 use encoding_rs::{Encoding, UTF_8};
@@ -9,8 +14,14 @@ use http::{
 use http_body::Body as _;
 use retry_layer::{ResponseExt as _, RetryReport};
 use serde::de::DeserializeOwned;
+use tokio::time::sleep_until;
 
-use crate::{Error, ResponseBody, call::Description, collect::Gathering, error::Kind};
+use crate::{
+    Error, ResponseBody,
+    call::{Description, Limit},
+    collect::Gathering,
+    error::{self, Kind},
+};
 
 /// The response to a request: [`send`](crate::RequestBuilder::send) gives one whose body streams,
 /// [`fetch`](crate::RequestBuilder::fetch) one with the bytes of its body.
@@ -21,6 +32,8 @@ pub struct Response<T = ResponseBody> {
     inner: http::Response<T>,
     request: Description,
     max_body: usize,
+    /// The rest of the call's deadline, for a body that is still to be collected.
+    limit: Option<Limit>,
 }
 
 /// How much of a body an error made of a status keeps.
@@ -73,7 +86,7 @@ impl<T> Response<T> {
         T: Collected,
     {
         let status = self.status();
-        if !status.is_client_error() && !status.is_server_error() {
+        if !error::is_failed(status) {
             return Ok(self);
         }
         let kept = self.inner.body().collected();
@@ -116,15 +129,18 @@ impl Response {
         inner: http::Response<ResponseBody>,
         request: Description,
         max_body: usize,
+        limit: Option<Limit>,
     ) -> Self {
         Self {
             inner,
             request,
             max_body,
+            limit,
         }
     }
 
-    /// Returns the next piece of the body, or `None` at its end.
+    /// Returns the next piece of the body, or `None` at its end. The deadline of the call does not
+    /// count here: a stream may go on for as long as it moves.
     ///
     /// # Errors
     ///
@@ -147,27 +163,53 @@ impl Response {
         }
     }
 
-    /// Collects the body, up to [`max_body`](crate::ClientBuilder::max_body). Nothing is tried
-    /// again if it breaks: see [`fetch`](crate::RequestBuilder::fetch) for that.
+    /// Collects the body, up to [`max_body`](crate::ClientBuilder::max_body) and within the
+    /// [deadline](crate::ClientBuilder::deadline) of the call, which counts from its start.
+    /// Nothing is tried again if it breaks: see [`fetch`](crate::RequestBuilder::fetch) for that.
     ///
     /// # Errors
     ///
-    /// If the body breaks off, stands still for too long, or is larger than the limit.
+    /// If the body breaks off, stands still for too long, is larger than the limit, or has not
+    /// ended at the deadline.
     ///
     /// # Cancel safety
     ///
     /// The response is consumed: dropping the future closes its connection.
     pub async fn collect(self) -> Result<Response<Bytes>, Error> {
-        let request = self.request;
-        let gathered = async {
-            let mut gathering = Gathering::new(self.inner, self.max_body)?;
-            poll_fn(|cx| gathering.poll_gather(cx)).await?;
-            Ok(gathering.into_response())
+        let Self {
+            inner,
+            request,
+            max_body,
+            limit,
+        } = self;
+        let mut gathering = Gathering::new(inner, max_body);
+        let ended = {
+            // Set up only once the body has to be waited for.
+            let mut timer = pin!(None);
+            poll_fn(|cx| {
+                // The body first, the clock second: what came in time is given.
+                if let Poll::Ready(ended) = gathering.poll_gather(cx) {
+                    return Poll::Ready(ended);
+                }
+                let Some(limit) = limit else {
+                    return Poll::Pending;
+                };
+                if timer.is_none() {
+                    timer.set(Some(sleep_until(limit.at)));
+                }
+                if let Some(timer) = timer.as_mut().as_pin_mut() {
+                    ready!(timer.poll(cx));
+                }
+                Poll::Ready(Err(limit.exceeded()))
+            })
+            .await
         };
-        match gathered.await {
-            Ok(response) => Ok(Response::collected(response, request)),
-            Err(error) => Err(request.name(error)),
+        let response = gathering.into_response();
+        if let Err(mut error) = ended {
+            error.set_report(response.retry_report());
+            return Err(request.name(error));
         }
+        Response::collected(response, request)
     }
 
     /// Collects the body and gives its bytes.
@@ -199,13 +241,24 @@ impl Response {
 }
 
 impl Response<Bytes> {
-    pub(crate) fn collected(response: http::Response<ResponseBody>, request: Description) -> Self {
-        // A stack that was asked to collect has done so; this is its last layer but retry.
-        let inner = response.map(|body| body.into_collected().unwrap_or_default());
-        Self {
-            inner,
-            request,
-            max_body: 0,
+    pub(crate) fn collected(
+        response: http::Response<ResponseBody>,
+        request: Description,
+    ) -> Result<Self, Error> {
+        let (head, body) = response.into_parts();
+        match body.into_collected() {
+            Ok(bytes) => Ok(Self {
+                inner: http::Response::from_parts(head, bytes),
+                request,
+                max_body: 0,
+                limit: None,
+            }),
+            Err(limit) => {
+                let status = head.status;
+                let mut error = Error::new(Kind::BodyTooLarge { limit, status });
+                error.set_report(http::Response::from_parts(head, ()).retry_report());
+                Err(request.name(error))
+            }
         }
     }
 

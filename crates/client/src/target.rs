@@ -1,3 +1,5 @@
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use http::{Uri, uri};
 use url::Url;
 
@@ -8,6 +10,17 @@ use crate::Error;
 /// Text is read as browsers do ([WHATWG URL](https://url.spec.whatwg.org/)): spaces and other
 /// characters that a URI cannot hold are escaped, and names like `bücher.example` are made ASCII.
 /// A relative one is joined to the client's base URL.
+///
+/// A [`Uri`] without a scheme is a path, as a server is asked for it: it goes to the base URL's
+/// host, with nothing of the base URL's path, and is sent as it is. Whatever it holds, it never
+/// chooses the host.
+///
+/// What names its own host is sent there, whatever the base URL: a `Uri` with a scheme, absolute
+/// text, and text that begins with two slashes (a network-path reference,
+/// [RFC 3986, section 4.2](https://www.rfc-editor.org/rfc/rfc3986#section-4.2)). Text that is put together
+/// from parts which somebody else chose may become such a one, as `/` and `/evil.example` do: a
+/// `Uri` made of the same text does not. Text that leads to another host in any other way, by
+/// backslashes or by control characters that are left out, is refused.
 pub trait IntoUrl: sealed::Sealed {}
 
 impl<T: sealed::Sealed> IntoUrl for T {}
@@ -107,6 +120,35 @@ impl Base {
         }
         Ok(Self(url))
     }
+
+    /// Joins a reference, which leads elsewhere only if it begins with the two slashes of a
+    /// network-path reference. `Url` takes backslashes for slashes too, and leaves out tabs and
+    /// line breaks: what slips through a check for slashes must not choose the host.
+    fn join(&self, text: &str) -> Result<Url, Error> {
+        let url = self.0.join(text).map_err(invalid)?;
+        if text.starts_with("//") || url.origin() == self.0.origin() {
+            return Ok(url);
+        }
+        Err(Error::builder(
+            "the URL is relative, but leads to another host than the base URL's",
+        ))
+    }
+
+    /// Puts the path and query of a URI in place of its own, as they are: to join them would make
+    /// a host of a path that begins with two slashes.
+    fn with_path(&self, uri: &Uri) -> Result<Target, Error> {
+        if uri.authority().is_some() || !uri.path().starts_with('/') {
+            return Err(Error::builder(
+                "a URI without a scheme must be a path that begins with a slash",
+            ));
+        }
+        let mut target = from_url(&self.0)?;
+        let mut parts = target.uri.into_parts();
+        parts.path_and_query = uri.path_and_query().cloned();
+        target.uri = Uri::from_parts(parts)
+            .map_err(|error| Error::builder("the URL is not valid").with(error))?;
+        Ok(target)
+    }
 }
 
 impl std::fmt::Debug for Base {
@@ -125,11 +167,7 @@ pub(crate) fn resolve(url: impl IntoUrl, base: Option<&Base>) -> Result<Target, 
 fn resolve_text(text: &str, base: Option<&Base>) -> Result<Target, Error> {
     // Most URLs need none of what `Url` does, which costs many times as much.
     if is_plain(text) {
-        // `Uri` takes any digits for a port, and then has none.
-        let port_is_valid = |uri: &Uri| {
-            uri.port_u16().is_some() || uri.authority().is_some_and(|it| it.as_str() == it.host())
-        };
-        if let Some(uri) = text.parse().ok().filter(port_is_valid) {
+        if let Ok(uri) = text.parse() {
             return Ok(Target {
                 uri,
                 credentials: None,
@@ -139,7 +177,7 @@ fn resolve_text(text: &str, base: Option<&Base>) -> Result<Target, Error> {
     let url = match Url::parse(text) {
         Ok(url) => url,
         Err(url::ParseError::RelativeUrlWithoutBase) => match base {
-            Some(base) => base.0.join(text).map_err(invalid)?,
+            Some(base) => base.join(text)?,
             None => return Err(relative()),
         },
         Err(error) => return Err(invalid(error)),
@@ -148,39 +186,80 @@ fn resolve_text(text: &str, base: Option<&Base>) -> Result<Target, Error> {
 }
 
 fn resolve_uri(uri: Uri, base: Option<&Base>) -> Result<Target, Error> {
-    if uri.scheme().is_some() {
-        check_scheme(&uri)?;
-        let userinfo = uri.authority().is_some_and(|it| it.as_str().contains('@'));
-        if !userinfo {
-            return Ok(Target {
-                uri,
-                credentials: None,
-            });
-        }
+    if uri.scheme().is_none() {
+        return match base {
+            Some(base) => base.with_path(&uri),
+            None => Err(relative()),
+        };
     }
-    resolve_text(&uri.to_string(), base)
+    check_scheme(&uri)?;
+    if uri.authority().is_some_and(|it| it.as_str().contains('@')) {
+        return resolve_text(&uri.to_string(), None);
+    }
+    Ok(Target {
+        uri,
+        credentials: None,
+    })
 }
 
-/// Whether `Url` would leave the text as it is: absolute, a lower-case scheme, no userinfo, only
-/// characters that need no escape, and no dot segments.
+/// Whether `Url` would leave the text as it is: absolute, a lower-case scheme, no userinfo, a host
+/// and a port as they are written, only characters that need no escape, and no dot segments.
 fn is_plain(text: &str) -> bool {
-    let Some(rest) = text
-        .strip_prefix("http://")
-        .or_else(|| text.strip_prefix("https://"))
-    else {
-        return false;
+    let (rest, default_port) = match (text.strip_prefix("http://"), text.strip_prefix("https://")) {
+        (Some(rest), _) => (rest, 80),
+        (None, Some(rest)) => (rest, 443),
+        (None, None) => return false,
     };
     !rest.contains("/.")
         && rest.bytes().all(|byte| {
             matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9')
                 || b"-._~:/?[]!$&()*+,;=%".contains(&byte)
         })
-        && !rest.starts_with(['/', ':', '?'])
         && !rest.contains("%2e")
         && !rest.contains("%2E")
-        && rest.split(['/', '?']).next().is_some_and(|host| {
-            !host.contains('%') && !host.bytes().any(|b| b.is_ascii_uppercase())
-        })
+        && rest
+            .split(['/', '?'])
+            .next()
+            .is_some_and(|authority| is_plain_authority(authority, default_port))
+}
+
+fn is_plain_authority(authority: &str, default_port: u16) -> bool {
+    if let Some((address, port)) = authority
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once(']'))
+    {
+        // `Url` writes an IPv4 address inside in its own way.
+        let is_written_so = |it: Ipv6Addr| !address.contains('.') && it.to_string() == address;
+        return address.parse().is_ok_and(is_written_so) && is_plain_port(port, default_port);
+    }
+    let (host, port) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
+    is_plain_host(host) && is_plain_port(port, default_port)
+}
+
+fn is_plain_host(host: &str) -> bool {
+    let name = host.strip_suffix('.').unwrap_or(host);
+    let last = name.rsplit('.').next().unwrap_or_default();
+    // A last label like this makes `Url` read the whole as an IPv4 address. Here only its canonical
+    // form is one: four decimal numbers without leading zeros.
+    if last.starts_with(|first: char| first.is_ascii_digit()) {
+        return host.parse::<Ipv4Addr>().is_ok();
+    }
+    name.split('.')
+        .all(|label| !label.is_empty() && !label.starts_with("xn--"))
+        && !host
+            .bytes()
+            .any(|byte| byte.is_ascii_uppercase() || b"%[]".contains(&byte))
+}
+
+/// Whether `Url` would keep this port, with its colon, or its absence.
+fn is_plain_port(port: &str, default_port: u16) -> bool {
+    if port.is_empty() {
+        return true;
+    }
+    port.strip_prefix(':').is_some_and(|digits| {
+        digits.starts_with(|first| matches!(first, '1'..='9'))
+            && digits.parse().is_ok_and(|port: u16| port != default_port)
+    })
 }
 
 fn from_url(url: &Url) -> Result<Target, Error> {
@@ -249,17 +328,65 @@ mod tests {
             "http://a/",
             "http://a",
             "https://a.b:81/x/y?q=1&r=%20",
-            "http://[::1]:80/",
+            "https://[::1]:80/",
+            "http://[2001:db8::1:0:0:1]/",
             "http://a?x=1",
+            "http://a?",
             "http://127.0.0.1:8123/ping",
+            "http://255.255.255.255/",
+            "http://1.2.3.4.example/",
+            "http://a-1.b2:65535/[x]//y",
+            "http://a./",
+            "http://a_b&c/%zz",
             "http://a/x..y",
         ] {
             assert!(is_plain(text), "{text}");
             let fast = resolve(text, None).unwrap().uri;
             let slow = from_url(&Url::parse(text).unwrap()).unwrap().uri;
-            assert_eq!(fast.host(), slow.host(), "{text}");
-            assert_eq!(fast.path(), slow.path(), "{text}");
-            assert_eq!(fast.query(), slow.query(), "{text}");
+            assert_eq!(fast, slow, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_host_or_port_that_the_url_parser_may_write_otherwise_is_not_plain() {
+        for text in [
+            "http://",
+            "http:///a",
+            "http://?x",
+            "http://:80/",
+            "http://./",
+            "http://.a/",
+            "http://a../",
+            "http://A/",
+            "http://a%62/",
+            "http://256.1.1.1/",
+            "http://1.2.3.4.5/",
+            "http://127.1/",
+            "http://2130706433/",
+            "http://0x7f.0.0.1/",
+            "http://a.0x7f/",
+            "http://127.0.0.01/",
+            "http://127.0.0.1./",
+            "http://xn--a/",
+            "http://a.xn--b.c/",
+            "http://[0:0::1]/",
+            "http://[::ffff:1.2.3.4]/",
+            "http://[1.2.3.4]/",
+            "http://[::1]x/",
+            "http://[::1/",
+            "http://a]/",
+            "http://a[b]/",
+            "http://a:/",
+            "http://a:0/",
+            "http://a:080/",
+            "http://a:80/",
+            "https://a:443/",
+            "http://a:65536/",
+            "http://a:+1/",
+            "http://a:81:81/",
+            "http://[::1]:/",
+        ] {
+            assert!(!is_plain(text), "{text}");
         }
     }
 

@@ -1,15 +1,27 @@
 //! The client as people use it, over in-memory streams on a paused clock.
 
-use std::{error::Error as _, time::Duration};
+use std::{
+    convert::Infallible,
+    error::Error as _,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use client::{
-    Body, Client, Exponential, PoolConfig, RetryPolicy, StopReason, TimeoutPhase, Timeouts,
+    AttemptOutcome, AttemptRecord, Body, Class, Client, Deadline, Exponential, Jitter, PoolConfig,
+    RetryPolicy, StopReason, TimeoutPhase, Timeouts,
 };
 use http::{HeaderValue, Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use test_suite::eventually;
-use test_support::{Connect, Connection, MemoryConnector, Reply, Server, always, answer, sequence};
+use test_support::{
+    Connect, Connection, MemoryConnector, Reply, Server, always, answer, sequence, tls,
+};
 use tokio::time::Instant;
+use tower::Service as _;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -250,6 +262,53 @@ async fn a_body_larger_than_the_limit_is_refused_before_it_is_read() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_error_page_larger_than_the_limit_is_tried_again_as_its_status_says() {
+    let page = || vec![b'x'; 5000];
+    let chunked = || {
+        let mut raw =
+            b"HTTP/1.1 503 Service Unavailable\r\ntransfer-encoding: chunked\r\n\r\n1388\r\n"
+                .to_vec();
+        raw.extend(page());
+        raw.extend(b"\r\n0\r\n\r\n");
+        Reply::raw(raw)
+    };
+    let connector = MemoryConnector::new(sequence([
+        Reply::status(503).header("retry-after", "7").body(page()),
+        chunked(),
+        Reply::status(200).body("fine"),
+    ]));
+    let client = |connector: &MemoryConnector| {
+        Client::builder()
+            .max_body(1024)
+            .build_with_connector(connector.clone())
+            .unwrap()
+    };
+    let began = Instant::now();
+    let get = client(&connector).get("http://peer/");
+    assert_eq!(get.fetch().await.unwrap().body(), "fine");
+    assert_eq!(connector.log().requests.len(), 3);
+    assert!(began.elapsed() >= 7 * SECOND, "`Retry-After` is heard too");
+
+    let connector = MemoryConnector::new(always(503, page()));
+    let client = client(&connector);
+    let error = client.get("http://peer/").fetch().await.unwrap_err();
+    assert_eq!(connector.log().requests.len(), 3);
+    assert_eq!(error.status(), Some(StatusCode::SERVICE_UNAVAILABLE));
+    assert!(error.is_body() && !error.is_status(), "{error:?}");
+    assert_eq!(
+        error.to_string(),
+        "GET http://peer:80: the server answered 503 Service Unavailable, and the body is larger \
+         than 1024 bytes; see `max_body` (3 attempts)"
+    );
+    let report = error.retry_report().unwrap();
+    assert_eq!(report.stop(), StopReason::AttemptsExhausted);
+    let sent = client.get("http://peer/").send().await.unwrap();
+    let error = sent.bytes().await.unwrap_err();
+    assert_eq!(error.status(), Some(StatusCode::SERVICE_UNAVAILABLE));
+    assert_eq!(client.stats().in_use, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_status_is_an_error_only_when_asked_for() {
     let connector = MemoryConnector::new(always(404, "no such order"));
     let client = over(&connector);
@@ -278,7 +337,7 @@ async fn the_total_deadline_ends_a_call_and_no_wait_outlives_it() {
     let text = error.to_string();
     assert_eq!(
         text,
-        "GET http://peer:80: no answer within the deadline of 3s"
+        "GET http://peer:80: no answer within the deadline of 3s (1 attempt; deadline_exceeded)"
     );
 
     let connector = MemoryConnector::new(sequence([Reply::status(503).header("retry-after", "5")]));
@@ -296,15 +355,146 @@ async fn the_total_deadline_ends_a_call_and_no_wait_outlives_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_deadline_of_fetch_is_over_the_body_too() {
-    let connector = MemoryConnector::new(|mut connection: Connection| async move {
+async fn a_deadline_that_ends_a_call_tells_what_was_tried_before() {
+    let connector = MemoryConnector::new(sequence([Reply::status(503), Reply::stall()]));
+    let error = over(&connector)
+        .get("http://peer/")
+        .timeout(3 * SECOND)
+        .fetch()
+        .await
+        .unwrap_err();
+    assert_eq!(error.timeout_phase(), Some(TimeoutPhase::Deadline));
+    let report = error.retry_report().unwrap();
+    assert_eq!(report.stop(), StopReason::DeadlineExceeded);
+    let outcomes: Vec<_> = report
+        .attempts()
+        .iter()
+        .map(AttemptRecord::outcome)
+        .collect();
+    let cut_off = AttemptOutcome::Error(Class::Ambiguous);
+    let busy = AttemptOutcome::Status(StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(outcomes, [busy, cut_off]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_that_has_passed_sends_nothing() {
+    let connector = MemoryConnector::new(always(200, "x"));
+    let over_session = over(&connector);
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&calls);
+    let over_service = Client::from_service(tower::service_fn(move |_: http::Request<Body>| {
+        counter.fetch_add(1, Relaxed);
+        std::future::ready(Ok::<_, Infallible>(http::Response::new(String::new())))
+    }));
+    let passed = Deadline::within(SECOND);
+    tokio::time::sleep(2 * SECOND).await;
+    for mut client in [over_session, over_service] {
+        let mut request = client.get("http://peer/").build().unwrap();
+        request.extensions_mut().insert(passed);
+        let by_extension = client.call(request).await.unwrap_err();
+        let get = || client.get("http://peer/").timeout(Duration::ZERO);
+        let sent = get().send().await.unwrap_err();
+        let fetched = get().fetch().await.unwrap_err();
+        for error in [by_extension, sent, fetched] {
+            assert_eq!(error.timeout_phase(), Some(TimeoutPhase::Deadline));
+            assert_eq!(
+                error.to_string(),
+                "GET http://peer:80: the deadline had passed before the call began"
+            );
+        }
+    }
+    tokio::time::sleep(SECOND).await;
+    assert!(connector.log().dialled.is_empty());
+    assert_eq!(calls.load(Relaxed), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_of_its_own_leaves_a_request_the_deadline_of_the_client() {
+    let connector = MemoryConnector::new(sequence([Reply::status(503).body("busy")]));
+    let client = Client::builder()
+        .deadline(5 * SECOND)
+        .build_with_connector(connector.clone())
+        .unwrap();
+    let policy = RetryPolicy::builder()
+        .backoff(Exponential::from(10 * SECOND))
+        .jitter(Jitter::None);
+    let longer = policy.clone().deadline(60 * SECOND);
+    let get = || client.get("http://peer/");
+    let patient = get().timeout(15 * SECOND).retry(policy.clone());
+    let began = Instant::now();
+    for request in [
+        get().retry(policy.clone()),
+        get().retry(longer.clone()),
+        get().timeout(4 * SECOND).retry(longer),
+    ] {
+        let response = request.fetch().await.unwrap();
+        assert_eq!(response.body(), "busy");
+        assert_eq!(response.retry_report().stop(), StopReason::DeadlineTooClose);
+    }
+    assert_eq!(began.elapsed(), Duration::ZERO, "no wait is begun in vain");
+    patient.fetch().await.unwrap();
+    assert_eq!(began.elapsed(), 10 * SECOND, "its own deadline comes first");
+}
+
+/// Sends the head at once, and a byte of the body each second.
+fn dripping() -> MemoryConnector {
+    MemoryConnector::new(|mut connection: Connection| async move {
         let _ = connection.read_request().await;
         connection
             .write("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n")
             .await;
         connection.drip(vec![b'x'; 100], 1, SECOND).await;
-    });
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_collected_after_its_head_is_under_the_deadline_too() {
+    let connector = dripping();
+    let client = Client::builder()
+        .deadline(9 * SECOND)
+        .build_with_connector(connector.clone())
+        .unwrap();
+    let send = async || client.get("http://peer/").send().await.unwrap();
+    for ask in [0, 1, 2, 3] {
+        let began = Instant::now();
+        let response = send().await;
+        let error = match ask {
+            0 => response.bytes().await.unwrap_err(),
+            1 => response.text().await.unwrap_err(),
+            2 => response.json::<Order>().await.unwrap_err(),
+            _ => response.collect().await.unwrap_err(),
+        };
+        assert_eq!(error.timeout_phase(), Some(TimeoutPhase::Deadline));
+        assert_eq!(began.elapsed(), 9 * SECOND);
+        assert!(error.to_string().starts_with("GET http://peer:80: "));
+        assert_eq!(error.retry_report().unwrap().attempts().len(), 1);
+    }
+    // A `timeout` of the request takes its place, and a stream is read for as long as it moves.
+    let began = Instant::now();
+    let request = client.get("http://peer/").timeout(4 * SECOND);
+    assert!(request.send().await.unwrap().bytes().await.is_err());
+    assert_eq!(began.elapsed(), 4 * SECOND);
+    let mut response = send().await;
+    let mut size = 0;
+    while let Some(chunk) = response.chunk().await.unwrap() {
+        size += chunk.len();
+    }
+    assert_eq!(size, 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_came_in_time_is_given_after_the_deadline() {
+    let connector = MemoryConnector::new(always(200, "x"));
     let client = over(&connector);
+    let request = client.get("http://peer/").timeout(SECOND);
+    let response = request.send().await.unwrap();
+    tokio::time::sleep(2 * SECOND).await;
+    assert_eq!(response.bytes().await.unwrap(), "x");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deadline_of_fetch_is_over_the_body_too() {
+    let client = over(&dripping());
     let began = Instant::now();
     let error = client
         .get("http://peer/")
@@ -397,6 +587,54 @@ async fn a_request_body_is_replayed_whole() {
         .collect();
     assert_eq!(sizes, [13, 13, 1 << 20]);
     assert_eq!(connector.log().requests[1].body, "one two three");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_with_an_idempotency_key_is_tried_again_with_the_same_one() {
+    let connector = MemoryConnector::new(sequence([
+        Reply::status(503),
+        Reply::reset(),
+        Reply::status(200),
+        Reply::status(200),
+    ]));
+    let client = over(&connector);
+    let post = || client.post("http://peer/").body("order").idempotency_key();
+    post().fetch().await.unwrap();
+    post().fetch().await.unwrap();
+    let log = connector.log();
+    let keys: Vec<_> = log
+        .requests
+        .iter()
+        .map(|it| it.header("idempotency-key").unwrap())
+        .collect();
+    let [first, second, third, other] = keys[..] else {
+        panic!("{keys:?}");
+    };
+    assert!(first.len() > 16, "{first}");
+    assert_eq!((first, first), (second, third));
+    assert_ne!(first, other, "each call has one of its own");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_can_be_made_is_made_anew_for_each_attempt() {
+    let connector = MemoryConnector::new(sequence([Reply::status(503), Reply::status(200)]));
+    let made = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&made);
+    let request = over(&connector).put("http://peer/").body_with(move || {
+        counter.fetch_add(1, Relaxed);
+        let frames = (0..8).map(|it| Ok::<_, Infallible>(vec![b'a' + it; 64 * 1024].into()));
+        Body::stream(Iter(frames))
+    });
+    assert_eq!(made.load(Relaxed), 1);
+    let response = request.fetch().await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(made.load(Relaxed), 2);
+    let log = connector.log();
+    let [first, second] = &log.requests[..] else {
+        panic!("{} requests", log.requests.len());
+    };
+    assert_eq!(first.body.len(), 512 * 1024);
+    assert!(first.body == second.body);
 }
 
 struct Iter<I>(I);
@@ -640,7 +878,7 @@ async fn a_header_that_is_set_replaces_what_was_there() {
 #[tokio::test]
 async fn a_client_over_a_service_of_ones_own_may_have_a_base_url() {
     let service = tower::service_fn(async |request: http::Request<Body>| {
-        Ok::<_, std::convert::Infallible>(http::Response::new(request.uri().to_string()))
+        Ok::<_, Infallible>(http::Response::new(request.uri().to_string()))
     });
     let client = Client::builder()
         .base_url("http://peer/v2/")
@@ -649,6 +887,22 @@ async fn a_client_over_a_service_of_ones_own_may_have_a_base_url() {
         .unwrap();
     let response = client.get("orders").fetch().await.unwrap();
     assert_eq!(response.body(), "http://peer/v2/orders");
+}
+
+#[test]
+fn a_mock_that_answers_at_once_needs_no_clock() {
+    let service = tower::service_fn(async |_: http::Request<Body>| {
+        Ok::<_, Infallible>(http::Response::new("pong".to_owned()))
+    });
+    let client = Client::from_service(service);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let text = runtime.block_on(async {
+        let response = client.get("http://peer/").send().await?;
+        response.text().await
+    });
+    assert_eq!(text.unwrap(), "pong");
 }
 
 #[tokio::test(start_paused = true)]
@@ -697,7 +951,7 @@ async fn a_closed_client_refuses_and_says_so() {
     assert_eq!(client.stats().open, 0);
 
     let client = Client::from_service(tower::service_fn(async |_: http::Request<Body>| {
-        Ok::<_, std::convert::Infallible>(http::Response::new(String::new()))
+        Ok::<_, Infallible>(http::Response::new(String::new()))
     }));
     client.get("http://peer/").fetch().await.unwrap();
     client.close().await;
@@ -709,6 +963,77 @@ async fn a_closed_client_refuses_and_says_so() {
             .unwrap_err()
             .is_closed()
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_meets_the_end_of_its_client_while_it_waits_tells_what_came_before() {
+    let connector = MemoryConnector::new(sequence([Reply::status(503).header("retry-after", "9")]));
+    let client = over(&connector);
+    let call = tokio::spawn(client.get("http://peer/").fetch());
+    tokio::time::sleep(SECOND).await;
+    client.close().await;
+    let error = call.await.unwrap().unwrap_err();
+    assert!(error.is_closed(), "{error:?}");
+    let attempts = error.retry_report().unwrap().attempts();
+    let busy = AttemptOutcome::Status(StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(attempts[0].outcome(), busy);
+    assert_eq!(connector.log().requests.len(), 1);
+}
+
+#[tokio::test]
+async fn a_tls_handshake_that_breaks_is_tried_again_unless_trust_is_what_fails() {
+    const INTERNAL_ERROR: u8 = 80;
+    const HANDSHAKE_FAILURE: u8 = 40;
+    const UNKNOWN_CA: u8 = 48;
+    let end_of_file = Vec::new();
+    let alert = |description| vec![0x15, 3, 3, 0, 2, 2, description];
+    for (bytes, expected) in [
+        (end_of_file, 3),
+        (alert(INTERNAL_ERROR), 3),
+        (alert(HANDSHAKE_FAILURE), 3),
+        (alert(UNKNOWN_CA), 1),
+    ] {
+        let answer = bytes.clone();
+        let server = Server::start(move |mut connection: Connection| {
+            let answer = answer.clone();
+            async move {
+                let _ = connection.read_bytes().await;
+                connection.write(answer).await;
+                connection.close().await;
+            }
+        })
+        .await;
+        let client = trusting(&tls::Authority::new());
+        let url = format!("https://localhost:{}/", server.addr().port());
+        // Nothing of it was sent, so even a POST may be sent again.
+        let error = client.post(url).fetch().await.unwrap_err();
+        assert!(error.is_connect(), "{error:?}");
+        let attempts = error.retry_report().unwrap().attempts().len();
+        assert_eq!(attempts, expected, "{bytes:?}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_does_not_hold_is_asked_for_once() {
+    let (authority, other) = (tls::Authority::new(), tls::Authority::new());
+    for config in [
+        authority.expired_server_config(tls::LOOPBACK),
+        authority.server_config(&["example.com"]),
+        other.server_config(tls::LOOPBACK),
+    ] {
+        let server = Server::start_tls(always(200, "x"), config).await;
+        let url = format!("https://localhost:{}/", server.addr().port());
+        let error = trusting(&authority).get(url).fetch().await.unwrap_err();
+        assert!(error.is_connect(), "{error:?}");
+        assert_eq!(error.retry_report().unwrap().attempts().len(), 1);
+    }
+}
+
+fn trusting(authority: &tls::Authority) -> Client {
+    Client::builder()
+        .tls_config(authority.client_config())
+        .build()
+        .expect("the settings are valid")
 }
 
 #[tokio::test(start_paused = true)]
