@@ -75,7 +75,9 @@ impl fmt::Display for RetryReport {
                     reason: WaitReason::Resend,
                     ..
                 }) => f.write_str(", resent at once, ")?,
-                Some(Wait { delay, reason }) => write!(f, ", waited {} ms ({reason}), ", delay.as_millis())?,
+                Some(Wait { delay, reason }) => {
+                    write!(f, ", waited {} ms ({reason}), ", delay.as_millis())?
+                }
                 None => {}
             }
         }

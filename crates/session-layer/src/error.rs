@@ -58,10 +58,15 @@ pub enum Phase {
 
 impl Error {
     pub(crate) fn new(kind: Kind) -> Self {
+        // In words that every stack knows: a retry layer that knows nothing of this crate finds it.
+        let source = match kind {
+            Kind::Timeout(..) => Some(io::Error::from(io::ErrorKind::TimedOut).into()),
+            _ => None,
+        };
         Self(Box::new(Inner {
             kind,
             origin: None,
-            source: None,
+            source,
         }))
     }
 

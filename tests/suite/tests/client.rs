@@ -803,7 +803,13 @@ async fn what_was_cut_here_is_not_blamed_on_something_else() {
         .await
         .unwrap_err();
     assert_eq!(error.timeout_phase(), Some(TimeoutPhase::Head));
-    assert!(error.source().is_none(), "{error:?}");
+    let cause = error
+        .source()
+        .and_then(|cause| cause.downcast_ref::<std::io::Error>());
+    assert_eq!(
+        cause.map(std::io::Error::kind),
+        Some(std::io::ErrorKind::TimedOut)
+    );
 }
 
 #[tokio::test(start_paused = true)]

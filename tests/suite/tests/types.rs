@@ -10,7 +10,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use retry_layer::{ReplayBody, RetryLayer};
 use session_layer::{Connector, Session, SessionBody, SessionLayer};
-use test_support::{MemoryConnector, Reply, always, answer};
+use test_support::{MemoryConnector, Reply, always, answer, sequence};
 use tower::{Service, ServiceBuilder, ServiceExt};
 
 fn is_shared<T: Clone + Send + Sync + 'static>() {}
@@ -159,6 +159,23 @@ async fn the_layers_compose_in_a_pipeline_of_ones_own_that_spawns() {
             .status()
     });
     assert_eq!(call.await.unwrap(), StatusCode::OK);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_layers_composed_by_hand_retry_what_the_session_reports() {
+    let connector = MemoryConnector::new(sequence([
+        Reply::stall(),
+        Reply::reset(),
+        Reply::status(200),
+    ]));
+    let pipeline = ServiceBuilder::new()
+        .layer(RetryLayer::default())
+        .layer(SessionLayer::<ReplayBody<Full<Bytes>>>::default())
+        .service(connector.clone());
+    let request = Request::get("http://peer/").body(Full::default()).unwrap();
+    let response = pipeline.oneshot(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(connector.log().requests.len(), 3);
 }
 
 #[test]
