@@ -76,7 +76,7 @@ impl fmt::Display for RetryReport {
                     ..
                 }) => f.write_str(", resent at once, ")?,
                 Some(Wait { delay, reason }) => {
-                    write!(f, ", waited {} ms ({reason}), ", delay.as_millis())?
+                    write!(f, ", waited {} ms ({reason}), ", delay.as_millis())?;
                 }
                 None => {}
             }
