@@ -53,7 +53,8 @@ impl RetryReport {
         &self.attempts
     }
 
-    /// How many of the attempts were free, since the one before was provably not processed.
+    /// How many of the attempts were free: the one before was provably not processed, or met a
+    /// connection that the peer had closed.
     #[must_use]
     pub fn resends(&self) -> u32 {
         self.resends
@@ -169,7 +170,8 @@ pub enum WaitReason {
     RateLimit,
     /// The server's gRPC pushback, in place of the backoff.
     Pushback,
-    /// There was none: a request that was provably not processed is sent again at once.
+    /// There was none: a request that was provably not processed, or one that met a connection
+    /// closed by the peer and may be processed twice, is sent again at once.
     Resend,
 }
 
