@@ -77,7 +77,10 @@ impl fmt::Display for RetryReport {
                     ..
                 }) => f.write_str(", resent at once, ")?,
                 Some(Wait { delay, reason }) => {
-                    write!(f, ", waited {} ms ({reason}), ", delay.as_millis())?;
+                    // A millisecond is all that a timer keeps.
+                    let millis = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+                    let delay = Duration::from_millis(millis);
+                    write!(f, ", waited {delay:?} ({reason}), ")?;
                 }
                 None => {}
             }
