@@ -183,14 +183,15 @@ impl<S, B> Call<S, B> {
         });
         // The retry that this was is over, before anybody asks for another.
         journal.withdrawal = None;
+        let ending = match result {
+            Ok(_) => Ending::Answered,
+            Err(_) => Ending::Failed,
+        };
         let facts = Facts {
             class,
             status,
             idempotent: journal.idempotent,
-            replayable: self.body.is_replayable(match result {
-                Ok(_) => Ending::Answered,
-                Err(_) => Ending::Failed,
-            }),
+            replayable: self.body.is_replayable(ending),
             attempts: self.attempts,
             max_attempts: settings.max_attempts,
             resends: self.resends,
@@ -207,7 +208,18 @@ impl<S, B> Call<S, B> {
             pressure,
             cost,
         };
-        (outcome, class, judge(&facts, &mut chances))
+        let verdict = judge(&facts, &mut chances);
+        if matches!(verdict, Verdict::Return(_)) || self.body.supersede(ending) {
+            return (outcome, class, verdict);
+        }
+        // The last attempt has read on in the meantime; what the retry would have cost is given
+        // back.
+        if let Some(journal) = &mut self.journal {
+            journal.withdrawal = None;
+            journal.paid = None;
+        }
+        let stop = StopReason::BodyNotReplayable;
+        (outcome, class, Verdict::Return(stop))
     }
 
     /// Writes down an attempt that another one follows, and says what comes before that one.

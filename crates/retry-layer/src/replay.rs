@@ -160,6 +160,10 @@ where
 
     /// The same for a body that can be made anew: nothing is kept of it.
     pub(crate) fn make(body: B, factory: BodyFactory<B>) -> (Self, ReplayBody<B>) {
+        if body.is_end_stream() {
+            // A layer above may have taken the body away and left the factory behind.
+            return (Self::Empty, ReplayBody::empty());
+        }
         let exact = body.size_hint().exact();
         (Self::Made { factory, exact }, ReplayBody::passing(body))
     }
@@ -201,6 +205,30 @@ impl<B> Kept<B> {
             Self::Empty | Self::Made { .. } => true,
             Self::Taped(tape) => tape.lock().is_replayable(ending),
         }
+    }
+
+    /// Ends the reader of the last attempt, if another one can still send the same body; returns
+    /// whether it can.
+    ///
+    /// Asked when the next attempt is decided on, and not when it is sent: until it is cut off, the
+    /// last one may read on, beyond what is kept.
+    pub(crate) fn supersede(&self, ending: Ending) -> bool {
+        let Self::Taped(tape) = self else {
+            return true;
+        };
+        let overtaken = {
+            let mut state = tape.lock();
+            if !state.is_replayable(ending) {
+                return false;
+            }
+            state.rewind();
+            state.reader.take()
+        };
+        // So that it hears of it: the body will wake the next reader only.
+        if let Some(overtaken) = overtaken {
+            overtaken.wake();
+        }
+        true
     }
 
     /// No further attempt will be made: what has passed is let go.
@@ -251,8 +279,13 @@ struct TapeState<B> {
     share: Share,
     keeping: Keeping,
     polled: bool,
+    /// Whether the last frame was read, though the body was not asked for its end.
+    drained: bool,
     rest: Rest<B>,
+    /// Who waits for a body that is lent.
     waiter: Option<Waker>,
+    /// The task of the newest reader.
+    reader: Option<Waker>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -282,8 +315,10 @@ impl<B: Body> Tape<B> {
                 share,
                 keeping: Keeping::All,
                 polled: false,
+                drained: false,
                 rest: Rest::Held(Box::pin(body)),
                 waiter: None,
+                reader: None,
             }),
         }
     }
@@ -304,7 +339,7 @@ impl<B> TapeState<B> {
         }
         match self.rest {
             Rest::Finished => true,
-            Rest::Held(_) => ending == Ending::Failed || !self.polled,
+            Rest::Held(_) => ending == Ending::Failed || !self.polled || self.drained,
             Rest::Lent => ending == Ending::Failed,
             Rest::Failed => false,
         }
@@ -421,6 +456,13 @@ where
                 return Poll::Ready(Some(Ok(self.count(frame))));
             }
             state.polled = true;
+            if !state
+                .reader
+                .as_ref()
+                .is_some_and(|it| it.will_wake(cx.waker()))
+            {
+                state.reader = Some(cx.waker().clone());
+            }
             match mem::replace(&mut state.rest, Rest::Lent) {
                 Rest::Held(body) => Loan {
                     tape: &self.tape,
@@ -580,7 +622,7 @@ where
             } else {
                 let_go = Pieces::default();
             }
-            if state.keeping == Keeping::All
+            if (state.keeping == Keeping::All || !newest)
                 && !matches!(&piece, Piece::Data(data) if data.is_empty())
             {
                 state.held = if whole { state.held } else { held };
@@ -589,6 +631,7 @@ where
                     state.read = state.read.saturating_add(1);
                 }
             }
+            state.drained = nothing_follows;
             state.rest = rest;
             waiter = state.waiter.take();
         }
@@ -746,6 +789,84 @@ mod tests {
         fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
             Poll::Ready(self.0.next())
         }
+    }
+
+    #[test]
+    fn what_an_attempt_reads_after_it_was_given_up_is_not_missing_from_the_next() {
+        let (kept, mut first) = Kept::record(pieces(&[4, 4, 4, 4]), 8, None);
+        assert_eq!(next(&mut first).len(), 4);
+        assert!(kept.supersede(Ending::Failed));
+        // It lives on in a task of its own, and would read beyond what is kept.
+        let Poll::Ready(Some(Err(error))) = poll(&mut first) else {
+            panic!("it may not read on")
+        };
+        assert!(error.is_superseded());
+        let mut second = kept.rewind();
+        let whole: usize = (0..4).map(|_| next(&mut second).len()).sum();
+        assert_eq!(whole, 16);
+    }
+
+    #[test]
+    fn an_attempt_that_has_read_too_far_cannot_be_superseded() {
+        let (kept, mut first) = Kept::record(pieces(&[4, 4, 4, 4]), 8, None);
+        for _ in 0..3 {
+            next(&mut first);
+        }
+        assert!(!kept.supersede(Ending::Failed));
+        assert_eq!(next(&mut first).len(), 4, "it goes on with what it has");
+    }
+
+    #[test]
+    fn a_reader_that_waits_is_told_that_it_was_superseded() {
+        let (_sender, body) = Channel::<Bytes>::new(1);
+        let (kept, mut first) = Kept::record(body, 8, None);
+        let mut first = tokio_test::task::spawn(async move {
+            std::future::poll_fn(|cx| Pin::new(&mut first).poll_frame(cx)).await
+        });
+        assert!(first.poll().is_pending());
+        assert!(kept.supersede(Ending::Failed));
+        assert!(first.is_woken());
+        let Poll::Ready(Some(Err(error))) = first.poll() else {
+            panic!("it may not read on")
+        };
+        assert!(error.is_superseded());
+    }
+
+    #[test]
+    fn a_body_whose_last_byte_was_read_is_read_though_nobody_asked_for_its_end() {
+        let (kept, mut first) = Kept::record(Sized(Some(Bytes::from_static(b"abc"))), 8, None);
+        assert!(kept.is_replayable(Ending::Answered), "never polled");
+        next(&mut first);
+        assert!(kept.is_replayable(Ending::Answered));
+        assert!(kept.supersede(Ending::Answered));
+        assert_eq!(next(&mut kept.rewind()), "abc");
+    }
+
+    /// A body that knows its length, and leaves `is_end_stream` at its default.
+    struct Sized(Option<Bytes>);
+
+    impl Body for Sized {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Ready(self.0.take().map(|bytes| Ok(Frame::data(bytes))))
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            SizeHint::with_exact(self.0.as_ref().map_or(0, |bytes| bytes.len() as u64))
+        }
+    }
+
+    #[test]
+    fn a_factory_beside_an_empty_body_makes_none() {
+        let factory = BodyFactory::new(|| Full::<Bytes>::from("old"));
+        let (kept, first) = Kept::make(Full::<Bytes>::default(), factory);
+        assert!(first.is_end_stream());
+        assert!(kept.rewind().is_end_stream());
     }
 
     #[test]

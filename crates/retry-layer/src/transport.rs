@@ -126,13 +126,19 @@ fn is_elapsed(error: &(dyn Error + 'static)) -> bool {
 fn inspect_io(kind: io::ErrorKind, connected: bool) -> Finding {
     use io::ErrorKind as Io;
     match kind {
-        Io::ConnectionRefused | Io::AddrNotAvailable => Finding::Suggests(Class::NotSent),
-        // TCP reports these for an established connection too, once its retransmissions gave up:
-        // below an error of a connection they prove nothing.
-        Io::NetworkUnreachable | Io::HostUnreachable if !connected => {
+        // TCP reports these for an established connection too, once its retransmissions gave up
+        // and a router had refused them: below an error of a connection they prove nothing.
+        Io::ConnectionRefused
+        | Io::AddrNotAvailable
+        | Io::NetworkUnreachable
+        | Io::HostUnreachable
+            if !connected =>
+        {
             Finding::Suggests(Class::NotSent)
         }
-        Io::NetworkUnreachable
+        Io::ConnectionRefused
+        | Io::AddrNotAvailable
+        | Io::NetworkUnreachable
         | Io::HostUnreachable
         | Io::NetworkDown
         | Io::ConnectionReset
