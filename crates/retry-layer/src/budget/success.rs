@@ -122,7 +122,11 @@ impl Default for SuccessBudget {
 
 impl Budget for SuccessBudget {
     fn deposit(&self, uri: &Uri) {
-        self.successes.fetch_add(1, Ordering::Relaxed);
+        let before = self.successes.fetch_add(1, Ordering::Relaxed);
+        if before % Window::ROLLED_EVERY == Window::ROLLED_EVERY - 1 {
+            // Else the rate would be that of all the time since somebody last asked.
+            let _ = self.table().window.rate(before, Instant::now());
+        }
         // A bucket made this instant may miss this success; the next one counts.
         if self.troubled.load(Ordering::Relaxed) == 0 {
             return;
@@ -287,6 +291,8 @@ struct Window {
 
 impl Window {
     const LENGTH: Duration = Duration::from_secs(10);
+    /// After how many successes the clock is read without anybody asking.
+    const ROLLED_EVERY: u64 = 256;
     const SECOND: Duration = Duration::from_secs(1);
 
     fn rate(&mut self, count: u64, now: Instant) -> u64 {
@@ -302,7 +308,12 @@ impl Window {
             };
             return rate;
         }
-        self.known.unwrap_or(rate)
+        // What came before counts for as much of the ten seconds as is not told yet, but never
+        // hides that there is more now.
+        self.known.map_or(rate, |known| {
+            let told = u64::try_from(gained * 1_000 / Self::LENGTH.as_millis()).unwrap_or(u64::MAX);
+            known.max(told)
+        })
     }
 }
 
@@ -324,6 +335,35 @@ mod tests {
 
     fn after(start: Instant, seconds: u64) -> Instant {
         start + Duration::from_secs(seconds)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_rate_is_that_of_the_last_ten_seconds_however_long_nobody_asked() {
+        let uri = uri(PEER);
+        let budget = SuccessBudget::default();
+        let second = Duration::from_secs(1);
+        let busy = async |seconds: u32| {
+            for _ in 0..seconds {
+                for _ in 0..1_000 {
+                    budget.deposit(&uri);
+                }
+                tokio::time::advance(second).await;
+            }
+        };
+        tokio::time::advance(6 * 3_600 * second).await;
+        busy(11).await;
+        let tokens = granted(&budget, &uri, Instant::now());
+        assert!((900..=1_100).contains(&tokens), "{tokens}");
+
+        let budget = SuccessBudget::default();
+        for _ in 0..3_600 {
+            for _ in 0..1_000 {
+                budget.deposit(&uri);
+            }
+            tokio::time::advance(second).await;
+        }
+        tokio::time::advance(3_600 * second).await;
+        assert_eq!(granted(&budget, &uri, Instant::now()), 5);
     }
 
     #[test]
