@@ -42,6 +42,8 @@ struct Table {
     buckets: HashMap<Origin, Bucket>,
     window: Window,
     sweep_at: usize,
+    /// When the buckets were last looked through.
+    swept: Instant,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -97,6 +99,7 @@ impl SuccessBudget {
                     known: None,
                 },
                 sweep_at: Table::SMALLEST_SWEEP,
+                swept: Instant::now(),
             }),
         }
     }
@@ -124,15 +127,20 @@ impl Budget for SuccessBudget {
     fn deposit(&self, uri: &Uri) {
         let before = self.successes.fetch_add(1, Ordering::Relaxed);
         if before % Window::ROLLED_EVERY == Window::ROLLED_EVERY - 1 {
-            // Else the rate would be that of all the time since somebody last asked.
-            let _ = self.table().window.rate(before, Instant::now());
+            // Else the rate would be that of all the time since somebody last asked, and an origin
+            // that nobody asks for any more would never be forgotten.
+            let now = Instant::now();
+            let mut table = self.table();
+            let _ = table.window.rate(before, now);
+            table.sweep(now);
+            self.troubled.store(table.buckets.len(), Ordering::Relaxed);
         }
         // A bucket made this instant may miss this success; the next one counts.
         if self.troubled.load(Ordering::Relaxed) == 0 {
             return;
         }
-        let origin = self.origin(uri);
         let mut table = self.table();
+        let origin = table.key(self.origin(uri));
         let Some(bucket) = table.buckets.get_mut(&origin) else {
             return;
         };
@@ -144,9 +152,9 @@ impl Budget for SuccessBudget {
     }
 
     fn withdraw(&self, uri: &Uri, cost: Cost, now: Instant) -> bool {
-        let origin = self.origin(uri);
         let successes = self.successes.load(Ordering::Relaxed);
         let mut table = self.table();
+        let origin = table.key(self.origin(uri));
         let granted = table.bucket(origin, successes, now).withdraw(cost, now);
         self.troubled.store(table.buckets.len(), Ordering::Relaxed);
         granted
@@ -154,7 +162,9 @@ impl Budget for SuccessBudget {
 
     fn refund(&self, uri: &Uri, cost: Cost) {
         // A bucket that has vanished was full.
-        if let Some(bucket) = self.table().buckets.get_mut(&self.origin(uri)) {
+        let mut table = self.table();
+        let origin = table.key(self.origin(uri));
+        if let Some(bucket) = table.buckets.get_mut(&origin) {
             bucket.add(cost.millitokens());
         }
     }
@@ -189,16 +199,38 @@ impl Table {
     const SMALLEST_SWEEP: usize = 128;
     const IDLE: Duration = Duration::from_secs(600);
 
+    /// More origins in trouble than this share one bucket: who makes up hosts gets no fresh tokens
+    /// for each, and no memory.
+    const MOST: usize = 4_096;
+
+    fn key(&self, origin: Origin) -> Origin {
+        if self.buckets.len() < Self::MOST || self.buckets.contains_key(&origin) {
+            origin
+        } else {
+            Origin::ANY
+        }
+    }
+
+    /// Forgets origins that nobody has asked for in a long time.
+    fn sweep(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.swept) >= Self::IDLE {
+            self.sweep_all(now);
+        }
+    }
+
+    fn sweep_all(&mut self, now: Instant) {
+        self.swept = now;
+        self.buckets
+            .retain(|_, bucket| now.saturating_duration_since(bucket.asked) < Self::IDLE);
+        let left = self.buckets.len();
+        self.sweep_at = left.saturating_mul(2).max(Self::SMALLEST_SWEEP);
+        self.buckets.shrink_to(self.sweep_at);
+    }
+
     fn bucket(&mut self, origin: Origin, successes: u64, now: Instant) -> &mut Bucket {
         let rate = self.window.rate(successes, now);
         if self.buckets.len() >= self.sweep_at {
-            self.buckets
-                .retain(|_, bucket| now.saturating_duration_since(bucket.asked) < Self::IDLE);
-            self.sweep_at = self
-                .buckets
-                .len()
-                .saturating_mul(2)
-                .max(Self::SMALLEST_SWEEP);
+            self.sweep_all(now);
         }
         self.buckets
             .entry(origin)
@@ -364,6 +396,30 @@ mod tests {
         }
         tokio::time::advance(3_600 * second).await;
         assert_eq!(granted(&budget, &uri, Instant::now()), 5);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_origin_in_trouble_is_forgotten_when_nobody_asks_for_it_any_more() {
+        let budget = SuccessBudget::default();
+        assert!(budget.withdraw(&uri("http://dead/"), Cost::Retry, Instant::now()));
+        tokio::time::advance(Table::IDLE).await;
+        for _ in 0..Window::ROLLED_EVERY {
+            budget.deposit(&uri(PEER));
+        }
+        assert_eq!(budget.troubled.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn made_up_hosts_share_one_bucket_beyond_a_bound() {
+        let budget = SuccessBudget::default();
+        let now = Instant::now();
+        let mut granted = 0;
+        for host in 0..20_000 {
+            let uri: Uri = format!("http://host-{host}/").parse().unwrap();
+            granted += usize::from(budget.withdraw(&uri, Cost::Retry, now));
+        }
+        assert_eq!(budget.troubled.load(Ordering::Relaxed), Table::MOST + 1);
+        assert_eq!(granted, Table::MOST + 5);
     }
 
     #[test]
