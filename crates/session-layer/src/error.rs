@@ -1,6 +1,6 @@
 use std::{error::Error as StdError, fmt, io, iter, time::Duration};
 
-use crate::{DnsError, Origin};
+use crate::{ConnectError, DnsError, Origin};
 
 pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
 
@@ -82,6 +82,11 @@ impl Error {
 
     /// Names what a connector's error was about: the name, the TLS session, or the rest.
     pub(crate) fn from_connector(source: BoxError, timeout: Option<Duration>) -> Self {
+        // This crate's own connector adds nothing to its cause that is not said here.
+        let source = match source.downcast::<ConnectError>() {
+            Ok(error) => error.0,
+            Err(source) => source,
+        };
         let kind = if causes::<DnsError>(source.as_ref()).next().is_some() {
             Kind::Dns
         } else if is_tls(source.as_ref()) {

@@ -1,4 +1,5 @@
 use std::{
+    error::Error as StdError,
     fmt,
     future::Future,
     io,
@@ -88,11 +89,13 @@ impl Default for Connector {
 
 impl Service<Uri> for Connector {
     type Response = Transport;
-    type Error = BoxError;
+    type Error = ConnectError;
     type Future = Connecting;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.tcp.poll_ready(cx).map_err(Into::into)
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
+        self.tcp
+            .poll_ready(cx)
+            .map_err(|error| ConnectError(error.into()))
     }
 
     fn call(&mut self, uri: Uri) -> Connecting {
@@ -105,7 +108,7 @@ impl Service<Uri> for Connector {
         let stream = plain(tcp, uri);
         Connecting(Box::pin(async move {
             Ok(Transport {
-                stream: stream.await?,
+                stream: stream.await.map_err(ConnectError)?,
             })
         }))
     }
@@ -125,12 +128,28 @@ impl fmt::Debug for Connector {
     }
 }
 
+/// Why [`Connector`] could not connect; its [`source`](StdError::source) is the cause.
+#[derive(Debug)]
+pub struct ConnectError(pub(crate) BoxError);
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the connector failed")
+    }
+}
+
+impl StdError for ConnectError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(self.0.as_ref())
+    }
+}
+
 /// The future of [`Connector`].
 #[must_use = "futures do nothing unless polled"]
-pub struct Connecting(Pin<Box<dyn Future<Output = Result<Transport, BoxError>> + Send>>);
+pub struct Connecting(Pin<Box<dyn Future<Output = Result<Transport, ConnectError>> + Send>>);
 
 impl Future for Connecting {
-    type Output = Result<Transport, BoxError>;
+    type Output = Result<Transport, ConnectError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.0.as_mut().poll(cx)

@@ -7,7 +7,7 @@ mod io;
 mod open;
 
 pub use self::{
-    connector::{Connector, Transport},
+    connector::{ConnectError, Connector, Transport},
     dns::{DnsError, Resolver},
 };
 pub(crate) use self::{
