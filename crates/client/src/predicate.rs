@@ -84,6 +84,8 @@ fn session_class(error: &session_layer::Error) -> Class {
         }
     } else if error.is_unsent() {
         Class::NotSent
+    } else if error.is_refused() {
+        Class::Unprocessed
     } else {
         // Broken on the way, no head in time, or a body that broke while it was collected.
         Class::Ambiguous

@@ -1,5 +1,6 @@
 use std::{
     fmt,
+    panic::{self, AssertUnwindSafe},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -27,12 +28,45 @@ use crate::{
 pub struct SessionBody {
     inner: Incoming,
     lease: Option<Lease>,
+    /// Nothing more comes, after an error.
+    failed: bool,
 }
 
-/// The right to a connection, until the body that came over it has ended.
+/// The right to a connection, or to a part of one, until the body that came over it has ended.
 pub(crate) struct Lease {
     pub(crate) connection: Arc<dyn Release>,
+    /// What the exchange is noted on, where others use the connection at the same time.
+    pub(crate) part: Option<Arc<Wire>>,
     pub(crate) clean: bool,
+}
+
+impl Lease {
+    fn wire(&self) -> &Wire {
+        match &self.part {
+            Some(part) => part,
+            None => self.connection.wire(),
+        }
+    }
+
+    /// Ends the exchange before its end: the connection goes with it, or the part.
+    fn give_up(self) {
+        match self.part {
+            // Dropping hyper's body resets the stream.
+            Some(part) => self.connection.release(Some(part)),
+            None => {
+                self.connection.wire().sever(Cause::Dropped);
+            }
+        }
+    }
+
+    /// Gives the connection back, or ends it if the exchange left something behind.
+    fn finish(self) {
+        if self.clean || self.part.is_some() {
+            self.connection.release(self.part);
+        } else {
+            self.connection.wire().sever(Cause::Retired);
+        }
+    }
 }
 
 /// How much of an unwanted body is taken from the buffers to save its connection.
@@ -40,42 +74,46 @@ const LEFTOVER: usize = 64 * 1024;
 
 impl SessionBody {
     pub(crate) fn new(inner: Incoming, lease: Option<Lease>) -> Self {
-        let mut body = Self { inner, lease };
+        let mut body = Self {
+            inner,
+            lease,
+            failed: false,
+        };
         if body.inner.is_end_stream() {
             body.finish();
         }
         body
     }
 
-    /// The exchange is over: the connection goes back, or ends if it is not clean.
     fn finish(&mut self) {
         if let Some(lease) = self.lease.take() {
-            if lease.clean {
-                lease.connection.release();
-            } else {
-                lease.connection.wire().sever(Cause::Retired);
-            }
+            lease.finish();
         }
     }
 
-    fn fail(&mut self, error: hyper::Error) -> Error {
-        let Some(lease) = self.lease.take() else {
-            return Error::new(Kind::ResponseBody).with(error);
-        };
-        let wire = lease.connection.wire();
-        let kind = match wire.severed() {
-            Some(Cause::BodyTimeout) => Kind::Timeout(
+    /// Says why the body ended, by hyper's error or because its time ran out.
+    fn fail(&mut self, error: Option<hyper::Error>) -> Error {
+        self.failed = true;
+        let lease = self.lease.take();
+        let severed = lease.as_ref().and_then(|lease| lease.wire().severed());
+        let kind = match (&lease, severed) {
+            (Some(lease), Some(Cause::BodyTimeout)) => Kind::Timeout(
                 Phase::Body,
                 lease.connection.body_idle().unwrap_or_default(),
             ),
-            Some(Cause::Closed) => Kind::Aborted,
+            (Some(_), Some(Cause::Closed)) => Kind::Aborted,
             _ => Kind::ResponseBody,
         };
-        let failed = Error::new(kind).at(lease.connection.origin());
-        let ours = wire.severed().is_some();
-        wire.sever(Cause::Dropped);
+        let mut failed = Error::new(kind);
+        if let Some(lease) = lease {
+            failed = failed.at(lease.connection.origin());
+            lease.give_up();
+        }
         // What hyper says of a connection that was cut here would only hide why.
-        if ours { failed } else { failed.with(error) }
+        match error.filter(|_| severed.is_none()) {
+            Some(error) => failed.with(error),
+            None => failed,
+        }
     }
 
     /// Takes what is left of an unwanted body, if it is all there.
@@ -106,14 +144,27 @@ impl Body for SessionBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let this = &mut *self;
-        match ready!(Pin::new(&mut this.inner).poll_frame(cx)) {
+        if this.failed {
+            return Poll::Ready(None);
+        }
+        let polled = Pin::new(&mut this.inner).poll_frame(cx);
+        if let Some(part) = this.lease.as_ref().and_then(|lease| lease.part.as_ref()) {
+            part.note_read_waits(&polled);
+            if polled.is_pending() {
+                part.register(cx);
+                if part.severed().is_some() {
+                    return Poll::Ready(Some(Err(this.fail(None))));
+                }
+            }
+        }
+        match ready!(polled) {
             Some(Ok(frame)) => {
                 if this.inner.is_end_stream() {
                     this.finish();
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Some(Err(error)) => Poll::Ready(Some(Err(this.fail(error)))),
+            Some(Err(error)) => Poll::Ready(Some(Err(this.fail(Some(error))))),
             None => {
                 this.finish();
                 Poll::Ready(None)
@@ -122,7 +173,7 @@ impl Body for SessionBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.failed || self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -132,11 +183,12 @@ impl Body for SessionBody {
 
 impl Drop for SessionBody {
     fn drop(&mut self) {
-        if self.lease.as_ref().is_some_and(|lease| lease.clean) {
+        let saves = |lease: &Lease| lease.clean && lease.part.is_none();
+        if self.lease.as_ref().is_some_and(saves) {
             self.drain_buffered();
         }
         if let Some(lease) = self.lease.take() {
-            lease.connection.wire().sever(Cause::Dropped);
+            lease.give_up();
         }
     }
 }
@@ -166,7 +218,28 @@ pin_project! {
 struct Progress {
     wire: Arc<Wire>,
     head: Option<Duration>,
+    /// Whether others use the connection: the socket does not tell then whether this body waits.
+    part: bool,
 }
+
+impl Progress {
+    /// Asks for a frame of one request of several on a connection.
+    fn poll_part<B: Body>(&self, inner: Pin<&mut B>, cx: &mut Context<'_>) -> Poll<Next<B>> {
+        // A panic of one body must not end the task that drives the others.
+        let polled = panic::catch_unwind(AssertUnwindSafe(|| inner.poll_frame(cx)));
+        if let Ok(polled) = polled {
+            // hyper asks for more when the peer takes more.
+            self.wire.note_upload_waits(polled.is_ready());
+            return polled;
+        }
+        self.wire.note_body_failed();
+        self.wire.sever(Cause::Dropped);
+        Poll::Pending
+    }
+}
+
+/// What a body answers when it is asked for a frame.
+type Next<B> = Option<Result<Frame<<B as Body>::Data>, <B as Body>::Error>>;
 
 impl Drop for Progress {
     fn drop(&mut self) {
@@ -192,9 +265,9 @@ impl<B: Body> RequestBody<B> {
     }
 
     /// Tells `wire` from now on how far the body is.
-    pub(crate) fn attach(&mut self, wire: &Arc<Wire>, head: Option<Duration>) {
+    pub(crate) fn attach(&mut self, wire: &Arc<Wire>, head: Option<Duration>, part: bool) {
         let wire = wire.clone();
-        self.progress = Some(Progress { wire, head });
+        self.progress = Some(Progress { wire, head, part });
     }
 }
 
@@ -217,7 +290,10 @@ impl<B: Body<Data = Bytes>> Body for RequestBody<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let mut this = self.project();
-        let frame = ready!(this.inner.as_mut().poll_frame(cx));
+        let frame = match this.progress.as_ref().filter(|progress| progress.part) {
+            Some(progress) => ready!(progress.poll_part(this.inner.as_mut(), cx)),
+            None => ready!(this.inner.as_mut().poll_frame(cx)),
+        };
         if let Some(progress) = this.progress {
             match &frame {
                 Some(Ok(frame)) => {

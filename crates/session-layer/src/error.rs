@@ -1,4 +1,4 @@
-use std::{error::Error as StdError, fmt, io, iter, time::Duration};
+use std::{error::Error as StdError, fmt, io, iter, sync::Arc, time::Duration};
 
 use crate::{ConnectError, DnsError, Origin};
 
@@ -15,10 +15,12 @@ pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
 /// userinfo, headers or a path.
 pub struct Error(Box<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     kind: Kind,
     origin: Option<Origin>,
-    source: Option<BoxError>,
+    /// Shared by the requests that waited for the same connection.
+    source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -35,6 +37,8 @@ pub(crate) enum Kind {
     Unsent,
     Stale { wrote: bool },
     Broken,
+    Refused,
+    Reset,
     Timeout(Phase, Duration),
     Protocol(&'static str),
     TooLarge(&'static str),
@@ -60,7 +64,7 @@ impl Error {
     pub(crate) fn new(kind: Kind) -> Self {
         // In words that every stack knows: a retry layer that knows nothing of this crate finds it.
         let source = match kind {
-            Kind::Timeout(..) => Some(io::Error::from(io::ErrorKind::TimedOut).into()),
+            Kind::Timeout(..) => Some(Arc::new(io::Error::from(io::ErrorKind::TimedOut)) as _),
             _ => None,
         };
         Self(Box::new(Inner {
@@ -71,8 +75,13 @@ impl Error {
     }
 
     pub(crate) fn with(mut self, source: impl Into<BoxError>) -> Self {
-        self.0.source = Some(source.into());
+        self.0.source = Some(source.into().into());
         self
+    }
+
+    /// The same, for another request.
+    pub(crate) fn again(&self) -> Self {
+        Self(self.0.clone())
     }
 
     pub(crate) fn at(mut self, origin: &Origin) -> Self {
@@ -142,6 +151,8 @@ impl Error {
             Kind::Aborted
             | Kind::Stale { wrote: true }
             | Kind::Broken
+            | Kind::Refused
+            | Kind::Reset
             | Kind::Timeout(Phase::Head | Phase::Body, _)
             | Kind::Protocol(_)
             | Kind::TooLarge(_)
@@ -187,6 +198,21 @@ impl Error {
         self.0.kind == Kind::Broken
     }
 
+    /// Whether the peer proved that it has not processed the request: it refused the HTTP/2 stream
+    /// ([RFC 9113, section 8.7](https://www.rfc-editor.org/rfc/rfc9113#section-8.7)), or went away
+    /// with a GOAWAY that excludes it. The request may have been sent all the same.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.0.kind == Kind::Refused
+    }
+
+    /// Whether the peer reset the request's HTTP/2 stream, for a reason that proves nothing. The
+    /// connection goes on.
+    #[must_use]
+    pub fn is_reset(&self) -> bool {
+        self.0.kind == Kind::Reset
+    }
+
     /// Whether the time to wait for a place in the pool ran out.
     #[must_use]
     pub fn is_pool_timeout(&self) -> bool {
@@ -222,7 +248,7 @@ impl Error {
         }
     }
 
-    /// Whether the peer sent what is not HTTP/1, or a response that RFC 9112 forbids to trust.
+    /// Whether the peer sent what is not HTTP, or a response that RFC 9112 or 9113 forbids to trust.
     #[must_use]
     pub fn is_protocol(&self) -> bool {
         matches!(self.0.kind, Kind::Protocol(_))
@@ -264,6 +290,8 @@ impl fmt::Display for Error {
             Kind::Aborted => f.write_str("cut off when the session closed")?,
             Kind::Unsent => f.write_str("the connection ended before the request was sent")?,
             Kind::Stale { .. } => f.write_str("the reused connection had been closed")?,
+            Kind::Refused => f.write_str("the peer refused the request unprocessed")?,
+            Kind::Reset => f.write_str("the peer reset the request's stream")?,
             Kind::Broken => f.write_str("the connection broke before the response came")?,
             Kind::Timeout(Phase::Queue, after) => write!(f, "no place within {after:?}")?,
             Kind::Timeout(Phase::Connect, Duration::ZERO) => {
@@ -302,7 +330,7 @@ impl fmt::Debug for Error {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.source.as_ref().map(|source| source.as_ref() as _)
+        self.0.source.as_ref().map(|source| &**source as _)
     }
 }
 

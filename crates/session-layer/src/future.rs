@@ -21,7 +21,7 @@ use crate::{
     error::{BoxError, Kind, Phase},
     origin::Origin,
     pool::{CheckedOut, Link, Mail, Pool, Wait, Waiting},
-    reuse,
+    reuse, target,
 };
 
 /// The future of a request: the head of its response, with the body that holds the connection.
@@ -45,7 +45,7 @@ enum State<B: Send + 'static> {
 
 impl<B> ResponseFuture<B>
 where
-    B: Body<Data = Bytes> + Send + 'static,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
     pub(crate) fn failed(error: Error) -> Self {
@@ -61,7 +61,7 @@ where
         now: Instant,
     ) -> Self {
         let state = match checked_out {
-            CheckedOut::Link(link) if link.channel.is_ready() => {
+            CheckedOut::Link(link) if link.is_ready() => {
                 State::Exchanging(Exchange::begin(link, request, now))
             }
             CheckedOut::Link(link) => State::CheckingOut(Box::pin(when_ready(link, request))),
@@ -75,7 +75,7 @@ where
 
 impl<B> Future for ResponseFuture<B>
 where
-    B: Body<Data = Bytes> + Send + 'static,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
     type Output = Result<Response<SessionBody>, Error>;
@@ -125,45 +125,74 @@ impl<B: Send + 'static> fmt::Debug for ResponseFuture<B> {
 // Nothing in it is pinned in place: what must be is in a box.
 impl<B: Send + 'static> Unpin for ResponseFuture<B> {}
 
-/// Waits in the queue, and opens a connection when a slot comes.
+/// Waits for a connection, and until hyper takes a request on it.
 async fn when_served<B>(
     pool: Arc<Pool<B>>,
-    waiting: Waiting<B>,
+    mut waiting: Waiting<B>,
     request: Request<RequestBody<B>>,
 ) -> Result<Exchange<B>, Error>
 where
-    B: Body<Data = Bytes> + Send + 'static,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    loop {
+        let origin = waiting.origin().clone();
+        let mut link = served(&pool, waiting).await?;
+        if link.is_too_much() {
+            link.give_back();
+            match pool.check_out(&origin.borrowed(), Instant::now()) {
+                Ok(CheckedOut::Link(other)) => link = other,
+                Ok(CheckedOut::Waiting(again)) => {
+                    waiting = again;
+                    continue;
+                }
+                Err(error) => return Err(error.at(&origin)),
+            }
+        }
+        return when_ready(link, request).await;
+    }
+}
+
+/// Waits in the queue, and opens a connection when a slot comes.
+async fn served<B>(pool: &Arc<Pool<B>>, waiting: Waiting<B>) -> Result<Link<B>, Error>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
     let mut timeout = match waiting.wait() {
-        Wait::Queued => pool.config().pool.queue_timeout,
+        Wait::Shared | Wait::Queued => pool.config().pool.queue_timeout,
         // The connect timeout counts.
         Wait::Connecting => None,
     };
-    let queued = Instant::now();
-    let link = loop {
+    let mut queued = Instant::now();
+    loop {
         let mail = poll_fn(|cx| waiting.poll_mail(cx));
         let Some(mail) = before(timeout.and_then(|it| queued.checked_add(it)), mail).await else {
+            if waiting.is_covered() {
+                // Not for lack of a place: for a connection that has a timeout of its own.
+                queued = Instant::now();
+                continue;
+            }
             let after = timeout.unwrap_or_default();
             return Err(Error::new(Kind::PoolTimeout(after)).at(waiting.origin()));
         };
         match mail {
             Mail::Slot(slot) => {
-                // It waits for a place no more: from now on the connect timeout counts.
-                timeout = None;
+                // It waits for a place no more: from now on the connect timeout counts. One that
+                // turns out to be shared may still be full.
+                queued = Instant::now();
+                timeout = timeout.filter(|_| pool.shares(slot.origin()));
                 pool.open(slot);
             }
             Mail::Served(outcome) => {
                 let origin = waiting.origin();
-                break outcome.map_err(|error| match error.origin() {
+                return outcome.map_err(|error| match error.origin() {
                     Some(_) => error,
                     None => error.at(origin),
-                })?;
+                });
             }
         }
-    };
-    drop(waiting);
-    when_ready(link, request).await
+    }
 }
 
 /// Waits until `moment`, if there is one, and no longer.
@@ -181,12 +210,12 @@ async fn when_ready<B>(
     request: Request<RequestBody<B>>,
 ) -> Result<Exchange<B>, Error>
 where
-    B: Body<Data = Bytes> + Send + 'static,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
     let mut link = Untouched(Some(link));
     // An error here means that it is closed; sending hands the request back then.
-    let _ = poll_fn(|cx| link.channel().sender().poll_ready(cx)).await;
+    poll_fn(|cx| link.get().poll_ready(cx)).await;
     Ok(Exchange::begin(link.take(), request, Instant::now()))
 }
 
@@ -194,8 +223,8 @@ where
 struct Untouched<B: Send + 'static>(Option<Link<B>>);
 
 impl<B: Send + 'static> Untouched<B> {
-    fn channel(&mut self) -> &mut crate::pool::Channel<B> {
-        &mut self.0.as_mut().expect("taken only at its end").channel
+    fn get(&mut self) -> &mut Link<B> {
+        self.0.as_mut().expect("taken only at its end")
     }
 
     fn take(mut self) -> Link<B> {
@@ -206,8 +235,7 @@ impl<B: Send + 'static> Untouched<B> {
 impl<B: Send + 'static> Drop for Untouched<B> {
     fn drop(&mut self) {
         if let Some(link) = self.0.take() {
-            let pool = link.connection.pool().clone();
-            pool.put_back(link);
+            link.give_back();
         }
     }
 }
@@ -232,18 +260,24 @@ enum Outcome<B: Send + 'static> {
 
 impl<B> Exchange<B>
 where
-    B: Body<Data = Bytes> + Send + 'static,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
     fn begin(mut link: Link<B>, mut request: Request<RequestBody<B>>, began: Instant) -> Self {
         let head = link.connection.pool().config().timeouts.head;
         let has_body = !request.body().is_end_stream();
-        let mark = link.wire().begin(began, head, has_body);
+        let mark = link.socket().mark();
+        link.wire().begin(began, head, has_body);
         if has_body {
-            request.body_mut().attach(link.wire(), head);
+            request.body_mut().attach(link.wire(), head, link.is_part());
         }
         let asked_upgrade = request.headers().contains_key(http::header::UPGRADE);
-        link.channel.send(request);
+        if link.is_part() {
+            target::for_http2(&mut request, link.origin());
+        } else {
+            target::for_http1(&mut request, link.origin());
+        }
+        link.send(request);
         Self {
             link: Some(link),
             mark,
@@ -254,7 +288,18 @@ where
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome<B>> {
         let link = self.link.as_mut().expect("not polled after its end");
-        let answer = ready!(link.channel.answer().poll(cx));
+        let answer = match link.poll_answer(cx) {
+            Poll::Ready(answer) => answer,
+            Poll::Pending if link.is_part() => {
+                link.wire().register(cx);
+                if link.wire().severed().is_none() {
+                    return Poll::Pending;
+                }
+                let link = self.link.take().expect("not polled after its end");
+                return Poll::Ready(Outcome::Failed(self.failed(link, None)));
+            }
+            Poll::Pending => return Poll::Pending,
+        };
         let link = self.link.take().expect("not polled after its end");
         Poll::Ready(match answer {
             Ok(response) => self.answered(link, response),
@@ -262,7 +307,7 @@ where
                 Some(request) if link.has_been_used() => {
                     let pool = link.connection.pool().clone();
                     let origin = link.origin().clone();
-                    link.sever(Cause::Dropped);
+                    link.abort(Cause::Dropped);
                     Outcome::HandedBack {
                         pool,
                         origin,
@@ -274,7 +319,7 @@ where
                     let failed = Error::new(Kind::Unsent).with(error.into_error());
                     Outcome::Failed(failed.at(link.origin()))
                 }
-                None => Outcome::Failed(self.failed(link, error.into_error())),
+                None => Outcome::Failed(self.failed(link, Some(error.into_error()))),
             },
         })
     }
@@ -297,10 +342,16 @@ where
                 Kind::Protocol("it switches to a protocol nobody asked for"),
             );
         }
+        if link.is_part() {
+            wire.forgive_head();
+        }
         let framed = match reuse::check_framing(&mut head.headers) {
             Ok(framed) => framed,
             Err(kind) => return refused(link, kind),
         };
+        if let Some(seconds) = reuse::keep_alive_hint(&head.headers) {
+            link.connection.hint_idle(seconds);
+        }
         let misdirected = status == StatusCode::MISDIRECTED_REQUEST;
         if misdirected {
             // What led here before leads here again.
@@ -312,20 +363,24 @@ where
             && !misdirected
             && !reuse::is_last(head.version, &head.headers)
             && reuse::is_clean(status, in_time, wire.request_body_bytes());
+        let (connection, part) = link.park();
         let lease = Lease {
-            connection: link.park(),
+            connection,
+            part,
             clean,
         };
         let body = SessionBody::new(body, Some(lease));
         Outcome::Answered(Response::from_parts(head, body))
     }
 
-    /// Says what happened to a request that hyper had begun to send.
-    fn failed(&self, link: Link<B>, error: hyper::Error) -> Error {
+    /// Says what happened to a request that hyper had begun to send, by hyper's error or because
+    /// it was cut here.
+    fn failed(&self, link: Link<B>, error: Option<hyper::Error>) -> Error {
         let pool = link.connection.pool();
-        let (wrote, read) = link.wire().since(self.mark);
-        let reused = link.has_been_used();
-        let kind = match link.wire().severed() {
+        let wire = link.wire();
+        // Of a connection that is cut, all parts are.
+        let severed = wire.severed().or_else(|| link.socket().severed());
+        let kind = match severed {
             Some(Cause::HeadTimeout) => {
                 Kind::Timeout(Phase::Head, pool.config().timeouts.head.unwrap_or_default())
             }
@@ -333,20 +388,12 @@ where
             Some(Cause::Closed) => Kind::Aborted,
             Some(Cause::BodyTooLong) => Kind::RequestBody,
             Some(Cause::BodyTimeout | Cause::Dropped | Cause::Retired) | None => {
-                if link.wire().has_body_failed() {
+                if wire.has_body_failed() {
                     Kind::RequestBody
-                } else if error.is_parse_too_large() {
-                    Kind::TooLarge("its head")
-                } else if error.is_parse() {
-                    Kind::Protocol("it is not HTTP/1")
-                } else if read {
-                    Kind::Broken
-                } else if reused {
-                    Kind::Stale { wrote }
-                } else if wrote {
-                    Kind::Broken
                 } else {
-                    Kind::Unsent
+                    error
+                        .as_ref()
+                        .map_or(Kind::Broken, |error| self.broken(&link, error))
                 }
             }
         };
@@ -354,23 +401,45 @@ where
             pool.retire_idle(link.origin(), self.began);
         }
         let failed = Error::new(kind).at(link.origin());
-        let ours = link.wire().severed().is_some();
-        link.sever(Cause::Dropped);
+        link.abort(Cause::Dropped);
         // What hyper says of a connection that was cut here would only hide why.
-        if ours { failed } else { failed.with(error) }
+        match error.filter(|_| severed.is_none()) {
+            Some(error) => failed.with(error),
+            None => failed,
+        }
+    }
+
+    /// Says what hyper's error means for the request.
+    fn broken(&self, link: &Link<B>, error: &hyper::Error) -> Kind {
+        let (wrote, read) = link.socket().since(self.mark);
+        if let Some(kind) = reuse::stream_error(error) {
+            kind
+        } else if error.is_parse_too_large() {
+            Kind::TooLarge("its head")
+        } else if error.is_parse() {
+            Kind::Protocol("it is not HTTP/1")
+        } else if read {
+            Kind::Broken
+        } else if link.has_been_used() {
+            Kind::Stale { wrote }
+        } else if wrote {
+            Kind::Broken
+        } else {
+            Kind::Unsent
+        }
     }
 }
 
 fn refused<B: Send + 'static>(link: Link<B>, kind: Kind) -> Outcome<B> {
     let error = Error::new(kind).at(link.origin());
-    link.sever(Cause::Dropped);
+    link.abort(Cause::Dropped);
     Outcome::Failed(error)
 }
 
 impl<B: Send + 'static> Drop for Exchange<B> {
     fn drop(&mut self) {
         if let Some(link) = self.link.take() {
-            link.sever(Cause::Dropped);
+            link.abort(Cause::Dropped);
         }
     }
 }

@@ -8,7 +8,11 @@ use hyper_util::client::legacy::connect::Connection;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{PoolConfig, Session, Timeouts, error::BoxError};
+#[cfg(feature = "http2")]
+use crate::Http2;
+#[cfg(not(feature = "http2"))]
+use crate::pool::Multiplexing;
+use crate::{PoolConfig, Session, Timeouts, error::BoxError, pool::Limits};
 
 /// Turns a connector, a `Service<Uri>`, into a [`Session`] that serves requests with bodies of
 /// type `B`.
@@ -27,6 +31,18 @@ pub struct SessionLayer<B> {
 pub(crate) struct Config {
     pub(crate) pool: PoolConfig,
     pub(crate) timeouts: Timeouts,
+    #[cfg(feature = "http2")]
+    pub(crate) http2: Http2,
+}
+
+impl Config {
+    pub(crate) fn limits(&self) -> Limits {
+        #[cfg(feature = "http2")]
+        let multiplexing = self.http2.multiplexing();
+        #[cfg(not(feature = "http2"))]
+        let multiplexing = Multiplexing::Never;
+        self.pool.limits(multiplexing)
+    }
 }
 
 impl<B> SessionLayer<B> {
@@ -38,10 +54,28 @@ impl<B> SessionLayer<B> {
     pub fn new(pool: PoolConfig, timeouts: Timeouts) -> Result<Self, ConfigError> {
         pool.check()?;
         timeouts.check()?;
+        let config = Config {
+            pool,
+            timeouts,
+            #[cfg(feature = "http2")]
+            http2: Http2::default(),
+        };
         Ok(Self {
-            config: Config { pool, timeouts },
+            config,
             body: PhantomData,
         })
+    }
+
+    /// Sets how the session uses HTTP/2.
+    ///
+    /// # Errors
+    ///
+    /// If a limit, a window or a time is 0, or a window is larger than HTTP/2 allows.
+    #[cfg(feature = "http2")]
+    pub fn http2(mut self, http2: Http2) -> Result<Self, ConfigError> {
+        http2.check()?;
+        self.config.http2 = http2;
+        Ok(self)
     }
 }
 
@@ -51,7 +85,7 @@ where
     C::Response: Read + Write + Connection + Unpin + Send + 'static,
     C::Error: Into<BoxError>,
     C::Future: Send + 'static,
-    B: Body<Data = Bytes> + Send + 'static,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
     type Service = Session<B>;

@@ -60,6 +60,8 @@ mod body;
 mod connect;
 mod error;
 pub mod future;
+#[cfg(feature = "http2")]
+mod http2;
 mod layer;
 mod lifecycle;
 mod origin;
@@ -67,8 +69,11 @@ mod pool;
 mod reuse;
 mod service;
 mod stats;
+mod target;
 mod timeout;
 
+#[cfg(feature = "http2")]
+pub use self::http2::Http2;
 pub use self::{
     body::SessionBody,
     connect::{ConnectError, Connector, DnsError, Resolver, Transport},

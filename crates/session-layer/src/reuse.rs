@@ -29,6 +29,47 @@ pub(crate) fn is_last(version: Version, headers: &HeaderMap) -> bool {
     says("close") || (version == Version::HTTP_10 && !says("keep-alive"))
 }
 
+/// How many seconds the peer keeps an idle connection, if it says so. `Keep-Alive` is of no
+/// standard in force ([RFC 2068, section 19.7.1.1](https://www.rfc-editor.org/rfc/rfc2068#section-19.7.1.1)),
+/// but many servers send it.
+pub(crate) fn keep_alive_hint(headers: &HeaderMap) -> Option<u32> {
+    let value = headers.get(KEEP_ALIVE)?;
+    let mut parts = value
+        .as_bytes()
+        .split(|byte| *byte == b',' || *byte == b' ');
+    parts.find_map(|part| {
+        let (name, seconds) = std::str::from_utf8(part).ok()?.split_once('=')?;
+        let names_timeout = name.trim().eq_ignore_ascii_case("timeout");
+        names_timeout.then(|| seconds.trim().parse().ok()).flatten()
+    })
+}
+
+const KEEP_ALIVE: header::HeaderName = header::HeaderName::from_static("keep-alive");
+
+/// What an error of one HTTP/2 stream says of its request; `None` if the error is not of a stream.
+///
+/// A GOAWAY from the peer shows on a stream only if that is above the last one that the peer takes
+/// ([RFC 9113, section 6.8](https://www.rfc-editor.org/rfc/rfc9113#section-6.8)).
+#[cfg(feature = "http2")]
+pub(crate) fn stream_error(error: &hyper::Error) -> Option<Kind> {
+    let error: &h2::Error = std::error::Error::source(error)?.downcast_ref()?;
+    let refused = error.reason() == Some(h2::Reason::REFUSED_STREAM);
+    if error.is_remote() && (error.is_go_away() || (error.is_reset() && refused)) {
+        Some(Kind::Refused)
+    } else if error.is_remote() && error.is_reset() {
+        Some(Kind::Reset)
+    } else if error.is_library() {
+        Some(Kind::Protocol("it breaks the rules of HTTP/2"))
+    } else {
+        None
+    }
+}
+
+#[cfg(not(feature = "http2"))]
+pub(crate) fn stream_error(_: &hyper::Error) -> Option<Kind> {
+    None
+}
+
 /// Checks how the response is framed, beyond what hyper does; returns whether its connection may
 /// be used again.
 ///

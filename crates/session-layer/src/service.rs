@@ -1,12 +1,12 @@
 use std::{
-    fmt, mem,
+    fmt,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
-use http::{Request, Response, Uri, header::HOST, uri};
+use http::{Request, Response, Uri};
 use http_body::Body;
 use hyper::rt::{Read, Write};
 use hyper_util::client::legacy::connect::Connection;
@@ -14,14 +14,8 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use crate::{
-    CloseReport, Error, ResponseFuture, SessionBody, Stats,
-    body::RequestBody,
-    connect::Opener,
-    error::BoxError,
-    layer::Config,
-    origin::OriginRef,
-    pool::{CheckedOut, Pool},
-    reuse,
+    CloseReport, Error, ResponseFuture, SessionBody, Stats, body::RequestBody, connect::Opener,
+    error::BoxError, layer::Config, origin::OriginRef, pool::Pool, reuse,
 };
 
 /// A pool of connections as a `Service<Request<B>>`: what the requests of an app share.
@@ -48,7 +42,7 @@ struct Handle<B: Send + 'static> {
 
 impl<B> Session<B>
 where
-    B: Body<Data = Bytes> + Send + 'static,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
     /// Makes a session with the default settings over a connector.
@@ -101,7 +95,7 @@ impl<B: Send + 'static> Session<B> {
 
 impl<B> Service<Request<B>> for Session<B>
 where
-    B: Body<Data = Bytes> + Send + 'static,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
     type Response = Response<SessionBody>;
@@ -122,31 +116,10 @@ where
             pool.check_out(&OriginRef::of(request.uri())?, now)
         });
         match checked_out {
-            Ok(checked_out) => {
-                prepare(&mut request, &checked_out);
-                ResponseFuture::start(pool, checked_out, request, now)
-            }
+            Ok(checked_out) => ResponseFuture::start(pool, checked_out, request, now),
             Err(error) => ResponseFuture::failed(error),
         }
     }
-}
-
-/// Makes a request as it goes over the wire: origin-form, and with `Host`
-/// ([RFC 9112, section 3.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2)).
-fn prepare<B: Send + 'static>(request: &mut Request<RequestBody<B>>, checked_out: &CheckedOut<B>) {
-    let origin = match checked_out {
-        CheckedOut::Link(link) => link.origin(),
-        CheckedOut::Waiting(waiting) => waiting.origin(),
-    };
-    if !request.headers().contains_key(HOST) {
-        let host = origin.authority().clone();
-        request.headers_mut().insert(HOST, host);
-    }
-    let uri = mem::take(request.uri_mut()).into_parts();
-    let mut parts = uri::Parts::default();
-    parts.path_and_query = uri.path_and_query;
-    // Only an absolute path is left, or none, which stands for "/".
-    *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
 }
 
 impl<B: Send + 'static> Clone for Session<B> {

@@ -33,6 +33,7 @@
 //! |---|---|
 //! | real sockets, TLS | [`Server`], [`tls::Authority`] |
 //! | the same handlers under a paused clock | [`MemoryConnector`] |
+//! | HTTP/2 | [`http2::Peer`] |
 //! | ready handlers | [`always`], [`sequence`], [`answer`] |
 //! | what the peer saw | [`Log`], through `log()` and `wait_for(..)` |
 //! | the contract of `poll_ready` | [`StrictService`], [`StrictLayer`] |
@@ -59,6 +60,7 @@
 
 mod connection;
 mod handler;
+pub mod http2;
 mod log;
 mod memory;
 mod parse;

@@ -252,6 +252,15 @@ pub struct MemoryStream {
     reset: Arc<AtomicBool>,
 }
 
+impl MemoryStream {
+    pub(crate) fn of(io: TokioIo<DuplexStream>) -> Self {
+        Self {
+            io,
+            reset: Arc::default(),
+        }
+    }
+}
+
 impl Transport for MemoryStream {
     fn connected(&self) -> Connected {
         Connected::new()

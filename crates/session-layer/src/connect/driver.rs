@@ -9,17 +9,16 @@ use std::{
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
 
-use super::io::{Cause, Phase};
-use crate::pool::{Connection, Expiry, Release};
+use super::io::{Cause, Phase, Wire};
+use crate::{
+    Timeouts,
+    layer::Config,
+    pool::{Connection, Expiry, Release, retire},
+};
 
 pin_project! {
-    /// The task of one connection: drives hyper, and keeps all of the connection's times with one
-    /// timer.
-    ///
-    /// A request starts no timer. It notes its times on the wire; this task looks at them when its
-    /// timer fires, closes the connection if one has run out, and else sleeps until the next. The
-    /// timer never sleeps longer than the shortest of the timeouts, so no time that begins while
-    /// it sleeps can run out unseen.
+    /// The task of one HTTP/1 connection: drives hyper, and keeps all of the connection's times
+    /// with one timer.
     #[must_use = "futures do nothing unless polled"]
     pub(crate) struct Driver<F, B>
     where
@@ -29,8 +28,7 @@ pin_project! {
         #[pin]
         hyper: Option<F>,
         #[pin]
-        timer: Option<Sleep>,
-        longest_sleep: Option<Duration>,
+        watch: Watch,
         connection: Arc<Connection<B>>,
     }
 
@@ -50,7 +48,7 @@ pin_project! {
 }
 
 /// Tells the pool, when dropped, that a connection is no more.
-struct Ended<'a, B: Send + 'static>(&'a Arc<Connection<B>>);
+pub(super) struct Ended<'a, B: Send + 'static>(pub(super) &'a Arc<Connection<B>>);
 
 impl<B: Send + 'static> Drop for Ended<'_, B> {
     fn drop(&mut self) {
@@ -60,20 +58,9 @@ impl<B: Send + 'static> Drop for Ended<'_, B> {
 
 impl<F, B: Send + 'static> Driver<F, B> {
     pub(crate) fn new(hyper: F, connection: Arc<Connection<B>>) -> Self {
-        let config = connection.pool().config();
-        let longest_sleep = [
-            config.timeouts.head,
-            config.timeouts.body_idle,
-            config.pool.idle_timeout,
-            config.pool.max_lifetime,
-        ]
-        .into_iter()
-        .flatten()
-        .min();
         Self {
             hyper: Some(hyper),
-            timer: None,
-            longest_sleep,
+            watch: Watch::new(connection.pool().config(), None),
             connection,
         }
     }
@@ -103,10 +90,71 @@ where
             this.hyper.set(None);
             return Poll::Ready(());
         }
+        if let Some(hint) = this.connection.new_idle_hint() {
+            this.watch.as_mut().shorten(hint);
+        }
+        let cause = ready!(this.watch.poll(cx, |now| look(this.connection, now)));
+        wire.sever(cause);
+        Poll::Ready(())
+    }
+}
+
+pin_project! {
+    /// The times of one connection, kept with one timer.
+    ///
+    /// A request starts no timer. It notes its times on the wire; this looks at them when its
+    /// timer fires, and sleeps until the next. The timer never sleeps longer than the shortest of
+    /// the timeouts, so no time that begins while it sleeps can run out unseen.
+    pub(super) struct Watch {
+        #[pin]
+        timer: Option<Sleep>,
+        longest_sleep: Option<Duration>,
+    }
+}
+
+impl Watch {
+    pub(super) fn new(config: &Config, also: Option<Duration>) -> Self {
+        let longest_sleep = [
+            config.timeouts.head,
+            config.timeouts.body_idle,
+            config.pool.idle_timeout,
+            config.pool.max_lifetime,
+            also,
+        ]
+        .into_iter()
+        .flatten()
+        .min();
+        Self {
+            timer: None,
+            longest_sleep,
+        }
+    }
+
+    /// Takes note of a time that is shorter than those it was made with.
+    pub(super) fn shorten(self: Pin<&mut Self>, time: Duration) {
+        let this = self.project();
+        if this.longest_sleep.is_some_and(|longest| longest <= time) {
+            return;
+        }
+        *this.longest_sleep = Some(time);
+        let at = Instant::now().checked_add(time);
+        if let (Some(at), Some(timer)) = (at, this.timer.as_pin_mut()) {
+            if timer.deadline() > at {
+                timer.reset(at);
+            }
+        }
+    }
+
+    /// Looks when it is time to; ends when a time has run out, with the cause.
+    pub(super) fn poll(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut look: impl FnMut(Instant) -> Look,
+    ) -> Poll<Cause> {
+        let mut this = self.project();
         let Some(longest_sleep) = *this.longest_sleep else {
             return Poll::Pending;
         };
-
         // Only a timer that was just set needs a poll to know its task; later `is_elapsed` tells.
         let timer = this.timer.as_ref().as_pin_ref();
         match timer.map(|timer| timer.is_elapsed()) {
@@ -120,11 +168,8 @@ where
                 None => return Poll::Pending,
             }
             let now = Instant::now();
-            let at = match look(this.connection, now) {
-                Look::Cut(cause) => {
-                    this.connection.wire().sever(cause);
-                    return Poll::Ready(());
-                }
+            let at = match look(now) {
+                Look::Cut(cause) => return Poll::Ready(cause),
                 Look::Again(at) => at,
             };
             let at = at.into_iter().chain(now.checked_add(longest_sleep)).min();
@@ -135,7 +180,7 @@ where
     }
 }
 
-enum Look {
+pub(super) enum Look {
     /// A time has run out.
     Cut(Cause),
     /// Look again then; or whenever, if nothing is timed now.
@@ -145,15 +190,21 @@ enum Look {
 /// Looks at whatever time the connection is bound by at this moment.
 fn look<B: Send + 'static>(connection: &Arc<Connection<B>>, now: Instant) -> Look {
     let wire = connection.wire();
-    let pool = connection.pool();
-    let timeouts = &pool.config().timeouts;
+    if wire.phase() == Phase::Idle {
+        return look_at_idle(connection, now);
+    }
+    look_at_exchange(wire, &connection.pool().config().timeouts, now)
+}
+
+/// Looks at the times of one exchange.
+pub(super) fn look_at_exchange(wire: &Wire, timeouts: &Timeouts, now: Instant) -> Look {
     let after = |since: Option<Instant>, timeout: Option<Duration>| {
         since
             .zip(timeout)
             .and_then(|(since, timeout)| since.checked_add(timeout))
     };
     let (deadline, cause) = match wire.phase() {
-        Phase::Idle => return look_at_idle(connection, now),
+        Phase::Idle => (None, Cause::Retired),
         Phase::Sending => (
             after(wire.write_blocked(), timeouts.head),
             Cause::HeadTimeout,
@@ -187,9 +238,9 @@ fn look_at_idle<B: Send + 'static>(connection: &Arc<Connection<B>>, now: Instant
             None => Look::Again(None),
         };
     }
-    match pool.expire(connection.id(), connection.origin(), now) {
-        Expiry::Expired(link) => {
-            link.retire();
+    match pool.expire(connection, now) {
+        Expiry::Expired(idle) => {
+            retire(idle);
             Look::Cut(Cause::Retired)
         }
         Expiry::At(at) => Look::Again(Some(at).into_iter().chain(connection.expires()).min()),

@@ -109,13 +109,22 @@ impl Wire {
         }
     }
 
-    /// Begins an exchange; must come before its request is given to hyper.
-    pub(crate) fn begin(&self, now: Instant, head: Option<Duration>, has_body: bool) -> Mark {
-        let mark = Mark {
+    /// What one request of several on this connection is noted on.
+    pub(crate) fn part(&self) -> Self {
+        Self::new(self.epoch, self.max_head, self.torn_writes)
+    }
+
+    /// How far the socket is.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark {
             read: self.read.load(Relaxed),
             written: self.written.load(Relaxed),
-        };
-        self.response_from.store(mark.read, Relaxed);
+        }
+    }
+
+    /// Begins an exchange; must come before its request is given to hyper.
+    pub(crate) fn begin(&self, now: Instant, head: Option<Duration>, has_body: bool) {
+        self.response_from.store(self.read.load(Relaxed), Relaxed);
         self.uploaded.store(0, Relaxed);
         self.wrote_at.store(0, Relaxed);
         self.answered_early.store(false, Relaxed);
@@ -126,7 +135,6 @@ impl Wire {
             Phase::Head
         };
         self.phase.store(phase as u8, Release);
-        mark
     }
 
     /// Takes note of request body bytes that hyper has taken.
@@ -186,6 +194,12 @@ impl Wire {
         (wrote, read)
     }
 
+    /// How many bytes have come, wrapping.
+    #[cfg(feature = "http2")]
+    pub(crate) fn bytes_read(&self) -> u64 {
+        self.read.load(Relaxed)
+    }
+
     /// Cuts the connection: its next read or write fails, and its task ends. The first cause
     /// stays; returns whether this is it.
     pub(crate) fn sever(&self, cause: Cause) -> bool {
@@ -210,7 +224,40 @@ impl Wire {
         })
     }
 
-    /// The task that drives the connection; woken when it is severed.
+    /// Makes it as new, for the next request of a connection that carries several.
+    pub(crate) fn reset(&self) {
+        self.phase.store(Phase::Idle as u8, Release);
+        self.severed.store(0, Release);
+        self.read_blocked.store(0, Relaxed);
+        self.write_blocked.store(0, Relaxed);
+        self.body_failed.store(false, Relaxed);
+    }
+
+    /// Takes note, for one request of several on a connection, whether its body waits for the
+    /// peer to take more.
+    pub(crate) fn note_upload_waits(&self, waits: bool) {
+        let since = if waits { self.tick(Instant::now()) } else { 0 };
+        self.write_blocked.store(since, Relaxed);
+    }
+
+    /// Takes note, for one response of several on a connection, whether a reader waits for it.
+    pub(crate) fn note_read_waits<T>(&self, polled: &Poll<T>) {
+        note_blocked(&self.read_blocked, self, polled);
+    }
+
+    /// Lets the task of the connection look at what has changed.
+    pub(crate) fn wake(&self) {
+        self.driver.wake();
+    }
+
+    /// Takes back a cut by a head's time that ran out just when the head was there.
+    pub(crate) fn forgive_head(&self) {
+        let cause = Cause::HeadTimeout as u8;
+        let _ = self.severed.compare_exchange(cause, 0, AcqRel, Acquire);
+    }
+
+    /// The task that drives the connection, or waits for this part of it; woken when it is
+    /// severed.
     pub(crate) fn register(&self, cx: &Context<'_>) {
         self.driver.register(cx.waker());
     }

@@ -3,6 +3,8 @@
 mod connector;
 mod dns;
 mod driver;
+#[cfg(feature = "http2")]
+mod http2;
 mod io;
 mod open;
 
@@ -11,6 +13,6 @@ pub use self::{
     dns::{DnsError, Resolver},
 };
 pub(crate) use self::{
-    io::{Cause, Mark, Wire},
+    io::{Cause, Mark, Phase, Wire},
     open::{Connect, Never, Opener},
 };

@@ -21,11 +21,13 @@ use super::{connector::PlainTcp, driver::Driver, io::Io, io::Wire};
 use crate::{
     Error,
     error::{BoxError, Kind, Phase},
-    pool::{Channel, Connection, Link, Slot},
+    layer::Config,
+    origin::Origin,
+    pool::{Connection, Link, Slot},
 };
 
 /// The most bytes of a response head, informational responses before it included.
-const MAX_HEAD: u64 = 256 * 1024;
+pub(super) const MAX_HEAD: u64 = 256 * 1024;
 
 /// Opens connections; the pool does not know the connector's type.
 pub(crate) trait Connect<B: Send + 'static>: Send + Sync {
@@ -48,7 +50,7 @@ where
     C::Response: Read + Write + Connected + Unpin + Send + 'static,
     C::Error: Into<BoxError>,
     C::Future: Send + 'static,
-    B: Body<Data = Bytes> + Send + 'static,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
     fn open(&self, slot: Slot<B>, id: u64, called_off: CalledOff) {
@@ -61,7 +63,7 @@ where
     C: Service<Uri>,
     C::Response: Read + Write + Connected + Unpin + Send + 'static,
     C::Error: Into<BoxError>,
-    B: Body<Data = Bytes> + Send + 'static,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
     let timeout = slot.pool().config().timeouts.connect;
@@ -71,7 +73,7 @@ where
         Some(Ok(io)) => drive(io, slot, id).await,
         Some(Err(error)) => {
             let error = error.at(slot.origin());
-            slot.fail(error);
+            slot.fail(&error);
         }
         // The slot goes back, and nobody waits to be told.
         None => {}
@@ -121,16 +123,16 @@ async fn within<T>(
 async fn drive<T, B>(io: T, mut slot: Slot<B>, id: u64)
 where
     T: Read + Write + Connected + Unpin + Send + 'static,
-    B: Body<Data = Bytes> + Send + 'static,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
     let pool = slot.pool().clone();
     let origin = slot.origin().clone();
     let connected = io.connected();
-    if connected.is_negotiated_h2() {
-        let error = Error::new(Kind::Connect).with("the peer chose HTTP/2, which was not offered");
-        return slot.fail(error.at(&origin));
-    }
+    let http2 = match speaks_http2(pool.config(), &origin, connected.is_negotiated_h2()) {
+        Ok(http2) => http2,
+        Err(error) => return slot.fail(&error.at(&origin)),
+    };
     let mut extras = Extensions::new();
     connected.get_extras(&mut extras);
     let torn_writes = extras.get::<PlainTcp>().is_none();
@@ -138,23 +140,58 @@ where
     // From here on the slot only waits for the socket to close.
     slot.settle();
     let io = TokioIo::new(Io::new(io, wire.clone(), slot));
-    let (sender, connection) = match http1::Builder::new().handshake(io).await {
-        Ok(both) => both,
-        Err(error) => {
-            let error = Error::new(Kind::Connect).with(error).at(&origin);
-            return pool.tell_failed(id, &origin, error);
-        }
-    };
     let expires = expiry(pool.config().pool.max_lifetime);
-    let facts = Connection::new(id, pool.clone(), origin, wire, expires);
-    let link = Link {
-        connection: facts.clone(),
-        channel: Channel::new(sender),
+    let facts = Connection::new(id, pool.clone(), origin.clone(), wire, expires);
+    let ended = if http2 {
+        #[cfg(feature = "http2")]
+        let ended = super::http2::drive(io, facts).await;
+        #[cfg(not(feature = "http2"))]
+        let ended = Ok(());
+        ended
+    } else {
+        drive_http1(io, facts).await
     };
+    if let Err(error) = ended {
+        let error = Error::new(Kind::Connect).with(error).at(&origin);
+        pool.tell_failed(id, &origin, &error);
+    }
+}
+
+/// Runs an HTTP/1 connection to its end; an error means that it never began.
+async fn drive_http1<T, B>(io: T, facts: Arc<Connection<B>>) -> hyper::Result<()>
+where
+    T: Read + Write + Unpin + Send + 'static,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    let (sender, connection) = http1::Builder::new().handshake(io).await?;
+    let link = Link::http1(facts.clone(), sender);
     // Made first: should the task end before its first poll, the pool still hears of it.
-    let driver = Driver::new(connection.with_upgrades(), facts);
-    pool.opened(id, link);
+    let driver = Driver::new(connection.with_upgrades(), facts.clone());
+    facts.pool().opened(link);
     driver.await;
+    Ok(())
+}
+
+/// Whether a connection speaks HTTP/2: if the peer chose it, or is known to.
+fn speaks_http2(config: &Config, origin: &Origin, negotiated: bool) -> Result<bool, Error> {
+    #[cfg(feature = "http2")]
+    {
+        let known = config.http2.prior_knowledge;
+        if known && !negotiated && origin.scheme() == "https" {
+            return Err(Error::new(Kind::Tls).with("the peer did not choose HTTP/2"));
+        }
+        Ok(known || negotiated)
+    }
+    #[cfg(not(feature = "http2"))]
+    {
+        let _ = (config, origin);
+        if negotiated {
+            let why = "the peer chose HTTP/2, which needs the feature `http2`";
+            return Err(Error::new(Kind::Connect).with(why));
+        }
+        Ok(false)
+    }
 }
 
 /// When a connection gets too old: its lifetime give or take a tenth, so that connections opened

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::state::Limits;
+use super::state::{Limits, Multiplexing};
 use crate::layer::ConfigError;
 
 /// How many connections a session may have, how long requests wait for one, and how long it is
@@ -72,8 +72,9 @@ impl PoolConfig {
         self
     }
 
-    pub(crate) fn limits(&self) -> Limits {
+    pub(crate) fn limits(&self, multiplexing: Multiplexing) -> Limits {
         Limits {
+            multiplexing,
             connections: self.max_connections,
             per_origin: self.max_connections_per_origin,
             waiting: self.max_waiting,

@@ -2,12 +2,15 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
+use bytes::Bytes;
 use http::{Request, Response};
+use http_body::Body;
 use hyper::{
     body::Incoming,
     client::conn::{TrySendError, http1::SendRequest},
@@ -15,15 +18,24 @@ use hyper::{
 use tokio::time::Instant;
 use tokio_util::sync::ReusableBoxFuture;
 
-use super::Pool;
+use super::{
+    Pool, Shared,
+    shared::Part,
+    state::{Given, Numbered},
+};
 use crate::{
     body::RequestBody,
     connect::{Cause, Wire},
+    error::BoxError,
     origin::Origin,
 };
 
 /// What hyper answers to one request.
 pub(crate) type Answer<B> = Result<Response<Incoming>, TrySendError<Request<RequestBody<B>>>>;
+
+/// The box in which a connection's futures of hyper are kept, one after the other: so a request on
+/// an open connection allocates nothing for them.
+pub(super) type AnswerBox<B> = ReusableBoxFuture<'static, Answer<B>>;
 
 /// What is known of a connection for as long as it lives.
 pub(crate) struct Connection<B: Send + 'static> {
@@ -34,18 +46,26 @@ pub(crate) struct Connection<B: Send + 'static> {
     expires: Option<Instant>,
     /// Whether a response has come over it.
     used: AtomicBool,
-    /// Kept here while a response body holds the connection, whose type does not know `B`.
+    /// How long the peer says that it keeps the connection idle, in seconds; 0 if it does not.
+    idle_hint: AtomicU32,
+    /// Whether the task of the connection has yet to hear of that.
+    idle_hint_is_new: AtomicBool,
+    /// Kept here while a response body holds an HTTP/1 connection, whose type does not know `B`.
     parked: Mutex<Option<Channel<B>>>,
 }
 
-/// The way to hyper's connection, with the box in which each of its futures is kept: so a request
-/// on an open connection allocates nothing for them.
-pub(crate) struct Channel<B> {
-    sender: SendRequest<RequestBody<B>>,
-    answer: ReusableBoxFuture<'static, Answer<B>>,
+/// The way to hyper's connection.
+pub(crate) struct Channel<B: Send + 'static> {
+    sender: Sender<B>,
+    answer: AnswerBox<B>,
 }
 
-/// A connection that somebody may send on: whoever holds it is alone.
+enum Sender<B: Send + 'static> {
+    Http1(SendRequest<RequestBody<B>>),
+    Http2(Part<B>),
+}
+
+/// A connection, or a part of one, that somebody may send on: whoever holds it is alone.
 pub(crate) struct Link<B: Send + 'static> {
     pub(crate) connection: Arc<Connection<B>>,
     pub(crate) channel: Channel<B>,
@@ -53,8 +73,9 @@ pub(crate) struct Link<B: Send + 'static> {
 
 /// How a response body gives its connection back, without knowing the request body's type.
 pub(crate) trait Release: Send + Sync {
-    /// Gives the connection back to the pool: the exchange is over and left nothing behind.
-    fn release(self: Arc<Self>);
+    /// Gives back the connection, or the part of it whose wire this is: the exchange is over and
+    /// left nothing behind.
+    fn release(self: Arc<Self>, part: Option<Arc<Wire>>);
     fn wire(&self) -> &Wire;
     fn origin(&self) -> &Origin;
     fn body_idle(&self) -> Option<Duration>;
@@ -75,6 +96,8 @@ impl<B: Send + 'static> Connection<B> {
             wire,
             expires,
             used: AtomicBool::new(false),
+            idle_hint: AtomicU32::new(0),
+            idle_hint_is_new: AtomicBool::new(false),
             parked: Mutex::new(None),
         })
     }
@@ -87,8 +110,46 @@ impl<B: Send + 'static> Connection<B> {
         &self.pool
     }
 
+    #[cfg(feature = "http2")]
+    pub(crate) fn wire_arc(&self) -> &Arc<Wire> {
+        &self.wire
+    }
+
     pub(crate) fn expires(&self) -> Option<Instant> {
         self.expires
+    }
+
+    /// Whether it may take a request, as far as this side knows: neither cut nor too old.
+    pub(super) fn is_fresh(&self, now: Instant) -> bool {
+        self.wire.severed().is_none() && self.expires.is_none_or(|expires| now < expires)
+    }
+
+    /// Takes note of how long the peer says that it keeps the connection idle.
+    pub(crate) fn hint_idle(&self, seconds: u32) {
+        // One second early, so that no request crosses the peer's end of it.
+        let seconds = seconds.saturating_sub(1).max(1);
+        if self.idle_hint.swap(seconds, Relaxed) != seconds {
+            self.idle_hint_is_new.store(true, Relaxed);
+            self.wire.wake();
+        }
+    }
+
+    /// The time that the peer said last, if its task has not been told.
+    pub(crate) fn new_idle_hint(&self) -> Option<Duration> {
+        let is_new = self.idle_hint_is_new.load(Relaxed);
+        is_new.then(|| self.idle_hint_is_new.store(false, Relaxed))?;
+        self.idle_hint()
+    }
+
+    fn idle_hint(&self) -> Option<Duration> {
+        let seconds = self.idle_hint.load(Relaxed);
+        (seconds != 0).then(|| Duration::from_secs(seconds.into()))
+    }
+
+    /// How long it may stand idle: as the pool allows, and as the peer does.
+    pub(super) fn idle_timeout(&self) -> Option<Duration> {
+        let own = self.pool.config().pool.idle_timeout;
+        own.into_iter().chain(self.idle_hint()).min()
     }
 
     fn parked(&self) -> MutexGuard<'_, Option<Channel<B>>> {
@@ -97,7 +158,7 @@ impl<B: Send + 'static> Connection<B> {
 }
 
 impl<B: Send + 'static> Release for Connection<B> {
-    fn release(self: Arc<Self>) {
+    fn release(self: Arc<Self>, _: Option<Arc<Wire>>) {
         let channel = self.parked().take();
         self.wire.end();
         if let Some(channel) = channel {
@@ -122,52 +183,65 @@ impl<B: Send + 'static> Release for Connection<B> {
     }
 }
 
-impl<B> Channel<B> {
-    pub(crate) fn new(sender: SendRequest<RequestBody<B>>) -> Self
-    where
-        B: Send + 'static,
-    {
-        Self {
-            sender,
+impl<B: Send + 'static> Link<B> {
+    /// A new HTTP/1 connection.
+    pub(crate) fn http1(
+        connection: Arc<Connection<B>>,
+        sender: SendRequest<RequestBody<B>>,
+    ) -> Self {
+        let channel = Channel {
+            sender: Sender::Http1(sender),
             // Takes no memory; the first request makes the box that all later ones use.
             answer: ReusableBoxFuture::new(std::future::pending()),
+        };
+        Self {
+            connection,
+            channel,
         }
     }
 
-    pub(crate) fn is_ready(&self) -> bool {
-        self.sender.is_ready()
+    /// What the state gave: a connection of its own, or a part of a shared one.
+    pub(super) fn of(given: Given<Self, Arc<Shared<B>>>) -> Self {
+        match given {
+            Given::Own(link) => link,
+            Given::Part(shared) => Self::part(shared),
+        }
     }
 
-    pub(crate) fn sender(&mut self) -> &mut SendRequest<RequestBody<B>> {
-        &mut self.sender
-    }
-
-    pub(crate) fn answer(&mut self) -> &mut ReusableBoxFuture<'static, Answer<B>> {
-        &mut self.answer
-    }
-}
-
-impl<B> Channel<B>
-where
-    B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
-{
-    /// Gives the request to hyper now; the answer is polled later.
-    pub(crate) fn send(&mut self, request: Request<RequestBody<B>>) {
-        self.answer.set(self.sender.try_send_request(request));
-    }
-}
-
-impl<B: Send + 'static> Link<B> {
-    pub(crate) fn id(&self) -> u64 {
-        self.connection.id
+    /// Takes the part of a shared connection that the state has counted.
+    pub(super) fn part(shared: Arc<Shared<B>>) -> Self {
+        let connection = shared.connection().clone();
+        let (part, answer) = Part::begin(shared);
+        let channel = Channel {
+            sender: Sender::Http2(part),
+            answer,
+        };
+        Self {
+            connection,
+            channel,
+        }
     }
 
     pub(crate) fn origin(&self) -> &Origin {
         &self.connection.origin
     }
 
+    /// What the exchange is noted on.
     pub(crate) fn wire(&self) -> &Arc<Wire> {
+        match &self.channel.sender {
+            Sender::Http1(_) => &self.connection.wire,
+            Sender::Http2(part) => part.wire(),
+        }
+    }
+
+    /// What the connection's socket is noted on, whoever uses it.
+    pub(crate) fn socket(&self) -> &Wire {
         &self.connection.wire
+    }
+
+    /// Whether others use the connection at the same time.
+    pub(crate) fn is_part(&self) -> bool {
+        matches!(self.channel.sender, Sender::Http2(_))
     }
 
     pub(crate) fn mark_used(&self) {
@@ -180,27 +254,101 @@ impl<B: Send + 'static> Link<B> {
 
     /// Whether a request may be given to it: neither closed nor too old.
     pub(crate) fn is_usable(&self, now: Instant) -> bool {
-        !self.channel.sender.is_closed()
-            && self.connection.wire.severed().is_none()
-            && self.connection.expires.is_none_or(|expires| now < expires)
+        let is_closed = match &self.channel.sender {
+            Sender::Http1(sender) => sender.is_closed(),
+            Sender::Http2(part) => part.is_closed(),
+        };
+        !is_closed && self.connection.is_fresh(now)
+    }
+
+    /// Whether it is a part that the peer does not allow any more.
+    pub(crate) fn is_too_much(&self) -> bool {
+        match &self.channel.sender {
+            Sender::Http1(_) => false,
+            Sender::Http2(part) => part.is_too_much(),
+        }
+    }
+
+    /// Whether hyper takes a request now.
+    pub(crate) fn is_ready(&self) -> bool {
+        match &self.channel.sender {
+            Sender::Http1(sender) => sender.is_ready(),
+            Sender::Http2(_) => true,
+        }
+    }
+
+    /// Waits until hyper takes a request, or never will.
+    pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.channel.sender {
+            Sender::Http1(sender) => sender.poll_ready(cx).map(|_| ()),
+            Sender::Http2(_) => Poll::Ready(()),
+        }
     }
 
     pub(crate) fn retire(self) {
-        self.sever(Cause::Retired);
+        self.abort(Cause::Retired);
     }
 
-    pub(crate) fn sever(self, cause: Cause) {
-        self.connection.wire.sever(cause);
+    /// Ends what goes on: the connection, or this part of a shared one.
+    pub(crate) fn abort(self, cause: Cause) {
+        match self.channel.sender {
+            Sender::Http1(_) => {
+                self.connection.wire.sever(cause);
+            }
+            // Dropping hyper's future resets the stream.
+            Sender::Http2(part) => drop((self.channel.answer, part)),
+        }
+    }
+
+    /// Gives back what nothing was sent on.
+    pub(crate) fn give_back(self) {
+        match self.channel.sender {
+            Sender::Http1(_) => {
+                let pool = self.connection.pool.clone();
+                pool.put_back(self);
+            }
+            Sender::Http2(part) => drop(part),
+        }
     }
 
     /// Leaves the connection to a response body, which gives it back.
-    pub(crate) fn park(self) -> Arc<dyn Release> {
+    pub(crate) fn park(self) -> (Arc<dyn Release>, Option<Arc<Wire>>) {
         let Self {
             connection,
             channel,
         } = self;
-        *connection.parked() = Some(channel);
-        connection
+        match channel.sender {
+            Sender::Http1(_) => {
+                *connection.parked() = Some(channel);
+                (connection, None)
+            }
+            Sender::Http2(part) => part.park(channel.answer),
+        }
+    }
+
+    pub(crate) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Answer<B>> {
+        self.channel.answer.poll(cx)
+    }
+}
+
+impl<B> Link<B>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    /// Gives the request to hyper now; the answer is polled later.
+    pub(crate) fn send(&mut self, request: Request<RequestBody<B>>) {
+        let Channel { sender, answer } = &mut self.channel;
+        match sender {
+            Sender::Http1(sender) => answer.set(sender.try_send_request(request)),
+            Sender::Http2(part) => part.send(request, answer),
+        }
+    }
+}
+
+impl<B: Send + 'static> Numbered for Link<B> {
+    fn id(&self) -> u64 {
+        self.connection.id
     }
 }
 

@@ -5,7 +5,16 @@
 
 mod config;
 mod lease;
+#[cfg_attr(
+    not(feature = "http2"),
+    allow(dead_code, reason = "only HTTP/2 shares connections")
+)]
+mod shared;
 mod slot;
+#[cfg_attr(
+    not(feature = "http2"),
+    allow(dead_code, reason = "only HTTP/2 shares connections")
+)]
 mod state;
 mod waiter;
 
@@ -27,12 +36,14 @@ use tokio::{
 
 pub use self::config::PoolConfig;
 pub(crate) use self::{
-    lease::{Channel, Connection, Link, Release},
+    lease::{Connection, Link, Release},
+    shared::{Shared, Streams},
     slot::Slot,
+    state::{Limits, Multiplexing, Numbered},
     waiter::{Mail, Wait, Waiting},
 };
 use self::{
-    state::{CheckOut, Placed, State, Ticket},
+    state::{CheckOut, Effects, Given, Placed, State, Ticket},
     waiter::Waiter,
 };
 use crate::{
@@ -44,7 +55,7 @@ use crate::{
 };
 
 pub(crate) struct Pool<B: Send + 'static> {
-    shared: Mutex<Shared<B>>,
+    inner: Mutex<Inner<B>>,
     config: Config,
     connector: Box<dyn Connect<B>>,
     /// The zero of all times that are kept in atomics.
@@ -57,12 +68,21 @@ pub(crate) struct Pool<B: Send + 'static> {
     gone: Notify,
 }
 
-struct Shared<B: Send + 'static> {
-    state: State<Link<B>, Arc<Waiter<B>>>,
+/// What the state decides about: exclusive connections, shared ones, and letter boxes.
+type Decisions<B> = State<Link<B>, Arc<Shared<B>>, Arc<Waiter<B>>>;
+
+struct Inner<B: Send + 'static> {
+    state: Decisions<B>,
     /// Connections whose task runs.
-    live: HashMap<u64, Arc<Wire>>,
+    live: HashMap<u64, Live<B>>,
     /// Connections being opened.
     opening: HashMap<u64, Opening>,
+}
+
+struct Live<B> {
+    wire: Arc<Wire>,
+    /// Of a connection that carries several requests.
+    streams: Option<Arc<Streams<B>>>,
 }
 
 struct Opening {
@@ -84,8 +104,8 @@ pub(crate) enum CheckedOut<B: Send + 'static> {
 impl<B: Send + 'static> Pool<B> {
     pub(crate) fn new(config: Config, connector: Box<dyn Connect<B>>) -> Arc<Self> {
         Arc::new(Self {
-            shared: Mutex::new(Shared {
-                state: State::new(config.pool.limits()),
+            inner: Mutex::new(Inner {
+                state: State::new(config.limits()),
                 live: HashMap::new(),
                 opening: HashMap::new(),
             }),
@@ -120,7 +140,8 @@ impl<B: Send + 'static> Pool<B> {
                 .state
                 .check_out(origin, now, || Arc::new(Waiter::new()))?;
             let (place, wait) = match answer {
-                CheckOut::Idle(link) => {
+                CheckOut::Ready(given) => {
+                    let link = Link::of(given);
                     if link.is_usable(now) {
                         if link.has_been_used() {
                             self.reused.fetch_add(1, Relaxed);
@@ -129,7 +150,7 @@ impl<B: Send + 'static> Pool<B> {
                         link.mark_used();
                         return Ok(CheckedOut::Link(link));
                     }
-                    link.retire();
+                    self.refuse(link);
                     continue;
                 }
                 CheckOut::Closed => return Err(Error::new(Kind::Closed)),
@@ -140,18 +161,43 @@ impl<B: Send + 'static> Pool<B> {
                 CheckOut::Connect(place) => {
                     let slot = Slot::granted(self.clone(), place.origin.clone());
                     place.waiter.grant(slot);
-                    (place, Wait::Connecting)
+                    let wait = self.connecting_to(&place.origin);
+                    (place, wait)
                 }
-                CheckOut::Covered(place) => (place, Wait::Connecting),
+                CheckOut::Covered(place) => {
+                    let wait = self.connecting_to(&place.origin);
+                    (place, wait)
+                }
                 CheckOut::Queue(place, evicted) => {
-                    if let Some(link) = evicted {
-                        link.retire();
+                    if let Some(given) = evicted {
+                        retire(given);
                     }
                     (place, Wait::Queued)
                 }
             };
             return Ok(CheckedOut::Waiting(Waiting::new(self.clone(), place, wait)));
         }
+    }
+
+    /// Whether connections to this origin may turn out to be shared.
+    pub(crate) fn shares(&self, origin: &Origin) -> bool {
+        self.config.limits().multiplexing.is_possible(origin)
+    }
+
+    fn connecting_to(&self, origin: &Origin) -> Wait {
+        if self.shares(origin) {
+            Wait::Shared
+        } else {
+            Wait::Connecting
+        }
+    }
+
+    /// Lets go of a connection that takes no more requests.
+    fn refuse(self: &Arc<Self>, link: Link<B>) {
+        if link.is_part() {
+            self.withdraw(link.origin(), link.id(), None);
+        }
+        link.retire();
     }
 
     /// Takes back a link whose exchange is over and left it clean.
@@ -186,10 +232,33 @@ impl<B: Send + 'static> Pool<B> {
     /// Gives a slot back, and hands it to whoever waits for one.
     fn free_slot(self: &Arc<Self>, origin: &Origin) {
         let granted = self.lock().state.slot_freed(origin);
-        if let Some((origin, waiter)) = granted {
+        self.grant(granted);
+        self.gone.notify_waiters();
+    }
+
+    fn grant(self: &Arc<Self>, granted: Vec<(Origin, Arc<Waiter<B>>)>) {
+        for (origin, waiter) in granted {
             waiter.grant(Slot::granted(self.clone(), origin));
         }
-        self.gone.notify_waiters();
+    }
+
+    /// Does what a change about shared connections asks for; `error` makes what those are told
+    /// who waited for one that failed.
+    fn follow(self: &Arc<Self>, effects: Effects<Arc<Shared<B>>, Arc<Waiter<B>>>, error: &Error) {
+        let Effects {
+            serve,
+            grant,
+            close,
+            tell,
+        } = effects;
+        for (waiter, shared) in serve {
+            // A waiter that left after the state had chosen it drops its part, which goes on to
+            // the next.
+            let _ = waiter.serve(Ok(Link::part(shared)));
+        }
+        self.grant(grant);
+        drop(close);
+        Waiter::tell_all(tell, error);
     }
 
     /// Starts to open a connection in a task of its own.
@@ -203,46 +272,108 @@ impl<B: Send + 'static> Pool<B> {
             origin: slot.origin().clone(),
             needed: Some(needed),
         };
-        let mut shared = self.lock();
-        if shared.state.is_closed() {
+        let mut inner = self.lock();
+        if inner.state.is_closed() {
             // Whoever waited was told.
-            drop(shared);
+            drop(inner);
             return drop(slot);
         }
-        shared.opening.insert(id, opening);
-        drop(shared);
+        inner.opening.insert(id, opening);
+        drop(inner);
         slot.opening(id);
         self.connector.open(slot, id, called_off);
     }
 
     /// Takes note of a connection that is there, and whose task is about to run.
-    pub(crate) fn opened(self: &Arc<Self>, id: u64, link: Link<B>) {
+    pub(crate) fn opened(self: &Arc<Self>, link: Link<B>) {
         self.opened.fetch_add(1, Relaxed);
-        let origin = link.origin().clone();
+        let (origin, id) = (link.origin().clone(), link.id());
         let now = Instant::now();
-        let mut shared = self.lock();
-        shared.live.insert(id, link.wire().clone());
-        let placed = if shared.end_opening(id) {
-            shared.state.connected(&origin, link, now)
-        } else {
-            shared.state.put_back(&origin, link, now)
+        let live = Live {
+            wire: link.wire().clone(),
+            streams: None,
         };
-        drop(shared);
+        let mut inner = self.lock();
+        inner.live.insert(id, live);
+        let (placed, granted) = if inner.end_opening(id) {
+            inner.state.connected(&origin, link, now)
+        } else {
+            (inner.state.put_back(&origin, link, now), Vec::new())
+        };
+        drop(inner);
         self.carry_out(&origin, placed);
+        self.grant(granted);
+    }
+
+    /// Takes note of a connection that carries several requests, as [`opened`](Self::opened) does.
+    #[cfg(feature = "http2")]
+    pub(crate) fn opened_shared(self: &Arc<Self>, shared: Arc<Shared<B>>) {
+        self.opened.fetch_add(1, Relaxed);
+        let connection = shared.connection().clone();
+        let (origin, id) = (connection.origin(), connection.id());
+        let live = Live {
+            wire: connection.wire_arc().clone(),
+            streams: Some(shared.streams().clone()),
+        };
+        let expected = self.config.http2.max_concurrent_streams;
+        let mut inner = self.lock();
+        inner.live.insert(id, live);
+        let counted = inner.end_opening(id);
+        let state = &mut inner.state;
+        let effects = state.connected_shared(origin, shared, expected, counted, Instant::now());
+        drop(inner);
+        self.follow(effects, &Error::new(Kind::Connect));
+    }
+
+    /// Takes note of how many requests the peer of a shared connection allows at the same time.
+    #[cfg(feature = "http2")]
+    pub(crate) fn set_limit(self: &Arc<Self>, origin: &Origin, id: u64, limit: usize) {
+        let mut inner = self.lock();
+        let effects = inner.state.set_limit(origin, id, limit, Instant::now());
+        drop(inner);
+        self.follow(effects, &Error::new(Kind::Connect));
+    }
+
+    /// Gives no more requests to a connection whose peer may be dead, or gives it some again.
+    #[cfg(feature = "http2")]
+    pub(crate) fn set_paused(self: &Arc<Self>, origin: &Origin, id: u64, paused: bool) {
+        let mut inner = self.lock();
+        let effects = inner.state.set_paused(origin, id, paused, Instant::now());
+        drop(inner);
+        self.follow(effects, &Error::new(Kind::Connect));
+    }
+
+    /// Takes note that a request on a shared connection is over.
+    fn part_ended(self: &Arc<Self>, origin: &Origin, id: u64) {
+        let mut inner = self.lock();
+        let effects = inner.state.part_ended(origin, id, Instant::now());
+        drop(inner);
+        self.follow(effects, &Error::new(Kind::Connect));
+    }
+
+    /// Gives no more requests to a shared connection; those on it go on to their end. `failed`
+    /// says why it never came to carry any, where that is so.
+    pub(crate) fn withdraw(self: &Arc<Self>, origin: &Origin, id: u64, failed: Option<Error>) {
+        let mut inner = self.lock();
+        let effects = inner.state.withdraw(origin, id, failed.is_some());
+        drop(inner);
+        let error = failed.unwrap_or_else(|| Error::new(Kind::Connect));
+        self.follow(effects, &error);
     }
 
     /// Takes note of a connection that did not come to be; returns whom to tell.
-    fn open_failed(&self, id: u64, origin: &Origin) -> Option<Arc<Waiter<B>>> {
-        let mut shared = self.lock();
+    fn open_failed(&self, id: u64, origin: &Origin) -> Vec<Arc<Waiter<B>>> {
+        let mut inner = self.lock();
         // Nobody counts on one that was called off.
-        let counted = shared.end_opening(id);
-        counted
-            .then(|| shared.state.connect_failed(origin))
-            .flatten()
+        if inner.end_opening(id) {
+            inner.state.connect_failed(origin)
+        } else {
+            Vec::new()
+        }
     }
 
-    pub(crate) fn tell_failed(&self, id: u64, origin: &Origin, error: Error) {
-        Waiter::tell(self.open_failed(id, origin), error);
+    pub(crate) fn tell_failed(&self, id: u64, origin: &Origin, error: &Error) {
+        Waiter::tell_all(self.open_failed(id, origin), error);
     }
 
     fn open_abandoned(&self, origin: &Origin) {
@@ -252,41 +383,44 @@ impl<B: Send + 'static> Pool<B> {
     /// Takes note that a connection's task ends.
     pub(crate) fn ended(self: &Arc<Self>, id: u64, origin: &Origin) {
         self.closed.fetch_add(1, Relaxed);
-        let mut shared = self.lock();
-        shared.live.remove(&id);
-        drop(shared);
+        let mut inner = self.lock();
+        inner.live.remove(&id);
+        drop(inner);
         drop(self.take_idle(id, origin));
         self.gone.notify_waiters();
     }
 
     /// Takes out a connection that has stood idle too long; else says when to ask again.
-    pub(crate) fn expire(&self, id: u64, origin: &Origin, now: Instant) -> Expiry<B> {
-        let Some(timeout) = self.config.pool.idle_timeout else {
+    pub(crate) fn expire(&self, connection: &Connection<B>, now: Instant) -> Expiry<B> {
+        let (id, origin) = (connection.id(), connection.origin());
+        let Some(timeout) = connection.idle_timeout() else {
             return Expiry::InUse;
         };
         // A pool younger than the timeout has nothing that old.
         let moment = now.checked_sub(timeout).unwrap_or(self.epoch);
-        let expired = self
-            .lock()
-            .state
-            .expire(origin, |link| link.id() == id, moment);
+        let expired = self.lock().state.expire(origin, id, moment);
         match expired {
-            Some(Ok(link)) => Expiry::Expired(link),
+            Some(Ok(given)) => Expiry::Expired(given),
             Some(Err(since)) => since.checked_add(timeout).map_or(Expiry::InUse, Expiry::At),
             None => Expiry::InUse,
         }
     }
 
     /// Takes out a connection, if it stands idle.
-    pub(crate) fn take_idle(&self, id: u64, origin: &Origin) -> Option<Link<B>> {
-        self.lock().state.remove(origin, |link| link.id() == id)
+    pub(crate) fn take_idle(&self, id: u64, origin: &Origin) -> Option<Idle<B>> {
+        self.lock().state.remove(origin, id)
     }
 
     /// Closes what of this origin has stood idle since before `moment`: when a reused connection
     /// turned out to be dead, its older neighbours most likely are too.
     pub(crate) fn retire_idle(&self, origin: &Origin, moment: Instant) {
         let retired = self.lock().state.retire(origin, moment);
-        retired.into_iter().for_each(Link::retire);
+        retired.into_iter().for_each(retire);
+    }
+
+    /// Whether a connection is being opened that this waiter may count on.
+    fn is_covered(&self, origin: &Origin, ticket: Ticket) -> bool {
+        self.lock().state.is_covered(origin, ticket)
     }
 
     /// Takes a waiter out of the queue, with whatever had been meant for it.
@@ -294,20 +428,20 @@ impl<B: Send + 'static> Pool<B> {
     /// The waiter is closed under the lock that the state chooses waiters under: so nobody is
     /// chosen after having left.
     fn leave(self: &Arc<Self>, origin: &Origin, ticket: Ticket, waiter: &Waiter<B>) {
-        let mut shared = self.lock();
+        let mut inner = self.lock();
         let mut left = waiter.close();
         if let Some(slot) = &mut left.slot {
             // Its own, so none that another could do with.
-            shared.state.connect_abandoned(origin);
+            inner.state.connect_abandoned(origin);
             slot.settle();
         }
-        let (_, surplus) = shared.state.cancel(origin, ticket);
-        let unneeded = surplus.then(|| shared.call_off_newest(origin)).flatten();
-        drop(shared);
+        let (_, surplus) = inner.state.cancel(origin, ticket);
+        let unneeded = surplus.then(|| inner.call_off_newest(origin)).flatten();
+        drop(inner);
         drop(unneeded);
         drop(left.slot);
         if let Some(Ok(link)) = left.served {
-            self.put_back(link);
+            link.give_back();
         }
     }
 
@@ -330,11 +464,11 @@ impl<B: Send + 'static> Pool<B> {
 
     /// Stops keeping connections, when no session is left; returns how many are in use.
     pub(crate) fn abandon(&self) -> usize {
-        let mut shared = self.lock();
-        let idle = shared.state.abandon();
-        let in_use = shared.in_use(idle.len());
-        drop(shared);
-        idle.into_iter().for_each(Link::retire);
+        let mut inner = self.lock();
+        let idle = inner.state.abandon();
+        let in_use = inner.in_use(&idle);
+        drop(inner);
+        idle.into_iter().for_each(retire);
         in_use
     }
 
@@ -354,29 +488,28 @@ impl<B: Send + 'static> Pool<B> {
     /// Refuses new requests and those that wait, closes what stands idle, calls off what is being
     /// opened; returns how many connections are in use.
     fn refuse_all(&self) -> usize {
-        let mut shared = self.lock();
-        let (idle, waiters) = shared.state.close();
+        let mut inner = self.lock();
+        let (idle, busy, waiters) = inner.state.close();
         let mut called_off = Vec::new();
-        let Shared { state, opening, .. } = &mut *shared;
+        let Inner { state, opening, .. } = &mut *inner;
         for opening in opening.values_mut() {
             if let Some(needed) = opening.needed.take() {
                 state.connect_abandoned(&opening.origin);
                 called_off.push(needed);
             }
         }
-        let in_flight = shared.in_use(idle.len());
-        drop(shared);
-        for waiter in waiters {
-            Waiter::tell(Some(waiter), Error::new(Kind::Closed));
-        }
+        let in_flight = inner.in_use(&idle);
+        drop(inner);
+        Waiter::tell_all(waiters, &Error::new(Kind::Closed));
         drop(called_off);
-        idle.into_iter().for_each(Link::retire);
+        drop(busy);
+        idle.into_iter().for_each(retire);
         in_flight
     }
 
     fn cut_all(&self) -> usize {
         let left: Vec<_> = self.lock().live.values().cloned().collect();
-        left.iter().filter(|wire| wire.sever(Cause::Closed)).count()
+        left.iter().map(Live::cut).sum()
     }
 
     /// Waits until no connection's task runs and none is being opened.
@@ -393,21 +526,60 @@ impl<B: Send + 'static> Pool<B> {
     }
 
     fn is_drained(&self) -> bool {
-        let shared = self.lock();
-        shared.live.is_empty() && shared.opening.is_empty()
+        let inner = self.lock();
+        inner.live.is_empty() && inner.opening.is_empty()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Shared<B>> {
+    fn lock(&self) -> MutexGuard<'_, Inner<B>> {
         // No foreign code runs under the lock, so a panic cannot have left it half-changed.
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<B: Send + 'static> Shared<B> {
-    /// Connections that somebody uses: neither idle, nor cut and about to end.
-    fn in_use(&self, idle: usize) -> usize {
-        let whole = self.live.values().filter(|wire| wire.severed().is_none());
-        whole.count().saturating_sub(idle)
+/// A connection that stood idle, and was taken out.
+pub(crate) type Idle<B> = Given<Link<B>, Arc<Shared<B>>>;
+
+/// Closes a connection that stood idle.
+pub(crate) fn retire<B: Send + 'static>(idle: Idle<B>) {
+    match idle {
+        Given::Own(link) => link.retire(),
+        // hyper ends what nobody can send on.
+        Given::Part(shared) => drop(shared),
+    }
+}
+
+impl<B> Live<B> {
+    /// How many exchanges go on over it; an idle connection counts as one that is its own.
+    fn exchanges(&self) -> usize {
+        match &self.streams {
+            Some(streams) => streams.count(),
+            None => usize::from(self.wire.severed().is_none()),
+        }
+    }
+
+    /// Cuts it; returns how many exchanges that cuts off.
+    fn cut(&self) -> usize {
+        let parts = self.streams.as_ref().map(|it| it.sever_all(Cause::Closed));
+        let whole = self.wire.sever(Cause::Closed);
+        parts.unwrap_or(usize::from(whole))
+    }
+}
+
+impl<B> Clone for Live<B> {
+    fn clone(&self) -> Self {
+        Self {
+            wire: self.wire.clone(),
+            streams: self.streams.clone(),
+        }
+    }
+}
+
+impl<B: Send + 'static> Inner<B> {
+    /// How many exchanges go on, where these connections stand idle.
+    fn in_use(&self, idle: &[Idle<B>]) -> usize {
+        let own = idle.iter().filter(|idle| matches!(idle, Given::Own(_)));
+        let all: usize = self.live.values().map(Live::exchanges).sum();
+        all.saturating_sub(own.count())
     }
 
     /// Takes note of the end of an opening; returns whether the state still counts on it.
@@ -431,7 +603,7 @@ impl<B: Send + 'static> Shared<B> {
 
 /// What a connection's task learns when it asks whether to close.
 pub(crate) enum Expiry<B: Send + 'static> {
-    Expired(Link<B>),
+    Expired(Idle<B>),
     At(Instant),
     InUse,
 }

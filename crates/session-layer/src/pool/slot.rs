@@ -40,19 +40,19 @@ impl<B: Send + 'static> Slot<B> {
         self.stage = Stage::Settled;
     }
 
-    /// Tells a waiter that the connection could not be opened.
+    /// Tells those who waited for it that the connection could not be opened.
     ///
-    /// The slot is free by the time that waiter hears of it.
-    pub(crate) fn fail(mut self, error: Error) {
+    /// The slot is free by the time that they hear of it.
+    pub(crate) fn fail(mut self, error: &Error) {
         let told = self.settle_failed();
         drop(self);
-        Waiter::tell(told, error);
+        Waiter::tell_all(told, error);
     }
 
-    fn settle_failed(&mut self) -> Option<Arc<Waiter<B>>> {
+    fn settle_failed(&mut self) -> Vec<Arc<Waiter<B>>> {
         match mem::replace(&mut self.stage, Stage::Settled) {
             Stage::Opening(id) => self.pool.open_failed(id, &self.origin),
-            Stage::Granted | Stage::Settled => None,
+            Stage::Granted | Stage::Settled => Vec::new(),
         }
     }
 
@@ -75,7 +75,7 @@ impl<B: Send + 'static> Drop for Slot<B> {
         let told = self.settle_failed();
         self.pool.free_slot(&self.origin);
         let why = "the connector panicked, or its runtime shut down";
-        Waiter::tell(told, Error::new(Kind::Connect).with(why).at(&self.origin));
+        Waiter::tell_all(told, &Error::new(Kind::Connect).with(why).at(&self.origin));
     }
 }
 

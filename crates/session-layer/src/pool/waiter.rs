@@ -70,10 +70,15 @@ impl<B: Send + 'static> Waiter<B> {
         Ok(())
     }
 
-    /// Ends the wait of somebody, if there is one who has not left.
-    pub(super) fn tell(waiter: Option<Arc<Self>>, error: Error) {
-        if let Some(waiter) = waiter {
-            let _ = waiter.serve(Err(error));
+    /// Ends the wait with an error.
+    pub(super) fn tell(&self, error: Error) {
+        let _ = self.serve(Err(error));
+    }
+
+    /// Ends the wait of several, who waited for the same.
+    pub(super) fn tell_all(waiters: Vec<Arc<Self>>, error: &Error) {
+        for waiter in waiters {
+            waiter.tell(error.again());
         }
     }
 
@@ -123,6 +128,8 @@ pub(crate) enum Wait {
     Queued,
     /// A connection that is being opened, which has a timeout of its own.
     Connecting,
+    /// One that may turn out to be shared, and then to be full.
+    Shared,
 }
 
 /// A request's place in the queue; dropping it leaves the queue, and whatever had been meant for
@@ -144,6 +151,11 @@ impl<B: Send + 'static> Waiting<B> {
 
     pub(crate) fn wait(&self) -> Wait {
         self.wait
+    }
+
+    /// Whether a connection is being opened that it may count on.
+    pub(crate) fn is_covered(&self) -> bool {
+        self.pool.is_covered(&self.place.origin, self.place.ticket)
     }
 
     pub(crate) fn poll_mail(&self, cx: &mut Context<'_>) -> Poll<Mail<B>> {

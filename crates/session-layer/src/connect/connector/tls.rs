@@ -15,7 +15,7 @@ pub(super) struct Tls(Option<Arc<ClientConfig>>);
 
 impl Tls {
     pub(super) fn new(mut config: ClientConfig) -> Self {
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = alpn();
         Self(Some(Arc::new(config)))
     }
 
@@ -59,6 +59,16 @@ fn read_platform() -> Result<Arc<ClientConfig>, rustls::Error> {
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = alpn();
     Ok(Arc::new(config))
+}
+
+/// What is offered in the handshake, the best first.
+fn alpn() -> Vec<Vec<u8>> {
+    let offered: &[&[u8]] = if cfg!(feature = "http2") {
+        &[b"h2", b"http/1.1"]
+    } else {
+        &[b"http/1.1"]
+    };
+    offered.iter().map(|name| name.to_vec()).collect()
 }

@@ -1,0 +1,130 @@
+use std::time::Duration;
+
+use crate::{layer::ConfigError, pool::Multiplexing};
+
+/// How a session uses HTTP/2 ([RFC 9113](https://www.rfc-editor.org/rfc/rfc9113)).
+///
+/// By default it does with peers that choose it in the TLS handshake
+/// ([ALPN](https://www.rfc-editor.org/rfc/rfc7301)), and where a connector says so.
+///
+/// ```
+/// use std::time::Duration;
+/// use session_layer::{Http2, PoolConfig, SessionLayer, Timeouts};
+///
+/// # fn example() -> Result<(), session_layer::ConfigError> {
+/// let http2 = Http2::default()
+///     .max_concurrent_streams(50)
+///     .keep_alive_interval(Duration::from_secs(10));
+/// let layer = SessionLayer::<String>::new(PoolConfig::default(), Timeouts::default())?.http2(http2)?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "settings do nothing until a `SessionLayer` is built with them"]
+pub struct Http2 {
+    pub(crate) prior_knowledge: bool,
+    pub(crate) max_concurrent_streams: usize,
+    pub(crate) keep_alive_interval: Option<Duration>,
+    pub(crate) keep_alive_timeout: Duration,
+    pub(crate) stream_window: u32,
+    pub(crate) connection_window: u32,
+    pub(crate) adaptive_window: bool,
+}
+
+/// The largest window of flow control
+/// ([RFC 9113, section 6.9.1](https://www.rfc-editor.org/rfc/rfc9113#section-6.9.1)).
+const MAX_WINDOW: u32 = (1 << 31) - 1;
+
+impl Http2 {
+    /// Speaks HTTP/2 with every `http` peer without asking
+    /// ([RFC 9113, section 3.3](https://www.rfc-editor.org/rfc/rfc9113#section-3.3)). An `https`
+    /// peer must choose it in the handshake all the same; one that does not is an error.
+    /// Default: off.
+    pub fn prior_knowledge(mut self, on: bool) -> Self {
+        self.prior_knowledge = on;
+        self
+    }
+
+    /// Limits the requests that one connection carries at the same time. The peer's own limit
+    /// counts too, as it is at that moment; when a connection has as many as it may, another is
+    /// opened within the pool's limits. Default: 100.
+    pub fn max_concurrent_streams(mut self, limit: usize) -> Self {
+        self.max_concurrent_streams = limit;
+        self
+    }
+
+    /// Pings the peer while requests are under way and nothing has come for this long; `None`
+    /// leaves it to other timeouts to notice that a peer is dead. Default: 20 s.
+    pub fn keep_alive_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
+        self.keep_alive_interval = interval.into();
+        self
+    }
+
+    /// Closes a connection whose ping is not answered within this time, which fails the requests
+    /// on it. Default: 10 s.
+    pub fn keep_alive_timeout(mut self, timeout: Duration) -> Self {
+        self.keep_alive_timeout = timeout;
+        self
+    }
+
+    /// Sets how many bytes of one response body the peer may send ahead of its reader.
+    /// Default: 2 MiB.
+    pub fn stream_window(mut self, bytes: u32) -> Self {
+        self.stream_window = bytes;
+        self
+    }
+
+    /// Sets how many bytes of all response bodies of a connection together the peer may send ahead
+    /// of their readers. Default: 5 MiB.
+    pub fn connection_window(mut self, bytes: u32) -> Self {
+        self.connection_window = bytes;
+        self
+    }
+
+    /// Lets both windows grow with the bandwidth and delay that are measured. Default: off.
+    pub fn adaptive_window(mut self, on: bool) -> Self {
+        self.adaptive_window = on;
+        self
+    }
+
+    pub(crate) fn multiplexing(&self) -> Multiplexing {
+        if self.prior_knowledge {
+            Multiplexing::Always
+        } else {
+            Multiplexing::Negotiated
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        if self.max_concurrent_streams == 0 {
+            return Err(ConfigError::new(
+                "max_concurrent_streams",
+                "must be at least 1",
+            ));
+        }
+        for (name, window) in [
+            ("stream_window", self.stream_window),
+            ("connection_window", self.connection_window),
+        ] {
+            if window == 0 || window > MAX_WINDOW {
+                return Err(ConfigError::new(name, "must be from 1 to 2^31 - 1 bytes"));
+            }
+        }
+        ConfigError::refuse_zero("keep_alive_interval", self.keep_alive_interval)?;
+        ConfigError::refuse_zero("keep_alive_timeout", Some(self.keep_alive_timeout))
+    }
+}
+
+impl Default for Http2 {
+    fn default() -> Self {
+        Self {
+            prior_knowledge: false,
+            max_concurrent_streams: 100,
+            keep_alive_interval: Some(Duration::from_secs(20)),
+            keep_alive_timeout: Duration::from_secs(10),
+            stream_window: 2 * 1024 * 1024,
+            connection_window: 5 * 1024 * 1024,
+            adaptive_window: false,
+        }
+    }
+}

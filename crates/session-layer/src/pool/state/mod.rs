@@ -1,0 +1,716 @@
+//! The pool's decisions, pure: no lock, no clock, no waker, no IO.
+//!
+//! What stands idle (`C`), what serves several requests at once (`S`) and who waits (`W`) are
+//! values that the caller hands in and gets back; time is a parameter. Whatever must be done
+//! outside (close a connection, open one, serve a waiter) is in the returned value.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+
+use hashbrown::HashMap;
+use tokio::time::Instant;
+
+mod shared;
+#[cfg(test)]
+mod tests;
+
+use self::shared::{Shared, Sharing};
+use crate::{
+    error::Error,
+    origin::{Origin, OriginRef},
+};
+
+/// How many connections and waiters a pool may have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) connections: usize,
+    pub(crate) per_origin: usize,
+    pub(crate) waiting: usize,
+    pub(crate) steal_after: Duration,
+    pub(crate) multiplexing: Multiplexing,
+}
+
+/// Which origins may turn out to serve several requests on one connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Multiplexing {
+    #[cfg_attr(feature = "http2", allow(dead_code, reason = "for builds without"))]
+    Never,
+    /// Those of `https`, by what TLS negotiates.
+    Negotiated,
+    Always,
+}
+
+impl Multiplexing {
+    pub(crate) fn is_possible(self, origin: &Origin) -> bool {
+        match self {
+            Self::Never => false,
+            Self::Negotiated => origin.scheme() == "https",
+            Self::Always => true,
+        }
+    }
+}
+
+/// What a pool holds: slots, connections, and waiters in the order in which they came.
+///
+/// A *slot* is the right to have one connection. It is taken before the connection is opened and
+/// given back when its socket is closed. Between the two, `connecting` counts the slots whose
+/// connection is not there yet. Connections being opened belong to nobody: whichever connection
+/// gets ready first, returned or new, serves the waiter that came first.
+///
+/// A waiter is *covered* while enough connections are being opened for it and those before it. A
+/// connection that may serve many covers many; while it is not known whether it may, it covers
+/// all, so that one goes first and the others learn from it.
+///
+/// Invariants, checked by the tests after each step:
+/// - the slots never exceed either limit;
+/// - an origin with waiters has nothing idle, and no shared connection with room;
+/// - an origin is in `starved` exactly while it has waiters that are not covered and may open
+///   another connection; and while anything is in `starved`, the total limit is reached, or a
+///   slot is about to come back.
+#[derive(Debug)]
+pub(crate) struct State<C, S, W> {
+    limits: Limits,
+    origins: HashMap<Origin, PerOrigin<C, S, W>>,
+    open: usize,
+    connecting: usize,
+    idle: usize,
+    waiting: usize,
+    /// Idle connections that were told to close, and whose slots have not come back yet.
+    evicting: usize,
+    /// Connections that would be opened at once if the total limit did not forbid it.
+    wanted: usize,
+    next: u64,
+    /// Origins that only the total limit keeps from opening a connection, by the arrival of their
+    /// first waiter that no connection is being opened for.
+    starved: BTreeMap<u64, Origin>,
+    mode: Mode,
+}
+
+/// How a pool treats what comes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Mode {
+    /// Serves, and keeps connections.
+    Open,
+    /// Has no session any more: serves whoever waits, keeps nothing.
+    Abandoned,
+    /// Refuses everything.
+    Closed,
+}
+
+/// What the pool knows a connection by.
+pub(crate) trait Numbered {
+    fn id(&self) -> u64;
+}
+
+#[derive(Debug)]
+struct PerOrigin<C, S, W> {
+    open: usize,
+    connecting: usize,
+    idle: Vec<Idle<C>>,
+    /// Connections that take several requests at once, and take new ones.
+    shared: Vec<Shared<S>>,
+    sharing: Sharing,
+    waiters: VecDeque<Waiting<W>>,
+    /// The key under which `starved` has this origin.
+    starved: Option<u64>,
+    /// This origin's share of the pool's `wanted`.
+    wanted: usize,
+}
+
+#[derive(Debug)]
+struct Idle<C> {
+    sequence: u64,
+    since: Instant,
+    connection: C,
+}
+
+#[derive(Debug)]
+struct Waiting<W> {
+    ticket: Ticket,
+    since: Instant,
+    waiter: W,
+}
+
+/// A waiter's place in the order of arrival.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct Ticket(u64);
+
+/// A connection for one request: its own, or a part of a shared one.
+#[derive(Debug)]
+pub(crate) enum Given<C, S> {
+    Own(C),
+    Part(S),
+}
+
+/// The answer to a request that asks for a connection.
+#[derive(Debug)]
+#[must_use]
+pub(crate) enum CheckOut<C, S, W> {
+    /// This connection takes it at once.
+    Ready(Given<C, S>),
+    /// Wait; a slot was taken, so open a connection.
+    Connect(Place<W>),
+    /// Wait; a connection that is being opened will do, or a returned one.
+    Covered(Place<W>),
+    /// Wait until a connection or a slot is free; close the one that was taken out for it.
+    Queue(Place<W>, Option<Given<C, S>>),
+    /// As many wait as may.
+    Full(Origin),
+    /// The pool is closed.
+    Closed,
+}
+
+/// Where a request waits.
+#[derive(Debug)]
+pub(crate) struct Place<W> {
+    pub(crate) origin: Origin,
+    pub(crate) ticket: Ticket,
+    pub(crate) waiter: W,
+}
+
+/// What becomes of a connection that is ready for a request.
+#[derive(Debug)]
+#[must_use]
+pub(crate) enum Placed<C, W> {
+    /// It stands idle.
+    Idle,
+    /// Give it to this waiter, who is no longer in the queue.
+    Serve(W, C),
+    /// Close it.
+    Close(C),
+}
+
+/// What follows from a change, besides what becomes of the connection that it was about.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Effects<S, W> {
+    /// Give each of these, who are no longer in the queue, its part.
+    pub(crate) serve: Vec<(W, S)>,
+    /// These, still in the queue, may open a connection; a slot was taken for each.
+    pub(crate) grant: Vec<(Origin, W)>,
+    /// Close these.
+    pub(crate) close: Vec<S>,
+    /// Tell these, who are no longer in the queue, that what they waited for failed.
+    pub(crate) tell: Vec<W>,
+}
+
+impl<S, W> Default for Effects<S, W> {
+    fn default() -> Self {
+        Self {
+            serve: Vec::new(),
+            grant: Vec::new(),
+            close: Vec::new(),
+            tell: Vec::new(),
+        }
+    }
+}
+
+/// The figures of a pool at one moment.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Counts {
+    pub(crate) open: usize,
+    pub(crate) connecting: usize,
+    pub(crate) idle: usize,
+    pub(crate) waiting: usize,
+}
+
+impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            origins: HashMap::new(),
+            open: 0,
+            connecting: 0,
+            idle: 0,
+            waiting: 0,
+            evicting: 0,
+            wanted: 0,
+            next: 0,
+            starved: BTreeMap::new(),
+            mode: Mode::Open,
+        }
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        Counts {
+            open: self.open,
+            connecting: self.connecting,
+            idle: self.idle,
+            waiting: self.waiting,
+        }
+    }
+
+    /// Finds a connection for a request, or the place where it waits for one.
+    pub(crate) fn check_out(
+        &mut self,
+        origin: &OriginRef<'_>,
+        now: Instant,
+        waiter: impl FnOnce() -> W,
+    ) -> Result<CheckOut<C, S, W>, Error> {
+        if self.mode == Mode::Closed {
+            return Ok(CheckOut::Closed);
+        }
+        if let Some(entry) = self.origins.get_mut(origin) {
+            if let Some(idle) = entry.idle.pop() {
+                self.idle -= 1;
+                return Ok(CheckOut::Ready(Given::Own(idle.connection)));
+            }
+            if let Some((part, was_idle)) = entry.shared.iter_mut().find_map(Shared::take) {
+                self.idle -= usize::from(was_idle);
+                return Ok(CheckOut::Ready(Given::Part(part)));
+            }
+        }
+        let origin = match self.origins.get_key_value(origin) {
+            Some((known, _)) => known.clone(),
+            None => origin.to_origin()?,
+        };
+        let total_is_free = self.open < self.limits.connections;
+        let per_origin = self.limits.per_origin;
+        let entry = self.entry(&origin);
+        let covered = entry.waiters.len() < entry.covered();
+        let may_connect =
+            !covered && total_is_free && entry.open < per_origin && !entry.is_refused();
+        if !covered && !may_connect && self.waiting >= self.limits.waiting {
+            self.forget_if_unused(&origin);
+            return Ok(CheckOut::Full(origin));
+        }
+
+        let place = Place {
+            ticket: Ticket(self.sequence()),
+            waiter: waiter(),
+            origin,
+        };
+        let entry = self.entry(&place.origin);
+        entry.waiters.push_back(Waiting {
+            ticket: place.ticket,
+            since: now,
+            waiter: place.waiter.clone(),
+        });
+        self.waiting += 1;
+        if may_connect {
+            self.take_slot(&place.origin);
+            return Ok(CheckOut::Connect(place));
+        }
+        self.refresh(&place.origin);
+        if covered {
+            return Ok(CheckOut::Covered(place));
+        }
+        let evicted = self.evict();
+        Ok(CheckOut::Queue(place, evicted))
+    }
+
+    /// Takes back a connection whose exchange is over.
+    pub(crate) fn put_back(
+        &mut self,
+        origin: &Origin,
+        connection: C,
+        now: Instant,
+    ) -> Placed<C, W> {
+        // Connections follow their own origin's waiters, until another's have waited too long.
+        let waits = self
+            .origins
+            .get(origin)
+            .is_some_and(|entry| !entry.waiters.is_empty());
+        if waits && self.yields(origin, now) {
+            self.evicting += 1;
+            return Placed::Close(connection);
+        }
+        self.place(origin, connection, now)
+    }
+
+    /// Whether a connection of this origin had better make room for another's: one that came
+    /// before all of this origin's own waiters, and has waited too long.
+    fn yields(&self, origin: &Origin, now: Instant) -> bool {
+        let Some((ticket, waited)) = self.longest_starved(now) else {
+            return false;
+        };
+        let own = self.origins.get(origin);
+        let first = own.and_then(|entry| entry.waiters.front());
+        waited >= self.limits.steal_after
+            && first.is_none_or(|first| ticket < first.ticket.0)
+            && self.wanted > self.evicting
+    }
+
+    /// Places a connection that has just been opened, and serves one request at a time.
+    ///
+    /// That may be news, after which others need connections of their own.
+    pub(crate) fn connected(
+        &mut self,
+        origin: &Origin,
+        connection: C,
+        now: Instant,
+    ) -> (Placed<C, W>, Vec<(Origin, W)>) {
+        self.stop_connecting(origin);
+        self.learn(origin, Sharing::One);
+        let placed = self.place(origin, connection, now);
+        self.refresh(origin);
+        (placed, self.grant_all())
+    }
+
+    fn place(&mut self, origin: &Origin, connection: C, now: Instant) -> Placed<C, W> {
+        let keeps = self.keeps();
+        let sequence = self.sequence();
+        let Some(entry) = self.origins.get_mut(origin) else {
+            return Placed::Close(connection);
+        };
+        if let Some(waiting) = entry.waiters.pop_front() {
+            self.waiting -= 1;
+            self.refresh(origin);
+            return Placed::Serve(waiting.waiter, connection);
+        }
+        if !keeps {
+            // Where another origin waits for the slot, it counts as evicted.
+            self.evicting += usize::from(self.wanted > self.evicting);
+            return Placed::Close(connection);
+        }
+        entry.idle.push(Idle {
+            sequence,
+            since: now,
+            connection,
+        });
+        self.idle += 1;
+        Placed::Idle
+    }
+
+    /// Whether a connection that nobody waits for may stand idle.
+    fn keeps(&self) -> bool {
+        self.mode == Mode::Open && self.wanted <= self.evicting
+    }
+
+    /// Takes note that a connection could not be opened; returns whom to tell.
+    ///
+    /// Its slot stays taken until [`slot_freed`](Self::slot_freed).
+    pub(crate) fn connect_failed(&mut self, origin: &Origin) -> Vec<W> {
+        self.stop_connecting(origin);
+        self.fail_uncovered(origin)
+    }
+
+    /// Takes those out of the queue who had only the connection that failed to wait for. Where
+    /// enough others are being opened, each still has its own.
+    fn fail_uncovered(&mut self, origin: &Origin) -> Vec<W> {
+        let Some(entry) = self.origins.get_mut(origin) else {
+            return Vec::new();
+        };
+        let uncovered = entry.waiters.len().saturating_sub(entry.covered());
+        let told: Vec<_> = entry
+            .waiters
+            .drain(..uncovered.min(entry.sharing.share()))
+            .map(|waiting| waiting.waiter)
+            .collect();
+        self.waiting -= told.len();
+        self.refresh(origin);
+        told
+    }
+
+    /// Whether everything is refused.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.mode == Mode::Closed
+    }
+
+    /// Counts a connection out that nobody opens any more, without an error to tell. Its slot
+    /// stays taken until [`slot_freed`](Self::slot_freed).
+    pub(crate) fn connect_abandoned(&mut self, origin: &Origin) {
+        self.stop_connecting(origin);
+        self.refresh(origin);
+    }
+
+    /// Takes back a slot; returns the waiters, still in the queue, who may open a connection now,
+    /// with the origins for which slots were taken again.
+    pub(crate) fn slot_freed(&mut self, origin: &Origin) -> Vec<(Origin, W)> {
+        self.open = self.open.saturating_sub(1);
+        self.evicting = self.evicting.saturating_sub(1);
+        if let Some(entry) = self.origins.get_mut(origin) {
+            entry.open = entry.open.saturating_sub(1);
+        }
+        self.refresh(origin);
+        let granted = self.grant_all();
+        self.forget_if_unused(origin);
+        granted
+    }
+
+    /// Removes a waiter that went away; returns whether it was still waiting, and whether one
+    /// connection more than needed is now being opened for its origin.
+    pub(crate) fn cancel(&mut self, origin: &Origin, ticket: Ticket) -> (bool, bool) {
+        let Some(entry) = self.origins.get_mut(origin) else {
+            return (false, false);
+        };
+        let Some(at) = entry.position(ticket) else {
+            return (false, false);
+        };
+        entry.waiters.remove(at);
+        self.waiting -= 1;
+        let needed = entry.waiters.len().div_ceil(entry.sharing.share());
+        let surplus = entry.connecting > needed;
+        self.refresh(origin);
+        self.forget_if_unused(origin);
+        (true, surplus)
+    }
+
+    /// Whether a connection is being opened for this waiter.
+    pub(crate) fn is_covered(&self, origin: &Origin, ticket: Ticket) -> bool {
+        self.origins.get(origin).is_some_and(|entry| {
+            let at = entry.position(ticket);
+            at.is_some_and(|at| at < entry.covered())
+        })
+    }
+
+    /// Takes out an idle connection, if it came back before `moment`; else returns when it did.
+    /// `None` means that it does not stand idle.
+    pub(crate) fn expire(
+        &mut self,
+        origin: &Origin,
+        id: u64,
+        moment: Instant,
+    ) -> Option<Result<Given<C, S>, Instant>> {
+        let entry = self.origins.get(origin)?;
+        let own = entry.idle.iter().find(|idle| idle.connection.id() == id);
+        let since = match own {
+            Some(idle) => idle.since,
+            None => entry.shared(id)?.idle_since()?,
+        };
+        if since > moment {
+            return Some(Err(since));
+        }
+        self.remove(origin, id).map(Ok)
+    }
+
+    /// Takes out an idle connection.
+    pub(crate) fn remove(&mut self, origin: &Origin, id: u64) -> Option<Given<C, S>> {
+        let entry = self.origins.get_mut(origin)?;
+        let own = entry
+            .idle
+            .iter()
+            .position(|idle| idle.connection.id() == id);
+        let removed = if let Some(at) = own {
+            Given::Own(entry.idle.remove(at).connection)
+        } else {
+            let idle = |shared: &Shared<S>| shared.id() == id && shared.is_idle();
+            let at = entry.shared.iter().position(idle)?;
+            Given::Part(entry.shared.remove(at).into_handle())
+        };
+        self.idle -= 1;
+        // Whoever the peer refused on it may try another, when this one's slot comes back.
+        self.refresh(origin);
+        self.forget_if_unused(origin);
+        Some(removed)
+    }
+
+    /// Takes out what has stood idle since before `moment`.
+    pub(crate) fn retire(&mut self, origin: &Origin, moment: Instant) -> Vec<Given<C, S>> {
+        let Some(entry) = self.origins.get_mut(origin) else {
+            return Vec::new();
+        };
+        let old = entry.idle.iter().take_while(|idle| idle.since <= moment);
+        let own = old.count();
+        let mut retired: Vec<_> = entry.idle.drain(..own).map(Idle::into_given).collect();
+        let old = |shared: &mut Shared<S>| shared.idle_since().is_some_and(|it| it <= moment);
+        retired.extend(entry.take_shared(old).map(Given::Part));
+        self.idle -= retired.len();
+        self.refresh(origin);
+        retired
+    }
+
+    /// Stops keeping connections; returns those that stood idle.
+    pub(crate) fn abandon(&mut self) -> Vec<Given<C, S>> {
+        if self.mode == Mode::Open {
+            self.mode = Mode::Abandoned;
+        }
+        self.drain_idle()
+    }
+
+    /// Refuses everything from now on; returns what stood idle, what takes new requests no more,
+    /// and who waited.
+    pub(crate) fn close(&mut self) -> (Vec<Given<C, S>>, Vec<S>, Vec<W>) {
+        self.mode = Mode::Closed;
+        let idle = self.drain_idle();
+        let mut busy = Vec::new();
+        let mut waiters = Vec::with_capacity(self.waiting);
+        for entry in self.origins.values_mut() {
+            entry.starved = None;
+            entry.wanted = 0;
+            busy.extend(entry.take_shared(|_| true));
+            waiters.extend(entry.waiters.drain(..).map(|waiting| waiting.waiter));
+        }
+        self.starved.clear();
+        self.wanted = 0;
+        self.waiting = 0;
+        (idle, busy, waiters)
+    }
+
+    fn drain_idle(&mut self) -> Vec<Given<C, S>> {
+        let mut idle = Vec::with_capacity(self.idle);
+        for entry in self.origins.values_mut() {
+            idle.extend(entry.idle.drain(..).map(Idle::into_given));
+            idle.extend(
+                entry
+                    .take_shared(|shared| shared.is_idle())
+                    .map(Given::Part),
+            );
+        }
+        self.idle = 0;
+        idle
+    }
+
+    fn entry(&mut self, origin: &Origin) -> &mut PerOrigin<C, S, W> {
+        let multiplexing = self.limits.multiplexing;
+        self.origins
+            .entry(origin.clone())
+            .or_insert_with(|| PerOrigin::new(Sharing::expected(multiplexing, origin)))
+    }
+
+    fn sequence(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    fn learn(&mut self, origin: &Origin, sharing: Sharing) {
+        if let Some(entry) = self.origins.get_mut(origin) {
+            entry.sharing = sharing;
+        }
+    }
+
+    fn stop_connecting(&mut self, origin: &Origin) {
+        self.connecting = self.connecting.saturating_sub(1);
+        if let Some(entry) = self.origins.get_mut(origin) {
+            entry.connecting = entry.connecting.saturating_sub(1);
+        }
+    }
+
+    fn take_slot(&mut self, origin: &Origin) {
+        self.open += 1;
+        self.connecting += 1;
+        if let Some(entry) = self.origins.get_mut(origin) {
+            entry.open += 1;
+            entry.connecting += 1;
+        }
+        self.refresh(origin);
+    }
+
+    /// Gives all free slots away that somebody waits for.
+    fn grant_all(&mut self) -> Vec<(Origin, W)> {
+        let mut granted = Vec::new();
+        while let Some(grant) = self.grant() {
+            granted.push(grant);
+        }
+        granted
+    }
+
+    /// Gives a free slot to the waiter that came first among those who may take it.
+    fn grant(&mut self) -> Option<(Origin, W)> {
+        if self.open >= self.limits.connections {
+            return None;
+        }
+        let (_, origin) = self.starved.first_key_value()?;
+        let origin = origin.clone();
+        let entry = self.origins.get(&origin)?;
+        let waiter = entry.waiters.get(entry.covered())?.waiter.clone();
+        self.take_slot(&origin);
+        Some((origin, waiter))
+    }
+
+    /// Brings `starved` up to date for one origin.
+    fn refresh(&mut self, origin: &Origin) {
+        let Some(entry) = self.origins.get_mut(origin) else {
+            return;
+        };
+        let covered = entry.covered();
+        let uncovered = entry.waiters.len().saturating_sub(covered);
+        let free = self.limits.per_origin.saturating_sub(entry.open);
+        let wanted = if entry.is_refused() {
+            0
+        } else {
+            uncovered.div_ceil(entry.sharing.share()).min(free)
+        };
+        self.wanted = self.wanted - entry.wanted + wanted;
+        entry.wanted = wanted;
+        let first = entry
+            .waiters
+            .get(covered)
+            .filter(|_| wanted > 0)
+            .map(|waiting| waiting.ticket.0);
+        if first == entry.starved {
+            return;
+        }
+        if let Some(old) = entry.starved.take() {
+            self.starved.remove(&old);
+        }
+        if let Some(first) = first {
+            entry.starved = Some(first);
+            self.starved.insert(first, origin.clone());
+        }
+    }
+
+    /// The first waiter whom only the total limit stops: its place, and how long it has waited.
+    fn longest_starved(&self, now: Instant) -> Option<(u64, Duration)> {
+        let (&ticket, origin) = self.starved.first_key_value()?;
+        let entry = self.origins.get(origin)?;
+        let waiting = entry.waiters.get(entry.covered())?;
+        Some((ticket, now.saturating_duration_since(waiting.since)))
+    }
+
+    /// Takes out the connection that has stood idle longest, where an origin waits for a slot
+    /// that no closing connection is about to free.
+    fn evict(&mut self) -> Option<Given<C, S>> {
+        if self.wanted <= self.evicting {
+            return None;
+        }
+        // Only origins that hold a slot are in the map, so this looks at no more than the limit.
+        let (_, id, origin) = self
+            .origins
+            .iter()
+            .filter_map(|(origin, entry)| {
+                let own = entry.idle.first();
+                let own = own.map(|idle| (idle.sequence, idle.connection.id()));
+                let shared = entry.shared.iter().filter_map(Shared::idle_order);
+                let (sequence, id) = own.into_iter().chain(shared).min()?;
+                Some((sequence, id, origin))
+            })
+            .min_by_key(|(sequence, ..)| *sequence)?;
+        let origin = origin.clone();
+        let evicted = self.remove(&origin, id)?;
+        self.evicting += 1;
+        Some(evicted)
+    }
+
+    fn forget_if_unused(&mut self, origin: &Origin) {
+        let unused = self.origins.get(origin).is_some_and(|entry| {
+            entry.open == 0
+                && entry.waiters.is_empty()
+                && entry.idle.is_empty()
+                && entry.shared.is_empty()
+        });
+        if unused {
+            self.origins.remove(origin);
+        }
+    }
+}
+
+impl<C, S, W> PerOrigin<C, S, W> {
+    fn new(sharing: Sharing) -> Self {
+        Self {
+            open: 0,
+            connecting: 0,
+            idle: Vec::new(),
+            shared: Vec::new(),
+            sharing,
+            waiters: VecDeque::new(),
+            starved: None,
+            wanted: 0,
+        }
+    }
+
+    fn position(&self, ticket: Ticket) -> Option<usize> {
+        let found = self
+            .waiters
+            .binary_search_by_key(&ticket, |waiting| waiting.ticket);
+        found.ok()
+    }
+}
+
+impl<C> Idle<C> {
+    fn into_given<S>(self) -> Given<C, S> {
+        Given::Own(self.connection)
+    }
+}

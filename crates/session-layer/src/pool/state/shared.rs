@@ -1,0 +1,287 @@
+use tokio::time::Instant;
+
+use super::{Effects, Mode, Multiplexing, Numbered, PerOrigin, State};
+use crate::origin::Origin;
+
+/// How many requests one connection to an origin serves at the same time, as far as is known.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Sharing {
+    Unknown,
+    One,
+    /// As many as the peer allowed last.
+    Many(usize),
+}
+
+impl Sharing {
+    pub(super) fn expected(multiplexing: Multiplexing, origin: &Origin) -> Self {
+        if multiplexing.is_possible(origin) {
+            Self::Unknown
+        } else {
+            Self::One
+        }
+    }
+
+    /// How many waiters a connection that is being opened is enough for.
+    pub(super) fn share(self) -> usize {
+        match self {
+            Self::Unknown => usize::MAX,
+            Self::One => 1,
+            Self::Many(limit) => limit.max(1),
+        }
+    }
+}
+
+/// A connection that takes several requests at once.
+///
+/// Until the peer has said how many it allows, it is *unsettled* and carries one.
+#[derive(Debug)]
+pub(super) struct Shared<S> {
+    handle: S,
+    streams: usize,
+    limit: usize,
+    settled: bool,
+    /// Takes nothing until the peer shows that it is alive.
+    paused: bool,
+    /// Since when, and in which order, it has carried nothing.
+    idle: Option<(u64, Instant)>,
+}
+
+impl<S: Numbered + Clone> Shared<S> {
+    fn new(handle: S) -> Self {
+        Self {
+            handle,
+            streams: 0,
+            limit: 1,
+            settled: false,
+            paused: false,
+            idle: None,
+        }
+    }
+
+    pub(super) fn id(&self) -> u64 {
+        self.handle.id()
+    }
+
+    pub(super) fn into_handle(self) -> S {
+        self.handle
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        !self.paused && self.streams < self.limit
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.idle.is_some()
+    }
+
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        self.idle.map(|(_, since)| since)
+    }
+
+    /// Its place in the order of eviction.
+    pub(super) fn idle_order(&self) -> Option<(u64, u64)> {
+        self.idle.map(|(sequence, _)| (sequence, self.id()))
+    }
+
+    /// Takes a part of it, if it has room; says whether it was idle until now.
+    pub(super) fn take(&mut self) -> Option<(S, bool)> {
+        if !self.has_room() {
+            return None;
+        }
+        self.streams += 1;
+        Some((self.handle.clone(), self.idle.take().is_some()))
+    }
+}
+
+impl<C, S: Numbered + Clone, W> PerOrigin<C, S, W> {
+    /// How many of the waiters, from the first, a connection is being opened for.
+    pub(super) fn covered(&self) -> usize {
+        let share = self.sharing.share();
+        let unsettled = |shared: &&Shared<S>| !shared.settled && !shared.paused;
+        let unsettled = self.shared.iter().filter(unsettled);
+        let parts = unsettled.map(|shared| share.saturating_sub(shared.streams));
+        parts.fold(self.connecting.saturating_mul(share), usize::saturating_add)
+    }
+
+    /// Whether the peer allows nothing at all, so that another connection would not help.
+    pub(super) fn is_refused(&self) -> bool {
+        let refuses = |shared: &Shared<S>| shared.settled && shared.limit == 0;
+        self.shared.iter().any(refuses)
+    }
+
+    pub(super) fn shared(&self, id: u64) -> Option<&Shared<S>> {
+        self.shared.iter().find(|shared| shared.id() == id)
+    }
+
+    fn shared_mut(&mut self, id: u64) -> Option<&mut Shared<S>> {
+        self.shared.iter_mut().find(|shared| shared.id() == id)
+    }
+
+    pub(super) fn take_shared(
+        &mut self,
+        mut which: impl FnMut(&mut Shared<S>) -> bool,
+    ) -> impl Iterator<Item = S> {
+        let mut taken = Vec::new();
+        let mut at = 0;
+        while let Some(shared) = self.shared.get_mut(at) {
+            if which(shared) {
+                taken.push(self.shared.remove(at).into_handle());
+            } else {
+                at += 1;
+            }
+        }
+        taken.into_iter()
+    }
+}
+
+/// Connections that take several requests at once.
+impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
+    /// Places such a connection, which has just been opened; `counted` says whether the state
+    /// still counts on it. `expected` is how many requests it may carry if the peer does not mind.
+    pub(crate) fn connected_shared(
+        &mut self,
+        origin: &Origin,
+        handle: S,
+        expected: usize,
+        counted: bool,
+        now: Instant,
+    ) -> Effects<S, W> {
+        if counted {
+            self.stop_connecting(origin);
+        }
+        let mut effects = Effects::default();
+        let mode = self.mode;
+        let Some(entry) = self
+            .origins
+            .get_mut(origin)
+            .filter(|_| mode != Mode::Closed)
+        else {
+            effects.close.push(handle);
+            return effects;
+        };
+        if !matches!(entry.sharing, Sharing::Many(_)) {
+            entry.sharing = Sharing::Many(expected);
+        }
+        let id = handle.id();
+        entry.shared.push(Shared::new(handle));
+        self.fill(origin, id, now, &mut effects);
+        effects
+    }
+
+    /// Takes note of how many requests the peer allows on a connection at the same time.
+    pub(crate) fn set_limit(
+        &mut self,
+        origin: &Origin,
+        id: u64,
+        limit: usize,
+        now: Instant,
+    ) -> Effects<S, W> {
+        let mut effects = Effects::default();
+        if let Some(entry) = self.origins.get_mut(origin) {
+            if let Some(shared) = entry.shared_mut(id) {
+                shared.limit = limit;
+                shared.settled = true;
+                entry.sharing = Sharing::Many(limit);
+                self.fill(origin, id, now, &mut effects);
+            }
+        }
+        effects
+    }
+
+    /// Gives nothing more to a connection whose peer may be dead, or gives it requests again.
+    pub(crate) fn set_paused(
+        &mut self,
+        origin: &Origin,
+        id: u64,
+        paused: bool,
+        now: Instant,
+    ) -> Effects<S, W> {
+        let mut effects = Effects::default();
+        let entry = self.origins.get_mut(origin);
+        if let Some(shared) = entry.and_then(|entry| entry.shared_mut(id)) {
+            shared.paused = paused;
+            self.fill(origin, id, now, &mut effects);
+        }
+        effects
+    }
+
+    /// Takes note that a request on a shared connection is over.
+    pub(crate) fn part_ended(&mut self, origin: &Origin, id: u64, now: Instant) -> Effects<S, W> {
+        let mut effects = Effects::default();
+        let entry = self.origins.get_mut(origin);
+        let Some(shared) = entry.and_then(|entry| entry.shared_mut(id)) else {
+            return effects;
+        };
+        shared.streams = shared.streams.saturating_sub(1);
+        if self.yields(origin, now) {
+            // What it carries comes to its end; then its slot is free for the other.
+            self.evicting += 1;
+            let withdrawn = self.withdraw(origin, id, false);
+            effects.close.extend(withdrawn.close);
+            effects.grant.extend(withdrawn.grant);
+            return effects;
+        }
+        self.fill(origin, id, now, &mut effects);
+        effects
+    }
+
+    /// Gives nothing more to a connection; returns it to be let go, which ends it when it carries
+    /// nothing. `failed` says that it never got as far as to tell its limit, which whoever waited
+    /// for that is told.
+    pub(crate) fn withdraw(&mut self, origin: &Origin, id: u64, failed: bool) -> Effects<S, W> {
+        let mut effects = Effects::default();
+        let Some(entry) = self.origins.get_mut(origin) else {
+            return effects;
+        };
+        let Some(at) = entry.shared.iter().position(|shared| shared.id() == id) else {
+            return effects;
+        };
+        let shared = entry.shared.remove(at);
+        self.idle -= usize::from(shared.is_idle());
+        if failed && !shared.settled {
+            effects.tell = self.fail_uncovered(origin);
+        }
+        effects.close.push(shared.into_handle());
+        self.refresh(origin);
+        effects.grant = self.grant_all();
+        self.forget_if_unused(origin);
+        effects
+    }
+
+    /// Serves waiters as long as a connection has room, and sees what follows.
+    fn fill(&mut self, origin: &Origin, id: u64, now: Instant, effects: &mut Effects<S, W>) {
+        let keeps = self.keeps();
+        let sequence = self.sequence();
+        let Some(entry) = self.origins.get_mut(origin) else {
+            return;
+        };
+        let Some(at) = entry.shared.iter().position(|shared| shared.id() == id) else {
+            return;
+        };
+        let Some(shared) = entry.shared.get_mut(at) else {
+            return;
+        };
+        while shared.has_room() {
+            let Some(waiting) = entry.waiters.pop_front() else {
+                break;
+            };
+            if let Some((part, was_idle)) = shared.take() {
+                self.waiting -= 1;
+                self.idle -= usize::from(was_idle);
+                effects.serve.push((waiting.waiter, part));
+            }
+        }
+        if shared.streams == 0 && !shared.is_idle() {
+            if keeps {
+                shared.idle = Some((sequence, now));
+                self.idle += 1;
+            } else {
+                // Where another origin waits for the slot, it counts as evicted.
+                self.evicting += usize::from(self.wanted > self.evicting);
+                effects.close.push(entry.shared.remove(at).into_handle());
+            }
+        }
+        self.refresh(origin);
+        effects.grant = self.grant_all();
+    }
+}

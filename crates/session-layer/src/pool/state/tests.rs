@@ -1,0 +1,704 @@
+use http::Uri;
+use proptest::prelude::*;
+
+use super::*;
+
+type Ids = State<u32, u32, u32>;
+
+impl Numbered for u32 {
+    fn id(&self) -> u64 {
+        (*self).into()
+    }
+}
+
+const STEAL_AFTER: Duration = Duration::from_millis(100);
+
+fn state(connections: usize, per_origin: usize) -> Ids {
+    State::new(Limits {
+        connections,
+        per_origin,
+        waiting: 100,
+        steal_after: STEAL_AFTER,
+        multiplexing: Multiplexing::Negotiated,
+    })
+}
+
+fn uri(name: &str) -> Uri {
+    let secure = if name.starts_with('s') { "s" } else { "" };
+    format!("http{secure}://{name}").parse().unwrap()
+}
+
+fn origin(name: &str) -> Origin {
+    OriginRef::of(&uri(name)).unwrap().to_origin().unwrap()
+}
+
+fn ask(state: &mut Ids, name: &str, waiter: u32, now: Instant) -> CheckOut<u32, u32, u32> {
+    let uri = uri(name);
+    state
+        .check_out(&OriginRef::of(&uri).unwrap(), now, || waiter)
+        .unwrap()
+}
+
+impl Ids {
+    fn assert_consistent(&self) {
+        let sum = |part: fn(&PerOrigin<u32, u32, u32>) -> usize| -> usize {
+            self.origins.values().map(part).sum()
+        };
+        let idle = |entry: &PerOrigin<_, _, _>| {
+            let shared = entry.shared.iter().filter(|shared| shared.is_idle());
+            entry.idle.len() + shared.count()
+        };
+        assert_eq!(self.open, sum(|entry| entry.open));
+        assert_eq!(self.connecting, sum(|entry| entry.connecting));
+        assert_eq!(self.idle, sum(idle));
+        assert_eq!(self.waiting, sum(|entry| entry.waiters.len()));
+        assert_eq!(self.wanted, sum(|entry| entry.wanted));
+        assert!(self.open <= self.limits.connections);
+        for (origin, entry) in &self.origins {
+            assert!(entry.open <= self.limits.per_origin);
+            assert!(entry.connecting + entry.idle.len() + entry.shared.len() <= entry.open);
+            assert!(entry.idle.is_empty() || entry.waiters.is_empty());
+            let has_room = entry.shared.iter().any(Shared::has_room);
+            assert!(!has_room || entry.waiters.is_empty());
+            let uncovered = entry.waiters.len().saturating_sub(entry.covered());
+            let could_open = entry.open < self.limits.per_origin && !entry.is_refused();
+            assert_eq!(entry.starved.is_some(), uncovered > 0 && could_open);
+            assert_eq!(entry.wanted > 0, entry.starved.is_some());
+            if let Some(ticket) = entry.starved {
+                assert_eq!(self.starved.get(&ticket), Some(origin));
+            }
+            assert!(entry.open > 0 || !entry.waiters.is_empty());
+        }
+        let starved = self.origins.values();
+        let starved = starved.filter(|entry| entry.starved.is_some());
+        assert_eq!(self.starved.len(), starved.count());
+    }
+}
+
+#[test]
+fn the_connection_used_last_is_reused_first() {
+    let (mut state, now) = (state(9, 9), Instant::now());
+    let a = origin("a");
+    for id in [1, 2] {
+        assert!(matches!(
+            ask(&mut state, "a", id, now),
+            CheckOut::Connect(_)
+        ));
+    }
+    for id in [1, 2] {
+        assert!(matches!(state.connected(&a, id, now).0, Placed::Serve(waiter, _) if waiter == id));
+    }
+    for id in [1, 2] {
+        assert!(matches!(state.put_back(&a, id, now), Placed::Idle));
+    }
+    assert!(matches!(
+        ask(&mut state, "a", 3, now),
+        CheckOut::Ready(Given::Own(2))
+    ));
+}
+
+#[test]
+fn a_returned_connection_serves_who_came_first_and_the_new_one_is_kept() {
+    let (mut state, now) = (state(9, 9), Instant::now());
+    let a = origin("a");
+    assert!(matches!(ask(&mut state, "a", 1, now), CheckOut::Connect(_)));
+    assert!(matches!(state.connected(&a, 1, now).0, Placed::Serve(1, 1)));
+    assert!(matches!(ask(&mut state, "a", 2, now), CheckOut::Connect(_)));
+    assert!(matches!(state.put_back(&a, 1, now), Placed::Serve(2, 1)));
+    assert!(matches!(state.connected(&a, 2, now).0, Placed::Idle));
+    assert_eq!(state.counts().idle, 1);
+}
+
+#[test]
+fn a_failed_connect_fails_one_waiter_and_frees_its_slot_for_the_next() {
+    let (mut state, now) = (state(1, 1), Instant::now());
+    let a = origin("a");
+    assert!(matches!(ask(&mut state, "a", 1, now), CheckOut::Connect(_)));
+    assert!(matches!(
+        ask(&mut state, "a", 2, now),
+        CheckOut::Queue(_, None)
+    ));
+    assert_eq!(state.connect_failed(&a), [1]);
+    assert!(matches!(*state.slot_freed(&a), [(_, 2)]));
+    state.assert_consistent();
+}
+
+#[test]
+fn a_failed_connect_that_nobody_needs_fails_nobody() {
+    let (mut state, now) = (state(9, 9), Instant::now());
+    let a = origin("a");
+    assert!(matches!(ask(&mut state, "a", 1, now), CheckOut::Connect(_)));
+    assert!(matches!(state.connected(&a, 1, now).0, Placed::Serve(1, 1)));
+    assert!(matches!(ask(&mut state, "a", 2, now), CheckOut::Connect(_)));
+    assert!(matches!(ask(&mut state, "a", 3, now), CheckOut::Connect(_)));
+    assert!(matches!(state.put_back(&a, 1, now), Placed::Serve(2, 1)));
+    assert!(state.connect_failed(&a).is_empty());
+    assert_eq!(state.connect_failed(&a), [3]);
+}
+
+#[test]
+fn an_idle_connection_of_another_origin_makes_room_at_the_total_limit() {
+    let (mut state, now) = (state(2, 2), Instant::now());
+    let a = origin("a");
+    for id in [1, 2] {
+        assert!(matches!(
+            ask(&mut state, "a", id, now),
+            CheckOut::Connect(_)
+        ));
+        assert!(matches!(
+            state.connected(&a, id, now).0,
+            Placed::Serve(_, _)
+        ));
+        assert!(matches!(state.put_back(&a, id, now), Placed::Idle));
+        assert!(matches!(ask(&mut state, "a", 0, now), CheckOut::Ready(_)));
+    }
+    for id in [1, 2] {
+        assert!(matches!(state.put_back(&a, id, now), Placed::Idle));
+    }
+    // The one that has stood longest, and one only for each that waits.
+    assert!(matches!(
+        ask(&mut state, "b", 7, now),
+        CheckOut::Queue(_, Some(Given::Own(1)))
+    ));
+    assert!(matches!(
+        ask(&mut state, "b", 8, now),
+        CheckOut::Queue(_, Some(Given::Own(2)))
+    ));
+    assert!(matches!(
+        ask(&mut state, "b", 9, now),
+        CheckOut::Queue(_, None)
+    ));
+    assert!(matches!(*state.slot_freed(&a), [(_, 7)]));
+    assert!(matches!(*state.slot_freed(&a), [(_, 8)]));
+    state.assert_consistent();
+}
+
+#[test]
+fn a_busy_origin_keeps_its_connection_until_another_has_waited_too_long() {
+    let (mut state, now) = (state(1, 1), Instant::now());
+    let (a, b) = (origin("a"), origin("b"));
+    assert!(matches!(ask(&mut state, "a", 1, now), CheckOut::Connect(_)));
+    assert!(matches!(state.connected(&a, 1, now).0, Placed::Serve(1, 1)));
+    assert!(matches!(
+        ask(&mut state, "b", 2, now),
+        CheckOut::Queue(_, None)
+    ));
+    assert!(matches!(
+        ask(&mut state, "a", 3, now),
+        CheckOut::Queue(_, None)
+    ));
+    assert!(matches!(
+        ask(&mut state, "a", 4, now),
+        CheckOut::Queue(_, None)
+    ));
+    assert!(matches!(state.put_back(&a, 1, now), Placed::Serve(3, 1)));
+    let later = now + STEAL_AFTER;
+    assert!(matches!(state.put_back(&a, 1, later), Placed::Close(1)));
+    let granted = state.slot_freed(&a);
+    assert!(matches!(&*granted, [(origin, 2)] if *origin == b));
+    state.assert_consistent();
+}
+
+#[test]
+fn no_newcomer_overtakes_a_waiter() {
+    let (mut state, now) = (state(1, 1), Instant::now());
+    let a = origin("a");
+    assert!(matches!(ask(&mut state, "a", 1, now), CheckOut::Connect(_)));
+    assert!(matches!(state.connected(&a, 1, now).0, Placed::Serve(1, 1)));
+    assert!(matches!(ask(&mut state, "a", 2, now), CheckOut::Queue(..)));
+    assert!(matches!(state.put_back(&a, 1, now), Placed::Serve(2, 1)));
+    assert!(matches!(ask(&mut state, "a", 3, now), CheckOut::Queue(..)));
+}
+
+#[test]
+fn a_full_queue_refuses_and_forgets() {
+    let now = Instant::now();
+    let mut state: Ids = State::new(Limits {
+        connections: 1,
+        per_origin: 1,
+        waiting: 1,
+        steal_after: STEAL_AFTER,
+        multiplexing: Multiplexing::Negotiated,
+    });
+    assert!(matches!(ask(&mut state, "a", 1, now), CheckOut::Connect(_)));
+    assert!(matches!(ask(&mut state, "b", 2, now), CheckOut::Full(_)));
+    assert_eq!(state.origins.len(), 1);
+    state.assert_consistent();
+}
+
+#[test]
+fn what_came_back_before_a_stale_request_began_is_retired() {
+    let (mut state, now) = (state(9, 9), Instant::now());
+    let a = origin("a");
+    for id in [1, 2] {
+        assert!(matches!(
+            ask(&mut state, "a", id, now),
+            CheckOut::Connect(_)
+        ));
+        assert!(matches!(state.connected(&a, id, now).0, Placed::Serve(..)));
+    }
+    let later = now + Duration::from_secs(1);
+    assert!(matches!(state.put_back(&a, 1, now), Placed::Idle));
+    assert!(matches!(state.put_back(&a, 2, later), Placed::Idle));
+    assert!(matches!(*state.retire(&a, now), [Given::Own(1)]));
+    assert_eq!(state.counts().idle, 1);
+}
+
+/// Lets `waiters` ask at once for a connection to an origin that may negotiate HTTP/2.
+fn ask_secure(state: &mut Ids, waiters: std::ops::Range<u32>, now: Instant) -> Vec<Ticket> {
+    waiters
+        .map(|waiter| match ask(state, "s", waiter, now) {
+            CheckOut::Connect(place) if waiter == 0 => place.ticket,
+            CheckOut::Covered(place) if waiter > 0 => place.ticket,
+            other => panic!("waiter {waiter}: {other:?}"),
+        })
+        .collect()
+}
+
+fn served(effects: &Effects<u32, u32>) -> Vec<u32> {
+    effects.serve.iter().map(|(waiter, _)| *waiter).collect()
+}
+
+#[test]
+fn one_connection_goes_first_while_the_protocol_is_unknown() {
+    let (mut state, now) = (state(99, 99), Instant::now());
+    let s = origin("s");
+    ask_secure(&mut state, 0..25, now);
+    let first = state.connected_shared(&s, 1, 100, true, now);
+    assert_eq!(served(&first), [0]);
+    assert!(first.grant.is_empty(), "its limit is not known yet");
+    let settled = state.set_limit(&s, 1, 10, now);
+    assert_eq!(served(&settled), (1..10).collect::<Vec<_>>());
+    // 15 are left, for two connections of 10.
+    assert_eq!(settled.grant.len(), 2);
+    state.assert_consistent();
+}
+
+#[test]
+fn others_fan_out_once_the_first_turns_out_to_be_exclusive() {
+    let (mut state, now) = (state(99, 5), Instant::now());
+    let s = origin("s");
+    ask_secure(&mut state, 0..9, now);
+    let (placed, granted) = state.connected(&s, 1, now);
+    assert!(matches!(placed, Placed::Serve(0, 1)));
+    assert_eq!(granted.len(), 4);
+    state.assert_consistent();
+}
+
+#[test]
+fn those_who_waited_for_one_connection_fail_with_it() {
+    let (mut state, now) = (state(99, 99), Instant::now());
+    let s = origin("s");
+    ask_secure(&mut state, 0..9, now);
+    assert_eq!(state.connect_failed(&s).len(), 9);
+    assert!(state.slot_freed(&s).is_empty());
+    assert!(state.origins.is_empty());
+
+    ask_secure(&mut state, 0..9, now);
+    let opened = state.connected_shared(&s, 1, 100, true, now);
+    assert_eq!(served(&opened), [0]);
+    let ended = state.withdraw(&s, 1, true);
+    assert_eq!(ended.tell, (1..9).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_peer_that_allows_no_stream_gets_one_connection_and_no_more() {
+    let (mut state, now) = (state(99, 99), Instant::now());
+    let s = origin("s");
+    let tickets = ask_secure(&mut state, 0..9, now);
+    let _ = state.connected_shared(&s, 1, 100, true, now);
+    let settled = state.set_limit(&s, 1, 0, now);
+    assert!(settled.serve.is_empty() && settled.grant.is_empty());
+    assert!(
+        !state.is_covered(&s, tickets[1]),
+        "so its time in the queue runs"
+    );
+    assert!(matches!(
+        ask(&mut state, "s", 9, now),
+        CheckOut::Queue(_, None)
+    ));
+    // It changes its mind.
+    let settled = state.set_limit(&s, 1, 3, now);
+    assert_eq!(served(&settled), [1, 2]);
+    assert_eq!(settled.grant.len(), 3);
+    state.assert_consistent();
+}
+
+#[test]
+fn a_paused_connection_is_left_and_comes_back() {
+    let (mut state, now) = (state(99, 99), Instant::now());
+    let s = origin("s");
+    ask_secure(&mut state, 0..1, now);
+    let _ = state.connected_shared(&s, 1, 100, true, now);
+    let _ = state.set_limit(&s, 1, 100, now);
+    let _ = state.set_paused(&s, 1, true, now);
+    assert!(matches!(ask(&mut state, "s", 1, now), CheckOut::Connect(_)));
+    assert_eq!(served(&state.set_paused(&s, 1, false, now)), [1]);
+    assert!(matches!(
+        ask(&mut state, "s", 2, now),
+        CheckOut::Ready(Given::Part(1))
+    ));
+    state.assert_consistent();
+}
+
+#[test]
+fn a_busy_shared_connection_takes_no_more_when_another_origin_has_waited_too_long() {
+    let (mut state, now) = (state(1, 1), Instant::now());
+    let s = origin("s");
+    ask_secure(&mut state, 0..1, now);
+    let _ = state.connected_shared(&s, 1, 100, true, now);
+    let _ = state.set_limit(&s, 1, 100, now);
+    assert!(matches!(ask(&mut state, "s", 1, now), CheckOut::Ready(_)));
+    assert!(matches!(
+        ask(&mut state, "b", 2, now),
+        CheckOut::Queue(_, None)
+    ));
+    assert!(state.part_ended(&s, 1, now).close.is_empty());
+    assert!(matches!(ask(&mut state, "s", 3, now), CheckOut::Ready(_)));
+    let later = now + STEAL_AFTER;
+    assert_eq!(state.part_ended(&s, 1, later).close, [1]);
+    assert!(matches!(
+        ask(&mut state, "s", 4, later),
+        CheckOut::Queue(_, None)
+    ));
+    assert!(matches!(*state.slot_freed(&s), [(_, 2)]));
+    state.assert_consistent();
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Ask(u8),
+    Connected(u8),
+    ConnectedShared(u8),
+    ConnectFailed(u8),
+    PutBack(u8),
+    Settled(u8, usize),
+    Paused(u8, bool),
+    PartEnded(u8),
+    Withdrawn(u8, bool),
+    Closed(u8),
+    Leave(u8),
+    Wait,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        5 => (0..3_u8).prop_map(Step::Ask),
+        2 => any::<u8>().prop_map(Step::Connected),
+        2 => any::<u8>().prop_map(Step::ConnectedShared),
+        1 => any::<u8>().prop_map(Step::ConnectFailed),
+        3 => any::<u8>().prop_map(Step::PutBack),
+        2 => (any::<u8>(), 0..4_usize).prop_map(|(at, limit)| Step::Settled(at, limit)),
+        1 => (any::<u8>(), any::<bool>()).prop_map(|(at, paused)| Step::Paused(at, paused)),
+        3 => any::<u8>().prop_map(Step::PartEnded),
+        1 => (any::<u8>(), any::<bool>()).prop_map(|(at, failed)| Step::Withdrawn(at, failed)),
+        2 => any::<u8>().prop_map(Step::Closed),
+        1 => any::<u8>().prop_map(Step::Leave),
+        1 => Just(Step::Wait),
+    ]
+}
+
+/// A shared connection as its own task knows it.
+struct Open {
+    origin: Origin,
+    id: u32,
+    parts: usize,
+    /// The state has let go of it.
+    leaving: bool,
+}
+
+/// The world around the state: what the shell would hold in its hands.
+#[derive(Default)]
+struct World {
+    connecting: Vec<Origin>,
+    in_use: Vec<(Origin, u32)>,
+    shared: Vec<Open>,
+    parts: Vec<u32>,
+    closing: Vec<Origin>,
+    waiting: Vec<(Origin, Ticket, u32)>,
+    served: usize,
+    failed: usize,
+    left: usize,
+    asked: usize,
+}
+
+impl World {
+    /// First come, first served, among the origin's own.
+    fn serve_first(&mut self, origin: &Origin, waiter: u32) {
+        let first = self.waiting.iter().position(|(of, _, _)| of == origin);
+        let (_, _, first) = self.waiting.remove(first.expect("somebody waits"));
+        assert_eq!(first, waiter);
+        self.served += 1;
+    }
+
+    fn placed(&mut self, origin: &Origin, placed: &Placed<u32, u32>) {
+        match *placed {
+            Placed::Idle => {}
+            Placed::Close(_) => self.closing.push(origin.clone()),
+            Placed::Serve(waiter, id) => {
+                self.serve_first(origin, waiter);
+                self.in_use.push((origin.clone(), id));
+            }
+        }
+    }
+
+    fn granted(&mut self, granted: Vec<(Origin, u32)>) {
+        for (origin, waiter) in granted {
+            assert!(self.waiting.iter().any(|(_, _, id)| *id == waiter));
+            self.connecting.push(origin);
+        }
+    }
+
+    fn failed(&mut self, told: &[u32]) {
+        self.waiting.retain(|(_, _, id)| !told.contains(id));
+        self.failed += told.len();
+    }
+
+    fn take_part(&mut self, id: u32) {
+        let open = self.shared.iter_mut().find(|open| open.id == id);
+        let open = open.expect("it is open");
+        assert!(!open.leaving);
+        open.parts += 1;
+        self.parts.push(id);
+    }
+
+    fn leave(&mut self, id: u32) {
+        let open = self.shared.iter_mut().find(|open| open.id == id);
+        open.expect("it is open").leaving = true;
+        self.sweep();
+    }
+
+    /// Closes what carries nothing and gets nothing more.
+    fn sweep(&mut self) {
+        let closing = &mut self.closing;
+        self.shared.retain(|open| {
+            let goes = open.leaving && open.parts == 0;
+            if goes {
+                closing.push(open.origin.clone());
+            }
+            !goes
+        });
+    }
+
+    fn follow(&mut self, origin: &Origin, effects: Effects<u32, u32>) {
+        self.failed(&effects.tell);
+        for (waiter, id) in effects.serve {
+            self.serve_first(origin, waiter);
+            self.take_part(id);
+        }
+        self.granted(effects.grant);
+        for id in effects.close {
+            self.leave(id);
+        }
+    }
+
+    fn open_at(&self, at: u8) -> Option<(Origin, u32)> {
+        let open: Vec<_> = self.shared.iter().filter(|open| !open.leaving).collect();
+        let open = open.get(usize::from(at).checked_rem(open.len())?)?;
+        Some((open.origin.clone(), open.id))
+    }
+}
+
+fn pick<T>(from: &mut Vec<T>, at: u8) -> Option<T> {
+    (!from.is_empty()).then(|| from.swap_remove(usize::from(at) % from.len()))
+}
+
+struct Run {
+    state: Ids,
+    world: World,
+    now: Instant,
+    next: u32,
+}
+
+impl Run {
+    fn ask(&mut self, name: u8, id: u32) {
+        let Self {
+            state, world, now, ..
+        } = self;
+        world.asked += 1;
+        let name = ["a", "b", "s"][usize::from(name)];
+        match ask(state, name, id, *now) {
+            CheckOut::Ready(given) => {
+                assert!(!world.waiting.iter().any(|(of, _, _)| *of == origin(name)));
+                world.served += 1;
+                match given {
+                    Given::Own(link) => world.in_use.push((origin(name), link)),
+                    Given::Part(id) => world.take_part(id),
+                }
+            }
+            CheckOut::Connect(place) => {
+                world.connecting.push(place.origin.clone());
+                world.waiting.push((place.origin, place.ticket, id));
+            }
+            CheckOut::Queue(place, evicted) => {
+                world.waiting.push((place.origin, place.ticket, id));
+                match evicted {
+                    // Which origin it was of, its slot's owner knows: find it.
+                    Some(Given::Own(_)) => world.closing.push(lost(state, world)),
+                    Some(Given::Part(id)) => world.leave(id),
+                    None => {}
+                }
+            }
+            CheckOut::Covered(place) => {
+                world.waiting.push((place.origin, place.ticket, id));
+            }
+            CheckOut::Full(_) | CheckOut::Closed => world.failed += 1,
+        }
+    }
+
+    fn step(&mut self, step: Step) {
+        let Self {
+            state, world, now, ..
+        } = self;
+        let now_is = *now;
+        self.next += 1;
+        let id = self.next;
+        match step {
+            Step::Ask(name) => self.ask(name, id),
+            Step::Connected(at) => {
+                if let Some(of) = pick(&mut world.connecting, at) {
+                    let (placed, granted) = state.connected(&of, id, now_is);
+                    world.placed(&of, &placed);
+                    world.granted(granted);
+                }
+            }
+            Step::ConnectedShared(at) => {
+                let secure = |of: &Origin| of.scheme() == "https";
+                let found = world.connecting.iter().position(secure).filter(|_| at > 0);
+                if let Some(of) = found.map(|at| world.connecting.swap_remove(at)) {
+                    world.shared.push(Open {
+                        origin: of.clone(),
+                        id,
+                        parts: 0,
+                        leaving: false,
+                    });
+                    let effects = state.connected_shared(&of, id, 4, true, now_is);
+                    world.follow(&of, effects);
+                }
+            }
+            Step::ConnectFailed(at) => {
+                if let Some(of) = pick(&mut world.connecting, at) {
+                    let told = state.connect_failed(&of);
+                    world.failed(&told);
+                    world.granted(state.slot_freed(&of));
+                }
+            }
+            Step::PutBack(at) => {
+                if let Some((of, link)) = pick(&mut world.in_use, at) {
+                    let placed = state.put_back(&of, link, now_is);
+                    world.placed(&of, &placed);
+                }
+            }
+            Step::Settled(at, limit) => {
+                if let Some((of, id)) = world.open_at(at) {
+                    let effects = state.set_limit(&of, id.into(), limit, now_is);
+                    world.follow(&of, effects);
+                }
+            }
+            Step::Paused(at, paused) => {
+                if let Some((of, id)) = world.open_at(at) {
+                    let effects = state.set_paused(&of, id.into(), paused, now_is);
+                    world.follow(&of, effects);
+                }
+            }
+            Step::PartEnded(at) => {
+                if let Some(id) = pick(&mut world.parts, at) {
+                    let open = world.shared.iter_mut().find(|open| open.id == id);
+                    let open = open.expect("what carries something is open");
+                    open.parts -= 1;
+                    let of = open.origin.clone();
+                    world.sweep();
+                    let effects = state.part_ended(&of, id.into(), now_is);
+                    world.follow(&of, effects);
+                }
+            }
+            Step::Withdrawn(at, failed) => {
+                if let Some((of, id)) = world.open_at(at) {
+                    let effects = state.withdraw(&of, id.into(), failed);
+                    assert_eq!(effects.close, [id]);
+                    world.follow(&of, effects);
+                }
+            }
+            Step::Closed(at) => {
+                if let Some(of) = pick(&mut world.closing, at) {
+                    world.granted(state.slot_freed(&of));
+                }
+            }
+            Step::Leave(at) => {
+                if let Some((of, ticket, _)) = pick(&mut world.waiting, at) {
+                    assert!(state.cancel(&of, ticket).0);
+                    world.left += 1;
+                }
+            }
+            Step::Wait => *now += STEAL_AFTER,
+        }
+        self.world.waiting.sort_by_key(|(_, ticket, _)| *ticket);
+        self.state.assert_consistent();
+        let World {
+            closing, shared, ..
+        } = &self.world;
+        let closes = !closing.is_empty() || shared.iter().any(|open| open.leaving);
+        let full = self.state.open == self.state.limits.connections;
+        assert!(self.state.starved.is_empty() || full || closes);
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_order_of_events_keeps_the_limits_and_serves_everybody(
+        steps in proptest::collection::vec(step(), 0..400),
+        connections in 1..5_usize,
+        per_origin in 1..4_usize,
+    ) {
+        let mut run = Run {
+            state: state(connections, per_origin),
+            world: World::default(),
+            now: Instant::now(),
+            next: 0,
+        };
+        for step in steps {
+            run.step(step);
+        }
+        // When all that is under way ends, nobody is left waiting.
+        for round in 0..10_000_u32 {
+            let at = u8::try_from(round % 7).unwrap();
+            for step in [
+                Step::Connected(0),
+                Step::PutBack(0),
+                Step::Settled(at, 2),
+                Step::Paused(at, false),
+                Step::PartEnded(0),
+                Step::Closed(0),
+            ] {
+                run.step(step);
+            }
+            let World { waiting, in_use, parts, .. } = &run.world;
+            if waiting.is_empty() && in_use.is_empty() && parts.is_empty() {
+                break;
+            }
+        }
+        prop_assert_eq!(run.state.counts().waiting, 0);
+        let World { asked, served, failed, left, .. } = run.world;
+        prop_assert_eq!(asked, served + failed + left);
+    }
+}
+
+/// The origin that holds one slot more than the world knows of.
+fn lost(state: &Ids, world: &World) -> Origin {
+    let count = |of: &Origin| {
+        world.connecting.iter().filter(|o| *o == of).count()
+            + world.in_use.iter().filter(|(o, _)| o == of).count()
+            + world.closing.iter().filter(|o| *o == of).count()
+            + world
+                .shared
+                .iter()
+                .filter(|open| open.origin == *of)
+                .count()
+    };
+    let (origin, _) = state
+        .origins
+        .iter()
+        .find(|(origin, entry)| entry.open > count(origin) + entry.idle.len())
+        .expect("a connection was evicted");
+    origin.clone()
+}
