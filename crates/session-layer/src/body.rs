@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 
 use crate::{
-    Error,
+    ConnectionInfo, Error,
     connect::{Cause, Wire},
     error::{Kind, Phase},
     pool::Release,
@@ -28,6 +28,7 @@ use crate::{
 pub struct SessionBody {
     inner: Incoming,
     lease: Option<Lease>,
+    info: ConnectionInfo,
     /// Nothing more comes, after an error.
     failed: bool,
 }
@@ -37,7 +38,8 @@ pub(crate) struct Lease {
     pub(crate) connection: Arc<dyn Release>,
     /// What the exchange is noted on, where others use the connection at the same time.
     pub(crate) part: Option<Arc<Wire>>,
-    pub(crate) clean: bool,
+    /// Why the connection ends with this exchange, if it does.
+    pub(crate) ends: Option<Cause>,
 }
 
 impl Lease {
@@ -61,10 +63,11 @@ impl Lease {
 
     /// Gives the connection back, or ends it if the exchange left something behind.
     fn finish(self) {
-        if self.clean || self.part.is_some() {
-            self.connection.release(self.part);
-        } else {
-            self.connection.wire().sever(Cause::Retired);
+        match self.ends {
+            Some(cause) if self.part.is_none() => {
+                self.connection.wire().sever(cause);
+            }
+            Some(_) | None => self.connection.release(self.part),
         }
     }
 }
@@ -73,16 +76,23 @@ impl Lease {
 const LEFTOVER: usize = 64 * 1024;
 
 impl SessionBody {
-    pub(crate) fn new(inner: Incoming, lease: Option<Lease>) -> Self {
+    pub(crate) fn new(inner: Incoming, lease: Option<Lease>, info: ConnectionInfo) -> Self {
         let mut body = Self {
             inner,
             lease,
+            info,
             failed: false,
         };
         if body.inner.is_end_stream() {
             body.finish();
         }
         body
+    }
+
+    /// Returns what is known of the connection that the response came over, also after its end.
+    #[must_use]
+    pub fn connection(&self) -> &ConnectionInfo {
+        &self.info
     }
 
     fn finish(&mut self) {
@@ -183,7 +193,7 @@ impl Body for SessionBody {
 
 impl Drop for SessionBody {
     fn drop(&mut self) {
-        let saves = |lease: &Lease| lease.clean && lease.part.is_none();
+        let saves = |lease: &Lease| lease.ends.is_none() && lease.part.is_none();
         if self.lease.as_ref().is_some_and(saves) {
             self.drain_buffered();
         }

@@ -6,6 +6,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use crate::{
-    Error, SessionBody,
+    ConnectionInfo, Error, SessionBody,
     body::{Lease, RequestBody},
     connect::{Cause, Mark},
     error::{BoxError, Kind, Phase},
@@ -62,11 +63,11 @@ where
     ) -> Self {
         let state = match checked_out {
             CheckedOut::Link(link) if link.is_ready() => {
-                State::Exchanging(Exchange::begin(link, request, now))
+                State::Exchanging(Exchange::begin(link, request, now, Duration::ZERO))
             }
-            CheckedOut::Link(link) => State::CheckingOut(Box::pin(when_ready(link, request))),
+            CheckedOut::Link(link) => State::CheckingOut(Box::pin(when_ready(link, request, now))),
             CheckedOut::Waiting(waiting) => {
-                State::CheckingOut(Box::pin(when_served(pool.clone(), waiting, request)))
+                State::CheckingOut(Box::pin(when_served(pool.clone(), waiting, request, now)))
             }
         };
         Self { state }
@@ -130,6 +131,7 @@ async fn when_served<B>(
     pool: Arc<Pool<B>>,
     mut waiting: Waiting<B>,
     request: Request<RequestBody<B>>,
+    asked: Instant,
 ) -> Result<Exchange<B>, Error>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
@@ -149,7 +151,7 @@ where
                 Err(error) => return Err(error.at(&origin)),
             }
         }
-        return when_ready(link, request).await;
+        return when_ready(link, request, asked).await;
     }
 }
 
@@ -208,6 +210,7 @@ async fn before<T>(moment: Option<Instant>, future: impl Future<Output = T>) -> 
 async fn when_ready<B>(
     link: Link<B>,
     request: Request<RequestBody<B>>,
+    asked: Instant,
 ) -> Result<Exchange<B>, Error>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
@@ -216,7 +219,9 @@ where
     let mut link = Untouched(Some(link));
     // An error here means that it is closed; sending hands the request back then.
     poll_fn(|cx| link.get().poll_ready(cx)).await;
-    Ok(Exchange::begin(link.take(), request, Instant::now()))
+    let now = Instant::now();
+    let waited = now.saturating_duration_since(asked);
+    Ok(Exchange::begin(link.take(), request, now, waited))
 }
 
 /// A link that nothing was sent on: dropped, it goes back to the pool.
@@ -245,7 +250,12 @@ struct Exchange<B: Send + 'static> {
     link: Option<Link<B>>,
     mark: Mark,
     began: Instant,
+    /// How many nanoseconds it waited for its connection.
+    waited: u64,
     asked_upgrade: bool,
+    reused: bool,
+    /// Whether it is the last that its connection may carry.
+    last: bool,
 }
 
 enum Outcome<B: Send + 'static> {
@@ -263,7 +273,14 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    fn begin(mut link: Link<B>, mut request: Request<RequestBody<B>>, began: Instant) -> Self {
+    fn begin(
+        mut link: Link<B>,
+        mut request: Request<RequestBody<B>>,
+        began: Instant,
+        waited: Duration,
+    ) -> Self {
+        let reused = link.has_been_used();
+        let last = link.count_request();
         let head = link.connection.pool().config().timeouts.head;
         let has_body = !request.body().is_end_stream();
         let mark = link.socket().mark();
@@ -282,7 +299,10 @@ where
             link: Some(link),
             mark,
             began,
+            waited: u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX),
             asked_upgrade,
+            reused,
+            last,
         }
     }
 
@@ -307,7 +327,7 @@ where
                 Some(request) if link.has_been_used() => {
                     let pool = link.connection.pool().clone();
                     let origin = link.origin().clone();
-                    link.abort(Cause::Dropped);
+                    link.abort(Cause::Broken);
                     Outcome::HandedBack {
                         pool,
                         origin,
@@ -325,16 +345,16 @@ where
     }
 
     fn answered(&self, link: Link<B>, response: Response<Incoming>) -> Outcome<B> {
-        link.mark_used();
         let wire = link.wire();
         let in_time = wire.head_came();
         let status = response.status();
         let (mut head, body) = response.into_parts();
         if status == StatusCode::SWITCHING_PROTOCOLS {
+            link.mark_used();
             if self.asked_upgrade {
                 // The socket belongs to whoever takes the upgrade; it is nobody's exchange now.
                 wire.end();
-                let body = SessionBody::new(body, None);
+                let body = SessionBody::new(body, None, self.info(&link));
                 return Outcome::Answered(Response::from_parts(head, body));
             }
             return refused(
@@ -359,18 +379,33 @@ where
                 .pool()
                 .retire_idle(link.origin(), self.began);
         }
-        let clean = framed
-            && !misdirected
-            && !reuse::is_last(head.version, &head.headers)
-            && reuse::is_clean(status, in_time, wire.request_body_bytes());
+        let ends = if misdirected {
+            Some(Cause::Suspect)
+        } else if reuse::is_last(head.version, &head.headers) {
+            Some(Cause::Broken)
+        } else if !framed || !reuse::is_clean(status, in_time, wire.request_body_bytes()) {
+            Some(Cause::Unclean)
+        } else {
+            self.last.then_some(Cause::Served)
+        };
+        let info = self.info(&link);
+        link.mark_used();
         let (connection, part) = link.park();
         let lease = Lease {
             connection,
             part,
-            clean,
+            ends,
         };
-        let body = SessionBody::new(body, Some(lease));
+        let body = SessionBody::new(body, Some(lease), info);
         Outcome::Answered(Response::from_parts(head, body))
+    }
+
+    fn info(&self, link: &Link<B>) -> ConnectionInfo {
+        ConnectionInfo {
+            facts: link.connection.facts().clone(),
+            reused: self.reused,
+            waited: Duration::from_nanos(self.waited),
+        }
     }
 
     /// Says what happened to a request that hyper had begun to send, by hyper's error or because
@@ -387,7 +422,7 @@ where
             Some(Cause::HeadTooLarge) => Kind::TooLarge("its head"),
             Some(Cause::Closed) => Kind::Aborted,
             Some(Cause::BodyTooLong) => Kind::RequestBody,
-            Some(Cause::BodyTimeout | Cause::Dropped | Cause::Retired) | None => {
+            _ => {
                 if wire.has_body_failed() {
                     Kind::RequestBody
                 } else {
@@ -401,7 +436,7 @@ where
             pool.retire_idle(link.origin(), self.began);
         }
         let failed = Error::new(kind).at(link.origin());
-        link.abort(Cause::Dropped);
+        link.abort(Cause::Broken);
         // What hyper says of a connection that was cut here would only hide why.
         match error.filter(|_| severed.is_none()) {
             Some(error) => failed.with(error),
@@ -432,7 +467,7 @@ where
 
 fn refused<B: Send + 'static>(link: Link<B>, kind: Kind) -> Outcome<B> {
     let error = Error::new(kind).at(link.origin());
-    link.abort(Cause::Dropped);
+    link.abort(Cause::Unclean);
     Outcome::Failed(error)
 }
 

@@ -12,7 +12,9 @@ use tower_service::Service;
 use crate::Http2;
 #[cfg(not(feature = "http2"))]
 use crate::pool::Multiplexing;
-use crate::{PoolConfig, Session, Timeouts, error::BoxError, pool::Limits};
+use crate::{
+    Observer, PoolConfig, Session, Timeouts, error::BoxError, observer::Listener, pool::Limits,
+};
 
 /// Turns a connector, a `Service<Uri>`, into a [`Session`] that serves requests with bodies of
 /// type `B`.
@@ -33,6 +35,7 @@ pub(crate) struct Config {
     pub(crate) timeouts: Timeouts,
     #[cfg(feature = "http2")]
     pub(crate) http2: Http2,
+    pub(crate) listener: Listener,
 }
 
 impl Config {
@@ -59,11 +62,19 @@ impl<B> SessionLayer<B> {
             timeouts,
             #[cfg(feature = "http2")]
             http2: Http2::default(),
+            listener: Listener::default(),
         };
         Ok(Self {
             config,
             body: PhantomData,
         })
+    }
+
+    /// Tells `observer` what the pool does.
+    #[must_use]
+    pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
+        self.config.listener = Listener::new(observer);
+        self
     }
 
     /// Sets how the session uses HTTP/2.

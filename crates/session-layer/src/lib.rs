@@ -62,8 +62,10 @@ mod error;
 pub mod future;
 #[cfg(feature = "http2")]
 mod http2;
+mod info;
 mod layer;
 mod lifecycle;
+mod observer;
 mod origin;
 mod pool;
 mod reuse;
@@ -79,11 +81,13 @@ pub use self::{
     connect::{ConnectError, Connector, DnsError, Resolver, Transport},
     error::{Error, Phase},
     future::ResponseFuture,
+    info::ConnectionInfo,
     layer::{ConfigError, SessionLayer},
     lifecycle::CloseReport,
+    observer::{Event, Observer},
     origin::Origin,
     pool::PoolConfig,
     service::Session,
-    stats::Stats,
+    stats::{CloseReason, Closed, Stats},
     timeout::Timeouts,
 };

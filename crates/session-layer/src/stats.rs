@@ -13,12 +13,104 @@ pub struct Stats {
     pub idle: usize,
     /// Connections that carry a request or a response body now, or are closing.
     pub in_use: usize,
+    /// Requests under way now on connections that carry several, those of HTTP/2.
+    pub streams: usize,
     /// Requests that wait for a connection now.
     pub waiting: usize,
     /// Connections opened so far.
     pub opened: u64,
     /// Requests so far that were given a connection used before.
     pub reused: u64,
-    /// Connections closed so far.
-    pub closed: u64,
+    /// Connections closed so far, by the reason.
+    pub closed: Closed,
+}
+
+/// Why a connection was closed.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// The peer closed or broke it, or said that it would.
+    Peer,
+    /// It stood idle too long.
+    Idle,
+    /// It was too old.
+    Lifetime,
+    /// It had served as many requests as it may.
+    Requests,
+    /// Another origin needed its place.
+    Evicted,
+    /// A head or a body did not come in time.
+    Timeout,
+    /// A call or a response body was dropped before its end.
+    Abandoned,
+    /// What an exchange left behind could not be trusted: an early answer, stray bytes, a response
+    /// that breaks the rules.
+    Unclean,
+    /// Another connection to the same origin turned out to be dead, or led to the wrong server.
+    Suspect,
+    /// The session was closed or dropped.
+    Session,
+}
+
+/// Connections closed so far, by the reason.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Closed {
+    /// By the peer: [`CloseReason::Peer`].
+    pub peer: u64,
+    /// Idle too long: [`CloseReason::Idle`].
+    pub idle: u64,
+    /// Too old: [`CloseReason::Lifetime`].
+    pub lifetime: u64,
+    /// After enough requests: [`CloseReason::Requests`].
+    pub requests: u64,
+    /// For another origin: [`CloseReason::Evicted`].
+    pub evicted: u64,
+    /// When a time had run out: [`CloseReason::Timeout`].
+    pub timeout: u64,
+    /// With a call that was dropped: [`CloseReason::Abandoned`].
+    pub abandoned: u64,
+    /// After an exchange that left something behind: [`CloseReason::Unclean`].
+    pub unclean: u64,
+    /// With others that were dead: [`CloseReason::Suspect`].
+    pub suspect: u64,
+    /// With the session: [`CloseReason::Session`].
+    pub session: u64,
+}
+
+impl Closed {
+    pub(crate) fn count(&mut self, reason: CloseReason) {
+        let count = match reason {
+            CloseReason::Peer => &mut self.peer,
+            CloseReason::Idle => &mut self.idle,
+            CloseReason::Lifetime => &mut self.lifetime,
+            CloseReason::Requests => &mut self.requests,
+            CloseReason::Evicted => &mut self.evicted,
+            CloseReason::Timeout => &mut self.timeout,
+            CloseReason::Abandoned => &mut self.abandoned,
+            CloseReason::Unclean => &mut self.unclean,
+            CloseReason::Suspect => &mut self.suspect,
+            CloseReason::Session => &mut self.session,
+        };
+        *count = count.saturating_add(1);
+    }
+
+    /// Returns how many that are together.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        [
+            self.peer,
+            self.idle,
+            self.lifetime,
+            self.requests,
+            self.evicted,
+            self.timeout,
+            self.abandoned,
+            self.unclean,
+            self.suspect,
+            self.session,
+        ]
+        .into_iter()
+        .fold(0, u64::saturating_add)
+    }
 }

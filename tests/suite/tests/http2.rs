@@ -35,7 +35,7 @@ fn in_memory(pool: PoolConfig, timeouts: Timeouts, peer: &Peer) -> BytesSession 
 
 fn answering(builder: Builder) -> Peer {
     Peer::new(builder, |stream: Stream| async {
-        stream.answer(200, HELLO)
+        stream.answer(200, HELLO);
     })
 }
 

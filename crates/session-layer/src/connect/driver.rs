@@ -52,7 +52,7 @@ pub(super) struct Ended<'a, B: Send + 'static>(pub(super) &'a Arc<Connection<B>>
 
 impl<B: Send + 'static> Drop for Ended<'_, B> {
     fn drop(&mut self) {
-        self.0.pool().ended(self.0.id(), self.0.origin());
+        self.0.pool().ended(self.0);
     }
 }
 
@@ -204,7 +204,7 @@ pub(super) fn look_at_exchange(wire: &Wire, timeouts: &Timeouts, now: Instant) -
             .and_then(|(since, timeout)| since.checked_add(timeout))
     };
     let (deadline, cause) = match wire.phase() {
-        Phase::Idle => (None, Cause::Retired),
+        Phase::Idle => return Look::Again(None),
         Phase::Sending => (
             after(wire.write_blocked(), timeouts.head),
             Cause::HeadTimeout,
@@ -234,14 +234,14 @@ fn look_at_idle<B: Send + 'static>(connection: &Arc<Connection<B>>, now: Instant
     if connection.expires().is_some_and(|expires| expires <= now) {
         // Too old to be given out again; whoever holds it now may finish.
         return match pool.take_idle(connection.id(), connection.origin()) {
-            Some(_) => Look::Cut(Cause::Retired),
+            Some(_) => Look::Cut(Cause::TooOld),
             None => Look::Again(None),
         };
     }
     match pool.expire(connection, now) {
         Expiry::Expired(idle) => {
-            retire(idle);
-            Look::Cut(Cause::Retired)
+            retire(idle, Cause::Idle);
+            Look::Cut(Cause::Idle)
         }
         Expiry::At(at) => Look::Again(Some(at).into_iter().chain(connection.expires()).min()),
         Expiry::InUse => Look::Again(connection.expires()),

@@ -318,12 +318,13 @@ impl<B: Send + 'static> Looked<'_, B> {
         }
         if self.connection.expires().is_some_and(|at| at <= now) {
             // Too old for new requests; those on it finish.
+            self.connection.wire().leave(Cause::TooOld);
             pool.withdraw(origin, id, None);
         } else {
             next.extend(self.connection.expires());
         }
         match pool.expire(self.connection, now) {
-            Expiry::Expired(idle) => retire(idle),
+            Expiry::Expired(idle) => retire(idle, Cause::Idle),
             Expiry::At(at) => next.push(at),
             Expiry::InUse => {}
         }

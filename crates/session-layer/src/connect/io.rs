@@ -17,6 +17,8 @@ use tokio::{
     time::Instant,
 };
 
+use crate::CloseReason;
+
 /// What a connection's socket and its users know of each other.
 ///
 /// The socket's task writes the counters, requests write the phase, and either may sever the
@@ -49,6 +51,8 @@ pub(crate) struct Wire {
     /// Whether response bytes were there before the end of the request body was taken.
     answered_early: AtomicBool,
     severed: AtomicU8,
+    /// Why nothing more is given to it, where it was not cut for that.
+    leaving: AtomicU8,
     driver: AtomicWaker,
 }
 
@@ -74,10 +78,57 @@ pub(crate) enum Cause {
     Dropped = 4,
     /// The session closed and its deadline passed.
     Closed = 5,
-    /// Idle too long, too old, or its slot is wanted elsewhere.
-    Retired = 6,
     /// The request body is longer than it was announced.
-    BodyTooLong = 7,
+    BodyTooLong = 6,
+    /// The peer closed it, said that it would, or broke it.
+    Broken = 7,
+    Idle = 8,
+    TooOld = 9,
+    /// It has served as many requests as it may.
+    Served = 10,
+    /// Its slot is wanted for another origin.
+    Evicted = 11,
+    /// An exchange left it in a state that the next could not trust.
+    Unclean = 12,
+    /// What it leads to has turned out to be gone, or wrong.
+    Suspect = 13,
+}
+
+impl Cause {
+    const ALL: [Self; 13] = [
+        Self::HeadTimeout,
+        Self::BodyTimeout,
+        Self::HeadTooLarge,
+        Self::Dropped,
+        Self::Closed,
+        Self::BodyTooLong,
+        Self::Broken,
+        Self::Idle,
+        Self::TooOld,
+        Self::Served,
+        Self::Evicted,
+        Self::Unclean,
+        Self::Suspect,
+    ];
+
+    fn of(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|cause| *cause as u8 == number)
+    }
+
+    pub(crate) fn reason(self) -> CloseReason {
+        match self {
+            Self::HeadTimeout | Self::BodyTimeout => CloseReason::Timeout,
+            Self::HeadTooLarge | Self::BodyTooLong | Self::Unclean => CloseReason::Unclean,
+            Self::Dropped => CloseReason::Abandoned,
+            Self::Closed => CloseReason::Session,
+            Self::Broken => CloseReason::Peer,
+            Self::Idle => CloseReason::Idle,
+            Self::TooOld => CloseReason::Lifetime,
+            Self::Served => CloseReason::Requests,
+            Self::Evicted => CloseReason::Evicted,
+            Self::Suspect => CloseReason::Suspect,
+        }
+    }
 }
 
 /// Where an exchange began on its connection.
@@ -105,6 +156,7 @@ impl Wire {
             torn_writes,
             answered_early: AtomicBool::new(false),
             severed: AtomicU8::new(0),
+            leaving: AtomicU8::new(0),
             driver: AtomicWaker::new(),
         }
     }
@@ -212,16 +264,24 @@ impl Wire {
     }
 
     pub(crate) fn severed(&self) -> Option<Cause> {
-        Some(match self.severed.load(Acquire) {
-            1 => Cause::HeadTimeout,
-            2 => Cause::BodyTimeout,
-            3 => Cause::HeadTooLarge,
-            4 => Cause::Dropped,
-            5 => Cause::Closed,
-            6 => Cause::Retired,
-            7 => Cause::BodyTooLong,
-            _ => return None,
-        })
+        match self.severed.load(Acquire) {
+            0 => None,
+            cause => Cause::of(cause),
+        }
+    }
+
+    /// Says why the connection is let go of, without cutting what it carries.
+    pub(crate) fn leave(&self, cause: Cause) {
+        let _ = self
+            .leaving
+            .compare_exchange(0, cause as u8, Relaxed, Relaxed);
+    }
+
+    /// Why it ended, by what this side knows: else it was the peer's doing.
+    pub(crate) fn close_reason(&self) -> CloseReason {
+        let left = || Cause::of(self.leaving.load(Relaxed));
+        let cause = self.severed().or_else(left);
+        cause.map_or(CloseReason::Peer, Cause::reason)
     }
 
     /// Makes it as new, for the next request of a connection that carries several.

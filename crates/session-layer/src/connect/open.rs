@@ -7,13 +7,16 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Extensions, Uri};
+use http::{Extensions, Uri, Version};
 use http_body::Body;
 use hyper::{
     client::conn::http1,
     rt::{Read, Write},
 };
-use hyper_util::{client::legacy::connect::Connection as Connected, rt::TokioIo};
+use hyper_util::{
+    client::legacy::connect::{Connection as Connected, HttpInfo},
+    rt::TokioIo,
+};
 use tokio::{sync::oneshot, time::Instant};
 use tower_service::Service;
 
@@ -21,6 +24,7 @@ use super::{connector::PlainTcp, driver::Driver, io::Io, io::Wire};
 use crate::{
     Error,
     error::{BoxError, Kind, Phase},
+    info::Facts,
     layer::Config,
     origin::Origin,
     pool::{Connection, Link, Slot},
@@ -66,11 +70,12 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
+    let began = Instant::now();
     let timeout = slot.pool().config().timeouts.connect;
     let uri = slot.origin().uri().clone();
     let connecting = within(timeout, connect(connector, uri));
     match unless(called_off, connecting).await {
-        Some(Ok(io)) => drive(io, slot, id).await,
+        Some(Ok(io)) => drive(io, slot, id, began.elapsed()).await,
         Some(Err(error)) => {
             let error = error.at(slot.origin());
             slot.fail(&error);
@@ -120,7 +125,7 @@ async fn within<T>(
     }
 }
 
-async fn drive<T, B>(io: T, mut slot: Slot<B>, id: u64)
+async fn drive<T, B>(io: T, mut slot: Slot<B>, id: u64, took: Duration)
 where
     T: Read + Write + Connected + Unpin + Send + 'static,
     B: Body<Data = Bytes> + Send + Unpin + 'static,
@@ -141,15 +146,27 @@ where
     slot.settle();
     let io = TokioIo::new(Io::new(io, wire.clone(), slot));
     let expires = expiry(pool.config().pool.max_lifetime);
-    let facts = Connection::new(id, pool.clone(), origin.clone(), wire, expires);
+    let info: Option<&HttpInfo> = extras.get();
+    let facts = Facts {
+        id,
+        version: if http2 {
+            Version::HTTP_2
+        } else {
+            Version::HTTP_11
+        },
+        local: info.map(HttpInfo::local_addr),
+        peer: info.map(HttpInfo::remote_addr),
+        took,
+    };
+    let connection = Connection::new(facts, pool.clone(), origin.clone(), wire, expires);
     let ended = if http2 {
         #[cfg(feature = "http2")]
-        let ended = super::http2::drive(io, facts).await;
+        let ended = super::http2::drive(io, connection).await;
         #[cfg(not(feature = "http2"))]
         let ended = Ok(());
         ended
     } else {
-        drive_http1(io, facts).await
+        drive_http1(io, connection).await
     };
     if let Err(error) = ended {
         let error = Error::new(Kind::Connect).with(error).at(&origin);

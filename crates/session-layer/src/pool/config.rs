@@ -24,6 +24,7 @@ pub struct PoolConfig {
     pub(crate) queue_timeout: Option<Duration>,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) max_lifetime: Option<Duration>,
+    pub(crate) max_requests_per_connection: Option<u64>,
 }
 
 /// How long a request that the total limit holds back lets another origin's waiters go first.
@@ -59,7 +60,8 @@ impl PoolConfig {
 
     /// Closes connections that stand idle for this long, also when there is no traffic; `None`
     /// keeps them. Default: 50 s, less than the 60 s after which common servers and load
-    /// balancers close them.
+    /// balancers close them. A peer that says with `Keep-Alive: timeout=N` that it closes earlier
+    /// is closed one second before that.
     pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.idle_timeout = timeout.into();
         self
@@ -69,6 +71,13 @@ impl PoolConfig {
     /// not reconnect all together; `None` sets no bound. Default: 30 min.
     pub fn max_lifetime(mut self, lifetime: impl Into<Option<Duration>>) -> Self {
         self.max_lifetime = lifetime.into();
+        self
+    }
+
+    /// Closes a connection when it has carried this many requests; `None` sets no bound.
+    /// Default: `None`.
+    pub fn max_requests_per_connection(mut self, limit: impl Into<Option<u64>>) -> Self {
+        self.max_requests_per_connection = limit.into();
         self
     }
 
@@ -94,6 +103,10 @@ impl PoolConfig {
                 return Err(ConfigError::new(name, "must be at least 1"));
             }
         }
+        if self.max_requests_per_connection == Some(0) {
+            let why = "must be at least 1; `None` turns it off";
+            return Err(ConfigError::new("max_requests_per_connection", why));
+        }
         for (name, time) in [
             ("queue_timeout", self.queue_timeout),
             ("idle_timeout", self.idle_timeout),
@@ -114,6 +127,7 @@ impl Default for PoolConfig {
             queue_timeout: Some(Duration::from_secs(10)),
             idle_timeout: Some(Duration::from_secs(50)),
             max_lifetime: Some(Duration::from_secs(30 * 60)),
+            max_requests_per_connection: None,
         }
     }
 }

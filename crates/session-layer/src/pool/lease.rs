@@ -2,7 +2,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll},
     time::Duration,
@@ -27,6 +27,7 @@ use crate::{
     body::RequestBody,
     connect::{Cause, Wire},
     error::BoxError,
+    info::Facts,
     origin::Origin,
 };
 
@@ -39,13 +40,15 @@ pub(super) type AnswerBox<B> = ReusableBoxFuture<'static, Answer<B>>;
 
 /// What is known of a connection for as long as it lives.
 pub(crate) struct Connection<B: Send + 'static> {
-    id: u64,
+    facts: Arc<Facts>,
     pool: Arc<Pool<B>>,
     origin: Origin,
     wire: Arc<Wire>,
     expires: Option<Instant>,
     /// Whether a response has come over it.
     used: AtomicBool,
+    /// How many requests it has been given, where that is limited.
+    requests: AtomicU64,
     /// How long the peer says that it keeps the connection idle, in seconds; 0 if it does not.
     idle_hint: AtomicU32,
     /// Whether the task of the connection has yet to hear of that.
@@ -83,19 +86,20 @@ pub(crate) trait Release: Send + Sync {
 
 impl<B: Send + 'static> Connection<B> {
     pub(crate) fn new(
-        id: u64,
+        facts: Facts,
         pool: Arc<Pool<B>>,
         origin: Origin,
         wire: Arc<Wire>,
         expires: Option<Instant>,
     ) -> Arc<Self> {
         Arc::new(Self {
-            id,
+            facts: Arc::new(facts),
             pool,
             origin,
             wire,
             expires,
             used: AtomicBool::new(false),
+            requests: AtomicU64::new(0),
             idle_hint: AtomicU32::new(0),
             idle_hint_is_new: AtomicBool::new(false),
             parked: Mutex::new(None),
@@ -103,7 +107,17 @@ impl<B: Send + 'static> Connection<B> {
     }
 
     pub(crate) fn id(&self) -> u64 {
-        self.id
+        self.facts.id
+    }
+
+    pub(crate) fn facts(&self) -> &Arc<Facts> {
+        &self.facts
+    }
+
+    /// Counts a request; returns whether it is the last that the connection may carry.
+    pub(crate) fn count_request(&self) -> bool {
+        let limit = self.pool.config().pool.max_requests_per_connection;
+        limit.is_some_and(|limit| self.requests.fetch_add(1, Relaxed).saturating_add(1) >= limit)
     }
 
     pub(crate) fn pool(&self) -> &Arc<Pool<B>> {
@@ -252,6 +266,18 @@ impl<B: Send + 'static> Link<B> {
         self.connection.used.load(Relaxed)
     }
 
+    /// Counts a request; returns whether it is the last that the connection may carry. A shared
+    /// one is given nothing more by then.
+    pub(crate) fn count_request(&self) -> bool {
+        let last = self.connection.count_request();
+        if last && self.is_part() {
+            self.connection.wire.leave(Cause::Served);
+            let pool = &self.connection.pool;
+            pool.withdraw(&self.connection.origin, self.id(), None);
+        }
+        last
+    }
+
     /// Whether a request may be given to it: neither closed nor too old.
     pub(crate) fn is_usable(&self, now: Instant) -> bool {
         let is_closed = match &self.channel.sender {
@@ -285,8 +311,15 @@ impl<B: Send + 'static> Link<B> {
         }
     }
 
-    pub(crate) fn retire(self) {
-        self.abort(Cause::Retired);
+    /// Ends a connection that takes no request any more: it is closed, or too old.
+    pub(super) fn let_go(self) {
+        let expires = self.connection.expires;
+        let too_old = expires.is_some_and(|expires| expires <= Instant::now());
+        self.abort(if too_old {
+            Cause::TooOld
+        } else {
+            Cause::Broken
+        });
     }
 
     /// Ends what goes on: the connection, or this part of a shared one.
@@ -348,14 +381,14 @@ where
 
 impl<B: Send + 'static> Numbered for Link<B> {
     fn id(&self) -> u64 {
-        self.connection.id
+        self.connection.facts.id
     }
 }
 
 impl<B: Send + 'static> fmt::Debug for Link<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Link")
-            .field("id", &self.connection.id)
+            .field("id", &self.connection.facts.id)
             .field("origin", &self.connection.origin)
             .finish_non_exhaustive()
     }

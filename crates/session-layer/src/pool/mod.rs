@@ -47,7 +47,7 @@ use self::{
     waiter::Waiter,
 };
 use crate::{
-    CloseReport, Error, Stats,
+    CloseReport, Closed, Error, Event, Stats,
     connect::{Cause, Connect, Never, Wire},
     error::Kind,
     layer::Config,
@@ -63,7 +63,6 @@ pub(crate) struct Pool<B: Send + 'static> {
     next_id: AtomicU64,
     opened: AtomicU64,
     reused: AtomicU64,
-    closed: AtomicU64,
     /// Told when a connection or an attempt to open one is gone.
     gone: Notify,
 }
@@ -77,6 +76,7 @@ struct Inner<B: Send + 'static> {
     live: HashMap<u64, Live<B>>,
     /// Connections being opened.
     opening: HashMap<u64, Opening>,
+    closed: Closed,
 }
 
 struct Live<B> {
@@ -105,6 +105,7 @@ impl<B: Send + 'static> Pool<B> {
     pub(crate) fn new(config: Config, connector: Box<dyn Connect<B>>) -> Arc<Self> {
         Arc::new(Self {
             inner: Mutex::new(Inner {
+                closed: Closed::default(),
                 state: State::new(config.limits()),
                 live: HashMap::new(),
                 opening: HashMap::new(),
@@ -115,7 +116,6 @@ impl<B: Send + 'static> Pool<B> {
             next_id: AtomicU64::new(0),
             opened: AtomicU64::new(0),
             reused: AtomicU64::new(0),
-            closed: AtomicU64::new(0),
             gone: Notify::new(),
         })
     }
@@ -145,6 +145,10 @@ impl<B: Send + 'static> Pool<B> {
                     if link.is_usable(now) {
                         if link.has_been_used() {
                             self.reused.fetch_add(1, Relaxed);
+                            self.config.listener.tell(|| Event::Reused {
+                                origin: link.origin(),
+                                connection: link.id(),
+                            });
                         }
                         // It stood idle, so the peer may have closed it: that is stale, too.
                         link.mark_used();
@@ -170,8 +174,10 @@ impl<B: Send + 'static> Pool<B> {
                 }
                 CheckOut::Queue(place, evicted) => {
                     if let Some(given) = evicted {
-                        retire(given);
+                        retire(given, Cause::Evicted);
                     }
+                    let origin = &place.origin;
+                    self.config.listener.tell(|| Event::Queued { origin });
                     (place, Wait::Queued)
                 }
             };
@@ -197,14 +203,14 @@ impl<B: Send + 'static> Pool<B> {
         if link.is_part() {
             self.withdraw(link.origin(), link.id(), None);
         }
-        link.retire();
+        link.let_go();
     }
 
     /// Takes back a link whose exchange is over and left it clean.
     pub(crate) fn put_back(self: &Arc<Self>, link: Link<B>) {
         let now = Instant::now();
         if !link.is_usable(now) {
-            link.retire();
+            link.let_go();
             return;
         }
         let origin = link.origin().clone();
@@ -212,12 +218,21 @@ impl<B: Send + 'static> Pool<B> {
         self.carry_out(&origin, placed);
     }
 
+    /// Why a connection is closed that the state does not keep.
+    fn unkept(&self) -> Cause {
+        if self.lock().state.is_open() {
+            Cause::Evicted
+        } else {
+            Cause::Closed
+        }
+    }
+
     fn carry_out(self: &Arc<Self>, origin: &Origin, placed: Placed<Link<B>, Arc<Waiter<B>>>) {
         let mut placed = placed;
         loop {
             match placed {
                 Placed::Idle => return,
-                Placed::Close(link) => return link.retire(),
+                Placed::Close(link) => return link.abort(self.unkept()),
                 Placed::Serve(waiter, link) => match waiter.serve(Ok(link)) {
                     Ok(()) | Err(Err(_)) => return,
                     // The waiter left after the state had chosen it.
@@ -257,7 +272,9 @@ impl<B: Send + 'static> Pool<B> {
             let _ = waiter.serve(Ok(Link::part(shared)));
         }
         self.grant(grant);
-        drop(close);
+        for shared in close {
+            shared.connection().wire().leave(self.unkept());
+        }
         Waiter::tell_all(tell, error);
     }
 
@@ -286,7 +303,7 @@ impl<B: Send + 'static> Pool<B> {
 
     /// Takes note of a connection that is there, and whose task is about to run.
     pub(crate) fn opened(self: &Arc<Self>, link: Link<B>) {
-        self.opened.fetch_add(1, Relaxed);
+        self.tell_opened(&link.connection);
         let (origin, id) = (link.origin().clone(), link.id());
         let now = Instant::now();
         let live = Live {
@@ -305,11 +322,22 @@ impl<B: Send + 'static> Pool<B> {
         self.grant(granted);
     }
 
+    fn tell_opened(&self, connection: &Connection<B>) {
+        self.opened.fetch_add(1, Relaxed);
+        let facts = connection.facts();
+        self.config.listener.tell(|| Event::Opened {
+            origin: connection.origin(),
+            connection: facts.id,
+            version: facts.version,
+            took: facts.took,
+        });
+    }
+
     /// Takes note of a connection that carries several requests, as [`opened`](Self::opened) does.
     #[cfg(feature = "http2")]
     pub(crate) fn opened_shared(self: &Arc<Self>, shared: Arc<Shared<B>>) {
-        self.opened.fetch_add(1, Relaxed);
         let connection = shared.connection().clone();
+        self.tell_opened(&connection);
         let (origin, id) = (connection.origin(), connection.id());
         let live = Live {
             wire: connection.wire_arc().clone(),
@@ -373,6 +401,9 @@ impl<B: Send + 'static> Pool<B> {
     }
 
     pub(crate) fn tell_failed(&self, id: u64, origin: &Origin, error: &Error) {
+        self.config
+            .listener
+            .tell(|| Event::OpenFailed { origin, error });
         Waiter::tell_all(self.open_failed(id, origin), error);
     }
 
@@ -381,13 +412,20 @@ impl<B: Send + 'static> Pool<B> {
     }
 
     /// Takes note that a connection's task ends.
-    pub(crate) fn ended(self: &Arc<Self>, id: u64, origin: &Origin) {
-        self.closed.fetch_add(1, Relaxed);
+    pub(crate) fn ended(self: &Arc<Self>, connection: &Connection<B>) {
+        let (id, origin) = (connection.id(), connection.origin());
+        let reason = connection.wire().close_reason();
         let mut inner = self.lock();
+        inner.closed.count(reason);
         inner.live.remove(&id);
         drop(inner);
         drop(self.take_idle(id, origin));
         self.gone.notify_waiters();
+        self.config.listener.tell(|| Event::Closed {
+            origin,
+            connection: id,
+            reason,
+        });
     }
 
     /// Takes out a connection that has stood idle too long; else says when to ask again.
@@ -415,7 +453,9 @@ impl<B: Send + 'static> Pool<B> {
     /// turned out to be dead, its older neighbours most likely are too.
     pub(crate) fn retire_idle(&self, origin: &Origin, moment: Instant) {
         let retired = self.lock().state.retire(origin, moment);
-        retired.into_iter().for_each(retire);
+        for idle in retired {
+            retire(idle, Cause::Suspect);
+        }
     }
 
     /// Whether a connection is being opened that this waiter may count on.
@@ -446,7 +486,12 @@ impl<B: Send + 'static> Pool<B> {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        let counts = self.lock().state.counts();
+        let inner = self.lock();
+        let counts = inner.state.counts();
+        let streams = inner.live.values().filter_map(|live| live.streams.as_ref());
+        let streams = streams.map(|streams| streams.count()).sum();
+        let closed = inner.closed;
+        drop(inner);
         Stats {
             open: counts.open,
             connecting: counts.connecting,
@@ -458,7 +503,8 @@ impl<B: Send + 'static> Pool<B> {
             waiting: counts.waiting,
             opened: self.opened.load(Relaxed),
             reused: self.reused.load(Relaxed),
-            closed: self.closed.load(Relaxed),
+            streams,
+            closed,
         }
     }
 
@@ -468,7 +514,9 @@ impl<B: Send + 'static> Pool<B> {
         let idle = inner.state.abandon();
         let in_use = inner.in_use(&idle);
         drop(inner);
-        idle.into_iter().for_each(retire);
+        for idle in idle {
+            retire(idle, Cause::Closed);
+        }
         in_use
     }
 
@@ -502,8 +550,12 @@ impl<B: Send + 'static> Pool<B> {
         drop(inner);
         Waiter::tell_all(waiters, &Error::new(Kind::Closed));
         drop(called_off);
-        drop(busy);
-        idle.into_iter().for_each(retire);
+        for shared in busy {
+            shared.connection().wire().leave(Cause::Closed);
+        }
+        for idle in idle {
+            retire(idle, Cause::Closed);
+        }
         in_flight
     }
 
@@ -540,11 +592,11 @@ impl<B: Send + 'static> Pool<B> {
 pub(crate) type Idle<B> = Given<Link<B>, Arc<Shared<B>>>;
 
 /// Closes a connection that stood idle.
-pub(crate) fn retire<B: Send + 'static>(idle: Idle<B>) {
+pub(crate) fn retire<B: Send + 'static>(idle: Idle<B>, cause: Cause) {
     match idle {
-        Given::Own(link) => link.retire(),
+        Given::Own(link) => link.abort(cause),
         // hyper ends what nobody can send on.
-        Given::Part(shared) => drop(shared),
+        Given::Part(shared) => shared.connection().wire().leave(cause),
     }
 }
 

@@ -1,7 +1,7 @@
 use std::{fmt, mem, sync::Arc};
 
 use super::{Pool, waiter::Waiter};
-use crate::{Error, error::Kind, origin::Origin};
+use crate::{Error, Event, error::Kind, origin::Origin};
 
 /// The right to have one connection to an origin; free again when dropped.
 ///
@@ -44,6 +44,8 @@ impl<B: Send + 'static> Slot<B> {
     ///
     /// The slot is free by the time that they hear of it.
     pub(crate) fn fail(mut self, error: &Error) {
+        let (listener, origin) = (&self.pool.config().listener, &self.origin);
+        listener.tell(|| Event::OpenFailed { origin, error });
         let told = self.settle_failed();
         drop(self);
         Waiter::tell_all(told, error);

@@ -404,6 +404,11 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         told
     }
 
+    /// Whether connections are kept.
+    pub(crate) fn is_open(&self) -> bool {
+        self.mode == Mode::Open
+    }
+
     /// Whether everything is refused.
     pub(crate) fn is_closed(&self) -> bool {
         self.mode == Mode::Closed

@@ -1,0 +1,66 @@
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use http::Version;
+
+/// The connection that a response came over, and how the request came by it.
+#[derive(Clone, Debug)]
+pub struct ConnectionInfo {
+    pub(crate) facts: Arc<Facts>,
+    pub(crate) reused: bool,
+    pub(crate) waited: Duration,
+}
+
+/// What is known of a connection since it was opened.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    pub(crate) id: u64,
+    pub(crate) version: Version,
+    pub(crate) local: Option<SocketAddr>,
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) took: Duration,
+}
+
+impl ConnectionInfo {
+    /// Returns the number by which the session knows the connection.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.facts.id
+    }
+
+    /// Whether it had carried another request before.
+    #[must_use]
+    pub fn is_reused(&self) -> bool {
+        self.reused
+    }
+
+    /// Returns how long the request waited for it: in the queue, and while it was being opened.
+    #[must_use]
+    pub fn waited(&self) -> Duration {
+        self.waited
+    }
+
+    /// Returns how long it took to open: name, TCP and TLS.
+    #[must_use]
+    pub fn open_time(&self) -> Duration {
+        self.facts.took
+    }
+
+    /// Returns the protocol that it speaks.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.facts.version
+    }
+
+    /// Returns the address that it leads to, which is a proxy's if there is one. Connectors that
+    /// do not tell give none.
+    #[must_use]
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.facts.peer
+    }
+
+    /// Returns its address on this side. Connectors that do not tell give none.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.facts.local
+    }
+}

@@ -1,0 +1,103 @@
+use std::{fmt, sync::Arc, time::Duration};
+
+use http::Version;
+
+use crate::{CloseReason, Error, Origin};
+
+/// Hears what a pool does, as it happens.
+///
+/// A session without an observer pays one branch where there would be an event. It is called by
+/// whatever task the event happens in, so it must be quick, must not block, and must not panic.
+///
+/// ```
+/// use std::sync::atomic::{AtomicUsize, Ordering};
+/// use session_layer::{Event, Observer};
+///
+/// #[derive(Default)]
+/// struct Opened(AtomicUsize);
+///
+/// impl Observer for Opened {
+///     fn observe(&self, event: &Event<'_>) {
+///         if let Event::Opened { .. } = event {
+///             self.0.fetch_add(1, Ordering::Relaxed);
+///         }
+///     }
+/// }
+/// ```
+pub trait Observer: Send + Sync {
+    /// Hears of one event.
+    fn observe(&self, event: &Event<'_>);
+}
+
+/// What happened in a pool.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A connection was opened.
+    #[non_exhaustive]
+    Opened {
+        /// Where it leads.
+        origin: &'a Origin,
+        /// The number by which this session knows it.
+        connection: u64,
+        /// The protocol that it speaks.
+        version: Version,
+        /// How long that took: name, TCP and TLS.
+        took: Duration,
+    },
+    /// A connection could not be opened.
+    #[non_exhaustive]
+    OpenFailed {
+        /// Where it should have led.
+        origin: &'a Origin,
+        /// Why.
+        error: &'a Error,
+    },
+    /// A request was given a connection at once that had been used before.
+    #[non_exhaustive]
+    Reused {
+        /// Where it leads.
+        origin: &'a Origin,
+        /// The number by which this session knows it.
+        connection: u64,
+    },
+    /// A request has to wait for a place in the pool.
+    #[non_exhaustive]
+    Queued {
+        /// Where it is to go.
+        origin: &'a Origin,
+    },
+    /// A connection has ended.
+    #[non_exhaustive]
+    Closed {
+        /// Where it led.
+        origin: &'a Origin,
+        /// The number by which this session knew it.
+        connection: u64,
+        /// Why.
+        reason: CloseReason,
+    },
+}
+
+/// Whoever listens, if anybody does.
+#[derive(Clone, Default)]
+pub(crate) struct Listener(Option<Arc<dyn Observer>>);
+
+impl Listener {
+    pub(crate) fn new(observer: impl Observer + 'static) -> Self {
+        Self(Some(Arc::new(observer)))
+    }
+
+    /// Tells it, if there is one; the event is not even made if there is none.
+    pub(crate) fn tell<'a>(&self, event: impl FnOnce() -> Event<'a>) {
+        if let Some(observer) = &self.0 {
+            observer.observe(&event());
+        }
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Observer" } else { "None" })
+    }
+}
