@@ -86,7 +86,8 @@
 //!   of values.
 //! - Its exponential backoff makes each call of a cloned policy draw the same jitter; here each
 //!   call has its own generator.
-//! - It keeps the refused response alive while it waits; here it is gone by then.
+//! - It drops a refused response unread, which closes an HTTP/1 connection; here one that is short
+//!   is read to its end first.
 //!
 //! [Tables of the differences](differences) to aiohttp-retry, reqwest, reqwest-retry, Envoy, gRPC and
 //! the AWS SDKs have a page of their own.
