@@ -41,6 +41,8 @@ pin_project! {
 }
 
 impl<R: Body> Drain<R> {
+    const FRAMES_AT_A_TIME: usize = 64;
+
     /// Nothing if the body is at its end, or certainly too long to be worth reading.
     pub(crate) fn new(body: R, limits: DrainLimits) -> Option<Self> {
         let hopeless = limits.time.is_zero() || body.size_hint().lower() > limits.bytes;
@@ -61,7 +63,14 @@ impl<R: Body> Future for Drain<R> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
+        let mut frames = 0;
         loop {
+            // A body that always has more must not keep its thread, nor outlive the timer.
+            if frames == Self::FRAMES_AT_A_TIME {
+                cx.waker().wake_by_ref();
+                break;
+            }
+            frames += 1;
             match this.body.as_mut().poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     let len = frame.data_ref().map_or(0, Buf::remaining);
@@ -94,5 +103,45 @@ impl<R> fmt::Debug for Drain<R> {
         f.debug_struct("Drain")
             .field("left", &self.left)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use bytes::Bytes;
+    use http_body::Frame;
+    use tokio::time::advance;
+    use tokio_test::{assert_pending, assert_ready, task};
+
+    use super::*;
+
+    /// Always has another byte.
+    struct Endless;
+
+    impl Body for Endless {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b".")))))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_endless_body_lets_others_run_and_ends_with_the_time() {
+        let limits = DrainLimits {
+            bytes: u64::MAX,
+            ..DrainLimits::default()
+        };
+        let mut drain = task::spawn(Drain::new(Endless, limits).unwrap());
+        assert_pending!(drain.poll());
+        assert!(drain.is_woken());
+        advance(limits.time).await;
+        assert_ready!(drain.poll());
     }
 }
