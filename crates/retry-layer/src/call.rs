@@ -11,6 +11,7 @@ use crate::{
     backoff::{Pressure, Waits},
     budget::{Cost, Counted, Withdrawal},
     deadline::Deadline,
+    drain::DrainLimits,
     extras::Place,
     hint::Advice,
     jitter,
@@ -82,10 +83,6 @@ impl RetryPolicy {
 }
 
 impl<S, B> Call<S, B> {
-    pub(crate) fn policy(&self) -> &RetryPolicy {
-        &self.policy
-    }
-
     /// Asks the predicate.
     fn classify<R, E>(&self, result: &Result<Response<R>, E>) -> Class
     where
@@ -299,6 +296,38 @@ impl<S, B> Call<S, B> {
         request
     }
 
+    /// How much of a refused response is read before this pause.
+    pub(crate) fn drain_limits(&self, pause: Pause) -> DrainLimits {
+        let mut limits = self.policy.settings().drain;
+        if let Some(deadline) = self.deadline {
+            // It may take all of the wait, or half of what is left: the rest is the attempt's.
+            let left = deadline.remaining() / 2;
+            limits.time = limits.time.min(left.max(pause.remaining()));
+        }
+        limits
+    }
+
+    /// Ends the call with the result of the attempt that another was to follow.
+    pub(crate) fn expire<R, E>(&mut self, result: &mut Result<Response<R>, E>)
+    where
+        E: ServiceError,
+    {
+        let record = self.journal.as_mut().and_then(|journal| {
+            let record = journal.records.pop()?;
+            if record
+                .wait()
+                .is_some_and(|wait| wait.reason() == WaitReason::Resend)
+            {
+                journal.resends = journal.resends.saturating_sub(1);
+            }
+            Some(record)
+        });
+        if let Some(record) = record {
+            let stop = StopReason::DeadlineExceeded;
+            self.finish(result, record.outcome(), Class::Ambiguous, stop);
+        }
+    }
+
     /// Ends the call with this result, and puts the report where it belongs.
     pub(crate) fn finish<R, E>(
         &mut self,
@@ -408,6 +437,14 @@ impl Pause {
         Instant::now()
             .checked_add(wait)
             .map_or(Self::For(wait), Self::Until)
+    }
+
+    fn remaining(self) -> Duration {
+        match self {
+            Self::Nothing => Duration::ZERO,
+            Self::Until(instant) => instant.saturating_duration_since(Instant::now()),
+            Self::For(wait) => wait,
+        }
     }
 }
 

@@ -20,6 +20,7 @@ use crate::{
     drain::Drain,
     extras::Place,
     factory::BodyFactory,
+    last::Last,
     named::{BoxError, ServiceError},
     policy::RetryPolicy,
     predicate::Class,
@@ -41,20 +42,20 @@ pin_project! {
     ///
     /// If it is polled again after it was ready.
     #[must_use = "futures do nothing unless polled"]
-    pub struct ResponseFuture<S, B, F, R> {
+    pub struct ResponseFuture<S, B, F, R, E> {
         #[pin]
-        state: State<F, R>,
+        state: State<F, R, E>,
         course: Course<S, B>,
     }
 }
 
 pin_project! {
     #[project = StateProj]
-    enum State<F, R> {
+    enum State<F, R, E> {
         Sending { #[pin] attempt: F },
         Draining { #[pin] drain: Drain<R>, pause: Pause },
-        Waiting { #[pin] sleep: Sleep },
-        Readying,
+        Waiting { #[pin] sleep: Sleep, last: Option<Box<Last<R, E>>> },
+        Readying { last: Option<Box<Last<R, E>>> },
         Done,
     }
 }
@@ -75,7 +76,7 @@ enum Course<S, B> {
     Over,
 }
 
-impl<S, B, R> ResponseFuture<S, B, S::Future, R>
+impl<S, B, R> ResponseFuture<S, B, S::Future, R, S::Error>
 where
     S: Service<Request<ReplayBody<B>>> + Clone,
     B: Body<Data = Bytes> + 'static,
@@ -186,7 +187,7 @@ where
     }
 }
 
-impl<S, B, R> Future for ResponseFuture<S, B, S::Future, R>
+impl<S, B, R> Future for ResponseFuture<S, B, S::Future, R, S::Error>
 where
     S: Service<Request<ReplayBody<B>>, Response = Response<R>>,
     S::Error: ServiceError,
@@ -223,27 +224,36 @@ where
                 }
                 StateProj::Draining { drain, pause } => {
                     ready!(drain.poll(cx));
-                    State::paused(*pause)
+                    State::paused(*pause, None)
                 }
-                StateProj::Waiting { sleep } => {
+                StateProj::Waiting { sleep, last } => {
                     ready!(sleep.poll(cx));
-                    State::Readying
+                    State::Readying { last: last.take() }
                 }
-                StateProj::Readying => match ready!(this.course.call().service.poll_ready(cx)) {
-                    Ok(()) => {
-                        let call = this.course.call();
-                        let request = call.next_request();
-                        State::Sending {
-                            attempt: call.service.call(request),
-                        }
+                StateProj::Readying { last } => {
+                    let ready = this.course.call().service.poll_ready(cx);
+                    let late = match (&ready, last.as_mut()) {
+                        (_, None) | (Poll::Ready(Err(_)), _) => false,
+                        (Poll::Ready(Ok(())), Some(last)) => last.is_due(),
+                        (Poll::Pending, Some(last)) => last.poll_due(cx).is_ready(),
+                    };
+                    if let Some(last) = last.take_if(|_| late) {
+                        let result = this.course.expire(last.result);
+                        this.state.set(State::Done);
+                        return Poll::Ready(result);
                     }
-                    Err(error) => {
+                    if let Err(error) = ready!(ready) {
                         let mut result = Err(error);
                         this.course.end(&mut result, Class::Permanent);
                         this.state.set(State::Done);
                         return Poll::Ready(result);
                     }
-                },
+                    let call = this.course.call();
+                    let request = call.next_request();
+                    State::Sending {
+                        attempt: call.service.call(request),
+                    }
+                }
                 StateProj::Done => panic!("`ResponseFuture` polled after it was ready"),
             };
             this.state.set(next);
@@ -251,7 +261,7 @@ where
     }
 }
 
-impl<S, B, F, R> ResponseFuture<S, B, F, R> {
+impl<S, B, F, R, E> ResponseFuture<S, B, F, R, E> {
     /// What was tried by now, as the report of a call that its deadline ends: for whoever is about
     /// to drop this future because its time is up. An attempt that is under way counts as
     /// [`Ambiguous`](Class::Ambiguous).
@@ -269,14 +279,18 @@ impl<S, B, F, R> ResponseFuture<S, B, F, R> {
     }
 }
 
-impl<F, R> State<F, R> {
-    fn paused(pause: Pause) -> Self {
+impl<F, R, E> State<F, R, E> {
+    fn paused(pause: Pause, last: Option<Box<Last<R, E>>>) -> Self {
         match pause {
-            Pause::Nothing => Self::Readying,
+            Pause::Nothing => Self::Readying { last },
             Pause::Until(instant) => Self::Waiting {
                 sleep: sleep_until(instant),
+                last,
             },
-            Pause::For(wait) => Self::Waiting { sleep: sleep(wait) },
+            Pause::For(wait) => Self::Waiting {
+                sleep: sleep(wait),
+                last,
+            },
         }
     }
 }
@@ -322,16 +336,35 @@ impl<S, B> Course<S, B> {
         &mut self,
         polled: Poll<Result<Response<R>, E>>,
         pause: Pause,
-    ) -> State<F, R> {
-        let limits = self.call().policy().settings().drain;
-        let drain = match polled {
-            Poll::Ready(Ok(response)) => Drain::new(response.into_body(), limits),
-            Poll::Ready(Err(_)) | Poll::Pending => None,
+    ) -> State<F, R, E> {
+        let Poll::Ready(result) = polled else {
+            unreachable!("only what is ready is refused")
         };
-        drain.map_or_else(
-            || State::paused(pause),
-            |drain| State::Draining { drain, pause },
-        )
+        let call = self.call();
+        match result {
+            Ok(response) if !response.body().is_end_stream() => {
+                let drain = Drain::new(response.into_body(), call.drain_limits(pause));
+                drain.map_or_else(
+                    || State::paused(pause, None),
+                    |drain| State::Draining { drain, pause },
+                )
+            }
+            // Holds nothing but itself, so that it can still be returned.
+            result => {
+                let last = call.deadline.map(|deadline| Last::new(result, deadline));
+                State::paused(pause, last)
+            }
+        }
+    }
+
+    /// Ends the call with the outcome of its last attempt: the deadline has passed.
+    fn expire<R, E>(&mut self, mut result: Result<Response<R>, E>) -> Result<Response<R>, E>
+    where
+        E: ServiceError,
+    {
+        self.call().expire(&mut result);
+        *self = Self::Over;
+        result
     }
 
     /// Ends the call with a result that is not judged.
@@ -368,13 +401,13 @@ impl<S, B> Course<S, B> {
     }
 }
 
-impl<S, B, F, R> fmt::Debug for ResponseFuture<S, B, F, R> {
+impl<S, B, F, R, E> fmt::Debug for ResponseFuture<S, B, F, R, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
             State::Sending { .. } => "sending",
             State::Draining { .. } => "draining",
             State::Waiting { .. } => "waiting",
-            State::Readying => "readying",
+            State::Readying { .. } => "readying",
             State::Done => "done",
         };
         f.debug_struct("ResponseFuture")

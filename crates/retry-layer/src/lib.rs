@@ -118,6 +118,7 @@ mod headers;
 pub mod hint;
 mod jitter;
 mod key;
+mod last;
 mod layer;
 mod marker;
 mod memory;

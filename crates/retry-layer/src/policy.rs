@@ -424,6 +424,10 @@ impl RetryPolicyBuilder {
     /// How long a call may take as a whole, measured from when the service is called; none unless
     /// set. A [`Deadline`](crate::Deadline) in the request overrides it. No wait is begun that
     /// would not end before; the layer does not cut off a running attempt.
+    ///
+    /// If the service below is not ready for the next attempt in time, the last outcome is
+    /// returned. Only of a response whose body had to be read or dropped nothing is left to
+    /// return: then the attempt is made late, unless a service above has ended the call by then.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
         self

@@ -147,7 +147,7 @@ async fn the_service_can_be_boxed_and_its_future_named() {
     std::future::poll_fn(|cx| Service::<Request<Full<Bytes>>>::poll_ready(&mut retry, cx))
         .await
         .unwrap();
-    let future: ResponseFuture<Inner, Full<Bytes>, Future, Full<Bytes>> =
+    let future: ResponseFuture<Inner, Full<Bytes>, Future, Full<Bytes>, NamedServiceError> =
         retry.call(Request::new(Full::from("named")));
     assert_eq!(
         future
