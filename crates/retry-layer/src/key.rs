@@ -1,12 +1,4 @@
-use std::{
-    collections::hash_map::RandomState,
-    fmt,
-    hash::BuildHasher,
-    sync::{
-        OnceLock,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::fmt;
 
 use http::{HeaderValue, Method, Request};
 
@@ -19,7 +11,8 @@ use crate::policy::IDEMPOTENCY_KEY;
 /// ([`RetryPolicyBuilder::idempotency_keys`](crate::RetryPolicyBuilder::idempotency_keys)), or a
 /// request asks for it by having this in its extensions. A call has one key, a random UUID, the
 /// same on every attempt; a key that the caller has set is left alone. A request with a key is
-/// retried like one whose method is idempotent.
+/// retried like one whose method is idempotent. Each key is drawn from the operating system, so that
+/// no other process draws it, not even a fork of this one.
 ///
 /// POST and PATCH get a key unless [`methods`](Self::methods) says otherwise. The key is a string
 /// of RFC 8941, in quotes, as the header's draft
@@ -79,7 +72,11 @@ impl IdempotencyKeys {
         if !wanted || request.headers().contains_key(IDEMPOTENCY_KEY) {
             return false;
         }
-        let uuid = Uuid::random();
+        let Some(uuid) = Uuid::random() else {
+            // Not sent again without a key, which is safe; one that may be another's would not be.
+            tracing::warn!("the system has no random numbers: a request goes without its key");
+            return false;
+        };
         let text = match self.style {
             Style::Quoted => format!("\"{uuid}\""),
             Style::Bare => uuid.to_string(),
@@ -96,19 +93,12 @@ impl IdempotencyKeys {
 struct Uuid(u128);
 
 impl Uuid {
-    /// Draws from the keyed hash of the standard library, whose 128 bits of key come from the
-    /// operating system: the generator that jitter is drawn from has a state of 64 bits, too small
-    /// for something that a fleet must never draw twice.
-    fn random() -> Self {
-        static SOURCE: OnceLock<RandomState> = OnceLock::new();
-        static DRAWN: AtomicU64 = AtomicU64::new(0);
-
-        let source = SOURCE.get_or_init(RandomState::new);
-        // Relaxed: each key needs another number, in no particular order.
-        let draw = DRAWN.fetch_add(1, Ordering::Relaxed);
-        let high = u128::from(source.hash_one((draw, "high")));
-        let low = u128::from(source.hash_one((draw, "low")));
-        Self::from_bits((high << 64) | low)
+    /// Draws from the operating system, every time: a generator of this process would repeat itself
+    /// in a forked child, and in a virtual machine that is started twice from one snapshot.
+    fn random() -> Option<Self> {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes).ok()?;
+        Some(Self::from_bits(u128::from_ne_bytes(bytes)))
     }
 
     /// With the bits of version 4 and of the variant set.
@@ -163,8 +153,20 @@ mod tests {
 
     #[test]
     fn no_key_is_drawn_twice() {
-        let keys: HashSet<_> = (0..10_000).map(|_| Uuid::random().0).collect();
+        let keys: HashSet<_> = (0..10_000).map(|_| Uuid::random().unwrap().0).collect();
         assert_eq!(keys.len(), 10_000);
+    }
+
+    #[test]
+    fn every_bit_that_is_free_is_drawn() {
+        let draws = || (0..1_000).map(|_| Uuid::random().unwrap().0);
+        let fixed = draws().fold(u128::MAX, |all, bits| all & bits)
+            | !draws().fold(0, |any, bits| any | bits);
+        assert_eq!(
+            fixed.count_ones(),
+            6,
+            "four of the version, two of the variant"
+        );
     }
 
     #[test]
