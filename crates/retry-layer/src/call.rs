@@ -124,6 +124,27 @@ impl<S, B> Call<S, B> {
         settled
     }
 
+    /// Whether a final result is a success for the budget.
+    fn is_success<R, E>(&self, result: &Result<Response<R>, E>) -> bool {
+        let predicate = self.policy.predicate();
+        let is_success = |response| predicate.is_success(&self.view(Ok(response)));
+        result.as_ref().is_ok_and(is_success)
+    }
+
+    /// Tells the budget of a final response that is no success, and with which the server forbids
+    /// to ask again.
+    fn heed_pushback<R, E>(&self, result: &Result<Response<R>, E>) {
+        let Ok(response) = result else { return };
+        if self.is_success(result) {
+            return;
+        }
+        let settings = self.policy.settings();
+        let clock = std::time::SystemTime::now;
+        if let Advice::Stop(_) = settings.hints.advice(response.headers(), clock) {
+            settings.budget.failure(&self.uri, self.attempts);
+        }
+    }
+
     /// Decides what follows this result.
     pub(crate) fn judge<R, E>(
         &mut self,
@@ -137,6 +158,7 @@ impl<S, B> Call<S, B> {
         let status = result.as_ref().ok().map(Response::status);
         let outcome = status.map_or(AttemptOutcome::Error(class), AttemptOutcome::Status);
         if !class.is_retryable() {
+            self.heed_pushback(result);
             return (
                 outcome,
                 class,
@@ -339,7 +361,7 @@ impl<S, B> Call<S, B> {
         E: ServiceError,
     {
         self.body.release();
-        if result.is_ok() && !class.is_retryable() {
+        if !class.is_retryable() && self.is_success(result) {
             let (budget, uri) = (&self.policy.settings().budget, &self.uri);
             match self.journal.as_ref().and_then(|journal| journal.paid) {
                 Some(cost) => budget.deposit_after_retry(uri, cost),

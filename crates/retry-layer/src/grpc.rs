@@ -154,6 +154,10 @@ impl Code {
 /// | another code, and a status yet to come in trailers | [`Final`](Class::Final) |
 /// | an error before which the request was not processed | its [class](Outcome::error_class) |
 /// | an error after which it may have been | its class if `Unavailable` is retried, else `Final` |
+///
+/// For a [budget](crate::budget) only `OK`, and a status yet to come, is a success. Another code
+/// that is not retried is neither a success nor a failure, unless the server adds that it does not
+/// want to be asked again (gRFC A6, "Throttling Retry Attempts and Hedged RPCs").
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Grpc {
     codes: u32,
@@ -198,6 +202,13 @@ impl Predicate for Grpc {
             return class;
         }
         Class::Final
+    }
+
+    fn is_success(&self, outcome: &Outcome<'_>) -> bool {
+        outcome.response().is_some_and(|(status, headers)| {
+            let code = Code::of_response(status, headers);
+            code.is_none_or(|code| code == Code::Ok)
+        })
     }
 }
 
@@ -349,6 +360,25 @@ mod tests {
             assert_eq!(Grpc::default().classify(&outcome), class);
             let aborted = Grpc::default().codes([Code::Aborted]);
             assert_eq!(aborted.classify(&outcome), without, "{class:?}");
+        }
+    }
+
+    #[test]
+    fn only_ok_and_a_status_yet_to_come_are_successes() {
+        for (code, success) in [
+            (Some("0"), true),
+            (None, true),
+            (Some("5"), false),
+            (Some("7"), false),
+            (Some("x"), false),
+        ] {
+            let mut headers = HeaderMap::new();
+            if let Some(code) = code {
+                headers.insert(GRPC_STATUS, HeaderValue::from_static(code));
+            }
+            let uri = Uri::default();
+            let outcome = Outcome::from_response(&Method::POST, &uri, StatusCode::OK, &headers);
+            assert_eq!(Grpc::default().is_success(&outcome), success, "{code:?}");
         }
     }
 

@@ -120,6 +120,29 @@ async fn a_pushback_that_says_no_counts_as_a_failure() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_final_code_of_grpc_neither_takes_nor_gives_unless_it_is_pushed_back() {
+    let budget = Arc::new(GrpcThrottle::new(10, 100).unwrap());
+    let policy = GrpcRetry::new(2, SECOND, SECOND, 1.0)
+        .to_builder()
+        .unwrap()
+        .budget(Arc::clone(&budget))
+        .build()
+        .unwrap();
+    let coded = |code: &str| status(200).header("grpc-status", code);
+    let left_after = async |reply| {
+        call(&Peer::new([reply, coded("5")]), &policy, Method::POST).await;
+        budget.millitokens()
+    };
+    assert_eq!(left_after(coded("14")).await, 9_000, "a failure");
+    assert_eq!(left_after(coded("5")).await, 9_000);
+    assert_eq!(left_after(coded("7")).await, 9_000);
+    assert_eq!(left_after(coded("0")).await, 9_100, "a success");
+    assert_eq!(left_after(status(200)).await, 9_200, "in the trailers");
+    let pushed = coded("3").header("grpc-retry-pushback-ms", "-1");
+    assert_eq!(left_after(pushed).await, 8_200);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_invitation_makes_a_final_status_worth_another_attempt() {
     let invited = || status(400).header("x-should-retry", "true");
     let heard = Hints::default().with(Hint::XShouldRetry);

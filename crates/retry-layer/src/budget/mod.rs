@@ -67,7 +67,8 @@ pub use self::{
 /// `uri` is that of the request as it entered the layer: a budget that keeps origins apart takes
 /// its scheme and authority.
 pub trait Budget: fmt::Debug + Send + Sync + 'static {
-    /// A call got a response that is final. Runs on the path of every successful call.
+    /// A call got a response that is final and a
+    /// [success](crate::Predicate::is_success). Runs on the path of every successful call.
     fn deposit(&self, uri: &Uri);
 
     /// Takes what a retry costs, or leaves everything as it is and returns `false`.
@@ -76,8 +77,7 @@ pub trait Budget: fmt::Debug + Send + Sync + 'static {
     /// Gives back what was taken for a retry that was never sent.
     fn refund(&self, uri: &Uri, cost: Cost);
 
-    /// A call got a response that is final, in place of [`deposit`](Self::deposit) if it was
-    /// retried; `last` is what the last retry cost. As `deposit` unless implemented.
+    /// The same for a call that was retried, in place of [`deposit`](Self::deposit); `last` is what the last retry cost. As `deposit` unless implemented.
     fn deposit_after_retry(&self, uri: &Uri, last: Cost) {
         let _ = last;
         self.deposit(uri);

@@ -35,6 +35,10 @@ where
         self.left.is_always_final(status) || self.right.is_always_final(status)
     }
 
+    fn is_success(&self, outcome: &Outcome<'_>) -> bool {
+        self.left.is_success(outcome) && self.right.is_success(outcome)
+    }
+
     fn annotate(&self, error: &mut (dyn Error + 'static), report: RetryReport) {
         self.left.annotate(error, report.clone());
         self.right.annotate(error, report);
@@ -70,6 +74,10 @@ where
         self.left.is_always_final(status) && self.right.is_always_final(status)
     }
 
+    fn is_success(&self, outcome: &Outcome<'_>) -> bool {
+        self.left.is_success(outcome) && self.right.is_success(outcome)
+    }
+
     fn annotate(&self, error: &mut (dyn Error + 'static), report: RetryReport) {
         self.left.annotate(error, report.clone());
         self.right.annotate(error, report);
@@ -94,6 +102,10 @@ impl<P: Predicate> Predicate for Not<P> {
             Class::Permanent => Class::Permanent,
             class => (!class.is_retryable()).into(),
         }
+    }
+
+    fn is_success(&self, outcome: &Outcome<'_>) -> bool {
+        self.inner.is_success(outcome)
     }
 
     fn annotate(&self, error: &mut (dyn Error + 'static), report: RetryReport) {

@@ -47,6 +47,8 @@
 //! - If one of two that say yes says [`Throttled`](Class::Throttled), the answer is that, and
 //!   `refused` if either side proves that the request was not processed.
 //!
+//! What is final is a [success](Predicate::is_success) if all that were put together say so.
+//!
 //! `and` and `or` have no sides: the order of their operands changes nothing.
 
 mod class;
@@ -88,6 +90,16 @@ pub trait Predicate: Send + Sync + 'static {
     fn is_always_final(&self, status: StatusCode) -> bool {
         let _ = status;
         false
+    }
+
+    /// Whether a response that is [final](Class::Final) shows that the server works, so that it
+    /// earns the [budget](crate::budget) something.
+    ///
+    /// Asked of final responses only, and not of those that are
+    /// [always final](Self::is_always_final). The default says `true`: who answers 404 works.
+    fn is_success(&self, outcome: &Outcome<'_>) -> bool {
+        let _ = outcome;
+        true
     }
 
     /// Puts the report where the final error has room for it.
@@ -141,6 +153,10 @@ where
 
     fn is_always_final(&self, status: StatusCode) -> bool {
         (**self).is_always_final(status)
+    }
+
+    fn is_success(&self, outcome: &Outcome<'_>) -> bool {
+        (**self).is_success(outcome)
     }
 
     fn annotate(&self, error: &mut (dyn Error + 'static), report: RetryReport) {
