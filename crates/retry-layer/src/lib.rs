@@ -98,7 +98,7 @@
 //! - `hyper-util`: knows the errors of its legacy client.
 //! - `h2`: knows refused streams and GOAWAY.
 //! - `rustls`: knows a certificate that will not be better next time.
-//! - `tower`: lends budgets of `tower::retry`, and knows tower's timeout.
+//! - `tower`: lends budgets of `tower::retry`, and knows the errors of tower's timeout and load shed.
 
 mod attempt;
 pub mod attempt_timeout;

@@ -10,9 +10,9 @@ use crate::{
 /// Classifies an error by what is found in its chain of sources.
 ///
 /// Known are [`std::io::Error`] and, by feature, the errors of hyper, hyper-util's legacy client,
-/// h2 and rustls. The outermost one that says anything decides, except that a permanent cause
-/// anywhere in the chain makes the whole error [`Permanent`](Class::Permanent). An error about
-/// which nothing is known is [`Final`](Class::Final).
+/// h2, rustls and tower. The outermost one that says anything decides, except that a permanent cause
+/// anywhere in the chain makes the whole error [`Permanent`](Class::Permanent), and one that is
+/// final makes it [`Final`](Class::Final). An error about which nothing is known is final too.
 ///
 /// | found | class |
 /// |---|---|
@@ -27,6 +27,7 @@ use crate::{
 /// | h2: a reset for `PROTOCOL_ERROR`, `FLOW_CONTROL_ERROR`, `FRAME_SIZE_ERROR`, `COMPRESSION_ERROR` or `INADEQUATE_SECURITY` | `Permanent` |
 /// | h2: any other reset by the peer, a connection that ended by an error | `Ambiguous` |
 /// | rustls: certificate, name, or protocol that cannot be agreed upon; the peer's alert about one | `Permanent` |
+/// | tower: shed by `LoadShed` | [`Final`](Class::Final): nothing was sent, but to come again would only add to what is too much |
 /// | tokio, tower's `Timeout`, [`AttemptTimeoutLayer`](crate::attempt_timeout::AttemptTimeoutLayer): elapsed | `Ambiguous` |
 ///
 /// A name that cannot be resolved is [`NotSent`](Class::NotSent) if hyper-util's client says that
@@ -39,7 +40,7 @@ pub fn classify(error: &(dyn Error + 'static)) -> Class {
         match inspect(cause, connected) {
             Finding::Nothing => {}
             Finding::Connected => connected = true,
-            Finding::Suggests(Class::Permanent) => return Class::Permanent,
+            Finding::Suggests(class @ (Class::Permanent | Class::Final)) => return class,
             Finding::Suggests(class) => found = found.or(Some(class)),
             Finding::Settles(class) => return found.unwrap_or(class),
         }
@@ -88,6 +89,10 @@ fn inspect(error: &(dyn Error + 'static), connected: bool) -> Finding {
     #[cfg(feature = "rustls")]
     if error.is::<rustls::pki_types::InvalidDnsNameError>() {
         return Finding::Suggests(Class::Permanent);
+    }
+    #[cfg(feature = "tower")]
+    if error.is::<tower::load_shed::error::Overloaded>() {
+        return Finding::Suggests(Class::Final);
     }
     if is_elapsed(error) {
         return Finding::Suggests(Class::Ambiguous);
@@ -281,6 +286,15 @@ mod tests {
     #[test]
     fn an_unknown_error_is_final() {
         assert_eq!(classify(&std::fmt::Error), Class::Final);
+    }
+
+    #[cfg(feature = "tower")]
+    #[test]
+    fn what_was_shed_here_is_final() {
+        let shed = tower::load_shed::error::Overloaded::new();
+        // As a connector that sheds load has it: there was no connection, and none is asked for.
+        let error = io::Error::new(io::ErrorKind::ConnectionRefused, shed);
+        assert_eq!(classify(&error), Class::Final);
     }
 
     #[cfg(feature = "rustls")]
