@@ -18,7 +18,7 @@ use crate::{
 /// |---|---|
 /// | connection refused, address not available; network or host unreachable while connecting | [`NotSent`](Class::NotSent) |
 /// | reset, aborted, broken pipe, not connected, unexpected end, timed out | [`Ambiguous`](Class::Ambiguous) |
-/// | hyper: canceled before it was dispatched | `NotSent` |
+/// | hyper: canceled before it was dispatched | [`Stale`](Class::Stale), nothing written |
 /// | hyper: incomplete message, channel closed, timeout | `Ambiguous` |
 /// | hyper: misuse, an error of the request's own body, a response that is not HTTP | `Permanent` |
 /// | hyper-util: could not connect | `NotSent` |
@@ -160,9 +160,9 @@ fn inspect_io(kind: io::ErrorKind, connected: bool) -> Finding {
 #[cfg(feature = "hyper")]
 fn inspect_hyper(error: &hyper::Error) -> Finding {
     if error.is_canceled() {
-        // hyper cancels only what it had not handed to the connection yet; the cause below is
-        // what happened to an earlier message.
-        return Finding::Settles(Class::NotSent);
+        // hyper cancels only what it had not handed to the connection yet, because that closed
+        // meanwhile; the cause below is what happened to an earlier message.
+        return Finding::Settles(Class::Stale { wrote: false });
     }
     if error.is_user() || error.is_parse() {
         return Finding::Suggests(Class::Permanent);

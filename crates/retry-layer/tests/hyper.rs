@@ -53,7 +53,7 @@ async fn an_answer_that_is_not_http_is_permanent() {
 }
 
 #[tokio::test]
-async fn a_request_that_never_reached_the_connection_is_not_sent() {
+async fn a_request_that_never_reached_its_connection_met_a_stale_one() {
     let (mut sender, server) = connect().await;
     drop(server);
     tokio::task::yield_now().await;
@@ -62,7 +62,7 @@ async fn a_request_that_never_reached_the_connection_is_not_sent() {
         .await
         .unwrap_err();
     assert!(error.is_canceled());
-    assert_eq!(transport::classify(&error), Class::NotSent);
+    assert_eq!(transport::classify(&error), Class::Stale { wrote: false });
 }
 
 #[tokio::test]
