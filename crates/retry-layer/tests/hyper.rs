@@ -66,6 +66,23 @@ async fn a_request_that_never_reached_its_connection_met_a_stale_one() {
 }
 
 #[tokio::test]
+async fn a_connection_that_is_refused_after_it_stood_proves_nothing() {
+    let refused = || std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+    let broken = tokio_test::io::Builder::new()
+        .write(b"GET / HTTP/1.1\r\n\r\n")
+        .read_error(refused())
+        .build();
+    let (mut sender, connection) = http1::handshake(TokioIo::new(broken)).await.unwrap();
+    tokio::spawn(connection);
+    let error = sender
+        .send_request(Request::new(Empty::<Bytes>::new()))
+        .await
+        .unwrap_err();
+    assert_eq!(transport::classify(&error), Class::Ambiguous);
+    assert_eq!(transport::classify(&refused()), Class::NotSent);
+}
+
+#[tokio::test]
 async fn a_request_body_that_fails_is_permanent() {
     struct Broken;
     impl futures_core::Stream for Broken {
