@@ -55,6 +55,8 @@ pub(crate) struct Journal {
     /// Asked while the head was whole.
     idempotent: bool,
     waits: Waits,
+    /// Those of free resends, which do not use up the others.
+    resend_waits: Option<Waits>,
     random: Rng,
     /// Held from the decision until the retry is over; gives its token back if it is never sent.
     withdrawal: Option<Withdrawal>,
@@ -195,6 +197,7 @@ impl<S, B> Call<S, B> {
                     &self.extensions,
                 ),
                 waits: Waits::new(&settings.backoff),
+                resend_waits: None,
                 random: self.policy.random(),
                 withdrawal: None,
                 paid: None,
@@ -209,6 +212,7 @@ impl<S, B> Call<S, B> {
         let facts = Facts {
             class,
             status,
+            gone_away: class == Class::Unprocessed && is_gone_away(result),
             idempotent: journal.idempotent,
             replayable: self.body.is_replayable(ending),
             attempts: self.attempts,
@@ -244,12 +248,9 @@ impl<S, B> Call<S, B> {
     /// Writes down an attempt that another one follows, and says what comes before that one.
     pub(crate) fn go_on(&mut self, outcome: AttemptOutcome, next: Next) -> Pause {
         let (wait, pause) = match next {
-            Next::Resend(cause) => {
+            Next::Resend { cause, wait } => {
                 self.resends.use_up(cause);
-                (
-                    Wait::new(Duration::ZERO, WaitReason::Resend),
-                    Pause::Nothing,
-                )
+                (Wait::new(wait, WaitReason::Resend), Pause::of(wait))
             }
             Next::Retry { wait, reason } => {
                 self.attempts = self.attempts.saturating_add(1);
@@ -273,7 +274,7 @@ impl<S, B> Call<S, B> {
             journal
                 .records
                 .push(AttemptRecord::new(outcome, Some(wait)));
-            if let Next::Resend(_) = next {
+            if let Next::Resend { .. } = next {
                 journal.resends = journal.resends.saturating_add(1);
             }
         }
@@ -446,7 +447,7 @@ impl<S: fmt::Debug, B> fmt::Debug for Call<S, B> {
 /// An attempt that is to follow.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Next {
-    Resend(Resend),
+    Resend { cause: Resend, wait: Duration },
     Retry { wait: Duration, reason: WaitReason },
 }
 
@@ -470,6 +471,11 @@ impl Pause {
     }
 }
 
+fn is_gone_away<R, E: ServiceError>(result: &Result<R, E>) -> bool {
+    let error = result.as_ref().err();
+    error.is_some_and(|error| transport::is_go_away(error.as_dyn()))
+}
+
 struct Chances<'a> {
     journal: &'a mut Journal,
     policy: &'a RetryPolicy,
@@ -489,6 +495,15 @@ impl Means for Chances<'_> {
         self.journal
             .waits
             .next(self.pressure, &mut self.journal.random)
+    }
+
+    fn resend_backoff(&mut self) -> Option<Duration> {
+        let backoff = &self.policy.settings().backoff;
+        let waits = self
+            .journal
+            .resend_waits
+            .get_or_insert_with(|| Waits::new(backoff));
+        waits.next(Pressure::Normal, &mut self.journal.random)
     }
 
     fn stagger(&mut self, hint: Duration) -> Duration {

@@ -325,7 +325,7 @@ impl<S, B> Course<S, B> {
                 *self = Self::Over;
                 return None;
             }
-            Verdict::Resend(cause) => Next::Resend(cause),
+            Verdict::Resend { cause, wait } => Next::Resend { cause, wait },
             Verdict::Retry { wait, reason } => Next::Retry { wait, reason },
         };
         Some(call.go_on(outcome, next))

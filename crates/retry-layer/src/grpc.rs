@@ -25,8 +25,8 @@
 //! # How it differs from gRPC's own
 //!
 //! - Jitter never lifts a wait above the longest backoff.
-//! - Free resends of what was not processed are made once for each cause, not without end while
-//!   nothing was sent.
+//! - Free resends of what was not processed are made once for each cause, five times after a
+//!   GOAWAY, and not without end while nothing was sent.
 //! - A pushback longer than [the longest that is waited
 //!   for](crate::RetryPolicyBuilder::max_retry_after) ends the call, and one that is waited for
 //!   does not begin the backoff anew.

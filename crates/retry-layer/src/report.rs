@@ -74,7 +74,7 @@ impl fmt::Display for RetryReport {
             match attempt.wait {
                 Some(Wait {
                     reason: WaitReason::Resend,
-                    ..
+                    delay: Duration::ZERO,
                 }) => f.write_str(", resent at once, ")?,
                 Some(Wait { delay, reason }) => {
                     // A millisecond is all that a timer keeps.
@@ -173,8 +173,9 @@ pub enum WaitReason {
     RateLimit,
     /// The server's gRPC pushback, in place of the backoff.
     Pushback,
-    /// There was none: a request that was provably not processed, or one that met a connection
-    /// closed by the peer and may be processed twice, is sent again at once.
+    /// A request that was provably not processed, or one that met a connection closed by the peer
+    /// and may be processed twice, is sent again for free: at once, and if several connections went
+    /// away from it (HTTP/2's GOAWAY), after the policy's backoff from the second on.
     Resend,
 }
 

@@ -120,6 +120,19 @@ pub fn is_timeout(error: &(dyn Error + 'static)) -> bool {
     })
 }
 
+/// Whether the peer let the connection go before it processed the request.
+pub(crate) fn is_go_away(error: &(dyn Error + 'static)) -> bool {
+    #[cfg(feature = "h2")]
+    return chain(error)
+        .filter_map(|cause| cause.downcast_ref::<h2::Error>())
+        .any(|error| error.is_go_away() && error.is_remote());
+    #[cfg(not(feature = "h2"))]
+    {
+        let _ = error;
+        false
+    }
+}
+
 fn is_elapsed(error: &(dyn Error + 'static)) -> bool {
     #[cfg(feature = "tower")]
     if error.is::<tower::timeout::error::Elapsed>() {

@@ -94,6 +94,8 @@ pub(crate) struct Facts {
     pub(crate) class: Class,
     /// The status, if the outcome is a response.
     pub(crate) status: Option<StatusCode>,
+    /// Whether the connection went away before the peer processed the request.
+    pub(crate) gone_away: bool,
     /// Whether the request may be processed twice.
     pub(crate) idempotent: bool,
     pub(crate) replayable: bool,
@@ -114,44 +116,68 @@ pub(crate) struct Facts {
 #[must_use = "a judgement that nobody acts upon leaves the call hanging"]
 pub(crate) enum Verdict {
     Return(StopReason),
-    Resend(Resend),
+    Resend { cause: Resend, wait: Duration },
     Retry { wait: Duration, reason: WaitReason },
 }
 
-/// The causes for which one free attempt each is granted to a call.
+/// The causes for which free attempts are granted to a call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Resend {
     Refused,
+    GoneAway,
     Misdirected,
     TooEarly,
     Stale,
 }
 
-/// Which free attempts a call may still make: a bit for each [cause](Resend).
+/// Which free attempts a call may still make.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Resends {
-    left: u8,
+    /// A bit for each [cause](Resend) that frees one.
+    once: u8,
+    gone_away: u8,
 }
 
 impl Resends {
     pub(crate) const ALL: Self = Self {
-        left: Self::bit(Resend::Refused)
+        once: Self::bit(Resend::Refused)
             | Self::bit(Resend::Misdirected)
             | Self::bit(Resend::TooEarly)
             | Self::bit(Resend::Stale),
+        gone_away: Self::GOAWAYS,
     };
-    pub(crate) const NONE: Self = Self { left: 0 };
+    pub(crate) const NONE: Self = Self {
+        once: 0,
+        gone_away: 0,
+    };
+    /// Where each connection serves few requests (nginx's `keepalive_requests`), a call among many
+    /// meets several that go away before its turn comes, and no server is worse for it.
+    const GOAWAYS: u8 = 5;
 
     pub(crate) fn any_left(self) -> bool {
-        self.left != 0
+        self != Self::NONE
     }
 
     pub(crate) fn use_up(&mut self, cause: Resend) {
-        self.left &= !Self::bit(cause);
+        match cause {
+            Resend::GoneAway => self.gone_away = self.gone_away.saturating_sub(1),
+            Resend::Refused | Resend::Misdirected | Resend::TooEarly | Resend::Stale => {
+                self.once &= !Self::bit(cause);
+            }
+        }
     }
 
-    fn free(self, class: Class, status: Option<StatusCode>) -> Option<Resend> {
-        let cause = match class {
+    /// Whether none was made yet for this cause.
+    fn is_first(self, cause: Resend) -> bool {
+        cause != Resend::GoneAway || self.gone_away == Self::GOAWAYS
+    }
+
+    fn free(self, facts: &Facts) -> Option<Resend> {
+        let status = facts.status;
+        let cause = match facts.class {
+            Class::Unprocessed if facts.gone_away => {
+                return (self.gone_away > 0).then_some(Resend::GoneAway);
+            }
             Class::Unprocessed if status == Some(StatusCode::TOO_EARLY) => Resend::TooEarly,
             Class::Unprocessed if status.is_some() => Resend::Misdirected,
             Class::Unprocessed => Resend::Refused,
@@ -162,7 +188,7 @@ impl Resends {
             | Class::Throttled { .. }
             | Class::Permanent => return None,
         };
-        (self.left & Self::bit(cause) != 0).then_some(cause)
+        (self.once & Self::bit(cause) != 0).then_some(cause)
     }
 
     const fn bit(cause: Resend) -> u8 {
@@ -176,6 +202,8 @@ pub(crate) trait Means {
     fn failed(&mut self) {}
     /// The next wait of the schedule, or nothing if it is over.
     fn backoff(&mut self) -> Option<Duration>;
+    /// The same for a free attempt that is not the first of its cause.
+    fn resend_backoff(&mut self) -> Option<Duration>;
     /// Something to add to a hint of this length, so that clients do not return together.
     fn stagger(&mut self, hint: Duration) -> Duration;
     /// Takes what a retry costs from the budget, if it has that much.
@@ -188,7 +216,7 @@ pub(crate) fn judge(facts: &Facts, means: &mut impl Means) -> Verdict {
     if !facts.class.is_retryable() {
         return Verdict::Return(StopReason::of_final(facts.status));
     }
-    let free = facts.resends.free(facts.class, facts.status);
+    let free = facts.resends.free(facts);
     if free.is_none() {
         means.failed();
     }
@@ -203,11 +231,21 @@ pub(crate) fn judge(facts: &Facts, means: &mut impl Means) -> Verdict {
     }
     let late = facts.remaining.is_some_and(|remaining| remaining.is_zero());
     if let Some(cause) = free {
-        return if late {
-            Verdict::Return(StopReason::DeadlineExceeded)
+        if late {
+            return Verdict::Return(StopReason::DeadlineExceeded);
+        }
+        let wait = if facts.resends.is_first(cause) {
+            Some(Duration::ZERO)
         } else {
-            Verdict::Resend(cause)
+            means.resend_backoff()
         };
+        if let Some(wait) = wait {
+            return if facts.outlives(wait) {
+                Verdict::Return(StopReason::DeadlineTooClose)
+            } else {
+                Verdict::Resend { cause, wait }
+            };
+        }
     }
     if facts.attempts >= facts.max_attempts {
         return Verdict::Return(StopReason::AttemptsExhausted);
@@ -223,7 +261,7 @@ pub(crate) fn judge(facts: &Facts, means: &mut impl Means) -> Verdict {
     let Some((wait, reason)) = pause(asked, facts.pressure, means) else {
         return Verdict::Return(StopReason::AttemptsExhausted);
     };
-    if facts.remaining.is_some_and(|remaining| wait >= remaining) {
+    if facts.outlives(wait) {
         return Verdict::Return(StopReason::DeadlineTooClose);
     }
     if !means.withdraw() {
@@ -233,6 +271,11 @@ pub(crate) fn judge(facts: &Facts, means: &mut impl Means) -> Verdict {
 }
 
 impl Facts {
+    /// Whether a wait would not end before the deadline.
+    fn outlives(&self, wait: Duration) -> bool {
+        self.remaining.is_some_and(|remaining| wait >= remaining)
+    }
+
     fn asked(&self) -> Option<Asked> {
         match self.advice {
             Advice::Wait(asked) => Some(asked),
@@ -288,6 +331,10 @@ mod tests {
             self.backoff
         }
 
+        fn resend_backoff(&mut self) -> Option<Duration> {
+            self.backoff.map(|wait| wait / 2)
+        }
+
         fn stagger(&mut self, hint: Duration) -> Duration {
             hint / 10
         }
@@ -313,6 +360,7 @@ mod tests {
         Facts {
             class: Class::Ambiguous,
             status: Some(StatusCode::SERVICE_UNAVAILABLE),
+            gone_away: false,
             idempotent: true,
             replayable: true,
             attempts: 1,
@@ -322,6 +370,13 @@ mod tests {
             advice: Advice::Nothing,
             max_retry_after: 120 * SECOND,
             remaining: None,
+        }
+    }
+
+    fn at_once(cause: Resend) -> Verdict {
+        Verdict::Resend {
+            cause,
+            wait: Duration::ZERO,
         }
     }
 
@@ -413,7 +468,7 @@ mod tests {
             granted: false,
             asked: false,
         };
-        assert_eq!(judge(&facts, &mut means), Verdict::Resend(Resend::Refused));
+        assert_eq!(judge(&facts, &mut means), at_once(Resend::Refused));
         assert!(!means.asked);
     }
 
@@ -491,11 +546,43 @@ mod tests {
                 status: status.map(|code| StatusCode::from_u16(code).unwrap()),
                 ..facts()
             };
-            assert_eq!(judge(&facts, &mut plenty()), Verdict::Resend(cause));
+            assert_eq!(judge(&facts, &mut plenty()), at_once(cause));
             facts.resends.use_up(cause);
             let again = judge(&facts, &mut plenty());
             assert!(matches!(again, Verdict::Retry { .. }), "{again:?}");
         }
+    }
+
+    #[test]
+    fn goaways_free_five_resends_and_all_but_the_first_wait() {
+        let mut facts = Facts {
+            class: Class::Unprocessed,
+            status: None,
+            gone_away: true,
+            idempotent: false,
+            ..facts()
+        };
+        let cause = Resend::GoneAway;
+        assert_eq!(judge(&facts, &mut plenty()), at_once(cause));
+        for _ in 1..5 {
+            facts.resends.use_up(cause);
+            let wait = SECOND / 2;
+            assert_eq!(
+                judge(&facts, &mut plenty()),
+                Verdict::Resend { cause, wait }
+            );
+        }
+        let close = Facts {
+            remaining: Some(SECOND / 2),
+            ..facts
+        };
+        assert_eq!(
+            judge(&close, &mut plenty()),
+            Verdict::Return(StopReason::DeadlineTooClose)
+        );
+        facts.resends.use_up(cause);
+        let charged = judge(&facts, &mut plenty());
+        assert!(matches!(charged, Verdict::Retry { .. }), "{charged:?}");
     }
 
     #[test]

@@ -19,7 +19,9 @@ pub enum Class {
     NotSent,
     /// The peer states that it did not process the request (RFC 9113, section 8.7; 421 of
     /// RFC 9110, section 15.5.20). Any method is sent again: the first time at once and for free,
-    /// afterwards as a counted retry.
+    /// afterwards as a counted retry. A connection that the peer lets go (a GOAWAY, known by the
+    /// feature `h2`) is no fault of the service: of these, five are free for each call, and from
+    /// the second on after the policy's backoff.
     Unprocessed,
     /// A reused connection was closed by the peer before the first byte of a response.
     /// Sent again at once and for free, once per call; afterwards a counted retry.
