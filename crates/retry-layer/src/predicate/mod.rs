@@ -30,6 +30,47 @@
 //! # Ok::<(), retry_layer::BuildError>(())
 //! ```
 //!
+//! # Errors that hide their cause
+//!
+//! What is known of an error is found in its chain of [sources](std::error::Error::source). One that
+//! wraps another and does not name it as its source hides it: everything behind it is unknown, and
+//! therefore final. The circuit breaker of tower-resilience is such a case: below this layer, its
+//! `CircuitBreakerError::Inner` holds the error of the service, and has no `source()`. A predicate
+//! opens it, and says what an open circuit means:
+//!
+//! ```
+//! # use std::{fmt, io};
+//! use retry_layer::{Class, Outcome, Predicate, RetryPolicy, Standard, predicate_fn, transport};
+//!
+//! # // Stands in for the crate's, which is no dependency of this one.
+//! # #[derive(Debug)]
+//! # enum CircuitBreakerError<E> { OpenCircuit, Inner(E) }
+//! # impl<E> fmt::Display for CircuitBreakerError<E> {
+//! #     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { f.write_str("tripped") }
+//! # }
+//! # impl<E: fmt::Debug> std::error::Error for CircuitBreakerError<E> {}
+//! let standard = Standard::default();
+//! let knows_the_breaker = predicate_fn(move |outcome: &Outcome<'_>| {
+//!     match outcome.find_error::<CircuitBreakerError<io::Error>>() {
+//!         // Nothing was sent. `Class::NotSent` would wait and ask the circuit again.
+//!         Some(CircuitBreakerError::OpenCircuit) => Class::Final,
+//!         Some(CircuitBreakerError::Inner(error)) => {
+//!             standard.classify(&outcome.with_error_class(transport::classify(error)))
+//!         }
+//!         None => standard.classify(outcome),
+//!     }
+//! });
+//! # let (method, uri) = (http::Method::GET, http::Uri::from_static("/"));
+//! # let reset = CircuitBreakerError::Inner(io::Error::from(io::ErrorKind::ConnectionReset));
+//! # let open = CircuitBreakerError::<io::Error>::OpenCircuit;
+//! # for (error, class) in [(&reset, Class::Ambiguous), (&open, Class::Final)] {
+//! #     let outcome = Outcome::from_error(&method, &uri, error);
+//! #     assert_eq!(knows_the_breaker.classify(&outcome), class);
+//! # }
+//! let policy = RetryPolicy::builder().predicate(knows_the_breaker).build()?;
+//! # Ok::<(), retry_layer::BuildError>(())
+//! ```
+//!
 //! # How classes combine
 //!
 //! A predicate answers more than yes or no, so the rules are:
