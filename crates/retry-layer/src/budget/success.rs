@@ -115,6 +115,31 @@ impl SuccessBudget {
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Brings the window and the table up to date: else the rate would be that of all the time since
+    /// somebody last asked, and an origin that nobody asks for any more would never be forgotten.
+    #[cold]
+    fn roll(&self, successes: u64) {
+        let now = Instant::now();
+        let mut table = self.table();
+        let _ = table.window.rate(successes, now);
+        table.sweep(now);
+        self.troubled.store(table.buckets.len(), Ordering::Relaxed);
+    }
+
+    #[inline(never)]
+    fn deposit_in_bucket(&self, uri: &Uri) {
+        let mut table = self.table();
+        let origin = table.key(self.origin(uri));
+        let Some(bucket) = table.buckets.get_mut(&origin) else {
+            return;
+        };
+        bucket.successes = bucket.successes.saturating_add(1);
+        if bucket.add(self.deposit) {
+            table.buckets.remove(&origin);
+            self.troubled.store(table.buckets.len(), Ordering::Relaxed);
+        }
+    }
 }
 
 impl Default for SuccessBudget {
@@ -127,27 +152,11 @@ impl Budget for SuccessBudget {
     fn deposit(&self, uri: &Uri) {
         let before = self.successes.fetch_add(1, Ordering::Relaxed);
         if before % Window::ROLLED_EVERY == Window::ROLLED_EVERY - 1 {
-            // Else the rate would be that of all the time since somebody last asked, and an origin
-            // that nobody asks for any more would never be forgotten.
-            let now = Instant::now();
-            let mut table = self.table();
-            let _ = table.window.rate(before, now);
-            table.sweep(now);
-            self.troubled.store(table.buckets.len(), Ordering::Relaxed);
+            self.roll(before);
         }
         // A bucket made this instant may miss this success; the next one counts.
-        if self.troubled.load(Ordering::Relaxed) == 0 {
-            return;
-        }
-        let mut table = self.table();
-        let origin = table.key(self.origin(uri));
-        let Some(bucket) = table.buckets.get_mut(&origin) else {
-            return;
-        };
-        bucket.successes = bucket.successes.saturating_add(1);
-        if bucket.add(self.deposit) {
-            table.buckets.remove(&origin);
-            self.troubled.store(table.buckets.len(), Ordering::Relaxed);
+        if self.troubled.load(Ordering::Relaxed) != 0 {
+            self.deposit_in_bucket(uri);
         }
     }
 
