@@ -74,10 +74,10 @@ pub(crate) enum Pause {
 }
 
 impl RetryPolicy {
-    /// When a call with this request has to be over.
+    /// When a call has to be over whose request has these extensions.
     #[inline]
-    pub(crate) fn deadline_of<B>(&self, request: &Request<B>) -> Option<Deadline> {
-        match request.extensions().get::<Deadline>() {
+    pub(crate) fn deadline_of(&self, extensions: &Extensions) -> Option<Deadline> {
+        match extensions.get::<Deadline>() {
             Some(deadline) => Some(*deadline),
             None => self.settings().deadline.map(Deadline::within),
         }

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     future::Future,
+    mem,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -82,59 +83,50 @@ where
     B: Body<Data = Bytes> + 'static,
     B::Error: Into<BoxError>,
 {
-    /// Sends the first attempt at once, on the instance that said ready; only later attempts use
-    /// a clone of it.
-    ///
-    /// `DRESS` is whether the policy or the request may ask for any of the [extras](crate::extras).
-    /// Most calls do not, and do not pay for looking.
-    #[inline]
-    pub(crate) fn begin<const DRESS: bool>(
-        service: &mut S,
-        policy: RetryPolicy,
-        mut request: Request<B>,
-    ) -> Self {
-        let keyed = DRESS && policy.give_key(&mut request);
+    /// A call that may ask for any of the [extras](crate::extras). Most do not, and do not pay for
+    /// looking: that is what `DRESS` says below.
+    #[cold]
+    pub(crate) fn dressed(service: &mut S, policy: RetryPolicy, mut request: Request<B>) -> Self {
+        let keyed = policy.give_key(&mut request);
         match policy.refusal(&request) {
-            Some(stop) => Self::once::<DRESS>(service, policy, stop, request),
-            None => Self::repeatable::<DRESS>(service, policy, request, keyed),
+            Some(stop) => Self::once::<true>(service, policy, stop, request),
+            None => Self::repeatable::<true>(service, policy, request, keyed),
         }
     }
 
-    /// The same for a call that asks for any of the extras.
-    #[cold]
-    pub(crate) fn begin_dressed(service: &mut S, policy: RetryPolicy, request: Request<B>) -> Self {
-        Self::begin::<true>(service, policy, request)
-    }
-
+    /// Sends the only attempt at once, on the instance that said ready.
     #[inline]
-    fn once<const DRESS: bool>(
+    pub(crate) fn once<const DRESS: bool>(
         service: &mut S,
         policy: RetryPolicy,
         stop: StopReason,
-        mut request: Request<B>,
+        request: Request<B>,
     ) -> Self {
+        let mut request = request.map(ReplayBody::passing);
         if DRESS {
-            let deadline = policy.deadline_of(&request);
+            let deadline = policy.deadline_of(request.extensions());
             policy.dress(&mut request, Place::FIRST, deadline);
         }
         Self {
             state: State::Sending {
-                attempt: service.call(request.map(ReplayBody::passing)),
+                attempt: service.call(request),
             },
             course: Course::Once { policy, stop },
         }
     }
 
+    /// Sends the first attempt at once, on the instance that said ready; only later attempts use
+    /// a clone of it.
     // One literal at the end: put together in steps, each step would copy all of it once more.
     #[inline]
-    fn repeatable<const DRESS: bool>(
+    pub(crate) fn repeatable<const DRESS: bool>(
         service: &mut S,
         policy: RetryPolicy,
-        mut request: Request<B>,
+        request: Request<B>,
         keyed: bool,
     ) -> Self {
         let spare = service.clone();
-        let deadline = policy.deadline_of(&request);
+        let deadline = policy.deadline_of(request.extensions());
         let settings = policy.settings();
         let (limit, memory) = (settings.replay_limit, settings.replay_memory.as_ref());
         let resends = settings.resends;
@@ -147,20 +139,19 @@ where
         let headers = (!request.headers().is_empty()).then(|| request.headers().clone());
         let extensions = request.extensions().clone();
         let factory = if DRESS {
-            policy.dress(&mut request, Place::FIRST, deadline);
             extensions.get::<BodyFactory<B>>().cloned()
         } else {
             None
         };
-        let mut body = Kept::Empty;
-        let request = request.map(|passing| {
-            let first;
-            (body, first) = match factory {
-                Some(factory) => Kept::make(passing, factory),
-                None => Kept::record(passing, limit, memory),
-            };
-            first
-        });
+        let (parts, passing) = request.into_parts();
+        let (body, first) = match factory {
+            Some(factory) => Kept::make(passing, factory),
+            None => Kept::record(passing, limit, memory),
+        };
+        let mut request = Request::from_parts(parts, first);
+        if DRESS {
+            policy.dress(&mut request, Place::FIRST, deadline);
+        }
         Self {
             state: State::Sending {
                 attempt: service.call(request),
@@ -197,30 +188,62 @@ where
 {
     type Output = Result<Response<R>, S::Error>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
+        // Judged where it is, which is where the caller wants it: what is final is not moved.
+        let mut polled = match this.state.as_mut().project() {
+            StateProj::Sending { attempt } => attempt.poll(cx),
+            StateProj::Draining { .. } | StateProj::Waiting { .. } | StateProj::Readying { .. } => {
+                Poll::Pending
+            }
+            StateProj::Done => panic!("`ResponseFuture` polled after it was ready"),
+        };
+        let passes = match &polled {
+            // What is kept goes with this future: to drop it now and look for it again then would
+            // cost as much as the rest of this.
+            Poll::Ready(result) => this.course.is_settled_by(result),
+            Poll::Pending => matches!(*this.state, State::Sending { .. }),
+        };
+        if !passes {
+            // What it comes to is in `polled`.
+            let _ = Self::go_on(this.state, this.course, cx, &mut polled);
+        }
+        polled
+    }
+}
+
+impl<S, B, R> ResponseFuture<S, B, S::Future, R, S::Error>
+where
+    S: Service<Request<ReplayBody<B>>, Response = Response<R>>,
+    S::Error: ServiceError,
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+    R: Body,
+{
+    /// Judges what the attempt came to, and goes on until the call is over or has to wait.
+    #[cold]
+    fn go_on(
+        mut state: Pin<&mut State<S::Future, R, S::Error>>,
+        course: &mut Course<S, B>,
+        cx: &mut Context<'_>,
+        polled: &mut Poll<Result<Response<R>, S::Error>>,
+    ) -> Poll<()> {
         loop {
-            let next = match this.state.as_mut().project() {
+            let next = match state.as_mut().project() {
                 StateProj::Sending { attempt } => {
-                    // Judged where it is: a response that is final is not moved once more.
-                    let mut polled = attempt.poll(cx);
-                    let Poll::Ready(result) = &mut polled else {
-                        return polled;
+                    if polled.is_pending() {
+                        *polled = attempt.poll(cx);
+                    }
+                    let Poll::Ready(result) = polled else {
+                        return Poll::Pending;
                     };
-                    if this.course.is_settled_by(result) {
-                        // What is kept goes with this future: to drop it now and look for it
-                        // again then would cost as much as the rest of this.
-                        return polled;
-                    }
-                    match this.course.judge(result) {
-                        None => {
-                            this.state.set(State::Done);
-                            return polled;
-                        }
-                        // The attempt goes before the wait, and so does what is left of its
-                        // response: a call that sleeps holds no connection.
-                        Some(pause) => this.course.refuse(polled, pause),
-                    }
+                    let Some(pause) = course.judge(result) else {
+                        break;
+                    };
+                    // The attempt goes before the wait, and so does what is left of its
+                    // response: a call that sleeps holds no connection.
+                    course.refuse(mem::replace(polled, Poll::Pending), pause)
                 }
                 StateProj::Draining { drain, pause } => {
                     ready!(drain.poll(cx));
@@ -231,33 +254,34 @@ where
                     State::Readying { last: last.take() }
                 }
                 StateProj::Readying { last } => {
-                    let ready = this.course.call().service.poll_ready(cx);
+                    let ready = course.call().service.poll_ready(cx);
                     let late = match (&ready, last.as_mut()) {
                         (_, None) | (Poll::Ready(Err(_)), _) => false,
                         (Poll::Ready(Ok(())), Some(last)) => last.is_due(),
                         (Poll::Pending, Some(last)) => last.poll_due(cx).is_ready(),
                     };
                     if let Some(last) = last.take_if(|_| late) {
-                        let result = this.course.expire(last.result);
-                        this.state.set(State::Done);
-                        return Poll::Ready(result);
+                        *polled = Poll::Ready(course.expire(last.result));
+                        break;
                     }
                     if let Err(error) = ready!(ready) {
                         let mut result = Err(error);
-                        this.course.end(&mut result, Class::Permanent);
-                        this.state.set(State::Done);
-                        return Poll::Ready(result);
+                        course.end(&mut result, Class::Permanent);
+                        *polled = Poll::Ready(result);
+                        break;
                     }
-                    let call = this.course.call();
+                    let call = course.call();
                     let request = call.next_request();
                     State::Sending {
                         attempt: call.service.call(request),
                     }
                 }
-                StateProj::Done => panic!("`ResponseFuture` polled after it was ready"),
+                StateProj::Done => break,
             };
-            this.state.set(next);
+            state.set(next);
         }
+        state.set(State::Done);
+        Poll::Ready(())
     }
 }
 

@@ -67,10 +67,12 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let policy = self.policy.for_request(&request);
-        if policy.is_idle_for(&request) {
-            ResponseFuture::begin::<false>(&mut self.inner, policy, request)
-        } else {
-            ResponseFuture::begin_dressed(&mut self.inner, policy, request)
+        if !policy.is_idle_for(&request) {
+            return ResponseFuture::dressed(&mut self.inner, policy, request);
+        }
+        match policy.refusal(&request) {
+            Some(stop) => ResponseFuture::once::<false>(&mut self.inner, policy, stop, request),
+            None => ResponseFuture::repeatable::<false>(&mut self.inner, policy, request, false),
         }
     }
 }
