@@ -221,7 +221,7 @@ impl Outcome {
                         other => other.to_string(),
                     };
                     let how = match wait.reason() {
-                        WaitReason::Resend => "resent at once",
+                        WaitReason::Resend => "resent for free",
                         _ => "retried after a wait",
                     };
                     *self.again.entry(format!("{class}, {how}")).or_default() += 1;
