@@ -426,8 +426,9 @@ impl RetryPolicyBuilder {
     /// would not end before; the layer does not cut off a running attempt.
     ///
     /// If the service below is not ready for the next attempt in time, the last outcome is
-    /// returned. Only of a response whose body had to be read or dropped nothing is left to
-    /// return: then the attempt is made late, unless a service above has ended the call by then.
+    /// returned: an error, or a response without a body, is kept until that attempt is sent. Only
+    /// of a response whose body had to be read or dropped nothing is left to return: then the
+    /// attempt is made late, unless a service above has ended the call by then.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
         self
