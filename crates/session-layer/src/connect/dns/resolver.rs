@@ -1,6 +1,4 @@
 use std::{
-    error::Error as StdError,
-    fmt,
     future::Future,
     io,
     net::SocketAddr,
@@ -11,6 +9,8 @@ use std::{
 
 use hyper_util::client::legacy::connect::dns::{GaiFuture, GaiResolver, Name};
 use tower_service::Service;
+
+use super::DnsError;
 
 /// Resolves names with the system's `getaddrinfo`, on the runtime's blocking threads.
 ///
@@ -64,32 +64,5 @@ impl Future for Resolving {
         } else {
             Ok(addresses.into_iter())
         })
-    }
-}
-
-/// Why a name could not be resolved.
-///
-/// A connector of one's own that puts this into its error's source chain makes
-/// [`Error::is_dns`](crate::Error::is_dns) true.
-#[derive(Debug)]
-pub struct DnsError(io::Error);
-
-impl DnsError {
-    /// Marks an error as one of name resolution.
-    #[must_use]
-    pub fn new(error: io::Error) -> Self {
-        Self(error)
-    }
-}
-
-impl fmt::Display for DnsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the name did not resolve")
-    }
-}
-
-impl StdError for DnsError {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        Some(&self.0)
     }
 }
