@@ -78,7 +78,7 @@ mod timeout;
 pub use self::http2::Http2;
 pub use self::{
     body::SessionBody,
-    connect::{ConnectError, Connector, DnsError, Resolver, Transport},
+    connect::{ConnectError, Connector, DnsError, Resolver, Transport, dns},
     error::{Error, Phase},
     future::ResponseFuture,
     info::ConnectionInfo,

@@ -1,7 +1,7 @@
 //! From an origin to a connection that hyper drives.
 
 mod connector;
-mod dns;
+pub mod dns;
 mod driver;
 #[cfg(feature = "http2")]
 mod http2;

@@ -1,6 +1,61 @@
 //! From a host's name to the addresses that are dialled.
+//!
+//! ```
+//! use std::{net::Ipv4Addr, time::Duration};
+//!
+//! use session_layer::dns::Resolver;
+//!
+//! let resolver = Resolver::new()
+//!     .ttl(Duration::from_secs(30))
+//!     .override_host("wiki.internal", [Ipv4Addr::new(10, 0, 0, 7)])
+//!     .guard(|host, address| host == "wiki.internal" || !address.is_loopback());
+//! # drop(resolver);
+//! ```
+//!
+//! A [`Resolver`] goes this way, and ends where an address is found:
+//!
+//! 1. **An IP address** in place of a name is taken as it is.
+//! 2. **Overrides** say what addresses a name has ([`Resolver::override_host`]).
+//! 3. **The cache** keeps an answer for ten seconds ([`Resolver::ttl`]). Failures are not kept.
+//! 4. **One lookup** is made per name at a time, whoever asks meanwhile shares it. One who goes
+//!    away disturbs nobody; with the last one the lookup ends.
+//! 5. **The source** is `getaddrinfo` on the runtime's blocking threads, or any `Service<Name>`
+//!    ([`Resolver::over`]).
+//!
+//! What was found passes **the guards** ([`Resolver::guard`]) in any of
+//! these cases, each time it is asked for, and only what passes is given out. The caller dials
+//! these very addresses, so that no second answer can take the place of the one that was checked.
+//!
+//! # How it differs
+//!
+//! | | hyper-util's `GaiResolver` | aiohttp's `TCPConnector` | this |
+//! |---|---|---|---|
+//! | cache | none | 10 s, 1000 names | 10 s, 1024 names |
+//! | many ask at once | a lookup for each | one lookup | one lookup |
+//! | several addresses | in the system's order | in turn | in turn, within their family |
+//! | IP addresses in URLs | not seen | not seen | pass the guards like any other |
+//!
+//! # Addresses in turn
+//!
+//! Each answer starts at the address after the one that the last answer started at. IPv4 and IPv6
+//! rotate for themselves and each keeps its places in the list: which family comes first is the
+//! system's word about what works here (RFC 6724), and happy eyeballs goes by it. The addresses of
+//! an override are given out in their own order.
 
+mod address;
+mod cache;
 mod error;
+mod guard;
+mod lookups;
 mod resolver;
+mod source;
+#[cfg(test)]
+mod tests;
 
-pub use self::{error::DnsError, resolver::Resolver};
+pub use hyper_util::client::legacy::connect::dns::Name;
+
+pub use self::{
+    address::HostAddress,
+    error::DnsError,
+    resolver::{Resolver, Resolving},
+};

@@ -1,29 +1,209 @@
 use std::{
+    collections::HashMap,
+    fmt,
     future::Future,
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::Pin,
-    task::{Context, Poll, ready},
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
     vec,
 };
 
-use hyper_util::client::legacy::connect::dns::{GaiFuture, GaiResolver, Name};
+use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
 use tower_service::Service;
 
-use super::DnsError;
+use super::{DnsError, HostAddress, guard::Guards, lookups::Lookups, source::Over};
+use crate::error::BoxError;
 
-/// Resolves names with the system's `getaddrinfo`, on the runtime's blocking threads.
+/// Resolves hosts: a cache over `getaddrinfo` or another source, overrides, and guards.
 ///
-/// It differs from hyper-util's resolver in its error: a [`DnsError`] can be told from a failed
-/// connect by its type, and a name without addresses is an error too.
+/// See the [module docs](super). Clones are cheap and share the cache, but not what is set on one
+/// of them afterwards.
+///
+/// As a `Service<Name>` it also fits hyper-util's `HttpConnector`. That connector asks it for names
+/// only and dials IP addresses by itself, so **no guard sees those**; one that asks
+/// [`resolve`](Self::resolve) has no such gap.
+#[derive(Clone)]
+pub struct Resolver {
+    lookups: Arc<Lookups>,
+    settings: Arc<Settings>,
+}
+
 #[derive(Clone, Debug)]
-pub struct Resolver(GaiResolver);
+struct Settings {
+    /// Zero: nothing is taken from the cache.
+    ttl: Duration,
+    capacity: usize,
+    overrides: HashMap<Box<str>, Vec<HostAddress>>,
+    guards: Guards,
+}
+
+const DEFAULT_TTL: Duration = Duration::from_secs(10);
+const DEFAULT_CAPACITY: usize = 1024;
 
 impl Resolver {
-    /// Makes a resolver.
+    /// Makes a resolver over the system's `getaddrinfo`.
+    ///
+    /// It runs on the runtime's blocking threads and goes by the system's configuration, the hosts
+    /// file included. A call of `getaddrinfo` cannot be ended: it keeps its thread for as long as
+    /// the system waits for an answer, even if nobody else does any more.
     #[must_use]
     pub fn new() -> Self {
-        Self(GaiResolver::new())
+        Self::over(GaiResolver::new())
+    }
+
+    /// Makes a resolver over any service that finds the addresses of a name.
+    ///
+    /// It is asked in a task of its own, one name at most once at a time, with the name in lower
+    /// case; a dot at its end is kept. Ports in its answers do not count. Its errors become
+    /// [`DnsError`]s, and one that is a `DnsError` stays as it is. If it panics, only that lookup
+    /// fails.
+    #[must_use]
+    pub fn over<S>(source: S) -> Self
+    where
+        S: Service<Name> + Clone + Send + Sync + 'static,
+        S::Response: IntoIterator<Item = SocketAddr>,
+        S::Error: Into<BoxError>,
+        S::Future: Send,
+    {
+        Self {
+            lookups: Arc::new(Lookups::new(Over(source))),
+            settings: Arc::new(Settings {
+                ttl: DEFAULT_TTL,
+                capacity: DEFAULT_CAPACITY,
+                overrides: HashMap::new(),
+                guards: Guards::default(),
+            }),
+        }
+    }
+
+    /// Keeps an answer for this long; `None` or zero keeps none. Default: 10 s.
+    ///
+    /// A connection that is open stays open, whatever becomes of its name.
+    #[must_use]
+    pub fn ttl(mut self, ttl: impl Into<Option<Duration>>) -> Self {
+        self.settings().ttl = ttl.into().unwrap_or_default();
+        self
+    }
+
+    /// Keeps answers for this many names at most; then the one that was not asked for the longest
+    /// goes. Default: 1024.
+    #[must_use]
+    pub fn capacity(mut self, names: usize) -> Self {
+        self.settings().capacity = names;
+        self
+    }
+
+    /// Gives a name these addresses, in this order, in place of what DNS says.
+    ///
+    /// The name counts in any case and with or without a dot at its end. Without addresses it does
+    /// not resolve. Only the dialled address changes: the `Host` header and the certificate's name
+    /// stay those of the URL. Guards apply to these addresses too.
+    ///
+    /// ```
+    /// use session_layer::dns::Resolver;
+    ///
+    /// let resolver = Resolver::new()
+    ///     .override_host("api.example.com", [std::net::Ipv4Addr::LOCALHOST])
+    ///     // For each port of the URL, port 8080 is dialled.
+    ///     .override_host("www.example.com", ["127.0.0.1:8080".parse::<std::net::SocketAddr>()?]);
+    /// # drop(resolver);
+    /// # Ok::<_, std::net::AddrParseError>(())
+    /// ```
+    #[must_use]
+    pub fn override_host<A>(mut self, name: &str, addresses: impl IntoIterator<Item = A>) -> Self
+    where
+        A: Into<HostAddress>,
+    {
+        let name = name.to_ascii_lowercase();
+        let addresses = addresses.into_iter().map(Into::into).collect();
+        let overrides = &mut self.settings().overrides;
+        overrides.insert(relative(&name).into(), addresses);
+        self
+    }
+
+    /// Dials only addresses for which this returns true. With several guards, all have to.
+    ///
+    /// It is asked about every address before it is dialled: those of names, of overrides, and
+    /// those that stand in a URL themselves, for each new connection. It is given the host, in
+    /// lower case and without a dot at its end or brackets, and the address; an IPv4-mapped one as
+    /// the IPv4 address that it is. If it refuses some addresses of a name, the others are dialled.
+    /// If it refuses all, the error is [`DnsError::is_refused`].
+    ///
+    /// Behind a proxy, what is dialled is the proxy, and a guard sees only that one's address.
+    #[must_use]
+    pub fn guard(mut self, guard: impl Fn(&str, IpAddr) -> bool + Send + Sync + 'static) -> Self {
+        self.settings().guards.push(guard);
+        self
+    }
+
+    /// Returns the addresses to dial for a host, in the order in which to try them: at least one,
+    /// each with its port, and each passed by all guards.
+    ///
+    /// The host is a name or an IP address, as it stands in a URL: an IPv6 address may have
+    /// brackets. The port is the URL's or its scheme's; only an override may have another.
+    ///
+    /// # Errors
+    ///
+    /// If the name did not resolve, or if all its addresses were refused.
+    ///
+    /// # Cancel safety
+    ///
+    /// If others wait for the same lookup it goes on, else it ends.
+    pub async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, DnsError> {
+        let host: Arc<str> = host.to_ascii_lowercase().into();
+        match literal(&host) {
+            Ok(Some(address)) => self.literal(address, port),
+            Ok(None) => self
+                .named(&host, port)
+                .await
+                .map_err(|error| error.of(&host)),
+            Err(error) => Err(error.of(&host)),
+        }
+    }
+
+    fn literal(&self, address: IpAddr, port: u16) -> Result<Vec<SocketAddr>, DnsError> {
+        let mut addresses = vec![SocketAddr::new(address, port)];
+        let host = address.to_string();
+        match self.settings.guards.retain(&host, &mut addresses) {
+            Some(refused) => Err(DnsError::refused(refused)),
+            None => Ok(addresses),
+        }
+    }
+
+    async fn named(&self, name: &Arc<str>, port: u16) -> Result<Vec<SocketAddr>, DnsError> {
+        let Settings {
+            ttl,
+            capacity,
+            overrides,
+            guards,
+        } = &*self.settings;
+        let (mut addresses, turn) = if let Some(addresses) = overrides.get(relative(name)) {
+            (addresses.iter().map(|it| it.get()).collect(), 0)
+        } else {
+            let answer = self.lookups.lookup(name, *ttl, *capacity).await?;
+            (answer.addresses().to_vec(), answer.take_turn())
+        };
+        let refused = guards.retain(relative(name), &mut addresses);
+        if addresses.is_empty() {
+            return Err(refused.map_or_else(DnsError::no_addresses, DnsError::refused));
+        }
+        rotate(&mut addresses, turn);
+        for address in addresses.iter_mut().filter(|it| it.port() == 0) {
+            address.set_port(port);
+        }
+        Ok(addresses)
+    }
+
+    #[cfg(test)]
+    pub(super) fn in_flight(&self) -> usize {
+        self.lookups.in_flight()
+    }
+
+    fn settings(&mut self) -> &mut Settings {
+        Arc::make_mut(&mut self.settings)
     }
 }
 
@@ -38,31 +218,84 @@ impl Service<Name> for Resolver {
     type Error = DnsError;
     type Future = Resolving;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), DnsError>> {
-        self.0.poll_ready(cx).map_err(DnsError::new)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), DnsError>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, name: Name) -> Resolving {
-        Resolving(self.0.call(name))
+        let resolver = self.clone();
+        Resolving(Box::pin(async move {
+            let addresses = resolver.resolve(name.as_str(), 0).await?;
+            Ok(addresses.into_iter())
+        }))
+    }
+}
+
+impl fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Settings {
+            ttl,
+            capacity,
+            overrides,
+            guards,
+        } = &*self.settings;
+        f.debug_struct("Resolver")
+            .field("ttl", ttl)
+            .field("capacity", capacity)
+            .field("overrides", overrides)
+            .field("guards", guards)
+            .finish_non_exhaustive()
     }
 }
 
 /// The future of [`Resolver`].
-#[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
-pub struct Resolving(GaiFuture);
+pub struct Resolving(Pin<Box<dyn Future<Output = Resolved> + Send>>);
+
+type Resolved = Result<vec::IntoIter<SocketAddr>, DnsError>;
 
 impl Future for Resolving {
-    type Output = Result<vec::IntoIter<SocketAddr>, DnsError>;
+    type Output = Resolved;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let addresses: Vec<_> = ready!(Pin::new(&mut self.0).poll(cx))
-            .map_err(DnsError::new)?
-            .collect();
-        Poll::Ready(if addresses.is_empty() {
-            Err(DnsError::new(io::Error::from(io::ErrorKind::NotFound)))
-        } else {
-            Ok(addresses.into_iter())
-        })
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Resolved> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl fmt::Debug for Resolving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resolving").finish_non_exhaustive()
+    }
+}
+
+/// The name without the dot that ends it where it is absolute.
+fn relative(name: &str) -> &str {
+    name.strip_suffix('.').unwrap_or(name)
+}
+
+/// The IP address that stands in a URL in place of a name; what is in brackets is no name.
+fn literal(host: &str) -> Result<Option<IpAddr>, DnsError> {
+    let bracketed = host.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
+    let Some(address) = bracketed else {
+        return Ok(host.parse().ok());
+    };
+    let address = address
+        .parse()
+        .map_err(|error| DnsError::new(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
+    Ok(Some(IpAddr::V6(address)))
+}
+
+/// Starts each family at the address whose turn it is. Which places in the list are IPv4 and which
+/// are IPv6 stays as it was.
+fn rotate(addresses: &mut [SocketAddr], turn: usize) {
+    for is_ipv4 in [true, false] {
+        let of_family = |address: &SocketAddr| address.is_ipv4() == is_ipv4;
+        let family: Vec<_> = addresses.iter().copied().filter(of_family).collect();
+        let start = turn.checked_rem(family.len()).unwrap_or(0);
+        let turned = family.iter().cycle().skip(start);
+        let places = addresses.iter_mut().filter(|it| of_family(it));
+        for (place, address) in places.zip(turned) {
+            *place = *address;
+        }
     }
 }

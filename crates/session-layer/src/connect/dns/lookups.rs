@@ -1,0 +1,223 @@
+use std::{
+    collections::HashMap,
+    future::{Future, poll_fn},
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    str::FromStr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    task::Poll,
+    time::Duration,
+};
+
+use hyper_util::client::legacy::connect::dns::Name;
+use tokio::{runtime::Handle, sync::watch, time::Instant};
+
+use super::{
+    DnsError,
+    cache::{Answer, Cache},
+    source::{Found, Source},
+};
+
+/// Looks names up: one lookup in flight per name, whose outcome goes to all who wait for it.
+///
+/// A lookup runs in a task of its own, so that none of those who wait has to keep it going. The
+/// task ends when the last of them leaves.
+pub(super) struct Lookups {
+    source: Box<dyn Source>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    cache: Cache,
+    /// Owned by the tasks: what is in here tells only where to wait.
+    in_flight: HashMap<Arc<str>, Weak<InFlight>>,
+}
+
+/// Carries the outcome to those who wait. It closes without one if the task does not get to it.
+type InFlight = watch::Sender<Option<Outcome>>;
+
+type Receiver = watch::Receiver<Option<Outcome>>;
+
+type Outcome = Result<Arc<Answer>, DnsError>;
+
+enum Role {
+    Cached(Arc<Answer>),
+    Waiter(Arc<InFlight>),
+    Leader(Leader, Receiver),
+}
+
+impl Lookups {
+    pub(super) fn new(source: impl Source + 'static) -> Self {
+        Self {
+            source: Box::new(source),
+            state: Mutex::default(),
+        }
+    }
+
+    /// Returns an answer younger than `ttl`, or that of the lookup in flight, or of a new one.
+    pub(super) async fn lookup(
+        self: &Arc<Self>,
+        name: &Arc<str>,
+        ttl: Duration,
+        capacity: usize,
+    ) -> Outcome {
+        loop {
+            let receiver = match self.join(name, ttl) {
+                Role::Cached(answer) => return Ok(answer),
+                // Only a receiver is kept: a sender would keep the channel open.
+                Role::Waiter(in_flight) => in_flight.subscribe(),
+                Role::Leader(leader, receiver) => return leader.start(receiver, capacity).await,
+            };
+            if let Some(outcome) = outcome(receiver).await {
+                return outcome;
+            }
+            // Its runtime shut down, or the others left it just now: it is begun anew.
+        }
+    }
+
+    fn join(self: &Arc<Self>, name: &Arc<str>, ttl: Duration) -> Role {
+        let mut state = self.lock();
+        if let Some(answer) = state.cache.get(name, ttl, Instant::now()) {
+            return Role::Cached(answer);
+        }
+        if let Some(in_flight) = state.in_flight.get(name).and_then(Weak::upgrade) {
+            // One that all have left is about to end, or nobody drives its runtime any more.
+            if in_flight.receiver_count() > 0 {
+                return Role::Waiter(in_flight);
+            }
+        }
+        // Received from the beginning, so that nobody takes it for one that all have left.
+        let (in_flight, receiver) = watch::channel(None);
+        let in_flight = Arc::new(in_flight);
+        state
+            .in_flight
+            .insert(name.clone(), Arc::downgrade(&in_flight));
+        let leader = Leader {
+            lookups: self.clone(),
+            name: name.clone(),
+            in_flight,
+        };
+        Role::Leader(leader, receiver)
+    }
+
+    #[cfg(test)]
+    pub(super) fn in_flight(&self) -> usize {
+        self.lock().in_flight.len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits for the outcome; `None` if there will be none.
+async fn outcome(mut receiver: Receiver) -> Option<Outcome> {
+    receiver.wait_for(Option::is_some).await.ok()?.clone()
+}
+
+/// Whoever runs the lookup. Wherever this is dropped, the next caller begins anew.
+struct Leader {
+    lookups: Arc<Lookups>,
+    name: Arc<str>,
+    in_flight: Arc<InFlight>,
+}
+
+impl Leader {
+    /// Starts the lookup in a task, and waits for it.
+    async fn start(self, receiver: Receiver, capacity: usize) -> Outcome {
+        let runtime = Handle::try_current().map_err(|error| failed(io::Error::other(error)))?;
+        runtime.spawn(self.run(capacity));
+        outcome(receiver).await.unwrap_or_else(|| {
+            let why = "the runtime shut down";
+            Err(failed(io::Error::new(io::ErrorKind::Interrupted, why)))
+        })
+    }
+
+    async fn run(self, capacity: usize) {
+        let Some(found) = self.unless_abandoned(caught(self.ask())).await else {
+            return;
+        };
+        let outcome = match found {
+            Ok(addresses) => {
+                let mut state = self.lookups.lock();
+                let now = Instant::now();
+                Ok(state.cache.insert(&self.name, addresses, capacity, now))
+            }
+            Err(error) => Err(error.of(&self.name)),
+        };
+        // Nobody joins a lookup that is over: a failure is for those who waited for it.
+        self.forget();
+        self.in_flight.send_replace(Some(outcome));
+    }
+
+    async fn ask(&self) -> Found {
+        let name = Name::from_str(&self.name)
+            .map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
+        self.lookups.source.lookup(name).await
+    }
+
+    /// Waits for the lookup until the last one who waits for it has left.
+    async fn unless_abandoned<T>(&self, lookup: impl Future<Output = T>) -> Option<T> {
+        let mut lookup = pin!(lookup);
+        let mut abandoned = pin!(self.in_flight.closed());
+        poll_fn(|cx| match lookup.as_mut().poll(cx) {
+            Poll::Ready(found) => Poll::Ready(Some(found)),
+            Poll::Pending => abandoned.as_mut().poll(cx).map(|()| None),
+        })
+        .await
+    }
+
+    fn forget(&self) {
+        let mut state = self.lookups.lock();
+        let ours = |other: &Weak<InFlight>| other.as_ptr() == Arc::as_ptr(&self.in_flight);
+        if state.in_flight.get(&self.name).is_some_and(ours) {
+            state.in_flight.remove(&self.name);
+        }
+    }
+}
+
+impl Drop for Leader {
+    fn drop(&mut self) {
+        self.forget();
+    }
+}
+
+/// Answers a panic of foreign code by an error: those who wait would make it panic again.
+async fn caught(lookup: impl Future<Output = Found>) -> Found {
+    let mut lookup = pin!(lookup);
+    poll_fn(|cx| {
+        catch_unwind(AssertUnwindSafe(|| lookup.as_mut().poll(cx)))
+            .unwrap_or_else(|_| Poll::Ready(Err(failed(io::Error::other("the resolver panicked")))))
+    })
+    .await
+}
+
+fn failed(error: io::Error) -> DnsError {
+    DnsError::new(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use tower::service_fn;
+
+    use super::{super::source::Over, *};
+
+    #[test]
+    fn the_second_waits_even_before_the_first_has_begun() {
+        let source = service_fn(async |_: Name| Ok::<[SocketAddr; 0], io::Error>([]));
+        let lookups = Arc::new(Lookups::new(Over(source)));
+        let name = "peer".into();
+        let leader = lookups.join(&name, Duration::ZERO);
+        assert!(matches!(leader, Role::Leader(..)));
+        let waiter = lookups.join(&name, Duration::ZERO);
+        assert!(matches!(waiter, Role::Waiter(_)));
+
+        // Both are gone, and so is the lookup.
+        drop((leader, waiter));
+        assert_eq!(lookups.in_flight(), 0);
+    }
+}
