@@ -3,12 +3,13 @@
 //! ```
 //! use std::{net::Ipv4Addr, time::Duration};
 //!
-//! use session_layer::dns::Resolver;
+//! use session_layer::dns::{Resolver, is_public};
 //!
+//! // For URLs that somebody else chose: nothing inside the network is dialled but one host.
 //! let resolver = Resolver::new()
 //!     .ttl(Duration::from_secs(30))
 //!     .override_host("wiki.internal", [Ipv4Addr::new(10, 0, 0, 7)])
-//!     .guard(|host, address| host == "wiki.internal" || !address.is_loopback());
+//!     .guard(|host, address| host == "wiki.internal" || is_public(address));
 //! # drop(resolver);
 //! ```
 //!
@@ -22,7 +23,7 @@
 //! 5. **The source** is `getaddrinfo` on the runtime's blocking threads, or any `Service<Name>`
 //!    ([`Resolver::over`]).
 //!
-//! What was found passes **the guards** ([`Resolver::guard`]) in any of
+//! What was found passes **the guards** ([`Resolver::guard`], [`Resolver::public_only`]) in any of
 //! these cases, each time it is asked for, and only what passes is given out. The caller dials
 //! these very addresses, so that no second answer can take the place of the one that was checked.
 //!
@@ -47,6 +48,7 @@ mod cache;
 mod error;
 mod guard;
 mod lookups;
+mod public;
 mod resolver;
 mod source;
 #[cfg(test)]
@@ -57,5 +59,6 @@ pub use hyper_util::client::legacy::connect::dns::Name;
 pub use self::{
     address::HostAddress,
     error::DnsError,
+    public::is_public,
     resolver::{Resolver, Resolving},
 };

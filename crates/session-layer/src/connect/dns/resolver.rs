@@ -14,7 +14,9 @@ use std::{
 use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
 use tower_service::Service;
 
-use super::{DnsError, HostAddress, guard::Guards, lookups::Lookups, source::Over};
+use super::{
+    DnsError, HostAddress, guard::Guards, lookups::Lookups, public::is_public, source::Over,
+};
 use crate::error::BoxError;
 
 /// Resolves hosts: a cache over `getaddrinfo` or another source, overrides, and guards.
@@ -137,6 +139,15 @@ impl Resolver {
     pub fn guard(mut self, guard: impl Fn(&str, IpAddr) -> bool + Send + Sync + 'static) -> Self {
         self.settings().guards.push(guard);
         self
+    }
+
+    /// Refuses all addresses that are not [public](is_public).
+    ///
+    /// It is meant for URLs that somebody else chose, so that they cannot reach into the network
+    /// (server-side request forgery).
+    #[must_use]
+    pub fn public_only(self) -> Self {
+        self.guard(|_, address| is_public(address))
     }
 
     /// Returns the addresses to dial for a host, in the order in which to try them: at least one,

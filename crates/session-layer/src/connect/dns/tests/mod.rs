@@ -16,6 +16,7 @@ use tower::service_fn;
 use super::{Name, Resolver};
 
 mod answers;
+mod guards;
 mod hosts;
 mod sharing;
 
