@@ -42,7 +42,7 @@ impl DnsError {
     ///
     /// With `getaddrinfo` this stays false for a name that does not exist: the standard library
     /// does not tell that apart from a name server that gave no answer. An answer without
-    /// addresses is certain.
+    /// addresses, and what hickory says of a name, are certain.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         match &*self.kind {

@@ -20,8 +20,8 @@
 //! 3. **The cache** keeps an answer for ten seconds ([`Resolver::ttl`]). Failures are not kept.
 //! 4. **One lookup** is made per name at a time, whoever asks meanwhile shares it. One who goes
 //!    away disturbs nobody; with the last one the lookup ends.
-//! 5. **The source** is `getaddrinfo` on the runtime's blocking threads, or any `Service<Name>`
-//!    ([`Resolver::over`]).
+//! 5. **The source** is `getaddrinfo` on the runtime's blocking threads, any `Service<Name>`
+//!    ([`Resolver::over`]), or, with the feature `hickory`, the name servers themselves.
 //!
 //! What was found passes **the guards** ([`Resolver::guard`], [`Resolver::public_only`]) in any of
 //! these cases, each time it is asked for, and only what passes is given out. The caller dials
@@ -47,6 +47,8 @@ mod address;
 mod cache;
 mod error;
 mod guard;
+#[cfg(feature = "hickory")]
+mod hickory;
 mod lookups;
 mod public;
 mod resolver;

@@ -81,6 +81,23 @@ impl Resolver {
         }
     }
 
+    /// Makes a resolver that asks the system's name servers itself, by hickory.
+    ///
+    /// Nothing of it blocks a thread, and it tells a name that does not exist
+    /// ([`DnsError::is_not_found`]) from a server that gave no answer. It reads the name servers
+    /// and the search list of the system now, and the hosts file, but knows nothing of other
+    /// sources that `nsswitch.conf` may name. Answers are kept for as long as their records say, so
+    /// [`ttl`](Self::ttl) is off. IPv6 addresses come first.
+    ///
+    /// # Errors
+    ///
+    /// If the system's configuration cannot be read.
+    #[cfg(feature = "hickory")]
+    pub fn hickory() -> Result<Self, DnsError> {
+        let source = super::hickory::Hickory::from_system()?;
+        Ok(Self::over(source).ttl(None))
+    }
+
     /// Keeps an answer for this long; `None` or zero keeps none. Default: 10 s.
     ///
     /// A connection that is open stays open, whatever becomes of its name.
