@@ -55,9 +55,13 @@
 //! # Features
 //!
 //! - `tls` (default): `https` by rustls with the ring provider and the platform's roots.
+//! - `cookies`: a layer that sends and keeps cookies. Needs Rust 1.88, everything else 1.85.
+//! - `public-suffix`: lets its jar refuse cookies for public suffixes. Needs Rust 1.88 too.
 
 mod body;
 mod connect;
+#[cfg(feature = "cookies")]
+pub mod cookies;
 mod error;
 pub mod future;
 #[cfg(feature = "http2")]

@@ -1,0 +1,58 @@
+//! The future of [`Cookies`](super::Cookies).
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use http::{Response, Uri};
+use pin_project_lite::pin_project;
+
+use super::Jar;
+
+pin_project! {
+    /// The future of [`Cookies`](super::Cookies): keeps the cookies of the response when its head is
+    /// there.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it drops the request. No cookie of its response is kept then.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct ResponseFuture<F> {
+        #[pin]
+        inner: F,
+        jar: Jar,
+        uri: Uri,
+    }
+}
+
+impl<F> ResponseFuture<F> {
+    pub(super) fn new(inner: F, jar: Jar, uri: Uri) -> Self {
+        Self { inner, jar, uri }
+    }
+}
+
+impl<F, R, E> Future for ResponseFuture<F>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+{
+    type Output = Result<Response<R>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let response = ready!(this.inner.poll(cx))?;
+        this.jar.store(response.headers(), this.uri);
+        Poll::Ready(Ok(response))
+    }
+}
+
+/// Leaves out the URI, which may have credentials in it.
+impl<F> fmt::Debug for ResponseFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture")
+            .field("jar", &self.jar)
+            .finish_non_exhaustive()
+    }
+}

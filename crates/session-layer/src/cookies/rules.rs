@@ -1,0 +1,320 @@
+//! Which cookies may be kept: what `cookie_store` checks, and what it leaves to its caller.
+
+use cookie_store::{Cookie, CookieDomain, CookieError, RawCookie};
+use url::{Host, Url};
+
+use super::error::Reason;
+
+/// The most bytes of a cookie's name and value
+/// ([RFC 6265, section 6.1](https://www.rfc-editor.org/rfc/rfc6265#section-6.1)).
+const MAX_PAIR: usize = 4096;
+
+/// The most bytes of a whole `Set-Cookie`: it is kept as it came.
+const MAX_LINE: usize = 8 * 1024;
+
+/// What all cookies of a jar are held to.
+#[derive(Default)]
+pub(super) struct Rules {
+    #[cfg(feature = "public-suffix")]
+    suffixes: Option<super::PublicSuffixes>,
+}
+
+impl Rules {
+    #[cfg(feature = "public-suffix")]
+    pub(super) fn with_public_suffixes(suffixes: super::PublicSuffixes) -> Self {
+        Self {
+            suffixes: Some(suffixes),
+        }
+    }
+
+    /// Reads a `Set-Cookie` that came from `url`.
+    pub(super) fn read(&self, line: &[u8], url: &Url) -> Result<Cookie<'static>, Reason> {
+        if line.len() > MAX_LINE {
+            return Err(Reason::TooLarge);
+        }
+        let line = std::str::from_utf8(line).map_err(|_| Reason::Bytes)?;
+        if line.bytes().any(is_control) {
+            return Err(Reason::Bytes);
+        }
+        let mut raw = RawCookie::parse(line).map_err(|_| Reason::Syntax)?;
+        if raw.name().len() + raw.value().len() > MAX_PAIR {
+            return Err(Reason::TooLarge);
+        }
+        if has_empty_max_age(line) {
+            raw.set_max_age(None);
+        }
+        if raw.secure().unwrap_or(false) && !is_secure(url) {
+            return Err(Reason::Insecure);
+        }
+        check_prefix(&raw)?;
+        let mut cookie = Cookie::try_from_raw_cookie(&raw, url).map_err(|error| reason(&error))?;
+        check_labels(&cookie.domain)?;
+        if self.is_too_wide(&cookie.domain) {
+            if !cookie.domain.host_is_identical(url) {
+                return Err(Reason::PublicSuffix);
+            }
+            cookie.domain = CookieDomain::host_only(url).map_err(|error| reason(&error))?;
+        }
+        Ok(cookie.into_owned())
+    }
+
+    /// Checks a cookie that comes from a file: whatever does not depend on who set it.
+    pub(super) fn check_saved(&self, cookie: &Cookie<'_>) -> Result<(), Reason> {
+        let (name, value) = cookie.name_value();
+        if name.len() + value.len() > MAX_PAIR {
+            return Err(Reason::TooLarge);
+        }
+        if name.bytes().chain(value.bytes()).any(is_control) {
+            return Err(Reason::Bytes);
+        }
+        check_labels(&cookie.domain)?;
+        if self.is_too_wide(&cookie.domain) {
+            return Err(Reason::PublicSuffix);
+        }
+        match &cookie.domain {
+            CookieDomain::HostOnly(domain) | CookieDomain::Suffix(domain) if !domain.is_empty() => {
+                check_prefix(cookie)
+            }
+            _ => Err(Reason::Domain),
+        }
+    }
+
+    /// Whether this is a domain that strangers share.
+    fn is_too_wide(&self, domain: &CookieDomain) -> bool {
+        let CookieDomain::Suffix(name) = domain else {
+            return false;
+        };
+        !name.contains('.') || self.is_listed(domain)
+    }
+
+    #[cfg(feature = "public-suffix")]
+    fn is_listed(&self, domain: &CookieDomain) -> bool {
+        let suffixes = self.suffixes.as_ref();
+        suffixes.is_some_and(|suffixes| domain.is_public_suffix(suffixes.list()))
+    }
+
+    #[cfg(not(feature = "public-suffix"))]
+    #[allow(clippy::unused_self, reason = "the list is a feature")]
+    fn is_listed(&self, _: &CookieDomain) -> bool {
+        false
+    }
+}
+
+/// Whether what goes there cannot be read on the way: the rule by which `cookie_store` sends.
+pub(super) fn is_secure(url: &Url) -> bool {
+    url.scheme() == "https"
+        || match url.host() {
+            Some(Host::Domain(domain)) => domain == "localhost",
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        }
+}
+
+/// Those that RFC 6265bis refuses (section 5.6, step 1). A header cannot have them, but a caller's
+/// string or a file can.
+fn is_control(byte: u8) -> bool {
+    byte.is_ascii_control() && byte != b'\t'
+}
+
+/// Whether there is a `Max-Age` without a value, which is to be ignored and would be read as
+/// for ever.
+fn has_empty_max_age(line: &str) -> bool {
+    line.split(';').skip(1).any(|attribute| {
+        let (name, value) = attribute.split_once('=').unwrap_or((attribute, "none"));
+        name.trim().eq_ignore_ascii_case("max-age") && value.trim().is_empty()
+    })
+}
+
+/// Refuses a `Domain` with an empty label, above all after a dot at its end: by that dot, which has
+/// other spellings until the domain is in ASCII, a suffix would not be known as one.
+fn check_labels(domain: &CookieDomain) -> Result<(), Reason> {
+    match domain {
+        CookieDomain::Suffix(name) if name.split('.').any(str::is_empty) => Err(Reason::Domain),
+        _ => Ok(()),
+    }
+}
+
+/// RFC 6265bis, section 4.1.3. That a `Secure` cookie came over TLS was seen before.
+fn check_prefix(cookie: &RawCookie<'_>) -> Result<(), Reason> {
+    let has = |prefix: &str| {
+        let start = cookie.name().get(..prefix.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    };
+    let secure = cookie.secure().unwrap_or(false);
+    let holds = if has("__Secure-") {
+        secure
+    } else if has("__Host-") {
+        secure && cookie.domain().is_none() && cookie.path() == Some("/")
+    } else {
+        true
+    };
+    if holds { Ok(()) } else { Err(Reason::Prefix) }
+}
+
+fn reason(error: &CookieError) -> Reason {
+    match error {
+        CookieError::DomainMismatch => Reason::Domain,
+        CookieError::Expired => Reason::Expired,
+        CookieError::NonHttpScheme | CookieError::NonRelativeScheme => Reason::Uri,
+        // One kind more is there if anybody turns on a feature of `cookie_store`.
+        _ => Reason::Syntax,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str, from: &str) -> Result<Cookie<'static>, Reason> {
+        let url = Url::parse(from).expect("the test's URL is valid");
+        Rules::default().read(line.as_bytes(), &url)
+    }
+
+    #[test]
+    fn a_prefix_is_kept_only_where_its_promise_holds() {
+        for (line, from, holds) in [
+            ("__Secure-a=1; Secure", "https://x.test/", true),
+            ("__Secure-a=1", "https://x.test/", false),
+            ("__SECURE-a=1", "https://x.test/", false),
+            ("__Host-a=1; Secure; Path=/", "https://x.test/", true),
+            (
+                "__Host-a=1; Secure; Path=/; Domain=",
+                "https://x.test/",
+                true,
+            ),
+            (
+                "__Host-a=1; Secure; Path=/; Domain=x.test",
+                "https://x.test/",
+                false,
+            ),
+            ("__Host-a=1; Secure; Path=/deep", "https://x.test/", false),
+            ("__Host-a=1; Secure", "https://x.test/", false),
+            ("__host-a=1; Path=/", "https://x.test/", false),
+            ("__Hos-a=1", "https://x.test/", true),
+        ] {
+            let kept = read(line, from);
+            assert_eq!(kept.is_ok(), holds, "{line}");
+            assert!(holds || kept == Err(Reason::Prefix), "{line}");
+        }
+        let plain = read("__Host-a=1; Secure; Path=/", "http://x.test/");
+        assert_eq!(plain, Err(Reason::Insecure));
+    }
+
+    #[test]
+    fn a_domain_is_the_hosts_own_or_above_and_never_one_label_or_dotted_at_its_end() {
+        for (domain, from, kept) in [
+            ("x.test", "http://x.test/", Ok("x.test")),
+            (".x.test", "http://sub.x.test/", Ok("x.test")),
+            ("X.TEST", "http://sub.x.test/", Ok("x.test")),
+            (
+                "bücher.test",
+                "http://www.xn--bcher-kva.test/",
+                Ok("xn--bcher-kva.test"),
+            ),
+            ("localhost", "http://localhost/", Ok("localhost")),
+            ("127.0.0.1", "http://127.0.0.1/", Ok("127.0.0.1")),
+            ("other.test", "http://x.test/", Err(Reason::Domain)),
+            ("sub.x.test", "http://x.test/", Err(Reason::Domain)),
+            ("t.test", "http://x-t.test/", Err(Reason::Domain)),
+            ("0.0.1", "http://127.0.0.1/", Err(Reason::Domain)),
+            ("test", "http://x.test/", Err(Reason::PublicSuffix)),
+            ("x.test.", "http://x.test./", Err(Reason::Domain)),
+            ("test.", "http://x.test./", Err(Reason::Domain)),
+            ("test\u{3002}", "http://x.test./", Err(Reason::Domain)),
+            ("\u{3002}test", "http://x.test/", Err(Reason::Domain)),
+            ("1]", "http://[::1]/", Err(Reason::Domain)),
+            ("[::1]", "http://[::1]/", Ok("[::1]")),
+            ("..", "http://x.test/", Err(Reason::Domain)),
+        ] {
+            let line = format!("a=1; Domain={domain}");
+            let read = read(&line, from).map(|cookie| String::from(&cookie.domain));
+            assert_eq!(
+                read.as_deref(),
+                kept.as_ref().map(|kept| &**kept),
+                "{domain} {from}"
+            );
+        }
+    }
+
+    #[test]
+    fn dates_that_are_none_and_ages_beyond_all_bounds_panic_nobody() {
+        for (attributes, expires) in [
+            ("Max-Age=100000000000000000000", true),
+            ("Max-Age=9223372036854775807", true),
+            ("Max-Age=-5", true),
+            ("Max-Age=", false),
+            ("Max-Age", false),
+            ("Max-Age=ten", false),
+            ("Expires=never", false),
+            ("Expires=Wed, 99 Feb 2099 25:61:61 GMT", false),
+            ("Expires=Thu, 01 Jan 99999 00:00:00 GMT", false),
+            ("Expires=Thu, 31-Dec-37 23:55:55 GMT", true),
+            ("Expires=", false),
+        ] {
+            let cookie = read(&format!("a=1; {attributes}"), "http://x.test/");
+            let cookie = cookie.expect("only the attribute is wrong");
+            assert_eq!(cookie.is_persistent(), expires, "{attributes}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_large_or_is_no_text_is_refused() {
+        let sized = |size| format!("a={}", "x".repeat(size));
+        assert!(read(&sized(MAX_PAIR - 1), "http://x.test/").is_ok());
+        assert_eq!(
+            read(&sized(MAX_PAIR), "http://x.test/"),
+            Err(Reason::TooLarge)
+        );
+        let padded = format!("a=1; {}", "x".repeat(MAX_LINE));
+        assert_eq!(read(&padded, "http://x.test/"), Err(Reason::TooLarge));
+        for (line, refused) in [
+            (&b"a=b\r\nc"[..], Reason::Bytes),
+            (b"a=\0", Reason::Bytes),
+            (b"a=1; path=/\x7f", Reason::Bytes),
+            (b"a=\xff", Reason::Bytes),
+            (b"", Reason::Syntax),
+            (b"=1", Reason::Syntax),
+            (b"no pair", Reason::Syntax),
+            (b";;;", Reason::Syntax),
+        ] {
+            let url = Url::parse("http://x.test/").unwrap();
+            let read = Rules::default().read(line, &url);
+            assert_eq!(read, Err(refused), "{}", line.escape_ascii());
+        }
+    }
+
+    #[cfg(feature = "public-suffix")]
+    #[test]
+    fn a_listed_suffix_gives_cookies_to_nobody_but_itself() {
+        let list = "// ===BEGIN ICANN DOMAINS===\nuk\nco.uk\n*.ck\n!www.ck\n政府.test\n\
+                    // ===BEGIN PRIVATE DOMAINS===\nblog.test\n";
+        let rules = Rules::with_public_suffixes(list.parse().unwrap());
+        for (domain, from, kept) in [
+            ("co.uk", "http://x.co.uk/", Err(Reason::PublicSuffix)),
+            ("CO.uk", "http://x.co.uk/", Err(Reason::PublicSuffix)),
+            ("co.uk.", "http://x.co.uk./", Err(Reason::Domain)),
+            (
+                "blog.test",
+                "http://me.blog.test/",
+                Err(Reason::PublicSuffix),
+            ),
+            ("any.ck", "http://x.any.ck/", Err(Reason::PublicSuffix)),
+            (
+                "政府.test",
+                "http://x.xn--mxtq1m.test/",
+                Err(Reason::PublicSuffix),
+            ),
+            ("www.ck", "http://x.www.ck/", Ok(false)),
+            ("x.co.uk", "http://www.x.co.uk/", Ok(false)),
+            ("blog.test", "http://blog.test/", Ok(true)),
+        ] {
+            let url = Url::parse(from).unwrap();
+            let line = format!("a=1; Domain={domain}");
+            let host_only = rules
+                .read(line.as_bytes(), &url)
+                .map(|cookie| matches!(cookie.domain, CookieDomain::HostOnly(_)));
+            assert_eq!(host_only, kept, "{domain} from {from}");
+        }
+    }
+}

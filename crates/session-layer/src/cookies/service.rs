@@ -1,0 +1,62 @@
+use std::task::{Context, Poll};
+
+use http::{Request, Response, header::COOKIE};
+use tower_service::Service;
+
+use super::{Jar, future::ResponseFuture};
+
+/// A service that sends the cookies of a [`Jar`], and keeps those that come. See the
+/// [module docs](super).
+#[derive(Clone, Debug)]
+pub struct Cookies<S> {
+    inner: S,
+    jar: Jar,
+}
+
+impl<S> Cookies<S> {
+    /// Wraps the service.
+    pub fn new(inner: S, jar: Jar) -> Self {
+        Self { inner, jar }
+    }
+
+    /// The jar, which the clones of this service share.
+    pub fn jar(&self) -> &Jar {
+        &self.jar
+    }
+
+    /// The service inside.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The service inside.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The service inside.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for Cookies<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+{
+    type Response = Response<R>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let uri = request.uri().clone();
+        if let Some(header) = self.jar.merged(request.headers(), &uri) {
+            request.headers_mut().insert(COOKIE, header);
+        }
+        ResponseFuture::new(self.inner.call(request), self.jar.clone(), uri)
+    }
+}
