@@ -23,7 +23,8 @@
 //! ```
 //!
 //! A [`Session`] is what the requests of an app share. It is opened when the app starts and closed
-//! when it ends; its clones are cheap, and all use one pool of HTTP/1.1 connections.
+//! when it ends; its clones are cheap, and all use one pool of HTTP/1.1 connections. A [`Lifecycle`]
+//! closes it in its turn among an app's other resources.
 //!
 //! - **Limits** for all connections and for those to one origin count the connections that are
 //!   being opened too, and hold at every moment as the server sees it.
@@ -89,6 +90,9 @@ pub use self::{
     layer::{ConfigError, SessionLayer},
     lifecycle::CloseReport,
     observer::{Event, Observer},
+    lifecycle::{
+        CloseReport, Lifecycle, SetupError, ShutdownError, TeardownError, TeardownOutcome,
+    },
     origin::Origin,
     pool::PoolConfig,
     service::Session,

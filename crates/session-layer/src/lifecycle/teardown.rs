@@ -1,0 +1,114 @@
+use std::{
+    any::Any,
+    borrow::Cow,
+    error::Error as StdError,
+    fmt,
+    future::{Future, poll_fn},
+    mem,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    time::Duration,
+};
+
+use super::error::Cause;
+use crate::{CloseReport, error::BoxError};
+
+/// What a teardown may come to: nothing, a `Result`, or a [`CloseReport`], for which it is a
+/// failure that something was cut off.
+pub trait TeardownOutcome {
+    /// Says whether it went well.
+    ///
+    /// # Errors
+    ///
+    /// If it did not.
+    fn into_result(self) -> Result<(), BoxError>;
+}
+
+impl TeardownOutcome for () {
+    fn into_result(self) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+impl<E: Into<BoxError>> TeardownOutcome for Result<(), E> {
+    fn into_result(self) -> Result<(), BoxError> {
+        self.map_err(Into::into)
+    }
+}
+
+impl TeardownOutcome for CloseReport {
+    fn into_result(self) -> Result<(), BoxError> {
+        match self.aborted {
+            0 => Ok(()),
+            aborted => Err(Box::new(CutOff(aborted))),
+        }
+    }
+}
+
+/// The connections that a session cut off when it was closed.
+#[derive(Debug)]
+struct CutOff(usize);
+
+impl fmt::Display for CutOff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "connections cut off at the deadline: {}", self.0)
+    }
+}
+
+impl StdError for CutOff {}
+
+/// One resource, by how it ends.
+pub(super) struct Teardown {
+    pub(super) name: Cow<'static, str>,
+    timeout: Option<Duration>,
+    future: Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>,
+}
+
+impl Teardown {
+    pub(super) fn new<F>(name: Cow<'static, str>, timeout: Option<Duration>, teardown: F) -> Self
+    where
+        F: Future + Send + 'static,
+        F::Output: TeardownOutcome,
+    {
+        Self {
+            name,
+            timeout,
+            future: Box::pin(async move { teardown.await.into_result() }),
+        }
+    }
+
+    /// Runs it to its end, its timeout or its panic. Dropped before, it can be run on.
+    pub(super) async fn run(&mut self) -> Result<(), Cause> {
+        let Self {
+            timeout, future, ..
+        } = self;
+        let guarded = poll_fn(|cx| {
+            let polled = guard(|| future.as_mut().poll(cx));
+            match polled {
+                Ok(polled) => polled.map_err(Cause::Failed),
+                Err(panicked) => Err(panicked).into(),
+            }
+        });
+        let ended = match *timeout {
+            Some(timeout) => tokio::time::timeout(timeout, guarded)
+                .await
+                .unwrap_or(Err(Cause::TimedOut(timeout))),
+            None => guarded.await,
+        };
+        // What is left of it may panic as well, and has to be gone before the next one's turn.
+        let done = mem::replace(future, Box::pin(async { Ok(()) }));
+        ended.and(guard(|| drop(done)))
+    }
+}
+
+/// Runs foreign code whose panic must not skip the teardowns after it.
+fn guard<T>(work: impl FnOnce() -> T) -> Result<T, Cause> {
+    // What it leaves behind in a panic is not looked at again.
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| Cause::Panicked(message(&*panic)))
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("no message").to_owned()
+}
