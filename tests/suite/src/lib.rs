@@ -1,5 +1,7 @@
 //! What the tests of this crate share: short ways to say what they do.
 
+mod captured;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,6 +10,8 @@ use http_body_util::{BodyExt, Full};
 use session_layer::{Connector, Error, PoolConfig, Session, SessionBody, SessionLayer, Timeouts};
 use test_support::MemoryConnector;
 use tower::{Layer, ServiceExt};
+
+pub use self::captured::Captured;
 
 /// A session whose requests have bodies of bytes.
 pub type BytesSession = Session<Full<Bytes>>;

@@ -1,0 +1,333 @@
+//! Sessions and runtimes: dropped and closed on any thread, before, while and after a runtime ends;
+//! and the lifecycle of an app around them.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    task::Poll,
+    thread,
+    time::Duration,
+};
+
+use http_body_util::BodyExt;
+use session_layer::{Lifecycle, PoolConfig, Timeouts};
+use test_suite::{BytesSession, Captured, fetch, get, in_memory, send, session};
+use test_support::{Connection, MemoryConnector, Reply, Server, always, sequence};
+use tokio::{runtime, sync::oneshot, time::Instant};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Longer than anything here takes, and shorter than anybody's patience.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn workers() -> runtime::Runtime {
+    let mut builder = runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(2).enable_all().build();
+    runtime.expect("the machine has threads")
+}
+
+fn current_thread() -> runtime::Runtime {
+    let mut builder = runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().build();
+    runtime.expect("a runtime takes no thread")
+}
+
+/// A runtime that nothing here shuts down, and a server on it.
+fn peer<H, F>(handler: H) -> (runtime::Runtime, Server)
+where
+    H: Fn(Connection) -> F + Send + Sync + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let runtime = workers();
+    let server = runtime.block_on(Server::start(handler));
+    (runtime, server)
+}
+
+/// Fails if it takes too long.
+#[track_caller]
+fn within<T>(runtime: &runtime::Runtime, future: impl Future<Output = T>) -> T {
+    let bounded = async { tokio::time::timeout(PATIENCE, future).await };
+    runtime.block_on(bounded).expect("it does not hang")
+}
+
+async fn ok(session: &BytesSession, server: &Server) {
+    let (status, body) = fetch(session, get(&server.url("/")))
+        .await
+        .expect("it is answered");
+    assert_eq!((status.as_u16(), &body[..]), (200, &b"x"[..]));
+}
+
+/// Starts a request, and leaves when the server has it.
+async fn begin(
+    session: &BytesSession,
+    server: &Server,
+) -> tokio::task::JoinHandle<Result<(http::StatusCode, bytes::Bytes), session_layer::Error>> {
+    let before = server.log().requests.len();
+    let call = tokio::spawn({
+        let (session, url) = (session.clone(), server.url("/"));
+        async move { fetch(&session, get(&url)).await }
+    });
+    server.wait_for(|log| log.requests.len() > before).await;
+    call
+}
+
+#[test]
+fn the_last_session_may_be_dropped_when_its_runtime_is_gone() {
+    let (peer, server) = peer(always(200, "x"));
+    for runtime in [workers(), current_thread()] {
+        let session = session(PoolConfig::default());
+        within(&runtime, ok(&session, &server));
+        drop(runtime);
+        assert_eq!(session.stats().open, 0);
+        within(&peer, server.wait_for(|log| log.open == 0));
+        thread::spawn(move || drop(session)).join().unwrap();
+    }
+}
+
+#[test]
+fn a_session_may_be_dropped_by_the_end_of_the_runtime_that_it_runs_on() {
+    let (peer, server) = peer(always(200, "x"));
+    for runtime in [workers(), current_thread()] {
+        let session = session(PoolConfig::default());
+        within(&runtime, ok(&session, &server));
+        runtime.spawn(async move {
+            let _last = session;
+            std::future::pending::<()>().await;
+        });
+        drop(runtime);
+        within(&peer, server.wait_for(|log| log.open == 0));
+    }
+}
+
+#[test]
+fn a_session_may_be_dropped_on_a_blocking_thread() {
+    let (_peer, server) = peer(always(200, "x"));
+    let runtime = current_thread();
+    within(&runtime, async {
+        let session = session(PoolConfig::default());
+        ok(&session, &server).await;
+        let dropped = tokio::task::spawn_blocking(move || drop(session));
+        dropped.await.unwrap();
+        server.wait_for(|log| log.open == 0).await;
+    });
+}
+
+#[test]
+fn a_session_goes_on_with_new_connections_on_the_next_runtime() {
+    let (_peer, server) = peer(always(200, "x"));
+    let session = session(PoolConfig::default().max_connections(1));
+    for round in 1..=3 {
+        let runtime = current_thread();
+        within(&runtime, async {
+            ok(&session, &server).await;
+            ok(&session, &server).await;
+        });
+        assert_eq!(server.log().accepted, round);
+    }
+    assert_eq!(session.stats().open, 0);
+    let last = current_thread();
+    let report = within(&last, session.close(PATIENCE));
+    assert_eq!((report.finished, report.aborted), (0, 0));
+}
+
+#[test]
+fn a_response_whose_runtime_ended_is_an_error_elsewhere() {
+    let (_peer, server) = peer(|mut connection: Connection| async move {
+        connection.read_request().await;
+        let head = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf";
+        connection.write(head).await;
+        connection.stall_until_closed().await;
+    });
+    let session = session(PoolConfig::default());
+    let ending = workers();
+    let response = within(&ending, send(&session, get(&server.url("/")))).unwrap();
+    let unread = within(&ending, send(&session, get(&server.url("/")))).unwrap();
+    drop(ending);
+    let staying = current_thread();
+    within(&staying, response.into_body().collect()).unwrap_err();
+    // Outside of any runtime.
+    drop(unread);
+    assert_eq!(session.stats().open, 0);
+}
+
+#[test]
+fn a_call_may_be_dropped_when_its_runtime_is_gone() {
+    let (_peer, server) = peer(sequence([Reply::stall()]));
+    let session = session(PoolConfig::default());
+    let runtime = current_thread();
+    let mut polled = Box::pin(send(&session, get(&server.url("/"))));
+    let unpolled = send(&session, get(&server.url("/")));
+    within(&runtime, async {
+        poll_fn(|cx| Poll::Ready(polled.as_mut().poll(cx).is_pending())).await;
+        let other = begin(&session, &server).await;
+        other.abort();
+    });
+    drop(runtime);
+    drop(polled);
+    drop(unpolled);
+    assert_eq!(session.stats().open, 0);
+    assert_eq!(session.stats().waiting, 0);
+}
+
+#[test]
+fn close_ends_at_once_when_the_runtime_of_what_it_waits_for_ends() {
+    let (_peer, server) = peer(sequence([Reply::stall()]));
+    let session = session(PoolConfig::default());
+    let (ending, staying) = (workers(), current_thread());
+    let _call = within(&ending, begin(&session, &server));
+    within(&staying, async {
+        let closing = session.close(10 * PATIENCE);
+        let mut closing = pin!(closing);
+        let pending = poll_fn(|cx| Poll::Ready(closing.as_mut().poll(cx).is_pending()));
+        assert!(pending.await);
+        ending.shutdown_background();
+        closing.await;
+    });
+    assert_eq!(session.stats().open, 0);
+}
+
+#[test]
+fn a_close_that_its_runtime_cut_off_can_be_done_on_another() {
+    let (peer, server) = peer(sequence([Reply::stall()]));
+    let session = session(PoolConfig::default());
+    let ending = workers();
+    let call = within(&ending, begin(&session, &server));
+    let (closing, closes) = oneshot::channel();
+    ending.spawn({
+        let session = session.clone();
+        async move {
+            let mut close = pin!(session.close(10 * PATIENCE));
+            let mut closing = Some(closing);
+            poll_fn(|cx| {
+                let polled = close.as_mut().poll(cx);
+                if let Some(closing) = closing.take() {
+                    closing.send(()).expect("the test waits for it");
+                }
+                polled
+            })
+            .await
+        }
+    });
+    within(&peer, closes).unwrap();
+    drop(ending);
+    assert!(within(&peer, call).is_err());
+    let refused = within(&peer, fetch(&session, get(&server.url("/"))));
+    assert!(refused.unwrap_err().is_closed());
+    within(&peer, session.close(PATIENCE));
+    assert_eq!(session.stats().open, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_closes_at_once_both_wait_for_what_is_in_flight() {
+    let connector = MemoryConnector::new(sequence([Reply::status(200).delay(3 * SECOND)]));
+    let session = in_memory(PoolConfig::default(), Timeouts::default(), &connector);
+    let call = tokio::spawn({
+        let session = session.clone();
+        async move { fetch(&session, get("http://peer/")).await }
+    });
+    connector.wait_for(|log| log.requests.len() == 1).await;
+    let clone = session.clone();
+    let began = Instant::now();
+    let (one, two) = tokio::join!(session.close(30 * SECOND), clone.close(60 * SECOND));
+    assert_eq!(began.elapsed(), 3 * SECOND);
+    assert_eq!((one.finished, one.aborted), (1, 0));
+    assert_eq!((two.finished, two.aborted), (1, 0));
+    call.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_shorter_of_two_closes_cuts_off_for_both() {
+    let connector = MemoryConnector::new(sequence([Reply::stall()]));
+    let timeouts = Timeouts::default().head(None);
+    let session = in_memory(PoolConfig::default(), timeouts, &connector);
+    let call = tokio::spawn({
+        let session = session.clone();
+        async move { fetch(&session, get("http://peer/")).await }
+    });
+    connector.wait_for(|log| log.requests.len() == 1).await;
+    let began = Instant::now();
+    tokio::join!(session.close(30 * SECOND), session.close(5 * SECOND));
+    assert_eq!(began.elapsed(), 5 * SECOND);
+    assert!(call.await.unwrap().unwrap_err().is_closed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_that_is_dropped_leaves_the_session_closed_and_cuts_nothing_off() {
+    let connector = MemoryConnector::new(sequence([Reply::status(200)
+        .body("done")
+        .delay(10 * SECOND)]));
+    let session = in_memory(PoolConfig::default(), Timeouts::default(), &connector);
+    let call = tokio::spawn({
+        let session = session.clone();
+        async move { fetch(&session, get("http://peer/")).await }
+    });
+    connector.wait_for(|log| log.requests.len() == 1).await;
+    let cut = tokio::time::timeout(SECOND, session.close(5 * SECOND)).await;
+    assert!(cut.is_err());
+    let refused = fetch(&session, get("http://peer/")).await.unwrap_err();
+    assert!(refused.is_closed() && refused.is_unsent());
+    // The deadline of the close that was dropped passes.
+    assert_eq!(call.await.unwrap().unwrap().1, "done");
+    let report = session.close(SECOND).await;
+    assert_eq!((report.finished, report.aborted), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_in_the_queue_is_served_though_the_last_session_is_dropped() {
+    let connector = MemoryConnector::new(sequence([Reply::status(200).delay(SECOND)]));
+    let pool = PoolConfig::default().max_connections(1);
+    let session = in_memory(pool, Timeouts::default(), &connector);
+    let mut calls = Vec::new();
+    for _ in 0..3 {
+        let session = session.clone();
+        calls.push(tokio::spawn(async move {
+            fetch(&session, get("http://peer/")).await
+        }));
+    }
+    connector.wait_for(|log| log.requests.len() == 1).await;
+    drop(session);
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    connector.wait_for(|log| log.open == 0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lifecycle_closes_its_session_and_tells_what_was_cut_off() {
+    let connector = MemoryConnector::new(sequence([Reply::stall()]));
+    let timeouts = Timeouts::default().head(None);
+    let session = in_memory(PoolConfig::default(), timeouts, &connector);
+    let mut lifecycle = Lifecycle::new();
+    lifecycle.add("session", {
+        let session = session.clone();
+        async move { session.close(5 * SECOND).await }
+    });
+    let call = tokio::spawn({
+        let session = session.clone();
+        async move { fetch(&session, get("http://peer/")).await }
+    });
+    connector.wait_for(|log| log.requests.len() == 1).await;
+    let error = lifecycle.shutdown().await.unwrap_err();
+    let message = "cannot tear down session: connections cut off at the deadline: 1";
+    assert_eq!(error.to_string(), message);
+    assert!(call.await.unwrap().unwrap_err().is_closed());
+}
+
+#[tokio::test]
+async fn a_lifecycle_that_is_dropped_names_what_it_did_not_tear_down() {
+    let (captured, _guard) = Captured::start();
+    let mut lifecycle = Lifecycle::new();
+    lifecycle.add("done", async {});
+    lifecycle.shutdown().await.unwrap();
+    drop(lifecycle);
+    assert_eq!(captured.text(), "");
+    let mut lifecycle = Lifecycle::new();
+    lifecycle.add("database", async {});
+    lifecycle.add("session", async {});
+    drop(lifecycle);
+    let text = captured.text();
+    assert!(
+        text.contains("WARN") && text.contains(r#"["database", "session"]"#),
+        "{text}"
+    );
+}
