@@ -213,6 +213,10 @@ fn print_error(error: &(dyn Error + 'static)) {
 fn print_pool(stats: Stats) {
     println!(
         "connections: {} opened, {} times reused, {} closed; {} open now, {} of them idle",
-        stats.opened, stats.reused, stats.closed.total(), stats.open, stats.idle
+        stats.opened,
+        stats.reused,
+        stats.closed.total(),
+        stats.open,
+        stats.idle
     );
 }

@@ -34,6 +34,10 @@ impl Predicate for SessionAware {
         }
     }
 
+    fn is_success(&self, outcome: &Outcome<'_>) -> bool {
+        self.inner.is_success(outcome)
+    }
+
     fn is_always_final(&self, status: StatusCode) -> bool {
         self.inner.is_always_final(status)
     }
@@ -71,6 +75,8 @@ fn session_class(error: &session_layer::Error) -> Class {
         || error.is_protocol()
         || error.is_too_large()
         || error.is_request_body()
+        || error.is_address_refused()
+        || error.is_host_not_found()
     {
         Class::Permanent
     } else if error.is_pool_timeout() || error.is_queue_full() {

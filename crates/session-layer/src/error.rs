@@ -176,6 +176,21 @@ impl Error {
         self.0.kind == Kind::Dns
     }
 
+    /// Whether a guard of the [`Resolver`](crate::Resolver) refused all addresses of the host.
+    ///
+    /// It will refuse them again, so there is no use in another attempt.
+    #[must_use]
+    pub fn is_address_refused(&self) -> bool {
+        causes(self).any(DnsError::is_refused)
+    }
+
+    /// Whether it is certain that the host's name has no address: see
+    /// [`DnsError::is_not_found`].
+    #[must_use]
+    pub fn is_host_not_found(&self) -> bool {
+        causes(self).any(DnsError::is_not_found)
+    }
+
     /// Whether TLS itself failed: certificate, name, protocol version, an alert.
     #[must_use]
     pub fn is_tls(&self) -> bool {

@@ -404,7 +404,7 @@ where
         ConnectionInfo {
             facts: link.connection.facts().clone(),
             reused: self.reused,
-            waited: Duration::from_nanos(self.waited),
+            waited: self.waited,
         }
     }
 
@@ -422,6 +422,7 @@ where
             Some(Cause::HeadTooLarge) => Kind::TooLarge("its head"),
             Some(Cause::Closed) => Kind::Aborted,
             Some(Cause::BodyTooLong) => Kind::RequestBody,
+            Some(Cause::Gone) => Kind::Unsent,
             _ => {
                 if wire.has_body_failed() {
                     Kind::RequestBody

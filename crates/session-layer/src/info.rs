@@ -7,7 +7,8 @@ use http::Version;
 pub struct ConnectionInfo {
     pub(crate) facts: Arc<Facts>,
     pub(crate) reused: bool,
-    pub(crate) waited: Duration,
+    /// In nanoseconds.
+    pub(crate) waited: u64,
 }
 
 /// What is known of a connection since it was opened.
@@ -36,7 +37,7 @@ impl ConnectionInfo {
     /// Returns how long the request waited for it: in the queue, and while it was being opened.
     #[must_use]
     pub fn waited(&self) -> Duration {
-        self.waited
+        Duration::from_nanos(self.waited)
     }
 
     /// Returns how long it took to open: name, TCP and TLS.

@@ -88,11 +88,10 @@ pub use self::{
     future::ResponseFuture,
     info::ConnectionInfo,
     layer::{ConfigError, SessionLayer},
-    lifecycle::CloseReport,
-    observer::{Event, Observer},
     lifecycle::{
         CloseReport, Lifecycle, SetupError, ShutdownError, TeardownError, TeardownOutcome,
     },
+    observer::{Event, Observer},
     origin::Origin,
     pool::PoolConfig,
     service::Session,

@@ -85,6 +85,8 @@ impl<B: Send + 'static> Session<B> {
     /// It returns when no connection is open any more. It may be called on any clone, and more
     /// than once.
     ///
+    /// Outside a Tokio runtime nothing keeps the deadline: it waits for what is in flight.
+    ///
     /// # Cancel safety
     ///
     /// The session stays closed. What was in flight is not cut off any more.

@@ -44,7 +44,7 @@ impl Dialler {
 
     fn session<B>(&self) -> Session<B>
     where
-        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         SessionLayer::new(PoolConfig::default(), Timeouts::default())
@@ -197,4 +197,23 @@ async fn an_overridden_host_keeps_its_name_towards_the_server() {
     fetch(&session, get("http://api.example/")).await.unwrap();
     let log = server.log();
     assert_eq!(log.requests[0].headers["host"], "api.example");
+}
+
+#[tokio::test]
+async fn what_will_not_pass_is_not_tried_again_by_a_client() {
+    let resolver = Resolver::new()
+        .public_only()
+        .override_host("nowhere.example", [] as [Ipv4Addr; 0]);
+    for url in [
+        "http://127.0.0.1/",
+        "http://localhost/",
+        "http://nowhere.example/",
+    ] {
+        let dialler = Dialler::new(resolver.clone());
+        let client = client::Client::builder()
+            .build_with_connector(dialler.clone())
+            .unwrap();
+        client.get(url).fetch().await.unwrap_err();
+        assert_eq!(dialler.calls.load(Ordering::SeqCst), 1, "{url}");
+    }
 }

@@ -4,7 +4,8 @@
 use std::{
     future::{Future, poll_fn},
     pin::pin,
-    task::Poll,
+    sync::Arc,
+    task::{Context, Poll, Wake},
     thread,
     time::Duration,
 };
@@ -330,4 +331,76 @@ async fn a_lifecycle_that_is_dropped_names_what_it_did_not_tear_down() {
         text.contains("WARN") && text.contains(r#"["database", "session"]"#),
         "{text}"
     );
+}
+
+/// Wakes a plain thread.
+struct Unpark(thread::Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Runs a future without any runtime.
+fn bare_block_on<T>(future: impl Future<Output = T>) -> T {
+    let waker = Arc::new(Unpark(thread::current())).into();
+    let mut cx = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut cx) {
+            Poll::Ready(done) => return done,
+            Poll::Pending => thread::park_timeout(PATIENCE),
+        }
+    }
+}
+
+#[test]
+fn close_needs_no_runtime_where_nothing_is_in_flight() {
+    let (_peer, server) = peer(always(200, "x"));
+    let session = session(PoolConfig::default());
+    let runtime = workers();
+    within(&runtime, ok(&session, &server));
+    let report = bare_block_on(session.close(PATIENCE));
+    assert_eq!((report.finished, report.aborted), (0, 0));
+    assert_eq!(session.stats().open, 0);
+}
+
+#[test]
+fn requests_meet_a_runtime_that_ends_with_an_answer_or_an_error_and_never_hang() {
+    let (_peer, server) = peer(always(200, "x"));
+    let session = session(PoolConfig::default().max_connections(2));
+    let staying = workers();
+    for _ in 0..20 {
+        let ending = workers();
+        let load = |runtime: &runtime::Runtime| {
+            let calls: Vec<_> = (0..8)
+                .map(|_| {
+                    let (session, url) = (session.clone(), server.url("/"));
+                    runtime.spawn(async move { fetch(&session, get(&url)).await })
+                })
+                .collect();
+            calls
+        };
+        // What the last one was opening may still fail one, unsent.
+        within(&ending, async {
+            while fetch(&session, get(&server.url("/"))).await.is_err() {}
+        });
+        let calls = load(&staying);
+        drop(load(&ending));
+        ending.shutdown_background();
+        for call in calls {
+            // Whatever came of it, it came.
+            let _ = within(&staying, call).expect("it does not panic");
+        }
+        // What the ending runtime was opening may still fail one, unsent.
+        within(&staying, async {
+            while let Err(error) = fetch(&session, get(&server.url("/"))).await {
+                assert!(error.is_unsent(), "{error:?}");
+            }
+        });
+    }
+    let report = within(&staying, session.close(PATIENCE));
+    assert_eq!(report.aborted, 0);
+    assert_eq!(session.stats().open, 0);
 }

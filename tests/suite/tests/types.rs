@@ -190,7 +190,7 @@ fn futures_and_bodies_stay_small() {
             96,
         ),
         ("client future", size_of::<client::ResponseFuture>(), 900),
-        ("session body", size_of::<SessionBody>(), incoming + 24),
+        ("session body", size_of::<SessionBody>(), incoming + 72),
         (
             "request body on the wire",
             size_of::<ReplayBody<client::Body>>(),

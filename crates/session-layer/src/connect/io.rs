@@ -92,10 +92,12 @@ pub(crate) enum Cause {
     Unclean = 12,
     /// What it leads to has turned out to be gone, or wrong.
     Suspect = 13,
+    /// It had ended before the request was given to it.
+    Gone = 14,
 }
 
 impl Cause {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::HeadTimeout,
         Self::BodyTimeout,
         Self::HeadTooLarge,
@@ -109,6 +111,7 @@ impl Cause {
         Self::Evicted,
         Self::Unclean,
         Self::Suspect,
+        Self::Gone,
     ];
 
     fn of(number: u8) -> Option<Self> {
@@ -121,7 +124,7 @@ impl Cause {
             Self::HeadTooLarge | Self::BodyTooLong | Self::Unclean => CloseReason::Unclean,
             Self::Dropped => CloseReason::Abandoned,
             Self::Closed => CloseReason::Session,
-            Self::Broken => CloseReason::Peer,
+            Self::Broken | Self::Gone => CloseReason::Peer,
             Self::Idle => CloseReason::Idle,
             Self::TooOld => CloseReason::Lifetime,
             Self::Served => CloseReason::Requests,

@@ -66,6 +66,8 @@ pub(crate) struct Channel<B: Send + 'static> {
 enum Sender<B: Send + 'static> {
     Http1(SendRequest<RequestBody<B>>),
     Http2(Part<B>),
+    /// Of a connection that ended while a request was given to it.
+    Gone,
 }
 
 /// A connection, or a part of one, that somebody may send on: whoever holds it is alone.
@@ -243,7 +245,7 @@ impl<B: Send + 'static> Link<B> {
     /// What the exchange is noted on.
     pub(crate) fn wire(&self) -> &Arc<Wire> {
         match &self.channel.sender {
-            Sender::Http1(_) => &self.connection.wire,
+            Sender::Http1(_) | Sender::Gone => &self.connection.wire,
             Sender::Http2(part) => part.wire(),
         }
     }
@@ -283,6 +285,7 @@ impl<B: Send + 'static> Link<B> {
         let is_closed = match &self.channel.sender {
             Sender::Http1(sender) => sender.is_closed(),
             Sender::Http2(part) => part.is_closed(),
+            Sender::Gone => true,
         };
         !is_closed && self.connection.is_fresh(now)
     }
@@ -290,7 +293,7 @@ impl<B: Send + 'static> Link<B> {
     /// Whether it is a part that the peer does not allow any more.
     pub(crate) fn is_too_much(&self) -> bool {
         match &self.channel.sender {
-            Sender::Http1(_) => false,
+            Sender::Http1(_) | Sender::Gone => false,
             Sender::Http2(part) => part.is_too_much(),
         }
     }
@@ -299,7 +302,7 @@ impl<B: Send + 'static> Link<B> {
     pub(crate) fn is_ready(&self) -> bool {
         match &self.channel.sender {
             Sender::Http1(sender) => sender.is_ready(),
-            Sender::Http2(_) => true,
+            Sender::Http2(_) | Sender::Gone => true,
         }
     }
 
@@ -307,7 +310,7 @@ impl<B: Send + 'static> Link<B> {
     pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.channel.sender {
             Sender::Http1(sender) => sender.poll_ready(cx).map(|_| ()),
-            Sender::Http2(_) => Poll::Ready(()),
+            Sender::Http2(_) | Sender::Gone => Poll::Ready(()),
         }
     }
 
@@ -325,7 +328,7 @@ impl<B: Send + 'static> Link<B> {
     /// Ends what goes on: the connection, or this part of a shared one.
     pub(crate) fn abort(self, cause: Cause) {
         match self.channel.sender {
-            Sender::Http1(_) => {
+            Sender::Http1(_) | Sender::Gone => {
                 self.connection.wire.sever(cause);
             }
             // Dropping hyper's future resets the stream.
@@ -336,7 +339,7 @@ impl<B: Send + 'static> Link<B> {
     /// Gives back what nothing was sent on.
     pub(crate) fn give_back(self) {
         match self.channel.sender {
-            Sender::Http1(_) => {
+            Sender::Http1(_) | Sender::Gone => {
                 let pool = self.connection.pool.clone();
                 pool.put_back(self);
             }
@@ -351,7 +354,7 @@ impl<B: Send + 'static> Link<B> {
             channel,
         } = self;
         match channel.sender {
-            Sender::Http1(_) => {
+            Sender::Http1(_) | Sender::Gone => {
                 *connection.parked() = Some(channel);
                 (connection, None)
             }
@@ -370,11 +373,22 @@ where
     B::Error: Into<BoxError>,
 {
     /// Gives the request to hyper now; the answer is polled later.
+    ///
+    /// A connection may end on another thread at that very moment, and leave the request in a
+    /// channel that nobody reads: tokio's is emptied only by what comes before its end, or when
+    /// its last sender goes. So no sender is kept for a connection that has ended by then; the
+    /// request comes back with the answer.
     pub(crate) fn send(&mut self, request: Request<RequestBody<B>>) {
         let Channel { sender, answer } = &mut self.channel;
         match sender {
-            Sender::Http1(sender) => answer.set(sender.try_send_request(request)),
+            Sender::Http1(http1) => {
+                answer.set(http1.try_send_request(request));
+                if http1.is_closed() {
+                    *sender = Sender::Gone;
+                }
+            }
             Sender::Http2(part) => part.send(request, answer),
+            Sender::Gone => {}
         }
     }
 }

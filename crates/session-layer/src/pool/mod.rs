@@ -30,6 +30,7 @@ use std::{
 };
 
 use tokio::{
+    runtime::Handle,
     sync::{Notify, oneshot},
     time::Instant,
 };
@@ -523,10 +524,10 @@ impl<B: Send + 'static> Pool<B> {
     /// Refuses new requests, waits for those in flight, cuts what is left at the deadline.
     pub(crate) async fn close(self: Arc<Self>, deadline: Duration) -> CloseReport {
         let in_flight = self.refuse_all();
-        let in_time = tokio::time::timeout(deadline, self.drained()).await.is_ok();
+        let in_time = within(deadline, self.drained()).await.is_some();
         let aborted = if in_time { 0 } else { self.cut_all() };
         // What was cut ends at once, unless its runtime does not run any more.
-        let _ = tokio::time::timeout(CUT_DEADLINE, self.drained()).await;
+        let _ = within(CUT_DEADLINE, self.drained()).await;
         CloseReport {
             finished: in_flight.saturating_sub(aborted),
             aborted,
@@ -585,6 +586,14 @@ impl<B: Send + 'static> Pool<B> {
     fn lock(&self) -> MutexGuard<'_, Inner<B>> {
         // No foreign code runs under the lock, so a panic cannot have left it half-changed.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits no longer than this, if there is a runtime whose timer can tell.
+async fn within<T>(time: Duration, future: impl Future<Output = T>) -> Option<T> {
+    match Handle::try_current() {
+        Ok(_) => tokio::time::timeout(time, future).await.ok(),
+        Err(_) => Some(future.await),
     }
 }
 

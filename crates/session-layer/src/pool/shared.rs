@@ -35,7 +35,8 @@ type SendRequest<B> = (std::convert::Infallible, std::marker::PhantomData<fn(B)>
 /// does any more, hyper ends the connection.
 pub(crate) struct Shared<B: Send + 'static> {
     connection: Arc<Connection<B>>,
-    sender: SendRequest<RequestBody<B>>,
+    /// Absent once the connection has ended.
+    sender: Mutex<Option<SendRequest<RequestBody<B>>>>,
     streams: Arc<Streams<B>>,
 }
 
@@ -69,7 +70,7 @@ impl<B: Send + 'static> Shared<B> {
     ) -> Arc<Self> {
         Arc::new(Self {
             connection,
-            sender,
+            sender: Mutex::new(Some(sender)),
             streams: Arc::new(Streams::new()),
         })
     }
@@ -80,6 +81,10 @@ impl<B: Send + 'static> Shared<B> {
 
     pub(crate) fn streams(&self) -> &Arc<Streams<B>> {
         &self.streams
+    }
+
+    fn sender(&self) -> MutexGuard<'_, Option<SendRequest<RequestBody<B>>>> {
+        self.sender.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn end(&self, wire: Arc<Wire>) {
@@ -182,9 +187,13 @@ impl<B: Send + 'static> Part<B> {
 
     pub(super) fn is_closed(&self) -> bool {
         #[cfg(feature = "http2")]
-        return self.shared.sender.is_closed();
+        return self
+            .shared
+            .sender()
+            .as_ref()
+            .is_none_or(SendRequest::is_closed);
         #[cfg(not(feature = "http2"))]
-        match self.shared.sender.0 {}
+        true
     }
 
     /// Leaves the stream to a response body; the box is free for the next request.
@@ -200,14 +209,28 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
+    /// Gives the request to hyper now, as [`Link::send`](super::Link::send) says.
     pub(super) fn send(&self, request: Request<RequestBody<B>>, answer: &mut AnswerBox<B>) {
         #[cfg(feature = "http2")]
-        answer.set(self.shared.sender.clone().try_send_request(request));
-        #[cfg(not(feature = "http2"))]
         {
-            let _ = (request, answer);
-            match self.shared.sender.0 {}
+            let mut kept = self.shared.sender();
+            let Some(sender) = kept.as_mut() else {
+                drop(kept);
+                // Another request met the connection's end, after this one was given its part.
+                self.wire().sever(Cause::Gone);
+                return;
+            };
+            answer.set(sender.try_send_request(request));
+            let gone = if sender.is_closed() {
+                kept.take()
+            } else {
+                None
+            };
+            drop(kept);
+            drop(gone);
         }
+        #[cfg(not(feature = "http2"))]
+        let _ = (request, answer);
     }
 }
 
