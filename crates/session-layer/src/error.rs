@@ -1,6 +1,6 @@
 use std::{error::Error as StdError, fmt, io, iter, time::Duration};
 
-use crate::{ConnectError, DnsError, Origin};
+use crate::{ConnectError, DnsError, Origin, connect::Stage};
 
 pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
 
@@ -83,18 +83,22 @@ impl Error {
     /// Names what a connector's error was about: the name, the TLS session, or the rest.
     pub(crate) fn from_connector(source: BoxError, timeout: Option<Duration>) -> Self {
         // This crate's own connector adds nothing to its cause that is not said here.
-        let source = match source.downcast::<ConnectError>() {
-            Ok(error) => error.0,
-            Err(source) => source,
+        let (stage, source) = match source.downcast::<ConnectError>() {
+            Ok(error) => {
+                let (stage, source) = error.into_parts();
+                (Some(stage), source)
+            }
+            Err(source) => (None, source),
+        };
+        let timed_out = || {
+            causes(source.as_ref()).any(|error: &io::Error| error.kind() == io::ErrorKind::TimedOut)
         };
         let kind = if causes::<DnsError>(source.as_ref()).next().is_some() {
             Kind::Dns
-        } else if is_tls(source.as_ref()) {
-            Kind::Tls
-        } else if causes(source.as_ref())
-            .any(|error: &io::Error| error.kind() == io::ErrorKind::TimedOut)
-        {
+        } else if timed_out() {
             Kind::Timeout(Phase::Connect, timeout.unwrap_or_default())
+        } else if stage == Some(Stage::Tls) || is_tls(source.as_ref()) {
+            Kind::Tls
         } else {
             Kind::Connect
         };

@@ -71,7 +71,7 @@ mod timeout;
 
 pub use self::{
     body::SessionBody,
-    connect::{ConnectError, Connector, DnsError, Resolver, Transport},
+    connect::{ConnectError, ConnectTimes, Connector, DnsError, Resolver, Transport},
     error::{Error, Phase},
     future::ResponseFuture,
     layer::{ConfigError, SessionLayer},

@@ -25,6 +25,16 @@ impl Resolver {
     pub fn new() -> Self {
         Self(GaiResolver::new())
     }
+
+    /// Resolves a name to at least one address with this port; an IP address is its own.
+    pub(crate) async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, DnsError> {
+        let found = tokio::net::lookup_host((host, port)).await;
+        let addresses: Vec<_> = found.map_err(DnsError::new)?.collect();
+        if addresses.is_empty() {
+            return Err(DnsError::new(io::Error::from(io::ErrorKind::NotFound)));
+        }
+        Ok(addresses)
+    }
 }
 
 impl Default for Resolver {

@@ -6,11 +6,12 @@ mod driver;
 mod io;
 mod open;
 
-pub use self::{
-    connector::{ConnectError, Connector, Transport},
-    dns::{DnsError, Resolver},
-};
 pub(crate) use self::{
+    connector::Stage,
     io::{Cause, Mark, Wire},
     open::{Connect, Never, Opener},
+};
+pub use self::{
+    connector::{ConnectError, ConnectTimes, Connector, Transport},
+    dns::{DnsError, Resolver},
 };

@@ -1,38 +1,37 @@
 use std::sync::{Arc, OnceLock};
 
-use http::{Uri, uri::Scheme};
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::connect::HttpConnector;
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
-use tower_service::Service;
+use rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName};
+use tokio_rustls::TlsConnector;
 
-use super::{Resolver, Stream};
+use super::{Connector, stream::Stream};
 use crate::error::BoxError;
 
 /// The TLS configuration of a connector: one that was given, or the platform's roots.
 #[derive(Clone, Default)]
 pub(super) struct Tls(Option<Arc<ClientConfig>>);
 
-impl Tls {
-    pub(super) fn new(mut config: ClientConfig) -> Self {
+impl Connector {
+    /// Uses this TLS configuration (of rustls 0.23) instead of the platform's roots.
+    ///
+    /// Its ALPN protocols are replaced: the session speaks HTTP/1.1 only.
+    #[must_use]
+    pub fn tls_config(mut self, mut config: ClientConfig) -> Self {
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Self(Some(Arc::new(config)))
+        self.tls = Tls(Some(Arc::new(config)));
+        self
     }
+}
 
-    pub(super) async fn connect(
-        self,
-        tcp: HttpConnector<Resolver>,
-        uri: Uri,
-    ) -> Result<Stream, BoxError> {
-        if uri.scheme() != Some(&Scheme::HTTPS) {
-            let mut tcp = tcp;
-            return Ok(Stream::Http(tcp.call(uri).await?));
-        }
-        let config = match self.0 {
-            Some(config) => config,
+impl Tls {
+    /// Sets TLS up with an origin.
+    pub(super) async fn with_origin(&self, stream: Stream, host: &str) -> Result<Stream, BoxError> {
+        let name = ServerName::try_from(host.to_owned())?;
+        let config = match &self.0 {
+            Some(config) => config.clone(),
             None => platform().await?,
         };
-        HttpsConnector::from((tcp, config)).call(uri).await
+        let stream = TlsConnector::from(config).connect(name, stream).await?;
+        Ok(Stream::Tls(Box::new(stream)))
     }
 }
 
