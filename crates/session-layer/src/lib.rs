@@ -55,6 +55,8 @@
 //! # Features
 //!
 //! - `tls` (default): `https` by rustls with the ring provider and the platform's roots.
+//! - `webpki-roots`: Mozilla's roots in place of the platform's, for `TlsOptions`.
+//! - `aws-lc`: aws-lc-rs in place of ring, for `TlsOptions`.
 
 mod body;
 mod connect;
@@ -69,6 +71,8 @@ mod service;
 mod stats;
 mod timeout;
 
+#[cfg(feature = "tls")]
+pub use self::connect::{TlsConfigError, TlsOptions, TlsVersion};
 pub use self::{
     body::SessionBody,
     connect::{ConnectError, ConnectTimes, Connector, DnsError, Resolver, Transport},

@@ -22,6 +22,8 @@ mod tcp;
 mod tls;
 mod transport;
 
+#[cfg(feature = "tls")]
+pub use self::tls::{TlsConfigError, TlsOptions, TlsVersion};
 pub use self::{
     error::ConnectError,
     transport::{ConnectTimes, Transport},
@@ -125,6 +127,8 @@ impl fmt::Debug for Connector {
         out.field("tcp", &self.tcp).field("timeout", &self.timeout);
         #[cfg(unix)]
         out.field("unix_socket", &self.unix_socket);
+        #[cfg(feature = "tls")]
+        out.field("tls", &self.tls);
         out.finish_non_exhaustive()
     }
 }

@@ -6,6 +6,8 @@ mod driver;
 mod io;
 mod open;
 
+#[cfg(feature = "tls")]
+pub use self::connector::{TlsConfigError, TlsOptions, TlsVersion};
 pub(crate) use self::{
     connector::Stage,
     io::{Cause, Mark, Wire},

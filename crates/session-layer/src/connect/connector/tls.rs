@@ -1,63 +1,164 @@
-use std::sync::{Arc, OnceLock};
+use std::{fmt, sync::Arc};
 
-use rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName};
+use rustls::{
+    ClientConfig,
+    pki_types::{InvalidDnsNameError, ServerName},
+};
+use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
 
+use self::{alpn::Versions, trust::Trust};
 use super::{Connector, stream::Stream};
 use crate::error::BoxError;
 
-/// The TLS configuration of a connector: one that was given, or the platform's roots.
+mod alpn;
+mod error;
+mod options;
+mod pins;
+mod roots;
+mod trust;
+
+pub use self::{
+    error::TlsConfigError,
+    options::{TlsOptions, TlsVersion},
+};
+
+/// How a connector speaks TLS. Its clones share the configuration, which is made at the first
+/// `https` connection: reading the platform's roots takes a while.
 #[derive(Clone, Default)]
-pub(super) struct Tls(Option<Arc<ClientConfig>>);
+pub(super) struct Tls {
+    source: Source,
+    versions: Versions,
+    server_name: Option<ServerName<'static>>,
+    config: Arc<OnceCell<Arc<ClientConfig>>>,
+}
+
+/// Whence it is known whom this side trusts, and what it shows.
+#[derive(Clone)]
+enum Source {
+    Options(Arc<Trust>),
+    Given(Arc<ClientConfig>),
+}
 
 impl Connector {
-    /// Uses this TLS configuration (of rustls 0.23) instead of the platform's roots.
+    /// Sets whom to trust and what to show over TLS. Default: [`TlsOptions::new`].
     ///
-    /// Its ALPN protocols are replaced: the session speaks HTTP/1.1 only.
+    /// # Errors
+    ///
+    /// If nobody is trusted, or the client's key does not belong to its certificate.
+    pub fn tls(mut self, options: TlsOptions) -> Result<Self, TlsConfigError> {
+        let trust = options.check()?;
+        self.tls = self.tls.known_from(Source::Options(Arc::new(trust)));
+        Ok(self)
+    }
+
+    /// Uses this TLS configuration (of rustls 0.23) instead of [`TlsOptions`].
+    ///
+    /// Its ALPN protocols are replaced by those that the session speaks.
     #[must_use]
-    pub fn tls_config(mut self, mut config: ClientConfig) -> Self {
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        self.tls = Tls(Some(Arc::new(config)));
+    pub fn tls_config(mut self, config: ClientConfig) -> Self {
+        self.tls = self.tls.known_from(Source::Given(Arc::new(config)));
+        self
+    }
+
+    /// Asks for this name by SNI, and verifies the certificate against it, in place of the host of
+    /// the URI. It holds for every origin of this connector, so it is for one that serves a single
+    /// host: one reached by its address, or by a Unix socket. Default: the URI's host.
+    ///
+    /// # Errors
+    ///
+    /// If it is neither a DNS name nor an IP address.
+    pub fn server_name(mut self, name: &str) -> Result<Self, TlsConfigError> {
+        let name = ServerName::try_from(name.to_owned()).map_err(TlsConfigError::server_name)?;
+        self.tls.server_name = Some(name);
+        Ok(self)
+    }
+
+    /// Offers HTTP/1.1 alone over TLS.
+    #[must_use]
+    pub fn http1_only(mut self) -> Self {
+        self.tls = self.tls.speaking(Versions::Http1);
+        self
+    }
+
+    /// Offers HTTP/2 alone over TLS, and takes it for an error of TLS when the peer does not choose
+    /// it. Plain `http` is not concerned.
+    #[must_use]
+    pub fn http2_only(mut self) -> Self {
+        self.tls = self.tls.speaking(Versions::Http2);
         self
     }
 }
 
 impl Tls {
+    fn known_from(mut self, source: Source) -> Self {
+        self.source = source;
+        self.config = Arc::default();
+        self
+    }
+
+    fn speaking(mut self, versions: Versions) -> Self {
+        self.versions = versions;
+        self.config = Arc::default();
+        self
+    }
+
     /// Sets TLS up with an origin.
     pub(super) async fn with_origin(&self, stream: Stream, host: &str) -> Result<Stream, BoxError> {
-        let name = ServerName::try_from(host.to_owned())?;
-        let config = match &self.0 {
-            Some(config) => config.clone(),
-            None => platform().await?,
+        let name = match &self.server_name {
+            Some(name) => name.clone(),
+            None => server_name(host)?,
         };
-        let stream = TlsConnector::from(config).connect(name, stream).await?;
-        Ok(Stream::Tls(Box::new(stream)))
+        let config = self.config().await?.clone();
+        let stream = handshake(config, name, stream).await?;
+        if self.versions == Versions::Http2 && !stream.has_negotiated_h2() {
+            return Err(rustls::Error::NoApplicationProtocol.into());
+        }
+        Ok(stream)
+    }
+
+    async fn config(&self) -> Result<&Arc<ClientConfig>, BoxError> {
+        self.config.get_or_try_init(|| self.make_config()).await
+    }
+
+    async fn make_config(&self) -> Result<Arc<ClientConfig>, BoxError> {
+        let mut config = match &self.source {
+            Source::Options(trust) => trust.origin_config().await?,
+            Source::Given(config) => (**config).clone(),
+        };
+        config.alpn_protocols = self.versions.alpn();
+        Ok(Arc::new(config))
     }
 }
 
-/// Trusts what the platform trusts, read from its files once per process.
-async fn platform() -> Result<Arc<ClientConfig>, BoxError> {
-    static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
-    if let Some(config) = CONFIG.get() {
-        return Ok(config.clone());
-    }
-    let config = tokio::task::spawn_blocking(read_platform).await??;
-    Ok(CONFIG.get_or_init(|| config).clone())
+fn server_name(host: &str) -> Result<ServerName<'static>, InvalidDnsNameError> {
+    ServerName::try_from(host.to_owned())
 }
 
-fn read_platform() -> Result<Arc<ClientConfig>, rustls::Error> {
-    let found = rustls_native_certs::load_native_certs();
-    for error in &found.errors {
-        tracing::debug!(%error, "cannot read some of the platform's root certificates");
+async fn handshake(
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
+    stream: Stream,
+) -> std::io::Result<Stream> {
+    let stream = TlsConnector::from(config).connect(name, stream).await?;
+    Ok(Stream::Tls(Box::new(stream)))
+}
+
+impl Default for Source {
+    fn default() -> Self {
+        Self::Options(Arc::default())
     }
-    let mut roots = RootCertStore::empty();
-    let (added, ignored) = roots.add_parsable_certificates(found.certs);
-    tracing::debug!(added, ignored, "read the platform's root certificates");
-    // With no roots at all each handshake fails as "unknown issuer"; plain http still works.
-    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Tls");
+        match &self.source {
+            Source::Options(trust) => out.field("options", trust),
+            Source::Given(_) => out.field("config", &"given"),
+        };
+        out.field("versions", &self.versions)
+            .field("server_name", &self.server_name)
+            .finish_non_exhaustive()
+    }
 }
