@@ -21,7 +21,7 @@ use crate::{
     error::{BoxError, Kind, Phase},
     origin::Origin,
     pool::{CheckedOut, Link, Mail, Pool, Wait, Waiting},
-    reuse,
+    reuse, target,
 };
 
 /// The future of a request: the head of its response, with the body that holds the connection.
@@ -241,6 +241,9 @@ where
         let mark = link.wire().begin(began, head, has_body);
         if has_body {
             request.body_mut().attach(link.wire(), head);
+        }
+        if let Some(via_proxy) = link.connection.via_proxy() {
+            target::absolute_form(&mut request, link.origin(), via_proxy);
         }
         let asked_upgrade = request.headers().contains_key(http::header::UPGRADE);
         link.channel.send(request);

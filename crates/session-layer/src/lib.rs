@@ -69,6 +69,7 @@ mod pool;
 mod reuse;
 mod service;
 mod stats;
+mod target;
 mod timeout;
 
 #[cfg(feature = "tls")]

@@ -1,12 +1,12 @@
 use std::{
-    fmt, mem,
+    fmt,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
-use http::{Request, Response, Uri, header::HOST, uri};
+use http::{Request, Response, Uri, header::HOST};
 use http_body::Body;
 use hyper::rt::{Read, Write};
 use hyper_util::client::legacy::connect::Connection;
@@ -21,7 +21,7 @@ use crate::{
     layer::Config,
     origin::OriginRef,
     pool::{CheckedOut, Pool},
-    reuse,
+    reuse, target,
 };
 
 /// A pool of connections as a `Service<Request<B>>`: what the requests of an app share.
@@ -142,11 +142,7 @@ fn prepare<B: Send + 'static>(request: &mut Request<RequestBody<B>>, checked_out
         let host = origin.authority().clone();
         request.headers_mut().insert(HOST, host);
     }
-    let uri = mem::take(request.uri_mut()).into_parts();
-    let mut parts = uri::Parts::default();
-    parts.path_and_query = uri.path_and_query;
-    // Only an absolute path is left, or none, which stands for "/".
-    *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+    target::origin_form(request);
 }
 
 impl<B: Send + 'static> Clone for Session<B> {

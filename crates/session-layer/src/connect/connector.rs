@@ -28,7 +28,10 @@ pub use self::{
     error::ConnectError,
     transport::{ConnectTimes, Transport},
 };
-pub(crate) use self::{error::Stage, transport::PlainTcp};
+pub(crate) use self::{
+    error::Stage,
+    transport::{PlainTcp, ViaProxy},
+};
 
 /// The connector that a session uses unless it is given another: TCP, and TLS for `https`.
 ///

@@ -8,12 +8,12 @@ mod open;
 
 #[cfg(feature = "tls")]
 pub use self::connector::{TlsConfigError, TlsOptions, TlsVersion};
-pub(crate) use self::{
-    connector::Stage,
-    io::{Cause, Mark, Wire},
-    open::{Connect, Never, Opener},
-};
 pub use self::{
     connector::{ConnectError, ConnectTimes, Connector, Transport},
     dns::{DnsError, Resolver},
+};
+pub(crate) use self::{
+    connector::{Stage, ViaProxy},
+    io::{Cause, Mark, Wire},
+    open::{Connect, Never, Opener},
 };

@@ -17,7 +17,12 @@ use hyper_util::{client::legacy::connect::Connection as Connected, rt::TokioIo};
 use tokio::{sync::oneshot, time::Instant};
 use tower_service::Service;
 
-use super::{connector::PlainTcp, driver::Driver, io::Io, io::Wire};
+use super::{
+    connector::{PlainTcp, ViaProxy},
+    driver::Driver,
+    io::Io,
+    io::Wire,
+};
 use crate::{
     Error,
     error::{BoxError, Kind, Phase},
@@ -134,6 +139,9 @@ where
     let mut extras = Extensions::new();
     connected.get_extras(&mut extras);
     let torn_writes = extras.get::<PlainTcp>().is_none();
+    let via_proxy = connected
+        .is_proxied()
+        .then(|| extras.remove::<ViaProxy>().unwrap_or_default());
     let wire = Arc::new(Wire::new(pool.epoch(), MAX_HEAD, torn_writes));
     // From here on the slot only waits for the socket to close.
     slot.settle();
@@ -146,7 +154,7 @@ where
         }
     };
     let expires = expiry(pool.config().pool.max_lifetime);
-    let facts = Connection::new(id, pool.clone(), origin, wire, expires);
+    let facts = Connection::new(id, pool.clone(), origin, wire, expires, via_proxy);
     let link = Link {
         connection: facts.clone(),
         channel: Channel::new(sender),

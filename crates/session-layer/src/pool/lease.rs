@@ -18,7 +18,7 @@ use tokio_util::sync::ReusableBoxFuture;
 use super::Pool;
 use crate::{
     body::RequestBody,
-    connect::{Cause, Wire},
+    connect::{Cause, ViaProxy, Wire},
     origin::Origin,
 };
 
@@ -32,6 +32,8 @@ pub(crate) struct Connection<B: Send + 'static> {
     origin: Origin,
     wire: Arc<Wire>,
     expires: Option<Instant>,
+    /// Set if the peer is an HTTP proxy that is sent requests whole.
+    via_proxy: Option<ViaProxy>,
     /// Whether a response has come over it.
     used: AtomicBool,
     /// Kept here while a response body holds the connection, whose type does not know `B`.
@@ -67,6 +69,7 @@ impl<B: Send + 'static> Connection<B> {
         origin: Origin,
         wire: Arc<Wire>,
         expires: Option<Instant>,
+        via_proxy: Option<ViaProxy>,
     ) -> Arc<Self> {
         Arc::new(Self {
             id,
@@ -74,6 +77,7 @@ impl<B: Send + 'static> Connection<B> {
             origin,
             wire,
             expires,
+            via_proxy,
             used: AtomicBool::new(false),
             parked: Mutex::new(None),
         })
@@ -89,6 +93,10 @@ impl<B: Send + 'static> Connection<B> {
 
     pub(crate) fn expires(&self) -> Option<Instant> {
         self.expires
+    }
+
+    pub(crate) fn via_proxy(&self) -> Option<&ViaProxy> {
+        self.via_proxy.as_ref()
     }
 
     fn parked(&self) -> MutexGuard<'_, Option<Channel<B>>> {

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use http::HeaderValue;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::{
     client::legacy::connect::{Connected, Connection},
@@ -49,6 +50,14 @@ pub struct ConnectTimes {
 /// TLS may have sent some of its records before.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PlainTcp;
+
+/// Marks a connection to an HTTP proxy that wants to see each request's whole URI, and what the
+/// proxy alone is told.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ViaProxy {
+    /// The value of `Proxy-Authorization`.
+    pub(crate) authorization: Option<HeaderValue>,
+}
 
 impl Transport {
     pub(super) fn new(stream: Stream, mut times: ConnectTimes) -> Self {
