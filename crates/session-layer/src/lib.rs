@@ -57,6 +57,7 @@
 //! - `tls` (default): `https` by rustls with the ring provider and the platform's roots.
 //! - `webpki-roots`: Mozilla's roots in place of the platform's, for `TlsOptions`.
 //! - `aws-lc`: aws-lc-rs in place of ring, for `TlsOptions`.
+//! - `proxy`: HTTP, HTTPS, SOCKS4 and SOCKS5 proxies for the [`Connector`].
 
 mod body;
 mod connect;
@@ -72,6 +73,8 @@ mod stats;
 mod target;
 mod timeout;
 
+#[cfg(feature = "proxy")]
+pub use self::connect::{Proxy, ProxyConfigError, ProxyError};
 #[cfg(feature = "tls")]
 pub use self::connect::{TlsConfigError, TlsOptions, TlsVersion};
 pub use self::{

@@ -16,12 +16,16 @@ use super::dns::Resolver;
 
 mod dial;
 mod error;
+#[cfg(feature = "proxy")]
+mod proxy;
 mod stream;
 mod tcp;
 #[cfg(feature = "tls")]
 mod tls;
 mod transport;
 
+#[cfg(feature = "proxy")]
+pub use self::proxy::{Proxy, ProxyConfigError, ProxyError};
 #[cfg(feature = "tls")]
 pub use self::tls::{TlsConfigError, TlsOptions, TlsVersion};
 pub use self::{
@@ -42,9 +46,11 @@ pub(crate) use self::{
 /// platform's root certificates, which are read once per process, at the first `https`
 /// connection. Without that feature an `https` URI is an error.
 ///
+/// It goes through no proxy unless it is told to, also where the environment names one.
+///
 /// What a connector is set to is one identity: a pool belongs to one connector, so connections
-/// that were opened with other roots, another client certificate or local address can never be
-/// mixed up with its own.
+/// that were opened with other roots, another client certificate, proxy or local address can never
+/// be mixed up with its own.
 #[derive(Clone)]
 pub struct Connector {
     resolver: Resolver,
@@ -52,6 +58,8 @@ pub struct Connector {
     timeout: Option<Duration>,
     #[cfg(unix)]
     unix_socket: Option<Arc<Path>>,
+    #[cfg(feature = "proxy")]
+    proxies: proxy::Proxies,
     #[cfg(feature = "tls")]
     tls: tls::Tls,
 }
@@ -69,6 +77,8 @@ impl Connector {
             timeout: Some(CONNECT_TIMEOUT),
             #[cfg(unix)]
             unix_socket: None,
+            #[cfg(feature = "proxy")]
+            proxies: proxy::Proxies::default(),
             #[cfg(feature = "tls")]
             tls: tls::Tls::default(),
         }
@@ -81,8 +91,9 @@ impl Connector {
         self
     }
 
-    /// Limits the time from the name to the end of the TLS handshake. The addresses of a name share
-    /// what is left of it, so that one that does not answer leaves time for the next. `None` leaves TCP to the system, and sets no limit to the rest. Default: 10 s.
+    /// Limits the time from the name to the end of the last handshake, a proxy's included. The
+    /// addresses of a name share what is left of it, so that one that does not answer leaves time
+    /// for the next. `None` leaves TCP to the system, and sets no limit to the rest. Default: 10 s.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.timeout = timeout.into();
@@ -92,7 +103,7 @@ impl Connector {
     /// Connects to this Unix socket, whatever the host of a request.
     ///
     /// The URI still gives the `Host` header, and `https` still means TLS, with a certificate for
-    /// the URI's host. The resolver is not asked.
+    /// the URI's host. Neither the resolver nor a proxy is asked.
     #[cfg(unix)]
     #[must_use]
     pub fn unix_socket(mut self, path: impl AsRef<Path>) -> Self {
@@ -130,6 +141,8 @@ impl fmt::Debug for Connector {
         out.field("tcp", &self.tcp).field("timeout", &self.timeout);
         #[cfg(unix)]
         out.field("unix_socket", &self.unix_socket);
+        #[cfg(feature = "proxy")]
+        out.field("proxies", &self.proxies);
         #[cfg(feature = "tls")]
         out.field("tls", &self.tls);
         out.finish_non_exhaustive()

@@ -6,6 +6,8 @@ mod driver;
 mod io;
 mod open;
 
+#[cfg(feature = "proxy")]
+pub use self::connector::{Proxy, ProxyConfigError, ProxyError};
 #[cfg(feature = "tls")]
 pub use self::connector::{TlsConfigError, TlsOptions, TlsVersion};
 pub use self::{

@@ -5,13 +5,15 @@ use http::{Uri, uri::Scheme};
 use tokio::net::UnixStream;
 use tokio::time::{Instant, timeout_at};
 
-use super::{ConnectError, ConnectTimes, Connector, Stage, Transport, stream::Stream};
+use super::{
+    ConnectError, ConnectTimes, Connector, Stage, Transport, stream::Stream, transport::ViaProxy,
+};
 use crate::error::BoxError;
 
 /// One connection on its way: each step is timed, and all end at one deadline.
 pub(super) struct Dial<'a> {
-    connector: &'a Connector,
-    times: ConnectTimes,
+    pub(super) connector: &'a Connector,
+    pub(super) times: ConnectTimes,
     deadline: Option<Instant>,
 }
 
@@ -41,9 +43,20 @@ impl<'a> Target<'a> {
             port: uri.port_u16().unwrap_or(if secure { 443 } else { 80 }),
         })
     }
+
+    /// Host and port as a URI writes them, the port always there.
+    #[cfg(feature = "proxy")]
+    pub(super) fn authority(self) -> String {
+        let Self { host, port, .. } = self;
+        if host.contains(':') {
+            format!("[{host}]:{port}")
+        } else {
+            format!("{host}:{port}")
+        }
+    }
 }
 
-fn without_brackets(host: &str) -> &str {
+pub(super) fn without_brackets(host: &str) -> &str {
     host.strip_prefix('[')
         .and_then(|host| host.strip_suffix(']'))
         .unwrap_or(host)
@@ -63,17 +76,25 @@ impl<'a> Dial<'a> {
 
     pub(super) async fn connect(mut self, uri: &Uri) -> Result<Transport, ConnectError> {
         let target = Target::of(uri).map_err(|error| ConnectError::new(Stage::Connect, error))?;
-        let stream = self.reach(target).await?;
+        let (stream, via_proxy) = self.reach(uri, target).await?;
         let stream = if target.secure {
             self.secure(stream, target.host).await?
         } else {
             stream
         };
-        Ok(Transport::new(stream, self.times))
+        Ok(Transport::new(stream, self.times, via_proxy))
     }
 
-    /// Opens what the origin is spoken to over: a socket.
-    async fn reach(&mut self, target: Target<'_>) -> Result<Stream, ConnectError> {
+    /// Opens what the origin is spoken to over: a socket, or a proxy's tunnel.
+    async fn reach(
+        &mut self,
+        #[cfg_attr(
+            not(feature = "proxy"),
+            expect(unused_variables, reason = "a proxy asks")
+        )]
+        uri: &Uri,
+        target: Target<'_>,
+    ) -> Result<(Stream, Option<ViaProxy>), ConnectError> {
         #[cfg(unix)]
         if let Some(path) = &self.connector.unix_socket {
             let began = Instant::now();
@@ -82,13 +103,17 @@ impl<'a> Dial<'a> {
                 .await
                 .map_err(|error| ConnectError::new(Stage::Connect, error))?;
             self.times.tcp = Some(began.elapsed());
-            return Ok(Stream::Unix(stream));
+            return Ok((Stream::Unix(stream), None));
         }
-        self.open(target.host, target.port).await
+        #[cfg(feature = "proxy")]
+        if let Some(route) = self.connector.proxies.route(uri) {
+            return self.through(&route, target).await;
+        }
+        Ok((self.open(target.host, target.port).await?, None))
     }
 
     /// Resolves a name, or takes the address that it is, and connects to it by TCP.
-    async fn open(&mut self, host: &str, port: u16) -> Result<Stream, ConnectError> {
+    pub(super) async fn open(&mut self, host: &str, port: u16) -> Result<Stream, ConnectError> {
         let began = Instant::now();
         let addresses = self
             .within(self.connector.resolver.resolve(host, port))
@@ -129,7 +154,7 @@ impl<'a> Dial<'a> {
     }
 
     /// Waits for a step, at most until the deadline.
-    async fn within<T, E: Into<BoxError>>(
+    pub(super) async fn within<T, E: Into<BoxError>>(
         &self,
         step: impl Future<Output = Result<T, E>>,
     ) -> Result<T, BoxError> {

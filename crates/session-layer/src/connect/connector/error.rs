@@ -17,6 +17,9 @@ pub(crate) enum Stage {
     Connect,
     /// TLS with the origin.
     Tls,
+    /// Anything about a proxy: its name, the connection to it, TLS with it, what it said.
+    #[cfg(feature = "proxy")]
+    Proxy,
 }
 
 impl ConnectError {
@@ -38,6 +41,8 @@ impl fmt::Display for ConnectError {
             Stage::Resolve => "cannot resolve the name",
             Stage::Connect => "cannot connect",
             Stage::Tls => "cannot set up TLS",
+            #[cfg(feature = "proxy")]
+            Stage::Proxy => "cannot go through the proxy",
         })
     }
 }

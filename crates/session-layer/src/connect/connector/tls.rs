@@ -4,6 +4,12 @@ use rustls::{
     ClientConfig,
     pki_types::{InvalidDnsNameError, ServerName},
 };
+#[cfg(feature = "proxy")]
+use rustls::{
+    SignatureScheme,
+    client::{ResolvesClientCert, Resumption},
+    sign::CertifiedKey,
+};
 use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
 
@@ -23,14 +29,14 @@ pub use self::{
     options::{TlsOptions, TlsVersion},
 };
 
-/// How a connector speaks TLS. Its clones share the configuration, which is made at the first
+/// How a connector speaks TLS. Its clones share the configurations, which are made at the first
 /// `https` connection: reading the platform's roots takes a while.
 #[derive(Clone, Default)]
 pub(super) struct Tls {
     source: Source,
     versions: Versions,
     server_name: Option<ServerName<'static>>,
-    config: Arc<OnceCell<Arc<ClientConfig>>>,
+    configs: Arc<OnceCell<Configs>>,
 }
 
 /// Whence it is known whom this side trusts, and what it shows.
@@ -38,6 +44,14 @@ pub(super) struct Tls {
 enum Source {
     Options(Arc<Trust>),
     Given(Arc<ClientConfig>),
+}
+
+struct Configs {
+    origin: Arc<ClientConfig>,
+    /// For TLS with a proxy, which is shown no client certificate and held to no pin: both are
+    /// about the origin.
+    #[cfg(feature = "proxy")]
+    proxy: Arc<ClientConfig>,
 }
 
 impl Connector {
@@ -93,13 +107,13 @@ impl Connector {
 impl Tls {
     fn known_from(mut self, source: Source) -> Self {
         self.source = source;
-        self.config = Arc::default();
+        self.configs = Arc::default();
         self
     }
 
     fn speaking(mut self, versions: Versions) -> Self {
         self.versions = versions;
-        self.config = Arc::default();
+        self.configs = Arc::default();
         self
     }
 
@@ -109,7 +123,7 @@ impl Tls {
             Some(name) => name.clone(),
             None => server_name(host)?,
         };
-        let config = self.config().await?.clone();
+        let config = self.configs().await?.origin.clone();
         let stream = handshake(config, name, stream).await?;
         if self.versions == Versions::Http2 && !stream.has_negotiated_h2() {
             return Err(rustls::Error::NoApplicationProtocol.into());
@@ -117,17 +131,40 @@ impl Tls {
         Ok(stream)
     }
 
-    async fn config(&self) -> Result<&Arc<ClientConfig>, BoxError> {
-        self.config.get_or_try_init(|| self.make_config()).await
+    /// Sets TLS up with a proxy.
+    #[cfg(feature = "proxy")]
+    pub(super) async fn with_proxy(&self, stream: Stream, host: &str) -> Result<Stream, BoxError> {
+        let name = server_name(host)?;
+        let config = self.configs().await?.proxy.clone();
+        Ok(handshake(config, name, stream).await?)
     }
 
-    async fn make_config(&self) -> Result<Arc<ClientConfig>, BoxError> {
-        let mut config = match &self.source {
+    async fn configs(&self) -> Result<&Configs, BoxError> {
+        self.configs.get_or_try_init(|| self.make_configs()).await
+    }
+
+    async fn make_configs(&self) -> Result<Configs, BoxError> {
+        let mut origin = match &self.source {
             Source::Options(trust) => trust.origin_config().await?,
             Source::Given(config) => (**config).clone(),
         };
-        config.alpn_protocols = self.versions.alpn();
-        Ok(Arc::new(config))
+        origin.alpn_protocols = self.versions.alpn();
+        #[cfg(feature = "proxy")]
+        let proxy = {
+            let mut proxy = match &self.source {
+                Source::Options(trust) => trust.proxy_config().await?,
+                Source::Given(config) => (**config).clone(),
+            };
+            proxy.client_auth_cert_resolver = Arc::new(NoCertificate);
+            proxy.resumption = Resumption::default();
+            proxy.alpn_protocols = Versions::Http1.alpn();
+            Arc::new(proxy)
+        };
+        Ok(Configs {
+            origin: Arc::new(origin),
+            #[cfg(feature = "proxy")]
+            proxy,
+        })
     }
 }
 
@@ -142,6 +179,22 @@ async fn handshake(
 ) -> std::io::Result<Stream> {
     let stream = TlsConnector::from(config).connect(name, stream).await?;
     Ok(Stream::Tls(Box::new(stream)))
+}
+
+/// Shows no client certificate to whoever asks.
+#[cfg(feature = "proxy")]
+#[derive(Debug)]
+struct NoCertificate;
+
+#[cfg(feature = "proxy")]
+impl ResolvesClientCert for NoCertificate {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        None
+    }
+
+    fn has_certs(&self) -> bool {
+        false
+    }
 }
 
 impl Default for Source {

@@ -27,6 +27,7 @@ pin_project! {
         #[pin]
         stream: TokioIo<Stream>,
         times: ConnectTimes,
+        via_proxy: Option<ViaProxy>,
     }
 }
 
@@ -34,13 +35,15 @@ pin_project! {
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct ConnectTimes {
-    /// The look-up of the name; none for a Unix socket.
+    /// The look-up of the name: of the proxy's, where one is used. None for a Unix socket.
     pub dns: Option<Duration>,
     /// The connect to an address of it, or to the Unix socket.
     pub tcp: Option<Duration>,
+    /// What a proxy wanted before it passed bytes on: TLS with it, and its answer.
+    pub proxy: Option<Duration>,
     /// The TLS handshake with the origin; none for `http`.
     pub tls: Option<Duration>,
-    /// The peer of the TCP connection.
+    /// The peer of the TCP connection: the proxy, where one is used.
     pub peer: Option<SocketAddr>,
     /// This end of the TCP connection.
     pub local: Option<SocketAddr>,
@@ -60,13 +63,18 @@ pub(crate) struct ViaProxy {
 }
 
 impl Transport {
-    pub(super) fn new(stream: Stream, mut times: ConnectTimes) -> Self {
+    pub(super) fn new(
+        stream: Stream,
+        mut times: ConnectTimes,
+        via_proxy: Option<ViaProxy>,
+    ) -> Self {
         let tcp = stream.tcp();
         times.peer = tcp.and_then(|tcp| tcp.peer_addr().ok());
         times.local = tcp.and_then(|tcp| tcp.local_addr().ok());
         Self {
             stream: TokioIo::new(stream),
             times,
+            via_proxy,
         }
     }
 }
@@ -85,7 +93,10 @@ impl Connection for Transport {
         if stream.has_negotiated_h2() {
             connected = connected.negotiated_h2();
         }
-        connected
+        match &self.via_proxy {
+            Some(via_proxy) => connected.proxy(true).extra(via_proxy.clone()),
+            None => connected,
+        }
     }
 }
 

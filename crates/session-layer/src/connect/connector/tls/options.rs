@@ -168,7 +168,8 @@ impl TlsOptions {
     ///
     /// The key may be the server's, that of an issuer, or that of the trusted root; a certificate
     /// which the server sent, but which is no part of the chain that holds, does not count. Give
-    /// two pins at least, one of a key in reserve. Called again, it adds to the pins.
+    /// two pins at least, one of a key in reserve. Called again, it adds to the pins. A proxy is
+    /// not held to them.
     ///
     /// A certificate's pin, in hexadecimal, is printed by
     /// `openssl x509 -in cert.pem -pubkey -noout | openssl pkey -pubin -outform der | sha256sum`.

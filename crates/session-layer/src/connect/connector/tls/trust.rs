@@ -43,6 +43,11 @@ impl Trust {
         Ok(config)
     }
 
+    #[cfg(feature = "proxy")]
+    pub(super) async fn proxy_config(&self) -> Result<ClientConfig, BoxError> {
+        Ok(self.trusting(self.roots().await?)?)
+    }
+
     fn trusting(&self, roots: Arc<RootCertStore>) -> Result<ClientConfig, rustls::Error> {
         let config = ClientConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(self.versions)?
