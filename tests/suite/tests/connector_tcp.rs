@@ -94,6 +94,7 @@ async fn each_step_is_timed_and_the_peer_is_named() {
     let times = times(&connected);
     assert!(times.dns.is_some() && times.tcp.is_some(), "{times:?}");
     assert!(times.tls.is_some_and(|tls| !tls.is_zero()), "{times:?}");
+    assert_eq!(times.proxy, None);
     assert_eq!(times.peer, Some(secure.addr()));
 }
 

@@ -35,6 +35,7 @@
 //! | the same handlers under a paused clock | [`MemoryConnector`] |
 //! | ready handlers | [`always`], [`sequence`], [`answer`] |
 //! | what the peer saw | [`Log`], through `log()` and `wait_for(..)` |
+//! | a proxy between client and server | [`proxy`] |
 //! | the contract of `poll_ready` | [`StrictService`], [`StrictLayer`] |
 //! | the order of layers | [`Recorder`] |
 //!
@@ -63,6 +64,7 @@ mod log;
 mod memory;
 mod parse;
 mod peer;
+pub mod proxy;
 mod recorder;
 mod reply;
 mod request;
