@@ -1,22 +1,30 @@
 //! The connector behind proxies: what they are sent, what they must not be sent, and what their
 //! failures are.
 
-use std::{error::Error as StdError, iter, time::Duration};
+use std::{
+    error::Error as StdError,
+    io, iter,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
-use http::{Request, StatusCode};
+use http::{Request, StatusCode, Uri};
 use http_body_util::Full;
-use hyper_util::client::legacy::connect::Connection as _;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::client::legacy::connect::{Connected, Connection};
 use retry_layer::{Class, transport};
 use session_layer::{
-    ConnectTimes, Connector, Error, PoolConfig, Proxy, ProxyError, Session, SessionLayer, Timeouts,
+    ConnectError, ConnectTimes, Connector, Error, PoolConfig, Proxy, ProxyError, Session,
+    SessionLayer, Timeouts, Transport,
 };
 use test_suite::{BytesSession, fetch, get, send};
 use test_support::{
-    Connection, Log, Server, always, proxy,
+    Log, Server, always, proxy,
     proxy::Asked,
     tls::{Authority, LOOPBACK},
 };
-use tower::{Layer, ServiceExt};
+use tower::{Layer, Service, ServiceExt};
 
 /// Of `alice:canary`.
 const BASIC: &str = "Basic YWxpY2U6Y2FuYXJ5";
@@ -120,6 +128,74 @@ async fn plain_http_is_sent_whole_and_credentials_go_to_the_proxy_alone() {
     assert_eq!(log.requests[1].header("host"), Some("origin.test:8080"));
     let credentials = log.requests[2].headers.get_all("proxy-authorization");
     assert_eq!(credentials.iter().collect::<Vec<_>>(), [BASIC]);
+}
+
+/// Somebody's connector that always leads to one proxy.
+#[derive(Clone)]
+struct ToProxy(Connector, Uri);
+
+impl Service<Uri> for ToProxy {
+    type Response = Proxied;
+    type Error = ConnectError;
+    type Future = Pin<Box<dyn Future<Output = Result<Proxied, ConnectError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let connecting = self.0.call(self.1.clone());
+        Box::pin(async { Ok(Proxied(connecting.await?)) })
+    }
+}
+
+struct Proxied(Transport);
+
+impl Connection for Proxied {
+    fn connected(&self) -> Connected {
+        self.0.connected().proxy(true)
+    }
+}
+
+impl Read for Proxied {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl Write for Proxied {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+#[tokio::test]
+async fn a_foreign_connector_that_leads_to_a_proxy_has_requests_sent_whole() {
+    let nobody = "127.0.0.1:1".parse().unwrap();
+    let proxy = Server::start(proxy::http(nobody, None)).await;
+    let foreign = ToProxy(Connector::new(), proxy.origin().parse().unwrap());
+    let session: BytesSession = Session::new(foreign);
+    let target = "http://origin.test/a?b";
+    let (_, body) = fetch(&session, get(target)).await.unwrap();
+    assert_eq!(body, target);
+    let names: Vec<_> = proxy.log().requests[0].headers.keys().cloned().collect();
+    assert_eq!(names, ["host"]);
 }
 
 #[tokio::test]
@@ -242,9 +318,10 @@ async fn any_2xx_opens_a_tunnel_and_its_content_length_means_nothing() {
         "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n",
     ] {
         let upstream = origin.addr();
-        let proxy =
-            Server::start(move |connection: Connection| proxy::tunnel(connection, head, upstream))
-                .await;
+        let proxy = Server::start(move |connection: test_support::Connection| {
+            proxy::tunnel(connection, head, upstream)
+        })
+        .await;
         let session = through(via(&proxy), &authority);
         let url = format!("https://localhost:{}/", origin.addr().port());
         let (status, _) = fetch(&session, get(&url)).await.expect(head);
@@ -255,7 +332,7 @@ async fn any_2xx_opens_a_tunnel_and_its_content_length_means_nothing() {
 #[tokio::test]
 async fn a_proxy_that_hangs_ends_at_the_connect_timeout() {
     let authority = Authority::new();
-    let proxy = Server::start(|mut connection: Connection| async move {
+    let proxy = Server::start(|mut connection: test_support::Connection| async move {
         connection.stall_until_closed().await;
     })
     .await;
@@ -537,7 +614,7 @@ async fn no_debug_shows_credentials() {
     let proxy = authorized(&server);
     let connector = Connector::new().proxy(proxy.clone());
     let session: BytesSession = Session::new(connector.clone());
-    let uri = http::Uri::from_static("http://origin.test");
+    let uri = Uri::from_static("http://origin.test");
     let transport = connector.clone().oneshot(uri).await.unwrap();
     let shown = format!("{proxy:?} {connector:?} {session:?} {transport:?}");
     assert!(shown.contains(&server.origin()), "{shown}");
@@ -553,7 +630,7 @@ async fn the_time_that_a_proxy_takes_is_told() {
     let uri = format!("https://localhost:{}", origin.addr().port());
     let transport = connector
         .proxy(via(&proxy))
-        .oneshot(uri.parse::<http::Uri>().unwrap())
+        .oneshot(uri.parse::<Uri>().unwrap())
         .await
         .unwrap();
     let mut extras = http::Extensions::new();
