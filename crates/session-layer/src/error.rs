@@ -192,9 +192,13 @@ impl Error {
     }
 
     /// Whether TLS with the origin failed: certificate, name, protocol version, an alert.
+    ///
+    /// An alert may come later than the handshake. In TLS 1.3 a server tells in place of a response
+    /// that it wants another client certificate; then [`is_connect`](Self::is_connect) does not
+    /// hold, though no request was read.
     #[must_use]
     pub fn is_tls(&self) -> bool {
-        self.0.kind == Kind::Tls
+        self.0.kind == Kind::Tls || (is_tls(self) && !self.is_proxy())
     }
 
     /// Whether a reused connection turned out to be closed before the first byte of a response.

@@ -160,6 +160,7 @@ async fn a_client_certificate_that_is_missing_or_refused_is_told_by_the_alert() 
     for options in [trusting(&chain), strange] {
         let what = format!("{options:?}");
         let error = ask(connector(options.clone()), &server).await.unwrap_err();
+        assert!(error.is_tls() && !error.is_connect(), "{what}: {error:?}");
         assert_eq!(transport::classify(&error), Class::Permanent, "{error:?}");
         let told = causes(&error).any(|cause| cause.contains("fatal alert"));
         assert!(told, "{what}: {error:?}");
