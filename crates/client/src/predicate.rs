@@ -82,7 +82,9 @@ fn session_class(error: &session_layer::Error) -> Class {
     } else if error.is_pool_timeout() || error.is_queue_full() {
         // Nothing was sent, but to come again would only add to what the queue cannot take.
         Class::Final
-    } else if error.is_connect() && is_permanent(error) {
+    } else if error.proxy_status() == Some(StatusCode::PROXY_AUTHENTICATION_REQUIRED)
+        || ((error.is_connect() || error.is_tls()) && is_permanent(error))
+    {
         Class::Permanent
     } else if error.is_stale() {
         Class::Stale {

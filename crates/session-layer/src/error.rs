@@ -1,6 +1,8 @@
 use std::{error::Error as StdError, fmt, io, iter, sync::Arc, time::Duration};
 
-use crate::{ConnectError, DnsError, Origin};
+use http::StatusCode;
+
+use crate::{ConnectError, DnsError, Origin, connect::Stage};
 
 pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
 
@@ -29,6 +31,7 @@ pub(crate) enum Kind {
     Headers(&'static str),
     Dns,
     Connect,
+    Proxy,
     Tls,
     PoolTimeout(Duration),
     QueueFull(usize),
@@ -89,21 +92,28 @@ impl Error {
         self
     }
 
-    /// Names what a connector's error was about: the name, the TLS session, or the rest.
+    /// Names what a connector's error was about: the name, a proxy, the TLS session, or the rest.
     pub(crate) fn from_connector(source: BoxError, timeout: Option<Duration>) -> Self {
         // This crate's own connector adds nothing to its cause that is not said here.
-        let source = match source.downcast::<ConnectError>() {
-            Ok(error) => error.0,
-            Err(source) => source,
+        let (stage, source) = match source.downcast::<ConnectError>() {
+            Ok(error) => {
+                let (stage, source) = error.into_parts();
+                (Some(stage), source)
+            }
+            Err(source) => (None, source),
         };
-        let kind = if causes::<DnsError>(source.as_ref()).next().is_some() {
+        let timed_out = || {
+            causes(source.as_ref()).any(|error: &io::Error| error.kind() == io::ErrorKind::TimedOut)
+        };
+        let proxied = is_proxy(source.as_ref());
+        let kind = if !proxied && causes::<DnsError>(source.as_ref()).next().is_some() {
             Kind::Dns
-        } else if is_tls(source.as_ref()) {
-            Kind::Tls
-        } else if causes(source.as_ref())
-            .any(|error: &io::Error| error.kind() == io::ErrorKind::TimedOut)
-        {
+        } else if timed_out() {
             Kind::Timeout(Phase::Connect, timeout.unwrap_or_default())
+        } else if proxied {
+            Kind::Proxy
+        } else if stage == Some(Stage::Tls) || is_tls(source.as_ref()) {
+            Kind::Tls
         } else {
             Kind::Connect
         };
@@ -141,6 +151,7 @@ impl Error {
             | Kind::Headers(_)
             | Kind::Dns
             | Kind::Connect
+            | Kind::Proxy
             | Kind::Tls
             | Kind::PoolTimeout(_)
             | Kind::QueueFull(_)
@@ -161,16 +172,16 @@ impl Error {
         }
     }
 
-    /// Whether no connection came to be: name, TCP, TLS, or the time for them ran out.
+    /// Whether no connection came to be: name, TCP, proxy, TLS, or the time for them ran out.
     #[must_use]
     pub fn is_connect(&self) -> bool {
         matches!(
             self.0.kind,
-            Kind::Dns | Kind::Connect | Kind::Tls | Kind::Timeout(Phase::Connect, _)
+            Kind::Dns | Kind::Connect | Kind::Proxy | Kind::Tls | Kind::Timeout(Phase::Connect, _)
         )
     }
 
-    /// Whether the host's name could not be resolved.
+    /// Whether the host's name could not be resolved. That of a proxy is a matter of the proxy.
     #[must_use]
     pub fn is_dns(&self) -> bool {
         self.0.kind == Kind::Dns
@@ -191,10 +202,29 @@ impl Error {
         causes(self).any(DnsError::is_not_found)
     }
 
-    /// Whether TLS itself failed: certificate, name, protocol version, an alert.
+    /// Whether a proxy stood in the way: it could not be reached or trusted, refused, or did not
+    /// speak its protocol. With the feature `proxy` a `ProxyError` among the causes tells which
+    /// proxy and why.
+    #[must_use]
+    pub fn is_proxy(&self) -> bool {
+        is_proxy(self)
+    }
+
+    /// Returns the status by which an HTTP proxy refused to open a tunnel: 407 if it wants other
+    /// credentials.
+    #[must_use]
+    pub fn proxy_status(&self) -> Option<StatusCode> {
+        proxy_status(self)
+    }
+
+    /// Whether TLS with the origin failed: certificate, name, protocol version, an alert.
+    ///
+    /// An alert may come later than the handshake. In TLS 1.3 a server tells in place of a response
+    /// that it wants another client certificate; then [`is_connect`](Self::is_connect) does not
+    /// hold, though no request was read.
     #[must_use]
     pub fn is_tls(&self) -> bool {
-        self.0.kind == Kind::Tls
+        self.0.kind == Kind::Tls || (is_tls(self) && !self.is_proxy())
     }
 
     /// Whether a reused connection turned out to be closed before the first byte of a response.
@@ -298,6 +328,7 @@ impl fmt::Display for Error {
             Kind::Headers(why) => write!(f, "cannot send these headers: {why}")?,
             Kind::Dns => f.write_str("cannot resolve the name")?,
             Kind::Connect => f.write_str("cannot connect")?,
+            Kind::Proxy => f.write_str("cannot go through the proxy")?,
             Kind::Tls => f.write_str("cannot set up TLS")?,
             Kind::PoolTimeout(after) => write!(f, "no connection became free within {after:?}")?,
             Kind::QueueFull(limit) => write!(f, "the pool's queue is full ({limit} waiting)")?,
@@ -367,6 +398,26 @@ fn cause<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 
         Some(wrapped) => Some(wrapped),
         None => error.source(),
     }
+}
+
+#[cfg(feature = "proxy")]
+fn is_proxy(error: &(dyn StdError + 'static)) -> bool {
+    causes::<crate::ProxyError>(error).next().is_some()
+}
+
+#[cfg(not(feature = "proxy"))]
+fn is_proxy(_: &(dyn StdError + 'static)) -> bool {
+    false
+}
+
+#[cfg(feature = "proxy")]
+fn proxy_status(error: &(dyn StdError + 'static)) -> Option<StatusCode> {
+    causes(error).find_map(crate::ProxyError::status)
+}
+
+#[cfg(not(feature = "proxy"))]
+fn proxy_status(_: &(dyn StdError + 'static)) -> Option<StatusCode> {
+    None
 }
 
 #[cfg(feature = "tls")]

@@ -292,7 +292,7 @@ where
         if link.is_part() {
             target::for_http2(&mut request, link.origin());
         } else {
-            target::for_http1(&mut request, link.origin());
+            target::for_http1(&mut request, link.origin(), link.connection.via_proxy());
         }
         link.send(request);
         Self {

@@ -2,6 +2,8 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use http::Version;
 
+use crate::ConnectTimes;
+
 /// The connection that a response came over, and how the request came by it.
 #[derive(Clone, Debug)]
 pub struct ConnectionInfo {
@@ -16,8 +18,7 @@ pub struct ConnectionInfo {
 pub(crate) struct Facts {
     pub(crate) id: u64,
     pub(crate) version: Version,
-    pub(crate) local: Option<SocketAddr>,
-    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) times: ConnectTimes,
     pub(crate) took: Duration,
 }
 
@@ -46,6 +47,12 @@ impl ConnectionInfo {
         self.facts.took
     }
 
+    /// Returns how long each step of that took. Connectors that do not tell give none.
+    #[must_use]
+    pub fn times(&self) -> &ConnectTimes {
+        &self.facts.times
+    }
+
     /// Returns the protocol that it speaks.
     #[must_use]
     pub fn version(&self) -> Version {
@@ -56,12 +63,12 @@ impl ConnectionInfo {
     /// do not tell give none.
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        self.facts.peer
+        self.facts.times.peer
     }
 
     /// Returns its address on this side. Connectors that do not tell give none.
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.facts.local
+        self.facts.times.local
     }
 }

@@ -58,6 +58,9 @@
 //! - `tls` (default): `https` by rustls with the ring provider and the platform's roots.
 //! - `cookies`: a layer that sends and keeps cookies. Needs Rust 1.88, everything else 1.85.
 //! - `public-suffix`: lets its jar refuse cookies for public suffixes. Needs Rust 1.88 too.
+//! - `webpki-roots`: Mozilla's roots in place of the platform's, for `TlsOptions`.
+//! - `aws-lc`: aws-lc-rs in place of ring, for `TlsOptions`.
+//! - `proxy`: HTTP, HTTPS, SOCKS4 and SOCKS5 proxies for the [`Connector`].
 
 mod body;
 mod connect;
@@ -79,11 +82,15 @@ mod stats;
 mod target;
 mod timeout;
 
+#[cfg(feature = "proxy")]
+pub use self::connect::{Proxy, ProxyConfigError, ProxyError};
+#[cfg(feature = "tls")]
+pub use self::connect::{TlsConfigError, TlsOptions, TlsVersion};
 #[cfg(feature = "http2")]
 pub use self::http2::Http2;
 pub use self::{
     body::SessionBody,
-    connect::{ConnectError, Connector, DnsError, Resolver, Transport, dns},
+    connect::{ConnectError, ConnectTimes, Connector, DnsError, Resolver, Transport, dns},
     error::{Error, Phase},
     future::ResponseFuture,
     info::ConnectionInfo,

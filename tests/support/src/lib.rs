@@ -36,6 +36,7 @@
 //! | HTTP/2 | [`http2::Peer`] |
 //! | ready handlers | [`always`], [`sequence`], [`answer`] |
 //! | what the peer saw | [`Log`], through `log()` and `wait_for(..)` |
+//! | a proxy between client and server | [`proxy`] |
 //! | the contract of `poll_ready` | [`StrictService`], [`StrictLayer`] |
 //! | the order of layers | [`Recorder`] |
 //!
@@ -65,6 +66,7 @@ mod log;
 mod memory;
 mod parse;
 mod peer;
+pub mod proxy;
 mod recorder;
 mod reply;
 mod request;

@@ -35,6 +35,10 @@ use rustls::{
     server::WebPkiClientVerifier,
 };
 
+mod chain;
+
+pub use self::chain::Chain;
+
 /// The names under which a [`Server`](crate::Server) is reached.
 pub const LOOPBACK: &[&str] = &["localhost", "127.0.0.1"];
 
@@ -48,15 +52,7 @@ impl Authority {
     /// Returns an authority with a new key.
     #[must_use]
     pub fn new() -> Self {
-        static NUMBER: AtomicUsize = AtomicUsize::new(0);
-        // Two authorities of one name would differ in their signatures only, not as issuers.
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let mut params = params(&[]);
-        params
-            .distinguished_name
-            .push(DnType::CommonName, format!("test authority {number}"));
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let params = ca_params();
         let key = KeyPair::generate().expect("ring makes keys");
         let root = params.self_signed(&key).expect("the parameters are whole");
         Self {
@@ -201,6 +197,31 @@ fn params(names: &[&str]) -> CertificateParams {
         ExtendedKeyUsagePurpose::ClientAuth,
     ];
     params
+}
+
+fn ca_params() -> CertificateParams {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    // Two authorities of one name would differ in their signatures only, not as issuers.
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let mut params = params(&[]);
+    params
+        .distinguished_name
+        .push(DnType::CommonName, format!("test authority {number}"));
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
+}
+
+fn issued_by(
+    params: &CertificateParams,
+    key: &KeyPair,
+    issuer: &CertificateParams,
+    issuer_key: &KeyPair,
+) -> Certificate {
+    let issuer = Issuer::from_params(issuer, issuer_key);
+    params
+        .signed_by(key, &issuer)
+        .expect("the parameters are whole")
 }
 
 fn server_config((chain, key): Identity) -> ServerConfig {

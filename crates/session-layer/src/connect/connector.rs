@@ -1,82 +1,113 @@
 use std::{
-    error::Error as StdError,
     fmt,
     future::Future,
-    io,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
 };
+#[cfg(unix)]
+use std::{path::Path, sync::Arc};
 
 use http::Uri;
-use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::{
-    client::legacy::connect::{Connected, Connection, HttpConnector},
-    rt::TokioIo,
-};
-use pin_project_lite::pin_project;
-use tokio::net::TcpStream;
 use tower_service::Service;
 
+use self::{dial::Dial, tcp::Tcp};
 use super::dns::Resolver;
-use crate::error::BoxError;
 
+mod dial;
+mod error;
+#[cfg(feature = "proxy")]
+mod proxy;
+mod stream;
+mod tcp;
 #[cfg(feature = "tls")]
 mod tls;
+mod transport;
 
+#[cfg(feature = "proxy")]
+pub use self::proxy::{Proxy, ProxyConfigError, ProxyError};
 #[cfg(feature = "tls")]
-type Stream = hyper_rustls::MaybeHttpsStream<TokioIo<TcpStream>>;
-#[cfg(not(feature = "tls"))]
-type Stream = TokioIo<TcpStream>;
+pub use self::tls::{TlsConfigError, TlsOptions, TlsVersion};
+pub use self::{
+    error::ConnectError,
+    transport::{ConnectTimes, Transport},
+};
+pub(crate) use self::{
+    error::Stage,
+    transport::{PlainTcp, ViaProxy},
+};
 
 /// The connector that a session uses unless it is given another: TCP, and TLS for `https`.
 ///
-/// It is hyper-util's, with Nagle's algorithm off, TCP keep-alive after 60 s, happy eyeballs after
-/// 300 ms, and each address tried in turn within the connect timeout. With the feature `tls` it
-/// speaks TLS 1.2 and 1.3 by rustls with the ring provider, and trusts the platform's root
-/// certificates, which are read once per process, at the first `https` connection. Without that
-/// feature an `https` URI is an error.
+/// It resolves the name by its [`Resolver`], connects to one of the addresses by hyper-util's
+/// connector, and speaks TLS by rustls. By default Nagle's algorithm is off, TCP keep-alive
+/// begins after 60 s, happy eyeballs after 300 ms, and all of it ends after a connect timeout of
+/// 10 s. With the feature `tls` it speaks TLS 1.2 and 1.3 with the ring provider, and trusts the
+/// platform's root certificates, which are read once per process, at the first `https`
+/// connection. Without that feature an `https` URI is an error.
+///
+/// It goes through no proxy unless it is told to, also where the environment names one.
+///
+/// What a connector is set to is one identity: a pool belongs to one connector, so connections
+/// that were opened with other roots, another client certificate, proxy or local address can never
+/// be mixed up with its own.
 #[derive(Clone)]
 pub struct Connector {
-    tcp: HttpConnector<Resolver>,
+    resolver: Resolver,
+    tcp: Tcp,
+    timeout: Option<Duration>,
+    #[cfg(unix)]
+    unix_socket: Option<Arc<Path>>,
+    #[cfg(feature = "proxy")]
+    proxies: proxy::Proxies,
     #[cfg(feature = "tls")]
     tls: tls::Tls,
 }
 
-/// How long a connect to one address may keep the next one waiting, when no timeout is set.
-const TCP_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connect may take when no timeout is set.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Connector {
     /// Makes a connector with the settings above.
     #[must_use]
     pub fn new() -> Self {
-        let mut tcp = HttpConnector::new_with_resolver(Resolver::new());
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_keepalive(Some(Duration::from_secs(60)));
-        tcp.set_connect_timeout(Some(TCP_CONNECT_TIMEOUT));
         Self {
-            tcp,
+            resolver: Resolver::new(),
+            tcp: Tcp::default(),
+            timeout: Some(CONNECT_TIMEOUT),
+            #[cfg(unix)]
+            unix_socket: None,
+            #[cfg(feature = "proxy")]
+            proxies: proxy::Proxies::default(),
             #[cfg(feature = "tls")]
             tls: tls::Tls::default(),
         }
     }
 
-    /// Shares the connect timeout among the addresses of a name, so that one that does not answer
-    /// leaves time for the next; `None` leaves it to the system. Default: 10 s.
+    /// Resolves names by this resolver. Default: [`Resolver::new`].
     #[must_use]
-    pub fn connect_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.tcp.set_connect_timeout(timeout.into());
+    pub fn resolver(mut self, resolver: Resolver) -> Self {
+        self.resolver = resolver;
         self
     }
 
-    /// Uses this TLS configuration (of rustls 0.23) instead of the platform's roots.
-    ///
-    /// Its ALPN protocols are replaced: the session speaks HTTP/1.1 only.
-    #[cfg(feature = "tls")]
+    /// Limits the time from the name to the end of the last handshake, a proxy's included. The
+    /// addresses of a name share what is left of it, so that one that does not answer leaves time
+    /// for the next. `None` leaves TCP to the system, and sets no limit to the rest. Default: 10 s.
     #[must_use]
-    pub fn tls_config(mut self, config: rustls::ClientConfig) -> Self {
-        self.tls = tls::Tls::new(config);
+    pub fn connect_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.timeout = timeout.into();
+        self
+    }
+
+    /// Connects to this Unix socket, whatever the host of a request.
+    ///
+    /// The URI still gives the `Host` header, and `https` still means TLS, with a certificate for
+    /// the URI's host. Neither the resolver nor a proxy is asked.
+    #[cfg(unix)]
+    #[must_use]
+    pub fn unix_socket(mut self, path: impl AsRef<Path>) -> Self {
+        self.unix_socket = Some(path.as_ref().into());
         self
     }
 }
@@ -92,59 +123,37 @@ impl Service<Uri> for Connector {
     type Error = ConnectError;
     type Future = Connecting;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
-        self.tcp
-            .poll_ready(cx)
-            .map_err(|error| ConnectError(error.into()))
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, uri: Uri) -> Connecting {
-        // The instance that said ready is the one to be called.
-        let spare = self.tcp.clone();
-        let tcp = std::mem::replace(&mut self.tcp, spare);
-        #[cfg(feature = "tls")]
-        let stream = self.tls.clone().connect(tcp, uri);
-        #[cfg(not(feature = "tls"))]
-        let stream = plain(tcp, uri);
+        let connector = self.clone();
         Connecting(Box::pin(async move {
-            Ok(Transport {
-                stream: stream.await.map_err(ConnectError)?,
-            })
+            Dial::new(&connector).connect(&uri).await
         }))
     }
 }
 
-#[cfg(not(feature = "tls"))]
-async fn plain(mut tcp: HttpConnector<Resolver>, uri: Uri) -> Result<Stream, BoxError> {
-    if uri.scheme() == Some(&http::uri::Scheme::HTTPS) {
-        return Err("https needs the feature `tls`".into());
-    }
-    Ok(tcp.call(uri).await?)
-}
-
 impl fmt::Debug for Connector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connector").finish_non_exhaustive()
-    }
-}
-
-/// Why [`Connector`] could not connect; its [`source`](StdError::source) is the cause.
-#[derive(Debug)]
-pub struct ConnectError(pub(crate) BoxError);
-
-impl fmt::Display for ConnectError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the connector failed")
-    }
-}
-
-impl StdError for ConnectError {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        Some(self.0.as_ref())
+        let mut out = f.debug_struct("Connector");
+        out.field("tcp", &self.tcp).field("timeout", &self.timeout);
+        #[cfg(unix)]
+        out.field("unix_socket", &self.unix_socket);
+        #[cfg(feature = "proxy")]
+        out.field("proxies", &self.proxies);
+        #[cfg(feature = "tls")]
+        out.field("tls", &self.tls);
+        out.finish_non_exhaustive()
     }
 }
 
 /// The future of [`Connector`].
+///
+/// # Cancel safety
+///
+/// Dropping it closes what it had opened. The request is no part of it, so nothing of it was sent.
 #[must_use = "futures do nothing unless polled"]
 pub struct Connecting(Pin<Box<dyn Future<Output = Result<Transport, ConnectError>> + Send>>);
 
@@ -159,83 +168,5 @@ impl Future for Connecting {
 impl fmt::Debug for Connecting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connecting").finish_non_exhaustive()
-    }
-}
-
-pin_project! {
-    /// What [`Connector`] connects: a TCP stream, or TLS over one.
-    #[derive(Debug)]
-    pub struct Transport {
-        #[pin]
-        stream: Stream,
-    }
-}
-
-impl Connection for Transport {
-    fn connected(&self) -> Connected {
-        let connected = self.stream.connected();
-        if self.is_tls() {
-            connected
-        } else {
-            connected.extra(PlainTcp)
-        }
-    }
-}
-
-/// Marks a stream of which a write that fails has sent nothing. Of any other that is not known:
-/// TLS may have sent some of its records before.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct PlainTcp;
-
-impl Transport {
-    #[cfg(feature = "tls")]
-    fn is_tls(&self) -> bool {
-        matches!(self.stream, Stream::Https(_))
-    }
-
-    #[cfg(not(feature = "tls"))]
-    #[expect(clippy::unused_self, reason = "with TLS it is a question")]
-    fn is_tls(&self) -> bool {
-        false
-    }
-}
-
-impl Read for Transport {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        self.project().stream.poll_read(cx, buf)
-    }
-}
-
-impl Write for Transport {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.project().stream.poll_write(cx, buf)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.project().stream.poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.project().stream.poll_shutdown(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.project().stream.poll_write_vectored(cx, bufs)
     }
 }

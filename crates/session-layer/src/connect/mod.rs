@@ -8,11 +8,16 @@ mod http2;
 mod io;
 mod open;
 
+#[cfg(feature = "proxy")]
+pub use self::connector::{Proxy, ProxyConfigError, ProxyError};
+#[cfg(feature = "tls")]
+pub use self::connector::{TlsConfigError, TlsOptions, TlsVersion};
 pub use self::{
-    connector::{ConnectError, Connector, Transport},
+    connector::{ConnectError, ConnectTimes, Connector, Transport},
     dns::{DnsError, Resolver},
 };
 pub(crate) use self::{
+    connector::{Stage, ViaProxy},
     io::{Cause, Mark, Phase, Wire},
     open::{Connect, Never, Opener},
 };

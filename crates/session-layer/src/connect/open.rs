@@ -14,15 +14,20 @@ use hyper::{
     rt::{Read, Write},
 };
 use hyper_util::{
-    client::legacy::connect::{Connection as Connected, HttpInfo},
+    client::legacy::connect::{Connected as Info, Connection as Connected, HttpInfo},
     rt::TokioIo,
 };
 use tokio::{sync::oneshot, time::Instant};
 use tower_service::Service;
 
-use super::{connector::PlainTcp, driver::Driver, io::Io, io::Wire};
+use super::{
+    connector::{PlainTcp, ViaProxy},
+    driver::Driver,
+    io::Io,
+    io::Wire,
+};
 use crate::{
-    Error,
+    ConnectTimes, Error,
     error::{BoxError, Kind, Phase},
     info::Facts,
     layer::Config,
@@ -134,19 +139,21 @@ where
     let pool = slot.pool().clone();
     let origin = slot.origin().clone();
     let connected = io.connected();
-    let http2 = match speaks_http2(pool.config(), &origin, connected.is_negotiated_h2()) {
+    let http2 = match speaks_http2(pool.config(), &origin, &connected) {
         Ok(http2) => http2,
         Err(error) => return slot.fail(&error.at(&origin)),
     };
     let mut extras = Extensions::new();
     connected.get_extras(&mut extras);
     let torn_writes = extras.get::<PlainTcp>().is_none();
+    let via_proxy = connected
+        .is_proxied()
+        .then(|| extras.remove::<ViaProxy>().unwrap_or_default());
     let wire = Arc::new(Wire::new(pool.epoch(), MAX_HEAD, torn_writes));
     // From here on the slot only waits for the socket to close.
     slot.settle();
     let io = TokioIo::new(Io::new(io, wire.clone(), slot));
     let expires = expiry(pool.config().pool.max_lifetime);
-    let info: Option<&HttpInfo> = extras.get();
     let facts = Facts {
         id,
         version: if http2 {
@@ -154,11 +161,17 @@ where
         } else {
             Version::HTTP_11
         },
-        local: info.map(HttpInfo::local_addr),
-        peer: info.map(HttpInfo::remote_addr),
+        times: times(&mut extras),
         took,
     };
-    let connection = Connection::new(facts, pool.clone(), origin.clone(), wire, expires);
+    let connection = Connection::new(
+        facts,
+        pool.clone(),
+        origin.clone(),
+        wire,
+        expires,
+        via_proxy,
+    );
     let ended = if http2 {
         #[cfg(feature = "http2")]
         let ended = super::http2::drive(io, connection).await;
@@ -190,11 +203,25 @@ where
     Ok(())
 }
 
-/// Whether a connection speaks HTTP/2: if the peer chose it, or is known to.
-fn speaks_http2(config: &Config, origin: &Origin, negotiated: bool) -> Result<bool, Error> {
+/// How long the steps of the connect took, as far as the connector tells.
+fn times(extras: &mut Extensions) -> ConnectTimes {
+    extras.remove::<ConnectTimes>().unwrap_or_else(|| {
+        let info: Option<&HttpInfo> = extras.get();
+        ConnectTimes {
+            local: info.map(HttpInfo::local_addr),
+            peer: info.map(HttpInfo::remote_addr),
+            ..ConnectTimes::default()
+        }
+    })
+}
+
+/// Whether a connection speaks HTTP/2: if the peer chose it, or is known to. What is known of an
+/// origin does not hold for a proxy that is sent requests whole.
+fn speaks_http2(config: &Config, origin: &Origin, connected: &Info) -> Result<bool, Error> {
+    let negotiated = connected.is_negotiated_h2();
     #[cfg(feature = "http2")]
     {
-        let known = config.http2.prior_knowledge;
+        let known = config.http2.prior_knowledge && !connected.is_proxied();
         if known && !negotiated && origin.scheme() == "https" {
             return Err(Error::new(Kind::Tls).with("the peer did not choose HTTP/2"));
         }

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     body::RequestBody,
-    connect::{Cause, Wire},
+    connect::{Cause, ViaProxy, Wire},
     error::BoxError,
     info::Facts,
     origin::Origin,
@@ -45,6 +45,8 @@ pub(crate) struct Connection<B: Send + 'static> {
     origin: Origin,
     wire: Arc<Wire>,
     expires: Option<Instant>,
+    /// Set if the peer is an HTTP proxy that is sent requests whole.
+    via_proxy: Option<ViaProxy>,
     /// Whether a response has come over it.
     used: AtomicBool,
     /// How many requests it has been given, where that is limited.
@@ -93,6 +95,7 @@ impl<B: Send + 'static> Connection<B> {
         origin: Origin,
         wire: Arc<Wire>,
         expires: Option<Instant>,
+        via_proxy: Option<ViaProxy>,
     ) -> Arc<Self> {
         Arc::new(Self {
             facts: Arc::new(facts),
@@ -100,6 +103,7 @@ impl<B: Send + 'static> Connection<B> {
             origin,
             wire,
             expires,
+            via_proxy,
             used: AtomicBool::new(false),
             requests: AtomicU64::new(0),
             idle_hint: AtomicU32::new(0),
@@ -166,6 +170,11 @@ impl<B: Send + 'static> Connection<B> {
     pub(super) fn idle_timeout(&self) -> Option<Duration> {
         let own = self.pool.config().pool.idle_timeout;
         own.into_iter().chain(self.idle_hint()).min()
+    }
+
+    /// The proxy that the peer is, if it is one that is sent requests whole.
+    pub(crate) fn via_proxy(&self) -> Option<&ViaProxy> {
+        self.via_proxy.as_ref()
     }
 
     fn parked(&self) -> MutexGuard<'_, Option<Channel<B>>> {

@@ -1,74 +1,217 @@
-use std::sync::{Arc, OnceLock};
+use std::{fmt, sync::Arc};
 
-use http::{Uri, uri::Scheme};
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::connect::HttpConnector;
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
-use tower_service::Service;
+use rustls::{
+    ClientConfig,
+    pki_types::{InvalidDnsNameError, ServerName},
+};
+#[cfg(feature = "proxy")]
+use rustls::{
+    SignatureScheme,
+    client::{ResolvesClientCert, Resumption},
+    sign::CertifiedKey,
+};
+use tokio::sync::OnceCell;
+use tokio_rustls::TlsConnector;
 
-use super::{Resolver, Stream};
+use self::{alpn::Versions, trust::Trust};
+use super::{Connector, stream::Stream};
 use crate::error::BoxError;
 
-/// The TLS configuration of a connector: one that was given, or the platform's roots.
+mod alpn;
+mod error;
+mod options;
+mod pins;
+mod roots;
+mod trust;
+
+pub use self::{
+    error::TlsConfigError,
+    options::{TlsOptions, TlsVersion},
+};
+
+/// How a connector speaks TLS. Its clones share the configurations, which are made at the first
+/// `https` connection: reading the platform's roots takes a while.
 #[derive(Clone, Default)]
-pub(super) struct Tls(Option<Arc<ClientConfig>>);
+pub(super) struct Tls {
+    source: Source,
+    versions: Versions,
+    server_name: Option<ServerName<'static>>,
+    configs: Arc<OnceCell<Configs>>,
+}
+
+/// Whence it is known whom this side trusts, and what it shows.
+#[derive(Clone)]
+enum Source {
+    Options(Arc<Trust>),
+    Given(Arc<ClientConfig>),
+}
+
+struct Configs {
+    origin: Arc<ClientConfig>,
+    /// For TLS with a proxy, which is shown no client certificate and held to no pin: both are
+    /// about the origin.
+    #[cfg(feature = "proxy")]
+    proxy: Arc<ClientConfig>,
+}
+
+impl Connector {
+    /// Sets whom to trust and what to show over TLS. Default: [`TlsOptions::new`].
+    ///
+    /// # Errors
+    ///
+    /// If nobody is trusted, or the client's key does not belong to its certificate.
+    pub fn tls(mut self, options: TlsOptions) -> Result<Self, TlsConfigError> {
+        let trust = options.check()?;
+        self.tls = self.tls.known_from(Source::Options(Arc::new(trust)));
+        Ok(self)
+    }
+
+    /// Uses this TLS configuration (of rustls 0.23) instead of [`TlsOptions`].
+    ///
+    /// Its ALPN protocols are replaced by those that the session speaks.
+    #[must_use]
+    pub fn tls_config(mut self, config: ClientConfig) -> Self {
+        self.tls = self.tls.known_from(Source::Given(Arc::new(config)));
+        self
+    }
+
+    /// Asks for this name by SNI, and verifies the certificate against it, in place of the host of
+    /// the URI. It holds for every origin of this connector, so it is for one that serves a single
+    /// host: one reached by its address, or by a Unix socket. Default: the URI's host.
+    ///
+    /// # Errors
+    ///
+    /// If it is neither a DNS name nor an IP address.
+    pub fn server_name(mut self, name: &str) -> Result<Self, TlsConfigError> {
+        let name = ServerName::try_from(name.to_owned()).map_err(TlsConfigError::server_name)?;
+        self.tls.server_name = Some(name);
+        Ok(self)
+    }
+
+    /// Offers HTTP/1.1 alone over TLS.
+    #[must_use]
+    pub fn http1_only(mut self) -> Self {
+        self.tls = self.tls.speaking(Versions::Http1);
+        self
+    }
+
+    /// Offers HTTP/2 alone over TLS, and takes it for an error of TLS when the peer does not choose
+    /// it. Plain `http` is not concerned.
+    #[must_use]
+    pub fn http2_only(mut self) -> Self {
+        self.tls = self.tls.speaking(Versions::Http2);
+        self
+    }
+}
 
 impl Tls {
-    pub(super) fn new(mut config: ClientConfig) -> Self {
-        config.alpn_protocols = alpn();
-        Self(Some(Arc::new(config)))
+    fn known_from(mut self, source: Source) -> Self {
+        self.source = source;
+        self.configs = Arc::default();
+        self
     }
 
-    pub(super) async fn connect(
-        self,
-        tcp: HttpConnector<Resolver>,
-        uri: Uri,
-    ) -> Result<Stream, BoxError> {
-        if uri.scheme() != Some(&Scheme::HTTPS) {
-            let mut tcp = tcp;
-            return Ok(Stream::Http(tcp.call(uri).await?));
-        }
-        let config = match self.0 {
-            Some(config) => config,
-            None => platform().await?,
+    fn speaking(mut self, versions: Versions) -> Self {
+        self.versions = versions;
+        self.configs = Arc::default();
+        self
+    }
+
+    /// Sets TLS up with an origin.
+    pub(super) async fn with_origin(&self, stream: Stream, host: &str) -> Result<Stream, BoxError> {
+        let name = match &self.server_name {
+            Some(name) => name.clone(),
+            None => server_name(host)?,
         };
-        HttpsConnector::from((tcp, config)).call(uri).await
+        let config = self.configs().await?.origin.clone();
+        let stream = handshake(config, name, stream).await?;
+        if self.versions == Versions::Http2 && !stream.has_negotiated_h2() {
+            return Err(rustls::Error::NoApplicationProtocol.into());
+        }
+        Ok(stream)
+    }
+
+    /// Sets TLS up with a proxy.
+    #[cfg(feature = "proxy")]
+    pub(super) async fn with_proxy(&self, stream: Stream, host: &str) -> Result<Stream, BoxError> {
+        let name = server_name(host)?;
+        let config = self.configs().await?.proxy.clone();
+        Ok(handshake(config, name, stream).await?)
+    }
+
+    async fn configs(&self) -> Result<&Configs, BoxError> {
+        self.configs.get_or_try_init(|| self.make_configs()).await
+    }
+
+    async fn make_configs(&self) -> Result<Configs, BoxError> {
+        let mut origin = match &self.source {
+            Source::Options(trust) => trust.origin_config().await?,
+            Source::Given(config) => (**config).clone(),
+        };
+        origin.alpn_protocols = self.versions.alpn();
+        #[cfg(feature = "proxy")]
+        let proxy = {
+            let mut proxy = match &self.source {
+                Source::Options(trust) => trust.proxy_config().await?,
+                Source::Given(config) => (**config).clone(),
+            };
+            proxy.client_auth_cert_resolver = Arc::new(NoCertificate);
+            proxy.resumption = Resumption::default();
+            proxy.alpn_protocols = Versions::Http1.alpn();
+            Arc::new(proxy)
+        };
+        Ok(Configs {
+            origin: Arc::new(origin),
+            #[cfg(feature = "proxy")]
+            proxy,
+        })
     }
 }
 
-/// Trusts what the platform trusts, read from its files once per process.
-async fn platform() -> Result<Arc<ClientConfig>, BoxError> {
-    static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
-    if let Some(config) = CONFIG.get() {
-        return Ok(config.clone());
-    }
-    let config = tokio::task::spawn_blocking(read_platform).await??;
-    Ok(CONFIG.get_or_init(|| config).clone())
+fn server_name(host: &str) -> Result<ServerName<'static>, InvalidDnsNameError> {
+    ServerName::try_from(host.to_owned())
 }
 
-fn read_platform() -> Result<Arc<ClientConfig>, rustls::Error> {
-    let found = rustls_native_certs::load_native_certs();
-    for error in &found.errors {
-        tracing::debug!(%error, "cannot read some of the platform's root certificates");
-    }
-    let mut roots = RootCertStore::empty();
-    let (added, ignored) = roots.add_parsable_certificates(found.certs);
-    tracing::debug!(added, ignored, "read the platform's root certificates");
-    // With no roots at all each handshake fails as "unknown issuer"; plain http still works.
-    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = alpn();
-    Ok(Arc::new(config))
+async fn handshake(
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
+    stream: Stream,
+) -> std::io::Result<Stream> {
+    let stream = TlsConnector::from(config).connect(name, stream).await?;
+    Ok(Stream::Tls(Box::new(stream)))
 }
 
-/// What is offered in the handshake, the best first.
-fn alpn() -> Vec<Vec<u8>> {
-    let offered: &[&[u8]] = if cfg!(feature = "http2") {
-        &[b"h2", b"http/1.1"]
-    } else {
-        &[b"http/1.1"]
-    };
-    offered.iter().map(|name| name.to_vec()).collect()
+/// Shows no client certificate to whoever asks.
+#[cfg(feature = "proxy")]
+#[derive(Debug)]
+struct NoCertificate;
+
+#[cfg(feature = "proxy")]
+impl ResolvesClientCert for NoCertificate {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        None
+    }
+
+    fn has_certs(&self) -> bool {
+        false
+    }
+}
+
+impl Default for Source {
+    fn default() -> Self {
+        Self::Options(Arc::default())
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Tls");
+        match &self.source {
+            Source::Options(trust) => out.field("options", trust),
+            Source::Given(_) => out.field("config", &"given"),
+        };
+        out.field("versions", &self.versions)
+            .field("server_name", &self.server_name)
+            .finish_non_exhaustive()
+    }
 }

@@ -1,0 +1,169 @@
+use std::{future::Future, io, time::Duration};
+
+use http::{Uri, uri::Scheme};
+#[cfg(unix)]
+use tokio::net::UnixStream;
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    ConnectError, ConnectTimes, Connector, Stage, Transport, stream::Stream, transport::ViaProxy,
+};
+use crate::error::BoxError;
+
+/// One connection on its way: each step is timed, and all end at one deadline.
+pub(super) struct Dial<'a> {
+    pub(super) connector: &'a Connector,
+    pub(super) times: ConnectTimes,
+    deadline: Option<Instant>,
+}
+
+/// What a URI says of the peer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Target<'a> {
+    pub(super) secure: bool,
+    /// Without the brackets of an IPv6 address.
+    pub(super) host: &'a str,
+    pub(super) port: u16,
+}
+
+impl<'a> Target<'a> {
+    fn of(uri: &'a Uri) -> Result<Self, &'static str> {
+        let secure = match uri.scheme() {
+            Some(scheme) if *scheme == Scheme::HTTP => false,
+            Some(scheme) if *scheme == Scheme::HTTPS => true,
+            Some(_) | None => return Err("only http and https can be connected"),
+        };
+        let host = match uri.host() {
+            Some(host) if !host.is_empty() => host,
+            Some(_) | None => return Err("the URI has no host"),
+        };
+        Ok(Self {
+            secure,
+            host: without_brackets(host),
+            port: uri.port_u16().unwrap_or(if secure { 443 } else { 80 }),
+        })
+    }
+
+    /// Host and port as a URI writes them, the port always there.
+    #[cfg(feature = "proxy")]
+    pub(super) fn authority(self) -> String {
+        let Self { host, port, .. } = self;
+        if host.contains(':') {
+            format!("[{host}]:{port}")
+        } else {
+            format!("{host}:{port}")
+        }
+    }
+}
+
+pub(super) fn without_brackets(host: &str) -> &str {
+    host.strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(host)
+}
+
+impl<'a> Dial<'a> {
+    pub(super) fn new(connector: &'a Connector) -> Self {
+        let deadline = connector
+            .timeout
+            .and_then(|timeout| Instant::now().checked_add(timeout));
+        Self {
+            connector,
+            times: ConnectTimes::default(),
+            deadline,
+        }
+    }
+
+    pub(super) async fn connect(mut self, uri: &Uri) -> Result<Transport, ConnectError> {
+        let target = Target::of(uri).map_err(|error| ConnectError::new(Stage::Connect, error))?;
+        let (stream, via_proxy) = self.reach(uri, target).await?;
+        let stream = if target.secure {
+            self.secure(stream, target.host).await?
+        } else {
+            stream
+        };
+        Ok(Transport::new(stream, self.times, via_proxy))
+    }
+
+    /// Opens what the origin is spoken to over: a socket, or a proxy's tunnel.
+    async fn reach(
+        &mut self,
+        #[cfg_attr(
+            not(feature = "proxy"),
+            expect(unused_variables, reason = "a proxy asks")
+        )]
+        uri: &Uri,
+        target: Target<'_>,
+    ) -> Result<(Stream, Option<ViaProxy>), ConnectError> {
+        #[cfg(unix)]
+        if let Some(path) = &self.connector.unix_socket {
+            let began = Instant::now();
+            let stream = self
+                .within(UnixStream::connect(path))
+                .await
+                .map_err(|error| ConnectError::new(Stage::Connect, error))?;
+            self.times.tcp = Some(began.elapsed());
+            return Ok((Stream::Unix(stream), None));
+        }
+        #[cfg(feature = "proxy")]
+        if let Some(route) = self.connector.proxies.route(uri) {
+            return self.through(&route, target).await;
+        }
+        Ok((self.open(target.host, target.port).await?, None))
+    }
+
+    /// Resolves a name, or takes the address that it is, and connects to it by TCP.
+    pub(super) async fn open(&mut self, host: &str, port: u16) -> Result<Stream, ConnectError> {
+        let began = Instant::now();
+        let addresses = self
+            .within(self.connector.resolver.resolve(host, port))
+            .await
+            .map_err(|error| ConnectError::new(Stage::Resolve, error))?;
+        let resolved = Instant::now();
+        self.times.dns = Some(resolved - began);
+        let stream = self
+            .within(self.connector.tcp.connect(addresses, self.left()))
+            .await
+            .map_err(|error| ConnectError::new(Stage::Connect, error))?;
+        self.times.tcp = Some(resolved.elapsed());
+        Ok(Stream::Tcp(stream))
+    }
+
+    #[cfg(feature = "tls")]
+    async fn secure(&mut self, stream: Stream, host: &str) -> Result<Stream, ConnectError> {
+        let began = Instant::now();
+        let stream = self
+            .within(self.connector.tls.with_origin(stream, host))
+            .await
+            .map_err(|error| ConnectError::new(Stage::Tls, error))?;
+        self.times.tls = Some(began.elapsed());
+        Ok(stream)
+    }
+
+    #[cfg(not(feature = "tls"))]
+    #[expect(clippy::unused_async, reason = "with TLS it does more")]
+    async fn secure(&mut self, _: Stream, _: &str) -> Result<Stream, ConnectError> {
+        let error = "https needs the feature `tls`";
+        Err(ConnectError::new(Stage::Connect, error))
+    }
+
+    /// What is left of the connect timeout.
+    fn left(&self) -> Option<Duration> {
+        self.deadline
+            .map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// Waits for a step, at most until the deadline.
+    pub(super) async fn within<T, E: Into<BoxError>>(
+        &self,
+        step: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, BoxError> {
+        let Some(deadline) = self.deadline else {
+            return step.await.map_err(Into::into);
+        };
+        match timeout_at(deadline, step).await {
+            Ok(ended) => ended.map_err(Into::into),
+            Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
+        }
+    }
+}

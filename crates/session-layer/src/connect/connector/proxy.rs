@@ -1,0 +1,242 @@
+use std::{fmt, sync::Arc};
+
+use http::{HeaderValue, Uri};
+use hyper_util::client::proxy::matcher::Intercept;
+use tokio::time::Instant;
+
+use self::{error::Kind, settings::Compiled};
+use super::{
+    ConnectError, Connector, Stage,
+    dial::{Dial, Target, without_brackets},
+    stream::Stream,
+    transport::ViaProxy,
+};
+
+mod error;
+mod exempt;
+mod settings;
+mod socks;
+mod tunnel;
+mod url;
+
+pub use self::{error::ProxyError, settings::Proxy, url::ProxyConfigError};
+
+impl Connector {
+    /// Goes through this proxy where it applies. Called again, it adds one: the first that applies
+    /// to a URI is taken, and where none does the connection is direct. Default: none, whatever the
+    /// environment says; see [`Proxy::from_env`].
+    ///
+    /// An HTTP proxy is sent requests for `http` whole, with their absolute URI, and asked by
+    /// `CONNECT` for a tunnel where the URI is `https`. A SOCKS proxy tunnels both. What a proxy
+    /// answers to an `http` request, a 407 for instance, cannot be told from the origin's answer,
+    /// and is the response; anything that fails before is an error for which
+    /// [`Error::is_proxy`](crate::Error::is_proxy) holds, with a [`ProxyError`] among its causes.
+    ///
+    /// The resolver is asked for the proxy. An origin's name that the proxy resolves never comes to
+    /// it, so neither does anything that it would refuse.
+    #[must_use]
+    pub fn proxy(mut self, proxy: Proxy) -> Self {
+        self.proxies.add(proxy.compile());
+        self
+    }
+}
+
+/// The proxies of a connector, in the order in which they are asked.
+#[derive(Clone, Default)]
+pub(super) struct Proxies(Vec<Arc<Compiled>>);
+
+/// The proxy that one URI goes through.
+pub(super) struct Route {
+    protocol: Protocol,
+    /// Scheme, host and port: how it is called in errors.
+    name: Arc<str>,
+    host: String,
+    port: u16,
+    credentials: Credentials,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Protocol {
+    Http,
+    /// HTTP over TLS with the proxy.
+    Https,
+    Socks(Version, Names),
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Version {
+    V4,
+    V5,
+}
+
+/// Where the name of an origin is resolved.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Names {
+    Here,
+    ByProxy,
+}
+
+enum Credentials {
+    Nobody,
+    /// The value of `Proxy-Authorization`.
+    Basic(HeaderValue),
+    Password(String, String),
+}
+
+impl Protocol {
+    fn of(scheme: &str) -> Option<Self> {
+        Some(match scheme {
+            "http" => Self::Http,
+            "https" => Self::Https,
+            "socks4" => Self::Socks(Version::V4, Names::Here),
+            "socks4a" => Self::Socks(Version::V4, Names::ByProxy),
+            "socks5" => Self::Socks(Version::V5, Names::Here),
+            "socks5h" => Self::Socks(Version::V5, Names::ByProxy),
+            _ => return None,
+        })
+    }
+
+    fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+            Self::Socks(..) => 1080,
+        }
+    }
+}
+
+impl Proxies {
+    fn add(&mut self, proxy: Compiled) {
+        self.0.push(Arc::new(proxy));
+    }
+
+    pub(super) fn route(&self, uri: &Uri) -> Option<Route> {
+        let intercept = self.0.iter().find_map(|proxy| proxy.intercept(uri))?;
+        Some(Route::of(&intercept))
+    }
+}
+
+impl fmt::Debug for Proxies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(&self.0).finish()
+    }
+}
+
+impl Route {
+    fn of(intercept: &Intercept) -> Self {
+        let proxy = intercept.uri();
+        let scheme = proxy.scheme_str().unwrap_or_default();
+        let protocol = Protocol::of(scheme).expect("a `Proxy` has no other scheme");
+        let host = proxy.host().expect("a `Proxy` has a host");
+        let port = proxy.port_u16().unwrap_or(protocol.default_port());
+        let credentials = match (intercept.basic_auth(), intercept.raw_auth()) {
+            (Some(basic), _) => Credentials::Basic(basic.clone()),
+            (None, Some((user, password))) => {
+                Credentials::Password(user.to_owned(), password.to_owned())
+            }
+            (None, None) => Credentials::Nobody,
+        };
+        Self {
+            protocol,
+            name: format!("{scheme}://{host}:{port}").into(),
+            host: without_brackets(host).to_owned(),
+            port,
+            credentials,
+        }
+    }
+
+    fn failed(&self, kind: Kind) -> ConnectError {
+        ConnectError::new(Stage::Proxy, ProxyError::new(kind, self.name.clone()))
+    }
+}
+
+impl Dial<'_> {
+    /// Opens a connection through a proxy: one that carries bytes to the target, or, for plain
+    /// HTTP through an HTTP proxy, one that requests are sent to whole.
+    pub(super) async fn through(
+        &mut self,
+        route: &Route,
+        target: Target<'_>,
+    ) -> Result<(Stream, Option<ViaProxy>), ConnectError> {
+        let stream = self
+            .open(&route.host, route.port)
+            .await
+            .map_err(|error| route.failed(Kind::Unreachable(error.into_parts().1)))?;
+        let began = Instant::now();
+        let opened = match route.protocol {
+            Protocol::Http => self.by_http(stream, route, target).await?,
+            Protocol::Https => {
+                let stream = self.secure_proxy(stream, route).await?;
+                self.by_http(stream, route, target).await?
+            }
+            Protocol::Socks(version, names) => {
+                let address = self.address_for(route, version, names, target).await?;
+                let opened = self
+                    .within(socks::open(stream, version, &address, &route.credentials))
+                    .await
+                    .map_err(|error| route.failed(Kind::Broken(error)))?;
+                (opened, None)
+            }
+        };
+        self.times.proxy = Some(began.elapsed());
+        Ok(opened)
+    }
+
+    async fn by_http(
+        &self,
+        stream: Stream,
+        route: &Route,
+        target: Target<'_>,
+    ) -> Result<(Stream, Option<ViaProxy>), ConnectError> {
+        let authorization = match &route.credentials {
+            Credentials::Basic(value) => Some(value.clone()),
+            Credentials::Nobody | Credentials::Password(..) => None,
+        };
+        if !target.secure {
+            return Ok((stream, Some(ViaProxy { authorization })));
+        }
+        let opened = self
+            .within(tunnel::open(stream, target, authorization))
+            .await
+            .map_err(|error| route.failed(Kind::Broken(error)))?;
+        match opened {
+            Ok(stream) => Ok((stream, None)),
+            Err(status) => Err(route.failed(Kind::Refused(status))),
+        }
+    }
+
+    /// What a SOCKS proxy is asked to connect to.
+    async fn address_for(
+        &self,
+        route: &Route,
+        version: Version,
+        names: Names,
+        target: Target<'_>,
+    ) -> Result<String, ConnectError> {
+        if names == Names::ByProxy {
+            return Ok(target.authority());
+        }
+        let addresses = self
+            .within(self.connector.resolver.resolve(target.host, target.port))
+            .await
+            .map_err(|error| ConnectError::new(Stage::Resolve, error))?;
+        let address = addresses
+            .iter()
+            .find(|address| version == Version::V5 || address.is_ipv4())
+            .ok_or_else(|| route.failed(Kind::Broken("SOCKS4 knows no IPv6".into())))?;
+        Ok(address.to_string())
+    }
+
+    #[cfg(feature = "tls")]
+    async fn secure_proxy(&self, stream: Stream, route: &Route) -> Result<Stream, ConnectError> {
+        self.within(self.connector.tls.with_proxy(stream, &route.host))
+            .await
+            .map_err(|error| route.failed(Kind::Tls(error)))
+    }
+
+    #[cfg(not(feature = "tls"))]
+    #[expect(clippy::unused_async, reason = "with TLS it does more")]
+    async fn secure_proxy(&self, _: Stream, route: &Route) -> Result<Stream, ConnectError> {
+        Err(route.failed(Kind::Tls("it needs the feature `tls`".into())))
+    }
+}

@@ -1,0 +1,130 @@
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+#[cfg(unix)]
+use tokio::net::UnixStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+#[cfg(feature = "tls")]
+use tokio_rustls::client::TlsStream;
+
+/// A byte stream as it was opened, layer upon layer: TLS with an origin may run through TLS with a
+/// proxy.
+#[derive(Debug)]
+pub(super) enum Stream {
+    Tcp(TcpStream),
+    #[cfg(unix)]
+    Unix(UnixStream),
+    #[cfg(feature = "tls")]
+    Tls(Box<TlsStream<Stream>>),
+}
+
+impl Stream {
+    /// The TCP socket below all layers.
+    pub(super) fn tcp(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Tcp(io) => Some(io),
+            #[cfg(unix)]
+            Self::Unix(_) => None,
+            #[cfg(feature = "tls")]
+            Self::Tls(io) => io.get_ref().0.tcp(),
+        }
+    }
+
+    pub(super) fn is_tls(&self) -> bool {
+        match self {
+            #[cfg(feature = "tls")]
+            Self::Tls(_) => true,
+            _ => false,
+        }
+    }
+
+    pub(super) fn has_negotiated_h2(&self) -> bool {
+        match self {
+            #[cfg(feature = "tls")]
+            Self::Tls(io) => io.get_ref().1.alpn_protocol() == Some(b"h2"),
+            _ => false,
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(io) => Pin::new(io).poll_read(cx, buf),
+            #[cfg(unix)]
+            Self::Unix(io) => Pin::new(io).poll_read(cx, buf),
+            #[cfg(feature = "tls")]
+            Self::Tls(io) => Pin::new(io).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(io) => Pin::new(io).poll_write(cx, buf),
+            #[cfg(unix)]
+            Self::Unix(io) => Pin::new(io).poll_write(cx, buf),
+            #[cfg(feature = "tls")]
+            Self::Tls(io) => Pin::new(io).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(io) => Pin::new(io).poll_flush(cx),
+            #[cfg(unix)]
+            Self::Unix(io) => Pin::new(io).poll_flush(cx),
+            #[cfg(feature = "tls")]
+            Self::Tls(io) => Pin::new(io).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(io) => Pin::new(io).poll_shutdown(cx),
+            #[cfg(unix)]
+            Self::Unix(io) => Pin::new(io).poll_shutdown(cx),
+            #[cfg(feature = "tls")]
+            Self::Tls(io) => Pin::new(io).poll_shutdown(cx),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Tcp(io) => io.is_write_vectored(),
+            #[cfg(unix)]
+            Self::Unix(io) => io.is_write_vectored(),
+            #[cfg(feature = "tls")]
+            Self::Tls(io) => io.is_write_vectored(),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(io) => Pin::new(io).poll_write_vectored(cx, bufs),
+            #[cfg(unix)]
+            Self::Unix(io) => Pin::new(io).poll_write_vectored(cx, bufs),
+            #[cfg(feature = "tls")]
+            Self::Tls(io) => Pin::new(io).poll_write_vectored(cx, bufs),
+        }
+    }
+}

@@ -1,0 +1,141 @@
+use std::{
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use http::HeaderValue;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::{
+    client::legacy::connect::{Connected, Connection},
+    rt::TokioIo,
+};
+use pin_project_lite::pin_project;
+
+use super::stream::Stream;
+
+pin_project! {
+    /// What [`Connector`](crate::Connector) connects: a TCP stream or a Unix socket, with TLS over
+    /// it for `https`.
+    ///
+    /// Among the extras of its [`Connected`] are [`ConnectTimes`], and for TCP hyper-util's
+    /// `HttpInfo`.
+    #[derive(Debug)]
+    pub struct Transport {
+        #[pin]
+        stream: TokioIo<Stream>,
+        times: ConnectTimes,
+        via_proxy: Option<ViaProxy>,
+    }
+}
+
+/// How long each step of opening a connection took, and between which addresses it runs.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct ConnectTimes {
+    /// The look-up of the name: of the proxy's, where one is used. None for a Unix socket.
+    pub dns: Option<Duration>,
+    /// The connect to an address of it, or to the Unix socket.
+    pub tcp: Option<Duration>,
+    /// What a proxy wanted before it passed bytes on: TLS with it, and its answer.
+    pub proxy: Option<Duration>,
+    /// The TLS handshake with the origin; none for `http`.
+    pub tls: Option<Duration>,
+    /// The peer of the TCP connection: the proxy, where one is used.
+    pub peer: Option<SocketAddr>,
+    /// This end of the TCP connection.
+    pub local: Option<SocketAddr>,
+}
+
+/// Marks a stream of which a write that fails has sent nothing. Of any other that is not known:
+/// TLS may have sent some of its records before.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PlainTcp;
+
+/// Marks a connection to an HTTP proxy that wants to see each request's whole URI, and what the
+/// proxy alone is told.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ViaProxy {
+    /// The value of `Proxy-Authorization`.
+    pub(crate) authorization: Option<HeaderValue>,
+}
+
+impl Transport {
+    pub(super) fn new(
+        stream: Stream,
+        mut times: ConnectTimes,
+        via_proxy: Option<ViaProxy>,
+    ) -> Self {
+        let tcp = stream.tcp();
+        times.peer = tcp.and_then(|tcp| tcp.peer_addr().ok());
+        times.local = tcp.and_then(|tcp| tcp.local_addr().ok());
+        Self {
+            stream: TokioIo::new(stream),
+            times,
+            via_proxy,
+        }
+    }
+}
+
+impl Connection for Transport {
+    fn connected(&self) -> Connected {
+        let stream = self.stream.inner();
+        let connected = match stream.tcp() {
+            Some(tcp) => tcp.connected(),
+            None => Connected::new(),
+        };
+        let mut connected = connected.extra(self.times);
+        if !stream.is_tls() {
+            connected = connected.extra(PlainTcp);
+        }
+        if stream.has_negotiated_h2() {
+            connected = connected.negotiated_h2();
+        }
+        match &self.via_proxy {
+            Some(via_proxy) => connected.proxy(true).extra(via_proxy.clone()),
+            None => connected,
+        }
+    }
+}
+
+impl Read for Transport {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.project().stream.poll_read(cx, buf)
+    }
+}
+
+impl Write for Transport {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.project().stream.poll_write(cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.project().stream.poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.project().stream.poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.project().stream.poll_write_vectored(cx, bufs)
+    }
+}
