@@ -10,10 +10,11 @@ use tower_service::Service;
 
 #[cfg(feature = "http2")]
 use crate::Http2;
-#[cfg(not(feature = "http2"))]
-use crate::pool::Multiplexing;
 use crate::{
-    Observer, PoolConfig, Session, Timeouts, error::BoxError, observer::Listener, pool::Limits,
+    Observer, PoolConfig, Session, Timeouts,
+    error::BoxError,
+    observer::Listener,
+    pool::{Limits, Multiplexing},
 };
 
 /// Turns a connector, a `Service<Uri>`, into a [`Session`] that serves requests with bodies of
@@ -39,6 +40,11 @@ pub(crate) struct Config {
 }
 
 impl Config {
+    /// Whether some connections may turn out to speak HTTP/2.
+    pub(crate) fn may_speak_http2(&self) -> bool {
+        !matches!(self.limits().multiplexing, Multiplexing::Never)
+    }
+
     pub(crate) fn limits(&self) -> Limits {
         #[cfg(feature = "http2")]
         let multiplexing = self.http2.multiplexing();

@@ -90,7 +90,9 @@ pub use self::connect::{TlsConfigError, TlsOptions, TlsVersion};
 pub use self::http2::Http2;
 pub use self::{
     body::SessionBody,
-    connect::{ConnectError, ConnectTimes, Connector, DnsError, Resolver, Transport, dns},
+    connect::{
+        ConnectError, ConnectTimes, Connector, DnsError, Resolver, Transport, dns, must_be_http1,
+    },
     error::{Error, Phase},
     future::ResponseFuture,
     info::ConnectionInfo,

@@ -21,6 +21,7 @@ pub struct Origin(Arc<Inner>);
 
 struct Inner {
     secure: bool,
+    http1: bool,
     host: Box<str>,
     port: u16,
     /// What the `Host` header says, made once per origin.
@@ -33,6 +34,8 @@ struct Inner {
 #[derive(Debug)]
 pub(crate) struct OriginRef<'a> {
     secure: bool,
+    /// Only HTTP/1 will do, where others may be answered over HTTP/2.
+    http1: bool,
     host: Cow<'a, str>,
     port: u16,
 }
@@ -56,6 +59,11 @@ impl Origin {
         self.0.port
     }
 
+    /// Whether only HTTP/1 will do.
+    pub(crate) fn is_by_http1(&self) -> bool {
+        self.0.http1
+    }
+
     pub(crate) fn authority(&self) -> &HeaderValue {
         &self.0.authority
     }
@@ -67,6 +75,7 @@ impl Origin {
     pub(crate) fn borrowed(&self) -> OriginRef<'_> {
         OriginRef {
             secure: self.0.secure,
+            http1: self.0.http1,
             host: Cow::Borrowed(&self.0.host),
             port: self.0.port,
         }
@@ -103,7 +112,19 @@ impl<'a> OriginRef<'a> {
         } else {
             Cow::Borrowed(host)
         };
-        Ok(Self { secure, host, port })
+        Ok(Self {
+            secure,
+            http1: false,
+            host,
+            port,
+        })
+    }
+
+    /// The same, for a request that only HTTP/1 can carry: one that asks for an upgrade. It has
+    /// connections of its own.
+    pub(crate) fn by_http1(mut self) -> Self {
+        self.http1 = true;
+        self
     }
 
     /// Makes the owned form, once per origin and pool.
@@ -123,6 +144,7 @@ impl<'a> OriginRef<'a> {
             .map_err(invalid)?;
         Ok(Origin(Arc::new(Inner {
             secure: self.secure,
+            http1: self.http1,
             host: self.host.clone().into_owned().into_boxed_str(),
             port: self.port,
             authority: HeaderValue::try_from(authority)
@@ -162,7 +184,10 @@ impl Hash for Origin {
 
 impl Equivalent<Origin> for OriginRef<'_> {
     fn equivalent(&self, origin: &Origin) -> bool {
-        self.port == origin.0.port && self.secure == origin.0.secure && *self.host == *origin.0.host
+        self.port == origin.0.port
+            && self.secure == origin.0.secure
+            && self.http1 == origin.0.http1
+            && *self.host == *origin.0.host
     }
 }
 

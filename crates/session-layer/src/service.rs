@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, Uri};
+use http::{Request, Response, Uri, header::UPGRADE};
 use http_body::Body;
 use hyper::rt::{Read, Write};
 use hyper_util::client::legacy::connect::Connection;
@@ -113,9 +113,16 @@ where
         let now = Instant::now();
         let mut request = request.map(RequestBody::new);
         let framed = reuse::frame_request(&mut request).map_err(Error::new);
+        let upgrades = request.headers().contains_key(UPGRADE);
         let checked_out = framed.and_then(|announced| {
             request.body_mut().announce(announced);
-            pool.check_out(&OriginRef::of(request.uri())?, now)
+            let origin = OriginRef::of(request.uri())?;
+            let origin = if upgrades && pool.config().may_speak_http2() {
+                origin.by_http1()
+            } else {
+                origin
+            };
+            pool.check_out(&origin, now)
         });
         match checked_out {
             Ok(checked_out) => ResponseFuture::start(pool, checked_out, request, now),

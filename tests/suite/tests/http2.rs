@@ -604,3 +604,27 @@ async fn a_request_body_that_panics_fails_its_own_request() {
     release.send(true).unwrap();
     assert_eq!(other.await.unwrap().unwrap().status(), StatusCode::OK);
 }
+
+#[tokio::test]
+async fn a_request_that_asks_for_an_upgrade_goes_over_http1() {
+    let authority = Authority::new();
+    let mut config = authority.server_config(LOOPBACK);
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let server = Server::start_tls(
+        |mut connection| async move {
+            connection.read_request().await;
+            connection
+                .write("HTTP/1.1 101 Switching Protocols\r\nupgrade: echo\r\nconnection: upgrade\r\n\r\n")
+                .await;
+        },
+        config,
+    )
+    .await;
+    let connector = Connector::new().tls_config(authority.client_config());
+    let session: BytesSession = Session::new(connector);
+    let request = Request::get(server.url("/"))
+        .header("upgrade", "echo")
+        .header("connection", "upgrade");
+    let response = send(&session, request.body(Full::default()).unwrap()).await;
+    assert_eq!(response.unwrap().status(), StatusCode::SWITCHING_PROTOCOLS);
+}

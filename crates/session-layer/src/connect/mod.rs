@@ -15,6 +15,7 @@ pub use self::connector::{TlsConfigError, TlsOptions, TlsVersion};
 pub use self::{
     connector::{ConnectError, ConnectTimes, Connector, Transport},
     dns::{DnsError, Resolver},
+    open::must_be_http1,
 };
 pub(crate) use self::{
     connector::{Stage, ViaProxy},

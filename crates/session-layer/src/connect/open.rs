@@ -38,6 +38,29 @@ use crate::{
 /// The most bytes of a response head, informational responses before it included.
 pub(super) const MAX_HEAD: u64 = 256 * 1024;
 
+tokio::task_local! {
+    static BY_HTTP1: bool;
+}
+
+/// Whether the connection that a connector is opening must speak HTTP/1.1, although its session
+/// knows HTTP/2 too: the request asks for an upgrade, as that of a WebSocket does.
+///
+/// A connector of one's own that offers protocols by ALPN must offer no other then. It holds within
+/// the future of the connector, as the session polls it.
+///
+/// ```
+/// let alpn: &[&[u8]] = if session_layer::must_be_http1() {
+///     &[b"http/1.1"]
+/// } else {
+///     &[b"h2", b"http/1.1"]
+/// };
+/// # let _ = alpn;
+/// ```
+#[must_use]
+pub fn must_be_http1() -> bool {
+    BY_HTTP1.try_with(|by_http1| *by_http1).unwrap_or(false)
+}
+
 /// Opens connections; the pool does not know the connector's type.
 pub(crate) trait Connect<B: Send + 'static>: Send + Sync {
     /// Opens a connection in a new task, which then drives it until its end.
@@ -78,7 +101,9 @@ where
     let began = Instant::now();
     let timeout = slot.pool().config().timeouts.connect;
     let uri = slot.origin().uri().clone();
-    let connecting = within(timeout, connect(connector, uri));
+    let by_http1 = slot.origin().is_by_http1();
+    let connecting = BY_HTTP1.scope(by_http1, connect(connector, uri));
+    let connecting = within(timeout, connecting);
     match unless(called_off, connecting).await {
         Some(Ok(io)) => drive(io, slot, id, began.elapsed()).await,
         Some(Err(error)) => {
@@ -221,6 +246,14 @@ fn speaks_http2(config: &Config, origin: &Origin, connected: &Info) -> Result<bo
     let negotiated = connected.is_negotiated_h2();
     #[cfg(feature = "http2")]
     {
+        if origin.is_by_http1() {
+            let why = "the peer chose HTTP/2, which was not offered";
+            return if negotiated {
+                Err(Error::new(Kind::Connect).with(why))
+            } else {
+                Ok(false)
+            };
+        }
         let known = config.http2.prior_knowledge && !connected.is_proxied();
         if known && !negotiated && origin.scheme() == "https" {
             return Err(Error::new(Kind::Tls).with("the peer did not choose HTTP/2"));

@@ -193,7 +193,7 @@ impl<B: Send + 'static> Part<B> {
             .as_ref()
             .is_none_or(SendRequest::is_closed);
         #[cfg(not(feature = "http2"))]
-        true
+        self.shared.sender().is_none()
     }
 
     /// Leaves the stream to a response body; the box is free for the next request.
@@ -230,7 +230,7 @@ where
             drop(gone);
         }
         #[cfg(not(feature = "http2"))]
-        let _ = (request, answer);
+        let _ = (self, request, answer);
     }
 }
 

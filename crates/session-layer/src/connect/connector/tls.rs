@@ -15,7 +15,7 @@ use tokio_rustls::TlsConnector;
 
 use self::{alpn::Versions, trust::Trust};
 use super::{Connector, stream::Stream};
-use crate::error::BoxError;
+use crate::{connect::must_be_http1, error::BoxError};
 
 mod alpn;
 mod error;
@@ -48,6 +48,8 @@ enum Source {
 
 struct Configs {
     origin: Arc<ClientConfig>,
+    /// The same for requests that only HTTP/1 can carry.
+    by_http1: Arc<ClientConfig>,
     /// For TLS with a proxy, which is shown no client certificate and held to no pin: both are
     /// about the origin.
     #[cfg(feature = "proxy")]
@@ -123,7 +125,12 @@ impl Tls {
             Some(name) => name.clone(),
             None => server_name(host)?,
         };
-        let config = self.configs().await?.origin.clone();
+        let configs = self.configs().await?;
+        let config = if must_be_http1() {
+            configs.by_http1.clone()
+        } else {
+            configs.origin.clone()
+        };
         let stream = handshake(config, name, stream).await?;
         if self.versions == Versions::Http2 && !stream.has_negotiated_h2() {
             return Err(rustls::Error::NoApplicationProtocol.into());
@@ -149,6 +156,11 @@ impl Tls {
             Source::Given(config) => (**config).clone(),
         };
         origin.alpn_protocols = self.versions.alpn();
+        let mut by_http1 = origin.clone();
+        by_http1.alpn_protocols = match self.versions {
+            Versions::Any | Versions::Http1 => Versions::Http1.alpn(),
+            Versions::Http2 => self.versions.alpn(),
+        };
         #[cfg(feature = "proxy")]
         let proxy = {
             let mut proxy = match &self.source {
@@ -162,6 +174,7 @@ impl Tls {
         };
         Ok(Configs {
             origin: Arc::new(origin),
+            by_http1: Arc::new(by_http1),
             #[cfg(feature = "proxy")]
             proxy,
         })

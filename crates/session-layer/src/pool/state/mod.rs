@@ -45,6 +45,7 @@ pub(crate) enum Multiplexing {
 impl Multiplexing {
     pub(crate) fn is_possible(self, origin: &Origin) -> bool {
         match self {
+            _ if origin.is_by_http1() => false,
             Self::Never => false,
             Self::Negotiated => origin.scheme() == "https",
             Self::Always => true,
