@@ -23,8 +23,8 @@
 //! ```
 //!
 //! A [`Session`] is what the requests of an app share. It is opened when the app starts and closed
-//! when it ends; its clones are cheap, and all use one pool of HTTP/1.1 connections. A [`Lifecycle`]
-//! closes it in its turn among an app's other resources.
+//! when it ends; its clones are cheap, and all use one pool of connections, which speak HTTP/1.1 or
+//! HTTP/2. A [`Lifecycle`] closes it in its turn among an app's other resources.
 //!
 //! - **Limits** for all connections and for those to one origin count the connections that are
 //!   being opened too, and hold at every moment as the server sees it.
@@ -38,6 +38,12 @@
 //!   request was waiting for. They cost no timer per request.
 //! - **Reuse** is decided by what was seen: a connection goes back when the response has ended and
 //!   the whole request was taken before it began, and nothing else came. Otherwise it closes.
+//! - **HTTP/2** opens as many connections as its streams need, within the limits, keeps to what the
+//!   peer allows at each moment, and gives nothing new to a peer that goes away or may be dead.
+//! - **Names** are looked up once for all who ask, and kept for ten seconds; overrides say where a
+//!   name is, guards what must not be dialled: see [`dns`].
+//! - **Looking inside**: [`Session::stats`], an [`Observer`], and [`SessionBody::connection`] for
+//!   each response.
 //! - **Errors** say what happened, most of all whether a byte was sent: [`Error::is_unsent`].
 //!
 //! It does not retry. A request that hyper hands back never left, so the next connection gets it;
@@ -48,16 +54,41 @@
 //! | | hyper-util's legacy client | this crate |
 //! |---|---|---|
 //! | connections | no limit | limits in all and per origin, with a fair queue |
+//! | HTTP/2 | one connection per host, a handshake per request of a cold burst | as many as streams need, one handshake first |
+//! | a peer that goes away, or is dead | found out by the next request | left when its GOAWAY, or its silence, is noticed |
+//! | names | one lookup for each connection | one lookup at a time per name, cached; guards see every dialled address |
 //! | timeouts | none after connect | connect, head, body; the error names the phase |
 //! | resends | hidden, once, on a closed connection | none; the error tells that it is safe |
 //! | end | when the last clone and task are gone | [`Session::close`] waits, counts and cuts |
 //! | connector | any `Service<Uri>` | any `Service<Uri>` |
 //!
+//! What users of reqwest and hyper have asked for, and where it is here:
+//!
+//! | asked | here |
+//! |---|---|
+//! | limit the connections per host ([reqwest#2445], [#1517]) and in all ([#2424]) | [`PoolConfig::max_connections_per_origin`], [`PoolConfig::max_connections`] |
+//! | another HTTP/2 connection when the streams are used up ([reqwest#976], [#3012], [hyper#3623], [hyper#3948]) | `Http2::max_concurrent_streams` |
+//! | stop using an HTTP/2 connection before its PING fails ([hyper#4186]) | done after a head timeout |
+//! | tell whether a connection was reused ([reqwest#2827]), statistics ([#1103]) | [`SessionBody::connection`], [`Session::stats`] |
+//!
+//! [reqwest#2445]: https://github.com/seanmonstar/reqwest/issues/2445
+//! [#1517]: https://github.com/seanmonstar/reqwest/issues/1517
+//! [#2424]: https://github.com/seanmonstar/reqwest/issues/2424
+//! [reqwest#976]: https://github.com/seanmonstar/reqwest/issues/976
+//! [#3012]: https://github.com/seanmonstar/reqwest/issues/3012
+//! [hyper#3623]: https://github.com/hyperium/hyper/issues/3623
+//! [hyper#3948]: https://github.com/hyperium/hyper/issues/3948
+//! [hyper#4186]: https://github.com/hyperium/hyper/issues/4186
+//! [reqwest#2827]: https://github.com/seanmonstar/reqwest/issues/2827
+//! [#1103]: https://github.com/seanmonstar/reqwest/issues/1103
+//!
 //! # Features
 //!
+//! - `http2` (default): HTTP/2, where the peer chooses it or is known to speak it.
 //! - `tls` (default): `https` by rustls with the ring provider and the platform's roots.
 //! - `cookies`: a layer that sends and keeps cookies. Needs Rust 1.88, everything else 1.85.
 //! - `public-suffix`: lets its jar refuse cookies for public suffixes. Needs Rust 1.88 too.
+//! - `hickory`: a resolver that asks name servers itself. Needs Rust 1.88.
 //! - `webpki-roots`: Mozilla's roots in place of the platform's, for `TlsOptions`.
 //! - `aws-lc`: aws-lc-rs in place of ring, for `TlsOptions`.
 //! - `proxy`: HTTP, HTTPS, SOCKS4 and SOCKS5 proxies for the [`Connector`].
