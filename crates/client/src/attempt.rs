@@ -7,16 +7,11 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
 use http::{HeaderValue, Request, Response, header::USER_AGENT};
-use http_body::Body as HttpBody;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::{
-    Body, Error, ResponseBody,
-    error::{BoxError, Kind},
-};
+use crate::{Error, ResponseBody};
 
 /// The settings of all attempts.
 #[derive(Debug, Default)]
@@ -84,68 +79,5 @@ where
         polled
             .map_ok(|response| response.map(Into::into))
             .map_err(Into::into)
-    }
-}
-
-/// Somebody's service in place of the session: its types become this crate's.
-#[derive(Clone, Debug)]
-pub(crate) struct Adapt<S> {
-    inner: S,
-}
-
-impl<S> Adapt<S> {
-    pub(crate) fn new(inner: S) -> Self {
-        Self { inner }
-    }
-}
-
-impl<S, B, R> Service<Request<B>> for Adapt<S>
-where
-    S: Service<Request<Body>, Response = Response<R>>,
-    S::Error: Into<BoxError>,
-    B: HttpBody<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-    R: HttpBody<Data = Bytes> + Send + 'static,
-    R::Error: Into<BoxError>,
-{
-    type Response = Response<ResponseBody>;
-    type Error = Error;
-    type Future = Adapted<S::Future>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.inner
-            .poll_ready(cx)
-            .map_err(|error| Error::new(Kind::Service).with(error))
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        Adapted {
-            inner: self.inner.call(request.map(Body::new)),
-        }
-    }
-}
-
-pin_project! {
-    #[must_use = "futures do nothing unless polled"]
-    pub(crate) struct Adapted<F> {
-        #[pin]
-        inner: F,
-    }
-}
-
-impl<F, R, E> Future for Adapted<F>
-where
-    F: Future<Output = Result<Response<R>, E>>,
-    R: HttpBody<Data = Bytes> + Send + 'static,
-    R::Error: Into<BoxError>,
-    E: Into<BoxError>,
-{
-    type Output = Result<Response<ResponseBody>, Error>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let polled = self.project().inner.poll(cx);
-        polled
-            .map_ok(|response| response.map(ResponseBody::new))
-            .map_err(|error| Error::new(Kind::Service).with(error))
     }
 }

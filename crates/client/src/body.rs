@@ -7,6 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_core::Stream;
+use http::StatusCode;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{BodyExt, Full, StreamBody};
 use session_layer::SessionBody;
@@ -211,7 +212,8 @@ pub struct ResponseBody(ResponseRepr);
 enum ResponseRepr {
     Session(SessionBody),
     Bytes(Bytes),
-    /// More than this many bytes were not collected. It goes no further than to the call.
+    /// More than this many bytes were not collected. It goes no further than to the call, and is
+    /// an error to whoever reads it on the way.
     TooLarge(usize),
     Other(Boxed),
 }
@@ -222,12 +224,18 @@ impl ResponseBody {
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        Self(ResponseRepr::Other(Box::pin(body.map_err(Into::into))))
+        downcast::<Self, B>(body)
+            .unwrap_or_else(|body| Self(ResponseRepr::Other(Box::pin(body.map_err(Into::into)))))
     }
 
     /// Stands for a body that was larger than this limit.
     pub(crate) fn too_large(limit: usize) -> Self {
         Self(ResponseRepr::TooLarge(limit))
+    }
+
+    /// Whether [`into_collected`](Self::into_collected) may be asked for.
+    pub(crate) fn is_collected(&self) -> bool {
+        matches!(self.0, ResponseRepr::Bytes(_) | ResponseRepr::TooLarge(_))
     }
 
     /// Gives the bytes of a body that was collected, or the limit that it went beyond.
@@ -267,10 +275,16 @@ impl HttpBody for ResponseBody {
                 .poll_frame(cx)
                 .map(|frame| frame.map(|frame| frame.map_err(Error::from))),
             ResponseRepr::Bytes(bytes) => Poll::Ready(take_frame(bytes).map(Ok)),
-            ResponseRepr::TooLarge(_) => Poll::Ready(None),
-            ResponseRepr::Other(body) => body.as_mut().poll_frame(cx).map(|frame| {
-                frame.map(|frame| frame.map_err(|error| Error::new(Kind::Service).with(error)))
-            }),
+            ResponseRepr::TooLarge(limit) => {
+                Poll::Ready(Some(Err(Error::new(Kind::BodyTooLarge {
+                    limit: *limit,
+                    status: StatusCode::OK,
+                }))))
+            }
+            ResponseRepr::Other(body) => body
+                .as_mut()
+                .poll_frame(cx)
+                .map(|frame| frame.map(|frame| frame.map_err(Error::from_below))),
         }
     }
 
@@ -278,7 +292,7 @@ impl HttpBody for ResponseBody {
         match &self.0 {
             ResponseRepr::Session(body) => body.is_end_stream(),
             ResponseRepr::Bytes(bytes) => bytes.is_empty(),
-            ResponseRepr::TooLarge(_) => true,
+            ResponseRepr::TooLarge(_) => false,
             ResponseRepr::Other(body) => body.is_end_stream(),
         }
     }
@@ -287,7 +301,7 @@ impl HttpBody for ResponseBody {
         match &self.0 {
             ResponseRepr::Session(body) => body.size_hint(),
             ResponseRepr::Bytes(bytes) => exactly(bytes),
-            ResponseRepr::TooLarge(_) => SizeHint::with_exact(0),
+            ResponseRepr::TooLarge(_) => SizeHint::new(),
             ResponseRepr::Other(body) => body.size_hint(),
         }
     }

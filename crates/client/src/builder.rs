@@ -11,9 +11,9 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    Body, Client, Error, attempt,
-    call::{self, Inner},
+    Body, Client, Error, attempt, call,
     error::BoxError,
+    layers::{AttemptBody, InnerService, Layers},
     predicate,
     stack::{self, Parts, WireBody},
     target::Base,
@@ -47,6 +47,8 @@ pub struct ClientBuilder {
     max_body: usize,
     user_agent: Option<HeaderValue>,
     connector: Connector,
+    call_layers: Layers<Body>,
+    attempt_layers: Layers<AttemptBody>,
 }
 
 const DEADLINE: Duration = Duration::from_secs(300);
@@ -65,6 +67,8 @@ impl ClientBuilder {
             max_body: MAX_BODY,
             user_agent: Some(HeaderValue::from_static(USER_AGENT)),
             connector: Connector::new(),
+            call_layers: Layers::default(),
+            attempt_layers: Layers::default(),
         }
     }
 
@@ -134,6 +138,64 @@ impl ClientBuilder {
         self
     }
 
+    /// Puts a layer around each call, above the retries: any tower layer whose service is `Clone`,
+    /// such as tower's `TimeoutLayer`, `ConcurrencyLimitLayer` or `BufferLayer`, also several in a
+    /// `ServiceBuilder`. Default: none, and then the stack needs no box.
+    ///
+    /// Of several, the one given first is outermost. Each is made once, so that all calls share
+    /// its limits. Its error may be anything that becomes a `BoxError`: it is the
+    /// [`source`](std::error::Error::source) of an [`Error`], and an [`Error`] from below, boxed on
+    /// the way, comes out as itself.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use client::Client;
+    /// use tower::{ServiceBuilder, limit::ConcurrencyLimitLayer, timeout::TimeoutLayer};
+    ///
+    /// let client = Client::builder()
+    ///     .layer(
+    ///         ServiceBuilder::new()
+    ///             .layer(TimeoutLayer::new(Duration::from_secs(20)))
+    ///             .layer(ConcurrencyLimitLayer::new(100))
+    ///             .into_inner(),
+    ///     )
+    ///     .build()?;
+    /// # Ok::<(), client::Error>(())
+    /// ```
+    pub fn layer<L, R>(mut self, layer: L) -> Self
+    where
+        L: Layer<InnerService<Body>> + Send + Sync + 'static,
+        L::Service: Service<Request<Body>, Response = Response<R>> + Clone + Send + Sync + 'static,
+        <L::Service as Service<Request<Body>>>::Error: Into<BoxError>,
+        <L::Service as Service<Request<Body>>>::Future: Send + 'static,
+        R: HttpBody<Data = Bytes> + Send + 'static,
+        R::Error: Into<BoxError>,
+    {
+        self.call_layers.push(layer);
+        self
+    }
+
+    /// Puts a layer around each attempt, below the retries and above what the client itself does
+    /// per attempt, such as adding its `User-Agent`. Default: none.
+    ///
+    /// What [`layer`](Self::layer) says holds here too. The request's body is an [`AttemptBody`],
+    /// so a layer that is to serve in both places leaves the type of the body open. Whether an
+    /// error that a layer makes is retried, its causes decide: a timeout is, if the request is
+    /// idempotent.
+    pub fn attempt_layer<L, R>(mut self, layer: L) -> Self
+    where
+        L: Layer<InnerService<AttemptBody>> + Send + Sync + 'static,
+        L::Service:
+            Service<Request<AttemptBody>, Response = Response<R>> + Clone + Send + Sync + 'static,
+        <L::Service as Service<Request<AttemptBody>>>::Error: Into<BoxError>,
+        <L::Service as Service<Request<AttemptBody>>>::Future: Send + 'static,
+        R: HttpBody<Data = Bytes> + Send + 'static,
+        R::Error: Into<BoxError>,
+    {
+        self.attempt_layers.push(layer);
+        self
+    }
+
     /// Builds the client. Nothing is connected yet.
     ///
     /// # Errors
@@ -164,12 +226,8 @@ impl ClientBuilder {
                 .map_err(|error| Error::builder(error.to_string()))?
                 .layer(connector);
         let (settings, parts) = self.split()?;
-        let stack = stack::standard(session.clone(), parts);
-        Ok(Client::assemble(
-            settings,
-            Inner::Standard(stack),
-            Some(session),
-        ))
+        let stack = stack::over_session(session.clone(), parts);
+        Ok(Client::assemble(settings, stack, Some(session)))
     }
 
     /// Builds the client with its retries, over a service in place of the session: a mock whose
@@ -190,7 +248,8 @@ impl ClientBuilder {
         R::Error: Into<BoxError>,
     {
         let (settings, parts) = self.split()?;
-        Ok(Client::over_custom(settings, stack::over(service, parts)))
+        let stack = stack::over_service(service, parts);
+        Ok(Client::assemble(settings, stack, None))
     }
 
     /// Builds the client over a service in place of the whole stack: without retries, and with no
@@ -198,7 +257,8 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// If the deadline is 0.
+    /// If the deadline is 0, or there is an [`attempt_layer`](Self::attempt_layer): without retries
+    /// there are no attempts.
     pub fn build_from_service<S, R>(self, service: S) -> Result<Client, Error>
     where
         S: Service<Request<Body>, Response = Response<R>> + Clone + Send + Sync + 'static,
@@ -208,8 +268,8 @@ impl ClientBuilder {
         R::Error: Into<BoxError>,
     {
         let (settings, parts) = self.split()?;
-        let stack = stack::bare(service, parts.max_body);
-        Ok(Client::over_custom(settings, stack))
+        let stack = stack::bare(service, parts)?;
+        Ok(Client::assemble(settings, stack, None))
     }
 
     fn split(self) -> Result<(call::Settings, Parts), Error> {
@@ -235,6 +295,8 @@ impl ClientBuilder {
                 user_agent: self.user_agent,
             }),
             max_body: self.max_body,
+            call_layers: self.call_layers,
+            attempt_layers: self.attempt_layers,
         };
         Ok((settings, parts))
     }

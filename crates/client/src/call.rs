@@ -15,15 +15,16 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use http::{HeaderValue, Method, Request, Response, Uri, header::AUTHORIZATION};
 use pin_project_lite::pin_project;
-use retry_layer::{Deadline, RetryReport};
+use retry_layer::{Deadline, ResponseExt as _, RetryReport};
 use tokio::time::{Instant, Sleep};
 use tower::{ServiceExt, util::Oneshot};
 use tower_service::Service;
 
 use crate::{
     Body, Error, ResponseBody,
+    collect::{CollectBody, Gathering},
     error::Kind,
-    stack::{Custom, Stack, Standard},
+    stack::{Collecting, Custom, Stack, Streaming},
     target::{self, Base, Credentials, Target},
 };
 
@@ -38,17 +39,10 @@ pub(crate) struct Settings {
 }
 
 /// Where the response body is read.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Mode {
     Streaming,
     Collecting,
-}
-
-/// The stack below: the default one, without a box, or any other.
-#[derive(Clone)]
-pub(crate) enum Inner {
-    Standard(Standard),
-    Custom(Stack<Custom, Custom>),
 }
 
 type Retrying<S> = <S as Service<Request<Body>>>::Future;
@@ -68,6 +62,8 @@ pin_project! {
         #[pin]
         timer: Option<Sleep>,
         limit: Option<Limit>,
+        mode: Mode,
+        settings: Shared,
         request: Description,
     }
 }
@@ -95,20 +91,70 @@ impl Limit {
 pin_project! {
     #[project = StateProj]
     enum State {
-        Streaming { #[pin] call: Retrying<crate::stack::Streaming> },
-        Collecting { #[pin] call: Retrying<crate::stack::Collecting> },
+        Streaming { #[pin] call: Retrying<Streaming> },
+        Collecting { #[pin] call: Retrying<Collecting> },
         Custom { #[pin] call: Oneshot<Custom, Request<Body>> },
+        Gathering { gathering: Option<Gathering> },
         Failed { error: Option<Error> },
     }
 }
 
 impl State {
+    fn enter(stack: &mut Stack, mut request: Request<Body>, mode: Mode) -> Self {
+        match (stack, mode) {
+            // The session is ready at any time, and each layer above it asks no more than that.
+            (Stack::Standard(stack), Mode::Streaming) => Self::Streaming {
+                call: stack.streaming.call(request),
+            },
+            (Stack::Standard(stack), Mode::Collecting) => Self::Collecting {
+                call: stack.collecting.call(request),
+            },
+            (Stack::Custom(stack), mode) => {
+                if mode == Mode::Collecting {
+                    request.extensions_mut().insert(CollectBody);
+                }
+                Self::Custom {
+                    call: stack.clone().oneshot(request),
+                }
+            }
+        }
+    }
+
+    fn poll(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response<ResponseBody>, Error>> {
+        match self.project() {
+            StateProj::Streaming { call } => call.poll(cx),
+            StateProj::Collecting { call } => call.poll(cx),
+            StateProj::Custom { call } => call.poll(cx),
+            StateProj::Gathering { gathering } => {
+                let ended = match gathering {
+                    Some(gathering) => ready!(gathering.poll_gather(cx)),
+                    None => Ok(()),
+                };
+                let gathered = gathering.take().expect("polled after it was ready");
+                let response = gathered.into_response();
+                Poll::Ready(match ended {
+                    Ok(()) => Ok(response),
+                    Err(mut error) => {
+                        error.set_report(response.retry_report());
+                        Err(error)
+                    }
+                })
+            }
+            StateProj::Failed { error } => {
+                Poll::Ready(Err(error.take().expect("polled after it had failed")))
+            }
+        }
+    }
+
     /// What was tried by now, where a retry layer of this crate's type knows it.
     fn report_so_far(&self) -> Option<RetryReport> {
         match self {
             Self::Streaming { call } => Some(call.report_so_far()),
             Self::Collecting { call } => Some(call.report_so_far()),
-            Self::Custom { .. } | Self::Failed { .. } => None,
+            Self::Custom { .. } | Self::Gathering { .. } | Self::Failed { .. } => None,
         }
     }
 }
@@ -135,8 +181,8 @@ impl Description {
 
 /// Starts a call.
 pub(crate) fn start(
-    settings: &Settings,
-    inner: &mut Inner,
+    settings: &Shared,
+    stack: &mut Stack,
     mut request: Request<Body>,
     mode: Mode,
     timeout: Option<Duration>,
@@ -156,29 +202,16 @@ pub(crate) fn start(
         Some(limit) if limit.within.is_zero() => Err(limit.exceeded()),
         Some(_) | None => Ok(()),
     });
-    let state = match (prepared, inner, mode) {
-        (Err(error), _, _) => State::Failed { error: Some(error) },
-        // The session is ready at any time, and each layer above it asks no more than that.
-        (Ok(()), Inner::Standard(stack), Mode::Streaming) => State::Streaming {
-            call: stack.streaming.call(request),
-        },
-        (Ok(()), Inner::Standard(stack), Mode::Collecting) => State::Collecting {
-            call: stack.collecting.call(request),
-        },
-        (Ok(()), Inner::Custom(stack), mode) => {
-            let service = match mode {
-                Mode::Streaming => &stack.streaming,
-                Mode::Collecting => &stack.collecting,
-            };
-            State::Custom {
-                call: service.clone().oneshot(request),
-            }
-        }
+    let state = match prepared {
+        Ok(()) => State::enter(stack, request, mode),
+        Err(error) => State::Failed { error: Some(error) },
     };
     ResponseFuture {
         state,
         timer: None,
         limit,
+        mode,
+        settings: settings.clone(),
         request: description,
     }
 }
@@ -221,17 +254,22 @@ impl Future for ResponseFuture {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        // The answer first, the clock second: what came in time is given.
-        let polled = match this.state.as_mut().project() {
-            StateProj::Streaming { call } => call.poll(cx),
-            StateProj::Collecting { call } => call.poll(cx),
-            StateProj::Custom { call } => call.poll(cx),
-            StateProj::Failed { error } => {
-                Poll::Ready(Err(error.take().expect("polled after it had failed")))
+        loop {
+            // The answer first, the clock second: what came in time is given.
+            let polled = this.state.as_mut().poll(cx);
+            let Poll::Ready(result) = polled else {
+                break;
+            };
+            let response = match result {
+                Ok(response) => response,
+                Err(error) => return Poll::Ready(Err(this.request.name(error))),
+            };
+            if *this.mode == Mode::Collecting && !response.body().is_collected() {
+                let gathering = Some(Gathering::new(response, this.settings.max_body));
+                this.state.set(State::Gathering { gathering });
+                continue;
             }
-        };
-        if polled.is_ready() {
-            return polled.map_err(|error| this.request.name(error));
+            return Poll::Ready(Ok(response));
         }
         let Some(limit) = *this.limit else {
             return Poll::Pending;

@@ -13,9 +13,9 @@ use tower_service::Service;
 
 use crate::{
     Body, ClientBuilder, Error, IntoUrl, RequestBuilder, ResponseBody, ResponseFuture,
-    call::{self, Inner, Mode, Shared},
+    call::{self, Mode, Shared},
     error::BoxError,
-    stack::{self, WireBody},
+    stack::{Stack, WireBody},
     target,
 };
 
@@ -30,7 +30,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Client {
     settings: Shared,
-    inner: Inner,
+    stack: Stack,
     /// Absent over somebody's own service.
     session: Option<Session<WireBody>>,
 }
@@ -82,12 +82,12 @@ impl Client {
 
     pub(crate) fn assemble(
         settings: call::Settings,
-        inner: Inner,
+        stack: Stack,
         session: Option<Session<WireBody>>,
     ) -> Self {
         Self {
             settings: Shared::new(settings),
-            inner,
+            stack,
             session,
         }
     }
@@ -139,7 +139,7 @@ impl Client {
         mode: Mode,
         timeout: Option<Duration>,
     ) -> ResponseFuture {
-        call::start(&self.settings, &mut self.inner, request, mode, timeout)
+        call::start(&self.settings, &mut self.stack, request, mode, timeout)
     }
 
     pub(crate) fn deadline(&self) -> Option<Duration> {
@@ -217,14 +217,5 @@ impl fmt::Debug for Client {
             .field("settings", &self.settings)
             .field("stats", &self.stats())
             .finish_non_exhaustive()
-    }
-}
-
-impl Client {
-    pub(crate) fn over_custom(
-        settings: call::Settings,
-        stack: stack::Stack<stack::Custom, stack::Custom>,
-    ) -> Self {
-        Self::assemble(settings, Inner::Custom(stack), None)
     }
 }

@@ -21,11 +21,24 @@ use crate::{Error, ResponseBody};
 pub(crate) struct Collect<S> {
     inner: S,
     limit: usize,
+    when: When,
 }
 
+/// Which responses are collected.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum When {
+    Always,
+    /// Those to requests that have a [`CollectBody`] in their extensions.
+    Asked,
+}
+
+/// A request extension: the body of the response is to be collected.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CollectBody;
+
 impl<S> Collect<S> {
-    pub(crate) fn new(inner: S, limit: usize) -> Self {
-        Self { inner, limit }
+    pub(crate) fn new(inner: S, limit: usize, when: When) -> Self {
+        Self { inner, limit, when }
     }
 }
 
@@ -42,11 +55,15 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Collecting<S::Future> {
+        let collects = match self.when {
+            When::Always => true,
+            When::Asked => request.extensions().get::<CollectBody>().is_some(),
+        };
         Collecting {
             state: State::Head {
                 inner: self.inner.call(request),
             },
-            limit: self.limit,
+            limit: collects.then_some(self.limit),
         }
     }
 }
@@ -56,7 +73,8 @@ pin_project! {
     pub(crate) struct Collecting<F> {
         #[pin]
         state: State<F>,
-        limit: usize,
+        // None if the body is not to be collected.
+        limit: Option<usize>,
     }
 }
 
@@ -107,7 +125,16 @@ impl Gathering {
         if let Collected::TooLarge = self.collected {
             return Poll::Ready(Ok(()));
         }
-        while let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)?) {
+        while let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            let frame = match frame {
+                Ok(frame) => frame,
+                // Collected before, and wrapped by somebody's layer since.
+                Err(error) if error.is_too_large() => {
+                    self.collected = Collected::TooLarge;
+                    break;
+                }
+                Err(error) => return Poll::Ready(Err(error)),
+            };
             // Trailers are of no use to somebody who gets bytes.
             let Ok(data) = frame.into_data() else {
                 continue;
@@ -176,7 +203,10 @@ where
             match this.state.as_mut().project() {
                 StateProj::Head { inner } => {
                     let response = ready!(inner.poll(cx))?;
-                    let gathering = Some(Gathering::new(response, *this.limit));
+                    let Some(limit) = *this.limit else {
+                        return Poll::Ready(Ok(response));
+                    };
+                    let gathering = Some(Gathering::new(response, limit));
                     this.state.set(State::Body { gathering });
                 }
                 StateProj::Body { gathering } => {

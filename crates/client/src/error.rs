@@ -2,7 +2,7 @@ use std::{error::Error as StdError, fmt, time::Duration};
 
 use bytes::Bytes;
 use http::{Method, StatusCode, Uri};
-use retry_layer::{RetryReport, StopReason};
+use retry_layer::{RetryReport, StopReason, transport};
 use session_layer::Phase;
 
 pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
@@ -74,6 +74,15 @@ impl Error {
     pub(crate) fn with(mut self, source: impl Into<BoxError>) -> Self {
         self.0.source = Some(source.into());
         self
+    }
+
+    /// Takes the error of a service or a body whose errors are anybody's. One of this type, which
+    /// passed through somebody's layers in a box, comes out as itself.
+    pub(crate) fn from_below(error: impl Into<BoxError>) -> Self {
+        match error.into().downcast::<Self>() {
+            Ok(error) => *error,
+            Err(error) => Self::new(Kind::Service).with(error),
+        }
     }
 
     /// Names the request, as far as it is not named yet.
@@ -159,10 +168,15 @@ impl Error {
         self.session_is(session_layer::Error::is_connect)
     }
 
-    /// Whether a time ran out; [`timeout_phase`](Self::timeout_phase) tells which.
+    /// Whether a time ran out; [`timeout_phase`](Self::timeout_phase) tells which, unless it was
+    /// that of somebody's own layer or service.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
-        self.timeout_phase().is_some()
+        let of_service = || match (&self.0.kind, &self.0.source) {
+            (Kind::Service, Some(source)) => transport::is_timeout(source.as_ref()),
+            _ => false,
+        };
+        self.timeout_phase().is_some() || of_service()
     }
 
     /// Returns what the call was waiting for when its time ran out.
@@ -200,6 +214,10 @@ impl Error {
         matches!(self.0.kind, Kind::BodyTooLarge { .. })
             || self.session_is(session_layer::Error::is_response_body)
             || self.session_is(session_layer::Error::is_request_body)
+    }
+
+    pub(crate) fn is_too_large(&self) -> bool {
+        matches!(self.0.kind, Kind::BodyTooLarge { .. })
     }
 
     /// Whether the client was closed.

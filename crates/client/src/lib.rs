@@ -75,6 +75,7 @@
 //!
 //! - `tls` (default): `https` by rustls with the ring provider and the platform's roots.
 
+mod adapt;
 mod attempt;
 mod body;
 mod builder;
@@ -82,6 +83,7 @@ mod call;
 mod client;
 mod collect;
 mod error;
+mod layers;
 mod predicate;
 mod request;
 mod response;
@@ -101,6 +103,7 @@ pub use self::{
     call::ResponseFuture,
     client::Client,
     error::{Error, TimeoutPhase},
+    layers::{AttemptBody, InnerService},
     request::RequestBuilder,
     response::Response,
     target::IntoUrl,

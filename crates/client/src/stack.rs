@@ -5,39 +5,49 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body as HttpBody;
-use retry_layer::{ReplayBody, Retry, RetryPolicy};
+use retry_layer::{Retry, RetryPolicy};
 use session_layer::Session;
-use tower::util::BoxCloneSyncService;
+use tower::ServiceExt as _;
 use tower_service::Service;
 
 use crate::{
     Body, Error, ResponseBody,
-    attempt::{self, Adapt, Attempt},
-    collect::Collect,
+    adapt::Adapt,
+    attempt::{self, Attempt},
+    collect::{Collect, When},
     error::BoxError,
+    layers::{AttemptBody, InnerService, Layers},
 };
 
 /// The request body that goes over the wire: one pool has one.
-pub(crate) type WireBody = ReplayBody<Body>;
+pub(crate) type WireBody = AttemptBody;
 
 /// The default transport below the retries.
 type Transport = Attempt<Session<WireBody>>;
 
-/// A stack over somebody's own service.
-pub(crate) type Custom = BoxCloneSyncService<Request<Body>, Response<ResponseBody>, Error>;
-
-/// The two ways through the stack: they share everything but where the body is collected.
+/// The default stack, without a box. Its two ways share everything but where the body is collected.
 #[derive(Clone, Debug)]
-pub(crate) struct Stack<S, C> {
-    /// Gives the response at its head.
-    pub(crate) streaming: S,
-    /// Gives the response with its whole body.
-    pub(crate) collecting: C,
+pub(crate) struct Standard {
+    pub(crate) streaming: Streaming,
+    pub(crate) collecting: Collecting,
 }
 
+/// Gives the response at its head.
 pub(crate) type Streaming = Retry<Transport>;
+
+/// Gives the response with its whole body.
 pub(crate) type Collecting = Retry<Collect<Transport>>;
-pub(crate) type Standard = Stack<Streaming, Collecting>;
+
+/// Any other stack: somebody's layers are made once, so that both ways share their limits, and a
+/// request [tells](crate::collect::CollectBody) which way it goes.
+pub(crate) type Custom = InnerService<Body>;
+
+/// The stack below the calls of a client.
+#[derive(Clone, Debug)]
+pub(crate) enum Stack {
+    Standard(Standard),
+    Custom(Custom),
+}
 
 /// What a stack is made with.
 #[derive(Debug)]
@@ -45,15 +55,30 @@ pub(crate) struct Parts {
     pub(crate) policy: RetryPolicy,
     pub(crate) attempt: Arc<attempt::Settings>,
     pub(crate) max_body: usize,
+    pub(crate) call_layers: Layers<Body>,
+    pub(crate) attempt_layers: Layers<AttemptBody>,
 }
 
-/// Composes the default stack, innermost last in words and first in code.
-pub(crate) fn standard(session: Session<WireBody>, parts: Parts) -> Standard {
-    compose(session, parts)
+/// Composes the stack over the session: without a box, unless somebody added a layer.
+pub(crate) fn over_session(session: Session<WireBody>, parts: Parts) -> Stack {
+    if !parts.call_layers.is_empty() || !parts.attempt_layers.is_empty() {
+        return Stack::Custom(boxed(session, parts));
+    }
+    let ways = |streaming, collecting, _| Standard {
+        streaming,
+        collecting,
+    };
+    Stack::Standard(compose(
+        session,
+        parts,
+        |attempt| attempt,
+        When::Always,
+        ways,
+    ))
 }
 
 /// Composes the same stack over somebody's service instead of the session.
-pub(crate) fn over<S, R>(service: S, parts: Parts) -> Stack<Custom, Custom>
+pub(crate) fn over_service<S, R>(service: S, parts: Parts) -> Stack
 where
     S: Service<Request<Body>, Response = Response<R>> + Clone + Send + Sync + 'static,
     S::Error: Into<BoxError>,
@@ -61,15 +86,13 @@ where
     R: HttpBody<Data = Bytes> + Send + 'static,
     R::Error: Into<BoxError>,
 {
-    let stack = compose(Adapt::new(service), parts);
-    Stack {
-        streaming: BoxCloneSyncService::new(stack.streaming),
-        collecting: BoxCloneSyncService::new(stack.collecting),
-    }
+    let on_wire = |request: Request<WireBody>| request.map(Body::new);
+    let transport = Adapt::new(service.map_request(on_wire));
+    Stack::Custom(boxed(transport, parts))
 }
 
-/// Puts nothing but this crate's types around somebody's service.
-pub(crate) fn bare<S, R>(service: S, max_body: usize) -> Stack<Custom, Custom>
+/// Puts nothing but this crate's types, and somebody's own layers, around somebody's service.
+pub(crate) fn bare<S, R>(service: S, parts: Parts) -> Result<Stack, Error>
 where
     S: Service<Request<Body>, Response = Response<R>> + Clone + Send + Sync + 'static,
     S::Error: Into<BoxError>,
@@ -77,31 +100,55 @@ where
     R: HttpBody<Data = Bytes> + Send + 'static,
     R::Error: Into<BoxError>,
 {
-    let attempt = Attempt::new(Adapt::new(service), Arc::default());
-    Stack {
-        streaming: BoxCloneSyncService::new(attempt.clone()),
-        collecting: BoxCloneSyncService::new(Collect::new(attempt, max_body)),
+    if !parts.attempt_layers.is_empty() {
+        return Err(Error::builder(
+            "an `attempt_layer` needs retries below which it could stand; use `layer`",
+        ));
     }
+    let service = Collect::new(Adapt::new(service), parts.max_body, When::Asked);
+    let service = parts.call_layers.wrap(InnerService::new(service));
+    Ok(Stack::Custom(service))
+}
+
+/// Composes the stack with somebody's layers in their places.
+fn boxed<S, R, E>(transport: S, mut parts: Parts) -> Custom
+where
+    S: Service<Request<WireBody>, Response = Response<R>, Error = E>,
+    S: Clone + Send + Sync + 'static,
+    S::Future: Send + 'static,
+    R: Into<ResponseBody> + 'static,
+    E: Into<Error> + 'static,
+{
+    let attempt_layers = std::mem::take(&mut parts.attempt_layers);
+    compose(
+        transport,
+        parts,
+        |attempt| attempt_layers.wrap(InnerService::new(attempt)),
+        When::Asked,
+        |_, collecting, call_layers| call_layers.wrap(InnerService::new(collecting)),
+    )
 }
 
 /// The order of everything below the call, outermost first:
 ///
-/// 1. **retry**: the only loop; what is below is done once per attempt.
-/// 2. **collect**, for `fetch`: below retry, so that a body that breaks is a failed attempt.
-/// 3. **attempt**: headers of each attempt, and one type of response and error from here on.
-/// 4. **session** (or somebody's service): the pool and its timeouts.
-fn compose<S: Clone>(
-    inner: S,
+/// 1. `call_layers`: somebody's, once for each hop of a call.
+/// 2. **retry**: the only loop; what is below is done once per attempt.
+/// 3. **collect**, for `fetch`: below retry, so that a body that breaks is a failed attempt.
+/// 4. `attempt_layers`: somebody's, once per attempt, with an end to each that they may time.
+/// 5. **attempt**: headers of each attempt, and one type of response and error from here on.
+/// 6. **session** (or somebody's service): the pool and its timeouts.
+fn compose<S, T, C>(
+    transport: S,
     parts: Parts,
-) -> Stack<Retry<Attempt<S>>, Retry<Collect<Attempt<S>>>> {
-    let Parts {
-        policy,
-        attempt,
-        max_body,
-    } = parts;
-    let attempt = Attempt::new(inner, attempt);
-    Stack {
-        streaming: Retry::new(attempt.clone(), policy.clone()),
-        collecting: Retry::new(Collect::new(attempt, max_body), policy),
-    }
+    attempt_layers: impl FnOnce(Attempt<S>) -> T,
+    when: When,
+    call_layers: impl FnOnce(Retry<T>, Retry<Collect<T>>, Layers<Body>) -> C,
+) -> C
+where
+    T: Clone,
+{
+    let attempt = attempt_layers(Attempt::new(transport, parts.attempt));
+    let streaming = Retry::new(attempt.clone(), parts.policy.clone());
+    let collecting = Retry::new(Collect::new(attempt, parts.max_body, when), parts.policy);
+    call_layers(streaming, collecting, parts.call_layers)
 }

@@ -1,0 +1,75 @@
+//! Somebody's service as a part of the stack: its types become this crate's.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body as HttpBody;
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use crate::{Error, ResponseBody, error::BoxError};
+
+/// Gives a service this crate's response body, and its error a name. An [`Error`] that comes
+/// through in a box, as tower's own layers pass it on, comes out as itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Adapt<S> {
+    inner: S,
+}
+
+impl<S> Adapt<S> {
+    pub(crate) fn new(inner: S) -> Self {
+        Self { inner }
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for Adapt<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    S::Error: Into<BoxError>,
+    R: HttpBody<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    type Response = Response<ResponseBody>;
+    type Error = Error;
+    type Future = Adapted<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.inner.poll_ready(cx).map_err(Error::from_below)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        Adapted {
+            inner: self.inner.call(request),
+        }
+    }
+}
+
+pin_project! {
+    #[must_use = "futures do nothing unless polled"]
+    pub(crate) struct Adapted<F> {
+        #[pin]
+        inner: F,
+    }
+}
+
+impl<F, R, E> Future for Adapted<F>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+    R: HttpBody<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+    E: Into<BoxError>,
+{
+    type Output = Result<Response<ResponseBody>, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let polled = self.project().inner.poll(cx);
+        polled
+            .map_ok(|response| response.map(ResponseBody::new))
+            .map_err(Error::from_below)
+    }
+}
