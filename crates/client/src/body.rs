@@ -66,6 +66,14 @@ impl Body {
         }
     }
 
+    /// Gives the same body once more, by reference count; `None` for a stream.
+    pub(crate) fn again(&self) -> Option<Self> {
+        match &self.0 {
+            Repr::Bytes(bytes) => Some(bytes.clone().into()),
+            Repr::Stream(_) => None,
+        }
+    }
+
     /// Makes a body of a stream of bytes, for instance of a file's.
     #[must_use]
     pub fn stream<S, E>(stream: S) -> Self
@@ -247,6 +255,13 @@ impl ResponseBody {
                 unreachable!("a stack that was asked to collect has done so")
             }
         }
+    }
+}
+
+/// The empty body.
+impl Default for ResponseBody {
+    fn default() -> Self {
+        Bytes::new().into()
     }
 }
 

@@ -11,7 +11,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    Body, Client, Error, attempt, call,
+    Body, Client, Error, Redirects, attempt, call,
     error::BoxError,
     layers::{AttemptBody, InnerService, Layers},
     predicate,
@@ -45,6 +45,7 @@ pub struct ClientBuilder {
     timeouts: Timeouts,
     deadline: Option<Duration>,
     max_body: usize,
+    redirects: Redirects,
     user_agent: Option<HeaderValue>,
     connector: Connector,
     call_layers: Layers<Body>,
@@ -65,6 +66,7 @@ impl ClientBuilder {
             timeouts: Timeouts::default(),
             deadline: Some(DEADLINE),
             max_body: MAX_BODY,
+            redirects: Redirects::default(),
             user_agent: Some(HeaderValue::from_static(USER_AGENT)),
             connector: Connector::new(),
             call_layers: Layers::default(),
@@ -123,6 +125,13 @@ impl ClientBuilder {
         self
     }
 
+    /// Decides which redirects are followed. Each is a request of its own, with its own attempts;
+    /// all share the deadline. Default: [`Redirects::default`], ten at most.
+    pub fn redirects(mut self, redirects: Redirects) -> Self {
+        self.redirects = redirects;
+        self
+    }
+
     /// Says who asks, on requests that do not say it themselves; `None` says nothing.
     /// Default: this crate's name and version.
     pub fn user_agent(mut self, user_agent: impl Into<Option<HeaderValue>>) -> Self {
@@ -138,7 +147,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Puts a layer around each call, above the retries: any tower layer whose service is `Clone`,
+    /// Puts a layer around each call, above the retries and below the redirects, so that it sees
+    /// each hop: any tower layer whose service is `Clone`,
     /// such as tower's `TimeoutLayer`, `ConcurrencyLimitLayer` or `BufferLayer`, also several in a
     /// `ServiceBuilder`. Default: none, and then the stack needs no box.
     ///
@@ -287,6 +297,7 @@ impl ClientBuilder {
             base: self.base,
             deadline: self.deadline,
             max_body: self.max_body,
+            redirects: self.redirects,
             ..call::Settings::default()
         };
         let parts = Parts {

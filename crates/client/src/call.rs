@@ -16,15 +16,17 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use http::{HeaderValue, Method, Request, Response, Uri, header::AUTHORIZATION};
 use pin_project_lite::pin_project;
 use retry_layer::{Deadline, ResponseExt as _, RetryReport};
+use session_layer::Session;
 use tokio::time::{Instant, Sleep};
 use tower::{ServiceExt, util::Oneshot};
 use tower_service::Service;
 
 use crate::{
-    Body, Error, ResponseBody,
+    Body, Error, Redirects, ResponseBody,
     collect::{CollectBody, Gathering},
     error::Kind,
-    stack::{Collecting, Custom, Stack, Streaming},
+    redirect::{self, Drain, Kept, Next},
+    stack::{Collecting, Custom, Stack, Streaming, WireBody},
     target::{self, Base, Credentials, Target},
 };
 
@@ -34,8 +36,19 @@ pub(crate) struct Settings {
     pub(crate) base: Option<Base>,
     pub(crate) deadline: Option<Duration>,
     pub(crate) max_body: usize,
+    pub(crate) redirects: Redirects,
     /// Set when a client without a session is closed; a session knows by itself.
     pub(crate) closed: AtomicBool,
+}
+
+/// Shared by all clones of a client.
+pub(crate) type Shared = Arc<Core>;
+
+pub(crate) struct Core {
+    pub(crate) settings: Settings,
+    pub(crate) stack: Stack,
+    /// Absent over somebody's own service.
+    pub(crate) session: Option<Session<WireBody>>,
 }
 
 /// Where the response body is read.
@@ -63,7 +76,9 @@ pin_project! {
         timer: Option<Sleep>,
         limit: Option<Limit>,
         mode: Mode,
-        settings: Shared,
+        shared: Shared,
+        // None if no redirect is followed.
+        kept: Option<Kept>,
         request: Description,
     }
 }
@@ -95,6 +110,7 @@ pin_project! {
         Collecting { #[pin] call: Retrying<Collecting> },
         Custom { #[pin] call: Oneshot<Custom, Request<Body>> },
         Gathering { gathering: Option<Gathering> },
+        Draining { drain: Drain, next: Option<Box<Request<Body>>> },
         Failed { error: Option<Error> },
     }
 }
@@ -120,41 +136,15 @@ impl State {
         }
     }
 
-    fn poll(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Response<ResponseBody>, Error>> {
-        match self.project() {
-            StateProj::Streaming { call } => call.poll(cx),
-            StateProj::Collecting { call } => call.poll(cx),
-            StateProj::Custom { call } => call.poll(cx),
-            StateProj::Gathering { gathering } => {
-                let ended = match gathering {
-                    Some(gathering) => ready!(gathering.poll_gather(cx)),
-                    None => Ok(()),
-                };
-                let gathered = gathering.take().expect("polled after it was ready");
-                let response = gathered.into_response();
-                Poll::Ready(match ended {
-                    Ok(()) => Ok(response),
-                    Err(mut error) => {
-                        error.set_report(response.retry_report());
-                        Err(error)
-                    }
-                })
-            }
-            StateProj::Failed { error } => {
-                Poll::Ready(Err(error.take().expect("polled after it had failed")))
-            }
-        }
-    }
-
     /// What was tried by now, where a retry layer of this crate's type knows it.
     fn report_so_far(&self) -> Option<RetryReport> {
         match self {
             Self::Streaming { call } => Some(call.report_so_far()),
             Self::Collecting { call } => Some(call.report_so_far()),
-            Self::Custom { .. } | Self::Gathering { .. } | Self::Failed { .. } => None,
+            Self::Custom { .. }
+            | Self::Gathering { .. }
+            | Self::Draining { .. }
+            | Self::Failed { .. } => None,
         }
     }
 }
@@ -174,6 +164,10 @@ impl Description {
         }
     }
 
+    pub(crate) fn uri(&self) -> &Uri {
+        &self.uri
+    }
+
     pub(crate) fn name(&self, error: Error) -> Error {
         error.of(&self.method, Some(&self.uri))
     }
@@ -181,12 +175,13 @@ impl Description {
 
 /// Starts a call.
 pub(crate) fn start(
-    settings: &Shared,
+    shared: &Shared,
     stack: &mut Stack,
     mut request: Request<Body>,
     mode: Mode,
     timeout: Option<Duration>,
 ) -> ResponseFuture {
+    let settings = &shared.settings;
     let prepared = prepare(settings, &mut request);
     if let Some(timeout) = timeout {
         request.extensions_mut().insert(Deadline::within(timeout));
@@ -202,6 +197,7 @@ pub(crate) fn start(
         Some(limit) if limit.within.is_zero() => Err(limit.exceeded()),
         Some(_) | None => Ok(()),
     });
+    let kept = Kept::new(&request, &settings.redirects);
     let state = match prepared {
         Ok(()) => State::enter(stack, request, mode),
         Err(error) => State::Failed { error: Some(error) },
@@ -211,7 +207,8 @@ pub(crate) fn start(
         timer: None,
         limit,
         mode,
-        settings: settings.clone(),
+        shared: shared.clone(),
+        kept,
         request: description,
     }
 }
@@ -256,20 +253,66 @@ impl Future for ResponseFuture {
         let mut this = self.project();
         loop {
             // The answer first, the clock second: what came in time is given.
-            let polled = this.state.as_mut().poll(cx);
-            let Poll::Ready(result) = polled else {
+            let mut polled = match this.state.as_mut().project() {
+                StateProj::Streaming { call } => call.poll(cx),
+                StateProj::Collecting { call } => call.poll(cx),
+                StateProj::Custom { call } => call.poll(cx),
+                StateProj::Gathering { gathering } => poll_gathering(gathering, cx),
+                StateProj::Draining { drain, next } => {
+                    if drain.as_mut().poll(cx).is_pending() {
+                        break;
+                    }
+                    let next = next.take().expect("there is one until it is sent");
+                    *this.request = Description::of(&next);
+                    let stack = &mut this.shared.stack.clone();
+                    this.state.set(State::enter(stack, *next, *this.mode));
+                    continue;
+                }
+                StateProj::Failed { error } => {
+                    Poll::Ready(Err(error.take().expect("polled after it had failed")))
+                }
+            };
+            let Poll::Ready(result) = &mut polled else {
                 break;
             };
-            let response = match result {
-                Ok(response) => response,
-                Err(error) => return Poll::Ready(Err(this.request.name(error))),
+            let Ok(response) = result else {
+                return polled.map_err(|error| this.request.name(error));
             };
+            if response.status().is_redirection() {
+                let Description { method, uri } = &*this.request;
+                let next = this
+                    .kept
+                    .as_mut()
+                    .map(|kept| kept.next(method, uri, response));
+                match next {
+                    Some(Next::Follow(mut next)) => {
+                        if let Some(limit) = this.limit {
+                            next.extensions_mut().insert(Deadline::at(limit.at));
+                        }
+                        let drain = redirect::drain(std::mem::take(response).into_body());
+                        let next = Some(next);
+                        this.state.set(State::Draining { drain, next });
+                        continue;
+                    }
+                    Some(Next::Fail(mut error)) => {
+                        error.set_report(response.retry_report());
+                        return Poll::Ready(Err(this.request.name(error)));
+                    }
+                    Some(Next::Return) | None => {}
+                }
+            }
+            if let Some(kept) = this.kept {
+                kept.annotate(&this.request.uri, response);
+            }
             if *this.mode == Mode::Collecting && !response.body().is_collected() {
-                let gathering = Some(Gathering::new(response, this.settings.max_body));
+                *this.kept = None;
+                let gathering =
+                    Gathering::new(std::mem::take(response), this.shared.settings.max_body);
+                let gathering = Some(gathering);
                 this.state.set(State::Gathering { gathering });
                 continue;
             }
-            return Poll::Ready(Ok(response));
+            return polled;
         }
         let Some(limit) = *this.limit else {
             return Poll::Pending;
@@ -288,6 +331,25 @@ impl Future for ResponseFuture {
     }
 }
 
+fn poll_gathering(
+    gathering: &mut Option<Gathering>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Response<ResponseBody>, Error>> {
+    let ended = match gathering {
+        Some(gathering) => ready!(gathering.poll_gather(cx)),
+        None => Ok(()),
+    };
+    let gathered = gathering.take().expect("polled after it was ready");
+    let response = gathered.into_response();
+    Poll::Ready(match ended {
+        Ok(()) => Ok(response),
+        Err(mut error) => {
+            error.set_report(response.retry_report());
+            Err(error)
+        }
+    })
+}
+
 impl fmt::Debug for ResponseFuture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture")
@@ -295,6 +357,3 @@ impl fmt::Debug for ResponseFuture {
             .finish_non_exhaustive()
     }
 }
-
-/// Shared by all clones of a client.
-pub(crate) type Shared = Arc<Settings>;

@@ -13,7 +13,7 @@ use tower_service::Service;
 
 use crate::{
     Body, ClientBuilder, Error, IntoUrl, RequestBuilder, ResponseBody, ResponseFuture,
-    call::{self, Mode, Shared},
+    call::{self, Core, Mode, Shared},
     error::BoxError,
     stack::{Stack, WireBody},
     target,
@@ -29,10 +29,9 @@ use crate::{
 /// [`close`](Self::close).
 #[derive(Clone)]
 pub struct Client {
-    settings: Shared,
+    shared: Shared,
+    /// A call uses it as it is; only the further hops of one need the shared stack.
     stack: Stack,
-    /// Absent over somebody's own service.
-    session: Option<Session<WireBody>>,
 }
 
 /// How long [`Client::close`] waits for what is in flight.
@@ -59,7 +58,8 @@ impl Client {
     /// Puts the front door over any service, without retries and without a session: for tests of
     /// code that takes a `Client`, and for stacks of one's own.
     ///
-    /// Only the URL, the total deadline and the limit of collected bodies are this crate's then.
+    /// Only the URL, the total deadline, the redirects and the limit of collected bodies are this
+    /// crate's then.
     /// For a base URL, see [`build_from_service`](ClientBuilder::build_from_service); for retries
     /// above the service, [`build_with_service`](ClientBuilder::build_with_service).
     ///
@@ -86,15 +86,18 @@ impl Client {
         session: Option<Session<WireBody>>,
     ) -> Self {
         Self {
-            settings: Shared::new(settings),
-            stack,
-            session,
+            stack: stack.clone(),
+            shared: Shared::new(Core {
+                settings,
+                stack,
+                session,
+            }),
         }
     }
 
     /// Starts a request.
     pub fn request(&self, method: Method, url: impl IntoUrl) -> RequestBuilder {
-        let target = target::resolve(url, self.settings.base.as_ref());
+        let target = target::resolve(url, self.shared.settings.base.as_ref());
         RequestBuilder::new(self.clone(), method, target)
     }
 
@@ -139,24 +142,22 @@ impl Client {
         mode: Mode,
         timeout: Option<Duration>,
     ) -> ResponseFuture {
-        call::start(&self.settings, &mut self.stack, request, mode, timeout)
+        call::start(&self.shared, &mut self.stack, request, mode, timeout)
     }
 
     pub(crate) fn deadline(&self) -> Option<Duration> {
-        self.settings.deadline
+        self.shared.settings.deadline
     }
 
     pub(crate) fn max_body(&self) -> usize {
-        self.settings.max_body
+        self.shared.settings.max_body
     }
 
     /// Returns the figures of the connection pool, or zeros over somebody's own service.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.session
-            .as_ref()
-            .map(Session::stats)
-            .unwrap_or_default()
+        let session = self.shared.session.as_ref();
+        session.map(Session::stats).unwrap_or_default()
     }
 
     /// Closes the client and all its clones: refuses new requests, and waits for those in flight,
@@ -179,10 +180,10 @@ impl Client {
     ///
     /// That of [`close`](Self::close).
     pub async fn close_within(&self, deadline: Duration) -> CloseReport {
-        if let Some(session) = &self.session {
+        if let Some(session) = &self.shared.session {
             return session.close(deadline).await;
         }
-        self.settings.closed.store(true, Release);
+        self.shared.settings.closed.store(true, Release);
         CloseReport::default()
     }
 }
@@ -214,7 +215,7 @@ where
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
-            .field("settings", &self.settings)
+            .field("settings", &self.shared.settings)
             .field("stats", &self.stats())
             .finish_non_exhaustive()
     }

@@ -15,7 +15,7 @@ use http_body::Body as _;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::{Error, ResponseBody};
+use crate::{Error, ResponseBody, redirect};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Collect<S> {
@@ -203,7 +203,10 @@ where
             match this.state.as_mut().project() {
                 StateProj::Head { inner } => {
                     let response = ready!(inner.poll(cx))?;
-                    let Some(limit) = *this.limit else {
+                    // Little of a redirect's body is read if it is followed, and the call
+                    // collects it if it is not.
+                    let limit = this.limit.filter(|_| !redirect::is_redirect(&response));
+                    let Some(limit) = limit else {
                         return Poll::Ready(Ok(response));
                     };
                     let gathering = Some(Gathering::new(response, limit));

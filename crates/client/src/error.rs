@@ -5,6 +5,8 @@ use http::{Method, StatusCode, Uri};
 use retry_layer::{RetryReport, StopReason, transport};
 use session_layer::Phase;
 
+use crate::origin;
+
 pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// Why a call has no answer.
@@ -38,6 +40,8 @@ pub(crate) enum Kind {
         status: StatusCode,
     },
     Decode(&'static str),
+    /// A redirect is not followed, and this is why.
+    Redirect(String),
 }
 
 /// What a call was waiting for when its time ran out.
@@ -89,7 +93,7 @@ impl Error {
     pub(crate) fn of(mut self, method: &Method, uri: Option<&Uri>) -> Self {
         self.0.method.get_or_insert_with(|| method.clone());
         if self.0.origin.is_none() {
-            self.0.origin = uri.and_then(origin);
+            self.0.origin = uri.and_then(origin::display);
         }
         self
     }
@@ -207,6 +211,13 @@ impl Error {
         matches!(self.0.kind, Kind::Decode(_))
     }
 
+    /// Whether a redirect was against the rules: one too many, to another scheme than `http` and
+    /// `https`, from `https` to `http`, or to what is no URL. See [`Redirects`](crate::Redirects).
+    #[must_use]
+    pub fn is_redirect(&self) -> bool {
+        matches!(self.0.kind, Kind::Redirect(_))
+    }
+
     /// Whether a body failed: the response's broke off, stood still, or was larger than allowed,
     /// or the request's gave an error.
     #[must_use]
@@ -252,7 +263,7 @@ impl fmt::Display for Error {
             (None, None) => {}
         }
         match kind {
-            Kind::Builder(why) => f.write_str(why)?,
+            Kind::Builder(why) | Kind::Redirect(why) => f.write_str(why)?,
             // The alternate form leaves out the origin, which stands here already.
             Kind::Session(error) => write!(f, "{error:#}")?,
             Kind::Service => f.write_str("the service failed")?,
@@ -300,14 +311,6 @@ fn tried(report: &RetryReport, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 /// Whether a status tells of a client's or a server's error.
 pub(crate) fn is_failed(status: StatusCode) -> bool {
     status.is_client_error() || status.is_server_error()
-}
-
-/// The origin of a URI, for people to read: without userinfo.
-fn origin(uri: &Uri) -> Option<String> {
-    let (scheme, host) = (uri.scheme_str()?, uri.host()?);
-    let default = if scheme == "https" { 443 } else { 80 };
-    let port = uri.port_u16().unwrap_or(default);
-    Some(format!("{scheme}://{host}:{port}"))
 }
 
 impl fmt::Debug for Error {

@@ -29,8 +29,8 @@
 //! connection that breaks in the middle of it is one more failed attempt, and what it returns
 //! cannot fail for the network any more.
 //!
-//! Either way each attempt runs through the same stack, outermost first: the total deadline, the
-//! [retries](retry_layer), what is added once per attempt (`User-Agent`), and the
+//! Either way each attempt runs through the same stack, outermost first: the total deadline,
+//! [redirects](Redirects), the [retries](retry_layer), what is added once per attempt (`User-Agent`), and the
 //! [session](session_layer) with its pool and timeouts.
 //!
 //! | | default | set by |
@@ -43,7 +43,8 @@
 //! | connections | 1024, 256 per origin; 10 s in the queue | [`ClientBuilder::pool`] |
 //! | collected body | 64 MiB | [`ClientBuilder::max_body`] |
 //! | a failed status | is an answer like any other | [`Response::error_for_status`] |
-//! | proxies, cookies, redirects | none: a redirect is returned as it is | |
+//! | redirects | 10, never from `https` to `http`; no credentials to another origin | [`ClientBuilder::redirects`] |
+//! | proxies, cookies | none | |
 //!
 //! # Code that takes a `Client` needs no network to be tested
 //!
@@ -84,7 +85,9 @@ mod client;
 mod collect;
 mod error;
 mod layers;
+mod origin;
 mod predicate;
+mod redirect;
 mod request;
 mod response;
 mod stack;
@@ -104,6 +107,7 @@ pub use self::{
     client::Client,
     error::{Error, TimeoutPhase},
     layers::{AttemptBody, InnerService},
+    redirect::{CrossOrigin, Hop, Redirect, RedirectAction, Redirected, Redirects},
     request::RequestBuilder,
     response::Response,
     target::IntoUrl,

@@ -61,7 +61,8 @@ fn class(error: &Error) -> Option<Class> {
         | Kind::Closed
         | Kind::Status(..)
         | Kind::BodyTooLarge { .. }
-        | Kind::Decode(_) => Some(Class::Permanent),
+        | Kind::Decode(_)
+        | Kind::Redirect(_) => Some(Class::Permanent),
     }
 }
 

@@ -10,7 +10,7 @@ use retry_layer::{
 use serde::Serialize;
 
 use crate::{
-    Body, Client, Error, Response,
+    Body, Client, Error, Redirects, Response,
     call::{self, Description, Mode},
     predicate,
     target::Target,
@@ -213,6 +213,11 @@ impl RequestBuilder {
     /// Sends this request once, whatever comes of it.
     pub fn no_retry(self) -> Self {
         self.extension(NoRetry)
+    }
+
+    /// Follows redirects of this request by other rules than the client's.
+    pub fn redirects(self, redirects: Redirects) -> Self {
+        self.extension(redirects)
     }
 
     /// Vouches that this request may be processed more than once, whatever its method: so it is

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use encoding_rs::{Encoding, UTF_8};
 use http::{
-    Extensions, HeaderMap, StatusCode, Version,
+    Extensions, HeaderMap, StatusCode, Uri, Version,
     header::{CONTENT_TYPE, HeaderValue},
 };
 use http_body::Body as _;
@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::sleep_until;
 
 use crate::{
-    Error, ResponseBody,
+    Error, Redirected, ResponseBody,
     call::{Description, Limit},
     collect::Gathering,
     error::{self, Kind},
@@ -68,6 +68,21 @@ impl<T> Response<T> {
     #[must_use]
     pub fn retry_report(&self) -> RetryReport {
         self.inner.retry_report()
+    }
+
+    /// Returns the URL that gave this response: after [redirects](crate::Redirects), the last one.
+    #[must_use]
+    pub fn url(&self) -> &Uri {
+        match self.redirected() {
+            Some(redirected) => redirected.uri(),
+            None => self.request.uri(),
+        }
+    }
+
+    /// Returns the redirects that led to this response, if any did.
+    #[must_use]
+    pub fn redirected(&self) -> Option<&Redirected> {
+        self.extensions().get()
     }
 
     /// Gives the response of the `http` crate.

@@ -262,7 +262,7 @@ fn is_plain_port(port: &str, default_port: u16) -> bool {
     })
 }
 
-fn from_url(url: &Url) -> Result<Target, Error> {
+pub(crate) fn from_url(url: &Url) -> Result<Target, Error> {
     if !matches!(url.scheme(), "http" | "https") {
         return Err(not_http(url.scheme()));
     }

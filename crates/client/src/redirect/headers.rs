@@ -1,0 +1,88 @@
+//! What of a request goes along when it is redirected.
+
+use http::{
+    Extensions, HeaderMap, HeaderName, HeaderValue,
+    header::{
+        AUTHORIZATION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION,
+        CONTENT_RANGE, CONTENT_TYPE, COOKIE, EXPECT, HOST, PROXY_AUTHORIZATION, TRAILER,
+        TRANSFER_ENCODING,
+    },
+};
+use retry_layer::{BodyFactory, IdempotencyKeys, Idempotent, NoRetry, RetryPolicy};
+
+use super::{history::CrossOrigin, policy::Redirects};
+use crate::{Body, collect::CollectBody};
+
+const OF_BODY: [HeaderName; 9] = [
+    CONTENT_ENCODING,
+    CONTENT_LANGUAGE,
+    CONTENT_LENGTH,
+    CONTENT_LOCATION,
+    CONTENT_RANGE,
+    CONTENT_TYPE,
+    EXPECT,
+    TRAILER,
+    TRANSFER_ENCODING,
+];
+
+/// Drops what described a body that does not go along
+/// ([RFC 9110, section 15.4](https://www.rfc-editor.org/rfc/rfc9110#section-15.4)).
+pub(super) fn drop_those_of_the_body(headers: &mut HeaderMap) {
+    for name in &OF_BODY {
+        headers.remove(name);
+    }
+}
+
+/// Drops what was meant for the origin that is left: all values of a name of which any is secret.
+pub(super) fn leave_origin(headers: &mut HeaderMap, redirects: &Redirects) {
+    let bound = |(name, value): (&HeaderName, &HeaderValue)| {
+        let secret = value.is_sensitive()
+            || [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION].contains(name)
+            || redirects.is_sensitive(name);
+        (secret || name == HOST).then(|| name.clone())
+    };
+    let dropped: Vec<_> = headers.iter().filter_map(bound).collect();
+    for name in dropped {
+        headers.remove(name);
+    }
+}
+
+/// Keeps of the extensions only those that say how a request is sent, and nothing of what it holds.
+pub(super) fn leave_origin_behind(extensions: &Extensions) -> Extensions {
+    let mut kept = Extensions::new();
+    keep::<NoRetry>(extensions, &mut kept);
+    keep::<Idempotent>(extensions, &mut kept);
+    keep::<IdempotencyKeys>(extensions, &mut kept);
+    keep::<RetryPolicy>(extensions, &mut kept);
+    keep::<BodyFactory<Body>>(extensions, &mut kept);
+    keep::<CollectBody>(extensions, &mut kept);
+    kept.insert(CrossOrigin);
+    kept
+}
+
+fn keep<T: Clone + Send + Sync + 'static>(all: &Extensions, kept: &mut Extensions) {
+    if let Some(extension) = all.get::<T>() {
+        kept.insert(extension.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_values_of_a_name_go_if_one_of_them_is_secret() {
+        let mut headers = HeaderMap::new();
+        let mut secret = HeaderValue::from_static("secret");
+        secret.set_sensitive(true);
+        headers.append("x-token", HeaderValue::from_static("plain"));
+        headers.append("x-token", secret);
+        headers.append("cookie", HeaderValue::from_static("a=1"));
+        headers.append("cookie", HeaderValue::from_static("b=2"));
+        headers.append("X-API-Key", HeaderValue::from_static("key"));
+        headers.append("accept", HeaderValue::from_static("*/*"));
+        leave_origin(&mut headers, &Redirects::default());
+        assert_eq!(headers.len(), 1);
+        assert!(headers.contains_key("accept"));
+    }
+}

@@ -1,0 +1,121 @@
+use std::{borrow::Cow, str};
+
+use http::{HeaderValue, Uri};
+use percent_encoding::{CONTROLS, percent_encode};
+use url::Url;
+
+use crate::{Error, error::Kind, target};
+
+/// Where a `Location` leads to: a URI without userinfo, and its fragment.
+#[derive(Debug)]
+pub(super) struct Location {
+    pub(super) uri: Uri,
+    pub(super) fragment: Option<String>,
+}
+
+impl Location {
+    /// Resolves the value against the URL that gave it, as browsers do
+    /// ([RFC 3986, section 5](https://www.rfc-editor.org/rfc/rfc3986#section-5), and
+    /// [WHATWG URL](https://url.spec.whatwg.org/)). Userinfo in it is dropped: no server chooses
+    /// the credentials that are sent to another.
+    pub(super) fn resolve(value: &HeaderValue, from: &Uri) -> Result<Self, Error> {
+        let refused = |why: &str| Error::new(Kind::Redirect(why.into()));
+        let garbled = || refused("the redirect's `Location` is not a valid URL");
+        let base = Url::parse(&from.to_string()).map_err(|_| garbled())?;
+        let url = base.join(&text(value)).map_err(|_| garbled())?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(refused(&format!(
+                "the redirect leads to the scheme {}; only http and https are followed",
+                url.scheme()
+            )));
+        }
+        // The cause would show the URL, which may hold a secret.
+        let target = target::from_url(&url).map_err(|_| garbled())?;
+        Ok(Self {
+            uri: target.uri,
+            fragment: url.fragment().map(ToOwned::to_owned),
+        })
+    }
+}
+
+/// The value as text. Bytes that are no UTF-8 are escaped one by one.
+fn text(value: &HeaderValue) -> Cow<'_, str> {
+    match str::from_utf8(value.as_bytes()) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => percent_encode(value.as_bytes(), CONTROLS).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(value: &[u8]) -> Result<Location, Error> {
+        let from = Uri::from_static("http://a.example:8080/b/c/d;p?q");
+        Location::resolve(&HeaderValue::from_bytes(value).unwrap(), &from)
+    }
+
+    fn uri(value: &str) -> String {
+        resolve(value.as_bytes()).unwrap().uri.to_string()
+    }
+
+    #[test]
+    fn references_are_resolved_as_rfc_3986_says() {
+        for (reference, expected) in [
+            ("g", "/b/c/g"),
+            ("./g", "/b/c/g"),
+            ("g/", "/b/c/g/"),
+            ("/g", "/g"),
+            ("?y", "/b/c/d;p?y"),
+            ("g?y", "/b/c/g?y"),
+            ("#s", "/b/c/d;p?q"),
+            (";x", "/b/c/;x"),
+            ("", "/b/c/d;p?q"),
+            (".", "/b/c/"),
+            ("..", "/b/"),
+            ("../../g", "/g"),
+            ("../../../g", "/g"),
+        ] {
+            assert_eq!(uri(reference), format!("http://a.example:8080{expected}"));
+        }
+        assert_eq!(uri("//g"), "http://g/");
+        assert_eq!(uri("https://g"), "https://g/");
+    }
+
+    #[test]
+    fn text_that_is_no_ascii_is_escaped_and_never_lost() {
+        assert_eq!(uri("/ä b"), "http://a.example:8080/%C3%A4%20b");
+        let latin = resolve(b"/caf\xe9?\xff").unwrap();
+        assert_eq!(latin.uri, "http://a.example:8080/caf%E9?%FF");
+        assert_eq!(
+            uri("http://bücher.example/"),
+            "http://xn--bcher-kva.example/"
+        );
+    }
+
+    #[test]
+    fn userinfo_is_dropped_and_the_fragment_kept_aside() {
+        let location = resolve(b"http://user:secret@b.example/x#there").unwrap();
+        assert_eq!(location.uri, "http://b.example/x");
+        assert_eq!(location.fragment.as_deref(), Some("there"));
+    }
+
+    #[test]
+    fn what_cannot_be_followed_is_said_without_the_url() {
+        let long = format!("/{}", "secret".repeat(20_000));
+        for (value, words) in [
+            ("file:///etc/secret", "the scheme file"),
+            ("ftp://secret/", "the scheme ftp"),
+            ("javascript:secret", "the scheme javascript"),
+            ("http://secret:99999/", "not a valid URL"),
+            ("http://", "not a valid URL"),
+            ("http://[secret/", "not a valid URL"),
+            (&long, "not a valid URL"),
+        ] {
+            let error = resolve(value.as_bytes()).unwrap_err();
+            assert!(error.is_redirect(), "{value}");
+            let told = format!("{error} {error:?}");
+            assert!(told.contains(words) && !told.contains("secret"), "{told}");
+        }
+    }
+}

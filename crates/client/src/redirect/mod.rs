@@ -1,0 +1,18 @@
+//! Redirects ([RFC 9110, section 15.4](https://www.rfc-editor.org/rfc/rfc9110#section-15.4)):
+//! whether one is followed, where it leads, and what of the request goes along.
+
+mod drain;
+mod follow;
+mod headers;
+mod history;
+mod location;
+mod policy;
+
+pub(crate) use self::{
+    drain::{Drain, drain},
+    follow::{Kept, Next, is_redirect},
+};
+pub use self::{
+    history::{CrossOrigin, Hop, Redirected},
+    policy::{Redirect, RedirectAction, Redirects},
+};

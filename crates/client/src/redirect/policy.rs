@@ -1,0 +1,219 @@
+use std::{fmt, sync::Arc};
+
+use http::{HeaderName, Method, StatusCode, Uri};
+
+use crate::origin;
+
+/// Which redirects are followed, and what they may take along.
+///
+/// By default ten per call, from `http` to `https` but not back. 301 and 302 make a GET of a POST,
+/// 303 makes a GET of everything but a HEAD; all others keep the method, and the body if it can
+/// be sent again. If it cannot, the redirect itself is the answer, and so it is without a
+/// `Location`. Only `http` and `https` are followed, and what is against the rules is an
+/// [error](crate::Error::is_redirect).
+///
+/// As soon as scheme, host or port change, these are gone for the rest of the call, also on the
+/// way back: `Authorization`, `Cookie`, `Proxy-Authorization`, every header whose value is
+/// [flagged as sensitive](http::HeaderValue::set_sensitive), those of
+/// [`sensitive_headers`](Self::sensitive_headers), the request's extensions, and what the client
+/// adds by itself for its own origin. Credentials in a `Location` are never used.
+///
+/// ```
+/// use client::{Client, RedirectAction, Redirects};
+///
+/// let never = Client::builder().redirects(Redirects::none()).build()?;
+/// let at_home = Redirects::limited(5).decide(|redirect| {
+///     if redirect.is_cross_origin() { RedirectAction::Stop } else { RedirectAction::Follow }
+/// });
+/// let client = Client::builder().redirects(at_home).build()?;
+/// # Ok::<(), client::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "rules do nothing until a client or a request has them"]
+pub struct Redirects {
+    // Behind one count, so that a request can have its own, and a call can keep them.
+    rules: Arc<Rules>,
+}
+
+#[derive(Clone)]
+struct Rules {
+    /// None follows none.
+    limit: Option<u32>,
+    downgrade: Downgrade,
+    sensitive: Vec<HeaderName>,
+    decide: Option<Arc<Decide>>,
+}
+
+type Decide = dyn Fn(&Redirect<'_>) -> RedirectAction + Send + Sync;
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Downgrade {
+    Refused,
+    Allowed,
+}
+
+const LIMIT: u32 = 10;
+
+/// Headers that often hold a key, and that nobody flags as sensitive.
+const SENSITIVE: [HeaderName; 4] = [
+    HeaderName::from_static("api-key"),
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("x-auth-token"),
+    HeaderName::from_static("x-csrf-token"),
+];
+
+impl Redirects {
+    /// Follows none: each redirect is an answer like any other.
+    pub fn none() -> Self {
+        Self::with_limit(None)
+    }
+
+    /// Follows at most this many in one call; one more is an error. `limited(0)` refuses all.
+    pub fn limited(redirects: u32) -> Self {
+        Self::with_limit(Some(redirects))
+    }
+
+    fn with_limit(limit: Option<u32>) -> Self {
+        Self {
+            rules: Arc::new(Rules {
+                limit,
+                downgrade: Downgrade::Refused,
+                sensitive: SENSITIVE.to_vec(),
+                decide: None,
+            }),
+        }
+    }
+
+    fn alter(mut self, alter: impl FnOnce(&mut Rules)) -> Self {
+        alter(Arc::make_mut(&mut self.rules));
+        self
+    }
+
+    /// Asks this function about each redirect that the other rules allow. It must not block.
+    pub fn decide(
+        self,
+        decide: impl Fn(&Redirect<'_>) -> RedirectAction + Send + Sync + 'static,
+    ) -> Self {
+        self.alter(|rules| rules.decide = Some(Arc::new(decide)))
+    }
+
+    /// Follows redirects from `https` to `http` too, where anybody on the way can read the request.
+    pub fn allow_downgrade(self) -> Self {
+        self.alter(|rules| rules.downgrade = Downgrade::Allowed)
+    }
+
+    /// Drops these headers too when the origin changes, beside those that are dropped anyway and
+    /// `x-api-key`, `api-key`, `x-auth-token` and `x-csrf-token`.
+    pub fn sensitive_headers(self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+        self.alter(|rules| rules.sensitive.extend(names))
+    }
+
+    pub(super) fn limit(&self) -> Option<u32> {
+        self.rules.limit
+    }
+
+    pub(super) fn allows_downgrade(&self) -> bool {
+        self.rules.downgrade == Downgrade::Allowed
+    }
+
+    pub(super) fn is_sensitive(&self, name: &HeaderName) -> bool {
+        self.rules.sensitive.contains(name)
+    }
+
+    pub(super) fn action(&self, redirect: &Redirect<'_>) -> RedirectAction {
+        match &self.rules.decide {
+            Some(decide) => decide(redirect),
+            None => RedirectAction::Follow,
+        }
+    }
+}
+
+impl Default for Redirects {
+    fn default() -> Self {
+        Self::limited(LIMIT)
+    }
+}
+
+impl fmt::Debug for Rules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rules")
+            .field("limit", &self.limit)
+            .field("downgrade", &self.downgrade)
+            .field("sensitive", &self.sensitive)
+            .field("decided", &self.decide.is_some())
+            .finish()
+    }
+}
+
+/// One redirect, for [`Redirects::decide`].
+#[derive(Clone, Copy)]
+pub struct Redirect<'a> {
+    pub(super) status: StatusCode,
+    pub(super) method: &'a Method,
+    pub(super) from: &'a Uri,
+    pub(super) to: &'a Uri,
+    pub(super) number: u32,
+}
+
+impl Redirect<'_> {
+    /// Returns the status of the response that redirects.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Returns the method of the request that would follow.
+    #[must_use]
+    pub fn method(&self) -> &Method {
+        self.method
+    }
+
+    /// Returns the URL that was asked.
+    #[must_use]
+    pub fn from(&self) -> &Uri {
+        self.from
+    }
+
+    /// Returns the URL that would be asked next.
+    #[must_use]
+    pub fn to(&self) -> &Uri {
+        self.to
+    }
+
+    /// Returns which redirect of the call it is, from 1.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Whether scheme, host or port would change.
+    #[must_use]
+    pub fn is_cross_origin(&self) -> bool {
+        !origin::is_same(self.from, self.to)
+    }
+}
+
+impl fmt::Debug for Redirect<'_> {
+    // No path and no query: either may hold a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redirect")
+            .field("status", &self.status)
+            .field("method", &self.method)
+            .field("from", &origin::display(self.from))
+            .field("to", &origin::display(self.to))
+            .field("number", &self.number)
+            .finish()
+    }
+}
+
+/// What is done with a redirect.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum RedirectAction {
+    /// It is followed.
+    Follow,
+    /// It is returned as the answer.
+    Stop,
+    /// It is an error.
+    Refuse,
+}
