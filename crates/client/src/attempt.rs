@@ -2,21 +2,31 @@
 
 use std::{
     future::Future,
+    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 
-use http::{HeaderValue, Request, Response, header::USER_AGENT};
+use http::{
+    HeaderValue, Request, Response, StatusCode, Uri,
+    header::{AUTHORIZATION, USER_AGENT},
+};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::{Error, ResponseBody};
+use crate::{
+    Error, ResponseBody,
+    auth::{Auth, Refresh},
+    extras::{Dressed, Extras},
+    redirect::Answerer,
+};
 
 /// The settings of all attempts.
 #[derive(Debug, Default)]
 pub(crate) struct Settings {
     pub(crate) user_agent: Option<HeaderValue>,
+    pub(crate) extras: Option<Box<Extras>>,
 }
 
 #[derive(Clone, Debug)]
@@ -33,8 +43,10 @@ impl<S> Attempt<S> {
 
 impl<S, B, R> Service<Request<B>> for Attempt<S>
 where
-    S: Service<Request<B>, Response = Response<R>>,
+    S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
     S::Error: Into<Error>,
+    S::Future: Send,
+    B: Send + 'static,
     R: Into<ResponseBody>,
 {
     type Response = Response<ResponseBody>;
@@ -52,19 +64,104 @@ where
                 request.headers_mut().insert(USER_AGENT, user_agent);
             }
         }
-        ResponseFuture {
-            inner: self.inner.call(request),
+        match &self.settings.extras {
+            None => ResponseFuture::Plain {
+                inner: self.inner.call(request),
+            },
+            Some(extras) => {
+                let dressed = extras.dress(&mut request);
+                self.call_dressed(request, dressed)
+            }
+        }
+    }
+}
+
+impl<S> Attempt<S> {
+    #[cold]
+    fn call_dressed<B, R>(
+        &mut self,
+        mut request: Request<B>,
+        dressed: Dressed,
+    ) -> ResponseFuture<S::Future>
+    where
+        S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
+        S::Error: Into<Error>,
+        S::Future: Send,
+        B: Send + 'static,
+        R: Into<ResponseBody>,
+    {
+        if !dressed.authorizes && dressed.moved.is_none() {
+            return ResponseFuture::Plain {
+                inner: self.inner.call(request),
+            };
+        }
+        let spare = self.inner.clone();
+        let mut service = mem::replace(&mut self.inner, spare);
+        let settings = self.settings.clone();
+        let attempt = async move {
+            let auth = settings.extras.as_ref().and_then(|it| it.auth.as_ref());
+            let auth = auth.filter(|_| dressed.authorizes);
+            let authorized = match auth {
+                Some(auth) => Some(authorize(auth, &mut request).await?),
+                None => None,
+            };
+            let answer = service.call(request).await.map_err(Into::into)?;
+            let mut response = answer.map(Into::into);
+            if let (Some(auth), Some(authorized)) = (auth, authorized) {
+                authorized.look_at(auth, &mut response);
+            }
+            if let Some(uri) = dressed.moved {
+                response.extensions_mut().insert(Answerer(uri));
+            }
+            Ok(response)
+        };
+        ResponseFuture::Boxed {
+            inner: Box::pin(attempt),
+        }
+    }
+}
+
+/// What an attempt was authorized by.
+struct Authorized {
+    used: Option<HeaderValue>,
+    uri: Uri,
+    refresh: Option<Refresh>,
+}
+
+async fn authorize<B>(auth: &Auth, request: &mut Request<B>) -> Result<Authorized, Error> {
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let used = auth.header(&method, &uri).await?;
+    if let Some(value) = &used {
+        request.headers_mut().insert(AUTHORIZATION, value.clone());
+    }
+    let refresh = Refresh::of(request);
+    Ok(Authorized { used, uri, refresh })
+}
+
+impl Authorized {
+    /// Renews what was refused, and asks for another attempt if there was none for that yet.
+    fn look_at<T>(self, auth: &Auth, response: &mut Response<T>) {
+        if response.status() == StatusCode::UNAUTHORIZED
+            && auth.is_refused(self.used.as_ref(), &self.uri, response.headers())
+        {
+            if let Some(refresh) = self.refresh {
+                refresh.ask_again(response);
+            }
         }
     }
 }
 
 pin_project! {
+    #[project = Projected]
     #[must_use = "futures do nothing unless polled"]
-    pub(crate) struct ResponseFuture<F> {
-        #[pin]
-        inner: F,
+    pub(crate) enum ResponseFuture<F> {
+        Plain { #[pin] inner: F },
+        // What waits before it is sent, or looks at the response.
+        Boxed { inner: Pin<Box<dyn Future<Output = Answer> + Send>> },
     }
 }
+
+type Answer = Result<Response<ResponseBody>, Error>;
 
 impl<F, R, E> Future for ResponseFuture<F>
 where
@@ -72,12 +169,15 @@ where
     R: Into<ResponseBody>,
     E: Into<Error>,
 {
-    type Output = Result<Response<ResponseBody>, Error>;
+    type Output = Answer;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let polled = self.project().inner.poll(cx);
-        polled
-            .map_ok(|response| response.map(Into::into))
-            .map_err(Into::into)
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
+        match self.project() {
+            Projected::Plain { inner } => inner
+                .poll(cx)
+                .map_ok(|response| response.map(Into::into))
+                .map_err(Into::into),
+            Projected::Boxed { inner } => inner.as_mut().poll(cx),
+        }
     }
 }

@@ -1,7 +1,10 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, Uri};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Request, Response, Uri,
+    header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION},
+};
 use http_body::Body as HttpBody;
 use hyper::rt::{Read, Write};
 use hyper_util::client::legacy::connect::Connection;
@@ -11,8 +14,11 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    Body, Client, Error, Redirects, attempt, call,
+    Body, Client, Error, Redirects, TokenSource, attempt,
+    auth::{self, Auth, Tokens},
+    call,
     error::BoxError,
+    extras::Extras,
     layers::{AttemptBody, InnerService, Layers},
     predicate,
     stack::{self, Parts, WireBody},
@@ -47,6 +53,10 @@ pub struct ClientBuilder {
     max_body: usize,
     redirects: Redirects,
     user_agent: Option<HeaderValue>,
+    extras: Extras,
+    request_id: Option<HeaderName>,
+    /// The first setting that cannot be.
+    problem: Option<Error>,
     connector: Connector,
     call_layers: Layers<Body>,
     attempt_layers: Layers<AttemptBody>,
@@ -68,6 +78,9 @@ impl ClientBuilder {
             max_body: MAX_BODY,
             redirects: Redirects::default(),
             user_agent: Some(HeaderValue::from_static(USER_AGENT)),
+            extras: Extras::default(),
+            request_id: None,
+            problem: None,
             connector: Connector::new(),
             call_layers: Layers::default(),
             attempt_layers: Layers::default(),
@@ -84,7 +97,137 @@ impl ClientBuilder {
     /// If it is not an absolute `http` or `https` URL.
     pub fn base_url(mut self, url: impl AsRef<str>) -> Result<Self, Error> {
         self.base = Some(Base::new(url.as_ref())?);
+        self.extras.endpoints.clear();
         Ok(self)
+    }
+
+    /// Sends each attempt of a call to another server: the first to the first of these base URLs,
+    /// the second to the second, and so on; the last one repeats. All headers and the client's
+    /// credentials go along. Takes the place of [`base_url`](Self::base_url).
+    ///
+    /// The URL of a call is joined to the first one, and its path moves along from there. A free
+    /// resend goes where the attempt before it went. URLs of other origins are not moved. The
+    /// retry [budget](retry_layer::budget) counts all of them as the first one.
+    ///
+    /// ```
+    /// let client = client::Client::builder()
+    ///     .endpoints(["http://a.example/v1/", "http://b.example/api/v1/"])?
+    ///     .build()?;
+    /// # Ok::<(), client::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or one is not an absolute `http` or `https` URL.
+    pub fn endpoints<U: AsRef<str>>(
+        mut self,
+        urls: impl IntoIterator<Item = U>,
+    ) -> Result<Self, Error> {
+        let endpoints = urls.into_iter().map(|url| Base::new(url.as_ref()));
+        self.extras.endpoints = endpoints.collect::<Result<_, _>>()?;
+        self.base = self.extras.endpoints.first().cloned();
+        if self.base.is_none() {
+            return Err(Error::builder("there must be at least one endpoint"));
+        }
+        Ok(self)
+    }
+
+    /// Adds a header to requests that do not have it, on each attempt.
+    ///
+    /// It belongs to one origin, as do all of the client's own headers and credentials but
+    /// `User-Agent` and ids: to that of the [base URL](Self::base_url), or of each
+    /// [endpoint](Self::endpoints); without one, to the origin that a call goes to at first. It is
+    /// never sent to another, nor back there by somebody else's redirect.
+    pub fn default_header<K, V>(self, name: K, value: V) -> Self
+    where
+        K: TryInto<HeaderName>,
+        V: TryInto<HeaderValue>,
+    {
+        // The value may be a secret, and even a bad name may hold one: neither is told.
+        let header = match (name.try_into(), value.try_into()) {
+            (Ok(name), Ok(value)) => Ok((name, value)),
+            (Ok(name), Err(_)) => Err(Error::builder(format!(
+                "the value of the default header {name} is not valid: it holds a line break or \
+                 another control character"
+            ))),
+            (Err(_), _) => Err(Error::builder("a default header's name is not valid")),
+        };
+        self.with_header(header)
+    }
+
+    /// Adds these headers to requests that do not have them; see
+    /// [`default_header`](Self::default_header).
+    pub fn default_headers(mut self, mut headers: HeaderMap) -> Self {
+        for (name, value) in &mut headers {
+            flag(name, value);
+        }
+        self.extras.headers.extend(headers);
+        self
+    }
+
+    fn with_header(mut self, header: Result<(HeaderName, HeaderValue), Error>) -> Self {
+        match header {
+            Ok((name, mut value)) => {
+                flag(&name, &mut value);
+                self.extras.headers.insert(name, value);
+            }
+            Err(error) => {
+                self.problem.get_or_insert(error);
+            }
+        }
+        self
+    }
+
+    /// Authorizes requests by this bearer token
+    /// ([RFC 6750](https://www.rfc-editor.org/rfc/rfc6750)), unless they have an `Authorization`
+    /// of their own. It goes to one origin only; see [`default_header`](Self::default_header).
+    pub fn bearer(self, token: impl AsRef<str>) -> Self {
+        self.with_header(auth::bearer(token.as_ref()).map(|value| (AUTHORIZATION, value)))
+    }
+
+    /// Authorizes requests by user and password
+    /// ([RFC 7617](https://www.rfc-editor.org/rfc/rfc7617)), unless they have an `Authorization`
+    /// of their own. They go to one origin only; see [`default_header`](Self::default_header).
+    pub fn basic(self, user: impl AsRef<str>, password: impl AsRef<str>) -> Self {
+        let value = auth::basic(user.as_ref(), password.as_ref());
+        self.with_header(value.map(|value| (AUTHORIZATION, value)))
+    }
+
+    /// Authorizes requests by bearer tokens from a source, unless they have an `Authorization` of
+    /// their own. They go to one origin only; see [`default_header`](Self::default_header).
+    ///
+    /// A token is fetched when the first attempt needs one, when it has expired, and when a server
+    /// refuses it by 401: then the request, whatever its method, is sent once more with the new
+    /// one, if it may be sent more than once at all. Requests that need one at the same time wait
+    /// for the same fetch. See [`token_fn`](crate::token_fn) for an example.
+    pub fn auth(mut self, source: impl TokenSource) -> Self {
+        self.extras.auth = Some(Auth::Token(Tokens::new(source)));
+        self
+    }
+
+    /// Authorizes requests by Digest ([RFC 7616](https://www.rfc-editor.org/rfc/rfc7616)), unless
+    /// they have an `Authorization` of their own. The password itself is never sent.
+    ///
+    /// The first request to an origin is sent without, and again once the server has asked. Those
+    /// after it answer the same challenge, until the server has another.
+    #[cfg(feature = "digest")]
+    pub fn digest(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
+        let digest = auth::Digest::new(user.into(), password.into());
+        self.extras.auth = Some(Auth::Digest(digest));
+        self
+    }
+
+    /// Gives each call a random id in this header, the same on all its attempts, unless it has
+    /// one. Default: none.
+    pub fn request_id(mut self, name: HeaderName) -> Self {
+        self.request_id = Some(name);
+        self
+    }
+
+    /// Gives each attempt a random id of its own in this header. Default: none.
+    pub fn attempt_id(mut self, name: HeaderName) -> Self {
+        self.extras.attempt_id = Some(name);
+        self
     }
 
     /// Decides what is tried again, and when: a [`RetryPolicy`] or its builder, whose error then
@@ -262,8 +405,8 @@ impl ClientBuilder {
         Ok(Client::assemble(settings, stack, None))
     }
 
-    /// Builds the client over a service in place of the whole stack: without retries, and with no
-    /// header added. [`Client::from_service`] is this with the default settings.
+    /// Builds the client over a service in place of the whole stack: without retries, and with
+    /// nothing of what is done per attempt, such as headers and credentials. [`Client::from_service`] is this with the default settings.
     ///
     /// # Errors
     ///
@@ -282,7 +425,10 @@ impl ClientBuilder {
         Ok(Client::assemble(settings, stack, None))
     }
 
-    fn split(self) -> Result<(call::Settings, Parts), Error> {
+    fn split(mut self) -> Result<(call::Settings, Parts), Error> {
+        if let Some(problem) = self.problem {
+            return Err(problem);
+        }
         let builder = |error: BuildError| Error::builder(error.to_string()).with(error);
         if self.deadline.is_some_and(|deadline| deadline.is_zero()) {
             return Err(Error::builder(
@@ -293,23 +439,38 @@ impl ClientBuilder {
             .retry
             .and_then(|policy| predicate::aware(&policy, self.deadline))
             .map_err(builder)?;
+        let bases = match &self.base {
+            Some(base) if self.extras.endpoints.is_empty() => std::slice::from_ref(base),
+            Some(_) | None => &self.extras.endpoints,
+        };
+        self.extras.homes = bases.iter().map(Base::origin).collect::<Result<_, _>>()?;
         let settings = call::Settings {
             base: self.base,
             deadline: self.deadline,
             max_body: self.max_body,
             redirects: self.redirects,
+            request_id: self.request_id,
+            renews: self.extras.auth.is_some(),
             ..call::Settings::default()
         };
         let parts = Parts {
             policy,
             attempt: Arc::new(attempt::Settings {
                 user_agent: self.user_agent,
+                extras: self.extras.boxed(),
             }),
             max_body: self.max_body,
             call_layers: self.call_layers,
             attempt_layers: self.attempt_layers,
         };
         Ok((settings, parts))
+    }
+}
+
+/// Flags what is certainly a secret as one, so that no log shows it.
+fn flag(name: &HeaderName, value: &mut HeaderValue) {
+    if [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE].contains(name) {
+        value.set_sensitive(true);
     }
 }
 

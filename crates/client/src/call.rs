@@ -12,8 +12,7 @@ use std::{
     time::Duration,
 };
 
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use http::{HeaderValue, Method, Request, Response, Uri, header::AUTHORIZATION};
+use http::{HeaderName, Method, Request, Response, Uri, header::AUTHORIZATION};
 use pin_project_lite::pin_project;
 use retry_layer::{Deadline, ResponseExt as _, RetryReport};
 use session_layer::Session;
@@ -23,8 +22,10 @@ use tower_service::Service;
 
 use crate::{
     Body, Error, Redirects, ResponseBody,
+    auth::{self, Refresh},
     collect::{CollectBody, Gathering},
     error::Kind,
+    id,
     redirect::{self, Drain, Kept, Next},
     stack::{Collecting, Custom, Stack, Streaming, WireBody},
     target::{self, Base, Credentials, Target},
@@ -37,6 +38,10 @@ pub(crate) struct Settings {
     pub(crate) deadline: Option<Duration>,
     pub(crate) max_body: usize,
     pub(crate) redirects: Redirects,
+    /// Gets a random value on each call that does not have it.
+    pub(crate) request_id: Option<HeaderName>,
+    /// Whether credentials that are refused can be renewed.
+    pub(crate) renews: bool,
     /// Set when a client without a session is closed; a session knows by itself.
     pub(crate) closed: AtomicBool,
 }
@@ -220,11 +225,16 @@ fn prepare(settings: &Settings, request: &mut Request<Body>) -> Result<(), Error
     let uri = std::mem::take(request.uri_mut());
     let Target { uri, credentials } = target::resolve(uri, settings.base.as_ref())?;
     *request.uri_mut() = uri;
+    if let Some(name) = &settings.request_id {
+        id::give(request.headers_mut(), name);
+    }
+    if settings.renews {
+        request.extensions_mut().insert(Refresh::default());
+    }
     authorize(request, credentials)
 }
 
-/// Sends the credentials of a URL as Basic ones ([RFC 7617](https://www.rfc-editor.org/rfc/rfc7617)),
-/// unless the request has others.
+/// Sends the credentials of a URL as Basic ones, unless the request has others.
 pub(crate) fn authorize(
     request: &mut Request<Body>,
     credentials: Option<Credentials>,
@@ -232,10 +242,7 @@ pub(crate) fn authorize(
     let Some(Credentials { user, password }) = credentials else {
         return Ok(());
     };
-    let encoded = BASE64.encode(format!("{user}:{password}"));
-    let mut value = HeaderValue::try_from(format!("Basic {encoded}"))
-        .map_err(|error| Error::builder("the URL's credentials are not valid").with(error))?;
-    value.set_sensitive(true);
+    let value = auth::basic(&user, &password)?;
     request.headers_mut().entry(AUTHORIZATION).or_insert(value);
     Ok(())
 }

@@ -40,6 +40,8 @@ pub(crate) enum Kind {
         status: StatusCode,
     },
     Decode(&'static str),
+    /// The source of tokens failed; `source` is its error.
+    Token,
     /// A redirect is not followed, and this is why.
     Redirect(String),
 }
@@ -267,6 +269,7 @@ impl fmt::Display for Error {
             // The alternate form leaves out the origin, which stands here already.
             Kind::Session(error) => write!(f, "{error:#}")?,
             Kind::Service => f.write_str("the service failed")?,
+            Kind::Token => f.write_str("no token could be fetched to authorize the request")?,
             Kind::Deadline(Duration::ZERO) => {
                 f.write_str("the deadline had passed before the call began")?;
             }

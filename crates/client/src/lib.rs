@@ -78,12 +78,15 @@
 
 mod adapt;
 mod attempt;
+mod auth;
 mod body;
 mod builder;
 mod call;
 mod client;
 mod collect;
 mod error;
+mod extras;
+mod id;
 mod layers;
 mod origin;
 mod predicate;
@@ -101,6 +104,7 @@ pub use retry_layer::{
 pub use session_layer::{self, CloseReport, PoolConfig, Stats, Timeouts};
 
 pub use self::{
+    auth::{Token, TokenFn, TokenSource, token_fn},
     body::{Body, ResponseBody},
     builder::ClientBuilder,
     call::ResponseFuture,

@@ -5,7 +5,7 @@ use std::{error::Error as StdError, sync::Arc, time::Duration};
 use http::StatusCode;
 use retry_layer::{BuildError, Class, Outcome, Predicate, RetryPolicy, RetryReport, transport};
 
-use crate::{Error, error::Kind};
+use crate::{Error, auth::TryAgain, error::Kind};
 
 /// A policy's own predicate, told what the session's errors are.
 struct SessionAware {
@@ -28,6 +28,9 @@ pub(crate) fn aware(
 
 impl Predicate for SessionAware {
     fn classify(&self, outcome: &Outcome<'_>) -> Class {
+        if TryAgain::is_asked_for(outcome) {
+            return Class::Unprocessed;
+        }
         match outcome.find_error::<Error>().and_then(class) {
             Some(class) => self.inner.classify(&outcome.with_error_class(class)),
             None => self.inner.classify(outcome),
@@ -39,7 +42,8 @@ impl Predicate for SessionAware {
     }
 
     fn is_always_final(&self, status: StatusCode) -> bool {
-        self.inner.is_always_final(status)
+        // A 401 may ask for another attempt, with other credentials.
+        status != StatusCode::UNAUTHORIZED && self.inner.is_always_final(status)
     }
 
     fn annotate(&self, error: &mut (dyn StdError + 'static), report: RetryReport) {
@@ -62,6 +66,7 @@ fn class(error: &Error) -> Option<Class> {
         | Kind::Status(..)
         | Kind::BodyTooLarge { .. }
         | Kind::Decode(_)
+        | Kind::Token
         | Kind::Redirect(_) => Some(Class::Permanent),
     }
 }

@@ -21,6 +21,7 @@ use crate::{
     call::{Description, Limit},
     collect::Gathering,
     error::{self, Kind},
+    redirect::Answerer,
 };
 
 /// The response to a request: [`send`](crate::RequestBuilder::send) gives one whose body streams,
@@ -70,13 +71,14 @@ impl<T> Response<T> {
         self.inner.retry_report()
     }
 
-    /// Returns the URL that gave this response: after [redirects](crate::Redirects), the last one.
+    /// Returns the URL that gave this response: after [redirects](crate::Redirects), the last one,
+    /// and that of the [endpoint](crate::ClientBuilder::endpoints) that answered.
     #[must_use]
     pub fn url(&self) -> &Uri {
-        match self.redirected() {
-            Some(redirected) => redirected.uri(),
-            None => self.request.uri(),
-        }
+        let redirected = self.redirected().map(Redirected::uri);
+        redirected
+            .or(Answerer::of(&self.inner))
+            .unwrap_or(self.request.uri())
     }
 
     /// Returns the redirects that led to this response, if any did.

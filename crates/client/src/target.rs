@@ -134,6 +134,31 @@ impl Base {
         ))
     }
 
+    /// Returns the origin's root.
+    pub(crate) fn origin(&self) -> Result<Uri, Error> {
+        let mut root = self.0.clone();
+        root.set_path("/");
+        root.set_query(None);
+        Ok(from_url(&root)?.uri)
+    }
+
+    /// Moves a URI from below this base to below another: its path counts from there, if it lies
+    /// below this one's, and is kept as it is otherwise.
+    pub(crate) fn moved(&self, uri: &Uri, to: &Self) -> Option<Uri> {
+        let directory = |base: &Self| {
+            let path = base.0.path();
+            path.get(..=path.rfind('/')?).map(ToOwned::to_owned)
+        };
+        let target = uri.path_and_query()?.as_str();
+        let path = match target.strip_prefix(directory(self)?.as_str()) {
+            Some(rest) => directory(to)? + rest,
+            None => target.to_owned(),
+        };
+        let mut parts = to.origin().ok()?.into_parts();
+        parts.path_and_query = Some(path.try_into().ok()?);
+        Uri::from_parts(parts).ok()
+    }
+
     /// Puts the path and query of a URI in place of its own, as they are: to join them would make
     /// a host of a path that begins with two slashes.
     fn with_path(&self, uri: &Uri) -> Result<Target, Error> {

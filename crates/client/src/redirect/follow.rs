@@ -5,7 +5,7 @@ use retry_layer::BodyFactory;
 
 use super::{
     headers,
-    history::{Hop, Redirected},
+    history::{Answerer, Hop, Redirected},
     location::Location,
     policy::{Redirect, RedirectAction, Redirects},
 };
@@ -87,6 +87,7 @@ impl Kept {
         let Some(body) = body else {
             return Ok(Next::Return);
         };
+        let uri = Answerer::of(response).unwrap_or(uri);
         let to = Location::resolve(location, uri)?;
         self.check(uri, &to.uri)?;
         let method = match changed {
@@ -173,8 +174,9 @@ impl Kept {
     /// Tells the response of a call that was redirected how it came about.
     pub(crate) fn annotate(&mut self, uri: &Uri, response: &mut Response<ResponseBody>) {
         if let Some(history) = self.history.take() {
+            let uri = Answerer::of(response).unwrap_or(uri).clone();
             response.extensions_mut().insert(Redirected {
-                uri: uri.clone(),
+                uri,
                 fragment: history.fragment,
                 hops: history.hops,
             });

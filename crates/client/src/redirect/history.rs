@@ -1,6 +1,6 @@
 use std::fmt;
 
-use http::{StatusCode, Uri};
+use http::{Response, StatusCode, Uri};
 
 use crate::origin;
 
@@ -82,3 +82,13 @@ impl fmt::Debug for Hop {
 /// that is meant for one origin, such as credentials.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct CrossOrigin;
+
+/// A response extension: the URL that gave it, where that is not the request's.
+#[derive(Clone, Debug)]
+pub(crate) struct Answerer(pub(crate) Uri);
+
+impl Answerer {
+    pub(crate) fn of<T>(response: &Response<T>) -> Option<&Uri> {
+        response.extensions().get::<Self>().map(|Self(uri)| uri)
+    }
+}

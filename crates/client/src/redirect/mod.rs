@@ -11,6 +11,7 @@ mod policy;
 pub(crate) use self::{
     drain::{Drain, drain},
     follow::{Kept, Next, is_redirect},
+    history::Answerer,
 };
 pub use self::{
     history::{CrossOrigin, Hop, Redirected},

@@ -1,0 +1,93 @@
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use http::{HeaderMap, HeaderValue, Method, Uri, header::WWW_AUTHENTICATE};
+use http_auth::{ChallengeParser, DigestClient, PasswordParams};
+
+use crate::{Error, origin};
+
+/// Digest authentication ([RFC 7616](https://www.rfc-editor.org/rfc/rfc7616)): the password is
+/// never sent, and nothing is until a server has asked for it.
+pub(crate) struct Digest {
+    user: String,
+    password: String,
+    /// What each origin has asked for last.
+    challenges: Mutex<HashMap<String, DigestClient>>,
+}
+
+/// More origins than one are met only by clients without a base URL.
+const MAX_ORIGINS: usize = 64;
+
+impl Digest {
+    pub(crate) fn new(user: String, password: String) -> Self {
+        Self {
+            user,
+            password,
+            challenges: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn header(&self, method: &Method, uri: &Uri) -> Result<Option<HeaderValue>, Error> {
+        let Some(origin) = origin::display(uri) else {
+            return Ok(None);
+        };
+        let mut challenges = self.lock();
+        let Some(challenge) = challenges.get_mut(&origin) else {
+            return Ok(None);
+        };
+        let target = uri.path_and_query().map_or("/", |it| it.as_str());
+        let answer = challenge.respond(&PasswordParams {
+            username: &self.user,
+            password: &self.password,
+            uri: target,
+            method: method.as_str(),
+            // A body is not read twice for `qop=auth-int`; a server that insists is not answered.
+            body: None,
+        });
+        let invalid = || Error::builder("the server's Digest challenge cannot be answered");
+        let mut header =
+            HeaderValue::try_from(answer.map_err(|_| invalid())?).map_err(|_| invalid())?;
+        header.set_sensitive(true);
+        Ok(Some(header))
+    }
+
+    /// Takes the challenge of a response, if it has one for Digest.
+    pub(crate) fn challenge(&self, uri: &Uri, answer: &HeaderMap) -> bool {
+        let (Some(challenge), Some(origin)) = (digest_of(answer), origin::display(uri)) else {
+            return false;
+        };
+        let mut challenges = self.lock();
+        if challenges.len() >= MAX_ORIGINS && !challenges.contains_key(&origin) {
+            challenges.clear();
+        }
+        challenges.insert(origin, challenge);
+        true
+    }
+
+    // A panic of the crate that works it out would leave the map whole.
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, DigestClient>> {
+        self.challenges
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The first Digest challenge that can be answered. One for another scheme never is: a server that
+/// asks for Basic instead is not told the password.
+fn digest_of(answer: &HeaderMap) -> Option<DigestClient> {
+    let values = answer.get_all(WWW_AUTHENTICATE).into_iter();
+    values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| ChallengeParser::new(value).map_while(Result::ok))
+        .filter(|challenge| challenge.scheme.eq_ignore_ascii_case("Digest"))
+        .find_map(|challenge| DigestClient::try_from(&challenge).ok())
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Digest").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,248 @@
+use std::{
+    error::Error as StdError,
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use http::HeaderValue;
+use tokio::{sync::Mutex as Turn, time::Instant};
+
+use super::header;
+use crate::{
+    Error,
+    error::{BoxError, Kind},
+};
+
+/// A token, and how long it holds.
+pub struct Token {
+    secret: String,
+    expires: Option<Instant>,
+}
+
+impl Token {
+    /// Takes a token as it stands behind `Bearer`. It holds until a server refuses it.
+    #[must_use]
+    pub fn new(secret: impl Into<String>) -> Self {
+        Self {
+            secret: secret.into(),
+            expires: None,
+        }
+    }
+
+    /// Sets how long it holds from now on; what it takes to arrive is best subtracted.
+    #[must_use]
+    pub fn expires_in(mut self, lifetime: Duration) -> Self {
+        // One beyond what the clock can express does not expire.
+        self.expires = Instant::now().checked_add(lifetime);
+        self
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(..)")
+    }
+}
+
+/// Where a client's tokens come from, such as an OAuth 2.0 token endpoint; see
+/// [`ClientBuilder::auth`](crate::ClientBuilder::auth).
+pub trait TokenSource: Send + Sync + 'static {
+    /// Fetches a token. The client asks only when it has none, the last one has expired, or a
+    /// server has refused it: a source must not give the same one again. It is asked by one
+    /// request at a time; those that come meanwhile wait for its answer.
+    ///
+    /// # Errors
+    ///
+    /// Whatever it fails with is the [`source`](StdError::source) of the call's error, and of all
+    /// that waited for the same answer.
+    ///
+    /// # Cancel safety
+    ///
+    /// The future is dropped with the call that asked; the next one that waits asks anew.
+    fn token(&self) -> impl Future<Output = Result<Token, Box<dyn StdError + Send + Sync>>> + Send;
+}
+
+/// Makes a source of a function that fetches a token.
+///
+/// ```
+/// use std::time::Duration;
+/// use client::{Client, Token, token_fn};
+///
+/// let source = token_fn(|| async {
+///     // .. ask the token endpoint, by a client of its own ..
+///     Ok(Token::new("secret").expires_in(Duration::from_secs(3_600)))
+/// });
+/// let client = Client::builder().base_url("https://api.example.com/")?.auth(source).build()?;
+/// # Ok::<(), client::Error>(())
+/// ```
+pub fn token_fn<F, T>(fetch: F) -> TokenFn<F>
+where
+    F: Fn() -> T + Send + Sync + 'static,
+    T: Future<Output = Result<Token, Box<dyn StdError + Send + Sync>>> + Send,
+{
+    TokenFn { fetch }
+}
+
+/// The source that [`token_fn`] makes.
+#[derive(Clone)]
+pub struct TokenFn<F> {
+    fetch: F,
+}
+
+impl<F, T> TokenSource for TokenFn<F>
+where
+    F: Fn() -> T + Send + Sync + 'static,
+    T: Future<Output = Result<Token, Box<dyn StdError + Send + Sync>>> + Send,
+{
+    async fn token(&self) -> Result<Token, Box<dyn StdError + Send + Sync>> {
+        (self.fetch)().await
+    }
+}
+
+impl<F> fmt::Debug for TokenFn<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenFn").finish_non_exhaustive()
+    }
+}
+
+type Fetching<'a> = Pin<Box<dyn Future<Output = Result<Token, BoxError>> + Send + 'a>>;
+
+/// A [`TokenSource`] whose type is forgotten.
+trait Fetch: Send + Sync {
+    fn fetch(&self) -> Fetching<'_>;
+}
+
+impl<T: TokenSource> Fetch for T {
+    fn fetch(&self) -> Fetching<'_> {
+        Box::pin(self.token())
+    }
+}
+
+/// The token of a client, and whose turn it is to fetch the next one.
+pub(crate) struct Tokens {
+    source: Box<dyn Fetch>,
+    state: Mutex<State>,
+    turn: Turn<()>,
+}
+
+#[derive(Default)]
+struct State {
+    current: Option<Current>,
+    /// Counts the answers of the source.
+    round: u64,
+    /// Why its last answer was none.
+    failure: Option<Shared>,
+}
+
+struct Current {
+    header: HeaderValue,
+    expires: Option<Instant>,
+}
+
+impl State {
+    fn header(&self) -> Option<HeaderValue> {
+        let current = self.current.as_ref()?;
+        let holds = current.expires.is_none_or(|at| Instant::now() < at);
+        holds.then(|| current.header.clone())
+    }
+}
+
+impl Tokens {
+    pub(crate) fn new(source: impl TokenSource) -> Self {
+        Self {
+            source: Box::new(source),
+            state: Mutex::default(),
+            turn: Turn::new(()),
+        }
+    }
+
+    pub(crate) async fn header(&self) -> Result<HeaderValue, Error> {
+        let asked_in = {
+            let state = self.lock();
+            if let Some(header) = state.header() {
+                return Ok(header);
+            }
+            state.round
+        };
+        let _turn = self.turn.lock().await;
+        {
+            let state = self.lock();
+            if let Some(header) = state.header() {
+                return Ok(header);
+            }
+            // The answer that was waited for: to ask again at once, one after the other, would
+            // only make all of them wait.
+            if let Some(failure) = state.failure.as_ref().filter(|_| state.round != asked_in) {
+                return Err(failure.error());
+            }
+        }
+        let fetched = self.source.fetch().await.map_err(Shared::new);
+        let mut state = self.lock();
+        state.round = state.round.wrapping_add(1);
+        state.current = None;
+        state.failure = None;
+        let token = match fetched {
+            Ok(token) => token,
+            Err(failure) => {
+                let error = failure.error();
+                state.failure = Some(failure);
+                return Err(error);
+            }
+        };
+        let header = header::bearer(&token.secret)?;
+        state.current = Some(Current {
+            header: header.clone(),
+            expires: token.expires,
+        });
+        Ok(header)
+    }
+
+    /// Forgets a token that was refused, unless a newer one is there already.
+    pub(crate) fn refuse(&self, used: Option<&HeaderValue>) -> bool {
+        let mut state = self.lock();
+        if state.current.as_ref().map(|current| &current.header) == used {
+            state.current = None;
+        }
+        true
+    }
+
+    // No foreign code runs under the lock.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tokens").finish_non_exhaustive()
+    }
+}
+
+/// The failure of one fetch, which is that of all who waited for it.
+#[derive(Clone, Debug)]
+struct Shared(Arc<dyn StdError + Send + Sync>);
+
+impl Shared {
+    fn new(error: BoxError) -> Self {
+        Self(error.into())
+    }
+
+    fn error(&self) -> Error {
+        Error::new(Kind::Token).with(self.clone())
+    }
+}
+
+impl fmt::Display for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl StdError for Shared {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source()
+    }
+}

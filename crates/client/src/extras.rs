@@ -1,0 +1,100 @@
+//! What a client does to its attempts only if it is asked to. One that was asked for nothing of
+//! this has none, so that all of it costs an attempt one look.
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Request, Uri, header::AUTHORIZATION, header::Entry,
+};
+use retry_layer::Attempt;
+
+use crate::{CrossOrigin, auth::Auth, id, origin, target::Base};
+
+#[derive(Debug, Default)]
+pub(crate) struct Extras {
+    /// The origins for which all this is meant; the first one of each call if there are none.
+    pub(crate) homes: Vec<Uri>,
+    pub(crate) headers: HeaderMap,
+    pub(crate) auth: Option<Auth>,
+    pub(crate) attempt_id: Option<HeaderName>,
+    /// Where the attempts of a call go, one after the other; the last one repeats.
+    pub(crate) endpoints: Vec<Base>,
+}
+
+/// What else an attempt needs.
+#[derive(Debug)]
+pub(crate) struct Dressed {
+    /// The URI, where it was changed.
+    pub(crate) moved: Option<Uri>,
+    /// Whether credentials are to be fetched or worked out.
+    pub(crate) authorizes: bool,
+}
+
+impl Extras {
+    /// Nothing if nothing was asked for.
+    pub(crate) fn boxed(self) -> Option<Box<Self>> {
+        let Self {
+            homes: _,
+            headers,
+            auth,
+            attempt_id,
+            endpoints,
+        } = &self;
+        let idle =
+            headers.is_empty() && auth.is_none() && attempt_id.is_none() && endpoints.is_empty();
+        (!idle).then(|| Box::new(self))
+    }
+
+    /// Does to a request what can be done at once.
+    pub(crate) fn dress<B>(&self, request: &mut Request<B>) -> Dressed {
+        if let Some(name) = &self.attempt_id {
+            id::give(request.headers_mut(), name);
+        }
+        let moved = self.endpoint(request);
+        if let Some(uri) = &moved {
+            *request.uri_mut() = uri.clone();
+        }
+        let at_home = self.is_home(request);
+        if at_home {
+            add(request.headers_mut(), &self.headers);
+        }
+        let authorizes =
+            at_home && self.auth.is_some() && !request.headers().contains_key(AUTHORIZATION);
+        Dressed { moved, authorizes }
+    }
+
+    /// Whether a request goes where the client's own headers and credentials may go.
+    fn is_home<B>(&self, request: &Request<B>) -> bool {
+        let uri = request.uri();
+        request.extensions().get::<CrossOrigin>().is_none()
+            && (self.homes.is_empty() || self.homes.iter().any(|home| origin::is_same(home, uri)))
+    }
+
+    /// Where an attempt goes instead of the first endpoint.
+    fn endpoint<B>(&self, request: &Request<B>) -> Option<Uri> {
+        let number = request.extensions().get::<Attempt>()?.number();
+        let index = usize::try_from(number).ok()?.checked_sub(1)?;
+        let last = self.endpoints.len().checked_sub(1)?;
+        let (first, base) = (
+            self.endpoints.first()?,
+            self.endpoints.get(index.min(last))?,
+        );
+        let home = self.homes.first()?;
+        let is_below = origin::is_same(home, request.uri());
+        if index == 0 || !is_below || request.extensions().get::<CrossOrigin>().is_some() {
+            return None;
+        }
+        first.moved(request.uri(), base)
+    }
+}
+
+/// Adds the headers whose names a request does not have.
+fn add(headers: &mut HeaderMap, added: &HeaderMap) {
+    for name in added.keys() {
+        if let Entry::Vacant(vacant) = headers.entry(name) {
+            let mut values = added.get_all(name).iter().cloned();
+            if let Some(first) = values.next() {
+                let mut entry = vacant.insert_entry(first);
+                values.for_each(|value: HeaderValue| entry.append(value));
+            }
+        }
+    }
+}

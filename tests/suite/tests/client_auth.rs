@@ -1,0 +1,325 @@
+//! Tokens that are fetched and renewed, Digest, and ids.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use client::{Body, Client, Token, TokenSource, token_fn};
+use http::HeaderName;
+use test_support::{MemoryConnector, Reply, answer};
+use tokio::time::sleep;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A source that counts, and takes a second for each token.
+#[derive(Clone, Default)]
+struct Counting {
+    fetches: Arc<AtomicUsize>,
+    lifetime: Option<Duration>,
+    fails: bool,
+}
+
+impl TokenSource for Counting {
+    async fn token(&self) -> Result<Token, BoxError> {
+        let number = self.fetches.fetch_add(1, Relaxed) + 1;
+        sleep(Duration::from_secs(1)).await;
+        if self.fails {
+            return Err("the token endpoint is down".into());
+        }
+        let token = Token::new(format!("token-{number}"));
+        Ok(match self.lifetime {
+            Some(lifetime) => token.expires_in(lifetime),
+            None => token,
+        })
+    }
+}
+
+/// A peer that takes only this token, and answers with the body it got.
+fn taking(valid: &'static str) -> MemoryConnector {
+    MemoryConnector::new(answer(move |request| {
+        if request.header("authorization") == Some(valid) {
+            Reply::status(200).body(request.body.clone())
+        } else {
+            Reply::status(401).body("who?")
+        }
+    }))
+}
+
+fn over(connector: &MemoryConnector, source: Counting) -> Client {
+    Client::builder()
+        .auth(source)
+        .build_with_connector(connector.clone())
+        .expect("the settings are valid")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_is_fetched_once_and_kept() {
+    let (connector, source) = (taking("Bearer token-1"), Counting::default());
+    let client = over(&connector, source.clone());
+    for _ in 0..3 {
+        let response = client.get("http://peer/").fetch().await.unwrap();
+        assert_eq!(response.status(), 200);
+    }
+    assert_eq!(source.fetches.load(Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_token_is_renewed_once_and_the_request_sent_again_whatever_its_method() {
+    let (connector, source) = (taking("Bearer token-2"), Counting::default());
+    let client = over(&connector, source.clone());
+    let response = client
+        .post("http://peer/")
+        .body("body")
+        .fetch()
+        .await
+        .unwrap();
+    assert_eq!(
+        (response.status().as_u16(), &**response.body()),
+        (200, &b"body"[..])
+    );
+    assert_eq!(connector.log().requests.len(), 2);
+    let report = response.retry_report();
+    assert_eq!((report.attempts().len(), report.resends()), (2, 1));
+    assert_eq!(source.fetches.load(Relaxed), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_renewed_token_is_tried_exactly_once() {
+    let (connector, source) = (taking("Bearer never"), Counting::default());
+    let client = over(&connector, source.clone());
+    let response = client.get("http://peer/").fetch().await.unwrap();
+    assert_eq!(
+        (response.status().as_u16(), &**response.body()),
+        (401, &b"who?"[..])
+    );
+    assert_eq!(connector.log().requests.len(), 2);
+    assert_eq!(source.fetches.load(Relaxed), 2);
+
+    // Not even if another failure comes between.
+    let seen = AtomicUsize::new(0);
+    let connector = MemoryConnector::new(answer(move |_| {
+        let number = seen.fetch_add(1, Relaxed);
+        Reply::status([401, 503, 401, 200][number])
+    }));
+    let response = over(&connector, Counting::default())
+        .get("http://peer/")
+        .fetch()
+        .await;
+    assert_eq!(response.unwrap().status(), 401);
+    assert_eq!(connector.log().requests.len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_at_the_same_time_share_one_fetch_and_one_renewal() {
+    let (connector, source) = (taking("Bearer token-2"), Counting::default());
+    let client = over(&connector, source.clone());
+    let calls: Vec<_> = (0..20)
+        .map(|_| tokio::spawn(client.get("http://peer/").fetch()))
+        .collect();
+    for call in calls {
+        assert_eq!(call.await.unwrap().unwrap().status(), 200);
+    }
+    assert_eq!(source.fetches.load(Relaxed), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expired_token_is_not_sent() {
+    let source = Counting {
+        lifetime: Some(Duration::from_secs(60)),
+        ..Counting::default()
+    };
+    let connector = taking("Bearer token-1");
+    let client = over(&connector, source.clone());
+    for (pause, fetches) in [(0, 1), (59, 1), (1, 2)] {
+        sleep(Duration::from_secs(pause)).await;
+        client.get("http://peer/").no_retry().fetch().await.unwrap();
+        assert_eq!(source.fetches.load(Relaxed), fetches);
+    }
+    let last = connector.log().requests.pop().unwrap();
+    assert_eq!(last.header("authorization"), Some("Bearer token-2"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_fails_fails_all_who_waited_for_it_and_nobody_after() {
+    let source = Counting {
+        fails: true,
+        ..Counting::default()
+    };
+    let connector = taking("");
+    let client = over(&connector, source.clone());
+    let calls: Vec<_> = (0..5)
+        .map(|_| tokio::spawn(client.get("http://peer/").fetch()))
+        .collect();
+    for call in calls {
+        let error = call.await.unwrap().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "GET http://peer:80: no token could be fetched to authorize the request (1 attempt)"
+        );
+        let source = std::error::Error::source(&error).unwrap();
+        assert_eq!(source.to_string(), "the token endpoint is down");
+    }
+    assert_eq!(source.fetches.load(Relaxed), 1);
+    client.get("http://peer/").fetch().await.unwrap_err();
+    assert_eq!(source.fetches.load(Relaxed), 2);
+    assert!(connector.log().requests.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_dropped_while_it_fetches_leaves_the_turn_to_the_next() {
+    let (connector, source) = (taking("Bearer token-2"), Counting::default());
+    let client = over(&connector, source.clone());
+    let mut first = tokio_test::task::spawn(client.get("http://peer/").fetch());
+    assert!(first.poll().is_pending());
+    let second = tokio::spawn(client.get("http://peer/").fetch());
+    sleep(Duration::from_millis(500)).await;
+    drop(first);
+    assert_eq!(second.await.unwrap().unwrap().status(), 200);
+    assert_eq!(source.fetches.load(Relaxed), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_cannot_be_sent_again_gets_its_401_and_the_next_a_new_token() {
+    let (connector, source) = (taking("Bearer token-2"), Counting::default());
+    let client = over(&connector, source.clone());
+    let once = client.get("http://peer/").no_retry().fetch().await.unwrap();
+    assert_eq!(once.status(), 401);
+    let long = tokio_stream::iter((0..3).map(|_| Ok::<_, BoxError>(Bytes::from(vec![0; 40_000]))));
+    let streamed = client.put("http://peer/").body(Body::stream(long));
+    assert_eq!(streamed.fetch().await.unwrap().status(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_own_authorization_is_neither_replaced_nor_renewed() {
+    let (connector, source) = (taking(""), Counting::default());
+    let client = over(&connector, source.clone());
+    let request = client.get("http://peer/").header("authorization", "own");
+    assert_eq!(request.fetch().await.unwrap().status(), 401);
+    assert_eq!(connector.log().requests.len(), 1);
+    assert_eq!(source.fetches.load(Relaxed), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closure_is_a_source() {
+    let connector = taking("Bearer t");
+    let client = Client::builder()
+        .auth(token_fn(|| async { Ok(Token::new("t")) }))
+        .build_with_connector(connector)
+        .unwrap();
+    assert_eq!(
+        client.get("http://peer/").fetch().await.unwrap().status(),
+        200
+    );
+    let broken = Client::builder()
+        .auth(token_fn(|| async { Ok(Token::new("c4n4ry\n")) }))
+        .build_with_connector(taking(""))
+        .unwrap();
+    let error = broken.get("http://peer/").fetch().await.unwrap_err();
+    assert!(!format!("{error:?}").contains("c4n4ry"), "{error:?}");
+}
+
+/// The example of RFC 7616, section 3.9.1, as far as the client's own nonce allows.
+fn digesting() -> MemoryConnector {
+    MemoryConnector::new(answer(|request| {
+        let challenge = |nonce: &str| {
+            Reply::status(401)
+                .header("WWW-Authenticate", "Basic realm=\"x\"")
+                .header(
+                    "WWW-Authenticate",
+                    format!(
+                        "Digest realm=\"http-auth@example.org\", qop=\"auth, auth-int\", \
+                         algorithm=SHA-256, nonce=\"{nonce}\", opaque=\"o\""
+                    ),
+                )
+        };
+        match request.header("authorization") {
+            None => challenge("one"),
+            Some(answer) => {
+                assert!(answer.starts_with("Digest username=\"Mufasa\""), "{answer}");
+                assert!(!answer.contains("Circle of Life"), "{answer}");
+                assert!(answer.contains("uri=\"/dir/index.html?x=1\""), "{answer}");
+                match () {
+                    () if answer.contains("nc=00000003") => challenge("two"),
+                    () if answer.contains("nonce=\"one\"") => Reply::status(200).body("one"),
+                    () => Reply::status(200).body("two"),
+                }
+            }
+        }
+    }))
+}
+
+#[tokio::test(start_paused = true)]
+async fn digest_answers_a_challenge_once_it_comes_and_a_new_one_when_it_changes() {
+    let connector = digesting();
+    let client = Client::builder()
+        .digest("Mufasa", "Circle of Life")
+        .build_with_connector(connector.clone())
+        .unwrap();
+    let mut answers = Vec::new();
+    for _ in 0..4 {
+        let request = client.post("http://peer/dir/index.html?x=1").body("x");
+        answers.push(request.fetch().await.unwrap().text().unwrap());
+    }
+    assert_eq!(answers, ["one", "one", "two", "two"]);
+    // One for the first challenge, and one for the second.
+    assert_eq!(connector.log().requests.len(), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn digest_never_answers_a_server_that_asks_for_basic() {
+    let connector = MemoryConnector::new(answer(|_| {
+        Reply::status(401).header("WWW-Authenticate", "Basic realm=\"x\"")
+    }));
+    let client = Client::builder()
+        .digest("me", "c4n4ry")
+        .build_with_connector(connector.clone())
+        .unwrap();
+    assert_eq!(
+        client.get("http://peer/").fetch().await.unwrap().status(),
+        401
+    );
+    assert_eq!(connector.log().requests.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_keeps_its_id_and_each_attempt_has_its_own() {
+    let connector = MemoryConnector::new(answer(|request| match request.path() {
+        "/a" => Reply::status(307).header("Location", "http://other/b"),
+        _ => Reply::status(503),
+    }));
+    let client = Client::builder()
+        .request_id(HeaderName::from_static("x-request-id"))
+        .attempt_id(HeaderName::from_static("x-attempt-id"))
+        .build_with_connector(connector.clone())
+        .unwrap();
+    client.get("http://peer/a").fetch().await.unwrap();
+    client
+        .get("http://peer/b")
+        .header("x-request-id", "own")
+        .fetch()
+        .await
+        .unwrap();
+    let log = connector.log();
+    let ids = |name| -> Vec<_> {
+        log.requests
+            .iter()
+            .map(|it| it.header(name).unwrap())
+            .collect()
+    };
+    let calls = ids("x-request-id");
+    assert!(
+        calls[..4]
+            .iter()
+            .all(|id| *id == calls[0] && id.len() == 32)
+    );
+    assert!(calls[4..].iter().all(|id| *id == "own"));
+    let mut attempts = ids("x-attempt-id");
+    attempts.sort_unstable();
+    attempts.dedup();
+    assert_eq!(attempts.len(), 7);
+}

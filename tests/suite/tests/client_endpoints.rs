@@ -1,0 +1,143 @@
+//! Failover: another server for each attempt of a call.
+
+use client::{Client, ClientBuilder};
+use test_support::{Connect, MemoryConnector, Reply, answer};
+
+fn over(connector: &MemoryConnector, endpoints: &[&str]) -> Client {
+    build(connector, Client::builder(), endpoints)
+}
+
+fn build(connector: &MemoryConnector, builder: ClientBuilder, endpoints: &[&str]) -> Client {
+    builder
+        .endpoints(endpoints)
+        .expect("they are URLs")
+        .build_with_connector(connector.clone())
+        .expect("the settings are valid")
+}
+
+/// A peer at all hosts whose names are alive.
+fn alive(hosts: &'static [&'static str]) -> MemoryConnector {
+    MemoryConnector::new(answer(move |request| {
+        let host = request.header("host").expect("there is one");
+        let status = if hosts.contains(&host) { 200 } else { 503 };
+        Reply::status(status).body(request.target.clone())
+    }))
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_attempt_goes_to_the_next_endpoint_and_the_last_one_repeats() {
+    let connector = alive(&[]);
+    let client = over(&connector, &["http://a/v1/", "https://b:8443/api/v1/"]);
+    let response = client
+        .get("orders?x=1")
+        .header("x-own", "1")
+        .fetch()
+        .await
+        .unwrap();
+    assert_eq!(response.status(), 503);
+    assert_eq!(response.url(), "https://b:8443/api/v1/orders?x=1");
+    let log = connector.log();
+    let sent: Vec<_> = log
+        .requests
+        .iter()
+        .map(|it| (it.header("host").unwrap(), it.target.as_str()))
+        .collect();
+    assert_eq!(
+        sent,
+        [
+            ("a", "/v1/orders?x=1"),
+            ("b:8443", "/api/v1/orders?x=1"),
+            ("b:8443", "/api/v1/orders?x=1"),
+        ]
+    );
+    assert!(
+        log.requests
+            .iter()
+            .all(|it| it.header("x-own") == Some("1"))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_refuses_connections_is_passed_over_whatever_the_method() {
+    let connector = alive(&["b"]);
+    connector.script([Connect::Refuse, Connect::Accept]);
+    let client = over(&connector, &["http://a", "http://b"]);
+    let response = client.post("/orders").body("order").fetch().await.unwrap();
+    assert_eq!(
+        (response.status().as_u16(), &**response.body()),
+        (200, &b"/orders"[..])
+    );
+    assert_eq!(connector.log().requests[0].body, "order");
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_call_begins_with_the_first_endpoint() {
+    let connector = alive(&["b"]);
+    let client = over(&connector, &["http://a", "http://b"]);
+    for _ in 0..2 {
+        assert_eq!(client.get("/x").fetch().await.unwrap().status(), 200);
+    }
+    let hosts: Vec<_> = connector
+        .log()
+        .requests
+        .into_iter()
+        .map(|it| it.headers["host"].clone())
+        .collect();
+    assert_eq!(hosts, ["a", "b", "a", "b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn credentials_go_to_each_listed_endpoint_and_nowhere_else() {
+    let connector = MemoryConnector::new(answer(|request| {
+        match (request.header("host"), request.path()) {
+            (Some("b"), "/away") => Reply::status(302).header("Location", "http://c/"),
+            (Some("b"), "/on") => Reply::status(302).header("Location", "/there"),
+            (Some("a"), _) => Reply::status(503),
+            _ => Reply::status(200),
+        }
+    }));
+    let builder = Client::builder().bearer("t").default_header("x-own", "1");
+    let client = build(&connector, builder, &["http://a", "http://b"]);
+    for (path, last, authorized) in [
+        ("/away", "http://c/", false),
+        ("/on", "http://b/there", true),
+        ("http://d/x", "http://d/x", false),
+    ] {
+        let response = client.get(path).fetch().await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.url(), last);
+        let log = connector.log();
+        let request = log.requests.last().unwrap();
+        assert_eq!(
+            request.headers.contains_key("authorization"),
+            authorized,
+            "{path}"
+        );
+        assert_eq!(request.headers.contains_key("x-own"), authorized, "{path}");
+        let there = |host: &str| {
+            let mut all = log.requests.iter();
+            all.any(|it| {
+                it.header("host") == Some(host) && it.headers.contains_key("authorization")
+            })
+        };
+        assert!(there("a") && there("b") && !there("c") && !there("d"));
+    }
+}
+
+#[test]
+fn endpoints_must_be_urls_and_at_least_one() {
+    let none: [&str; 0] = [];
+    assert!(Client::builder().endpoints(none).unwrap_err().is_builder());
+    assert!(
+        Client::builder()
+            .endpoints(["http://a", "b"])
+            .unwrap_err()
+            .is_builder()
+    );
+    assert!(
+        Client::builder()
+            .endpoints(["ftp://a"])
+            .unwrap_err()
+            .is_builder()
+    );
+}
