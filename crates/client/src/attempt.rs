@@ -14,11 +14,13 @@ use http::{
 };
 use pin_project_lite::pin_project;
 use tower_service::Service;
+use tracing::Instrument as _;
 
 use crate::{
     Error, ResponseBody,
     auth::{Auth, Refresh},
     extras::{Dressed, Extras},
+    observe::{Metrics, Record},
     redirect::Answerer,
 };
 
@@ -27,6 +29,7 @@ use crate::{
 pub(crate) struct Settings {
     pub(crate) user_agent: Option<HeaderValue>,
     pub(crate) extras: Option<Box<Extras>>,
+    pub(crate) metrics: Metrics,
 }
 
 #[derive(Clone, Debug)]
@@ -47,7 +50,7 @@ where
     S::Error: Into<Error>,
     S::Future: Send,
     B: Send + 'static,
-    R: Into<ResponseBody>,
+    R: Into<ResponseBody> + 'static,
 {
     type Response = Response<ResponseBody>;
     type Error = Error;
@@ -64,61 +67,59 @@ where
                 request.headers_mut().insert(USER_AGENT, user_agent);
             }
         }
-        match &self.settings.extras {
-            None => ResponseFuture::Plain {
-                inner: self.inner.call(request),
-            },
-            Some(extras) => {
-                let dressed = extras.dress(&mut request);
-                self.call_dressed(request, dressed)
-            }
-        }
-    }
-}
-
-impl<S> Attempt<S> {
-    #[cold]
-    fn call_dressed<B, R>(
-        &mut self,
-        mut request: Request<B>,
-        dressed: Dressed,
-    ) -> ResponseFuture<S::Future>
-    where
-        S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
-        S::Error: Into<Error>,
-        S::Future: Send,
-        B: Send + 'static,
-        R: Into<ResponseBody>,
-    {
-        if !dressed.authorizes && dressed.moved.is_none() {
+        let dressed = match &self.settings.extras {
+            Some(extras) => extras.dress(&mut request),
+            None => Dressed::default(),
+        };
+        let record = Record::begin(&request, self.settings.metrics);
+        if dressed.is_ready() && record.is_none() {
             return ResponseFuture::Plain {
                 inner: self.inner.call(request),
             };
         }
         let spare = self.inner.clone();
-        let mut service = mem::replace(&mut self.inner, spare);
-        let settings = self.settings.clone();
-        let attempt = async move {
-            let auth = settings.extras.as_ref().and_then(|it| it.auth.as_ref());
-            let auth = auth.filter(|_| dressed.authorizes);
-            let authorized = match auth {
-                Some(auth) => Some(authorize(auth, &mut request).await?),
-                None => None,
-            };
-            let answer = service.call(request).await.map_err(Into::into)?;
-            let mut response = answer.map(Into::into);
-            if let (Some(auth), Some(authorized)) = (auth, authorized) {
-                authorized.look_at(auth, &mut response);
-            }
-            if let Some(uri) = dressed.moved {
-                response.extensions_mut().insert(Answerer(uri));
-            }
-            Ok(response)
-        };
+        let ready = mem::replace(&mut self.inner, spare);
+        let attempt = attempt(ready, request, self.settings.clone(), dressed);
         ResponseFuture::Boxed {
-            inner: Box::pin(attempt),
+            inner: match record {
+                None => Box::pin(attempt),
+                Some(record) => Box::pin(async move {
+                    let span = record.span().clone();
+                    let result = attempt.instrument(span).await;
+                    record.ended(result)
+                }),
+            },
         }
     }
+}
+
+/// An attempt that waits before it is sent, or is looked at when it is over.
+async fn attempt<S, B, R>(
+    mut service: S,
+    mut request: Request<B>,
+    settings: Arc<Settings>,
+    dressed: Dressed,
+) -> Answer
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    S::Error: Into<Error>,
+    R: Into<ResponseBody>,
+{
+    let auth = settings.extras.as_ref().and_then(|it| it.auth.as_ref());
+    let auth = auth.filter(|_| dressed.authorizes);
+    let authorized = match auth {
+        Some(auth) => Some(authorize(auth, &mut request).await?),
+        None => None,
+    };
+    let answer = service.call(request).await.map_err(Into::into)?;
+    let mut response = answer.map(Into::into);
+    if let (Some(auth), Some(authorized)) = (auth, authorized) {
+        authorized.look_at(auth, &mut response);
+    }
+    if let Some(uri) = dressed.moved {
+        response.extensions_mut().insert(Answerer(uri));
+    }
+    Ok(response)
 }
 
 /// What an attempt was authorized by.

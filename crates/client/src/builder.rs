@@ -20,6 +20,7 @@ use crate::{
     error::BoxError,
     extras::Extras,
     layers::{AttemptBody, InnerService, Layers},
+    observe::Metrics,
     predicate,
     stack::{self, Parts, WireBody},
     target::Base,
@@ -55,6 +56,7 @@ pub struct ClientBuilder {
     user_agent: Option<HeaderValue>,
     extras: Extras,
     request_id: Option<HeaderName>,
+    metrics: Metrics,
     /// The first setting that cannot be.
     problem: Option<Error>,
     connector: Connector,
@@ -80,6 +82,7 @@ impl ClientBuilder {
             user_agent: Some(HeaderValue::from_static(USER_AGENT)),
             extras: Extras::default(),
             request_id: None,
+            metrics: Metrics::Off,
             problem: None,
             connector: Connector::new(),
             call_layers: Layers::default(),
@@ -282,6 +285,18 @@ impl ClientBuilder {
         self
     }
 
+    /// Keeps figures by the [`metrics`](https://docs.rs/metrics) facade, under the names of
+    /// OpenTelemetry: the histogram `http.client.request.duration` in seconds and the gauge
+    /// `http.client.active_requests`, both by attempt; and the counters `retry.attempts`, of
+    /// attempts that followed another, and `retry.stops`, of calls by why they ended. An attempt
+    /// lasts until its body has been read or dropped. Default: none.
+    #[cfg(feature = "metrics")]
+    pub fn record_metrics(mut self) -> Self {
+        crate::observe::describe();
+        self.metrics = Metrics::On;
+        self
+    }
+
     /// Uses this TLS configuration (of rustls 0.23) instead of the platform's roots: for a private
     /// certificate authority, or a client certificate. Its ALPN protocols are replaced.
     #[cfg(feature = "tls")]
@@ -450,6 +465,8 @@ impl ClientBuilder {
             max_body: self.max_body,
             redirects: self.redirects,
             request_id: self.request_id,
+            #[cfg(feature = "metrics")]
+            metrics: self.metrics,
             renews: self.extras.auth.is_some(),
             ..call::Settings::default()
         };
@@ -458,6 +475,7 @@ impl ClientBuilder {
             attempt: Arc::new(attempt::Settings {
                 user_agent: self.user_agent,
                 extras: self.extras.boxed(),
+                metrics: self.metrics,
             }),
             max_body: self.max_body,
             call_layers: self.call_layers,

@@ -40,6 +40,8 @@ pub(crate) struct Settings {
     pub(crate) redirects: Redirects,
     /// Gets a random value on each call that does not have it.
     pub(crate) request_id: Option<HeaderName>,
+    #[cfg(feature = "metrics")]
+    pub(crate) metrics: crate::observe::Metrics,
     /// Whether credentials that are refused can be renewed.
     pub(crate) renews: bool,
     /// Set when a client without a session is closed; a session knows by itself.
@@ -282,6 +284,12 @@ impl Future for ResponseFuture {
             let Poll::Ready(result) = &mut polled else {
                 break;
             };
+            #[cfg(feature = "metrics")]
+            if this.shared.settings.metrics == crate::observe::Metrics::On
+                && !matches!(*this.state, State::Gathering { .. })
+            {
+                crate::observe::count_stop(result);
+            }
             let Ok(response) = result else {
                 return polled.map_err(|error| this.request.name(error));
             };

@@ -1,6 +1,8 @@
 //! What a client does to its attempts only if it is asked to. One that was asked for nothing of
 //! this has none, so that all of it costs an attempt one look.
 
+use std::fmt;
+
 use http::{
     HeaderMap, HeaderName, HeaderValue, Request, Uri, header::AUTHORIZATION, header::Entry,
 };
@@ -8,7 +10,7 @@ use retry_layer::Attempt;
 
 use crate::{CrossOrigin, auth::Auth, id, origin, target::Base};
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Extras {
     /// The origins for which all this is meant; the first one of each call if there are none.
     pub(crate) homes: Vec<Uri>,
@@ -20,12 +22,19 @@ pub(crate) struct Extras {
 }
 
 /// What else an attempt needs.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Dressed {
     /// The URI, where it was changed.
     pub(crate) moved: Option<Uri>,
     /// Whether credentials are to be fetched or worked out.
     pub(crate) authorizes: bool,
+}
+
+impl Dressed {
+    /// Whether the attempt needs nothing else.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.moved.is_none() && !self.authorizes
+    }
 }
 
 impl Extras {
@@ -83,6 +92,18 @@ impl Extras {
             return None;
         }
         first.moved(request.uri(), base)
+    }
+}
+
+impl fmt::Debug for Extras {
+    // Of the headers the names only: any value may be a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Extras")
+            .field("headers", &self.headers.keys().collect::<Vec<_>>())
+            .field("auth", &self.auth)
+            .field("attempt_id", &self.attempt_id)
+            .field("endpoints", &self.endpoints)
+            .finish_non_exhaustive()
     }
 }
 

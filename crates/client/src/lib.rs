@@ -88,6 +88,7 @@ mod error;
 mod extras;
 mod id;
 mod layers;
+mod observe;
 mod origin;
 mod predicate;
 mod redirect;

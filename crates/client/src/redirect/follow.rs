@@ -1,7 +1,7 @@
 use http::{
     Extensions, HeaderMap, Method, Request, Response, StatusCode, Uri, Version, header::LOCATION,
 };
-use retry_layer::BodyFactory;
+use retry_layer::{BodyFactory, ResponseExt as _};
 
 use super::{
     headers,
@@ -9,7 +9,7 @@ use super::{
     location::Location,
     policy::{Redirect, RedirectAction, Redirects},
 };
-use crate::{Body, Error, ResponseBody, error::Kind, origin};
+use crate::{Body, Error, ResponseBody, error::Kind, observe::SentBefore, origin};
 
 /// What is kept of a request so that a redirect can be followed: counts, but for headers and
 /// extensions where there are any.
@@ -24,6 +24,8 @@ pub(crate) struct Kept {
     body: Option<Body>,
     /// What happened by now: nothing, for most calls.
     history: Option<Box<History>>,
+    /// How often a request was sent on the hops before.
+    sent: u32,
 }
 
 #[derive(Debug, Default)]
@@ -53,6 +55,7 @@ impl Kept {
             extensions: request.extensions().clone(),
             body: request.body().again(),
             history: None,
+            sent: 0,
         })
     }
 
@@ -119,6 +122,9 @@ impl Kept {
             self.extensions.remove::<BodyFactory<Body>>();
             self.body = Some(Body::empty());
         }
+        let attempts = response.retry_report().attempts().len();
+        let attempts = u32::try_from(attempts).unwrap_or(u32::MAX);
+        self.sent = self.sent.saturating_add(attempts);
         let history = self.history.get_or_insert_default();
         history.hops.push(Hop {
             uri: uri.clone(),
@@ -168,6 +174,7 @@ impl Kept {
         *request.version_mut() = self.version;
         *request.headers_mut() = self.headers.clone().unwrap_or_default();
         *request.extensions_mut() = self.extensions.clone();
+        request.extensions_mut().insert(SentBefore(self.sent));
         request
     }
 

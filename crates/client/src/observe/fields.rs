@@ -1,0 +1,96 @@
+use http::{Method, Request, Uri, Version};
+use retry_layer::Attempt;
+
+use super::SentBefore;
+use crate::{Error, TimeoutPhase};
+
+/// The method, or `_OTHER` for one that few know: what a peer or a caller makes up must not become
+/// one series each.
+pub(super) fn method(method: &Method) -> &'static str {
+    const KNOWN: [&str; 10] = [
+        "CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE",
+    ];
+    let known = KNOWN.into_iter().find(|known| *known == method.as_str());
+    known.unwrap_or("_OTHER")
+}
+
+/// The URL without userinfo, and without what its query says.
+pub(super) fn url(uri: &Uri) -> String {
+    let scheme = uri.scheme_str().unwrap_or("http");
+    let host = uri.host().unwrap_or_default();
+    let port = uri.port().map_or(String::new(), |port| format!(":{port}"));
+    let query = if uri.query().is_some() {
+        "?REDACTED"
+    } else {
+        ""
+    };
+    format!("{scheme}://{host}{port}{}{query}", uri.path())
+}
+
+/// The host; an IPv6 address without its brackets.
+pub(super) fn address(uri: &Uri) -> &str {
+    let host = uri.host().unwrap_or_default();
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
+/// How often the call had sent a request before this one, for whatever reason.
+pub(super) fn resends<B>(request: &Request<B>) -> u32 {
+    let extensions = request.extensions();
+    let before = extensions.get::<SentBefore>().map_or(0, |before| before.0);
+    let again = extensions.get::<Attempt>().map_or(0, |attempt| {
+        let sent = attempt.number().saturating_add(attempt.resends());
+        sent.saturating_sub(1)
+    });
+    before.saturating_add(again)
+}
+
+pub(super) fn version(version: Version) -> Option<&'static str> {
+    match version {
+        Version::HTTP_10 => Some("1.0"),
+        Version::HTTP_11 => Some("1.1"),
+        Version::HTTP_2 => Some("2"),
+        Version::HTTP_3 => Some("3"),
+        _ => None,
+    }
+}
+
+/// The value of `error.type`: one of few.
+pub(super) fn error_type(error: &Error) -> &'static str {
+    match error.timeout_phase() {
+        Some(TimeoutPhase::Queue) => "queue_timeout",
+        Some(TimeoutPhase::Connect) => "connect_timeout",
+        Some(TimeoutPhase::Head) => "head_timeout",
+        Some(TimeoutPhase::Body) => "body_timeout",
+        Some(TimeoutPhase::Deadline) => "deadline",
+        None if error.is_timeout() => "timeout",
+        None if error.is_connect() => "connect",
+        None if error.is_closed() => "closed",
+        None if error.is_body() => "body",
+        None if error.is_decode() => "decode",
+        None if error.is_builder() => "invalid_request",
+        None => "_OTHER",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neither_userinfo_nor_a_query_is_told() {
+        let uri = Uri::from_static("https://user:secret@[::1]:8443/x/y?token=secret");
+        assert_eq!(url(&uri), "https://[::1]:8443/x/y?REDACTED");
+        assert_eq!(address(&uri), "::1");
+        assert_eq!(
+            url(&Uri::from_static("http://a.example")),
+            "http://a.example/"
+        );
+    }
+
+    #[test]
+    fn a_method_that_somebody_made_up_is_another() {
+        assert_eq!(method(&Method::PUT), "PUT");
+        assert_eq!(method(&Method::from_bytes(b"BREW").unwrap()), "_OTHER");
+        assert_eq!(method(&Method::from_bytes(b"get").unwrap()), "_OTHER");
+    }
+}
