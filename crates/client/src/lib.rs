@@ -75,6 +75,9 @@
 //! # Features
 //!
 //! - `tls` (default): `https` by rustls with the ring provider and the platform's roots.
+//! - `digest`: Digest authentication, `ClientBuilder::digest`.
+//! - `metrics`: figures by the `metrics` facade, `ClientBuilder::record_metrics`.
+//! - `serde`: settings from configuration files, `ClientConfig`.
 
 mod adapt;
 mod attempt;
@@ -84,6 +87,8 @@ mod builder;
 mod call;
 mod client;
 mod collect;
+#[cfg(feature = "serde")]
+mod config;
 mod error;
 mod extras;
 mod id;
@@ -104,6 +109,8 @@ pub use retry_layer::{
 };
 pub use session_layer::{self, CloseReport, PoolConfig, Stats, Timeouts};
 
+#[cfg(feature = "serde")]
+pub use self::config::ClientConfig;
 pub use self::{
     auth::{Token, TokenFn, TokenSource, token_fn},
     body::{Body, ResponseBody},

@@ -1,0 +1,181 @@
+//! Clients that are set up by a configuration file.
+
+mod duration;
+mod redirects;
+mod retry;
+mod session;
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::Deserialize;
+
+use self::{
+    duration::Limit,
+    redirects::RedirectsConfig,
+    retry::RetryConfig,
+    session::{PoolSettings, TimeoutSettings},
+};
+use crate::{ClientBuilder, Error};
+
+/// The settings of a [`ClientBuilder`] as a configuration file has them.
+///
+/// It is read by [`serde`](https://serde.rs) from TOML, JSON or any other format, and taken by
+/// [`ClientBuilder::from_config`]. Every key may be left out, and stands for the default then; a
+/// key that is not known is an error that names it. Durations are text such as `"2s"`, `"500ms"`
+/// or `"1m 30s"`; where a limit can be turned off, `"none"` does so.
+///
+/// | key | |
+/// |---|---|
+/// | `base_url` or `endpoints` | text, or a list of it |
+/// | `deadline` | a duration or `"none"` |
+/// | `max_body` | bytes |
+/// | `user_agent` | text; none is sent if it is empty |
+/// | `request_id`, `attempt_id` | a header's name |
+/// | `headers` | [default headers](ClientBuilder::default_header): name and value |
+/// | `bearer`, or `basic.user` and `basic.password` | credentials |
+/// | `retry.attempts`, `.statuses`, `.methods` | a number, a list of numbers, a list of text |
+/// | `retry.backoff.base`, `.throttled_base`, `.factor`, `.cap`, `.jitter` | durations and a number; `"full"`, `"equal"`, `"decorrelated"` or `"none"` |
+/// | `retry.max_retry_after`, `.honor_retry_after` | a duration; true or false |
+/// | `retry.budget_percent` | retries for every hundred answers |
+/// | `retry.replay_limit`, `.resends` | bytes; whether free resends are made |
+/// | `redirects.follow`, `.limit`, `.allow_downgrade`, `.sensitive_headers` | true or false, a number, true or false, a list of names |
+/// | `pool.max_connections`, `.max_connections_per_origin`, `.max_waiting` | numbers |
+/// | `pool.queue_timeout`, `.idle_timeout`, `.max_lifetime` | durations or `"none"` |
+/// | `timeouts.connect`, `.head`, `.body_idle` | durations or `"none"` |
+///
+/// ```
+/// use client::{Client, ClientBuilder, ClientConfig};
+///
+/// let config: ClientConfig = serde_json::from_str(
+///     r#"{
+///         "base_url": "https://api.example.com/v2/",
+///         "deadline": "1m",
+///         "retry": { "attempts": 4, "backoff": { "base": "200ms" } },
+///         "pool": { "max_connections_per_origin": 20 }
+///     }"#,
+/// )?;
+/// let client: Client = ClientBuilder::from_config(config)?.build()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClientConfig {
+    base_url: Option<String>,
+    endpoints: Option<Vec<String>>,
+    deadline: Option<Limit>,
+    max_body: Option<usize>,
+    user_agent: Option<String>,
+    request_id: Option<String>,
+    attempt_id: Option<String>,
+    headers: BTreeMap<String, String>,
+    bearer: Option<String>,
+    basic: Option<BasicConfig>,
+    retry: Option<RetryConfig>,
+    redirects: Option<RedirectsConfig>,
+    pool: Option<PoolSettings>,
+    timeouts: Option<TimeoutSettings>,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BasicConfig {
+    user: String,
+    password: String,
+}
+
+impl fmt::Debug for ClientConfig {
+    // No URL, header or credential: each may be a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientConfig")
+            .field("deadline", &self.deadline)
+            .field("max_body", &self.max_body)
+            .field("user_agent", &self.user_agent)
+            .field("retry", &self.retry)
+            .field("redirects", &self.redirects)
+            .field("pool", &self.pool)
+            .field("timeouts", &self.timeouts)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ClientBuilder {
+    /// Starts with the settings of a configuration.
+    ///
+    /// # Errors
+    ///
+    /// If a URL, a name or a method is not valid, or a setting is there twice over: a base URL and
+    /// endpoints, or two kinds of credentials. A value out of its range is an error of
+    /// [`build`](Self::build), as always.
+    pub fn from_config(config: ClientConfig) -> Result<Self, Error> {
+        let ClientConfig {
+            base_url,
+            endpoints,
+            deadline,
+            max_body,
+            user_agent,
+            request_id,
+            attempt_id,
+            headers,
+            bearer,
+            basic,
+            retry,
+            redirects,
+            pool,
+            timeouts,
+        } = config;
+        let mut builder = match (base_url, endpoints) {
+            (None, None) => Self::new(),
+            (Some(url), None) => Self::new().base_url(url)?,
+            (None, Some(urls)) => Self::new().endpoints(urls)?,
+            (Some(_), Some(_)) => return Err(twice("base_url", "endpoints")),
+        };
+        builder = match (bearer, basic) {
+            (None, None) => builder,
+            (Some(token), None) => builder.bearer(token),
+            (None, Some(basic)) => builder.basic(basic.user, basic.password),
+            (Some(_), Some(_)) => return Err(twice("bearer", "basic")),
+        };
+        for (name, value) in headers {
+            builder = builder.default_header(name, value);
+        }
+        if let Some(Limit(deadline)) = deadline {
+            builder = builder.deadline(deadline);
+        }
+        if let Some(bytes) = max_body {
+            builder = builder.max_body(bytes);
+        }
+        if let Some(agent) = user_agent {
+            let agent = (!agent.is_empty()).then(|| agent.parse()).transpose();
+            builder = builder.user_agent(agent.map_err(|_| invalid("user_agent"))?);
+        }
+        if let Some(name) = request_id {
+            builder = builder.request_id(name.parse().map_err(|_| invalid("request_id"))?);
+        }
+        if let Some(name) = attempt_id {
+            builder = builder.attempt_id(name.parse().map_err(|_| invalid("attempt_id"))?);
+        }
+        if let Some(retry) = retry {
+            builder = builder.retry(retry.policy()?);
+        }
+        if let Some(redirects) = redirects {
+            builder = builder.redirects(redirects.rules()?);
+        }
+        if let Some(pool) = pool {
+            builder = builder.pool(pool.config());
+        }
+        if let Some(timeouts) = timeouts {
+            builder = builder.timeouts(timeouts.timeouts());
+        }
+        Ok(builder)
+    }
+}
+
+fn invalid(key: &str) -> Error {
+    Error::builder(format!("the setting `{key}` is not valid"))
+}
+
+fn twice(one: &str, other: &str) -> Error {
+    Error::builder(format!(
+        "the settings `{one}` and `{other}` exclude each other"
+    ))
+}

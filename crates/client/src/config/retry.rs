@@ -1,0 +1,107 @@
+use http::Method;
+use retry_layer::{
+    Backoff, Exponential, Jitter, RetryPolicy, RetryPolicyBuilder, budget::SuccessBudget,
+};
+use serde::Deserialize;
+
+use super::{duration::Span, invalid};
+use crate::Error;
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RetryConfig {
+    attempts: Option<u32>,
+    statuses: Option<Vec<u16>>,
+    methods: Option<Vec<String>>,
+    backoff: Option<BackoffConfig>,
+    max_retry_after: Option<Span>,
+    honor_retry_after: Option<bool>,
+    budget_percent: Option<u16>,
+    replay_limit: Option<usize>,
+    resends: Option<bool>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct BackoffConfig {
+    base: Option<Span>,
+    throttled_base: Option<Span>,
+    factor: Option<f64>,
+    cap: Option<Span>,
+    jitter: Option<JitterConfig>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum JitterConfig {
+    Full,
+    Equal,
+    Decorrelated,
+    None,
+}
+
+impl RetryConfig {
+    pub(super) fn policy(self) -> Result<RetryPolicyBuilder, Error> {
+        let mut policy = RetryPolicy::builder();
+        if let Some(attempts) = self.attempts {
+            policy = policy.max_attempts(attempts);
+        }
+        if let Some(statuses) = self.statuses {
+            policy = policy.statuses(statuses);
+        }
+        if let Some(methods) = self.methods {
+            let methods = methods.iter().map(|it| Method::from_bytes(it.as_bytes()));
+            let methods: Vec<_> = methods
+                .collect::<Result<_, _>>()
+                .map_err(|_| invalid("retry.methods"))?;
+            policy = policy.methods(methods);
+        }
+        if let Some(backoff) = self.backoff {
+            policy = policy.backoff(backoff.backoff());
+        }
+        if let Some(Span(longest)) = self.max_retry_after {
+            policy = policy.max_retry_after(longest);
+        }
+        if self.honor_retry_after == Some(false) {
+            policy = policy.ignore_retry_after();
+        }
+        if let Some(percent) = self.budget_percent {
+            let budget = SuccessBudget::new(percent);
+            policy = policy.budget(budget.map_err(|error| {
+                Error::builder(format!("the setting `retry.budget_percent`: {error}"))
+            })?);
+        }
+        if let Some(bytes) = self.replay_limit {
+            policy = policy.replay_limit(bytes);
+        }
+        if self.resends == Some(false) {
+            policy = policy.without_resends();
+        }
+        Ok(policy)
+    }
+}
+
+impl BackoffConfig {
+    fn backoff(self) -> Backoff {
+        let mut schedule = Exponential::default();
+        if let Some(Span(base)) = self.base {
+            schedule = Exponential::new(base);
+        }
+        if let Some(Span(base)) = self.throttled_base {
+            schedule = schedule.throttled_base(base);
+        }
+        if let Some(factor) = self.factor {
+            schedule = schedule.factor(factor);
+        }
+        if let Some(Span(cap)) = self.cap {
+            schedule = schedule.cap(cap);
+        }
+        let jitter = match self.jitter {
+            None | Some(JitterConfig::Full) => Jitter::Full,
+            Some(JitterConfig::Equal) => Jitter::Equal,
+            Some(JitterConfig::Decorrelated) => Jitter::Decorrelated,
+            Some(JitterConfig::None) => Jitter::None,
+        };
+        Backoff::from(schedule).jitter(jitter)
+    }
+}

@@ -1,0 +1,64 @@
+use serde::Deserialize;
+use session_layer::{PoolConfig, Timeouts};
+
+use super::duration::Limit;
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct PoolSettings {
+    max_connections: Option<usize>,
+    max_connections_per_origin: Option<usize>,
+    max_waiting: Option<usize>,
+    queue_timeout: Option<Limit>,
+    idle_timeout: Option<Limit>,
+    max_lifetime: Option<Limit>,
+}
+
+impl PoolSettings {
+    pub(super) fn config(self) -> PoolConfig {
+        let mut pool = PoolConfig::default();
+        if let Some(limit) = self.max_connections {
+            pool = pool.max_connections(limit);
+        }
+        if let Some(limit) = self.max_connections_per_origin {
+            pool = pool.max_connections_per_origin(limit);
+        }
+        if let Some(limit) = self.max_waiting {
+            pool = pool.max_waiting(limit);
+        }
+        if let Some(Limit(timeout)) = self.queue_timeout {
+            pool = pool.queue_timeout(timeout);
+        }
+        if let Some(Limit(timeout)) = self.idle_timeout {
+            pool = pool.idle_timeout(timeout);
+        }
+        if let Some(Limit(lifetime)) = self.max_lifetime {
+            pool = pool.max_lifetime(lifetime);
+        }
+        pool
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct TimeoutSettings {
+    connect: Option<Limit>,
+    head: Option<Limit>,
+    body_idle: Option<Limit>,
+}
+
+impl TimeoutSettings {
+    pub(super) fn timeouts(self) -> Timeouts {
+        let mut timeouts = Timeouts::default();
+        if let Some(Limit(timeout)) = self.connect {
+            timeouts = timeouts.connect(timeout);
+        }
+        if let Some(Limit(timeout)) = self.head {
+            timeouts = timeouts.head(timeout);
+        }
+        if let Some(Limit(timeout)) = self.body_idle {
+            timeouts = timeouts.body_idle(timeout);
+        }
+        timeouts
+    }
+}

@@ -1,0 +1,222 @@
+//! Clients that are set up by a configuration.
+
+use std::time::Duration;
+
+use client::{Client, ClientBuilder, ClientConfig, TimeoutPhase};
+use test_support::{MemoryConnector, Reply, always, answer, sequence};
+use tokio::time::Instant;
+
+fn from_toml(text: &str) -> Result<ClientConfig, toml::de::Error> {
+    toml::from_str(text)
+}
+
+fn client(text: &str, connector: &MemoryConnector) -> Client {
+    let config = from_toml(text).expect("the configuration is valid");
+    ClientBuilder::from_config(config)
+        .expect("its values are valid")
+        .build_with_connector(connector.clone())
+        .expect("its settings are valid")
+}
+
+const EVERYTHING: &str = r#"
+base_url = "http://peer/v2/"
+deadline = "1m 30s"
+max_body = 1048576
+user_agent = "config/1"
+request_id = "x-request-id"
+attempt_id = "x-attempt-id"
+bearer = "token"
+
+[headers]
+accept = "text/plain"
+
+[retry]
+attempts = 4
+statuses = [503, 418]
+methods = ["GET", "POST"]
+max_retry_after = "2m"
+honor_retry_after = true
+budget_percent = 50
+replay_limit = 1024
+resends = false
+
+[retry.backoff]
+base = "200ms"
+throttled_base = "2s"
+factor = 1.5
+cap = "10s"
+jitter = "none"
+
+[redirects]
+follow = true
+limit = 3
+allow_downgrade = false
+sensitive_headers = ["x-own"]
+
+[pool]
+max_connections = 100
+max_connections_per_origin = 20
+max_waiting = 50
+queue_timeout = "3s"
+idle_timeout = "30s"
+max_lifetime = "none"
+
+[timeouts]
+connect = "2s"
+head = "500ms"
+body_idle = "none"
+"#;
+
+#[tokio::test(start_paused = true)]
+async fn every_setting_is_read_and_does_what_it_says() {
+    let connector = MemoryConnector::new(sequence([
+        Reply::status(418),
+        Reply::status(418),
+        Reply::status(418),
+        Reply::status(200).body("there"),
+    ]));
+    let client = client(EVERYTHING, &connector);
+    let began = Instant::now();
+    let response = client.post("orders").fetch().await.unwrap();
+    assert_eq!(response.body(), "there");
+    // Without jitter, so exactly 200 ms, 300 ms and 450 ms.
+    assert_eq!(began.elapsed(), Duration::from_millis(950));
+    let log = connector.log();
+    let request = &log.requests[3];
+    for (name, value) in [
+        ("user-agent", "config/1"),
+        ("authorization", "Bearer token"),
+        ("accept", "text/plain"),
+    ] {
+        assert_eq!(request.header(name), Some(value));
+    }
+    assert!(request.header("x-request-id").is_some() && request.header("x-attempt-id").is_some());
+    assert_eq!(request.target, "/v2/orders");
+
+    let slow = MemoryConnector::new(answer(|_| Reply::stall()));
+    let error = self::client(EVERYTHING, &slow)
+        .get("x")
+        .no_retry()
+        .fetch()
+        .await
+        .unwrap_err();
+    assert_eq!(error.timeout_phase(), Some(TimeoutPhase::Head));
+    assert!(error.to_string().contains("500ms"), "{error}");
+    let looping = MemoryConnector::new(answer(|_| Reply::status(302).header("Location", "x")));
+    let error = self::client(EVERYTHING, &looping)
+        .get("x")
+        .fetch()
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("more than 3 redirects"),
+        "{error}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_out_is_the_default() {
+    let connector = MemoryConnector::new(always(503, ""));
+    let empty = client("", &connector);
+    let response = empty.get("http://peer/").fetch().await.unwrap();
+    assert_eq!(response.retry_report().attempts().len(), 3);
+    let default = Client::builder();
+    let config = ClientBuilder::from_config(ClientConfig::default()).unwrap();
+    let told = |builder: &ClientBuilder| format!("{builder:?}");
+    assert_eq!(told(&config), told(&default));
+
+    let silent = client("user_agent = \"\"\n[redirects]\nfollow = false", &connector);
+    silent.get("http://peer/").no_retry().fetch().await.unwrap();
+    let last = connector.log().requests.pop().unwrap();
+    assert!(last.header("user-agent").is_none());
+}
+
+#[test]
+fn json_is_read_as_well() {
+    let config: ClientConfig = serde_json::from_str(
+        r#"{"endpoints": ["http://a", "http://b"], "deadline": "none",
+            "basic": {"user": "me", "password": "c4n4ry"}, "retry": {"attempts": 2}}"#,
+    )
+    .unwrap();
+    assert!(!format!("{config:?}").contains("c4n4ry"));
+    ClientBuilder::from_config(config).unwrap().build().unwrap();
+}
+
+#[test]
+fn an_unknown_key_or_a_bad_value_is_an_error_that_names_it() {
+    for (text, words) in [
+        ("base_ur = \"http://a\"", &["`base_ur`", "`base_url`"][..]),
+        ("[retry]\nattemps = 3", &["`attemps`", "`attempts`"]),
+        ("[retry.backoff]\nbas = \"1s\"", &["`bas`", "`base`"]),
+        ("[pool]\nmax = 1", &["`max`", "`max_connections`"]),
+        ("[timeouts]\nread = \"1s\"", &["`read`", "`body_idle`"]),
+        ("[redirects]\nmax = 1", &["`max`", "`limit`"]),
+        ("danger_accept_invalid_certs = true", &["unknown field"]),
+        (
+            "deadline = \"5 parsecs\"",
+            &["5 parsecs", "\"500ms\", or \"none\""],
+        ),
+        (
+            "deadline = 5",
+            &["integer `5`", "a duration such as \"2s\""],
+        ),
+        ("deadline = \"-2s\"", &["-2s"]),
+        (
+            "[retry]\nmax_retry_after = \"none\"",
+            &["\"none\"", "a duration"],
+        ),
+        ("[retry]\nattempts = -1", &["-1"]),
+        (
+            "[retry.backoff]\njitter = \"some\"",
+            &["`some`", "`decorrelated`"],
+        ),
+        ("[basic]\nuser = \"me\"", &["`password`"]),
+    ] {
+        let error = from_toml(text).unwrap_err().to_string();
+        for word in words {
+            assert!(error.contains(word), "{text}: {error}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_is_refused_by_name() {
+    for (text, words) in [
+        ("base_url = \"ftp://a\"", "not ftp"),
+        ("endpoints = []", "at least one endpoint"),
+        (
+            "base_url = \"http://a\"\nendpoints = [\"http://b\"]",
+            "`base_url` and `endpoints`",
+        ),
+        (
+            "bearer = \"t\"\nbasic = { user = \"a\", password = \"b\" }",
+            "`bearer` and `basic`",
+        ),
+        ("[retry]\nmethods = [\"G E T\"]", "`retry.methods`"),
+        ("[retry]\nattempts = 0", "0 attempts"),
+        ("[retry]\nstatuses = [99]", "from 100 to 999"),
+        ("[retry.backoff]\ncap = \"1ms\"", "below the base"),
+        (
+            "[redirects]\nsensitive_headers = [\"a b\"]",
+            "`redirects.sensitive_headers`",
+        ),
+        (
+            "[redirects]\nfollow = false\nlimit = 1",
+            "`redirects.limit`",
+        ),
+        ("request_id = \"a b\"", "`request_id`"),
+        ("user_agent = \"a\\nb\"", "`user_agent`"),
+        ("[headers]\n\"a b\" = \"c4n4ry\"", "default header's name"),
+        ("[headers]\na = \"c4n4ry\\n\"", "default header a"),
+        ("deadline = \"0s\"", "deadline must be longer"),
+        ("[timeouts]\nhead = \"0s\"", "head"),
+        ("[pool]\nmax_connections = 0", "max_connections"),
+    ] {
+        let config = from_toml(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        let built = ClientBuilder::from_config(config).and_then(ClientBuilder::build);
+        let error = built.map(|_| text).unwrap_err();
+        assert!(error.is_builder(), "{text}: {error:?}");
+        assert!(error.to_string().contains(words), "{text}: {error}");
+        assert!(!error.to_string().contains("c4n4ry"), "{error}");
+    }
+}
