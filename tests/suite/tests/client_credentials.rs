@@ -209,6 +209,56 @@ async fn no_credential_reaches_another_origin_nor_comes_back_from_there() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn on_any_way_a_credential_is_sent_until_the_origin_changes_and_never_after() {
+    const ORIGINS: [&str; 3] = [
+        "http://a.example",
+        "http://a.example:81",
+        "https://b.example",
+    ];
+    fn origin(digit: char) -> &'static str {
+        ORIGINS[digit.to_digit(10).expect("the way is one of digits") as usize]
+    }
+    // The path is what is left of the way: each hop goes to the origin of its first digit.
+    let connector = MemoryConnector::new(answer(|request| {
+        let mut rest = request.path()[1..].chars();
+        match rest.next() {
+            Some(next) => {
+                Reply::status(302).header("Location", format!("{}/{}", origin(next), rest.as_str()))
+            }
+            None => Reply::status(200),
+        }
+    }));
+    let client = Client::builder()
+        .redirects(Redirects::default().allow_downgrade())
+        .bearer(SECRET)
+        .build_with_connector(connector.clone())
+        .unwrap();
+    for way in 0..3_u32.pow(5) {
+        let digits = (0..5).map(|place| char::from_digit(way / 3_u32.pow(place) % 3, 10));
+        let way: String = digits.map(|digit| digit.expect("it is below 10")).collect();
+        let (first, rest) = way.split_at(1);
+        let first = first.chars().next().unwrap();
+        let seen = connector.log().requests.len();
+        client
+            .get(format!("{}/{rest}", origin(first)))
+            .header("x-api-key", SECRET)
+            .fetch()
+            .await
+            .unwrap();
+        let at_home = way.chars().take_while(|digit| *digit == first).count();
+        let log = connector.log();
+        for header in ["authorization", "x-api-key"] {
+            let sent: Vec<_> = log.requests[seen..]
+                .iter()
+                .map(|request| request.headers.contains_key(header))
+                .collect();
+            let expected: Vec<_> = (0..5).map(|hop| hop < at_home).collect();
+            assert_eq!(sent, expected, "{header} on the way {way}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn every_credential_stays_within_its_origin() {
     for (what, header, configure, ask) in kinds() {
         let connector = peer("/away", "http://A.example:80/home");

@@ -50,13 +50,23 @@ async fn answers(builder: ClientBuilder) {
 async fn a_request_meets_the_layers_in_the_order_that_is_written_down() {
     let recorder = Recorder::new();
     let connector = MemoryConnector::new(sequence([Reply::status(503), Reply::status(200)]));
+    // What the client adds per attempt is added below.
+    let above_attempt = ServiceBuilder::new().map_request(|request: Request<AttemptBody>| {
+        assert!(!request.headers().contains_key("user-agent"));
+        assert!(!request.headers().contains_key("authorization"));
+        request
+    });
     let builder = Client::builder()
+        .bearer("token")
         .layer(recorder.layer("call 1"))
         .attempt_layer(recorder.layer("attempt 1"))
         .layer(recorder.layer("call 2"))
-        .attempt_layer(recorder.layer("attempt 2"));
+        .attempt_layer(recorder.layer("attempt 2"))
+        .attempt_layer(above_attempt);
     let client = over(&connector, builder);
     client.get("http://peer/").fetch().await.unwrap();
+    let last = connector.log().requests.pop().unwrap();
+    assert!(last.header("user-agent").is_some() && last.header("authorization").is_some());
     assert_eq!(
         recorder.names(),
         [
