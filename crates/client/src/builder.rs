@@ -1,10 +1,12 @@
+//! The settings of a client, and what is built of them.
+
+mod headers;
+mod layers;
+
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Request, Response, Uri,
-    header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION},
-};
+use http::{HeaderName, HeaderValue, Request, Response, Uri};
 use http_body::Body as HttpBody;
 use hyper::rt::{Read, Write};
 use hyper_util::client::legacy::connect::Connection;
@@ -14,12 +16,10 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    Body, Client, Error, Redirects, TokenSource, attempt,
-    auth::{self, Auth, Tokens},
-    call,
+    Body, Client, Error, Redirects, attempt, call,
     error::BoxError,
     extras::Extras,
-    layers::{AttemptBody, InnerService, Layers},
+    layers::{AttemptBody, Layers},
     observe::Metrics,
     predicate,
     stack::{self, Parts, WireBody},
@@ -135,104 +135,6 @@ impl ClientBuilder {
         Ok(self)
     }
 
-    /// Adds a header to requests that do not have it, on each attempt.
-    ///
-    /// It belongs to one origin, as do all of the client's own headers and credentials but
-    /// `User-Agent` and ids: to that of the [base URL](Self::base_url), or of each
-    /// [endpoint](Self::endpoints); without one, to the origin that a call goes to at first. It is
-    /// never sent to another, nor back there by somebody else's redirect.
-    pub fn default_header<K, V>(self, name: K, value: V) -> Self
-    where
-        K: TryInto<HeaderName>,
-        V: TryInto<HeaderValue>,
-    {
-        // The value may be a secret, and even a bad name may hold one: neither is told.
-        let header = match (name.try_into(), value.try_into()) {
-            (Ok(name), Ok(value)) => Ok((name, value)),
-            (Ok(name), Err(_)) => Err(Error::builder(format!(
-                "the value of the default header {name} is not valid: it holds a line break or \
-                 another control character"
-            ))),
-            (Err(_), _) => Err(Error::builder("a default header's name is not valid")),
-        };
-        self.with_header(header)
-    }
-
-    /// Adds these headers to requests that do not have them; see
-    /// [`default_header`](Self::default_header).
-    pub fn default_headers(mut self, mut headers: HeaderMap) -> Self {
-        for (name, value) in &mut headers {
-            flag(name, value);
-        }
-        self.extras.headers.extend(headers);
-        self
-    }
-
-    fn with_header(mut self, header: Result<(HeaderName, HeaderValue), Error>) -> Self {
-        match header {
-            Ok((name, mut value)) => {
-                flag(&name, &mut value);
-                self.extras.headers.insert(name, value);
-            }
-            Err(error) => {
-                self.problem.get_or_insert(error);
-            }
-        }
-        self
-    }
-
-    /// Authorizes requests by this bearer token
-    /// ([RFC 6750](https://www.rfc-editor.org/rfc/rfc6750)), unless they have an `Authorization`
-    /// of their own. It goes to one origin only; see [`default_header`](Self::default_header).
-    pub fn bearer(self, token: impl AsRef<str>) -> Self {
-        self.with_header(auth::bearer(token.as_ref()).map(|value| (AUTHORIZATION, value)))
-    }
-
-    /// Authorizes requests by user and password
-    /// ([RFC 7617](https://www.rfc-editor.org/rfc/rfc7617)), unless they have an `Authorization`
-    /// of their own. They go to one origin only; see [`default_header`](Self::default_header).
-    pub fn basic(self, user: impl AsRef<str>, password: impl AsRef<str>) -> Self {
-        let value = auth::basic(user.as_ref(), password.as_ref());
-        self.with_header(value.map(|value| (AUTHORIZATION, value)))
-    }
-
-    /// Authorizes requests by bearer tokens from a source, unless they have an `Authorization` of
-    /// their own. They go to one origin only; see [`default_header`](Self::default_header).
-    ///
-    /// A token is fetched when the first attempt needs one, when it has expired, and when a server
-    /// refuses it by 401: then the request, whatever its method, is sent once more with the new
-    /// one, if it may be sent more than once at all. Requests that need one at the same time wait
-    /// for the same fetch. See [`token_fn`](crate::token_fn) for an example.
-    pub fn auth(mut self, source: impl TokenSource) -> Self {
-        self.extras.auth = Some(Auth::Token(Tokens::new(source)));
-        self
-    }
-
-    /// Authorizes requests by Digest ([RFC 7616](https://www.rfc-editor.org/rfc/rfc7616)), unless
-    /// they have an `Authorization` of their own. The password itself is never sent.
-    ///
-    /// The first request to an origin is sent without, and again once the server has asked. Those
-    /// after it answer the same challenge, until the server has another.
-    #[cfg(feature = "digest")]
-    pub fn digest(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
-        let digest = auth::Digest::new(user.into(), password.into());
-        self.extras.auth = Some(Auth::Digest(digest));
-        self
-    }
-
-    /// Gives each call a random id in this header, the same on all its attempts, unless it has
-    /// one. Default: none.
-    pub fn request_id(mut self, name: HeaderName) -> Self {
-        self.request_id = Some(name);
-        self
-    }
-
-    /// Gives each attempt a random id of its own in this header. Default: none.
-    pub fn attempt_id(mut self, name: HeaderName) -> Self {
-        self.extras.attempt_id = Some(name);
-        self
-    }
-
     /// Decides what is tried again, and when: a [`RetryPolicy`] or its builder, whose error then
     /// comes from [`build`](Self::build). Default: [`RetryPolicy::default`].
     pub fn retry<P>(mut self, policy: P) -> Self
@@ -305,65 +207,6 @@ impl ClientBuilder {
         self
     }
 
-    /// Puts a layer around each call, above the retries and below the redirects, so that it sees
-    /// each hop: any tower layer whose service is `Clone`,
-    /// such as tower's `TimeoutLayer`, `ConcurrencyLimitLayer` or `BufferLayer`, also several in a
-    /// `ServiceBuilder`. Default: none, and then the stack needs no box.
-    ///
-    /// Of several, the one given first is outermost. Each is made once, so that all calls share
-    /// its limits. Its error may be anything that becomes a `BoxError`: it is the
-    /// [`source`](std::error::Error::source) of an [`Error`], and an [`Error`] from below, boxed on
-    /// the way, comes out as itself.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use client::Client;
-    /// use tower::{ServiceBuilder, limit::ConcurrencyLimitLayer, timeout::TimeoutLayer};
-    ///
-    /// let client = Client::builder()
-    ///     .layer(
-    ///         ServiceBuilder::new()
-    ///             .layer(TimeoutLayer::new(Duration::from_secs(20)))
-    ///             .layer(ConcurrencyLimitLayer::new(100))
-    ///             .into_inner(),
-    ///     )
-    ///     .build()?;
-    /// # Ok::<(), client::Error>(())
-    /// ```
-    pub fn layer<L, R>(mut self, layer: L) -> Self
-    where
-        L: Layer<InnerService<Body>> + Send + Sync + 'static,
-        L::Service: Service<Request<Body>, Response = Response<R>> + Clone + Send + Sync + 'static,
-        <L::Service as Service<Request<Body>>>::Error: Into<BoxError>,
-        <L::Service as Service<Request<Body>>>::Future: Send + 'static,
-        R: HttpBody<Data = Bytes> + Send + 'static,
-        R::Error: Into<BoxError>,
-    {
-        self.call_layers.push(layer);
-        self
-    }
-
-    /// Puts a layer around each attempt, below the retries and above what the client itself does
-    /// per attempt, such as adding its `User-Agent`. Default: none.
-    ///
-    /// What [`layer`](Self::layer) says holds here too. The request's body is an [`AttemptBody`],
-    /// so a layer that is to serve in both places leaves the type of the body open. Whether an
-    /// error that a layer makes is retried, its causes decide: a timeout is, if the request is
-    /// idempotent.
-    pub fn attempt_layer<L, R>(mut self, layer: L) -> Self
-    where
-        L: Layer<InnerService<AttemptBody>> + Send + Sync + 'static,
-        L::Service:
-            Service<Request<AttemptBody>, Response = Response<R>> + Clone + Send + Sync + 'static,
-        <L::Service as Service<Request<AttemptBody>>>::Error: Into<BoxError>,
-        <L::Service as Service<Request<AttemptBody>>>::Future: Send + 'static,
-        R: HttpBody<Data = Bytes> + Send + 'static,
-        R::Error: Into<BoxError>,
-    {
-        self.attempt_layers.push(layer);
-        self
-    }
-
     /// Builds the client. Nothing is connected yet.
     ///
     /// # Errors
@@ -421,7 +264,8 @@ impl ClientBuilder {
     }
 
     /// Builds the client over a service in place of the whole stack: without retries, and with
-    /// nothing of what is done per attempt, such as headers and credentials. [`Client::from_service`] is this with the default settings.
+    /// nothing of what is done per attempt, such as headers and credentials.
+    /// [`Client::from_service`] is this with the default settings.
     ///
     /// # Errors
     ///
@@ -482,13 +326,6 @@ impl ClientBuilder {
             attempt_layers: self.attempt_layers,
         };
         Ok((settings, parts))
-    }
-}
-
-/// Flags what is certainly a secret as one, so that no log shows it.
-fn flag(name: &HeaderName, value: &mut HeaderValue) {
-    if [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE].contains(name) {
-        value.set_sensitive(true);
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     future::Future,
+    mem,
     pin::Pin,
     sync::{
         Arc,
@@ -224,7 +225,7 @@ fn prepare(settings: &Settings, request: &mut Request<Body>) -> Result<(), Error
     if settings.closed.load(Acquire) {
         return Err(Error::new(Kind::Closed));
     }
-    let uri = std::mem::take(request.uri_mut());
+    let uri = mem::take(request.uri_mut());
     let Target { uri, credentials } = target::resolve(uri, settings.base.as_ref())?;
     *request.uri_mut() = uri;
     if let Some(name) = &settings.request_id {
@@ -294,26 +295,13 @@ impl Future for ResponseFuture {
                 return polled.map_err(|error| this.request.name(error));
             };
             if response.status().is_redirection() {
-                let Description { method, uri } = &*this.request;
-                let next = this
-                    .kept
-                    .as_mut()
-                    .map(|kept| kept.next(method, uri, response));
-                match next {
-                    Some(Next::Follow(mut next)) => {
-                        if let Some(limit) = this.limit {
-                            next.extensions_mut().insert(Deadline::at(limit.at));
-                        }
-                        let drain = redirect::drain(std::mem::take(response).into_body());
-                        let next = Some(next);
-                        this.state.set(State::Draining { drain, next });
+                match redirected(this.kept, this.request, *this.limit, response) {
+                    Ok(None) => {}
+                    Ok(Some(draining)) => {
+                        this.state.set(draining);
                         continue;
                     }
-                    Some(Next::Fail(mut error)) => {
-                        error.set_report(response.retry_report());
-                        return Poll::Ready(Err(this.request.name(error)));
-                    }
-                    Some(Next::Return) | None => {}
+                    Err(error) => return Poll::Ready(Err(this.request.name(error))),
                 }
             }
             if let Some(kept) = this.kept {
@@ -321,8 +309,7 @@ impl Future for ResponseFuture {
             }
             if *this.mode == Mode::Collecting && !response.body().is_collected() {
                 *this.kept = None;
-                let gathering =
-                    Gathering::new(std::mem::take(response), this.shared.settings.max_body);
+                let gathering = Gathering::new(mem::take(response), this.shared.settings.max_body);
                 let gathering = Some(gathering);
                 this.state.set(State::Gathering { gathering });
                 continue;
@@ -343,6 +330,34 @@ impl Future for ResponseFuture {
             error.set_report(report);
         }
         Poll::Ready(Err(this.request.name(error)))
+    }
+}
+
+/// Gives the state in which a redirect is followed, or nothing if it is the answer.
+fn redirected(
+    kept: &mut Option<Kept>,
+    request: &Description,
+    limit: Option<Limit>,
+    response: &mut Response<ResponseBody>,
+) -> Result<Option<State>, Error> {
+    let Some(kept) = kept else {
+        return Ok(None);
+    };
+    match kept.next(&request.method, &request.uri, response) {
+        Next::Return => Ok(None),
+        Next::Follow(mut next) => {
+            if let Some(limit) = limit {
+                next.extensions_mut().insert(Deadline::at(limit.at));
+            }
+            Ok(Some(State::Draining {
+                drain: redirect::drain(mem::take(response).into_body()),
+                next: Some(next),
+            }))
+        }
+        Next::Fail(mut error) => {
+            error.set_report(response.retry_report());
+            Err(error)
+        }
     }
 }
 

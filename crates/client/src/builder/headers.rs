@@ -1,0 +1,118 @@
+//! What a client adds to its requests by itself.
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION},
+};
+
+use crate::{
+    ClientBuilder, Error, TokenSource,
+    auth::{self, Auth, Tokens},
+};
+
+impl ClientBuilder {
+    /// Adds a header to requests that do not have it, on each attempt.
+    ///
+    /// It belongs to one origin, as do all of the client's own headers and credentials but
+    /// `User-Agent` and ids: to that of the [base URL](Self::base_url), or of each
+    /// [endpoint](Self::endpoints); without one, to the origin that a call goes to at first. It is
+    /// never sent to another, nor back there by somebody else's redirect.
+    pub fn default_header<K, V>(self, name: K, value: V) -> Self
+    where
+        K: TryInto<HeaderName>,
+        V: TryInto<HeaderValue>,
+    {
+        // The value may be a secret, and even a bad name may hold one: neither is told.
+        let header = match (name.try_into(), value.try_into()) {
+            (Ok(name), Ok(value)) => Ok((name, value)),
+            (Ok(name), Err(_)) => Err(Error::builder(format!(
+                "the value of the default header {name} is not valid: it holds a line break or \
+                 another control character"
+            ))),
+            (Err(_), _) => Err(Error::builder("a default header's name is not valid")),
+        };
+        self.with_header(header)
+    }
+
+    /// Adds these headers to requests that do not have them; see
+    /// [`default_header`](Self::default_header).
+    pub fn default_headers(mut self, mut headers: HeaderMap) -> Self {
+        for (name, value) in &mut headers {
+            flag(name, value);
+        }
+        self.extras.headers.extend(headers);
+        self
+    }
+
+    fn with_header(mut self, header: Result<(HeaderName, HeaderValue), Error>) -> Self {
+        match header {
+            Ok((name, mut value)) => {
+                flag(&name, &mut value);
+                self.extras.headers.insert(name, value);
+            }
+            Err(error) => {
+                self.problem.get_or_insert(error);
+            }
+        }
+        self
+    }
+
+    /// Authorizes requests by this bearer token
+    /// ([RFC 6750](https://www.rfc-editor.org/rfc/rfc6750)), unless they have an `Authorization`
+    /// of their own. It goes to one origin only; see [`default_header`](Self::default_header).
+    pub fn bearer(self, token: impl AsRef<str>) -> Self {
+        self.with_header(auth::bearer(token.as_ref()).map(|value| (AUTHORIZATION, value)))
+    }
+
+    /// Authorizes requests by user and password
+    /// ([RFC 7617](https://www.rfc-editor.org/rfc/rfc7617)), unless they have an `Authorization`
+    /// of their own. They go to one origin only; see [`default_header`](Self::default_header).
+    pub fn basic(self, user: impl AsRef<str>, password: impl AsRef<str>) -> Self {
+        let value = auth::basic(user.as_ref(), password.as_ref());
+        self.with_header(value.map(|value| (AUTHORIZATION, value)))
+    }
+
+    /// Authorizes requests by bearer tokens from a source, unless they have an `Authorization` of
+    /// their own. They go to one origin only; see [`default_header`](Self::default_header).
+    ///
+    /// A token is fetched when the first attempt needs one, when it has expired, and when a server
+    /// refuses it by 401: then the request, whatever its method, is sent once more with the new
+    /// one, if it may be sent more than once at all. Requests that need one at the same time wait
+    /// for the same fetch. See [`token_fn`](crate::token_fn) for an example.
+    pub fn auth(mut self, source: impl TokenSource) -> Self {
+        self.extras.auth = Some(Auth::Token(Tokens::new(source)));
+        self
+    }
+
+    /// Authorizes requests by Digest ([RFC 7616](https://www.rfc-editor.org/rfc/rfc7616)), unless
+    /// they have an `Authorization` of their own. The password itself is never sent.
+    ///
+    /// The first request to an origin is sent without, and again once the server has asked. Those
+    /// after it answer the same challenge, until the server has another.
+    #[cfg(feature = "digest")]
+    pub fn digest(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
+        let digest = auth::Digest::new(user.into(), password.into());
+        self.extras.auth = Some(Auth::Digest(digest));
+        self
+    }
+
+    /// Gives each call a random id in this header, the same on all its attempts, unless it has
+    /// one. Default: none.
+    pub fn request_id(mut self, name: HeaderName) -> Self {
+        self.request_id = Some(name);
+        self
+    }
+
+    /// Gives each attempt a random id of its own in this header. Default: none.
+    pub fn attempt_id(mut self, name: HeaderName) -> Self {
+        self.extras.attempt_id = Some(name);
+        self
+    }
+}
+
+/// Flags what is certainly a secret as one, so that no log shows it.
+fn flag(name: &HeaderName, value: &mut HeaderValue) {
+    if [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE].contains(name) {
+        value.set_sensitive(true);
+    }
+}

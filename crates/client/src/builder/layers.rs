@@ -1,0 +1,73 @@
+//! Somebody's own layers.
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body as HttpBody;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::{
+    Body, ClientBuilder,
+    error::BoxError,
+    layers::{AttemptBody, InnerService},
+};
+
+impl ClientBuilder {
+    /// Puts a layer around each call, above the retries and below the redirects, so that it sees
+    /// each hop: any tower layer whose service is `Clone`, such as tower's `TimeoutLayer`,
+    /// `ConcurrencyLimitLayer` or `BufferLayer`, also several in a `ServiceBuilder`. Default: none,
+    /// and then the stack needs no box.
+    ///
+    /// Of several, the one given first is outermost. Each is made once, so that all calls share
+    /// its limits. Its error may be anything that becomes a `BoxError`: it is the
+    /// [`source`](std::error::Error::source) of an [`Error`], and an [`Error`] from below, boxed on
+    /// the way, comes out as itself.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use client::Client;
+    /// use tower::{ServiceBuilder, limit::ConcurrencyLimitLayer, timeout::TimeoutLayer};
+    ///
+    /// let client = Client::builder()
+    ///     .layer(
+    ///         ServiceBuilder::new()
+    ///             .layer(TimeoutLayer::new(Duration::from_secs(20)))
+    ///             .layer(ConcurrencyLimitLayer::new(100)),
+    ///     )
+    ///     .build()?;
+    /// # Ok::<(), client::Error>(())
+    /// ```
+    pub fn layer<L, R>(mut self, layer: L) -> Self
+    where
+        L: Layer<InnerService<Body>> + Send + Sync + 'static,
+        L::Service: Service<Request<Body>, Response = Response<R>> + Clone + Send + Sync + 'static,
+        <L::Service as Service<Request<Body>>>::Error: Into<BoxError>,
+        <L::Service as Service<Request<Body>>>::Future: Send + 'static,
+        R: HttpBody<Data = Bytes> + Send + 'static,
+        R::Error: Into<BoxError>,
+    {
+        self.call_layers.push(layer);
+        self
+    }
+
+    /// Puts a layer around each attempt, below the retries and above what the client itself does
+    /// per attempt, such as adding its `User-Agent`. Default: none.
+    ///
+    /// What [`layer`](Self::layer) says holds here too. The request's body is an [`AttemptBody`],
+    /// so a layer that is to serve in both places leaves the type of the body open. Whether an
+    /// error that a layer makes is retried, its causes decide: a timeout is, if the request is
+    /// idempotent.
+    pub fn attempt_layer<L, R>(mut self, layer: L) -> Self
+    where
+        L: Layer<InnerService<AttemptBody>> + Send + Sync + 'static,
+        L::Service:
+            Service<Request<AttemptBody>, Response = Response<R>> + Clone + Send + Sync + 'static,
+        <L::Service as Service<Request<AttemptBody>>>::Error: Into<BoxError>,
+        <L::Service as Service<Request<AttemptBody>>>::Future: Send + 'static,
+        R: HttpBody<Data = Bytes> + Send + 'static,
+        R::Error: Into<BoxError>,
+    {
+        self.attempt_layers.push(layer);
+        self
+    }
+}
