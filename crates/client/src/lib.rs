@@ -30,8 +30,14 @@
 //! cannot fail for the network any more.
 //!
 //! Either way each attempt runs through the same stack, outermost first: the total deadline,
-//! [redirects](Redirects), the [retries](retry_layer), what is added once per attempt (`User-Agent`), and the
-//! [session](session_layer) with its pool and timeouts.
+//! [redirects](Redirects), the [retries](retry_layer), what is added once per attempt (headers,
+//! credentials, a span), and the [session](session_layer) with its pool and timeouts. Layers of
+//! one's own stand [above the retries](ClientBuilder::layer) or
+//! [below them](ClientBuilder::attempt_layer).
+//!
+//! What a client adds by itself belongs to one origin: that of its
+//! [base URL](ClientBuilder::base_url), else the one that a call goes to at first. Headers,
+//! [tokens](ClientBuilder::auth) and passwords never go to another, wherever a redirect leads.
 //!
 //! | | default | set by |
 //! |---|---|---|
