@@ -271,19 +271,33 @@ async fn digest_answers_a_challenge_once_it_comes_and_a_new_one_when_it_changes(
 }
 
 #[tokio::test(start_paused = true)]
-async fn digest_never_answers_a_server_that_asks_for_basic() {
-    let connector = MemoryConnector::new(answer(|_| {
-        Reply::status(401).header("WWW-Authenticate", "Basic realm=\"x\"")
-    }));
-    let client = Client::builder()
-        .digest("me", "c4n4ry")
-        .build_with_connector(connector.clone())
-        .unwrap();
-    assert_eq!(
-        client.get("http://peer/").fetch().await.unwrap().status(),
-        401
-    );
-    assert_eq!(connector.log().requests.len(), 1);
+async fn digest_answers_neither_basic_nor_what_it_cannot_and_the_401_is_the_answer() {
+    for challenge in [
+        "Basic realm=\"x\"",
+        "Digest realm=\"x\", nonce=\"n\", qop=\"auth-int\"",
+        "Digest realm=\"x\", nonce=\"n\", algorithm=ROT13",
+        "Digest",
+        "=,;\"",
+    ] {
+        let connector = MemoryConnector::new(answer(move |_| {
+            Reply::status(401).header("WWW-Authenticate", challenge)
+        }));
+        let client = Client::builder()
+            .digest("me", "c4n4ry")
+            .build_with_connector(connector.clone())
+            .unwrap();
+        for _ in 0..2 {
+            let response = client.get("http://peer/").fetch().await.unwrap();
+            assert_eq!(response.status(), 401);
+        }
+        let log = connector.log();
+        assert_eq!(log.requests.len(), 2, "{challenge}");
+        assert!(
+            log.requests
+                .iter()
+                .all(|it| it.header("authorization").is_none())
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@ use std::{
 use http::{HeaderMap, HeaderValue, Method, Uri, header::WWW_AUTHENTICATE};
 use http_auth::{ChallengeParser, DigestClient, PasswordParams};
 
-use crate::{Error, origin};
+use crate::origin;
 
 /// Digest authentication ([RFC 7616](https://www.rfc-editor.org/rfc/rfc7616)): the password is
 /// never sent, and nothing is until a server has asked for it.
@@ -30,32 +30,38 @@ impl Digest {
         }
     }
 
-    pub(crate) fn header(&self, method: &Method, uri: &Uri) -> Result<Option<HeaderValue>, Error> {
-        let Some(origin) = origin::display(uri) else {
-            return Ok(None);
-        };
-        let mut challenges = self.lock();
-        let Some(challenge) = challenges.get_mut(&origin) else {
-            return Ok(None);
-        };
-        let target = uri.path_and_query().map_or("/", |it| it.as_str());
+    /// Answers what the origin has asked for last, if it has.
+    pub(crate) fn header(&self, method: &Method, uri: &Uri) -> Option<HeaderValue> {
+        let origin = origin::display(uri)?;
+        self.answer(self.lock().get_mut(&origin)?, method, uri)
+    }
+
+    fn answer(
+        &self,
+        challenge: &mut DigestClient,
+        method: &Method,
+        uri: &Uri,
+    ) -> Option<HeaderValue> {
         let answer = challenge.respond(&PasswordParams {
             username: &self.user,
             password: &self.password,
-            uri: target,
+            uri: uri.path_and_query().map_or("/", |it| it.as_str()),
             method: method.as_str(),
-            // A body is not read twice for `qop=auth-int`; a server that insists is not answered.
+            // A body is not read twice for `qop=auth-int`.
             body: None,
         });
-        let invalid = || Error::builder("the server's Digest challenge cannot be answered");
-        let mut header =
-            HeaderValue::try_from(answer.map_err(|_| invalid())?).map_err(|_| invalid())?;
+        let mut header = HeaderValue::try_from(answer.ok()?).ok()?;
         header.set_sensitive(true);
-        Ok(Some(header))
+        Some(header)
     }
 
-    /// Takes the challenge of a response, if it has one for Digest.
+    /// Takes the challenge of a response, if it has one for Digest that can be answered.
     pub(crate) fn challenge(&self, uri: &Uri, answer: &HeaderMap) -> bool {
+        // Tried on one of two, for each answer is counted.
+        let is_answered = |mut tried| self.answer(&mut tried, &Method::GET, uri).is_some();
+        if !digest_of(answer).is_some_and(is_answered) {
+            return false;
+        }
         let (Some(challenge), Some(origin)) = (digest_of(answer), origin::display(uri)) else {
             return false;
         };

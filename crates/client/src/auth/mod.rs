@@ -36,7 +36,7 @@ impl Auth {
         match self {
             Self::Token(tokens) => tokens.header().await.map(Some),
             #[cfg(feature = "digest")]
-            Self::Digest(digest) => digest.header(method, uri),
+            Self::Digest(digest) => Ok(digest.header(method, uri)),
         }
     }
 

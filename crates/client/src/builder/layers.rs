@@ -20,8 +20,8 @@ impl ClientBuilder {
     ///
     /// Of several, the one given first is outermost. Each is made once, so that all calls share
     /// its limits. Its error may be anything that becomes a `BoxError`: it is the
-    /// [`source`](std::error::Error::source) of an [`Error`], and an [`Error`] from below, boxed on
-    /// the way, comes out as itself.
+    /// [`source`](std::error::Error::source) of an [`Error`](crate::Error), and one of that type
+    /// from below, boxed on the way, comes out as itself.
     ///
     /// ```
     /// use std::time::Duration;
