@@ -24,14 +24,14 @@ pub(crate) struct Kept {
     body: Option<Body>,
     /// What happened by now: nothing, for most calls.
     history: Option<Box<History>>,
-    /// How often a request was sent on the hops before.
-    sent: u32,
 }
 
 #[derive(Debug, Default)]
 struct History {
     hops: Vec<Hop>,
     fragment: Option<String>,
+    /// How often a request was sent on these hops.
+    sent: u32,
 }
 
 /// What follows a redirect.
@@ -55,7 +55,6 @@ impl Kept {
             extensions: request.extensions().clone(),
             body: request.body().again(),
             history: None,
-            sent: 0,
         })
     }
 
@@ -124,8 +123,9 @@ impl Kept {
         }
         let attempts = response.retry_report().attempts().len();
         let attempts = u32::try_from(attempts).unwrap_or(u32::MAX);
-        self.sent = self.sent.saturating_add(attempts);
         let history = self.history.get_or_insert_default();
+        history.sent = history.sent.saturating_add(attempts);
+        let sent = SentBefore(history.sent);
         history.hops.push(Hop {
             uri: uri.clone(),
             status,
@@ -133,7 +133,9 @@ impl Kept {
         if to.fragment.is_some() {
             history.fragment = to.fragment;
         }
-        Ok(Next::Follow(Box::new(self.request(method, to.uri, body))))
+        let mut request = self.request(method, to.uri, body);
+        request.extensions_mut().insert(sent);
+        Ok(Next::Follow(Box::new(request)))
     }
 
     fn check(&self, from: &Uri, to: &Uri) -> Result<(), Error> {
@@ -174,7 +176,6 @@ impl Kept {
         *request.version_mut() = self.version;
         *request.headers_mut() = self.headers.clone().unwrap_or_default();
         *request.extensions_mut() = self.extensions.clone();
-        request.extensions_mut().insert(SentBefore(self.sent));
         request
     }
 
