@@ -118,4 +118,53 @@ mod tests {
             assert!(told.contains(words) && !told.contains("secret"), "{told}");
         }
     }
+
+    #[test]
+    fn whatever_a_peer_sends_leads_to_a_plain_host_or_nowhere() {
+        const PIECES: [&[u8]; 20] = [
+            b"http",
+            b"https",
+            b"file",
+            b":",
+            b"/",
+            b"//",
+            b"\\",
+            b"@",
+            b"?",
+            b"#",
+            b"[",
+            b"]",
+            b"%",
+            b"%00",
+            b"..",
+            b"\t",
+            b"a.example",
+            b"\xff",
+            b"\xc3\xa4",
+            b"99999",
+        ];
+        let mut state = 7_u32;
+        let mut followed = 0;
+        for _ in 0..20_000 {
+            let mut value = Vec::new();
+            for _ in 0..8 {
+                // The constants of Numerical Recipes; the upper bits are the random ones.
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                value.extend_from_slice(PIECES[(state >> 16) as usize % PIECES.len()]);
+            }
+            let Ok(location) = resolve(&value) else {
+                continue;
+            };
+            followed += 1;
+            let uri = location.uri;
+            assert!(matches!(uri.scheme_str(), Some("http" | "https")), "{uri}");
+            let authority = uri.authority().unwrap().as_str();
+            assert!(!authority.is_empty() && !authority.contains('@'), "{uri}");
+            assert!(
+                uri.to_string().is_ascii() && uri.path().starts_with('/'),
+                "{uri}"
+            );
+        }
+        assert!(followed > 1000, "{followed}");
+    }
 }
