@@ -18,7 +18,7 @@ fn per_request(runtime: &Runtime, builder: ClientBuilder, url: &str, headers: us
     let mut request = async || {
         let mut request = Request::new(Full::<Bytes>::default());
         *request.uri_mut() = uri.clone();
-        for name in &names[..headers] {
+        for name in names.iter().take(headers) {
             let value = http::HeaderValue::from_static("1");
             request.headers_mut().insert(*name, value);
         }

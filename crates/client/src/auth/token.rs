@@ -52,7 +52,8 @@ impl fmt::Debug for Token {
 pub trait TokenSource: Send + Sync + 'static {
     /// Fetches a token. The client asks only when it has none, the last one has expired, or a
     /// server has refused it: a source must not give the same one again. It is asked by one
-    /// request at a time; those that come meanwhile wait for its answer.
+    /// request at a time; those that come meanwhile wait for its answer. How long it takes is bound
+    /// by the deadline of the call.
     ///
     /// # Errors
     ///
