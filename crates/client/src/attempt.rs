@@ -19,6 +19,7 @@ use tracing::Instrument as _;
 use crate::{
     Error, ResponseBody,
     auth::{Auth, Refresh},
+    decode,
     extras::{Dressed, Extras},
     observe::{Metrics, Record},
     redirect::Answerer,
@@ -30,6 +31,8 @@ pub(crate) struct Settings {
     pub(crate) user_agent: Option<HeaderValue>,
     pub(crate) extras: Option<Box<Extras>>,
     pub(crate) metrics: Metrics,
+    /// The codings that are decoded, if any are.
+    pub(crate) accept_encoding: Option<HeaderValue>,
 }
 
 #[derive(Clone, Debug)]
@@ -66,6 +69,9 @@ where
                 let user_agent = user_agent.clone();
                 request.headers_mut().insert(USER_AGENT, user_agent);
             }
+        }
+        if let Some(accepted) = &self.settings.accept_encoding {
+            decode::advertise(&mut request, accepted);
         }
         let dressed = match &self.settings.extras {
             Some(extras) => extras.dress(&mut request),

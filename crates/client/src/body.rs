@@ -14,6 +14,7 @@ use session_layer::SessionBody;
 
 use crate::{
     Error,
+    decode::Decoded,
     error::{BoxError, Kind},
 };
 
@@ -223,6 +224,8 @@ enum ResponseRepr {
     /// More than this many bytes were not collected. It goes no further than to the call, and is
     /// an error to whoever reads it on the way.
     TooLarge(usize),
+    /// Boxed: a decoder is large, and most bodies have none.
+    Decoded(Box<Decoded>),
     Other(Boxed),
 }
 
@@ -234,6 +237,10 @@ impl ResponseBody {
     {
         downcast::<Self, B>(body)
             .unwrap_or_else(|body| Self(ResponseRepr::Other(Box::pin(body.map_err(Into::into)))))
+    }
+
+    pub(crate) fn decoded(body: Decoded) -> Self {
+        Self(ResponseRepr::Decoded(Box::new(body)))
     }
 
     /// Stands for a body that was larger than this limit.
@@ -251,7 +258,7 @@ impl ResponseBody {
         match self.0 {
             ResponseRepr::Bytes(bytes) => Ok(bytes),
             ResponseRepr::TooLarge(limit) => Err(limit),
-            ResponseRepr::Session(_) | ResponseRepr::Other(_) => {
+            ResponseRepr::Session(_) | ResponseRepr::Decoded(_) | ResponseRepr::Other(_) => {
                 unreachable!("a stack that was asked to collect has done so")
             }
         }
@@ -296,6 +303,7 @@ impl HttpBody for ResponseBody {
                     status: StatusCode::OK,
                 }))))
             }
+            ResponseRepr::Decoded(body) => Pin::new(&mut **body).poll_frame(cx),
             ResponseRepr::Other(body) => body
                 .as_mut()
                 .poll_frame(cx)
@@ -308,6 +316,7 @@ impl HttpBody for ResponseBody {
             ResponseRepr::Session(body) => body.is_end_stream(),
             ResponseRepr::Bytes(bytes) => bytes.is_empty(),
             ResponseRepr::TooLarge(_) => false,
+            ResponseRepr::Decoded(body) => body.is_end_stream(),
             ResponseRepr::Other(body) => body.is_end_stream(),
         }
     }
@@ -317,6 +326,7 @@ impl HttpBody for ResponseBody {
             ResponseRepr::Session(body) => body.size_hint(),
             ResponseRepr::Bytes(bytes) => exactly(bytes),
             ResponseRepr::TooLarge(_) => SizeHint::new(),
+            ResponseRepr::Decoded(body) => body.size_hint(),
             ResponseRepr::Other(body) => body.size_hint(),
         }
     }
@@ -327,7 +337,7 @@ impl fmt::Debug for ResponseBody {
         match &self.0 {
             ResponseRepr::Bytes(bytes) => write!(f, "ResponseBody({} bytes)", bytes.len()),
             ResponseRepr::TooLarge(limit) => write!(f, "ResponseBody(over {limit} bytes)"),
-            ResponseRepr::Session(_) | ResponseRepr::Other(_) => {
+            ResponseRepr::Session(_) | ResponseRepr::Decoded(_) | ResponseRepr::Other(_) => {
                 f.write_str("ResponseBody(stream)")
             }
         }

@@ -16,7 +16,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    Body, Client, Error, Redirects, attempt, call,
+    Body, Client, Error, Redirects, attempt, call, decode,
     error::BoxError,
     extras::Extras,
     layers::{AttemptBody, Layers},
@@ -53,6 +53,7 @@ pub struct ClientBuilder {
     deadline: Option<Duration>,
     max_body: usize,
     redirects: Redirects,
+    decompression: bool,
     user_agent: Option<HeaderValue>,
     extras: Extras,
     request_id: Option<HeaderName>,
@@ -79,6 +80,7 @@ impl ClientBuilder {
             deadline: Some(DEADLINE),
             max_body: MAX_BODY,
             redirects: Redirects::default(),
+            decompression: true,
             user_agent: Some(HeaderValue::from_static(USER_AGENT)),
             extras: Extras::default(),
             request_id: None,
@@ -166,7 +168,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Limits the bodies that `fetch`, `bytes`, `text` and `json` collect, in bytes.
+    /// Limits the bodies that `fetch`, `bytes`, `text` and `json` collect, in bytes after decoding.
     /// Default: 64 MiB.
     pub fn max_body(mut self, bytes: usize) -> Self {
         self.max_body = bytes;
@@ -177,6 +179,13 @@ impl ClientBuilder {
     /// all share the deadline. Default: [`Redirects::default`], ten at most.
     pub fn redirects(mut self, redirects: Redirects) -> Self {
         self.redirects = redirects;
+        self
+    }
+
+    /// Whether response bodies are decoded by their `Content-Encoding`, for which the features
+    /// `gzip`, `br`, `zstd` and `deflate` are; see [decoding](crate#decoding). Default: true.
+    pub fn decompression(mut self, decode: bool) -> Self {
+        self.decompression = decode;
         self
     }
 
@@ -312,6 +321,7 @@ impl ClientBuilder {
             #[cfg(feature = "metrics")]
             metrics: self.metrics,
             renews: self.extras.auth.is_some(),
+            decompression: self.decompression,
             ..call::Settings::default()
         };
         let parts = Parts {
@@ -320,6 +330,7 @@ impl ClientBuilder {
                 user_agent: self.user_agent,
                 extras: self.extras.boxed(),
                 metrics: self.metrics,
+                accept_encoding: decode::accepted(),
             }),
             max_body: self.max_body,
             call_layers: self.call_layers,

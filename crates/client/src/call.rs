@@ -22,9 +22,10 @@ use tower::{ServiceExt, util::Oneshot};
 use tower_service::Service;
 
 use crate::{
-    Body, Error, Redirects, ResponseBody,
+    Body, Error, NoDecompression, Redirects, ResponseBody,
     auth::{self, Refresh},
     collect::{CollectBody, Gathering},
+    decode,
     error::Kind,
     id,
     redirect::{self, Drain, Kept, Next},
@@ -45,6 +46,7 @@ pub(crate) struct Settings {
     pub(crate) metrics: crate::observe::Metrics,
     /// Whether credentials that are refused can be renewed.
     pub(crate) renews: bool,
+    pub(crate) decompression: bool,
     /// Set when a client without a session is closed; a session knows by itself.
     pub(crate) closed: AtomicBool,
 }
@@ -87,6 +89,7 @@ pin_project! {
         shared: Shared,
         // None if no redirect is followed.
         kept: Option<Kept>,
+        decode: bool,
         request: Description,
     }
 }
@@ -200,6 +203,11 @@ pub(crate) fn start(
         .or(of_request.map(Deadline::remaining))
         .or(settings.deadline);
     let limit = within.and_then(Limit::new);
+    if !settings.decompression {
+        request.extensions_mut().insert(NoDecompression);
+    }
+    // Nothing is left to decode if the body was collected, below the retries.
+    let decode = decode::is_wanted(&request);
     // To call the stack is to begin: what is too late must not get there.
     let prepared = prepared.and_then(|()| match limit {
         Some(limit) if limit.within.is_zero() => Err(limit.exceeded()),
@@ -217,6 +225,7 @@ pub(crate) fn start(
         mode,
         shared: shared.clone(),
         kept,
+        decode,
         request: description,
     }
 }
@@ -301,6 +310,12 @@ impl Future for ResponseFuture {
                         this.state.set(draining);
                         continue;
                     }
+                    Err(error) => return Poll::Ready(Err(this.request.name(error))),
+                }
+            }
+            if *this.decode {
+                match decode::response(mem::take(response)) {
+                    Ok(decoded) => *response = decoded,
                     Err(error) => return Poll::Ready(Err(this.request.name(error))),
                 }
             }

@@ -15,7 +15,7 @@ use http_body::Body as _;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::{Error, ResponseBody, redirect};
+use crate::{Error, ResponseBody, decode, redirect};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Collect<S> {
@@ -59,13 +59,24 @@ where
             When::Always => true,
             When::Asked => request.extensions().get::<CollectBody>().is_some(),
         };
+        let how = How {
+            limit: self.limit,
+            decode: decode::is_wanted(&request),
+        };
         Collecting {
             state: State::Head {
                 inner: self.inner.call(request),
             },
-            limit: collects.then_some(self.limit),
+            how: collects.then_some(how),
         }
     }
+}
+
+/// How a body is collected.
+#[derive(Clone, Copy, Debug)]
+struct How {
+    limit: usize,
+    decode: bool,
 }
 
 pin_project! {
@@ -74,7 +85,7 @@ pin_project! {
         #[pin]
         state: State<F>,
         // None if the body is not to be collected.
-        limit: Option<usize>,
+        how: Option<How>,
     }
 }
 
@@ -202,13 +213,16 @@ where
         loop {
             match this.state.as_mut().project() {
                 StateProj::Head { inner } => {
-                    let response = ready!(inner.poll(cx))?;
+                    let mut response = ready!(inner.poll(cx))?;
                     // Little of a redirect's body is read if it is followed, and the call
                     // collects it if it is not.
-                    let limit = this.limit.filter(|_| !redirect::is_redirect(&response));
-                    let Some(limit) = limit else {
+                    let how = this.how.filter(|_| !redirect::is_redirect(&response));
+                    let Some(How { limit, decode }) = how else {
                         return Poll::Ready(Ok(response));
                     };
+                    if decode {
+                        response = decode::response(response)?;
+                    }
                     let gathering = Some(Gathering::new(response, limit));
                     this.state.set(State::Body { gathering });
                 }

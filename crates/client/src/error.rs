@@ -44,6 +44,9 @@ pub(crate) enum Kind {
     Token,
     /// A redirect is not followed, and this is why.
     Redirect(String),
+    /// The body is not what its content coding of this name says.
+    Coding(&'static str),
+    TooManyCodings(usize),
 }
 
 /// What a call was waiting for when its time ran out.
@@ -207,10 +210,14 @@ impl Error {
         matches!(self.0.kind, Kind::Status(..))
     }
 
-    /// Whether a body was not what it was read as: JSON, text.
+    /// Whether a body was not what it was read as, JSON or text, or not encoded as its
+    /// `Content-Encoding` says: cut, corrupt, or encoded too many times over.
     #[must_use]
     pub fn is_decode(&self) -> bool {
-        matches!(self.0.kind, Kind::Decode(_))
+        matches!(
+            self.0.kind,
+            Kind::Decode(_) | Kind::Coding(_) | Kind::TooManyCodings(_)
+        )
     }
 
     /// Whether a redirect was against the rules: one too many, to another scheme than `http` and
@@ -282,7 +289,15 @@ impl fmt::Display for Error {
                 }
                 write!(f, "the body is larger than {limit} bytes; see `max_body`")?;
             }
-            Kind::Decode(what) => write!(f, "the body is not valid {what}")?,
+            Kind::Decode(what) | Kind::Coding(what) => {
+                write!(f, "the body is not valid {what}")?;
+            }
+            Kind::TooManyCodings(codings) => {
+                write!(
+                    f,
+                    "the body is encoded {codings} times over, which is too many"
+                )?;
+            }
         }
         match report {
             Some(report) if !self.is_closed() && !self.is_builder() => tried(report, f),

@@ -52,6 +52,24 @@
 //! | redirects | 10, never from `https` to `http`; no credentials to another origin | [`ClientBuilder::redirects`] |
 //! | proxies, cookies | none | |
 //!
+//! # Decoding
+//!
+//! With the features `gzip`, `br`, `zstd` and `deflate`, responses that have one of these as their
+//! `Content-Encoding` are decoded, and lose that header and `Content-Length`. The request asks for
+//! them, unless it has an `Accept-Encoding` of its own or a `Range`.
+//!
+//! A body that is cut, corrupt, or followed by anything that is not another part of it is an error,
+//! never a short success; of gzip and zstd, any number of members is one body. (Browsers and curl
+//! leave out what follows, and with it a second member that was spoilt.) With `fetch` such an error
+//! counts as a failed attempt. `deflate` is read with zlib's frame and without.
+//!
+//! It streams: what is held of a body does not grow with it. [`ClientBuilder::max_body`] counts
+//! what was decoded. Up to 5 codings are taken off one after the other; if one is not known, all
+//! stay, with their header. Parts of a body (206) are not decoded.
+//!
+//! [`ClientBuilder::decompression`] turns it off, [`RequestBuilder::no_decompression`] for one
+//! request, as the extension [`NoDecompression`] does where requests are made by hand.
+//!
 //! # Code that takes a `Client` needs no network to be tested
 //!
 //! [`Client::from_service`] puts the same front door over any service: a mock, an axum `Router`, a
@@ -84,6 +102,8 @@
 //! - `digest`: Digest authentication, `ClientBuilder::digest`.
 //! - `metrics`: figures by the `metrics` facade, `ClientBuilder::record_metrics`.
 //! - `serde`: settings from configuration files, `ClientConfig`.
+//! - `gzip`, `br`, `zstd`, `deflate`: [decode](crate#decoding) such bodies. `zstd` builds a C
+//!   library, the others are Rust.
 
 mod adapt;
 mod attempt;
@@ -95,6 +115,7 @@ mod client;
 mod collect;
 #[cfg(feature = "serde")]
 mod config;
+mod decode;
 mod error;
 mod extras;
 mod id;
@@ -123,6 +144,7 @@ pub use self::{
     builder::ClientBuilder,
     call::ResponseFuture,
     client::Client,
+    decode::NoDecompression,
     error::{Error, TimeoutPhase},
     layers::{AttemptBody, InnerService},
     redirect::{CrossOrigin, Hop, Redirect, RedirectAction, Redirected, Redirects},

@@ -60,12 +60,15 @@ fn class(error: &Error) -> Option<Class> {
         Kind::Session(error) => Some(session_class(error)),
         // Of a service in place of the session nothing is known but the error's causes.
         Kind::Service => None,
+        // A body that was spoilt on the way, like one that was cut off there.
+        Kind::Coding(_) => Some(Class::Ambiguous),
         Kind::Builder(_)
         | Kind::Deadline(_)
         | Kind::Closed
         | Kind::Status(..)
         | Kind::BodyTooLarge { .. }
         | Kind::Decode(_)
+        | Kind::TooManyCodings(_)
         | Kind::Token
         | Kind::Redirect(_) => Some(Class::Permanent),
     }

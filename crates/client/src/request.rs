@@ -10,7 +10,7 @@ use retry_layer::{
 use serde::Serialize;
 
 use crate::{
-    Body, Client, Error, Redirects, Response,
+    Body, Client, Error, NoDecompression, Redirects, Response,
     call::{self, Description, Mode},
     predicate,
     target::Target,
@@ -224,6 +224,12 @@ impl RequestBuilder {
     /// retried where a GET would be.
     pub fn idempotent(self) -> Self {
         self.extension(Idempotent)
+    }
+
+    /// Gives the body as it comes over the wire: no `Accept-Encoding` is added, and nothing is
+    /// decoded. See [decoding](crate#decoding).
+    pub fn no_decompression(self) -> Self {
+        self.extension(NoDecompression)
     }
 
     fn extension(self, extension: impl Clone + Send + Sync + 'static) -> Self {

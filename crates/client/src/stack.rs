@@ -133,7 +133,8 @@ where
 ///
 /// 1. `call_layers`: somebody's, once for each hop of a call.
 /// 2. **retry**: the only loop; what is below is done once per attempt.
-/// 3. **collect**, for `fetch`: below retry, so that a body that breaks is a failed attempt.
+/// 3. **collect**, for `fetch`: below retry, so that a body that breaks is a failed attempt. It
+///    decodes the body too, which for `send` the call does.
 /// 4. `attempt_layers`: somebody's, once per attempt, with an end to each that they may time.
 /// 5. **attempt**: headers of each attempt, and one type of response and error from here on.
 /// 6. **session** (or somebody's service): the pool and its timeouts.

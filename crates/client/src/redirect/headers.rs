@@ -11,7 +11,7 @@ use http::{
 use retry_layer::{BodyFactory, IdempotencyKeys, Idempotent, NoRetry, RetryPolicy};
 
 use super::{history::CrossOrigin, policy::Redirects};
-use crate::{Body, collect::CollectBody};
+use crate::{Body, NoDecompression, collect::CollectBody};
 
 const OF_BODY: [HeaderName; 9] = [
     CONTENT_ENCODING,
@@ -56,6 +56,7 @@ pub(super) fn leave_origin_behind(extensions: &Extensions) -> Extensions {
     keep::<RetryPolicy>(extensions, &mut kept);
     keep::<BodyFactory<Body>>(extensions, &mut kept);
     keep::<CollectBody>(extensions, &mut kept);
+    keep::<NoDecompression>(extensions, &mut kept);
     kept.insert(CrossOrigin);
     kept
 }

@@ -1,0 +1,256 @@
+use std::{
+    io, mem,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+#[cfg(feature = "br")]
+use async_compression::tokio::bufread::BrotliDecoder;
+#[cfg(feature = "deflate")]
+use async_compression::tokio::bufread::DeflateDecoder;
+#[cfg(feature = "gzip")]
+use async_compression::tokio::bufread::GzipDecoder;
+#[cfg(feature = "deflate")]
+use async_compression::tokio::bufread::ZlibDecoder;
+#[cfg(feature = "zstd")]
+use async_compression::{codecs, tokio::bufread::ZstdDecoder, zstd::DParameter};
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio_util::io::poll_read_buf;
+
+use super::{coding::Coding, input::Input};
+use crate::{Error, ResponseBody, error::Kind};
+
+/// A body with one coding taken off.
+///
+/// Its end is given only once the encoded body has ended too, and exactly where the decoder expects
+/// it: so its connection is free again by then, and nothing that followed was left out.
+pub(crate) struct Decoded {
+    coding: Coding,
+    reader: Reader,
+    state: State,
+    output: BytesMut,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum State {
+    /// Nothing was read: the first byte tells whether there is a body, and of what kind.
+    Unread,
+    Decoding,
+    /// The decoder has ended, and the encoded body should.
+    Ending,
+    Ended,
+}
+
+/// How much is decoded at once, in bytes; what one layer of a body holds beside its decoder.
+const PIECE: usize = 16 * 1024;
+
+/// How much room there has to be for another piece, in bytes.
+const LEAST: usize = PIECE / 4;
+
+/// The largest window that a decoder of `zstd` may be asked to hold, as a power of two: 8 MiB
+/// ([RFC 9659, section 3](https://www.rfc-editor.org/rfc/rfc9659#section-3)).
+#[cfg(feature = "zstd")]
+const ZSTD_WINDOW_LOG: u32 = 23;
+
+impl Decoded {
+    pub(super) fn new(coding: Coding, body: ResponseBody) -> Self {
+        Self {
+            coding,
+            reader: Reader::Plain(Input::new(body)),
+            state: State::Unread,
+            output: BytesMut::new(),
+        }
+    }
+
+    fn poll_decode(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Frame<Bytes>>, io::Error>> {
+        loop {
+            match self.state {
+                State::Unread => {
+                    let chunk = ready!(self.reader.input().poll_chunk(cx))?;
+                    let Some(first) = chunk.first().copied() else {
+                        self.state = State::Ending;
+                        continue;
+                    };
+                    let input = mem::replace(self.reader.input(), Input::empty());
+                    self.reader = Reader::over(input, self.coding, first)?;
+                    self.state = State::Decoding;
+                }
+                State::Decoding => {
+                    // Many small pieces share their memory, since each keeps all of it.
+                    if self.output.capacity() < LEAST {
+                        self.output.reserve(PIECE);
+                    }
+                    let reader = Pin::new(&mut self.reader);
+                    if ready!(poll_read_buf(reader, cx, &mut self.output))? > 0 {
+                        return Poll::Ready(Ok(Some(Frame::data(self.output.split().freeze()))));
+                    }
+                    self.state = State::Ending;
+                }
+                State::Ending => {
+                    if !ready!(self.reader.input().poll_chunk(cx))?.is_empty() {
+                        let more = "there are bytes after the end of the encoded body";
+                        return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, more)));
+                    }
+                    self.state = State::Ended;
+                    let trailers = self.reader.input().take_trailers();
+                    return Poll::Ready(Ok(trailers.map(Frame::trailers)));
+                }
+                State::Ended => return Poll::Ready(Ok(None)),
+            }
+        }
+    }
+}
+
+impl Body for Decoded {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let this = &mut *self;
+        let frame = ready!(this.poll_decode(cx)).map_err(|error| {
+            this.state = State::Ended;
+            let of_body = this.reader.input().take_error();
+            // What is left of the body goes, and its connection with it.
+            this.reader = Reader::Plain(Input::empty());
+            of_body.unwrap_or_else(|| Error::new(Kind::Coding(this.coding.name())).with(error))
+        });
+        Poll::Ready(frame.transpose())
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.state == State::Ended
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if self.is_end_stream() {
+            SizeHint::with_exact(0)
+        } else {
+            SizeHint::new()
+        }
+    }
+}
+
+/// The encoded body, within its decoder once that is known.
+enum Reader {
+    Plain(Input),
+    #[cfg(feature = "gzip")]
+    Gzip(GzipDecoder<Input>),
+    #[cfg(feature = "deflate")]
+    Zlib(ZlibDecoder<Input>),
+    #[cfg(feature = "deflate")]
+    Deflate(DeflateDecoder<Input>),
+    #[cfg(feature = "br")]
+    Brotli(BrotliDecoder<Input>),
+    #[cfg(feature = "zstd")]
+    Zstd(ZstdDecoder<Input>),
+}
+
+impl Reader {
+    /// Puts the decoder over an input that begins with this byte.
+    #[cfg_attr(
+        not(all(
+            feature = "br",
+            feature = "deflate",
+            feature = "gzip",
+            feature = "zstd"
+        )),
+        allow(
+            unused_variables,
+            clippy::needless_pass_by_value,
+            clippy::unnecessary_wraps,
+            reason = "each is needed by one of the codings"
+        )
+    )]
+    fn over(input: Input, coding: Coding, first: u8) -> io::Result<Self> {
+        match coding {
+            #[cfg(feature = "gzip")]
+            Coding::Gzip => {
+                let mut decoder = GzipDecoder::new(input);
+                decoder.multiple_members(true);
+                Ok(Self::Gzip(decoder))
+            }
+            // Servers send both: zlib's format, which the name means, and bare deflate.
+            #[cfg(feature = "deflate")]
+            Coding::Deflate if is_zlib(first) => Ok(Self::Zlib(ZlibDecoder::new(input))),
+            #[cfg(feature = "deflate")]
+            Coding::Deflate => Ok(Self::Deflate(DeflateDecoder::new(input))),
+            #[cfg(feature = "br")]
+            Coding::Brotli if is_large_window(first) => Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the window is larger than 16 MiB",
+            )),
+            #[cfg(feature = "br")]
+            Coding::Brotli => Ok(Self::Brotli(BrotliDecoder::new(input))),
+            #[cfg(feature = "zstd")]
+            Coding::Zstd => {
+                let window = DParameter::window_log_max(ZSTD_WINDOW_LOG);
+                let codec = codecs::ZstdDecoder::new_with_params(&[window]);
+                let mut decoder = ZstdDecoder::with_codec(input, codec);
+                decoder.multiple_members(true);
+                Ok(Self::Zstd(decoder))
+            }
+        }
+    }
+
+    fn input(&mut self) -> &mut Input {
+        match self {
+            Self::Plain(input) => input,
+            #[cfg(feature = "gzip")]
+            Self::Gzip(decoder) => decoder.get_mut(),
+            #[cfg(feature = "deflate")]
+            Self::Zlib(decoder) => decoder.get_mut(),
+            #[cfg(feature = "deflate")]
+            Self::Deflate(decoder) => decoder.get_mut(),
+            #[cfg(feature = "br")]
+            Self::Brotli(decoder) => decoder.get_mut(),
+            #[cfg(feature = "zstd")]
+            Self::Zstd(decoder) => decoder.get_mut(),
+        }
+    }
+}
+
+impl AsyncRead for Reader {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(input) => Pin::new(input).poll_read(cx, buf),
+            #[cfg(feature = "gzip")]
+            Self::Gzip(decoder) => Pin::new(decoder).poll_read(cx, buf),
+            #[cfg(feature = "deflate")]
+            Self::Zlib(decoder) => Pin::new(decoder).poll_read(cx, buf),
+            #[cfg(feature = "deflate")]
+            Self::Deflate(decoder) => Pin::new(decoder).poll_read(cx, buf),
+            #[cfg(feature = "br")]
+            Self::Brotli(decoder) => Pin::new(decoder).poll_read(cx, buf),
+            #[cfg(feature = "zstd")]
+            Self::Zstd(decoder) => Pin::new(decoder).poll_read(cx, buf),
+        }
+    }
+}
+
+/// Whether this is the first byte of zlib's format: the method is 8
+/// ([RFC 1950, section 2.2](https://www.rfc-editor.org/rfc/rfc1950#section-2.2)). Bare deflate
+/// begins so only if the padding of a stored block is not zero, as nobody writes it.
+#[cfg(feature = "deflate")]
+fn is_zlib(first: u8) -> bool {
+    first & 0x0f == 8
+}
+
+/// Whether this is the first byte of "large window" Brotli, which is not the coding `br`
+/// ([RFC 7932, section 9.1](https://www.rfc-editor.org/rfc/rfc7932#section-9.1)). The decoder
+/// would take it, and hold up to 1 GiB.
+#[cfg(feature = "br")]
+fn is_large_window(first: u8) -> bool {
+    first & 0x7f == 0x11
+}

@@ -1,0 +1,97 @@
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, Bytes};
+use http::HeaderMap;
+use http_body::Body as _;
+use tokio::{
+    io::{AsyncBufRead, AsyncRead, ReadBuf},
+    task::coop::poll_proceed,
+};
+
+use crate::{Error, ResponseBody};
+
+/// An encoded body, as decoders read it: its bytes without copying them, its trailers and its error
+/// kept aside.
+pub(super) struct Input {
+    body: ResponseBody,
+    chunk: Bytes,
+    trailers: Option<HeaderMap>,
+    error: Option<Error>,
+    ended: bool,
+}
+
+impl Input {
+    pub(super) fn new(body: ResponseBody) -> Self {
+        Self {
+            body,
+            chunk: Bytes::new(),
+            trailers: None,
+            error: None,
+            ended: false,
+        }
+    }
+
+    pub(super) fn empty() -> Self {
+        Self::new(Bytes::new().into())
+    }
+
+    /// Waits for bytes, and lends them; none at the end. Of an error only the fact is told:
+    /// [`take_error`](Self::take_error) has it.
+    pub(super) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        while self.chunk.is_empty() && !self.ended {
+            // A body of which little is left once it is decoded would hold the task for as long as
+            // its bytes come.
+            let budget = ready!(poll_proceed(cx));
+            let polled = ready!(Pin::new(&mut self.body).poll_frame(cx));
+            budget.made_progress();
+            match polled.map(|frame| frame.map(http_body::Frame::into_data)) {
+                Some(Ok(Ok(data))) => self.chunk = data,
+                Some(Ok(Err(frame))) => self.trailers = frame.into_trailers().ok(),
+                Some(Err(error)) => {
+                    self.ended = true;
+                    self.error = Some(error);
+                    return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+                }
+                None => self.ended = true,
+            }
+        }
+        Poll::Ready(Ok(&self.chunk))
+    }
+
+    pub(super) fn take_error(&mut self) -> Option<Error> {
+        self.error.take()
+    }
+
+    pub(super) fn take_trailers(&mut self) -> Option<HeaderMap> {
+        self.trailers.take()
+    }
+}
+
+impl AsyncBufRead for Input {
+    fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        self.get_mut().poll_chunk(cx)
+    }
+
+    fn consume(mut self: Pin<&mut Self>, amount: usize) {
+        self.chunk.advance(amount);
+    }
+}
+
+// `AsyncBufRead` asks for it; decoders do not.
+impl AsyncRead for Input {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let chunk = ready!(self.poll_chunk(cx))?;
+        let amount = chunk.len().min(buf.remaining());
+        buf.put_slice(chunk.get(..amount).unwrap_or_default());
+        self.consume(amount);
+        Poll::Ready(Ok(()))
+    }
+}
