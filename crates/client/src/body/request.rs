@@ -1,5 +1,4 @@
 use std::{
-    any::Any,
     fmt,
     pin::Pin,
     task::{Context, Poll, Waker},
@@ -7,18 +6,11 @@ use std::{
 
 use bytes::Bytes;
 use futures_core::Stream;
-use http::StatusCode;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{BodyExt, Full, StreamBody};
-use session_layer::SessionBody;
 
-use crate::{
-    Error,
-    decode::Decoded,
-    error::{BoxError, Kind},
-};
-
-type Boxed = Pin<Box<dyn HttpBody<Data = Bytes, Error = BoxError> + Send>>;
+use super::{Boxed, downcast, exactly, take_frame};
+use crate::error::BoxError;
 
 /// A request body: bytes, or a stream.
 ///
@@ -108,16 +100,6 @@ where
     }
 }
 
-/// Finds out that `B` is `T`, without a box.
-fn downcast<T: 'static, B: 'static>(body: B) -> Result<T, B> {
-    let mut body = Some(body);
-    let found = (&mut body as &mut dyn Any).downcast_mut::<Option<T>>();
-    if let Some(found) = found.and_then(Option::take) {
-        return Ok(found);
-    }
-    Err(body.expect("taken only if it was found"))
-}
-
 /// Takes the one frame of a `Full`.
 fn whole(mut full: Full<Bytes>) -> Bytes {
     let mut cx = Context::from_waker(Waker::noop());
@@ -126,15 +108,6 @@ fn whole(mut full: Full<Bytes>) -> Bytes {
         Poll::Ready(Some(Err(never))) => match never {},
         Poll::Ready(None) | Poll::Pending => Bytes::new(),
     }
-}
-
-/// Gives bytes as their one frame, and nothing after.
-fn take_frame(bytes: &mut Bytes) -> Option<Frame<Bytes>> {
-    (!bytes.is_empty()).then(|| Frame::data(std::mem::take(bytes)))
-}
-
-fn exactly(bytes: &Bytes) -> SizeHint {
-    SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX))
 }
 
 impl HttpBody for Body {
@@ -208,139 +181,6 @@ impl From<&'static [u8]> for Body {
 impl From<()> for Body {
     fn from((): ()) -> Self {
         Self::empty()
-    }
-}
-
-/// A response body: streamed from the connection that it holds, or collected.
-///
-/// # Cancel safety
-///
-/// See [`SessionBody`]: dropping it half-read closes its connection.
-pub struct ResponseBody(ResponseRepr);
-
-enum ResponseRepr {
-    Session(SessionBody),
-    Bytes(Bytes),
-    /// More than this many bytes were not collected. It goes no further than to the call, and is
-    /// an error to whoever reads it on the way.
-    TooLarge(usize),
-    /// Boxed: a decoder is large, and most bodies have none.
-    Decoded(Box<Decoded>),
-    Other(Boxed),
-}
-
-impl ResponseBody {
-    pub(crate) fn new<B>(body: B) -> Self
-    where
-        B: HttpBody<Data = Bytes> + Send + 'static,
-        B::Error: Into<BoxError>,
-    {
-        downcast::<Self, B>(body)
-            .unwrap_or_else(|body| Self(ResponseRepr::Other(Box::pin(body.map_err(Into::into)))))
-    }
-
-    pub(crate) fn decoded(body: Decoded) -> Self {
-        Self(ResponseRepr::Decoded(Box::new(body)))
-    }
-
-    /// Stands for a body that was larger than this limit.
-    pub(crate) fn too_large(limit: usize) -> Self {
-        Self(ResponseRepr::TooLarge(limit))
-    }
-
-    /// Whether [`into_collected`](Self::into_collected) may be asked for.
-    pub(crate) fn is_collected(&self) -> bool {
-        matches!(self.0, ResponseRepr::Bytes(_) | ResponseRepr::TooLarge(_))
-    }
-
-    /// Gives the bytes of a body that was collected, or the limit that it went beyond.
-    pub(crate) fn into_collected(self) -> Result<Bytes, usize> {
-        match self.0 {
-            ResponseRepr::Bytes(bytes) => Ok(bytes),
-            ResponseRepr::TooLarge(limit) => Err(limit),
-            ResponseRepr::Session(_) | ResponseRepr::Decoded(_) | ResponseRepr::Other(_) => {
-                unreachable!("a stack that was asked to collect has done so")
-            }
-        }
-    }
-}
-
-/// The empty body.
-impl Default for ResponseBody {
-    fn default() -> Self {
-        Bytes::new().into()
-    }
-}
-
-impl From<SessionBody> for ResponseBody {
-    fn from(body: SessionBody) -> Self {
-        Self(ResponseRepr::Session(body))
-    }
-}
-
-impl From<Bytes> for ResponseBody {
-    fn from(bytes: Bytes) -> Self {
-        Self(ResponseRepr::Bytes(bytes))
-    }
-}
-
-impl HttpBody for ResponseBody {
-    type Data = Bytes;
-    type Error = Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        match &mut self.0 {
-            ResponseRepr::Session(body) => Pin::new(body)
-                .poll_frame(cx)
-                .map(|frame| frame.map(|frame| frame.map_err(Error::from))),
-            ResponseRepr::Bytes(bytes) => Poll::Ready(take_frame(bytes).map(Ok)),
-            ResponseRepr::TooLarge(limit) => {
-                Poll::Ready(Some(Err(Error::new(Kind::BodyTooLarge {
-                    limit: *limit,
-                    status: StatusCode::OK,
-                }))))
-            }
-            ResponseRepr::Decoded(body) => Pin::new(&mut **body).poll_frame(cx),
-            ResponseRepr::Other(body) => body
-                .as_mut()
-                .poll_frame(cx)
-                .map(|frame| frame.map(|frame| frame.map_err(Error::from_below))),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match &self.0 {
-            ResponseRepr::Session(body) => body.is_end_stream(),
-            ResponseRepr::Bytes(bytes) => bytes.is_empty(),
-            ResponseRepr::TooLarge(_) => false,
-            ResponseRepr::Decoded(body) => body.is_end_stream(),
-            ResponseRepr::Other(body) => body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match &self.0 {
-            ResponseRepr::Session(body) => body.size_hint(),
-            ResponseRepr::Bytes(bytes) => exactly(bytes),
-            ResponseRepr::TooLarge(_) => SizeHint::new(),
-            ResponseRepr::Decoded(body) => body.size_hint(),
-            ResponseRepr::Other(body) => body.size_hint(),
-        }
-    }
-}
-
-impl fmt::Debug for ResponseBody {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            ResponseRepr::Bytes(bytes) => write!(f, "ResponseBody({} bytes)", bytes.len()),
-            ResponseRepr::TooLarge(limit) => write!(f, "ResponseBody(over {limit} bytes)"),
-            ResponseRepr::Session(_) | ResponseRepr::Decoded(_) | ResponseRepr::Other(_) => {
-                f.write_str("ResponseBody(stream)")
-            }
-        }
     }
 }
 

@@ -1,0 +1,33 @@
+//! What requests and responses carry.
+
+mod request;
+mod response;
+
+use std::{any::Any, pin::Pin};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+
+pub use self::{request::Body, response::ResponseBody};
+use crate::error::BoxError;
+
+type Boxed = Pin<Box<dyn http_body::Body<Data = Bytes, Error = BoxError> + Send>>;
+
+/// Finds out that `B` is `T`, without a box.
+fn downcast<T: 'static, B: 'static>(body: B) -> Result<T, B> {
+    let mut body = Some(body);
+    let found = (&mut body as &mut dyn Any).downcast_mut::<Option<T>>();
+    if let Some(found) = found.and_then(Option::take) {
+        return Ok(found);
+    }
+    Err(body.expect("taken only if it was found"))
+}
+
+/// Gives bytes as their one frame, and nothing after.
+fn take_frame(bytes: &mut Bytes) -> Option<Frame<Bytes>> {
+    (!bytes.is_empty()).then(|| Frame::data(std::mem::take(bytes)))
+}
+
+fn exactly(bytes: &Bytes) -> SizeHint {
+    SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX))
+}

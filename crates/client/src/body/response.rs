@@ -1,0 +1,151 @@
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::StatusCode;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt;
+use session_layer::SessionBody;
+
+use super::{Boxed, downcast, exactly, take_frame};
+use crate::{
+    Error,
+    decode::Decoded,
+    error::{BoxError, Kind},
+};
+
+/// A response body: streamed from the connection that it holds, or collected.
+///
+/// # Cancel safety
+///
+/// See [`SessionBody`]: dropping it half-read closes its connection.
+pub struct ResponseBody(ResponseRepr);
+
+enum ResponseRepr {
+    Session(SessionBody),
+    Bytes(Bytes),
+    /// More than this many bytes were not collected. It goes no further than to the call, and is
+    /// an error to whoever reads it on the way.
+    TooLarge(usize),
+    /// Boxed: a decoder is large, and most bodies have none.
+    Decoded(Box<Decoded>),
+    Other(Boxed),
+}
+
+impl ResponseBody {
+    pub(crate) fn new<B>(body: B) -> Self
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        downcast::<Self, B>(body)
+            .unwrap_or_else(|body| Self(ResponseRepr::Other(Box::pin(body.map_err(Into::into)))))
+    }
+
+    pub(crate) fn decoded(body: Decoded) -> Self {
+        Self(ResponseRepr::Decoded(Box::new(body)))
+    }
+
+    /// Stands for a body that was larger than this limit.
+    pub(crate) fn too_large(limit: usize) -> Self {
+        Self(ResponseRepr::TooLarge(limit))
+    }
+
+    /// Whether [`into_collected`](Self::into_collected) may be asked for.
+    pub(crate) fn is_collected(&self) -> bool {
+        matches!(self.0, ResponseRepr::Bytes(_) | ResponseRepr::TooLarge(_))
+    }
+
+    /// Gives the bytes of a body that was collected, or the limit that it went beyond.
+    pub(crate) fn into_collected(self) -> Result<Bytes, usize> {
+        match self.0 {
+            ResponseRepr::Bytes(bytes) => Ok(bytes),
+            ResponseRepr::TooLarge(limit) => Err(limit),
+            ResponseRepr::Session(_) | ResponseRepr::Decoded(_) | ResponseRepr::Other(_) => {
+                unreachable!("a stack that was asked to collect has done so")
+            }
+        }
+    }
+}
+
+/// The empty body.
+impl Default for ResponseBody {
+    fn default() -> Self {
+        Bytes::new().into()
+    }
+}
+
+impl From<SessionBody> for ResponseBody {
+    fn from(body: SessionBody) -> Self {
+        Self(ResponseRepr::Session(body))
+    }
+}
+
+impl From<Bytes> for ResponseBody {
+    fn from(bytes: Bytes) -> Self {
+        Self(ResponseRepr::Bytes(bytes))
+    }
+}
+
+impl HttpBody for ResponseBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        match &mut self.0 {
+            ResponseRepr::Session(body) => Pin::new(body)
+                .poll_frame(cx)
+                .map(|frame| frame.map(|frame| frame.map_err(Error::from))),
+            ResponseRepr::Bytes(bytes) => Poll::Ready(take_frame(bytes).map(Ok)),
+            ResponseRepr::TooLarge(limit) => {
+                Poll::Ready(Some(Err(Error::new(Kind::BodyTooLarge {
+                    limit: *limit,
+                    status: StatusCode::OK,
+                }))))
+            }
+            ResponseRepr::Decoded(body) => Pin::new(&mut **body).poll_frame(cx),
+            ResponseRepr::Other(body) => body
+                .as_mut()
+                .poll_frame(cx)
+                .map(|frame| frame.map(|frame| frame.map_err(Error::from_below))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            ResponseRepr::Session(body) => body.is_end_stream(),
+            ResponseRepr::Bytes(bytes) => bytes.is_empty(),
+            ResponseRepr::TooLarge(_) => false,
+            ResponseRepr::Decoded(body) => body.is_end_stream(),
+            ResponseRepr::Other(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            ResponseRepr::Session(body) => body.size_hint(),
+            ResponseRepr::Bytes(bytes) => exactly(bytes),
+            ResponseRepr::TooLarge(_) => SizeHint::new(),
+            ResponseRepr::Decoded(body) => body.size_hint(),
+            ResponseRepr::Other(body) => body.size_hint(),
+        }
+    }
+}
+
+impl fmt::Debug for ResponseBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            ResponseRepr::Bytes(bytes) => write!(f, "ResponseBody({} bytes)", bytes.len()),
+            ResponseRepr::TooLarge(limit) => write!(f, "ResponseBody(over {limit} bytes)"),
+            ResponseRepr::Session(_) | ResponseRepr::Decoded(_) | ResponseRepr::Other(_) => {
+                f.write_str("ResponseBody(stream)")
+            }
+        }
+    }
+}
