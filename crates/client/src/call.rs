@@ -203,6 +203,9 @@ pub(crate) fn start(
         .or(of_request.map(Deadline::remaining))
         .or(settings.deadline);
     let limit = within.and_then(Limit::new);
+    if let Some(factory) = request.body().factory() {
+        request.extensions_mut().insert(factory);
+    }
     if !settings.decompression {
         request.extensions_mut().insert(NoDecompression);
     }

@@ -136,6 +136,47 @@ impl Client {
         self.request(Method::OPTIONS, url)
     }
 
+    /// Starts a request from one that was made elsewhere: of the `http` crate, in a handler of a
+    /// server. A URI without a host goes to the [base URL](ClientBuilder::base_url)'s.
+    ///
+    /// ```
+    /// # async fn example(client: client::Client) -> Result<(), client::Error> {
+    /// let request = http::Request::put("https://example.com/a")
+    ///     .header("x-key", "value")
+    ///     .body(http_body_util::Full::new(bytes::Bytes::from("content")))
+    ///     .expect("the request is valid");
+    /// let response = client.request_from(request).no_retry().fetch().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn request_from<B>(&self, request: Request<B>) -> RequestBuilder
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        self.request(request.method().clone(), request.uri())
+            .with_request(request.map(Body::new))
+    }
+
+    /// Sends a request that was made elsewhere; see [`request_from`](Self::request_from) and
+    /// [`send`](RequestBuilder::send). As a `Service`, the client gives the response of the `http`
+    /// crate instead.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`send`](RequestBuilder::send).
+    ///
+    /// # Cancel safety
+    ///
+    /// That of [`send`](RequestBuilder::send).
+    pub async fn execute<B>(&self, request: Request<B>) -> Result<crate::Response, Error>
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        self.request_from(request).send().await
+    }
+
     pub(crate) fn start(
         &mut self,
         request: Request<Body>,

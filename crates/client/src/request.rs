@@ -4,13 +4,11 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request,
     header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, PROXY_AUTHORIZATION},
 };
-use retry_layer::{
-    BodyFactory, BuildError, Deadline, IdempotencyKeys, Idempotent, NoRetry, RetryPolicy,
-};
+use retry_layer::{BuildError, Deadline, IdempotencyKeys, Idempotent, NoRetry, RetryPolicy};
 use serde::Serialize;
 
 use crate::{
-    Body, Client, Error, NoDecompression, Redirects, Response,
+    Body, Client, Error, NoDecompression, Redirects, Response, auth,
     call::{self, Description, Mode},
     predicate,
     target::Target,
@@ -44,6 +42,18 @@ impl RequestBuilder {
             request,
             timeout: None,
         }
+    }
+
+    /// Goes on with a request that was made elsewhere.
+    pub(crate) fn with_request(self, request: Request<Body>) -> Self {
+        let (head, body) = request.into_parts();
+        let builder = self.alter(|request| {
+            *request.version_mut() = head.version;
+            *request.extensions_mut() = head.extensions;
+            *request.body_mut() = body;
+            Ok(())
+        });
+        builder.headers(head.headers)
     }
 
     fn alter(mut self, alter: impl FnOnce(&mut Request<Body>) -> Result<(), Error>) -> Self {
@@ -162,10 +172,9 @@ impl RequestBuilder {
         })
     }
 
-    /// Makes the body anew for each attempt: for one that is too large to be kept, such as a
-    /// file's. Every body must have the same length; see [`BodyFactory`].
+    /// Makes the body anew for each attempt; see [`Body::from_fn`].
     pub fn body_with(self, make: impl Fn() -> Body + Send + Sync + 'static) -> Self {
-        self.body(make()).extension(BodyFactory::new(make))
+        self.body(Body::from_fn(make))
     }
 
     /// Sets the body to this value as JSON, and `Content-Type` where it is not set.
@@ -178,6 +187,48 @@ impl RequestBuilder {
                 .headers_mut()
                 .entry(CONTENT_TYPE)
                 .or_insert(HeaderValue::from_static("application/json"));
+            Ok(())
+        })
+    }
+
+    /// Sets the body to the fields of a form, as `application/x-www-form-urlencoded`, and
+    /// `Content-Type` where it is not set: a struct, a map, or a sequence of pairs.
+    ///
+    /// ```
+    /// # async fn example(client: client::Client) -> Result<(), client::Error> {
+    /// let login = [("user", "anna"), ("password", "a&b")];
+    /// client.post("https://example.com/login").form(&login).send().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn form(self, fields: &(impl Serialize + ?Sized)) -> Self {
+        self.alter(|request| {
+            let form = serde_html_form::to_string(fields)
+                .map_err(|error| Error::builder("the form cannot be written").with(error))?;
+            *request.body_mut() = form.into();
+            let urlencoded = HeaderValue::from_static("application/x-www-form-urlencoded");
+            let headers = request.headers_mut();
+            headers.entry(CONTENT_TYPE).or_insert(urlencoded);
+            Ok(())
+        })
+    }
+
+    /// Sends this token as the credentials of a bearer
+    /// ([RFC 6750](https://www.rfc-editor.org/rfc/rfc6750#section-2.1)), in place of any others.
+    pub fn bearer(self, token: impl AsRef<str>) -> Self {
+        self.authorization(auth::bearer(token.as_ref()))
+    }
+
+    /// Sends a user's name and password
+    /// ([RFC 7617](https://www.rfc-editor.org/rfc/rfc7617)), in place of any other credentials. A
+    /// name with a colon cannot be sent so.
+    pub fn basic(self, user: impl AsRef<str>, password: impl AsRef<str>) -> Self {
+        self.authorization(auth::basic(user.as_ref(), password.as_ref()))
+    }
+
+    fn authorization(self, value: Result<HeaderValue, Error>) -> Self {
+        self.alter(|request| {
+            request.headers_mut().insert(AUTHORIZATION, value?);
             Ok(())
         })
     }
@@ -232,10 +283,30 @@ impl RequestBuilder {
         self.extension(NoDecompression)
     }
 
-    fn extension(self, extension: impl Clone + Send + Sync + 'static) -> Self {
+    /// Puts something in the request's extensions, for the layers that look for it there: a
+    /// [`Deadline`], a [`BeforeAttempt`](retry_layer::BeforeAttempt) of this request's own, a
+    /// marker of one's own layer.
+    pub fn extension(self, extension: impl Clone + Send + Sync + 'static) -> Self {
         self.alter(|request| {
             request.extensions_mut().insert(extension);
             Ok(())
+        })
+    }
+
+    /// Makes the same request again; `None` if its body is a stream, or if something of it was not
+    /// valid.
+    pub fn try_clone(&self) -> Option<Self> {
+        let request = self.request.as_ref().ok()?;
+        let mut clone = Request::new(request.body().try_clone()?);
+        clone.method_mut().clone_from(request.method());
+        clone.uri_mut().clone_from(request.uri());
+        *clone.version_mut() = request.version();
+        clone.headers_mut().clone_from(request.headers());
+        clone.extensions_mut().clone_from(request.extensions());
+        Some(Self {
+            client: self.client.clone(),
+            request: Ok(clone),
+            timeout: self.timeout,
         })
     }
 

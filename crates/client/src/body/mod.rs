@@ -1,5 +1,8 @@
 //! What requests and responses carry.
 
+mod exact;
+#[cfg(feature = "fs")]
+mod file;
 mod request;
 mod response;
 

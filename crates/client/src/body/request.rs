@@ -1,6 +1,9 @@
+#[cfg(feature = "fs")]
+use std::path::Path;
 use std::{
     fmt,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
@@ -8,14 +11,17 @@ use bytes::Bytes;
 use futures_core::Stream;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{BodyExt, Full, StreamBody};
+use retry_layer::BodyFactory;
 
-use super::{Boxed, downcast, exactly, take_frame};
+#[cfg(feature = "fs")]
+use super::file::{FileBody, Found};
+use super::{Boxed, downcast, exact::Exact, exactly, take_frame};
 use crate::error::BoxError;
 
-/// A request body: bytes, or a stream.
+/// A request body: bytes, a stream, or one that can be made anew, such as a file's.
 ///
-/// Bytes cost nothing to repeat on another attempt. A stream can be repeated as long as what was
-/// read of it fits the policy's
+/// Bytes cost nothing to repeat on another attempt, and neither does what is made anew. A stream
+/// can be repeated as long as what was read of it fits the policy's
 /// [`replay_limit`](retry_layer::RetryPolicyBuilder::replay_limit).
 #[derive(Default)]
 pub struct Body(Repr);
@@ -23,7 +29,33 @@ pub struct Body(Repr);
 enum Repr {
     /// Empty once they were read.
     Bytes(Bytes),
-    Stream(Boxed),
+    Stream {
+        body: Boxed,
+        /// What makes it anew, if anything does.
+        make: Option<Make>,
+    },
+}
+
+/// Makes the same body each time. A thin pointer: a body is no larger than its bytes.
+#[derive(Clone)]
+pub(crate) struct Make(Arc<Box<dyn Fn() -> Body + Send + Sync>>);
+
+impl Make {
+    fn new(make: impl Fn() -> Body + Send + Sync + 'static) -> Self {
+        Self(Arc::new(Box::new(make)))
+    }
+
+    pub(crate) fn make(&self) -> Body {
+        (self.0)()
+    }
+
+    /// A body that is made now, and can be made anew.
+    fn into_body(self) -> Body {
+        Body(Repr::Stream {
+            body: Box::pin(self.make()),
+            make: Some(self),
+        })
+    }
 }
 
 impl Default for Repr {
@@ -55,7 +87,7 @@ impl Body {
         };
         match downcast::<Full<Bytes>, B>(body) {
             Ok(full) => Self(Repr::Bytes(whole(full))),
-            Err(body) => Self(Repr::Stream(Box::pin(body.map_err(Into::into)))),
+            Err(body) => Self::boxed(Box::pin(body.map_err(Into::into))),
         }
     }
 
@@ -63,20 +95,94 @@ impl Body {
     pub(crate) fn again(&self) -> Option<Self> {
         match &self.0 {
             Repr::Bytes(bytes) => Some(bytes.clone().into()),
-            Repr::Stream(_) => None,
+            Repr::Stream { .. } => None,
         }
     }
 
-    /// Makes a body of a stream of bytes, for instance of a file's.
+    /// Makes a body of a stream of bytes, whose length is not known: over HTTP/1.1 it goes out in
+    /// chunks.
     #[must_use]
     pub fn stream<S, E>(stream: S) -> Self
     where
         S: Stream<Item = Result<Bytes, E>> + Send + 'static,
         E: Into<BoxError> + 'static,
     {
-        Self(Repr::Stream(Box::pin(
+        Self::boxed(Box::pin(
             StreamBody::new(Frames { stream }).map_err(Into::into),
-        )))
+        ))
+    }
+
+    /// Makes a body of a stream of this many bytes, which are announced. One that turns out to be
+    /// longer or shorter is an error, and its request is broken off.
+    #[must_use]
+    pub fn stream_with_length<S, E>(stream: S, length: u64) -> Self
+    where
+        S: Stream<Item = Result<Bytes, E>> + Send + 'static,
+        E: Into<BoxError> + 'static,
+    {
+        let body = Box::pin(StreamBody::new(Frames { stream }));
+        Self::boxed(Box::pin(Exact::new(body, length)))
+    }
+
+    /// Makes a body by this function, and makes it anew for each further attempt: for one that is
+    /// too large to be kept. Every body must have the same length as the first; see
+    /// [`BodyFactory`].
+    #[must_use]
+    pub fn from_fn(make: impl Fn() -> Self + Send + Sync + 'static) -> Self {
+        Make::new(make).into_body()
+    }
+
+    fn boxed(body: Boxed) -> Self {
+        Self(Repr::Stream { body, make: None })
+    }
+
+    /// Makes a body of a file, which is opened anew for each attempt and never in memory as a
+    /// whole. Its length is announced.
+    ///
+    /// ```no_run
+    /// # async fn example(client: client::Client) -> Result<(), client::Error> {
+    /// let body = client::Body::from_file("backup.tar").await?;
+    /// client.put("https://example.com/backup").body(body).send().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// If the file is not as it was found here when an attempt opens it, by its length or the time
+    /// of its last change, or ends early, the attempt fails.
+    ///
+    /// # Errors
+    ///
+    /// If there is no regular file of this name, or it cannot be looked at;
+    /// [`is_builder`](crate::Error::is_builder) holds then.
+    #[cfg(feature = "fs")]
+    pub async fn from_file(path: impl AsRef<Path> + Send) -> Result<Self, crate::Error> {
+        let found = Found::look(path.as_ref()).await.map_err(|error| {
+            crate::Error::builder("the file that was to be sent cannot be read").with(error)
+        })?;
+        let found = Arc::new(found);
+        Ok(Self::from_fn(move || {
+            Self::new(FileBody::new(found.clone()))
+        }))
+    }
+
+    /// Makes the same body again; `None` if it is a stream.
+    #[must_use]
+    pub fn try_clone(&self) -> Option<Self> {
+        match &self.0 {
+            Repr::Bytes(bytes) => Some(bytes.clone().into()),
+            Repr::Stream { make, .. } => make.clone().map(Make::into_body),
+        }
+    }
+
+    /// What makes it anew, where the retries could not do so by themselves.
+    pub(crate) fn factory(&self) -> Option<BodyFactory<Self>> {
+        match &self.0 {
+            Repr::Bytes(_) => None,
+            Repr::Stream { make, .. } => {
+                let make = make.clone()?;
+                Some(BodyFactory::new(move || make.make()))
+            }
+        }
     }
 }
 
@@ -120,21 +226,21 @@ impl HttpBody for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match &mut self.0 {
             Repr::Bytes(bytes) => Poll::Ready(take_frame(bytes).map(Ok)),
-            Repr::Stream(body) => body.as_mut().poll_frame(cx),
+            Repr::Stream { body, .. } => body.as_mut().poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Repr::Bytes(bytes) => bytes.is_empty(),
-            Repr::Stream(body) => body.is_end_stream(),
+            Repr::Stream { body, .. } => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
             Repr::Bytes(bytes) => exactly(bytes),
-            Repr::Stream(body) => body.size_hint(),
+            Repr::Stream { body, .. } => body.size_hint(),
         }
     }
 }
@@ -143,7 +249,8 @@ impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Repr::Bytes(bytes) => write!(f, "Body({} bytes)", bytes.len()),
-            Repr::Stream(_) => f.write_str("Body(stream)"),
+            Repr::Stream { make: None, .. } => f.write_str("Body(stream)"),
+            Repr::Stream { make: Some(_), .. } => f.write_str("Body(made anew)"),
         }
     }
 }
@@ -191,7 +298,7 @@ mod tests {
     use super::*;
 
     fn is_boxed(body: &Body) -> bool {
-        matches!(body.0, Repr::Stream(_))
+        matches!(body.0, Repr::Stream { .. })
     }
 
     #[test]
