@@ -103,6 +103,7 @@
 //! - `metrics`: figures by the `metrics` facade, `ClientBuilder::record_metrics`.
 //! - `serde`: settings from configuration files, `ClientConfig`.
 //! - `fs`: [bodies from files](Body::from_file).
+//! - `multipart`: [forms with files](RequestBuilder::multipart).
 //! - `gzip`, `br`, `zstd`, `deflate`: [decode](crate#decoding) such bodies. `zstd` builds a C
 //!   library, the others are Rust.
 
@@ -121,6 +122,8 @@ mod error;
 mod extras;
 mod id;
 mod layers;
+#[cfg(feature = "multipart")]
+pub mod multipart;
 mod observe;
 mod origin;
 mod predicate;

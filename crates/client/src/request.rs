@@ -213,6 +213,19 @@ impl RequestBuilder {
         })
     }
 
+    /// Sets the body to a form that may hold files, and `Content-Type`; see
+    /// [`multipart`](crate::multipart).
+    #[cfg(feature = "multipart")]
+    pub fn multipart(self, form: crate::multipart::Form) -> Self {
+        self.alter(|request| {
+            // With the boundary, which no other has.
+            let content_type = form.content_type()?;
+            request.headers_mut().insert(CONTENT_TYPE, content_type);
+            *request.body_mut() = form.into_body()?;
+            Ok(())
+        })
+    }
+
     /// Sends this token as the credentials of a bearer
     /// ([RFC 6750](https://www.rfc-editor.org/rfc/rfc6750#section-2.1)), in place of any others.
     pub fn bearer(self, token: impl AsRef<str>) -> Self {

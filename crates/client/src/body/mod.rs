@@ -11,6 +11,8 @@ use std::{any::Any, pin::Pin};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
+#[cfg(feature = "multipart")]
+pub(crate) use self::request::Make;
 pub use self::{request::Body, response::ResponseBody};
 use crate::error::BoxError;
 

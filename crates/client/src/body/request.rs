@@ -174,6 +174,18 @@ impl Body {
         }
     }
 
+    /// What makes it anew; `None` if it is a stream.
+    #[cfg(feature = "multipart")]
+    pub(crate) fn renewal(&self) -> Option<Make> {
+        match &self.0 {
+            Repr::Bytes(bytes) => {
+                let bytes = bytes.clone();
+                Some(Make::new(move || bytes.clone().into()))
+            }
+            Repr::Stream { make, .. } => make.clone(),
+        }
+    }
+
     /// What makes it anew, where the retries could not do so by themselves.
     pub(crate) fn factory(&self) -> Option<BodyFactory<Self>> {
         match &self.0 {

@@ -1,0 +1,30 @@
+//! Forms with files, as `multipart/form-data`
+//! ([RFC 7578](https://www.rfc-editor.org/rfc/rfc7578)).
+//!
+//! ```no_run
+//! use client::multipart::{Form, Part};
+//!
+//! # async fn example(client: client::Client) -> Result<(), client::Error> {
+//! let form = Form::new()
+//!     .text("title", "Notes")
+//!     .part("picture", Part::bytes(&b"\x89PNG.."[..]).file_name("cat.png").content_type("image/png"));
+//! client.post("https://example.com/upload").multipart(form).send().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The length of the whole is announced if that of each part is known. The form can be sent again
+//! by a retry if each part can: text, bytes, files and what is [made anew](crate::Body::from_fn)
+//! can; a form with a stream among its parts is recorded like any other stream.
+//!
+//! Names are written as browsers write them
+//! ([WHATWG](https://html.spec.whatwg.org/multipage/form-control-infrastructure.html#multipart-form-data)):
+//! in UTF-8, with quotes and line breaks escaped, and so is any other control character. So a name
+//! that somebody else chose adds neither a header nor a part.
+
+mod body;
+mod boundary;
+mod form;
+mod part;
+
+pub use self::{form::Form, part::Part};
