@@ -1,7 +1,7 @@
 use std::{error::Error as StdError, fmt, time::Duration};
 
 use bytes::Bytes;
-use http::{Method, StatusCode, Uri};
+use http::{HeaderMap, Method, StatusCode, Uri};
 use retry_layer::{RetryReport, StopReason, transport};
 use session_layer::Phase;
 
@@ -34,16 +34,29 @@ pub(crate) enum Kind {
     Service,
     Deadline(Duration),
     Closed,
-    Status(StatusCode, Bytes),
+    Status {
+        status: StatusCode,
+        headers: HeaderMap,
+        body: Bytes,
+    },
     BodyTooLarge {
         limit: usize,
         status: StatusCode,
     },
+    /// A part of a body is larger than allowed.
+    TooLong {
+        what: &'static str,
+        limit: usize,
+    },
+    /// What the body was to be written to failed.
+    Write,
     Decode(&'static str),
     /// The source of tokens failed; `source` is its error.
     Token,
     /// A redirect is not followed, and this is why.
     Redirect(String),
+    /// The body is not JSON of the type that was asked for, at this path.
+    Json(String),
     /// The body is not what its content coding of this name says.
     Coding(&'static str),
     TooManyCodings(usize),
@@ -147,17 +160,26 @@ impl Error {
     #[must_use]
     pub fn status(&self) -> Option<StatusCode> {
         match self.0.kind {
-            Kind::Status(status, _) | Kind::BodyTooLarge { status, .. } => Some(status),
+            Kind::Status { status, .. } | Kind::BodyTooLarge { status, .. } => Some(status),
+            _ => None,
+        }
+    }
+
+    /// Returns the headers that came with a failed status.
+    #[must_use]
+    pub fn headers(&self) -> Option<&HeaderMap> {
+        match &self.0.kind {
+            Kind::Status { headers, .. } => Some(headers),
             _ => None,
         }
     }
 
     /// Returns the beginning of the body that came with a failed status, where it was collected:
-    /// at most 4 KiB.
+    /// at most 8 KiB.
     #[must_use]
     pub fn body(&self) -> Option<&Bytes> {
         match &self.0.kind {
-            Kind::Status(_, body) if !body.is_empty() => Some(body),
+            Kind::Status { body, .. } if !body.is_empty() => Some(body),
             _ => None,
         }
     }
@@ -207,7 +229,7 @@ impl Error {
     /// [`error_for_status`](crate::Response::error_for_status).
     #[must_use]
     pub fn is_status(&self) -> bool {
-        matches!(self.0.kind, Kind::Status(..))
+        matches!(self.0.kind, Kind::Status { .. })
     }
 
     /// Whether a body was not what it was read as, JSON or text, or not encoded as its
@@ -216,7 +238,7 @@ impl Error {
     pub fn is_decode(&self) -> bool {
         matches!(
             self.0.kind,
-            Kind::Decode(_) | Kind::Coding(_) | Kind::TooManyCodings(_)
+            Kind::Decode(_) | Kind::Json(_) | Kind::Coding(_) | Kind::TooManyCodings(_)
         )
     }
 
@@ -227,12 +249,14 @@ impl Error {
         matches!(self.0.kind, Kind::Redirect(_))
     }
 
-    /// Whether a body failed: the response's broke off, stood still, or was larger than allowed,
-    /// or the request's gave an error.
+    /// Whether a body failed: the response's broke off, stood still, was larger than allowed, or
+    /// could not be written to where it was to go, or the request's gave an error.
     #[must_use]
     pub fn is_body(&self) -> bool {
-        matches!(self.0.kind, Kind::BodyTooLarge { .. })
-            || self.session_is(session_layer::Error::is_response_body)
+        matches!(
+            self.0.kind,
+            Kind::BodyTooLarge { .. } | Kind::TooLong { .. } | Kind::Write
+        ) || self.session_is(session_layer::Error::is_response_body)
             || self.session_is(session_layer::Error::is_request_body)
     }
 
@@ -282,12 +306,26 @@ impl fmt::Display for Error {
             }
             Kind::Deadline(after) => write!(f, "no answer within the deadline of {after:?}")?,
             Kind::Closed => f.write_str("the client is closed")?,
-            Kind::Status(status, _) => write!(f, "the server answered {status}")?,
+            Kind::Status { status, .. } => write!(f, "the server answered {status}")?,
             Kind::BodyTooLarge { limit, status } => {
                 if is_failed(*status) {
                     write!(f, "the server answered {status}, and ")?;
                 }
                 write!(f, "the body is larger than {limit} bytes; see `max_body`")?;
+            }
+            Kind::TooLong { what, limit } => {
+                write!(
+                    f,
+                    "{what} of the body is longer than {limit} bytes; see `max_length`"
+                )?;
+            }
+            Kind::Write => f.write_str("the body cannot be written to where it was to go")?,
+            Kind::Json(path) => {
+                f.write_str("the body is not valid JSON")?;
+                // Of the whole there is nothing to say.
+                if !matches!(path.as_str(), "" | ".") {
+                    write!(f, ", at `{}`", Shortened(path))?;
+                }
             }
             Kind::Decode(what) | Kind::Coding(what) => {
                 write!(f, "the body is not valid {what}")?;
@@ -302,6 +340,22 @@ impl fmt::Display for Error {
         match report {
             Some(report) if !self.is_closed() && !self.is_builder() => tried(report, f),
             Some(_) | None => Ok(()),
+        }
+    }
+}
+
+/// A text that somebody else made, in one line and not too long.
+struct Shortened<'a>(&'a str);
+
+impl fmt::Display for Shortened<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut chars = self.0.chars();
+        for char in chars.by_ref().take(100) {
+            write!(f, "{}", char.escape_debug())?;
+        }
+        match chars.next() {
+            Some(_) => f.write_str("…"),
+            None => Ok(()),
         }
     }
 }
@@ -335,8 +389,8 @@ impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("Error");
         match &self.0.kind {
-            // A body may hold anything.
-            Kind::Status(status, _) => out.field("kind", &format_args!("Status({status})")),
+            // A body and headers may hold anything.
+            Kind::Status { status, .. } => out.field("kind", &format_args!("Status({status})")),
             kind => out.field("kind", kind),
         };
         if let Some(method) = &self.0.method {
@@ -348,8 +402,13 @@ impl fmt::Debug for Error {
         if let Some(report) = &self.0.report {
             out.field("report", report);
         }
-        if let Some(source) = &self.0.source {
-            out.field("source", source);
+        match &self.0.source {
+            // It quotes what stands in the body.
+            Some(_) if matches!(self.0.kind, Kind::Json(_)) => {}
+            Some(source) => {
+                out.field("source", source);
+            }
+            None => {}
         }
         out.finish()
     }

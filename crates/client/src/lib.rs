@@ -127,6 +127,7 @@ pub mod multipart;
 mod observe;
 mod origin;
 mod predicate;
+mod read;
 mod redirect;
 mod request;
 mod response;
@@ -151,6 +152,7 @@ pub use self::{
     decode::NoDecompression,
     error::{Error, TimeoutPhase},
     layers::{AttemptBody, InnerService},
+    read::{ByteStream, Event, Events, Lines, Progress},
     redirect::{CrossOrigin, Hop, Redirect, RedirectAction, Redirected, Redirects},
     request::RequestBuilder,
     response::Response,

@@ -65,7 +65,10 @@ fn class(error: &Error) -> Option<Class> {
         Kind::Builder(_)
         | Kind::Deadline(_)
         | Kind::Closed
-        | Kind::Status(..)
+        | Kind::Status { .. }
+        | Kind::TooLong { .. }
+        | Kind::Write
+        | Kind::Json(_)
         | Kind::BodyTooLarge { .. }
         | Kind::Decode(_)
         | Kind::TooManyCodings(_)

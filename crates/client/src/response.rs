@@ -5,7 +5,7 @@ use std::{
     task::{Poll, ready},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use encoding_rs::{Encoding, UTF_8};
 use http::{
     Extensions, HeaderMap, StatusCode, Uri, Version,
@@ -14,10 +14,10 @@ use http::{
 use http_body::Body as _;
 use retry_layer::{ResponseExt as _, RetryReport};
 use serde::de::DeserializeOwned;
-use tokio::time::sleep_until;
+use tokio::time::{sleep_until, timeout_at};
 
 use crate::{
-    Error, Redirected, ResponseBody,
+    ByteStream, Error, Redirected, ResponseBody,
     call::{Description, Limit},
     collect::Gathering,
     error::{self, Kind},
@@ -38,7 +38,7 @@ pub struct Response<T = ResponseBody> {
 }
 
 /// How much of a body an error made of a status keeps.
-const KEPT_OF_BODY: usize = 4 * 1024;
+const KEPT_OF_BODY: usize = 8 * 1024;
 
 impl<T> Response<T> {
     /// Returns the status.
@@ -96,22 +96,32 @@ impl<T> Response<T> {
     ///
     /// # Errors
     ///
-    /// The error has the status and, after [`fetch`](crate::RequestBuilder::fetch), [the beginning
-    /// of the body](Error::body).
+    /// The error has the status, the headers and, after [`fetch`](crate::RequestBuilder::fetch) or
+    /// [`collect`](Response::collect), [the beginning of the body](Error::body). Of one that
+    /// streams, [`error_for_status_with_body`](Response::error_for_status_with_body) waits for it.
     pub fn error_for_status(self) -> Result<Self, Error>
     where
         T: Collected,
     {
-        let status = self.status();
-        if !error::is_failed(status) {
+        if !error::is_failed(self.status()) {
             return Ok(self);
         }
-        let kept = self.inner.body().collected();
-        let kept = kept.slice(..kept.len().min(KEPT_OF_BODY));
-        let mut error = Error::new(Kind::Status(status, kept));
-        error.set_report(self.retry_report());
-        Err(self.request.name(error))
+        let body = self.inner.body().collected();
+        // A copy: the error does not hold all of a large body.
+        let kept = Bytes::copy_from_slice(body.get(..KEPT_OF_BODY).unwrap_or(&body));
+        Err(self.request.name(failed(&self.inner, kept)))
     }
+}
+
+/// The error of a failed status.
+fn failed<T>(response: &http::Response<T>, body: Bytes) -> Error {
+    let mut error = Error::new(Kind::Status {
+        status: response.status(),
+        headers: response.headers().clone(),
+        body,
+    });
+    error.set_report(response.retry_report());
+    error
 }
 
 /// What is there of a body without reading on.
@@ -154,6 +164,69 @@ impl Response {
             max_body,
             limit,
         }
+    }
+
+    /// Returns the length of the body, or of what is left of it, if it is known: of one that is
+    /// [decoded](crate#decoding) while it comes it is not.
+    #[must_use]
+    pub fn content_length(&self) -> Option<u64> {
+        self.inner.body().size_hint().exact()
+    }
+
+    /// Gives what a stream needs of it.
+    pub(crate) fn into_streamed(self) -> (ResponseBody, Description) {
+        (self.inner.into_body(), self.request)
+    }
+
+    /// Gives an error if the status is a client's or a server's error (4xx, 5xx), like
+    /// [`error_for_status`](Self::error_for_status), and waits for [the beginning of the
+    /// body](Error::body), which often says what is wrong.
+    ///
+    /// ```
+    /// # async fn example(client: client::Client) -> Result<(), client::Error> {
+    /// let response = client.get("https://example.com/").send().await?;
+    /// let response = response.error_for_status_with_body().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The error has the status, the headers, and up to 8 KiB of the body: what came of it before
+    /// it broke off, or before the [deadline](crate::ClientBuilder::deadline) of the call.
+    ///
+    /// # Cancel safety
+    ///
+    /// The response is consumed: dropping the future closes its connection.
+    pub async fn error_for_status_with_body(self) -> Result<Self, Error> {
+        if !error::is_failed(self.status()) {
+            return Ok(self);
+        }
+        let Self {
+            inner,
+            request,
+            limit,
+            ..
+        } = self;
+        let (head, body) = inner.into_parts();
+        let mut stream = ByteStream::new(body, request.clone());
+        let mut kept = BytesMut::new();
+        let reading = async {
+            while let Some(Ok(piece)) = stream.next().await {
+                let room = KEPT_OF_BODY.saturating_sub(kept.len());
+                kept.extend_from_slice(piece.get(..room).unwrap_or(&piece));
+                if kept.len() >= KEPT_OF_BODY {
+                    break;
+                }
+            }
+        };
+        match limit {
+            // What has come until then is enough.
+            Some(limit) => drop(timeout_at(limit.at, reading).await),
+            None => reading.await,
+        }
+        let head = http::Response::from_parts(head, ());
+        Err(request.name(failed(&head, kept.freeze())))
     }
 
     /// Returns the next piece of the body, or `None` at its end. The deadline of the call does not
@@ -317,11 +390,22 @@ impl Response<Bytes> {
     ///
     /// # Errors
     ///
-    /// If the body is not JSON of this type; [`is_decode`](Error::is_decode) holds then.
+    /// If the body is not JSON of this type; [`is_decode`](Error::is_decode) holds then, and the
+    /// error says where, as in `items[3].price`. What stands there is only in its
+    /// [source](std::error::Error::source).
     pub fn json<D: DeserializeOwned>(&self) -> Result<D, Error> {
-        serde_json::from_slice(self.body()).map_err(|error| {
-            self.request
-                .name(Error::new(Kind::Decode("JSON")).with(error))
+        serde_json::from_slice(self.body()).or_else(|_| {
+            // Read a second time, since to keep track of the path takes time.
+            let mut reader = serde_json::Deserializer::from_slice(self.body());
+            let read = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+                let path = error.path().to_string();
+                (path, error.into_inner())
+            });
+            read.and_then(|value| match reader.end() {
+                Ok(()) => Ok(value),
+                Err(error) => Err((String::new(), error)),
+            })
+            .map_err(|(path, error)| self.request.name(Error::new(Kind::Json(path)).with(error)))
         })
     }
 }

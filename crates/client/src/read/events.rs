@@ -1,0 +1,186 @@
+use std::{
+    future::poll_fn,
+    mem,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use futures_core::Stream;
+use http::header::CONTENT_TYPE;
+
+use super::{line::LineReader, split::Ends};
+use crate::{Error, Response, error::Kind};
+
+/// An event that a server sent.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Event {
+    /// What the event is; `message` if the server does not say.
+    pub event: String,
+    /// Its data, with a line feed between each two lines.
+    pub data: String,
+    /// The id of the last event that had one; empty if none had.
+    pub id: String,
+}
+
+/// A response's body as a stream of [server-sent events][spec]; of [`Response::events`].
+///
+/// It reads as the standard says: comments are left out, an event without data is none, and
+/// what the body ends in the middle of is dropped. The connection is not made again when the body
+/// ends: [`last_event_id`](Self::last_event_id) and [`retry`](Self::retry) are what a caller needs
+/// for that. A server that is silent for longer than
+/// [`Timeouts::body_idle`](crate::Timeouts::body_idle) ends the stream with an error.
+///
+/// [spec]: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
+#[derive(Debug)]
+#[must_use = "a stream does nothing unless polled"]
+pub struct Events {
+    reader: LineReader,
+    parser: Parser,
+}
+
+impl Events {
+    /// Limits the size of an event's data, and of a line, in bytes. Default: 1 MiB.
+    pub fn max_length(mut self, bytes: usize) -> Self {
+        *self.reader.limit() = bytes;
+        self
+    }
+
+    /// Returns the id of the last event that had one, to be sent as `Last-Event-ID` with a request
+    /// that goes on after it; empty if none had.
+    #[must_use]
+    pub fn last_event_id(&self) -> &str {
+        &self.parser.last_id
+    }
+
+    /// Returns how long the server wants a client to wait before it connects again, if it said so.
+    #[must_use]
+    pub fn retry(&self) -> Option<Duration> {
+        self.parser.retry
+    }
+
+    /// Waits for the next event; `None` at the end.
+    ///
+    /// # Cancel safety
+    ///
+    /// No event is lost if the future is dropped.
+    pub async fn next(&mut self) -> Option<Result<Event, Error>> {
+        poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+    }
+}
+
+impl Stream for Events {
+    type Item = Result<Event, Error>;
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Event, Error>>> {
+        while let Some(line) = ready!(self.reader.poll_line(cx)?) {
+            let event = self.parser.line(&String::from_utf8_lossy(&line));
+            if self.parser.data.len() > self.reader.limit().saturating_add(1) {
+                return Poll::Ready(Some(Err(self.reader.too_long("an event"))));
+            }
+            if let Some(event) = event {
+                return Poll::Ready(Some(Ok(event)));
+            }
+        }
+        Poll::Ready(None)
+    }
+}
+
+/// What was read of the event that is coming.
+#[derive(Debug, Default)]
+struct Parser {
+    event: String,
+    /// Each line of it with its end.
+    data: String,
+    id: String,
+    last_id: String,
+    retry: Option<Duration>,
+}
+
+impl Parser {
+    /// Reads a line, and gives the event that ends with it.
+    fn line(&mut self, line: &str) -> Option<Event> {
+        if line.is_empty() {
+            return self.end();
+        }
+        // A comment has a field without a name, which nobody knows.
+        let (field, value) = line.split_once(':').unwrap_or((line, ""));
+        let value = value.strip_prefix(' ').unwrap_or(value);
+        match field {
+            "event" => value.clone_into(&mut self.event),
+            "data" => {
+                self.data.push_str(value);
+                self.data.push('\n');
+            }
+            "id" if !value.contains('\0') => value.clone_into(&mut self.id),
+            "retry" if value.bytes().all(|byte| byte.is_ascii_digit()) => {
+                // One that is too large to be read is none.
+                let time = value.parse().ok().map(Duration::from_millis);
+                self.retry = time.or(self.retry);
+            }
+            _ => {}
+        }
+        None
+    }
+
+    fn end(&mut self) -> Option<Event> {
+        self.last_id.clone_from(&self.id);
+        let event = mem::take(&mut self.event);
+        let mut data = mem::take(&mut self.data);
+        // The end of the last line.
+        data.pop()?;
+        Some(Event {
+            event: if event.is_empty() {
+                "message".to_owned()
+            } else {
+                event
+            },
+            data,
+            id: self.last_id.clone(),
+        })
+    }
+}
+
+impl Response {
+    /// Gives the body as a stream of the events that the server sends.
+    ///
+    /// ```
+    /// # async fn example(client: client::Client) -> Result<(), client::Error> {
+    /// let request = client.get("https://example.com/news").header("accept", "text/event-stream");
+    /// let mut events = request.send().await?.error_for_status()?.events()?;
+    /// while let Some(event) = events.next().await.transpose()? {
+    ///     println!("{}: {}", event.event, event.data);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the `Content-Type` is another than `text/event-stream`: read as events, such a body has
+    /// none. Without a `Content-Type` it is taken for what was asked for.
+    pub fn events(self) -> Result<Events, Error> {
+        let content_type = self.headers().get(CONTENT_TYPE);
+        let is_events = content_type.is_none_or(|value| {
+            let essence = value.as_bytes().split(|byte| *byte == b';').next();
+            essence.is_some_and(|it| {
+                it.trim_ascii()
+                    .eq_ignore_ascii_case(EVENT_STREAM.as_bytes())
+            })
+        });
+        let mut stream = self.stream();
+        if !is_events {
+            return Err(stream.fail(Kind::Decode(EVENT_STREAM)));
+        }
+        Ok(Events {
+            reader: LineReader::new(stream, Ends::ReturnOrFeed),
+            parser: Parser::default(),
+        })
+    }
+}
+
+const EVENT_STREAM: &str = "text/event-stream";

@@ -1,0 +1,15 @@
+//! Ways to read a response's body while it comes.
+
+mod copy;
+mod events;
+mod line;
+mod lines;
+mod split;
+mod stream;
+
+pub use self::{
+    copy::Progress,
+    events::{Event, Events},
+    lines::Lines,
+    stream::ByteStream,
+};
