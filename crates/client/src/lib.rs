@@ -102,7 +102,7 @@
 //! - `digest`: Digest authentication, `ClientBuilder::digest`.
 //! - `metrics`: figures by the `metrics` facade, `ClientBuilder::record_metrics`.
 //! - `serde`: settings from configuration files, `ClientConfig`.
-//! - `fs`: [bodies from files](Body::from_file).
+//! - `fs`: [bodies from files](Body::from_file), and [downloads into them](Response::save_to).
 //! - `multipart`: [forms with files](RequestBuilder::multipart).
 //! - `gzip`, `br`, `zstd`, `deflate`: [decode](crate#decoding) such bodies. `zstd` builds a C
 //!   library, the others are Rust.

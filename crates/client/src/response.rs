@@ -173,6 +173,11 @@ impl Response {
         self.inner.body().size_hint().exact()
     }
 
+    #[cfg(feature = "fs")]
+    pub(crate) fn description(&self) -> Description {
+        self.request.clone()
+    }
+
     /// Gives what a stream needs of it.
     pub(crate) fn into_streamed(self) -> (ResponseBody, Description) {
         (self.inner.into_body(), self.request)

@@ -1,4 +1,4 @@
-//! Bodies from files.
+//! Bodies from files, and into files.
 
 use std::{
     fs,
@@ -9,7 +9,7 @@ use std::{
 use client::{Body, Client};
 use http_body::Body as _;
 use http_body_util::BodyExt;
-use test_support::{MemoryConnector, Reply, answer};
+use test_support::{Connection, MemoryConnector, Reply, answer, sequence};
 
 /// A file that is gone when the test is over.
 struct Temporary(PathBuf);
@@ -134,4 +134,77 @@ async fn a_file_that_goes_away_or_shrinks_while_it_is_read_is_an_error() {
     opened.set_len(100).unwrap();
     let error = body.collect().await.unwrap_err();
     assert!(error.to_string().contains("changed"), "{error}");
+}
+
+/// What stands beside a file under names that begin with its own.
+fn beside(file: &Path) -> Vec<PathBuf> {
+    let directory = file.parent().expect("the file is in a directory");
+    let name = file.file_name().expect("the file has a name").to_owned();
+    let entries = fs::read_dir(directory).expect("the directory can be read");
+    entries
+        .map(|entry| entry.expect("the entry can be read").path())
+        .filter(|path| path != file)
+        .filter(|path| path.to_string_lossy().contains(&*name.to_string_lossy()))
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_is_saved_under_its_name_once_it_is_whole() {
+    let body = vec![b'x'; 200_000];
+    let connector = MemoryConnector::new(sequence([
+        Reply::truncated_body(200_000, body[..100_000].to_vec()),
+        Reply::status(200).body(body.clone()),
+    ]));
+    let client = over(&connector);
+    let file = Temporary::new(b"as it was");
+    let response = client.get("http://peer/").send().await.unwrap();
+    let error = response.save_to(file.path(), |_| {}).await.unwrap_err();
+    assert!(error.is_body());
+    assert_eq!(fs::read(file.path()).unwrap(), b"as it was");
+    assert_eq!(beside(file.path()), [] as [PathBuf; 0]);
+
+    let response = client.get("http://peer/").send().await.unwrap();
+    let mut last = None;
+    let saved = response.save_to(file.path(), |progress| {
+        last = Some(progress);
+    });
+    assert_eq!(saved.await.unwrap(), 200_000);
+    let last = last.unwrap();
+    assert_eq!((last.written, last.total), (200_000, Some(200_000)));
+    assert!(fs::read(file.path()).unwrap() == body);
+    assert_eq!(beside(file.path()), [] as [PathBuf; 0]);
+
+    let response = client.get("http://peer/").send().await.unwrap();
+    let error = response
+        .save_to("/nowhere/at/all", |_| {})
+        .await
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("GET http://peer:80: the body cannot be written")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_download_that_is_dropped_leaves_nothing() {
+    let connector = MemoryConnector::new(|mut connection: Connection| async move {
+        connection.read_request().await;
+        connection
+            .write("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nbegun")
+            .await;
+        connection.stall_until_closed().await;
+    });
+    let file = Temporary::new(b"as it was");
+    let response = over(&connector).get("http://peer/").send().await.unwrap();
+    let begun = tokio::sync::Notify::new();
+    let mut saving = Box::pin(response.save_to(file.path(), |_| begun.notify_one()));
+    tokio::select! {
+        _ = &mut saving => panic!("it is not whole"),
+        () = begun.notified() => {}
+    }
+    assert_eq!(beside(file.path()).len(), 1);
+    drop(saving);
+    assert_eq!(beside(file.path()), [] as [PathBuf; 0]);
+    assert_eq!(fs::read(file.path()).unwrap(), b"as it was");
 }

@@ -4,6 +4,8 @@ mod copy;
 mod events;
 mod line;
 mod lines;
+#[cfg(feature = "fs")]
+mod save;
 mod split;
 mod stream;
 
