@@ -68,6 +68,25 @@ async fn a_file_is_sent_with_its_length_and_read_anew_by_each_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_file_is_sent_again_where_a_redirect_leads() {
+    let file = Temporary::new(b"content");
+    let connector = MemoryConnector::new(answer(|request| match request.path() {
+        "/" => Reply::status(307).header("location", "/there"),
+        _ => Reply::status(201),
+    }));
+    let body = Body::from_file(file.path()).await.unwrap();
+    let sent = over(&connector)
+        .put("http://peer/")
+        .body(body)
+        .fetch()
+        .await;
+    assert_eq!(sent.unwrap().status(), 201);
+    let log = connector.log();
+    assert_eq!(log.requests[1].target, "/there");
+    assert!(log.requests.iter().all(|it| it.body == "content"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_file_without_content_is_an_empty_body() {
     let file = Temporary::new(b"");
     let body = Body::from_file(file.path()).await.unwrap();
