@@ -189,7 +189,7 @@ fn futures_and_bodies_stay_small() {
             size_of::<session_layer::ResponseFuture<Full<Bytes>>>(),
             96,
         ),
-        ("client future", size_of::<client::ResponseFuture>(), 1024),
+        ("client future", size_of::<client::ResponseFuture>(), 1072),
         ("session body", size_of::<SessionBody>(), incoming + 72),
         (
             "request body on the wire",
