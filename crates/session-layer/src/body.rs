@@ -1,16 +1,13 @@
 use std::{
     fmt,
-    panic::{self, AssertUnwindSafe},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use pin_project_lite::pin_project;
 
 use crate::{
     ConnectionInfo, Error,
@@ -26,11 +23,10 @@ use crate::{
 /// Dropping it before its end closes the connection, unless hyper has passed on all that is left,
 /// as it has for a small body that came with its head; then the connection serves the next request.
 pub struct SessionBody {
-    inner: Incoming,
+    /// Absent after an error: nothing more comes, and its stream is reset.
+    inner: Option<Incoming>,
     lease: Option<Lease>,
     info: ConnectionInfo,
-    /// Nothing more comes, after an error.
-    failed: bool,
 }
 
 /// The right to a connection, or to a part of one, until the body that came over it has ended.
@@ -53,7 +49,7 @@ impl Lease {
     /// Ends the exchange before its end: the connection goes with it, or the part.
     fn give_up(self) {
         match self.part {
-            // Dropping hyper's body resets the stream.
+            // Dropping hyper's body resets the stream, once its request body has ended too.
             Some(part) => self.connection.release(Some(part)),
             None => {
                 self.connection.wire().sever(Cause::Dropped);
@@ -78,12 +74,11 @@ const LEFTOVER: usize = 64 * 1024;
 impl SessionBody {
     pub(crate) fn new(inner: Incoming, lease: Option<Lease>, info: ConnectionInfo) -> Self {
         let mut body = Self {
-            inner,
+            inner: Some(inner),
             lease,
             info,
-            failed: false,
         };
-        if body.inner.is_end_stream() {
+        if body.is_end_stream() {
             body.finish();
         }
         body
@@ -103,7 +98,7 @@ impl SessionBody {
 
     /// Says why the body ended, by hyper's error or because its time ran out.
     fn fail(&mut self, error: Option<hyper::Error>) -> Error {
-        self.failed = true;
+        self.inner = None;
         let lease = self.lease.take();
         let severed = lease.as_ref().and_then(|lease| lease.wire().severed());
         let kind = match (&lease, severed) {
@@ -131,14 +126,17 @@ impl SessionBody {
         let mut cx = Context::from_waker(std::task::Waker::noop());
         let mut taken = 0_usize;
         while taken <= LEFTOVER {
-            match Pin::new(&mut self.inner).poll_frame(&mut cx) {
+            let Some(inner) = self.inner.as_mut() else {
+                return;
+            };
+            match Pin::new(inner).poll_frame(&mut cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     taken = taken.saturating_add(frame.data_ref().map_or(0, Bytes::len));
                 }
                 Poll::Ready(None) => return self.finish(),
                 Poll::Ready(Some(Err(_))) | Poll::Pending => return,
             }
-            if self.inner.is_end_stream() {
+            if self.is_end_stream() {
                 return self.finish();
             }
         }
@@ -154,10 +152,10 @@ impl Body for SessionBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let this = &mut *self;
-        if this.failed {
+        let Some(inner) = this.inner.as_mut() else {
             return Poll::Ready(None);
-        }
-        let polled = Pin::new(&mut this.inner).poll_frame(cx);
+        };
+        let polled = Pin::new(inner).poll_frame(cx);
         if let Some(part) = this.lease.as_ref().and_then(|lease| lease.part.as_ref()) {
             part.note_read_waits(&polled);
             if polled.is_pending() {
@@ -169,7 +167,7 @@ impl Body for SessionBody {
         }
         match ready!(polled) {
             Some(Ok(frame)) => {
-                if this.inner.is_end_stream() {
+                if this.is_end_stream() {
                     this.finish();
                 }
                 Poll::Ready(Some(Ok(frame)))
@@ -183,11 +181,12 @@ impl Body for SessionBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.failed || self.inner.is_end_stream()
+        self.inner.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        let inner = self.inner.as_ref();
+        inner.map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
 }
 
@@ -197,6 +196,8 @@ impl Drop for SessionBody {
         if self.lease.as_ref().is_some_and(saves) {
             self.drain_buffered();
         }
+        // Its stream is reset before its place is given to the next.
+        self.inner = None;
         if let Some(lease) = self.lease.take() {
             lease.give_up();
         }
@@ -208,128 +209,5 @@ impl fmt::Debug for SessionBody {
         f.debug_struct("SessionBody")
             .field("ended", &self.lease.is_none())
             .finish_non_exhaustive()
-    }
-}
-
-pin_project! {
-    /// A request body as hyper sees it: it tells the wire when hyper has taken its end.
-    pub(crate) struct RequestBody<B> {
-        #[pin]
-        inner: B,
-        // Absent once hyper has the end, and for bodies that are empty from the start.
-        progress: Option<Progress>,
-        // How many bytes may still come, where only a header says so.
-        left: Option<u64>,
-    }
-}
-
-/// Tells the wire how far the body is, and its end by being dropped: hyper drops a body whose
-/// announced length it has, without asking for the end.
-struct Progress {
-    wire: Arc<Wire>,
-    head: Option<Duration>,
-    /// Whether others use the connection: the socket does not tell then whether this body waits.
-    part: bool,
-}
-
-impl Progress {
-    /// Asks for a frame of one request of several on a connection.
-    fn poll_part<B: Body>(&self, inner: Pin<&mut B>, cx: &mut Context<'_>) -> Poll<Next<B>> {
-        // A panic of one body must not end the task that drives the others.
-        let polled = panic::catch_unwind(AssertUnwindSafe(|| inner.poll_frame(cx)));
-        if let Ok(polled) = polled {
-            // hyper asks for more when the peer takes more.
-            self.wire.note_upload_waits(polled.is_ready());
-            return polled;
-        }
-        self.wire.note_body_failed();
-        self.wire.sever(Cause::Dropped);
-        Poll::Pending
-    }
-}
-
-/// What a body answers when it is asked for a frame.
-type Next<B> = Option<Result<Frame<<B as Body>::Data>, <B as Body>::Error>>;
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.wire.note_body_failed();
-        }
-        self.wire.request_ended(self.head);
-    }
-}
-
-impl<B: Body> RequestBody<B> {
-    pub(crate) fn new(inner: B) -> Self {
-        Self {
-            inner,
-            progress: None,
-            left: None,
-        }
-    }
-
-    /// Holds the body to the length that a header announces.
-    pub(crate) fn announce(&mut self, length: Option<u64>) {
-        self.left = length;
-    }
-
-    /// Tells `wire` from now on how far the body is.
-    pub(crate) fn attach(&mut self, wire: &Arc<Wire>, head: Option<Duration>, part: bool) {
-        let wire = wire.clone();
-        self.progress = Some(Progress { wire, head, part });
-    }
-}
-
-/// Counts bytes against what was announced.
-fn is_too_long(left: &mut Option<u64>, bytes: usize) -> bool {
-    let Some(left) = left else {
-        return false;
-    };
-    let rest = left.checked_sub(u64::try_from(bytes).unwrap_or(u64::MAX));
-    *left = rest.unwrap_or_default();
-    rest.is_none()
-}
-
-impl<B: Body<Data = Bytes>> Body for RequestBody<B> {
-    type Data = Bytes;
-    type Error = B::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let mut this = self.project();
-        let frame = match this.progress.as_ref().filter(|progress| progress.part) {
-            Some(progress) => ready!(progress.poll_part(this.inner.as_mut(), cx)),
-            None => ready!(this.inner.as_mut().poll_frame(cx)),
-        };
-        if let Some(progress) = this.progress {
-            match &frame {
-                Some(Ok(frame)) => {
-                    let bytes = frame.data_ref().map_or(0, Bytes::len);
-                    progress.wire.uploaded(bytes);
-                    if is_too_long(this.left, bytes) {
-                        // hyper would send the beginning, and call it whole.
-                        progress.wire.sever(Cause::BodyTooLong);
-                    }
-                }
-                Some(Err(_)) => progress.wire.note_body_failed(),
-                None => {}
-            }
-            // After the last frame hyper may ask no more.
-            if frame.is_none() || this.inner.is_end_stream() {
-                *this.progress = None;
-            }
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
     }
 }

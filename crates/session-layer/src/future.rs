@@ -17,12 +17,13 @@ use tokio::time::Instant;
 
 use crate::{
     ConnectionInfo, Error, SessionBody,
-    body::{Lease, RequestBody},
+    body::Lease,
     connect::{Cause, Mark},
     error::{BoxError, Kind, Phase},
     origin::Origin,
-    pool::{CheckedOut, Link, Mail, Pool, Wait, Waiting},
+    pool::{CheckedOut, Link, Mail, Pool, Unsent, Wait, Waiting},
     reuse, target,
+    upload::RequestBody,
 };
 
 /// The future of a request: the head of its response, with the body that holds the connection.
@@ -248,6 +249,8 @@ impl<B: Send + 'static> Drop for Untouched<B> {
 /// A request that hyper has, until the head of its response comes.
 struct Exchange<B: Send + 'static> {
     link: Option<Link<B>>,
+    /// The request, if hyper was not given it.
+    unsent: Option<Unsent<B>>,
     mark: Mark,
     began: Instant,
     /// How many nanoseconds it waited for its connection.
@@ -280,6 +283,9 @@ where
         waited: Duration,
     ) -> Self {
         let reused = link.has_been_used();
+        if reused {
+            link.connection.pool().reused(&link.connection);
+        }
         let last = link.count_request();
         let head = link.connection.pool().config().timeouts.head;
         let has_body = !request.body().is_end_stream();
@@ -294,9 +300,10 @@ where
         } else {
             target::for_http1(&mut request, link.origin(), link.connection.via_proxy());
         }
-        link.send(request);
+        let unsent = link.send(request).err();
         Self {
             link: Some(link),
+            unsent,
             mark,
             began,
             waited: u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX),
@@ -307,6 +314,10 @@ where
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome<B>> {
+        if let Some(request) = self.unsent.take() {
+            let link = self.link.take().expect("not polled after its end");
+            return Poll::Ready(handed_back(link, *request));
+        }
         let link = self.link.as_mut().expect("not polled after its end");
         let answer = match link.poll_answer(cx) {
             Poll::Ready(answer) => answer,
@@ -324,16 +335,7 @@ where
         Poll::Ready(match answer {
             Ok(response) => self.answered(link, response),
             Err(mut error) => match error.take_message() {
-                Some(request) if link.has_been_used() => {
-                    let pool = link.connection.pool().clone();
-                    let origin = link.origin().clone();
-                    link.abort(Cause::Broken);
-                    Outcome::HandedBack {
-                        pool,
-                        origin,
-                        request,
-                    }
-                }
+                Some(request) if link.has_been_used() => handed_back(link, request),
                 // A new connection that takes no request: another would hardly do better.
                 Some(_) => {
                     let failed = Error::new(Kind::Unsent).with(error.into_error());
@@ -348,6 +350,7 @@ where
         let wire = link.wire();
         let in_time = wire.head_came();
         let status = response.status();
+        let misdirected = status == StatusCode::MISDIRECTED_REQUEST;
         let (mut head, body) = response.into_parts();
         if status == StatusCode::SWITCHING_PROTOCOLS {
             link.mark_used();
@@ -364,6 +367,12 @@ where
         }
         if link.is_part() {
             wire.forgive_head();
+            if wire.severed() == Some(Cause::BodyTooLong) {
+                return Outcome::Failed(self.failed(link, None));
+            }
+            if misdirected {
+                link.withdraw(Cause::Suspect);
+            }
         }
         let framed = match reuse::check_framing(&mut head.headers) {
             Ok(framed) => framed,
@@ -372,7 +381,6 @@ where
         if let Some(seconds) = reuse::keep_alive_hint(&head.headers) {
             link.connection.hint_idle(seconds);
         }
-        let misdirected = status == StatusCode::MISDIRECTED_REQUEST;
         if misdirected {
             // What led here before leads here again.
             link.connection
@@ -422,7 +430,6 @@ where
             Some(Cause::HeadTooLarge) => Kind::TooLarge("its head"),
             Some(Cause::Closed) => Kind::Aborted,
             Some(Cause::BodyTooLong) => Kind::RequestBody,
-            Some(Cause::Gone) => Kind::Unsent,
             _ => {
                 if wire.has_body_failed() {
                     Kind::RequestBody
@@ -463,6 +470,18 @@ where
         } else {
             Kind::Unsent
         }
+    }
+}
+
+/// It never left: the next connection gets it.
+fn handed_back<B: Send + 'static>(link: Link<B>, request: Request<RequestBody<B>>) -> Outcome<B> {
+    let pool = link.connection.pool().clone();
+    let origin = link.origin().clone();
+    link.abort(Cause::Broken);
+    Outcome::HandedBack {
+        pool,
+        origin,
+        request,
     }
 }
 

@@ -68,14 +68,16 @@ impl Http2 {
     }
 
     /// Sets how many bytes of one response body the peer may send ahead of its reader.
-    /// Default: 2 MiB.
+    /// Default: 1 MiB.
     pub fn stream_window(mut self, bytes: u32) -> Self {
         self.stream_window = bytes;
         self
     }
 
     /// Sets how many bytes of all response bodies of a connection together the peer may send ahead
-    /// of their readers. Default: 5 MiB.
+    /// of their readers. Bodies that nobody reads hold up all others when they fill it, so it
+    /// should be as many times the [`stream_window`](Self::stream_window) as there may be unread
+    /// bodies. Default: 128 MiB, more than 100 streams fill.
     pub fn connection_window(mut self, bytes: u32) -> Self {
         self.connection_window = bytes;
         self
@@ -122,8 +124,8 @@ impl Default for Http2 {
             max_concurrent_streams: 100,
             keep_alive_interval: Some(Duration::from_secs(20)),
             keep_alive_timeout: Duration::from_secs(10),
-            stream_window: 2 * 1024 * 1024,
-            connection_window: 5 * 1024 * 1024,
+            stream_window: 1024 * 1024,
+            connection_window: 128 * 1024 * 1024,
             adaptive_window: false,
         }
     }

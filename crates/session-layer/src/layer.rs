@@ -14,6 +14,7 @@ use crate::{
     Observer, PoolConfig, Session, Timeouts,
     error::BoxError,
     observer::Listener,
+    origin::OriginRef,
     pool::{Limits, Multiplexing},
 };
 
@@ -40,9 +41,13 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// Whether some connections may turn out to speak HTTP/2.
-    pub(crate) fn may_speak_http2(&self) -> bool {
-        !matches!(self.limits().multiplexing, Multiplexing::Never)
+    /// Whether connections to this origin may turn out to speak HTTP/2.
+    pub(crate) fn may_share(&self, origin: &OriginRef<'_>) -> bool {
+        match self.limits().multiplexing {
+            Multiplexing::Never => false,
+            Multiplexing::Negotiated => origin.is_secure(),
+            Multiplexing::Always => true,
+        }
     }
 
     pub(crate) fn limits(&self) -> Limits {

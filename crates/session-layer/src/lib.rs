@@ -112,6 +112,7 @@ mod service;
 mod stats;
 mod target;
 mod timeout;
+mod upload;
 
 #[cfg(feature = "proxy")]
 pub use self::connect::{Proxy, ProxyConfigError, ProxyError};

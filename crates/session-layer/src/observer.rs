@@ -53,7 +53,7 @@ pub enum Event<'a> {
         /// Why.
         error: &'a Error,
     },
-    /// A request was given a connection at once that had been used before.
+    /// A request goes over a connection that had been used before, or had stood idle.
     #[non_exhaustive]
     Reused {
         /// Where it leads.

@@ -120,6 +120,10 @@ impl<'a> OriginRef<'a> {
         })
     }
 
+    pub(crate) fn is_secure(&self) -> bool {
+        self.secure
+    }
+
     /// The same, for a request that only HTTP/1 can carry: one that asks for an upgrade. It has
     /// connections of its own.
     pub(crate) fn by_http1(mut self) -> Self {

@@ -14,8 +14,8 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use crate::{
-    CloseReport, Error, ResponseFuture, SessionBody, Stats, body::RequestBody, connect::Opener,
-    error::BoxError, layer::Config, origin::OriginRef, pool::Pool, reuse,
+    CloseReport, Error, ResponseFuture, SessionBody, Stats, connect::Opener, error::BoxError,
+    layer::Config, origin::OriginRef, pool::Pool, reuse, upload::RequestBody,
 };
 
 /// A pool of connections as a `Service<Request<B>>`: what the requests of an app share.
@@ -82,7 +82,10 @@ impl<B: Send + 'static> Session<B> {
     /// for which [`is_closed`](Error::is_closed) holds; closes idle connections; lets what is in
     /// flight finish, response bodies included, until `deadline` has passed; then cuts it off.
     ///
-    /// It returns when no connection is open any more. It may be called on any clone, and more
+    /// Connections that a response has upgraded belong to whoever took the upgrade, and are not
+    /// waited for.
+    ///
+    /// It returns when no other connection is open any more. It may be called on any clone, and more
     /// than once.
     ///
     /// Outside a Tokio runtime nothing keeps the deadline: it waits for what is in flight.
@@ -117,7 +120,7 @@ where
         let checked_out = framed.and_then(|announced| {
             request.body_mut().announce(announced);
             let origin = OriginRef::of(request.uri())?;
-            let origin = if upgrades && pool.config().may_speak_http2() {
+            let origin = if upgrades && pool.config().may_share(&origin) {
                 origin.by_http1()
             } else {
                 origin

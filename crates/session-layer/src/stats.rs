@@ -19,7 +19,7 @@ pub struct Stats {
     pub waiting: usize,
     /// Connections opened so far.
     pub opened: u64,
-    /// Requests so far that were given a connection used before.
+    /// Requests so far that went over a connection used before, or that had stood idle.
     pub reused: u64,
     /// Connections closed so far, by the reason.
     pub closed: Closed,

@@ -3,7 +3,7 @@
 use std::mem;
 
 use http::{
-    HeaderName, Request, Uri, Version,
+    HeaderName, HeaderValue, Request, Uri, Version,
     header::{CONNECTION, HOST, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE},
     uri::{self, Authority, PathAndQuery},
 };
@@ -12,10 +12,11 @@ use crate::{connect::ViaProxy, origin::Origin};
 
 /// Headers about the connection, which HTTP/2 has no place for
 /// ([RFC 9113, section 8.2.2](https://www.rfc-editor.org/rfc/rfc9113#section-8.2.2)).
-const OF_CONNECTION: [HeaderName; 5] = [
+const OF_CONNECTION: [HeaderName; 6] = [
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
     HeaderName::from_static("http2-settings"),
+    PROXY_AUTHORIZATION,
     TRANSFER_ENCODING,
     UPGRADE,
 ];
@@ -28,13 +29,25 @@ pub(crate) fn for_http1<B>(
     origin: &Origin,
     via_proxy: Option<&ViaProxy>,
 ) {
+    if request.version() == Version::HTTP_2 {
+        // It was made for HTTP/2 before, and came back: what it named is in the URI.
+        let named = request.uri().authority().map(Authority::as_str);
+        let named = named.and_then(|named| HeaderValue::try_from(named).ok());
+        request
+            .headers_mut()
+            .extend(named.map(|named| (HOST, named)));
+    }
     *request.version_mut() = Version::HTTP_11;
     if !request.headers().contains_key(HOST) {
         let host = origin.authority().clone();
         request.headers_mut().insert(HOST, host);
     }
     match via_proxy {
-        None => origin_form(request),
+        None => {
+            // Meant for a proxy, and for nobody else.
+            request.headers_mut().remove(PROXY_AUTHORIZATION);
+            origin_form(request);
+        }
         Some(via_proxy) => absolute_form(request, origin, via_proxy),
     }
 }
@@ -66,9 +79,16 @@ fn absolute_form<B>(request: &mut Request<B>, origin: &Origin, via_proxy: &ViaPr
 /// becomes the authority
 /// ([RFC 9113, section 8.3.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.3.1)).
 pub(crate) fn for_http2<B>(request: &mut Request<B>, origin: &Origin) {
+    let named = if request.version() == Version::HTTP_2 {
+        // It was made so before, and came back.
+        request.uri().authority().cloned()
+    } else {
+        let named = request.headers_mut().remove(HOST);
+        named.and_then(|host| Authority::try_from(host.as_bytes()).ok())
+    };
     *request.version_mut() = Version::HTTP_2;
-    let named = request.headers_mut().remove(HOST);
-    let named = named.and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    // No userinfo, which an authority must not have here.
+    let named = named.filter(|named| !named.as_str().contains('@'));
     let mut parts = origin.uri().clone().into_parts();
     if let Some(named) = named {
         parts.authority = Some(named);
@@ -80,7 +100,9 @@ pub(crate) fn for_http2<B>(request: &mut Request<B>, origin: &Origin) {
     if headers.is_empty() {
         return;
     }
-    while let Some(named) = headers.remove(CONNECTION) {
+    let options: Vec<_> = headers.get_all(CONNECTION).iter().cloned().collect();
+    headers.remove(CONNECTION);
+    for named in &options {
         for name in named.to_str().unwrap_or_default().split(',') {
             headers.remove(name.trim());
         }
@@ -88,7 +110,7 @@ pub(crate) fn for_http2<B>(request: &mut Request<B>, origin: &Origin) {
     for name in OF_CONNECTION {
         headers.remove(name);
     }
-    if headers.get(TE).is_some_and(|te| te != "trailers") {
+    if headers.get_all(TE).iter().any(|te| te != "trailers") {
         headers.remove(TE);
     }
 }
@@ -99,8 +121,6 @@ fn path(uri: &mut Uri) -> Option<PathAndQuery> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
     use crate::origin::OriginRef;
 

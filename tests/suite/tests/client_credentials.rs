@@ -92,12 +92,6 @@ fn kinds() -> Vec<Kind> {
                 .append_header("cookie", secret())
         }),
         (
-            "request proxy-authorization",
-            "proxy-authorization",
-            unchanged,
-            |client, url| client.get(url).header("proxy-authorization", secret()),
-        ),
-        (
             "request x-api-key",
             "x-api-key",
             unchanged,
@@ -396,5 +390,21 @@ fn what_cannot_be_a_header_is_an_error_that_tells_no_secret() {
             !format!("{error} {error:?}").contains("c4n4ry"),
             "{error:?}"
         );
+    }
+}
+
+#[tokio::test]
+async fn what_is_meant_for_a_proxy_reaches_no_origin() {
+    let connector = peer("/away", "http://A.example:80/home");
+    let client = Client::builder()
+        .build_with_connector(connector.clone())
+        .unwrap();
+    let request = client.get("http://a.example/start");
+    let request = request.header("proxy-authorization", secret());
+    request.fetch().await.unwrap();
+    let log = connector.log();
+    assert_eq!(log.requests.len(), 3);
+    for request in &log.requests {
+        assert!(!request.headers.contains_key("proxy-authorization"));
     }
 }

@@ -222,6 +222,7 @@ pub(super) fn look_at_exchange(wire: &Wire, timeouts: &Timeouts, now: Instant) -
             after(wire.read_blocked(), timeouts.body_idle),
             Cause::BodyTimeout,
         ),
+        Phase::Orphan => (after(wire.write_blocked(), timeouts.head), Cause::Unclean),
     };
     match deadline {
         Some(deadline) if deadline <= now => Look::Cut(cause),

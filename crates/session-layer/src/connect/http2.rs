@@ -30,9 +30,9 @@ use super::{
 };
 use crate::{
     Error, Http2,
-    body::RequestBody,
     error::{BoxError, Kind, Phase as Waited},
     pool::{Connection, Expiry, Release, Shared, Streams, retire},
+    upload::RequestBody,
 };
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -176,9 +176,9 @@ pin_project! {
             // The socket is closed before the pool hears of it: who waits for that may rely on it.
             drop(this.frames.take());
             drop(this.dispatch.take());
-            let (pool, origin) = (this.connection.pool(), this.connection.origin());
+            this.connection.wire().leave(Cause::Broken);
             let failed = this.limit.is_none().then(|| unsettled(this.connection));
-            pool.withdraw(origin, this.connection.id(), failed);
+            this.connection.pool().withdraw(this.connection, failed);
         }
     }
 }
@@ -214,7 +214,7 @@ impl<D: Dispatch, B: Send + 'static> Future for Driver<D, B> {
         if read != self.read {
             self.as_mut().heard(read, cx);
         }
-        if self.dispatch.is_none() && self.streams.count() == 0 {
+        if self.dispatch.is_none() && !self.streams.is_busy() {
             // It carries nothing and never will; h2 says so to the peer once more.
             let _ = self.as_mut().poll_frames(cx);
             return Poll::Ready(());
@@ -249,12 +249,13 @@ impl<D: Dispatch, B: Send + 'static> Driver<D, B> {
             return;
         };
         *this.dispatch = None;
-        let (pool, origin) = (this.connection.pool(), this.connection.origin());
         if let Err(error) = ended {
-            tracing::trace!(%origin, %error, "connection ended");
+            tracing::trace!(origin = %this.connection.origin(), %error, "connection ended");
         }
+        // The peer went away, unless this side has said why it does.
+        this.connection.wire().leave(Cause::Broken);
         let failed = this.limit.is_none().then(|| unsettled(this.connection));
-        pool.withdraw(origin, this.connection.id(), failed);
+        this.connection.pool().withdraw(this.connection, failed);
     }
 
     fn poll_frames(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -308,6 +309,15 @@ impl<B: Send + 'static> Looked<'_, B> {
                 Look::Cut(cause) => {
                     wire.sever(cause);
                     suspect |= cause == Cause::HeadTimeout;
+                    if cause == Cause::Unclean {
+                        // hyper goes on with an upload that nobody wants, and the peer takes
+                        // nothing of it: only the end of the connection ends that.
+                        if !self.streams.is_busy() {
+                            return Look::Cut(cause);
+                        }
+                        self.connection.wire().leave(cause);
+                        pool.withdraw(self.connection, None);
+                    }
                 }
                 Look::Again(at) => next.extend(at),
             }
@@ -319,7 +329,7 @@ impl<B: Send + 'static> Looked<'_, B> {
         if self.connection.expires().is_some_and(|at| at <= now) {
             // Too old for new requests; those on it finish.
             self.connection.wire().leave(Cause::TooOld);
-            pool.withdraw(origin, id, None);
+            pool.withdraw(self.connection, None);
         } else {
             next.extend(self.connection.expires());
         }

@@ -1,9 +1,12 @@
 use std::{
-    io,
+    io, mem,
     pin::Pin,
-    sync::atomic::{
-        AtomicBool, AtomicU8, AtomicU64,
-        Ordering::{AcqRel, Acquire, Relaxed, Release},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{
+            AtomicBool, AtomicU8, AtomicU64,
+            Ordering::{AcqRel, Acquire, Relaxed, Release},
+        },
     },
     task::{Context, Poll},
     time::Duration,
@@ -50,10 +53,34 @@ pub(crate) struct Wire {
     torn_writes: bool,
     /// Whether response bytes were there before the end of the request body was taken.
     answered_early: AtomicBool,
+    /// Of one request of several on a connection: whether its body is still on its way.
+    upload: Mutex<Upload>,
     severed: AtomicU8,
     /// Why nothing more is given to it, where it was not cut for that.
     leaving: AtomicU8,
     driver: AtomicWaker,
+}
+
+/// How the body of one request of several on a connection and its exchange end: the later of the
+/// two gives their place back.
+enum Upload {
+    Ended,
+    Goes,
+    /// The exchange is over; this is for its place.
+    Orphaned(Arc<Place>),
+}
+
+/// What takes a place back.
+type Place = dyn crate::pool::Release;
+
+impl std::fmt::Debug for Upload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Ended => "Ended",
+            Self::Goes => "Goes",
+            Self::Orphaned(_) => "Orphaned",
+        })
+    }
 }
 
 /// What a connection is doing, as its timers see it.
@@ -65,6 +92,8 @@ pub(crate) enum Phase {
     Sending = 1,
     Head = 2,
     Body = 3,
+    /// The exchange is over, and its request body is not.
+    Orphan = 4,
 }
 
 /// Why a connection was cut.
@@ -92,12 +121,10 @@ pub(crate) enum Cause {
     Unclean = 12,
     /// What it leads to has turned out to be gone, or wrong.
     Suspect = 13,
-    /// It had ended before the request was given to it.
-    Gone = 14,
 }
 
 impl Cause {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 13] = [
         Self::HeadTimeout,
         Self::BodyTimeout,
         Self::HeadTooLarge,
@@ -111,7 +138,6 @@ impl Cause {
         Self::Evicted,
         Self::Unclean,
         Self::Suspect,
-        Self::Gone,
     ];
 
     fn of(number: u8) -> Option<Self> {
@@ -124,7 +150,7 @@ impl Cause {
             Self::HeadTooLarge | Self::BodyTooLong | Self::Unclean => CloseReason::Unclean,
             Self::Dropped => CloseReason::Abandoned,
             Self::Closed => CloseReason::Session,
-            Self::Broken | Self::Gone => CloseReason::Peer,
+            Self::Broken => CloseReason::Peer,
             Self::Idle => CloseReason::Idle,
             Self::TooOld => CloseReason::Lifetime,
             Self::Served => CloseReason::Requests,
@@ -158,6 +184,7 @@ impl Wire {
             body_failed: AtomicBool::new(false),
             torn_writes,
             answered_early: AtomicBool::new(false),
+            upload: Mutex::new(Upload::Ended),
             severed: AtomicU8::new(0),
             leaving: AtomicU8::new(0),
             driver: AtomicWaker::new(),
@@ -296,6 +323,39 @@ impl Wire {
         self.body_failed.store(false, Relaxed);
     }
 
+    /// Takes note, for one request of several on a connection, that its body is on its way.
+    pub(crate) fn upload_begins(&self) {
+        *self.upload() = Upload::Goes;
+    }
+
+    /// Takes note that it has ended; the place of an exchange that is over is free then.
+    pub(crate) fn upload_ended(wire: &Arc<Self>) {
+        let ended = mem::replace(&mut *wire.upload(), Upload::Ended);
+        if let Upload::Orphaned(place) = ended {
+            place.release(Some(wire.clone()));
+        }
+    }
+
+    /// Leaves the place of an exchange that is over to its request body, if that is still on its
+    /// way: it ends when hyper asks it for more.
+    pub(crate) fn leave_to_upload(&self, place: impl FnOnce() -> Arc<Place>) -> bool {
+        let mut upload = self.upload();
+        let goes = matches!(*upload, Upload::Goes);
+        if goes {
+            *upload = Upload::Orphaned(place());
+            self.phase.store(Phase::Orphan as u8, Release);
+        }
+        goes
+    }
+
+    pub(crate) fn is_orphan(&self) -> bool {
+        self.phase() == Phase::Orphan
+    }
+
+    fn upload(&self) -> MutexGuard<'_, Upload> {
+        self.upload.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Takes note, for one request of several on a connection, whether its body waits for the
     /// peer to take more.
     pub(crate) fn note_upload_waits(&self, waits: bool) {
@@ -330,6 +390,7 @@ impl Wire {
             1 => Phase::Sending,
             2 => Phase::Head,
             3 => Phase::Body,
+            4 => Phase::Orphan,
             _ => Phase::Idle,
         }
     }
@@ -384,7 +445,7 @@ impl Wire {
                 .read
                 .load(Relaxed)
                 .saturating_sub(self.response_from.load(Relaxed)),
-            Phase::Idle | Phase::Body => 0,
+            Phase::Idle | Phase::Body | Phase::Orphan => 0,
         };
         if head > self.max_head {
             self.sever(Cause::HeadTooLarge);
@@ -441,13 +502,13 @@ pin_project! {
     pub(crate) struct Io<T, S> {
         #[pin]
         inner: TokioIo<T>,
-        wire: std::sync::Arc<Wire>,
+        wire: Arc<Wire>,
         slot: S,
     }
 }
 
 impl<T, S> Io<T, S> {
-    pub(crate) fn new(inner: T, wire: std::sync::Arc<Wire>, slot: S) -> Self {
+    pub(crate) fn new(inner: T, wire: Arc<Wire>, slot: S) -> Self {
         Self {
             inner: TokioIo::new(inner),
             wire,

@@ -84,6 +84,7 @@ impl PoolConfig {
     pub(crate) fn limits(&self, multiplexing: Multiplexing) -> Limits {
         Limits {
             multiplexing,
+            requests: self.max_requests_per_connection.unwrap_or(u64::MAX),
             connections: self.max_connections,
             per_origin: self.max_connections_per_origin,
             waiting: self.max_waiting,

@@ -24,15 +24,18 @@ use super::{
     state::{Given, Numbered},
 };
 use crate::{
-    body::RequestBody,
     connect::{Cause, ViaProxy, Wire},
     error::BoxError,
     info::Facts,
     origin::Origin,
+    upload::RequestBody,
 };
 
 /// What hyper answers to one request.
 pub(crate) type Answer<B> = Result<Response<Incoming>, TrySendError<Request<RequestBody<B>>>>;
+
+/// A request that hyper was not given.
+pub(crate) type Unsent<B> = Box<Request<RequestBody<B>>>;
 
 /// The box in which a connection's futures of hyper are kept, one after the other: so a request on
 /// an open connection allocates nothing for them.
@@ -142,6 +145,20 @@ impl<B: Send + 'static> Connection<B> {
     /// Whether it may take a request, as far as this side knows: neither cut nor too old.
     pub(super) fn is_fresh(&self, now: Instant) -> bool {
         self.wire.severed().is_none() && self.expires.is_none_or(|expires| now < expires)
+    }
+
+    /// Notes why it takes no request any more: it is closed, or too old.
+    pub(super) fn let_go(&self) -> Cause {
+        let too_old = self
+            .expires
+            .is_some_and(|expires| expires <= Instant::now());
+        let cause = if too_old {
+            Cause::TooOld
+        } else {
+            Cause::Broken
+        };
+        self.wire.leave(cause);
+        cause
     }
 
     /// Takes note of how long the peer says that it keeps the connection idle.
@@ -277,16 +294,20 @@ impl<B: Send + 'static> Link<B> {
         self.connection.used.load(Relaxed)
     }
 
-    /// Counts a request; returns whether it is the last that the connection may carry. A shared
-    /// one is given nothing more by then.
+    /// Counts a request; returns whether it is the last that the connection may carry.
     pub(crate) fn count_request(&self) -> bool {
         let last = self.connection.count_request();
         if last && self.is_part() {
+            // The pool has given its last part out.
             self.connection.wire.leave(Cause::Served);
-            let pool = &self.connection.pool;
-            pool.withdraw(&self.connection.origin, self.id(), None);
         }
         last
+    }
+
+    /// Gives no more requests to a connection that others use too.
+    pub(crate) fn withdraw(&self, cause: Cause) {
+        self.connection.wire.leave(cause);
+        self.connection.pool.withdraw(&self.connection, None);
     }
 
     /// Whether a request may be given to it: neither closed nor too old.
@@ -323,15 +344,10 @@ impl<B: Send + 'static> Link<B> {
         }
     }
 
-    /// Ends a connection that takes no request any more: it is closed, or too old.
+    /// Ends a connection that takes no request any more.
     pub(super) fn let_go(self) {
-        let expires = self.connection.expires;
-        let too_old = expires.is_some_and(|expires| expires <= Instant::now());
-        self.abort(if too_old {
-            Cause::TooOld
-        } else {
-            Cause::Broken
-        });
+        let cause = self.connection.let_go();
+        self.abort(cause);
     }
 
     /// Ends what goes on: the connection, or this part of a shared one.
@@ -387,7 +403,11 @@ where
     /// channel that nobody reads: tokio's is emptied only by what comes before its end, or when
     /// its last sender goes. So no sender is kept for a connection that has ended by then; the
     /// request comes back with the answer.
-    pub(crate) fn send(&mut self, request: Request<RequestBody<B>>) {
+    ///
+    /// # Errors
+    ///
+    /// The request, where the connection had ended before.
+    pub(crate) fn send(&mut self, request: Request<RequestBody<B>>) -> Result<(), Unsent<B>> {
         let Channel { sender, answer } = &mut self.channel;
         match sender {
             Sender::Http1(http1) => {
@@ -395,9 +415,10 @@ where
                 if http1.is_closed() {
                     *sender = Sender::Gone;
                 }
+                Ok(())
             }
             Sender::Http2(part) => part.send(request, answer),
-            Sender::Gone => {}
+            Sender::Gone => Err(Box::new(request)),
         }
     }
 }

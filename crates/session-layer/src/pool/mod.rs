@@ -37,7 +37,7 @@ use tokio::{
 
 pub use self::config::PoolConfig;
 pub(crate) use self::{
-    lease::{Connection, Link, Release},
+    lease::{Connection, Link, Release, Unsent},
     shared::{Shared, Streams},
     slot::Slot,
     state::{Limits, Multiplexing, Numbered},
@@ -144,13 +144,6 @@ impl<B: Send + 'static> Pool<B> {
                 CheckOut::Ready(given) => {
                     let link = Link::of(given);
                     if link.is_usable(now) {
-                        if link.has_been_used() {
-                            self.reused.fetch_add(1, Relaxed);
-                            self.config.listener.tell(|| Event::Reused {
-                                origin: link.origin(),
-                                connection: link.id(),
-                            });
-                        }
                         // It stood idle, so the peer may have closed it: that is stale, too.
                         link.mark_used();
                         return Ok(CheckedOut::Link(link));
@@ -164,8 +157,10 @@ impl<B: Send + 'static> Pool<B> {
                     return Err(Error::new(Kind::QueueFull(limit)).at(&origin));
                 }
                 CheckOut::Connect(place) => {
-                    let slot = Slot::granted(self.clone(), place.origin.clone());
-                    place.waiter.grant(slot);
+                    self.start(
+                        Slot::granted(self.clone(), place.origin.clone()),
+                        &place.waiter,
+                    );
                     let wait = self.connecting_to(&place.origin);
                     (place, wait)
                 }
@@ -186,6 +181,15 @@ impl<B: Send + 'static> Pool<B> {
         }
     }
 
+    /// Takes note of a request that goes over a connection used before.
+    pub(crate) fn reused(&self, connection: &Connection<B>) {
+        self.reused.fetch_add(1, Relaxed);
+        self.config.listener.tell(|| Event::Reused {
+            origin: connection.origin(),
+            connection: connection.id(),
+        });
+    }
+
     /// Whether connections to this origin may turn out to be shared.
     pub(crate) fn shares(&self, origin: &Origin) -> bool {
         self.config.limits().multiplexing.is_possible(origin)
@@ -202,7 +206,8 @@ impl<B: Send + 'static> Pool<B> {
     /// Lets go of a connection that takes no more requests.
     fn refuse(self: &Arc<Self>, link: Link<B>) {
         if link.is_part() {
-            self.withdraw(link.origin(), link.id(), None);
+            link.connection.let_go();
+            self.withdraw(&link.connection, None);
         }
         link.let_go();
     }
@@ -252,7 +257,36 @@ impl<B: Send + 'static> Pool<B> {
         self.gone.notify_waiters();
     }
 
+    /// Takes back the slot of a connection whose opening its runtime cut off; it failed nobody.
+    fn reopen(self: &Arc<Self>, id: u64, origin: &Origin) {
+        let mut inner = self.lock();
+        if inner.end_opening(id) {
+            inner.state.connect_abandoned(origin);
+        }
+        let granted = inner.state.slot_freed(origin);
+        drop(inner);
+        self.grant_late(granted);
+        self.gone.notify_waiters();
+    }
+
     fn grant(self: &Arc<Self>, granted: Vec<(Origin, Arc<Waiter<B>>)>) {
+        for (origin, waiter) in granted {
+            self.start(Slot::granted(self.clone(), origin), &waiter);
+        }
+    }
+
+    /// Opens a connection at once, whoever polls what: others may wait for it. Outside of a
+    /// runtime the waiter does it when it is polled.
+    fn start(self: &Arc<Self>, slot: Slot<B>, waiter: &Waiter<B>) {
+        if Handle::try_current().is_ok() {
+            self.open(slot);
+        } else {
+            waiter.grant(slot);
+        }
+    }
+
+    /// Lets waiters open connections by themselves, when a runtime ended that was to open one.
+    fn grant_late(self: &Arc<Self>, granted: Vec<(Origin, Arc<Waiter<B>>)>) {
         for (origin, waiter) in granted {
             waiter.grant(Slot::granted(self.clone(), origin));
         }
@@ -382,7 +416,8 @@ impl<B: Send + 'static> Pool<B> {
 
     /// Gives no more requests to a shared connection; those on it go on to their end. `failed`
     /// says why it never came to carry any, where that is so.
-    pub(crate) fn withdraw(self: &Arc<Self>, origin: &Origin, id: u64, failed: Option<Error>) {
+    pub(crate) fn withdraw(self: &Arc<Self>, connection: &Connection<B>, failed: Option<Error>) {
+        let (origin, id) = (connection.origin(), connection.id());
         let mut inner = self.lock();
         let effects = inner.state.withdraw(origin, id, failed.is_some());
         drop(inner);

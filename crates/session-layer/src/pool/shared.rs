@@ -15,14 +15,14 @@ use hyper::client::conn::http2::SendRequest;
 use tokio_util::sync::ReusableBoxFuture;
 
 use super::{
-    lease::{AnswerBox, Connection, Release},
+    lease::{AnswerBox, Connection, Release, Unsent},
     state::Numbered,
 };
 use crate::{
-    body::RequestBody,
     connect::{Cause, Phase, Wire},
     error::BoxError,
     origin::Origin,
+    upload::RequestBody,
 };
 
 /// Without HTTP/2 there is none.
@@ -87,7 +87,11 @@ impl<B: Send + 'static> Shared<B> {
         self.sender.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn end(&self, wire: Arc<Wire>) {
+    /// Ends an exchange; its place is free when its request body has ended too.
+    fn end(self: &Arc<Self>, wire: Arc<Wire>) {
+        if wire.leave_to_upload(|| self.clone()) {
+            return;
+        }
         self.streams.give_back(wire);
         let connection = &self.connection;
         let pool = connection.pool();
@@ -122,6 +126,12 @@ impl<B> Streams<B> {
     pub(crate) fn count(&self) -> usize {
         let kept = self.lock();
         kept.wires.len().saturating_sub(kept.spare.len())
+    }
+
+    /// Whether any exchange is under way.
+    pub(crate) fn is_busy(&self) -> bool {
+        let over = |wire: &Arc<Wire>| matches!(wire.phase(), Phase::Idle | Phase::Orphan);
+        !self.lock().wires.iter().all(over)
     }
 
     /// Cuts what is under way; returns how much.
@@ -210,27 +220,36 @@ where
     B::Error: Into<BoxError>,
 {
     /// Gives the request to hyper now, as [`Link::send`](super::Link::send) says.
-    pub(super) fn send(&self, request: Request<RequestBody<B>>, answer: &mut AnswerBox<B>) {
-        #[cfg(feature = "http2")]
-        {
-            let mut kept = self.shared.sender();
-            let Some(sender) = kept.as_mut() else {
-                drop(kept);
-                // Another request met the connection's end, after this one was given its part.
-                self.wire().sever(Cause::Gone);
-                return;
-            };
-            answer.set(sender.try_send_request(request));
-            let gone = if sender.is_closed() {
-                kept.take()
-            } else {
-                None
-            };
-            drop(kept);
-            drop(gone);
-        }
-        #[cfg(not(feature = "http2"))]
-        let _ = (self, request, answer);
+    #[cfg(feature = "http2")]
+    pub(super) fn send(
+        &self,
+        request: Request<RequestBody<B>>,
+        answer: &mut AnswerBox<B>,
+    ) -> Result<(), Unsent<B>> {
+        let mut kept = self.shared.sender();
+        let Some(sender) = kept.as_mut() else {
+            // Another request met the connection's end, after this one was given its part.
+            return Err(Box::new(request));
+        };
+        answer.set(sender.try_send_request(request));
+        let gone = if sender.is_closed() {
+            kept.take()
+        } else {
+            None
+        };
+        drop(kept);
+        drop(gone);
+        Ok(())
+    }
+
+    #[cfg(not(feature = "http2"))]
+    #[expect(clippy::unused_self, reason = "with HTTP/2 it sends")]
+    pub(super) fn send(
+        &self,
+        request: Request<RequestBody<B>>,
+        _: &mut AnswerBox<B>,
+    ) -> Result<(), Unsent<B>> {
+        Err(Box::new(request))
     }
 }
 

@@ -1,4 +1,4 @@
-use std::{fmt, mem, sync::Arc};
+use std::{fmt, mem, sync::Arc, thread};
 
 use super::{Pool, waiter::Waiter};
 use crate::{Error, Event, error::Kind, origin::Origin};
@@ -72,11 +72,14 @@ impl<B: Send + 'static> Drop for Slot<B> {
         if let Stage::Granted = self.stage {
             self.pool.open_abandoned(&self.origin);
         }
-        // Still being opened: the connector panicked, the runtime went away, or it was called off,
-        // since nobody waited for it any more (then nobody is told).
+        // Still being opened: its runtime went away, or it was called off, since nobody waited for
+        // it any more. Whoever still waits opens another.
+        if let (Stage::Opening(id), false) = (&self.stage, thread::panicking()) {
+            return self.pool.reopen(*id, &self.origin);
+        }
         let told = self.settle_failed();
         self.pool.free_slot(&self.origin);
-        let why = "the connector panicked, or its runtime shut down";
+        let why = "the connector panicked";
         Waiter::tell_all(told, &Error::new(Kind::Connect).with(why).at(&self.origin));
     }
 }

@@ -30,6 +30,8 @@ pub(crate) struct Limits {
     pub(crate) waiting: usize,
     pub(crate) steal_after: Duration,
     pub(crate) multiplexing: Multiplexing,
+    /// How many requests a shared connection carries in its life.
+    pub(crate) requests: u64,
 }
 
 /// Which origins may turn out to serve several requests on one connection.
@@ -80,6 +82,8 @@ pub(crate) struct State<C, S, W> {
     waiting: usize,
     /// Idle connections that were told to close, and whose slots have not come back yet.
     evicting: usize,
+    /// Shared connections that will close for another origin when they carry nothing any more.
+    leaving: usize,
     /// Connections that would be opened at once if the total limit did not forbid it.
     wanted: usize,
     next: u64,
@@ -227,6 +231,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
             idle: 0,
             waiting: 0,
             evicting: 0,
+            leaving: 0,
             wanted: 0,
             next: 0,
             starved: BTreeMap::new(),
@@ -331,7 +336,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         let first = own.and_then(|entry| entry.waiters.front());
         waited >= self.limits.steal_after
             && first.is_none_or(|first| ticket < first.ticket.0)
-            && self.wanted > self.evicting
+            && self.wanted > self.evicting.saturating_add(self.leaving)
     }
 
     /// Places a connection that has just been opened, and serves one request at a time.
@@ -537,6 +542,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
             entry.starved = None;
             entry.wanted = 0;
             busy.extend(entry.take_shared(|_| true));
+            self.leaving = 0;
             waiters.extend(entry.waiters.drain(..).map(|waiting| waiting.waiter));
         }
         self.starved.clear();

@@ -38,22 +38,30 @@ impl Sharing {
 pub(super) struct Shared<S> {
     handle: S,
     streams: usize,
-    limit: usize,
-    settled: bool,
+    /// How many the peer allows, once it has said so.
+    limit: Option<usize>,
+    /// Whether the peer allowed nothing from the first.
+    refuses: bool,
+    /// How many more it may ever carry.
+    left: u64,
     /// Takes nothing until the peer shows that it is alive.
     paused: bool,
+    /// Takes nothing more, for its slot is wanted elsewhere.
+    leaving: bool,
     /// Since when, and in which order, it has carried nothing.
     idle: Option<(u64, Instant)>,
 }
 
 impl<S: Numbered + Clone> Shared<S> {
-    fn new(handle: S) -> Self {
+    fn new(handle: S, left: u64) -> Self {
         Self {
             handle,
             streams: 0,
-            limit: 1,
-            settled: false,
+            limit: None,
+            refuses: false,
+            left,
             paused: false,
+            leaving: false,
             idle: None,
         }
     }
@@ -67,7 +75,13 @@ impl<S: Numbered + Clone> Shared<S> {
     }
 
     pub(super) fn has_room(&self) -> bool {
-        !self.paused && self.streams < self.limit
+        !self.paused && !self.leaving && self.left > 0 && self.streams < self.limit.unwrap_or(1)
+    }
+
+    /// Whether it is of no use to anybody: it carries nothing, and will not.
+    fn is_spent(&self) -> bool {
+        let drained = self.limit == Some(0) && !self.refuses;
+        self.streams == 0 && (self.left == 0 || self.paused || self.leaving || drained)
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -89,6 +103,7 @@ impl<S: Numbered + Clone> Shared<S> {
             return None;
         }
         self.streams += 1;
+        self.left -= 1;
         Some((self.handle.clone(), self.idle.take().is_some()))
     }
 }
@@ -97,16 +112,18 @@ impl<C, S: Numbered + Clone, W> PerOrigin<C, S, W> {
     /// How many of the waiters, from the first, a connection is being opened for.
     pub(super) fn covered(&self) -> usize {
         let share = self.sharing.share();
-        let unsettled = |shared: &&Shared<S>| !shared.settled && !shared.paused;
+        let unsettled =
+            |shared: &&Shared<S>| shared.limit.is_none() && !shared.paused && !shared.leaving;
         let unsettled = self.shared.iter().filter(unsettled);
         let parts = unsettled.map(|shared| share.saturating_sub(shared.streams));
         parts.fold(self.connecting.saturating_mul(share), usize::saturating_add)
     }
 
-    /// Whether the peer allows nothing at all, so that another connection would not help.
+    /// Whether the peer allows nothing at all, so that another connection would not help. One that
+    /// allowed something before may be going away; its successor does not.
     pub(super) fn is_refused(&self) -> bool {
-        let refuses = |shared: &Shared<S>| shared.settled && shared.limit == 0;
-        self.shared.iter().any(refuses)
+        let refuses = |shared: &Shared<S>| shared.refuses && shared.limit == Some(0);
+        !self.shared.is_empty() && self.shared.iter().all(refuses)
     }
 
     pub(super) fn shared(&self, id: u64) -> Option<&Shared<S>> {
@@ -150,7 +167,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
             self.stop_connecting(origin);
         }
         let mut effects = Effects::default();
-        let mode = self.mode;
+        let (mode, requests) = (self.mode, self.limits.requests);
         let Some(entry) = self
             .origins
             .get_mut(origin)
@@ -163,7 +180,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
             entry.sharing = Sharing::Many(expected);
         }
         let id = handle.id();
-        entry.shared.push(Shared::new(handle));
+        entry.shared.push(Shared::new(handle, requests));
         self.fill(origin, id, now, &mut effects);
         effects
     }
@@ -179,8 +196,8 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         let mut effects = Effects::default();
         if let Some(entry) = self.origins.get_mut(origin) {
             if let Some(shared) = entry.shared_mut(id) {
-                shared.limit = limit;
-                shared.settled = true;
+                shared.refuses |= shared.limit.is_none() && limit == 0;
+                shared.limit = Some(limit);
                 entry.sharing = Sharing::Many(limit);
                 self.fill(origin, id, now, &mut effects);
             }
@@ -213,13 +230,14 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
             return effects;
         };
         shared.streams = shared.streams.saturating_sub(1);
-        if self.yields(origin, now) {
+        let stays = !shared.leaving;
+        if stays && self.yields(origin, now) {
             // What it carries comes to its end; then its slot is free for the other.
-            self.evicting += 1;
-            let withdrawn = self.withdraw(origin, id, false);
-            effects.close.extend(withdrawn.close);
-            effects.grant.extend(withdrawn.grant);
-            return effects;
+            self.leaving += 1;
+            let entry = self.origins.get_mut(origin);
+            if let Some(shared) = entry.and_then(|entry| entry.shared_mut(id)) {
+                shared.leaving = true;
+            }
         }
         self.fill(origin, id, now, &mut effects);
         effects
@@ -238,7 +256,8 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         };
         let shared = entry.shared.remove(at);
         self.idle -= usize::from(shared.is_idle());
-        if failed && !shared.settled {
+        self.leaving -= usize::from(shared.leaving);
+        if failed && shared.limit.is_none() {
             effects.tell = self.fail_uncovered(origin);
         }
         effects.close.push(shared.into_handle());
@@ -271,15 +290,16 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
                 effects.serve.push((waiting.waiter, part));
             }
         }
-        if shared.streams == 0 && !shared.is_idle() {
-            if keeps {
-                shared.idle = Some((sequence, now));
-                self.idle += 1;
-            } else {
-                // Where another origin waits for the slot, it counts as evicted.
-                self.evicting += usize::from(self.wanted > self.evicting);
-                effects.close.push(entry.shared.remove(at).into_handle());
-            }
+        if shared.is_spent() || (shared.streams == 0 && !shared.is_idle() && !keeps) {
+            let shared = entry.shared.remove(at);
+            self.idle -= usize::from(shared.is_idle());
+            self.leaving -= usize::from(shared.leaving);
+            // Where another origin waits for the slot, it counts as evicted.
+            self.evicting += usize::from(self.wanted > self.evicting);
+            effects.close.push(shared.into_handle());
+        } else if shared.streams == 0 && !shared.is_idle() {
+            shared.idle = Some((sequence, now));
+            self.idle += 1;
         }
         self.refresh(origin);
         effects.grant = self.grant_all();
