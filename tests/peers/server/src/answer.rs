@@ -1,0 +1,108 @@
+use std::{
+    cell::Cell,
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+
+/// What the server knows.
+#[derive(Default)]
+pub(crate) struct Server {
+    connections: Cell<u64>,
+    requests: Cell<u64>,
+    /// Requests to the paths that fail now and then.
+    flaky: Cell<u64>,
+}
+
+const GREETING: &[u8] = b"hello, world!";
+const CHUNK: usize = 16 * 1024;
+const DOWNLOAD: usize = 100 * 1024 * 1024;
+/// The body of a failure that is not short.
+const LARGE: usize = 200 * 1000;
+/// One of so many requests fails.
+const FAILS: u64 = 10;
+
+impl Server {
+    pub(crate) fn count_connection(&self) {
+        self.connections.set(self.connections.get() + 1);
+    }
+
+    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Chunks> {
+        self.requests.set(self.requests.get() + 1);
+        match request.uri().path() {
+            "/flaky" => self.flaky(GREETING.len()),
+            "/flaky-large" => self.flaky(LARGE),
+            "/download" => Response::new(Chunks::new(DOWNLOAD)),
+            "/upload" => {
+                let mut body = request.into_body();
+                while let Some(Ok(_)) = body.frame().await {}
+                Response::new(Chunks::once(GREETING))
+            }
+            "/stats" => {
+                let stats = format!("{} {}", self.connections.get(), self.requests.get());
+                Response::new(Chunks::once(stats))
+            }
+            _ => Response::new(Chunks::once(GREETING)),
+        }
+    }
+
+    fn flaky(&self, error: usize) -> Response<Chunks> {
+        self.flaky.set(self.flaky.get() + 1);
+        if self.flaky.get() % FAILS > 0 {
+            return Response::new(Chunks::once(GREETING));
+        }
+        let mut response = Response::new(Chunks::new(error));
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        response
+    }
+}
+
+/// A body of known length in pieces.
+pub(crate) struct Chunks {
+    piece: Bytes,
+    left: usize,
+}
+
+impl Chunks {
+    fn new(left: usize) -> Self {
+        let piece = Bytes::from(vec![b'd'; CHUNK.min(left)]);
+        Self { piece, left }
+    }
+
+    fn once(bytes: impl Into<Bytes>) -> Self {
+        let piece = bytes.into();
+        let left = piece.len();
+        Self { piece, left }
+    }
+}
+
+impl Body for Chunks {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.left == 0 {
+            return Poll::Ready(None);
+        }
+        let piece = self.piece.slice(..self.piece.len().min(self.left));
+        self.left -= piece.len();
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left as u64)
+    }
+}
