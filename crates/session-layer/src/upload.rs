@@ -1,4 +1,5 @@
 use std::{
+    mem,
     panic::{self, AssertUnwindSafe},
     pin::Pin,
     sync::Arc,
@@ -8,23 +9,24 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use pin_project_lite::pin_project;
 
 use crate::{
     connect::{Cause, Wire},
     error::BoxError,
 };
 
-pin_project! {
-    /// A request body as hyper sees it: it tells the wire when hyper has taken its end.
-    pub(crate) struct RequestBody<B> {
-        #[pin]
-        inner: B,
-        // Absent once hyper has the end, and for bodies that are empty from the start.
-        progress: Option<Progress>,
-        // How many bytes may still come, where only a header says so.
-        left: Option<u64>,
-    }
+/// A request body as hyper sees it; a body that is empty from the start is none.
+///
+/// It is one pointer, and so costs nothing where a request moves through hyper's channel, which
+/// keeps room for 32 requests on each connection: one more byte here is 32 on each idle one.
+pub(crate) struct RequestBody<B>(Option<Box<Upload<B>>>);
+
+struct Upload<B> {
+    inner: B,
+    /// Tells the wire when hyper has taken the end.
+    progress: Option<Progress>,
+    /// How many bytes may still come, where only a header says so.
+    left: Option<u64>,
 }
 
 /// Tells the wire how far the body is, and its end by being dropped: hyper drops a body whose
@@ -36,7 +38,7 @@ struct Progress {
     /// and cutting it is no way to end the exchange.
     part: bool,
     /// What is left of a large piece.
-    rest: Option<Box<Bytes>>,
+    rest: Bytes,
 }
 
 /// The most that hyper gets of one request of several at a time. It asks for more when the peer has
@@ -57,9 +59,10 @@ impl Progress {
             // hyper resets the stream then.
             return Poll::Ready(Some(Err("the exchange is over".into())));
         }
-        if let Some(rest) = self.rest.take() {
+        if !self.rest.is_empty() {
             self.wire.note_upload_waits(true);
-            return Poll::Ready(Some(Ok(self.piece(*rest))));
+            let rest = mem::take(&mut self.rest);
+            return Poll::Ready(Some(Ok(self.piece(rest))));
         }
         // A panic of one body must not end the task that drives the others.
         let polled = panic::catch_unwind(AssertUnwindSafe(|| inner.poll_frame(cx)));
@@ -83,7 +86,7 @@ impl Progress {
     fn piece(&mut self, mut bytes: Bytes) -> Frame<Bytes> {
         if bytes.len() > PIECE {
             let piece = bytes.split_to(PIECE);
-            self.rest = Some(Box::new(bytes));
+            self.rest = bytes;
             return Frame::data(piece);
         }
         Frame::data(bytes)
@@ -133,29 +136,36 @@ impl Drop for Progress {
 
 impl<B: Body> RequestBody<B> {
     pub(crate) fn new(inner: B) -> Self {
-        Self {
+        if inner.is_end_stream() {
+            return Self(None);
+        }
+        Self(Some(Box::new(Upload {
             inner,
             progress: None,
             left: None,
-        }
+        })))
     }
 
     /// Holds the body to the length that a header announces.
     pub(crate) fn announce(&mut self, length: Option<u64>) {
-        self.left = length;
+        if let Some(upload) = &mut self.0 {
+            upload.left = length;
+        }
     }
 
     /// Tells `wire` from now on how far the body is.
     pub(crate) fn attach(&mut self, wire: &Arc<Wire>, head: Option<Duration>, part: bool) {
-        if part {
-            wire.upload_begins();
+        if let Some(upload) = &mut self.0 {
+            if part {
+                wire.upload_begins();
+            }
+            upload.progress = Some(Progress {
+                wire: wire.clone(),
+                head,
+                part,
+                rest: Bytes::new(),
+            });
         }
-        self.progress = Some(Progress {
-            wire: wire.clone(),
-            head,
-            part,
-            rest: None,
-        });
     }
 }
 
@@ -169,41 +179,63 @@ fn is_too_long(left: &mut Option<u64>, bytes: usize) -> bool {
     rest.is_none()
 }
 
+impl<B> Upload<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    /// Gives the next frame, and whether it is the last.
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<(Next, bool)> {
+        let inner = Pin::new(&mut self.inner);
+        let Some(progress) = &mut self.progress else {
+            let frame = ready!(inner.poll_frame(cx)).map(|frame| frame.map_err(Into::into));
+            let ends = frame.is_none() || self.inner.is_end_stream();
+            return Poll::Ready((frame, ends));
+        };
+        let mut frame = if progress.part {
+            ready!(progress.poll_part(inner, cx))
+        } else {
+            ready!(inner.poll_frame(cx)).map(|frame| frame.map_err(Into::into))
+        };
+        let ends = frame.is_none() || (progress.rest.is_empty() && self.inner.is_end_stream());
+        if let Err(error) = progress.note(frame.as_ref(), ends, &mut self.left) {
+            frame = Some(Err(error));
+        }
+        Poll::Ready((frame, ends))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let rest = self.progress.as_ref().map(|progress| &progress.rest);
+        rest.is_none_or(Bytes::is_empty) && self.inner.is_end_stream()
+    }
+}
+
 impl<B> Body for RequestBody<B>
 where
-    B: Body<Data = Bytes>,
+    B: Body<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
 {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Next> {
-        let mut this = self.project();
-        let mut frame = match this.progress.as_mut().filter(|progress| progress.part) {
-            Some(progress) => ready!(progress.poll_part(this.inner.as_mut(), cx)),
-            None => {
-                ready!(this.inner.as_mut().poll_frame(cx)).map(|frame| frame.map_err(Into::into))
-            }
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Next> {
+        let Some(upload) = &mut self.0 else {
+            return Poll::Ready(None);
         };
-        if let Some(progress) = this.progress {
-            // After the last frame hyper may ask no more.
-            let ends = frame.is_none() || (progress.rest.is_none() && this.inner.is_end_stream());
-            if let Err(error) = progress.note(frame.as_ref(), ends, this.left) {
-                frame = Some(Err(error));
-            }
-            if ends {
-                *this.progress = None;
-            }
+        let (frame, ends) = ready!(upload.poll_frame(cx));
+        // After the last frame hyper may ask no more.
+        if ends {
+            self.0 = None;
         }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        let rest = self.progress.as_ref().and_then(|it| it.rest.as_ref());
-        rest.is_none() && self.inner.is_end_stream()
+        self.0.as_ref().is_none_or(|upload| upload.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        let upload = self.0.as_ref();
+        upload.map_or_else(|| SizeHint::with_exact(0), |it| it.inner.size_hint())
     }
 }
