@@ -292,9 +292,13 @@ impl<B: Send + 'static> Pool<B> {
         }
     }
 
-    /// Does what a change about shared connections asks for; `error` makes what those are told
-    /// who waited for one that failed.
-    fn follow(self: &Arc<Self>, effects: Effects<Arc<Shared<B>>, Arc<Waiter<B>>>, error: &Error) {
+    /// Does what a change about shared connections asks for; `failed` says what those are told who
+    /// waited for one that failed, if that is more than just so.
+    fn follow(
+        self: &Arc<Self>,
+        effects: Effects<Arc<Shared<B>>, Arc<Waiter<B>>>,
+        failed: Option<Error>,
+    ) {
         let Effects {
             serve,
             grant,
@@ -310,7 +314,10 @@ impl<B: Send + 'static> Pool<B> {
         for shared in close {
             shared.connection().wire().leave(self.unkept());
         }
-        Waiter::tell_all(tell, error);
+        if !tell.is_empty() {
+            let error = failed.unwrap_or_else(|| Error::new(Kind::Connect));
+            Waiter::tell_all(tell, &error);
+        }
     }
 
     /// Starts to open a connection in a task of its own.
@@ -385,7 +392,7 @@ impl<B: Send + 'static> Pool<B> {
         let state = &mut inner.state;
         let effects = state.connected_shared(origin, shared, expected, counted, Instant::now());
         drop(inner);
-        self.follow(effects, &Error::new(Kind::Connect));
+        self.follow(effects, None);
     }
 
     /// Takes note of how many requests the peer of a shared connection allows at the same time.
@@ -394,7 +401,7 @@ impl<B: Send + 'static> Pool<B> {
         let mut inner = self.lock();
         let effects = inner.state.set_limit(origin, id, limit, Instant::now());
         drop(inner);
-        self.follow(effects, &Error::new(Kind::Connect));
+        self.follow(effects, None);
     }
 
     /// Gives no more requests to a connection whose peer may be dead, or gives it some again.
@@ -403,7 +410,7 @@ impl<B: Send + 'static> Pool<B> {
         let mut inner = self.lock();
         let effects = inner.state.set_paused(origin, id, paused, Instant::now());
         drop(inner);
-        self.follow(effects, &Error::new(Kind::Connect));
+        self.follow(effects, None);
     }
 
     /// Takes note that a request on a shared connection is over.
@@ -411,7 +418,7 @@ impl<B: Send + 'static> Pool<B> {
         let mut inner = self.lock();
         let effects = inner.state.part_ended(origin, id, Instant::now());
         drop(inner);
-        self.follow(effects, &Error::new(Kind::Connect));
+        self.follow(effects, None);
     }
 
     /// Gives no more requests to a shared connection; those on it go on to their end. `failed`
@@ -421,8 +428,7 @@ impl<B: Send + 'static> Pool<B> {
         let mut inner = self.lock();
         let effects = inner.state.withdraw(origin, id, failed.is_some());
         drop(inner);
-        let error = failed.unwrap_or_else(|| Error::new(Kind::Connect));
-        self.follow(effects, &error);
+        self.follow(effects, failed);
     }
 
     /// Takes note of a connection that did not come to be; returns whom to tell.

@@ -315,15 +315,16 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         now: Instant,
     ) -> Placed<C, W> {
         // Connections follow their own origin's waiters, until another's have waited too long.
-        let waits = self
-            .origins
-            .get(origin)
-            .is_some_and(|entry| !entry.waiters.is_empty());
-        if waits && self.yields(origin, now) {
+        if self.yields(origin, now) && self.is_waited_for(origin) {
             self.evicting += 1;
             return Placed::Close(connection);
         }
         self.place(origin, connection, now)
+    }
+
+    fn is_waited_for(&self, origin: &Origin) -> bool {
+        let entry = self.origins.get(origin);
+        entry.is_some_and(|entry| !entry.waiters.is_empty())
     }
 
     /// Whether a connection of this origin had better make room for another's: one that came

@@ -225,11 +225,18 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
     /// Takes note that a request on a shared connection is over.
     pub(crate) fn part_ended(&mut self, origin: &Origin, id: u64, now: Instant) -> Effects<S, W> {
         let mut effects = Effects::default();
-        let entry = self.origins.get_mut(origin);
-        let Some(shared) = entry.and_then(|entry| entry.shared_mut(id)) else {
+        let Some(entry) = self.origins.get_mut(origin) else {
+            return effects;
+        };
+        let nobody_waits = entry.waiters.is_empty() && self.starved.is_empty();
+        let Some(shared) = entry.shared_mut(id) else {
             return effects;
         };
         shared.streams = shared.streams.saturating_sub(1);
+        if nobody_waits && shared.streams > 0 {
+            // It goes on with the others, and nothing follows.
+            return effects;
+        }
         let stays = !shared.leaving;
         if stays && self.yields(origin, now) {
             // What it carries comes to its end; then its slot is free for the other.
