@@ -289,6 +289,10 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
             origin,
         };
         let entry = self.entry(&place.origin);
+        if entry.waiters.capacity() == 0 {
+            // Many origins never have more than one, nor more than one connection that stands idle.
+            entry.waiters.reserve_exact(1);
+        }
         entry.waiters.push_back(Waiting {
             ticket: place.ticket,
             since: now,
@@ -371,6 +375,9 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
             // Where another origin waits for the slot, it counts as evicted.
             self.evicting += usize::from(self.wanted > self.evicting);
             return Placed::Close(connection);
+        }
+        if entry.idle.capacity() == 0 {
+            entry.idle.reserve_exact(1);
         }
         entry.idle.push(Idle {
             sequence,
