@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, response::Parts};
 use http_body::Body;
 use hyper::body::Incoming;
 use tokio::time::Instant;
@@ -374,13 +374,10 @@ where
                 link.withdraw(Cause::Suspect);
             }
         }
-        let framed = match reuse::check_framing(&mut head.headers) {
-            Ok(framed) => framed,
+        let ends = match ends_by_head(&link, &mut head) {
+            Ok(ends) => ends,
             Err(kind) => return refused(link, kind),
         };
-        if let Some(seconds) = reuse::keep_alive_hint(&head.headers) {
-            link.connection.hint_idle(seconds);
-        }
         if misdirected {
             // What led here before leads here again.
             link.connection
@@ -389,9 +386,9 @@ where
         }
         let ends = if misdirected {
             Some(Cause::Suspect)
-        } else if reuse::is_last(head.version, &head.headers) {
-            Some(Cause::Broken)
-        } else if !framed || !reuse::is_clean(status, in_time, wire.request_body_bytes()) {
+        } else if ends.is_some() {
+            ends
+        } else if !reuse::is_clean(status, in_time, wire.request_body_bytes()) {
             Some(Cause::Unclean)
         } else {
             self.last.then_some(Cause::Served)
@@ -483,6 +480,27 @@ fn handed_back<B: Send + 'static>(link: Link<B>, request: Request<RequestBody<B>
         origin,
         request,
     }
+}
+
+/// Reads what the head of a response says of its connection; returns why that must end, if it must.
+///
+/// Over HTTP/2 it says nothing: h2 refuses such headers
+/// ([RFC 9113, section 8.2.2](https://www.rfc-editor.org/rfc/rfc9113#section-8.2.2)).
+fn ends_by_head<B: Send + 'static>(
+    link: &Link<B>,
+    head: &mut Parts,
+) -> Result<Option<Cause>, Kind> {
+    if link.is_part() {
+        return Ok(None);
+    }
+    let framed = reuse::check_framing(&mut head.headers)?;
+    if let Some(seconds) = reuse::keep_alive_hint(&head.headers) {
+        link.connection.hint_idle(seconds);
+    }
+    if reuse::is_last(head.version, &head.headers) {
+        return Ok(Some(Cause::Broken));
+    }
+    Ok((!framed).then_some(Cause::Unclean))
 }
 
 fn refused<B: Send + 'static>(link: Link<B>, kind: Kind) -> Outcome<B> {

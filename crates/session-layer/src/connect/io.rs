@@ -458,7 +458,7 @@ impl Wire {
     fn note_read(&self, bytes: usize) {
         // The answer begins while the request still waits to be written: it was not read whole.
         let begins = self.read.load(Relaxed) == self.response_from.load(Relaxed);
-        if bytes > 0 && begins && self.write_blocked.load(Relaxed) != 0 {
+        if begins && self.write_blocked.load(Relaxed) != 0 {
             self.answered_early.store(true, Relaxed);
         }
         count(&self.read, bytes);
@@ -528,8 +528,11 @@ impl<T: hyper::rt::Read, S> AsyncRead for Io<T, S> {
         let before = buf.filled().len();
         let polled = this.inner.poll_read(cx, buf);
         note_blocked(&this.wire.read_blocked, this.wire, &polled);
-        this.wire
-            .note_read(buf.filled().len().saturating_sub(before));
+        let bytes = buf.filled().len().saturating_sub(before);
+        // hyper asks several times per response, and mostly nothing is there yet.
+        if bytes > 0 {
+            this.wire.note_read(bytes);
+        }
         polled
     }
 }
