@@ -10,7 +10,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, response::Parts};
+use http::{
+    Request, Response, StatusCode, Version,
+    header::{CONNECTION, TRANSFER_ENCODING},
+    response::Parts,
+};
 use http_body::Body;
 use hyper::body::Incoming;
 use tokio::time::Instant;
@@ -493,12 +497,21 @@ fn ends_by_head<B: Send + 'static>(
     if link.is_part() {
         return Ok(None);
     }
-    let framed = reuse::check_framing(&mut head.headers)?;
-    if let Some(seconds) = reuse::keep_alive_hint(&head.headers) {
-        link.connection.hint_idle(seconds);
+    let mut speaks = head.version == Version::HTTP_10;
+    let mut is_coded = false;
+    // One pass: most heads have none of the three, and each lookup would hash its name.
+    for name in head.headers.keys() {
+        speaks |= *name == CONNECTION || *name == reuse::KEEP_ALIVE;
+        is_coded |= *name == TRANSFER_ENCODING;
     }
-    if reuse::is_last(head.version, &head.headers) {
-        return Ok(Some(Cause::Broken));
+    let framed = !is_coded || reuse::check_framing(&mut head.headers)?;
+    if speaks {
+        if let Some(seconds) = reuse::keep_alive_hint(&head.headers) {
+            link.connection.hint_idle(seconds);
+        }
+        if reuse::is_last(head.version, &head.headers) {
+            return Ok(Some(Cause::Broken));
+        }
     }
     Ok((!framed).then_some(Cause::Unclean))
 }

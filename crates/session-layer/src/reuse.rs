@@ -44,7 +44,7 @@ pub(crate) fn keep_alive_hint(headers: &HeaderMap) -> Option<u32> {
     })
 }
 
-const KEEP_ALIVE: header::HeaderName = header::HeaderName::from_static("keep-alive");
+pub(crate) const KEEP_ALIVE: header::HeaderName = header::HeaderName::from_static("keep-alive");
 
 /// What an error of one HTTP/2 stream says of its request; `None` if the error is not of a stream.
 ///
