@@ -6,10 +6,12 @@
 
 mod load;
 mod script;
+mod session;
 mod upstream;
 
 pub use self::{
     load::{IN_FLIGHT, Load, Outcome},
     script::{Answer, Script},
+    session::retrying_session,
     upstream::{Counted, Upstream},
 };

@@ -20,7 +20,7 @@ use retry_layer::{
     Exponential, RetryLayer, RetryPolicy,
     attempt_timeout::{AttemptError, AttemptTimeoutLayer},
 };
-use test_compat::{IN_FLIGHT, Load, Upstream};
+use test_compat::{IN_FLIGHT, Load, Upstream, retrying_session};
 use tokio::runtime::Builder;
 use tower::{Service, ServiceBuilder};
 
@@ -63,12 +63,25 @@ async fn run(origin: &str, upstream: &str) -> Result<ExitCode, Failure> {
     retried_post.print("POST, with the layer");
     let counted = upstream.print("retried");
 
+    let session = load(Method::GET, &get, "session")
+        .send(retrying_session(true)?)
+        .await;
+    session.print("GET, with the layer over a session");
+    let session_post = load(Method::POST, &post, "session")
+        .send(retrying_session(true)?)
+        .await;
+    session_post.print("POST, with the layer over a session");
+    let session_counted = upstream.print("session");
+
     // Without a failure in the plain client, the server did not do what this is about.
     let proven = plain.failures > 0
         && retried.failures == 0
         && retried_post.failures == 0
-        && counted.twice == 0
-        && counted.once == REQUESTS;
+        && session.failures == 0
+        && session_post.failures == 0
+        && [counted, session_counted]
+            .iter()
+            .all(|it| it.twice == 0 && it.once == REQUESTS);
     println!("\n{}", if proven { "as expected" } else { "FAILED" });
     Ok(if proven {
         ExitCode::SUCCESS

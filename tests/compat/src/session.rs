@@ -1,0 +1,56 @@
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use retry_layer::{
+    BoxError, Class, Exponential, Outcome, Predicate, ReplayBody, Retry, RetryLayer, RetryPolicy,
+    Standard, budget::Unlimited, predicate_fn,
+};
+use session_layer::{Connector, Http2, PoolConfig, Session, SessionLayer, Timeouts};
+use tower::ServiceBuilder;
+
+/// A session with the retry layer over it, and without `client`, which does the same and more.
+///
+/// A restart fails everybody at once, for longer than loopback takes for anything else: so there is no budget, and there
+/// are more attempts than usual. `http2` speaks that without asking.
+///
+/// # Errors
+///
+/// None with these settings.
+pub fn retrying_session(http2: bool) -> Result<Retry<Session<ReplayBody<Full<Bytes>>>>, BoxError> {
+    let backoff = Exponential::from(Duration::from_millis(20));
+    let policy = RetryPolicy::builder()
+        .predicate(predicate())
+        .backoff(backoff)
+        .budget(Unlimited)
+        .max_attempts(12)
+        .build()?;
+    let session = SessionLayer::new(PoolConfig::default(), Timeouts::default())?
+        .http2(Http2::default().prior_knowledge(http2))?;
+    Ok(ServiceBuilder::new()
+        .layer(RetryLayer::new(policy))
+        .layer(session)
+        .service(Connector::new()))
+}
+
+/// The standard rules, told what the session's errors prove.
+fn predicate() -> impl Predicate {
+    let standard = Standard::default();
+    predicate_fn(move |outcome: &Outcome<'_>| {
+        let Some(error) = outcome.find_error::<session_layer::Error>() else {
+            return standard.classify(outcome);
+        };
+        let class = if error.is_stale() {
+            Class::Stale {
+                wrote: !error.is_unsent(),
+            }
+        } else if error.is_unsent() {
+            Class::NotSent
+        } else if error.is_refused() {
+            Class::Unprocessed
+        } else {
+            Class::Ambiguous
+        };
+        standard.classify(&outcome.with_error_class(class))
+    })
+}
