@@ -1,0 +1,141 @@
+//! A peer that writes frames as it is told, right or wrong
+//! ([RFC 9113, section 4.1](https://www.rfc-editor.org/rfc/rfc9113#section-4.1)).
+
+use std::iter;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf};
+
+pub(crate) const DATA: u8 = 0;
+pub(crate) const HEADERS: u8 = 1;
+pub(crate) const RST_STREAM: u8 = 3;
+pub(crate) const SETTINGS: u8 = 4;
+pub(crate) const PUSH_PROMISE: u8 = 5;
+pub(crate) const PING: u8 = 6;
+pub(crate) const GOAWAY: u8 = 7;
+pub(crate) const WINDOW_UPDATE: u8 = 8;
+pub(crate) const CONTINUATION: u8 = 9;
+
+pub(crate) const END_STREAM: u8 = 1;
+pub(crate) const END_HEADERS: u8 = 4;
+
+/// `:status: 200`, as the table of RFC 7541 has it.
+pub(crate) const OK: u8 = 0x88;
+
+/// The stream of the first request.
+pub(crate) const FIRST: u32 = 1;
+
+/// How the connection of a client begins.
+const PREFACE: usize = 24;
+
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len())
+        .expect("it is small")
+        .to_be_bytes();
+    let mut frame = length[1..].to_vec();
+    frame.extend([kind, flags]);
+    frame.extend(stream.to_be_bytes());
+    frame.extend(payload);
+    frame
+}
+
+/// A field that is in no table, as it is.
+pub(crate) fn field(name: &str, value: &[u8]) -> Vec<u8> {
+    let mut field = vec![0, short(name.len())];
+    field.extend(name.as_bytes());
+    field.push(short(value.len()));
+    field.extend(value);
+    field
+}
+
+/// Lengths from 127 on are written in another way.
+fn short(length: usize) -> u8 {
+    u8::try_from(length)
+        .ok()
+        .filter(|length| *length < 127)
+        .expect("it is short")
+}
+
+/// A head with `:status: 200` and these fields, whole.
+pub(crate) fn head(flags: u8, fields: &[Vec<u8>]) -> Vec<u8> {
+    let mut block = vec![OK];
+    block.extend(fields.concat());
+    frame(HEADERS, END_HEADERS | flags, FIRST, &block)
+}
+
+/// A whole answer to the request on this stream.
+fn fine(stream: u32) -> Vec<u8> {
+    let mut answer = frame(HEADERS, END_HEADERS, stream, &[OK]);
+    answer.extend(frame(DATA, END_STREAM, stream, b"fine"));
+    answer
+}
+
+/// Reads frames up to the next request; returns its stream.
+async fn next_request(io: &mut ReadHalf<DuplexStream>) -> Option<u32> {
+    loop {
+        let mut head = [0; 9];
+        io.read_exact(&mut head).await.ok()?;
+        let [a, b, c, kind, _, stream @ ..] = head;
+        let length = usize::try_from(u32::from_be_bytes([0, a, b, c])).ok()?;
+        io.read_exact(&mut vec![0; length]).await.ok()?;
+        if kind == HEADERS {
+            return Some(u32::from_be_bytes(stream));
+        }
+    }
+}
+
+/// Answers every request well.
+pub(crate) async fn behave(io: DuplexStream) {
+    let (mut read, mut write) = tokio::io::split(io);
+    let _ = write.write_all(&frame(SETTINGS, 0, 0, &[])).await;
+    let mut preface = [0; PREFACE];
+    if read.read_exact(&mut preface).await.is_err() {
+        return;
+    }
+    while let Some(stream) = next_request(&mut read).await {
+        if write.write_all(&fine(stream)).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// What a peer writes when a request has come.
+#[derive(Clone, Debug)]
+pub(crate) struct Script {
+    pub(crate) first: Vec<u8>,
+    /// What follows, so many times.
+    pub(crate) then: Vec<u8>,
+    pub(crate) times: usize,
+}
+
+impl Script {
+    pub(crate) fn once(bytes: Vec<u8>) -> Self {
+        Self {
+            first: bytes,
+            then: Vec::new(),
+            times: 0,
+        }
+    }
+}
+
+/// Follows the script after the first request, and ends with the client. Returns how many bytes the client took.
+pub(crate) async fn misbehave(io: DuplexStream, script: Script) -> usize {
+    let (mut read, mut write) = tokio::io::split(io);
+    let _ = write.write_all(&frame(SETTINGS, 0, 0, &[])).await;
+    let mut preface = [0; PREFACE];
+    if read.read_exact(&mut preface).await.is_err() || next_request(&mut read).await.is_none() {
+        return 0;
+    }
+    let drain = tokio::spawn(async move {
+        let mut sink = vec![0; 8 * 1024];
+        while read.read(&mut sink).await.is_ok_and(|bytes| bytes > 0) {}
+    });
+    let mut taken = 0;
+    for bytes in iter::once(&script.first).chain(iter::repeat_n(&script.then, script.times)) {
+        if write.write_all(bytes).await.is_err() {
+            break;
+        }
+        taken += bytes.len();
+    }
+    let _ = drain.await;
+    taken
+}

@@ -1,0 +1,7 @@
+//! HTTP/2 connections that break at any byte, calls that are dropped at any poll, and peers that break the rules.
+#![allow(clippy::unwrap_used, reason = "a test fails by its panic")]
+
+mod abuse;
+mod frames;
+mod pipe;
+mod sweeps;
