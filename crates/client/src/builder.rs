@@ -2,6 +2,7 @@
 
 mod headers;
 mod layers;
+mod session;
 
 use std::{sync::Arc, time::Duration};
 
@@ -148,18 +149,6 @@ impl ClientBuilder {
         self
     }
 
-    /// Limits connections and the wait for them. Default: [`PoolConfig::default`].
-    pub fn pool(mut self, pool: PoolConfig) -> Self {
-        self.pool = pool;
-        self
-    }
-
-    /// Limits the parts of an exchange. Default: [`Timeouts::default`].
-    pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
-        self.timeouts = timeouts;
-        self
-    }
-
     /// Limits a whole call: the queue, each attempt, each wait, and the body where it is collected
     /// by `fetch`, `collect`, `bytes`, `text` or `json`. A body that streams is limited by the
     /// [idle timeout](Timeouts::body_idle) only. `None` sets no limit. Default: 300 s.
@@ -205,14 +194,6 @@ impl ClientBuilder {
     pub fn record_metrics(mut self) -> Self {
         crate::observe::describe();
         self.metrics = Metrics::On;
-        self
-    }
-
-    /// Uses this TLS configuration (of rustls 0.23) instead of the platform's roots: for a private
-    /// certificate authority, or a client certificate. Its ALPN protocols are replaced.
-    #[cfg(feature = "tls")]
-    pub fn tls_config(mut self, config: rustls::ClientConfig) -> Self {
-        self.connector = self.connector.tls_config(config);
         self
     }
 
