@@ -99,10 +99,14 @@ impl Error {
     }
 
     /// Takes the error of a service or a body whose errors are anybody's. One of this type, which
-    /// passed through somebody's layers in a box, comes out as itself.
+    /// passed through somebody's layers in a box, comes out as itself, and a session's is known.
     pub(crate) fn from_below(error: impl Into<BoxError>) -> Self {
-        match error.into().downcast::<Self>() {
-            Ok(error) => *error,
+        let error = match error.into().downcast::<Self>() {
+            Ok(error) => return *error,
+            Err(error) => error,
+        };
+        match error.downcast::<session_layer::Error>() {
+            Ok(error) => Self::from(*error),
             Err(error) => Self::new(Kind::Service).with(error),
         }
     }

@@ -42,6 +42,7 @@ impl ResponseBody {
         B::Error: Into<BoxError>,
     {
         downcast::<Self, B>(body)
+            .or_else(|body| downcast::<SessionBody, B>(body).map(Self::from))
             .unwrap_or_else(|body| Self(ResponseRepr::Other(Box::pin(body.map_err(Into::into)))))
     }
 
