@@ -12,6 +12,8 @@ use http_body::Body as HttpBody;
 use hyper::rt::{Read, Write};
 use hyper_util::client::legacy::connect::Connection;
 use retry_layer::{BuildError, RetryPolicy};
+#[cfg(feature = "cookies")]
+use session_layer::cookies::Jar;
 use session_layer::{Connector, PoolConfig, Session, SessionLayer, Timeouts};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -62,6 +64,8 @@ pub struct ClientBuilder {
     /// The first setting that cannot be.
     problem: Option<Error>,
     connector: Connector,
+    #[cfg(feature = "cookies")]
+    jar: Option<Jar>,
     call_layers: Layers<Body>,
     attempt_layers: Layers<AttemptBody>,
 }
@@ -88,6 +92,8 @@ impl ClientBuilder {
             metrics: Metrics::Off,
             problem: None,
             connector: Connector::new(),
+            #[cfg(feature = "cookies")]
+            jar: None,
             call_layers: Layers::default(),
             attempt_layers: Layers::default(),
         }
@@ -235,7 +241,8 @@ impl ClientBuilder {
     /// failures are to be retried, a client of hyper-util.
     ///
     /// What the service's errors mean is read from their causes; the settings of the session do
-    /// nothing.
+    /// nothing. A [`Session`] is such a service too, and its errors are known: so several clients
+    /// can share one, each with settings of its own.
     ///
     /// # Errors
     ///
@@ -259,8 +266,8 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// If the deadline is 0, or there is an [`attempt_layer`](Self::attempt_layer): without retries
-    /// there are no attempts.
+    /// If the deadline is 0, or there is an [`attempt_layer`](Self::attempt_layer) or a jar of
+    /// cookies: without retries there are no attempts.
     pub fn build_from_service<S, R>(self, service: S) -> Result<Client, Error>
     where
         S: Service<Request<Body>, Response = Response<R>> + Clone + Send + Sync + 'static,
@@ -314,6 +321,8 @@ impl ClientBuilder {
                 accept_encoding: decode::accepted(),
             }),
             max_body: self.max_body,
+            #[cfg(feature = "cookies")]
+            jar: self.jar,
             call_layers: self.call_layers,
             attempt_layers: self.attempt_layers,
         };

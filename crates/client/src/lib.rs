@@ -50,7 +50,8 @@
 //! | collected body | 64 MiB | [`ClientBuilder::max_body`] |
 //! | a failed status | is an answer like any other | [`Response::error_for_status`] |
 //! | redirects | 10, never from `https` to `http`; no credentials to another origin | [`ClientBuilder::redirects`] |
-//! | proxies, cookies | none | |
+//! | cookies | none | `ClientBuilder::cookies` |
+//! | proxies | none, also where the environment names one | |
 //!
 //! # Decoding
 //!
@@ -99,6 +100,9 @@
 //! # Features
 //!
 //! - `tls` (default): `https` by rustls with the ring provider and the platform's roots.
+//! - `cookies`: a jar for each client, `ClientBuilder::cookies`. Needs Rust 1.88, everything else
+//!   1.85.
+//! - `public-suffix`: lets a jar refuse cookies for public suffixes. Needs Rust 1.88 too.
 //! - `digest`: Digest authentication, `ClientBuilder::digest`.
 //! - `metrics`: figures by the `metrics` facade, `ClientBuilder::record_metrics`.
 //! - `serde`: settings from configuration files, `ClientConfig`.
@@ -133,12 +137,16 @@ mod request;
 mod response;
 mod stack;
 mod target;
+#[cfg(feature = "cookies")]
+mod wire;
 
 pub use retry_layer::{
     self, AttemptOutcome, AttemptRecord, Backoff, BuildError, Class, Deadline, Exponential, Jitter,
     Outcome, Predicate, RetryPolicy, RetryPolicyBuilder, RetryReport, Standard, StopReason, Wait,
     WaitReason, predicate_fn,
 };
+#[cfg(feature = "cookies")]
+pub use session_layer::cookies::{self, Jar};
 pub use session_layer::{self, CloseReport, PoolConfig, Stats, Timeouts};
 
 #[cfg(feature = "serde")]

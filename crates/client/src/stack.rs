@@ -7,9 +7,13 @@ use http::{Request, Response};
 use http_body::Body as HttpBody;
 use retry_layer::{Retry, RetryPolicy};
 use session_layer::Session;
+#[cfg(feature = "cookies")]
+use session_layer::cookies::{Cookies, Jar};
 use tower::ServiceExt as _;
 use tower_service::Service;
 
+#[cfg(feature = "cookies")]
+use crate::wire::Wire;
 use crate::{
     Body, Error, ResponseBody,
     adapt::Adapt,
@@ -22,8 +26,12 @@ use crate::{
 /// The request body that goes over the wire: one pool has one.
 pub(crate) type WireBody = AttemptBody;
 
+/// The session alone, where no client has cookies.
+#[cfg(not(feature = "cookies"))]
+type Wire = Session<WireBody>;
+
 /// The default transport below the retries.
-type Transport = Attempt<Session<WireBody>>;
+type Transport = Attempt<Wire>;
 
 /// The default stack, without a box. Its two ways share everything but where the body is collected.
 #[derive(Clone, Debug)]
@@ -55,12 +63,16 @@ pub(crate) struct Parts {
     pub(crate) policy: RetryPolicy,
     pub(crate) attempt: Arc<attempt::Settings>,
     pub(crate) max_body: usize,
+    #[cfg(feature = "cookies")]
+    pub(crate) jar: Option<Jar>,
     pub(crate) call_layers: Layers<Body>,
     pub(crate) attempt_layers: Layers<AttemptBody>,
 }
 
 /// Composes the stack over the session: without a box, unless somebody added a layer.
 pub(crate) fn over_session(session: Session<WireBody>, parts: Parts) -> Stack {
+    #[cfg(feature = "cookies")]
+    let session = Wire::new(session, parts.jar.clone());
     if !parts.call_layers.is_empty() || !parts.attempt_layers.is_empty() {
         return Stack::Custom(boxed(session, parts));
     }
@@ -88,6 +100,10 @@ where
 {
     let on_wire = |request: Request<WireBody>| request.map(Body::new);
     let transport = Adapt::new(service.map_request(on_wire));
+    #[cfg(feature = "cookies")]
+    if let Some(jar) = parts.jar.clone() {
+        return Stack::Custom(boxed(Cookies::new(transport, jar), parts));
+    }
     Stack::Custom(boxed(transport, parts))
 }
 
@@ -103,6 +119,13 @@ where
     if !parts.attempt_layers.is_empty() {
         return Err(Error::builder(
             "an `attempt_layer` needs retries below which it could stand; use `layer`",
+        ));
+    }
+    #[cfg(feature = "cookies")]
+    if parts.jar.is_some() {
+        return Err(Error::builder(
+            "cookies are sent with each attempt, of which there are none without retries; see \
+             `build_with_service`",
         ));
     }
     let service = Collect::new(Adapt::new(service), parts.max_body, When::Asked);
@@ -137,7 +160,9 @@ where
 ///    decodes the body too, which for `send` the call does.
 /// 4. `attempt_layers`: somebody's, once per attempt, with an end to each that they may time.
 /// 5. **attempt**: headers of each attempt, and one type of response and error from here on.
-/// 6. **session** (or somebody's service): the pool and its timeouts.
+/// 6. **cookies**, if there is a jar: below everything that changes the URI, by which they are
+///    chosen, and for each attempt anew, since the answer before may have brought others.
+/// 7. **session** (or somebody's service): the pool and its timeouts.
 fn compose<S, T, C>(
     transport: S,
     parts: Parts,

@@ -1,0 +1,83 @@
+//! What stands below each attempt: the session, with cookies or without.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use http::{Request, Response};
+use pin_project_lite::pin_project;
+use session_layer::{
+    Error, ResponseFuture, Session, SessionBody,
+    cookies::{Cookies, Jar, future},
+};
+use tower_service::Service;
+
+use crate::stack::WireBody;
+
+/// The session of one client. Where there is no jar it costs one branch.
+#[derive(Clone, Debug)]
+pub(crate) enum Wire {
+    Plain(Session<WireBody>),
+    Jar(Cookies<Session<WireBody>>),
+}
+
+impl Wire {
+    pub(crate) fn new(session: Session<WireBody>, jar: Option<Jar>) -> Self {
+        match jar {
+            None => Self::Plain(session),
+            Some(jar) => Self::Jar(Cookies::new(session, jar)),
+        }
+    }
+}
+
+impl Service<Request<WireBody>> for Wire {
+    type Response = Response<SessionBody>;
+    type Error = Error;
+    type Future = Exchange;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        match self {
+            Self::Plain(session) => session.poll_ready(cx),
+            Self::Jar(cookies) => cookies.poll_ready(cx),
+        }
+    }
+
+    fn call(&mut self, request: Request<WireBody>) -> Exchange {
+        match self {
+            Self::Plain(session) => Exchange::Plain {
+                future: session.call(request),
+            },
+            Self::Jar(cookies) => Exchange::Jar {
+                future: Box::pin(cookies.call(request)),
+            },
+        }
+    }
+}
+
+pin_project! {
+    #[project = ExchangeProj]
+    #[must_use = "futures do nothing unless polled"]
+    pub(crate) enum Exchange {
+        Plain {
+            #[pin]
+            future: ResponseFuture<WireBody>,
+        },
+        // Boxed, so that calls without cookies are not larger for it.
+        Jar {
+            future: Pin<Box<future::ResponseFuture<ResponseFuture<WireBody>>>>,
+        },
+    }
+}
+
+impl Future for Exchange {
+    type Output = Result<Response<SessionBody>, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            ExchangeProj::Plain { future } => future.poll(cx),
+            ExchangeProj::Jar { future } => future.as_mut().poll(cx),
+        }
+    }
+}
