@@ -12,9 +12,11 @@ use http_body::Body as HttpBody;
 use hyper::rt::{Read, Write};
 use hyper_util::client::legacy::connect::Connection;
 use retry_layer::{BuildError, RetryPolicy};
+#[cfg(feature = "http2")]
+use session_layer::Http2;
 #[cfg(feature = "cookies")]
 use session_layer::cookies::Jar;
-use session_layer::{Connector, PoolConfig, Session, SessionLayer, Timeouts};
+use session_layer::{Connector, PoolConfig, Session, Timeouts};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -23,7 +25,7 @@ use crate::{
     error::BoxError,
     extras::Extras,
     layers::{AttemptBody, Layers},
-    observe::Metrics,
+    observe::{Metrics, Observers},
     predicate,
     stack::{self, Parts, WireBody},
     target::Base,
@@ -64,6 +66,9 @@ pub struct ClientBuilder {
     /// The first setting that cannot be.
     problem: Option<Error>,
     connector: Connector,
+    #[cfg(feature = "http2")]
+    http2: Http2,
+    observers: Observers,
     #[cfg(feature = "cookies")]
     jar: Option<Jar>,
     call_layers: Layers<Body>,
@@ -92,6 +97,9 @@ impl ClientBuilder {
             metrics: Metrics::Off,
             problem: None,
             connector: Connector::new(),
+            #[cfg(feature = "http2")]
+            http2: Http2::default(),
+            observers: Observers::default(),
             #[cfg(feature = "cookies")]
             jar: None,
             call_layers: Layers::default(),
@@ -195,7 +203,8 @@ impl ClientBuilder {
     /// OpenTelemetry: the histogram `http.client.request.duration` in seconds and the gauge
     /// `http.client.active_requests`, both by attempt; and the counters `retry.attempts`, of
     /// attempts that followed another, and `retry.stops`, of calls by why they ended. An attempt
-    /// lasts until its body has been read or dropped. Default: none.
+    /// lasts until its body has been read or dropped. The gauge `http.client.open_connections`
+    /// counts connections by server; whether they are idle it does not tell. Default: none.
     #[cfg(feature = "metrics")]
     pub fn record_metrics(mut self) -> Self {
         crate::observe::describe();
@@ -216,22 +225,21 @@ impl ClientBuilder {
         self.build_with_connector(connector)
     }
 
-    /// Builds the client over a connector of one's own: an in-memory one for tests, a proxy's.
+    /// Builds the client over a connector of one's own: an in-memory one for tests, one that wraps
+    /// a [`Connector`]. What was set for the [`connector`](Self::connector) of this crate, such as
+    /// TLS and proxies, does nothing then.
     ///
     /// # Errors
     ///
     /// Those of [`build`](Self::build).
-    pub fn build_with_connector<C>(self, connector: C) -> Result<Client, Error>
+    pub fn build_with_connector<C>(mut self, connector: C) -> Result<Client, Error>
     where
         C: Service<Uri> + Clone + Send + Sync + 'static,
         C::Response: Read + Write + Connection + Unpin + Send + 'static,
         C::Error: Into<BoxError>,
         C::Future: Send + 'static,
     {
-        let session: Session<WireBody> =
-            SessionLayer::new(self.pool.clone(), self.timeouts.clone())
-                .map_err(|error| Error::builder(error.to_string()))?
-                .layer(connector);
+        let session: Session<WireBody> = self.session_layer()?.layer(connector);
         let (settings, parts) = self.split()?;
         let stack = stack::over_session(session.clone(), parts);
         Ok(Client::assemble(settings, stack, Some(session)))

@@ -284,6 +284,22 @@ impl From<session_layer::Error> for Error {
     }
 }
 
+/// The address of a proxy, or what was set for one, is not valid: an error of a builder.
+#[cfg(feature = "proxy")]
+impl From<session_layer::ProxyConfigError> for Error {
+    fn from(error: session_layer::ProxyConfigError) -> Self {
+        Self::builder(error.to_string()).with(error)
+    }
+}
+
+/// A setting of TLS is not valid: an error of a builder.
+#[cfg(feature = "tls")]
+impl From<session_layer::TlsConfigError> for Error {
+    fn from(error: session_layer::TlsConfigError) -> Self {
+        Self::builder(error.to_string()).with(error)
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Inner {

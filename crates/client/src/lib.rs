@@ -46,12 +46,13 @@
 //! | wait | random, up to 100 ms, 200 ms, … 20 s; `Retry-After` up to 120 s | [`ClientBuilder::retry`] |
 //! | total deadline | 300 s to the head, and over a body that is collected; one that streams is bound by its idle timeout only | [`ClientBuilder::deadline`] |
 //! | connect, head, body idle | 10 s, 30 s, 30 s | [`ClientBuilder::timeouts`] |
+//! | names, TCP, TLS | see [`Connector`] | [`ClientBuilder::connector`] |
 //! | connections | 1024, 256 per origin; 10 s in the queue | [`ClientBuilder::pool`] |
 //! | collected body | 64 MiB | [`ClientBuilder::max_body`] |
 //! | a failed status | is an answer like any other | [`Response::error_for_status`] |
 //! | redirects | 10, never from `https` to `http`; no credentials to another origin | [`ClientBuilder::redirects`] |
 //! | cookies | none | `ClientBuilder::cookies` |
-//! | proxies | none, also where the environment names one | |
+//! | proxies | none, also where the environment names one | `ClientBuilder::proxy` |
 //!
 //! # Decoding
 //!
@@ -99,10 +100,15 @@
 //!
 //! # Features
 //!
+//! - `http2` (default): HTTP/2, where the peer chooses it or is known to speak it.
 //! - `tls` (default): `https` by rustls with the ring provider and the platform's roots.
 //! - `cookies`: a jar for each client, `ClientBuilder::cookies`. Needs Rust 1.88, everything else
 //!   1.85.
 //! - `public-suffix`: lets a jar refuse cookies for public suffixes. Needs Rust 1.88 too.
+//! - `proxy`: HTTP, HTTPS, SOCKS4 and SOCKS5 proxies, `ClientBuilder::proxy`.
+//! - `hickory`: a resolver that asks name servers itself, for the [`Resolver`]. Needs Rust 1.88.
+//! - `webpki-roots`: Mozilla's roots in place of the platform's, for `TlsOptions`.
+//! - `aws-lc`: aws-lc-rs in place of ring, for `TlsOptions`.
 //! - `digest`: Digest authentication, `ClientBuilder::digest`.
 //! - `metrics`: figures by the `metrics` facade, `ClientBuilder::record_metrics`.
 //! - `serde`: settings from configuration files, `ClientConfig`.
@@ -145,9 +151,17 @@ pub use retry_layer::{
     Outcome, Predicate, RetryPolicy, RetryPolicyBuilder, RetryReport, Standard, StopReason, Wait,
     WaitReason, predicate_fn,
 };
+#[cfg(feature = "http2")]
+pub use session_layer::Http2;
+#[cfg(feature = "proxy")]
+pub use session_layer::Proxy;
 #[cfg(feature = "cookies")]
 pub use session_layer::cookies::{self, Jar};
-pub use session_layer::{self, CloseReport, PoolConfig, Stats, Timeouts};
+pub use session_layer::{
+    self, CloseReport, ConnectionInfo, Connector, PoolConfig, Resolver, Stats, Timeouts,
+};
+#[cfg(feature = "tls")]
+pub use session_layer::{TlsOptions, TlsVersion};
 
 #[cfg(feature = "serde")]
 pub use self::config::ClientConfig;

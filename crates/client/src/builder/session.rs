@@ -1,10 +1,18 @@
 //! What the session is made of.
 
+use std::mem;
+
+#[cfg(feature = "http2")]
+use session_layer::Http2;
+#[cfg(feature = "proxy")]
+use session_layer::Proxy;
 #[cfg(feature = "cookies")]
 use session_layer::cookies::Jar;
-use session_layer::{PoolConfig, Timeouts};
+use session_layer::{ConfigError, Connector, Observer, PoolConfig, SessionLayer, Timeouts};
 
-use crate::ClientBuilder;
+#[cfg(feature = "metrics")]
+use crate::observe::{Metrics, OpenConnections};
+use crate::{ClientBuilder, Error, stack::WireBody};
 
 impl ClientBuilder {
     /// Limits connections and the wait for them. Default: [`PoolConfig::default`].
@@ -13,9 +21,99 @@ impl ClientBuilder {
         self
     }
 
-    /// Limits the parts of an exchange. Default: [`Timeouts::default`].
+    /// Limits the parts of an exchange. Its connect timeout takes the place of the
+    /// [connector](Self::connector)'s. Default: [`Timeouts::default`].
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
         self.timeouts = timeouts;
+        self
+    }
+
+    /// Connects by this connector: how names are resolved, what TLS trusts, which proxies are used,
+    /// which address, interface or Unix socket. It replaces what [`tls_config`](Self::tls_config)
+    /// and `proxy` had set before. Default: [`Connector::new`].
+    ///
+    /// ```
+    /// use client::{Client, Connector, Resolver};
+    ///
+    /// let connector = Connector::new().resolver(Resolver::new().public_only());
+    /// let client = Client::builder().connector(connector).build()?;
+    /// # Ok::<(), client::Error>(())
+    /// ```
+    ///
+    /// A service that only a Unix socket leads to:
+    ///
+    /// ```
+    /// # #[cfg(unix)] {
+    /// use client::{Client, Connector};
+    ///
+    /// let client = Client::builder()
+    ///     .base_url("http://localhost/v1.47/")?
+    ///     .connector(Connector::new().unix_socket("/run/docker.sock"))
+    ///     .build()?;
+    /// # }
+    /// # Ok::<(), client::Error>(())
+    /// ```
+    pub fn connector(mut self, connector: Connector) -> Self {
+        self.connector = connector;
+        self
+    }
+
+    /// Goes through this proxy where it applies; called again, it adds one. See
+    /// [`Connector::proxy`]. Default: none, also where the environment names one; that is what
+    /// [`Proxy::from_env`] is for.
+    ///
+    /// ```
+    /// use client::{Client, Proxy};
+    ///
+    /// let proxy = Proxy::all("http://proxy.example:3128")?.no_proxy("localhost, .internal.example");
+    /// let client = Client::builder().proxy(proxy).build()?;
+    /// # Ok::<(), client::Error>(())
+    /// ```
+    #[cfg(feature = "proxy")]
+    pub fn proxy(mut self, proxy: Proxy) -> Self {
+        self.connector = self.connector.proxy(proxy);
+        self
+    }
+
+    /// Decides how HTTP/2 is used. Default: [`Http2::default`], with peers that choose it in the
+    /// TLS handshake.
+    ///
+    /// ```
+    /// use client::{Client, Http2};
+    ///
+    /// // Without TLS there is nothing to choose by: the peer is known to speak it.
+    /// let client = Client::builder()
+    ///     .http2(Http2::default().prior_knowledge(true))
+    ///     .build()?;
+    /// # Ok::<(), client::Error>(())
+    /// ```
+    #[cfg(feature = "http2")]
+    pub fn http2(mut self, http2: Http2) -> Self {
+        self.http2 = http2;
+        self
+    }
+
+    /// Tells `observer` what the connection pool does; called again, it adds one. Default: none.
+    ///
+    /// ```
+    /// use client::{
+    ///     Client,
+    ///     session_layer::{Event, Observer},
+    /// };
+    ///
+    /// struct Log;
+    ///
+    /// impl Observer for Log {
+    ///     fn observe(&self, event: &Event<'_>) {
+    ///         println!("{event:?}");
+    ///     }
+    /// }
+    ///
+    /// let client = Client::builder().observer(Log).build()?;
+    /// # Ok::<(), client::Error>(())
+    /// ```
+    pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
+        self.observers.add(observer);
         self
     }
 
@@ -54,5 +152,20 @@ impl ClientBuilder {
     pub fn cookies(mut self, jar: Jar) -> Self {
         self.jar = Some(jar);
         self
+    }
+
+    pub(super) fn session_layer(&mut self) -> Result<SessionLayer<WireBody>, Error> {
+        let refused = |error: ConfigError| Error::builder(error.to_string()).with(error);
+        let layer = SessionLayer::new(self.pool.clone(), self.timeouts.clone()).map_err(refused)?;
+        #[cfg(feature = "http2")]
+        let layer = layer.http2(self.http2.clone()).map_err(refused)?;
+        #[cfg(feature = "metrics")]
+        if self.metrics == Metrics::On {
+            self.observers.add(OpenConnections);
+        }
+        Ok(match mem::take(&mut self.observers).listening() {
+            Some(observer) => layer.observer(observer),
+            None => layer,
+        })
     }
 }

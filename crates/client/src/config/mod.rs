@@ -1,6 +1,10 @@
 //! Clients that are set up by a configuration file.
 
 mod duration;
+#[cfg(feature = "http2")]
+mod http2;
+#[cfg(feature = "proxy")]
+mod proxy;
 mod redirects;
 mod retry;
 mod session;
@@ -9,6 +13,10 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::Deserialize;
 
+#[cfg(feature = "http2")]
+use self::http2::Http2Settings;
+#[cfg(feature = "proxy")]
+use self::proxy::ProxyConfig;
 use self::{
     duration::Limit,
     redirects::RedirectsConfig,
@@ -42,6 +50,10 @@ use crate::{ClientBuilder, Error};
 /// | `pool.max_connections`, `.max_connections_per_origin`, `.max_waiting` | numbers |
 /// | `pool.queue_timeout`, `.idle_timeout`, `.max_lifetime` | durations or `"none"` |
 /// | `timeouts.connect`, `.head`, `.body_idle` | durations or `"none"` |
+/// | `http2.prior_knowledge`, `.adaptive_window` | true or false; with the feature `http2`, as the next two |
+/// | `http2.max_concurrent_streams`, `.stream_window`, `.connection_window` | numbers, the windows in bytes |
+/// | `http2.keep_alive_interval`, `.keep_alive_timeout` | a duration or `"none"`; a duration |
+/// | `proxy.all`, `.http`, `.https`, `.no_proxy` | URLs; hosts, separated by commas; with the feature `proxy` |
 ///
 /// ```
 /// use client::{Client, ClientBuilder, ClientConfig};
@@ -74,6 +86,10 @@ pub struct ClientConfig {
     redirects: Option<RedirectsConfig>,
     pool: Option<PoolSettings>,
     timeouts: Option<TimeoutSettings>,
+    #[cfg(feature = "http2")]
+    http2: Option<Http2Settings>,
+    #[cfg(feature = "proxy")]
+    proxy: Option<ProxyConfig>,
 }
 
 #[derive(Clone, Deserialize)]
@@ -122,6 +138,10 @@ impl ClientBuilder {
             redirects,
             pool,
             timeouts,
+            #[cfg(feature = "http2")]
+            http2,
+            #[cfg(feature = "proxy")]
+            proxy,
         } = config;
         let mut builder = match (base_url, endpoints) {
             (None, None) => Self::new(),
@@ -165,6 +185,14 @@ impl ClientBuilder {
         }
         if let Some(timeouts) = timeouts {
             builder = builder.timeouts(timeouts.timeouts());
+        }
+        #[cfg(feature = "http2")]
+        if let Some(http2) = http2 {
+            builder = builder.http2(http2.http2());
+        }
+        #[cfg(feature = "proxy")]
+        if let Some(proxy) = proxy {
+            builder = proxy.apply(builder)?;
         }
         Ok(builder)
     }

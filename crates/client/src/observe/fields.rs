@@ -29,7 +29,11 @@ pub(super) fn url(uri: &Uri) -> String {
 
 /// The host; an IPv6 address without its brackets.
 pub(super) fn address(uri: &Uri) -> &str {
-    let host = uri.host().unwrap_or_default();
+    bare(uri.host().unwrap_or_default())
+}
+
+/// A host without the brackets of an IPv6 address.
+pub(super) fn bare(host: &str) -> &str {
     host.trim_start_matches('[').trim_end_matches(']')
 }
 

@@ -1,9 +1,10 @@
 use http::{Request, Response, StatusCode};
 use metrics::{
-    Label, SharedString, Unit, counter, describe_counter, describe_gauge, describe_histogram,
-    gauge, histogram,
+    Gauge, Label, SharedString, Unit, counter, describe_counter, describe_gauge,
+    describe_histogram, gauge, histogram,
 };
 use retry_layer::{Attempt, AttemptOutcome, RetryReport};
+use session_layer::{Event, Observer, Origin};
 use tokio::time::Instant;
 
 use super::fields;
@@ -11,6 +12,7 @@ use crate::{Error, ResponseBody, origin};
 
 const DURATION: &str = "http.client.request.duration";
 const ACTIVE: &str = "http.client.active_requests";
+const OPEN: &str = "http.client.open_connections";
 const ATTEMPTS: &str = "retry.attempts";
 const STOPS: &str = "retry.stops";
 
@@ -22,6 +24,7 @@ pub(crate) fn describe() {
         "Duration of HTTP client requests, one for each attempt"
     );
     describe_gauge!(ACTIVE, Unit::Count, "Attempts that are under way");
+    describe_gauge!(OPEN, Unit::Count, "Connections that are open, idle or not");
     describe_counter!(ATTEMPTS, Unit::Count, "Attempts that followed another");
     describe_counter!(
         STOPS,
@@ -102,6 +105,27 @@ impl Drop for Meter {
         }
         histogram!(DURATION, labels).record(self.began.elapsed().as_secs_f64());
     }
+}
+
+/// Counts connections from when each is opened until it has ended.
+pub(crate) struct OpenConnections;
+
+impl Observer for OpenConnections {
+    fn observe(&self, event: &Event<'_>) {
+        match event {
+            Event::Opened { origin, .. } => open_at(origin).increment(1.0),
+            Event::Closed { origin, .. } => open_at(origin).decrement(1.0),
+            _ => {}
+        }
+    }
+}
+
+fn open_at(origin: &Origin) -> Gauge {
+    let labels = vec![
+        label("server.address", fields::bare(origin.host()).to_owned()),
+        label("server.port", origin.port().to_string()),
+    ];
+    gauge!(OPEN, labels)
 }
 
 /// Counts how a call ended, if there is anything to tell of it.

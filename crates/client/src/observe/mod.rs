@@ -5,11 +5,12 @@ mod body;
 mod fields;
 #[cfg(feature = "metrics")]
 mod meter;
+mod pool;
 mod record;
 
 #[cfg(feature = "metrics")]
-pub(crate) use self::meter::{count_stop, describe};
-pub(crate) use self::record::Record;
+pub(crate) use self::meter::{OpenConnections, count_stop, describe};
+pub(crate) use self::{pool::Observers, record::Record};
 
 /// Which figures are kept.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

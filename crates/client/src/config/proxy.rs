@@ -1,0 +1,36 @@
+use serde::Deserialize;
+use session_layer::{Proxy, ProxyConfigError};
+
+use crate::{ClientBuilder, Error};
+
+/// No `Debug`: each URL may have credentials in it.
+#[derive(Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct ProxyConfig {
+    http: Option<String>,
+    https: Option<String>,
+    all: Option<String>,
+    no_proxy: Option<String>,
+}
+
+type Make = fn(&str) -> Result<Proxy, ProxyConfigError>;
+
+impl ProxyConfig {
+    pub(super) fn apply(self, mut builder: ClientBuilder) -> Result<ClientBuilder, Error> {
+        // The first that applies is taken, so the one for everything comes last.
+        let proxies: [(_, _, Make); 3] = [
+            ("proxy.http", self.http, Proxy::http),
+            ("proxy.https", self.https, Proxy::https),
+            ("proxy.all", self.all, Proxy::all),
+        ];
+        let exempt = self.no_proxy.unwrap_or_default();
+        for (key, url, make) in proxies {
+            let Some(url) = url else {
+                continue;
+            };
+            let proxy = make(&url).map_err(|error| super::invalid(key).with(error))?;
+            builder = builder.proxy(proxy.no_proxy(exempt.clone()));
+        }
+        Ok(builder)
+    }
+}
