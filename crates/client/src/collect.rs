@@ -162,11 +162,15 @@ impl Gathering {
     /// Gives the response with what was collected; what is left of a body that was too large
     /// closes its connection here.
     pub(crate) fn into_response(self) -> Response<ResponseBody> {
-        let body = match self.collected {
-            Collected::Nothing => Bytes::new().into(),
-            Collected::One(bytes) => bytes.into(),
-            Collected::Many(bytes) => bytes.freeze().into(),
-            Collected::TooLarge => ResponseBody::too_large(self.limit),
+        let bytes = match self.collected {
+            Collected::Nothing => Some(Bytes::new()),
+            Collected::One(bytes) => Some(bytes),
+            Collected::Many(bytes) => Some(bytes.freeze()),
+            Collected::TooLarge => None,
+        };
+        let body = match bytes {
+            Some(bytes) => ResponseBody::collected(bytes, self.body.connection().cloned()),
+            None => ResponseBody::too_large(self.limit),
         };
         Response::from_parts(self.head, body)
     }

@@ -14,6 +14,7 @@ use http::{
 use http_body::Body as _;
 use retry_layer::{ResponseExt as _, RetryReport};
 use serde::de::DeserializeOwned;
+use session_layer::ConnectionInfo;
 use tokio::time::{sleep_until, timeout_at};
 
 use crate::{
@@ -32,6 +33,7 @@ use crate::{
 pub struct Response<T = ResponseBody> {
     inner: http::Response<T>,
     request: Description,
+    connection: Option<ConnectionInfo>,
     max_body: usize,
     /// The rest of the call's deadline, for a body that is still to be collected.
     limit: Option<Limit>,
@@ -87,6 +89,23 @@ impl<T> Response<T> {
         self.extensions().get()
     }
 
+    /// Returns what is known of the connection that the response came over: whether it was reused,
+    /// where it led, how long the request waited for it. `None` over somebody's own service.
+    ///
+    /// ```
+    /// # async fn example(client: client::Client) -> Result<(), client::Error> {
+    /// let response = client.get("https://example.com/").fetch().await?;
+    /// if let Some(connection) = response.connection() {
+    ///     println!("{:?}, reused: {}", connection.peer_addr(), connection.is_reused());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn connection(&self) -> Option<&ConnectionInfo> {
+        self.connection.as_ref()
+    }
+
     /// Gives the response of the `http` crate.
     pub fn into_inner(self) -> http::Response<T> {
         self.inner
@@ -111,6 +130,13 @@ impl<T> Response<T> {
         let kept = Bytes::copy_from_slice(body.get(..KEPT_OF_BODY).unwrap_or(&body));
         Err(self.request.name(failed(&self.inner, kept)))
     }
+}
+
+/// The connection that a response came over. Somebody's layer may have wrapped the body, which
+/// knows it, but has left the head alone.
+fn connection(response: &http::Response<ResponseBody>) -> Option<ConnectionInfo> {
+    let of_body = response.body().connection();
+    of_body.or(response.extensions().get()).cloned()
 }
 
 /// The error of a failed status.
@@ -159,6 +185,7 @@ impl Response {
         limit: Option<Limit>,
     ) -> Self {
         Self {
+            connection: connection(&inner),
             inner,
             request,
             max_body,
@@ -276,6 +303,7 @@ impl Response {
             request,
             max_body,
             limit,
+            connection: _,
         } = self;
         let mut gathering = Gathering::new(inner, max_body);
         let ended = {
@@ -340,9 +368,11 @@ impl Response<Bytes> {
         response: http::Response<ResponseBody>,
         request: Description,
     ) -> Result<Self, Error> {
+        let connection = connection(&response);
         let (head, body) = response.into_parts();
         match body.into_collected() {
             Ok(bytes) => Ok(Self {
+                connection,
                 inner: http::Response::from_parts(head, bytes),
                 request,
                 max_body: 0,

@@ -146,10 +146,18 @@ where
     compose(
         transport,
         parts,
-        |attempt| attempt_layers.wrap(InnerService::new(attempt)),
+        |attempt| attempt_layers.wrap(InnerService::new(attempt.map_response(told))),
         When::Asked,
         |_, collecting, call_layers| call_layers.wrap(InnerService::new(collecting)),
     )
+}
+
+/// Tells the connection in the head too: what wraps a body hides that it knows it.
+fn told(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
+    if let Some(connection) = response.body().connection().cloned() {
+        response.extensions_mut().insert(connection);
+    }
+    response
 }
 
 /// The order of everything below the call, outermost first:

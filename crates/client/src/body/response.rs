@@ -8,13 +8,14 @@ use bytes::Bytes;
 use http::StatusCode;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
-use session_layer::SessionBody;
+use session_layer::{ConnectionInfo, SessionBody};
 
 use super::{Boxed, downcast, exactly, take_frame};
 use crate::{
     Error,
     decode::Decoded,
     error::{BoxError, Kind},
+    observe::Observed,
 };
 
 /// A response body: streamed from the connection that it holds, or collected.
@@ -26,12 +27,17 @@ pub struct ResponseBody(ResponseRepr);
 
 enum ResponseRepr {
     Session(SessionBody),
-    Bytes(Bytes),
+    Bytes {
+        bytes: Bytes,
+        connection: Option<ConnectionInfo>,
+    },
     /// More than this many bytes were not collected. It goes no further than to the call, and is
     /// an error to whoever reads it on the way.
     TooLarge(usize),
     /// Boxed: a decoder is large, and most bodies have none.
     Decoded(Box<Decoded>),
+    /// Boxed, since it holds one of these.
+    Observed(Box<Observed>),
     Other(Boxed),
 }
 
@@ -50,22 +56,51 @@ impl ResponseBody {
         Self(ResponseRepr::Decoded(Box::new(body)))
     }
 
+    pub(crate) fn observed(body: Observed) -> Self {
+        Self(ResponseRepr::Observed(Box::new(body)))
+    }
+
+    /// A body that was collected, and the connection that it came over.
+    pub(crate) fn collected(bytes: Bytes, connection: Option<ConnectionInfo>) -> Self {
+        Self(ResponseRepr::Bytes { bytes, connection })
+    }
+
     /// Stands for a body that was larger than this limit.
     pub(crate) fn too_large(limit: usize) -> Self {
         Self(ResponseRepr::TooLarge(limit))
     }
 
+    /// Returns what is known of the connection that the response came over, also once the body was
+    /// read. `None` if it came from somebody's own service, or if somebody's layer wrapped the
+    /// body; the extensions of the response have it then, unless the layer replaced them too.
+    #[must_use]
+    pub fn connection(&self) -> Option<&ConnectionInfo> {
+        match &self.0 {
+            ResponseRepr::Session(body) => Some(body.connection()),
+            ResponseRepr::Bytes { connection, .. } => connection.as_ref(),
+            ResponseRepr::Decoded(body) => body.connection(),
+            ResponseRepr::Observed(body) => body.get_ref().connection(),
+            ResponseRepr::TooLarge(_) | ResponseRepr::Other(_) => None,
+        }
+    }
+
     /// Whether [`into_collected`](Self::into_collected) may be asked for.
     pub(crate) fn is_collected(&self) -> bool {
-        matches!(self.0, ResponseRepr::Bytes(_) | ResponseRepr::TooLarge(_))
+        matches!(
+            self.0,
+            ResponseRepr::Bytes { .. } | ResponseRepr::TooLarge(_)
+        )
     }
 
     /// Gives the bytes of a body that was collected, or the limit that it went beyond.
     pub(crate) fn into_collected(self) -> Result<Bytes, usize> {
         match self.0 {
-            ResponseRepr::Bytes(bytes) => Ok(bytes),
+            ResponseRepr::Bytes { bytes, .. } => Ok(bytes),
             ResponseRepr::TooLarge(limit) => Err(limit),
-            ResponseRepr::Session(_) | ResponseRepr::Decoded(_) | ResponseRepr::Other(_) => {
+            ResponseRepr::Session(_)
+            | ResponseRepr::Decoded(_)
+            | ResponseRepr::Observed(_)
+            | ResponseRepr::Other(_) => {
                 unreachable!("a stack that was asked to collect has done so")
             }
         }
@@ -87,7 +122,7 @@ impl From<SessionBody> for ResponseBody {
 
 impl From<Bytes> for ResponseBody {
     fn from(bytes: Bytes) -> Self {
-        Self(ResponseRepr::Bytes(bytes))
+        Self::collected(bytes, None)
     }
 }
 
@@ -103,7 +138,7 @@ impl HttpBody for ResponseBody {
             ResponseRepr::Session(body) => Pin::new(body)
                 .poll_frame(cx)
                 .map(|frame| frame.map(|frame| frame.map_err(Error::from))),
-            ResponseRepr::Bytes(bytes) => Poll::Ready(take_frame(bytes).map(Ok)),
+            ResponseRepr::Bytes { bytes, .. } => Poll::Ready(take_frame(bytes).map(Ok)),
             ResponseRepr::TooLarge(limit) => {
                 Poll::Ready(Some(Err(Error::new(Kind::BodyTooLarge {
                     limit: *limit,
@@ -111,6 +146,7 @@ impl HttpBody for ResponseBody {
                 }))))
             }
             ResponseRepr::Decoded(body) => Pin::new(&mut **body).poll_frame(cx),
+            ResponseRepr::Observed(body) => Pin::new(&mut **body).poll_frame(cx),
             ResponseRepr::Other(body) => body
                 .as_mut()
                 .poll_frame(cx)
@@ -121,9 +157,10 @@ impl HttpBody for ResponseBody {
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             ResponseRepr::Session(body) => body.is_end_stream(),
-            ResponseRepr::Bytes(bytes) => bytes.is_empty(),
+            ResponseRepr::Bytes { bytes, .. } => bytes.is_empty(),
             ResponseRepr::TooLarge(_) => false,
             ResponseRepr::Decoded(body) => body.is_end_stream(),
+            ResponseRepr::Observed(body) => body.is_end_stream(),
             ResponseRepr::Other(body) => body.is_end_stream(),
         }
     }
@@ -131,9 +168,10 @@ impl HttpBody for ResponseBody {
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
             ResponseRepr::Session(body) => body.size_hint(),
-            ResponseRepr::Bytes(bytes) => exactly(bytes),
+            ResponseRepr::Bytes { bytes, .. } => exactly(bytes),
             ResponseRepr::TooLarge(_) => SizeHint::new(),
             ResponseRepr::Decoded(body) => body.size_hint(),
+            ResponseRepr::Observed(body) => body.size_hint(),
             ResponseRepr::Other(body) => body.size_hint(),
         }
     }
@@ -142,11 +180,12 @@ impl HttpBody for ResponseBody {
 impl fmt::Debug for ResponseBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            ResponseRepr::Bytes(bytes) => write!(f, "ResponseBody({} bytes)", bytes.len()),
+            ResponseRepr::Bytes { bytes, .. } => write!(f, "ResponseBody({} bytes)", bytes.len()),
             ResponseRepr::TooLarge(limit) => write!(f, "ResponseBody(over {limit} bytes)"),
-            ResponseRepr::Session(_) | ResponseRepr::Decoded(_) | ResponseRepr::Other(_) => {
-                f.write_str("ResponseBody(stream)")
-            }
+            ResponseRepr::Session(_)
+            | ResponseRepr::Decoded(_)
+            | ResponseRepr::Observed(_)
+            | ResponseRepr::Other(_) => f.write_str("ResponseBody(stream)"),
         }
     }
 }

@@ -16,6 +16,7 @@ use async_compression::tokio::bufread::ZlibDecoder;
 use async_compression::{codecs, tokio::bufread::ZstdDecoder, zstd::DParameter};
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
+use session_layer::ConnectionInfo;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
@@ -31,6 +32,7 @@ pub(crate) struct Decoded {
     reader: Reader,
     state: State,
     output: BytesMut,
+    connection: Option<ConnectionInfo>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -56,12 +58,18 @@ const ZSTD_WINDOW_LOG: u32 = 23;
 
 impl Decoded {
     pub(super) fn new(coding: Coding, body: ResponseBody) -> Self {
+        let connection = body.connection().cloned();
         Self {
             coding,
             reader: Reader::Plain(Input::new(body)),
             state: State::Unread,
             output: BytesMut::new(),
+            connection,
         }
+    }
+
+    pub(crate) fn connection(&self) -> Option<&ConnectionInfo> {
+        self.connection.as_ref()
     }
 
     fn poll_decode(

@@ -11,7 +11,7 @@ use crate::{Error, ResponseBody};
 
 /// A response body with the record of its attempt, which ends with it.
 #[derive(Debug)]
-pub(super) struct Observed {
+pub(crate) struct Observed {
     inner: ResponseBody,
     record: Option<Record>,
 }
@@ -20,6 +20,10 @@ impl Observed {
     pub(super) fn new(inner: ResponseBody, record: Record) -> Self {
         let record = (!inner.is_end_stream()).then_some(record);
         Self { inner, record }
+    }
+
+    pub(crate) fn get_ref(&self) -> &ResponseBody {
+        &self.inner
     }
 }
 

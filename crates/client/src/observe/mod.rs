@@ -10,7 +10,7 @@ mod record;
 
 #[cfg(feature = "metrics")]
 pub(crate) use self::meter::{OpenConnections, count_stop, describe};
-pub(crate) use self::{pool::Observers, record::Record};
+pub(crate) use self::{body::Observed, pool::Observers, record::Record};
 
 /// Which figures are kept.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

@@ -73,7 +73,7 @@ impl Record {
         match result {
             Ok(response) => {
                 self.answered(&response);
-                Ok(response.map(|body| ResponseBody::new(Observed::new(body, self))))
+                Ok(response.map(|body| ResponseBody::observed(Observed::new(body, self))))
             }
             Err(error) => {
                 self.failed(&error);
