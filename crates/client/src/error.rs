@@ -203,6 +203,47 @@ impl Error {
         self.session_is(session_layer::Error::is_connect)
     }
 
+    /// Whether the host's name could not be resolved. That of a proxy is a matter of the proxy.
+    #[must_use]
+    pub fn is_dns(&self) -> bool {
+        self.session_is(session_layer::Error::is_dns)
+    }
+
+    /// Whether TLS with the server failed: certificate, name, protocol version, an alert.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.session_is(session_layer::Error::is_tls)
+    }
+
+    /// Whether a proxy stood in the way: it could not be reached or trusted, refused, or did not
+    /// speak its protocol.
+    #[must_use]
+    pub fn is_proxy(&self) -> bool {
+        self.session_is(session_layer::Error::is_proxy)
+    }
+
+    /// Returns the status by which an HTTP proxy refused to open a tunnel: 407 if it wants other
+    /// credentials.
+    #[must_use]
+    pub fn proxy_status(&self) -> Option<StatusCode> {
+        self.session_error()?.proxy_status()
+    }
+
+    /// Whether the server proved that it has not processed the request, though it may have been
+    /// sent: it refused the HTTP/2 stream, or went away before it. It was sent again for as long as
+    /// the policy allowed.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.session_is(session_layer::Error::is_refused)
+    }
+
+    /// Whether the server reset the request's HTTP/2 stream, which proves nothing of what became of
+    /// the request.
+    #[must_use]
+    pub fn is_reset(&self) -> bool {
+        self.session_is(session_layer::Error::is_reset)
+    }
+
     /// Whether a time ran out; [`timeout_phase`](Self::timeout_phase) tells which, unless it was
     /// that of somebody's own layer or service.
     #[must_use]

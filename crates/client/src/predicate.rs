@@ -94,7 +94,7 @@ fn session_class(error: &session_layer::Error) -> Class {
     } else if error.is_pool_timeout() || error.is_queue_full() {
         // Nothing was sent, but to come again would only add to what the queue cannot take.
         Class::Final
-    } else if error.proxy_status() == Some(StatusCode::PROXY_AUTHENTICATION_REQUIRED)
+    } else if error.proxy_status().is_some_and(is_final_of_proxy)
         || ((error.is_connect() || error.is_tls()) && is_permanent(error))
     {
         Class::Permanent
@@ -104,12 +104,30 @@ fn session_class(error: &session_layer::Error) -> Class {
         }
     } else if error.is_unsent() {
         Class::NotSent
-    } else if error.is_refused() {
-        Class::Unprocessed
+    } else if error.is_refused() || error.is_reset() {
+        stream_class(error)
     } else {
         // Broken on the way, no head in time, or a body that broke while it was collected.
         Class::Ambiguous
     }
+}
+
+/// What ended one stream of HTTP/2, where the connection and its other streams go on.
+fn stream_class(error: &session_layer::Error) -> Class {
+    match transport::classify(error) {
+        // It does not know HTTP/2 without its feature.
+        Class::Final if error.is_refused() => Class::Unprocessed,
+        Class::Final => Class::Ambiguous,
+        // The reason tells more: a peer may ask for calm, or find fault with the request.
+        class => class,
+    }
+}
+
+/// Whether a proxy that refused to open a tunnel by this status will do so again: it wants other
+/// credentials, or does not serve the host. A gateway that fails, or is busy, may recover.
+fn is_final_of_proxy(status: StatusCode) -> bool {
+    let busy = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS];
+    status.is_client_error() && !busy.contains(&status)
 }
 
 /// Whether the cause will not pass: a certificate or a name that does not hold, a protocol that
