@@ -1,14 +1,11 @@
 //! A client with a jar: what goes with each attempt, each redirect and each endpoint.
 
-use std::{
-    fmt::Write as _,
-    io,
-    sync::{Arc, Mutex},
-};
+use std::{fmt::Write as _, io};
 
 use client::{Client, ClientBuilder, Jar, Redirects};
 use http::{HeaderValue, StatusCode, Uri};
 use session_layer::Session;
+use test_suite::Captured;
 use test_support::{Connect, MemoryConnector, Reply, always, answer, sequence};
 use tower::layer::util::Identity;
 
@@ -227,30 +224,9 @@ async fn a_jar_over_a_service_without_retries_is_refused() {
     assert!(error.to_string().contains("cookies"), "{error}");
 }
 
-#[derive(Clone, Default)]
-struct Told(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Told {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut told = self.0.lock().expect("nobody panicked");
-        told.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn no_cookie_is_shown_by_a_debug_or_a_log() {
-    let told = Told::default();
-    let writer = told.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_writer(move || writer.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (log, _guard) = Captured::start();
     let connector = MemoryConnector::new(sequence([
         Reply::status(503).header("Set-Cookie", format!("id={CANARY}; Path=/")),
         // One that may not be kept.
@@ -264,8 +240,7 @@ async fn no_cookie_is_shown_by_a_debug_or_a_log() {
     write!(shown, "{client:?} {response:?}").unwrap();
     let error = response.error_for_status_with_body().await.unwrap_err();
     write!(shown, "{error} {error:?}").unwrap();
-    let told = told.0.lock().unwrap().clone();
-    shown += &String::from_utf8(told).unwrap();
+    shown += &log.text();
     // It was there to be told, and the events came.
     let both = format!("first={CANARY}; id={CANARY}");
     assert_eq!(cookies(&connector).last(), Some(&both));

@@ -1,0 +1,477 @@
+//! What a client sets of the session below it, and what it tells of it.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_compression::tokio::write::GzipEncoder;
+use bytes::Bytes;
+use client::{
+    AttemptOutcome, Class, Client, ClientBuilder, ClientConfig, Connector, Error, Exponential,
+    Http2, Proxy, Redirects, Resolver, RetryPolicy, TimeoutPhase, Timeouts,
+    session_layer::{Event, Observer, Session},
+};
+use h2::{Reason, server::Builder};
+use http::{Request, StatusCode, Version};
+use http_body_util::{BodyExt as _, Full};
+use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
+use test_support::{
+    MemoryConnector, Reply, Server, always, answer,
+    http2::{Peer, Stream},
+    proxy, sequence,
+    tls::{Authority, LOOPBACK},
+};
+use tokio::io::AsyncWriteExt as _;
+use tower::{Service as _, layer::util::Identity};
+use tower_http::trace::TraceLayer;
+
+const CANARY: &str = "c4n4ry";
+
+fn over(connector: &MemoryConnector, builder: ClientBuilder) -> Client {
+    builder
+        .build_with_connector(connector.clone())
+        .expect("the settings are valid")
+}
+
+/// Waits that take no time worth speaking of.
+fn at_once() -> client::RetryPolicyBuilder {
+    RetryPolicy::builder().backoff(Exponential::from(Duration::from_millis(1)))
+}
+
+/// What each attempt of a call that failed was.
+fn classes(error: &Error) -> Vec<Class> {
+    let report = error.retry_report().expect("it reached the retries");
+    let outcomes = report.attempts().iter().map(|attempt| attempt.outcome());
+    let classes = outcomes.filter_map(|outcome| match outcome {
+        AttemptOutcome::Error(class) => Some(class),
+        _ => None,
+    });
+    classes.collect()
+}
+
+#[tokio::test]
+async fn the_connector_of_a_client_can_be_set() {
+    let server = Server::start(always(200, "there")).await;
+    let resolver = Resolver::new().override_host("peer.test", [server.addr()]);
+    let client = Client::builder()
+        .connector(Connector::new().resolver(resolver))
+        .build()
+        .unwrap();
+    let response = client.get("http://peer.test/").fetch().await.unwrap();
+    assert_eq!(response.body(), "there");
+    let connection = response.connection().unwrap();
+    assert_eq!(connection.peer_addr(), Some(server.addr()));
+
+    let error = client.get("http://other.invalid/").fetch().await;
+    let error = error.unwrap_err();
+    assert!(error.is_dns() && error.is_connect(), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_connect_timeout_is_the_one_of_the_timeouts() {
+    // Nobody answers there; a paused clock waits for nothing else.
+    let resolver = Resolver::over(tower::service_fn(|_| {
+        std::future::pending::<std::io::Result<Vec<SocketAddr>>>()
+    }));
+    let connector = Connector::new()
+        .resolver(resolver)
+        .connect_timeout(Duration::from_secs(99));
+    let client = Client::builder()
+        .connector(connector)
+        .timeouts(Timeouts::default().connect(Duration::from_secs(3)))
+        .build()
+        .unwrap();
+    let began = tokio::time::Instant::now();
+    let error = client.get("http://peer.test/").no_retry().send().await;
+    let error = error.unwrap_err();
+    assert_eq!(error.timeout_phase(), Some(TimeoutPhase::Connect));
+    assert_eq!(began.elapsed(), Duration::from_secs(3));
+}
+
+#[tokio::test]
+async fn requests_go_through_the_proxy_of_the_client_or_not_at_all() {
+    let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
+    let server = Server::start(proxy::http(nobody, None)).await;
+    let proxy = Proxy::all(&server.origin())
+        .unwrap()
+        .no_proxy("direct.test");
+    let direct = Server::start(always(200, "direct")).await;
+    let resolver = Resolver::new().override_host("direct.test", [direct.addr()]);
+    let client = Client::builder()
+        .connector(Connector::new().resolver(resolver))
+        .proxy(proxy)
+        .build()
+        .unwrap();
+    let response = client.get("http://peer.test/x").fetch().await.unwrap();
+    assert_eq!(response.body(), "http://peer.test/x");
+    let response = client.get("http://direct.test/x").fetch().await.unwrap();
+    assert_eq!(response.body(), "direct");
+}
+
+/// Fails to get a tunnel from a proxy that gives this answer.
+async fn refused_by(head: &'static str) -> (Error, usize) {
+    let server = Server::start(proxy::answering(head)).await;
+    let url = server.origin().replace("://", &format!("://me:{CANARY}@"));
+    let client = Client::builder()
+        .retry(at_once())
+        .proxy(Proxy::all(&url).unwrap())
+        .tls_config(Authority::new().client_config())
+        .build()
+        .unwrap();
+    // A POST: nothing of it was sent, whatever the proxy answers.
+    let error = client.post("https://peer.test/").body("x").send().await;
+    (error.unwrap_err(), server.log().accepted)
+}
+
+#[tokio::test]
+async fn a_proxy_that_will_refuse_again_is_asked_once() {
+    for (head, status, asked, class) in [
+        ("HTTP/1.1 407 Who\r\n\r\n", Some(407), 1, Class::Permanent),
+        ("HTTP/1.1 403 No\r\n\r\n", Some(403), 1, Class::Permanent),
+        ("HTTP/1.1 429 Busy\r\n\r\n", Some(429), 3, Class::NotSent),
+        ("HTTP/1.1 502 Gone\r\n\r\n", Some(502), 3, Class::NotSent),
+        ("nothing of the kind", None, 1, Class::Permanent),
+    ] {
+        let (error, accepted) = refused_by(head).await;
+        assert!(error.is_proxy() && error.is_connect(), "{head}: {error:?}");
+        assert_eq!(error.proxy_status().map(|it| it.as_u16()), status);
+        assert_eq!(accepted, asked, "{head}");
+        assert_eq!(classes(&error), vec![class; asked], "{head}");
+        let told = format!("{error} {error:?}");
+        assert!(!told.contains(CANARY), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_not_trusted_is_told_and_not_tried_again() {
+    let config = Authority::new().server_config(LOOPBACK);
+    let server = Server::start_tls(always(200, ""), config).await;
+    let client = Client::builder()
+        .tls_config(Authority::new().client_config())
+        .build()
+        .unwrap();
+    let error = client.get(server.url("/")).send().await.unwrap_err();
+    assert!(error.is_tls() && error.is_connect(), "{error:?}");
+    assert_eq!(classes(&error), [Class::Permanent]);
+}
+
+/// A client that speaks HTTP/2 with a peer that ends each stream in this way.
+async fn over_http2(handler: fn(Stream)) -> (Client, String, Peer) {
+    let peer = Peer::new(Builder::new(), move |stream: Stream| async move {
+        handler(stream);
+    });
+    let address = peer.listen().await;
+    let client = Client::builder()
+        .retry(at_once())
+        .http2(Http2::default().prior_knowledge(true))
+        .build()
+        .expect("the settings are valid");
+    (client, format!("http://{address}/"), peer)
+}
+
+#[tokio::test]
+async fn http2_is_spoken_where_the_client_says_so() {
+    let (client, url, _peer) = over_http2(|stream| stream.answer(200, "there")).await;
+    let response = client.get(&url).fetch().await.unwrap();
+    assert_eq!(response.version(), Version::HTTP_2);
+    assert_eq!(response.body(), "there");
+    assert_eq!(response.connection().unwrap().version(), Version::HTTP_2);
+}
+
+#[test]
+fn settings_of_http2_that_cannot_be_are_refused_by_name() {
+    let http2 = Http2::default().max_concurrent_streams(0);
+    let error = Client::builder().http2(http2).build().unwrap_err();
+    assert!(error.is_builder());
+    assert!(error.to_string().contains("max_concurrent_streams"));
+}
+
+#[tokio::test]
+async fn what_ended_a_stream_decides_whether_a_post_is_sent_again() {
+    type Case = (fn(Stream), &'static [Class], bool, bool);
+    let throttled = &[Class::Throttled { refused: false }];
+    let cases: [Case; 4] = [
+        // At once and for free, and then as often as the policy has it.
+        (Stream::refuse, &[Class::Unprocessed; 4], true, false),
+        (
+            |stream| stream.reset(Reason::INTERNAL_ERROR),
+            &[Class::Ambiguous],
+            false,
+            true,
+        ),
+        (
+            |stream| stream.reset(Reason::ENHANCE_YOUR_CALM),
+            throttled,
+            false,
+            true,
+        ),
+        (
+            |stream| stream.reset(Reason::PROTOCOL_ERROR),
+            &[Class::Permanent],
+            false,
+            true,
+        ),
+    ];
+    for (handler, expected, refused, reset) in cases {
+        let (client, url, _peer) = over_http2(handler).await;
+        let error = client.post(&url).body("x").send().await.unwrap_err();
+        assert_eq!(classes(&error), expected, "{error:?}");
+        assert_eq!((error.is_refused(), error.is_reset()), (refused, reset));
+        assert!(!error.is_connect() && !error.is_timeout());
+    }
+}
+
+#[derive(Clone, Default)]
+struct Heard(Arc<Mutex<Vec<String>>>);
+
+impl Heard {
+    fn lines(&self) -> Vec<String> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+impl Observer for Heard {
+    fn observe(&self, event: &Event<'_>) {
+        let line = match event {
+            Event::Opened { origin, .. } => format!("opened {origin}"),
+            Event::Closed { origin, .. } => format!("closed {origin}"),
+            other => format!("{other:?}"),
+        };
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(line);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_observers_of_a_client_hear_its_pool() {
+    let connector = MemoryConnector::new(always(200, "x"));
+    let (one, other) = (Heard::default(), Heard::default());
+    let builder = Client::builder()
+        .observer(one.clone())
+        .observer(other.clone());
+    let client = over(&connector, builder);
+    client.get("http://peer/").fetch().await.unwrap();
+    client.close().await;
+    assert_eq!(
+        one.lines(),
+        ["opened http://peer:80", "closed http://peer:80"]
+    );
+    assert_eq!(one.lines(), other.lines());
+}
+
+/// How the gauge of open connections of each server has changed since the last look.
+fn open_connections(snapshotter: &Snapshotter) -> Vec<(String, f64)> {
+    let snapshot = snapshotter.snapshot().into_vec().into_iter();
+    let gauges = snapshot.filter_map(|(key, _, _, value)| {
+        let (_, key) = key.into_parts();
+        match value {
+            DebugValue::Gauge(value) if key.name() == "http.client.open_connections" => {
+                let labels = key
+                    .labels()
+                    .map(|it| format!("{}={}", it.key(), it.value()));
+                Some((labels.collect::<Vec<_>>().join(" "), value.into_inner()))
+            }
+            _ => None,
+        }
+    });
+    gauges.collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gauge_counts_open_connections_until_they_have_ended() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let connector = MemoryConnector::new(always(200, "x"));
+    let client = over(&connector, Client::builder().record_metrics());
+    let (a, b) = tokio::join!(
+        client.get("http://[::1]:81/").fetch(),
+        client.get("http://[::1]:81/").fetch()
+    );
+    assert!(a.is_ok() && b.is_ok());
+    let at = "server.address=::1 server.port=81".to_owned();
+    assert_eq!(open_connections(&snapshotter), [(at.clone(), 2.0)]);
+    client.close().await;
+    assert_eq!(open_connections(&snapshotter), [(at, -2.0)]);
+}
+
+async fn gzip(plain: &str) -> Bytes {
+    let mut encoder = GzipEncoder::new(Vec::new());
+    let written = encoder.write_all(plain.as_bytes()).await;
+    written.expect("memory takes everything");
+    encoder.shutdown().await.expect("memory takes everything");
+    encoder.into_inner().into()
+}
+
+/// Each stack in which something wraps what the session gives.
+fn stacks() -> Vec<(&'static str, ClientBuilder)> {
+    let builder = Client::builder;
+    vec![
+        ("plain", builder()),
+        ("figures", builder().record_metrics()),
+        (
+            "endpoints",
+            builder().endpoints(["http://peer/"]).expect("it is a URL"),
+        ),
+        (
+            "layers",
+            builder()
+                .layer(Identity::new())
+                .attempt_layer(Identity::new()),
+        ),
+        (
+            "wrapped below",
+            builder().attempt_layer(TraceLayer::new_for_http()),
+        ),
+        ("wrapped above", builder().layer(TraceLayer::new_for_http())),
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_tells_its_connection_however_its_body_is_read() {
+    let encoded = gzip("plain").await;
+    for (stack, builder) in stacks() {
+        let encoded = encoded.clone();
+        let connector = MemoryConnector::new(answer(move |_| {
+            Reply::status(200)
+                .header("Content-Encoding", "gzip")
+                .body(encoded.clone())
+        }));
+        let client = over(&connector, builder);
+        let fetched = client.get("http://peer/").fetch().await.unwrap();
+        assert_eq!(fetched.body(), "plain");
+        let first = fetched.connection().expect(stack);
+        assert!(!first.is_reused(), "{stack}");
+
+        let sent = client.get("http://peer/").send().await.unwrap();
+        let second = sent.connection().expect(stack).clone();
+        assert!(second.is_reused() && second.id() == first.id(), "{stack}");
+        let collected = sent.collect().await.unwrap();
+        assert_eq!(collected.body(), "plain");
+        assert_eq!(collected.connection().expect(stack).id(), first.id());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_body_of_a_service_call_tells_its_connection_until_it_is_dropped() {
+    let connector = MemoryConnector::new(always(200, "x"));
+    let mut client = over(&connector, Client::builder());
+    let request = Request::get("http://peer/").body(Full::<Bytes>::default());
+    let mut body = client.call(request.unwrap()).await.unwrap().into_body();
+    assert!(body.connection().is_some());
+    while body.frame().await.is_some() {}
+    assert!(body.connection().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_of_somebodys_service_has_no_connection_unless_a_session_is_below() {
+    let mock = tower::service_fn(|_: Request<client::Body>| async {
+        Ok::<_, std::io::Error>(http::Response::new(client::ResponseBody::default()))
+    });
+    let response = Client::from_service(mock).get("http://peer/").fetch().await;
+    assert!(response.unwrap().connection().is_none());
+
+    let session = Session::new(MemoryConnector::new(always(200, "x")));
+    let client = Client::builder().build_with_service(session).unwrap();
+    let response = client.get("http://peer/").fetch().await.unwrap();
+    assert!(response.connection().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redirect_that_is_not_followed_is_decoded_too() {
+    let encoded = gzip("moved").await;
+    for (stack, builder) in stacks() {
+        let encoded = encoded.clone();
+        let connector = MemoryConnector::new(answer(move |_| {
+            Reply::status(302)
+                .header("Location", "/there")
+                .header("Content-Encoding", "gzip")
+                .body(encoded.clone())
+        }));
+        let client = over(&connector, builder.redirects(Redirects::none()));
+        // Its body is collected above the retries.
+        let fetched = client.get("http://peer/").fetch().await.unwrap();
+        assert_eq!(fetched.status(), StatusCode::FOUND);
+        assert_eq!(fetched.text().unwrap(), "moved", "{stack}");
+        assert!(!fetched.headers().contains_key("content-encoding"));
+        assert!(fetched.connection().is_some(), "{stack}");
+        let sent = client.get("http://peer/").send().await.unwrap();
+        assert_eq!(sent.bytes().await.unwrap(), "moved", "{stack}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redirect_whose_body_is_corrupt_is_an_error() {
+    let connector = MemoryConnector::new(sequence([Reply::status(302)
+        .header("Location", "/there")
+        .header("Content-Encoding", "gzip")
+        .body("no gzip")]));
+    let client = over(&connector, Client::builder().redirects(Redirects::none()));
+    let error = client.get("http://peer/").fetch().await.unwrap_err();
+    assert!(error.is_decode(), "{error}");
+}
+
+fn from_toml(text: &str) -> Result<ClientBuilder, Error> {
+    let config: ClientConfig = toml::from_str(text).expect("the configuration is valid");
+    ClientBuilder::from_config(config)
+}
+
+#[tokio::test]
+async fn a_configuration_sets_http2_and_proxies() {
+    let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
+    // Of `me:c4n4ry`.
+    let server = Server::start(proxy::http(nobody, Some("Basic bWU6YzRuNHJ5"))).await;
+    let config = format!(
+        r#"
+        [proxy]
+        http = "http://me:{CANARY}@{address}"
+        all = "http://127.0.0.1:1"
+        no_proxy = "direct.test"
+        "#,
+        address = server.addr()
+    );
+    let builder = from_toml(&config).unwrap();
+    let told = format!("{builder:?}");
+    assert!(!told.contains(CANARY), "{told}");
+    let client = builder.retry(at_once()).build().unwrap();
+    let response = client.get("http://peer.test/x").fetch().await.unwrap();
+    assert_eq!(response.body(), "http://peer.test/x");
+    let error = client.get("https://peer.test/").fetch().await.unwrap_err();
+    assert!(error.is_proxy(), "{error:?}");
+
+    let peer = Peer::new(Builder::new(), |stream: Stream| async {
+        stream.answer(200, "there");
+    });
+    let address = peer.listen().await;
+    let config = "
+        [http2]
+        prior_knowledge = true
+        max_concurrent_streams = 10
+        keep_alive_interval = \"none\"
+        keep_alive_timeout = \"5s\"
+        stream_window = 65535
+        connection_window = 65535
+        adaptive_window = true
+    ";
+    let client = from_toml(config).unwrap().build().unwrap();
+    let response = client.get(format!("http://{address}/")).fetch().await;
+    assert_eq!(response.unwrap().version(), Version::HTTP_2);
+}
+
+#[test]
+fn a_configuration_that_cannot_be_is_refused_by_name_without_its_secrets() {
+    let error = from_toml("[http2]\nstream_window = 0").unwrap().build();
+    assert!(error.unwrap_err().to_string().contains("stream_window"));
+    let error = from_toml(&format!("[proxy]\nhttps = \"ftp://me:{CANARY}@peer\"")).unwrap_err();
+    assert!(error.is_builder());
+    let told = format!("{error} {error:?}");
+    assert!(told.contains("proxy.https"), "{told}");
+    assert!(!told.contains(CANARY), "{told}");
+}
