@@ -227,6 +227,10 @@ async fn figures_are_kept_for_a_client_that_asks_for_them() {
     let expected = [
         (format!("http.client.active_requests {at}"), "0 count"),
         (
+            "http.client.open_connections server.address=peer server.port=80".to_owned(),
+            "1 count",
+        ),
+        (
             format!(
                 "http.client.request.duration {at} http.response.status_code=200 \
                  network.protocol.version=1.1"

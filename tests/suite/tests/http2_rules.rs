@@ -182,7 +182,7 @@ async fn parts_of_a_connection_that_ended_do_not_panic() {
 async fn an_upload_in_one_piece_may_take_longer_than_the_head_timeout() {
     let peer = Peer::new(Builder::new(), |mut stream: Stream| async move {
         while let Some(Ok(bytes)) = stream.request.body_mut().data().await {
-            tokio::time::sleep(SECOND / 4).await;
+            tokio::time::sleep(SECOND / 20).await;
             let _ = stream
                 .request
                 .body_mut()

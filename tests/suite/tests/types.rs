@@ -187,7 +187,7 @@ fn futures_and_bodies_stay_small() {
         (
             "session future",
             size_of::<session_layer::ResponseFuture<Full<Bytes>>>(),
-            96,
+            104,
         ),
         ("client future", size_of::<client::ResponseFuture>(), 1072),
         ("session body", size_of::<SessionBody>(), incoming + 72),
