@@ -1,0 +1,155 @@
+//! gRPC by tonic, retried in two ways: the retry layer over tonic's own channel, and a `Client` in
+//! the channel's place.
+//!
+//! `cargo run --example tonic_client` asks a server of its own, which is unavailable twice.
+
+use std::{
+    error::Error,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use client::{Client, PoolConfig, Timeouts};
+use futures_util::stream;
+use retry_layer::{
+    ReplayBody, Retry, RetryLayer, RetryPolicyBuilder, RetryReport, grpc::GrpcRetry,
+};
+use session_layer::{Connector, Http2, SessionLayer};
+use tokio::net::TcpListener;
+use tonic::{
+    Code, Request, Response, Status,
+    body::Body,
+    transport::{Channel, Endpoint, Server, server::TcpIncoming},
+};
+use tonic_health::pb::{
+    HealthCheckRequest, HealthCheckResponse,
+    health_check_response::ServingStatus,
+    health_client::HealthClient,
+    health_server::{Health, HealthServer},
+};
+use tower::{Layer, ServiceBuilder, util::MapErr};
+use tower_http::map_request_body::{MapRequestBody, MapRequestBodyLayer};
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+#[tokio::main]
+async fn main() -> Result<(), Failure> {
+    let (address, asked) = start_server().await?;
+    let origin = format!("http://{address}");
+
+    let channel = Endpoint::new(origin.clone())?.connect_lazy();
+    let mut health = HealthClient::new(retrying(channel)?);
+    let answer = health.check(question("database")).await?;
+    tell("the layer over a channel", &answer);
+
+    asked.store(0, Ordering::Relaxed);
+    let client = client()?;
+    let mut health = HealthClient::with_origin(transport(client.clone()), origin.parse()?);
+    let answer = health.check(question("database")).await?;
+    tell("a client in its place", &answer);
+
+    // What cannot be mended comes back as the server's status.
+    let status = health.check(question("unknown")).await.err();
+    println!("an unknown service: {:?}", status.map(|it| it.code()));
+    client.close().await;
+
+    // So does what never reached a server.
+    let status = health.check(question("database")).await.err();
+    println!("a closed client: {:?}", status.map(|it| it.code()));
+    Ok(())
+}
+
+/// What a service config calls `retryPolicy`: 4 attempts, from 20 ms, doubled up to 1 s.
+fn policy() -> Result<RetryPolicyBuilder, retry_layer::BuildError> {
+    GrpcRetry::new(4, Duration::from_millis(20), Duration::from_secs(1), 2.0).to_builder()
+}
+
+/// The whole type, as it would stand in a struct. A channel takes tonic's own body only, so what the
+/// layer sends is put into one.
+type Retrying = Retry<MapRequestBody<Channel, fn(ReplayBody<Body>) -> Body>>;
+
+fn retrying(channel: Channel) -> Result<Retrying, Failure> {
+    let map: fn(ReplayBody<Body>) -> Body = Body::new;
+    let channel = MapRequestBodyLayer::new(map).layer(channel);
+    Ok(RetryLayer::new(policy()?.build()?).layer(channel))
+}
+
+/// A client with this crate's pool, and HTTP/2 without TLS, which has to be known beforehand.
+fn client() -> Result<Client, Failure> {
+    let layer = SessionLayer::new(PoolConfig::default(), Timeouts::default())?
+        .http2(Http2::default().prior_knowledge(true))?;
+    let session = ServiceBuilder::new().layer(layer).service(Connector::new());
+    Ok(Client::builder()
+        .retry(policy()?)
+        .build_with_service(session)?)
+}
+
+/// tonic knows the errors of its own channel only; of others it makes the code `Unknown`.
+type Transport = MapErr<Client, fn(client::Error) -> Status>;
+
+fn transport(client: Client) -> Transport {
+    MapErr::new(client, |error| {
+        let code = if error.is_connect() || error.is_closed() {
+            Code::Unavailable
+        } else if error.is_timeout() {
+            Code::DeadlineExceeded
+        } else {
+            Code::Unknown
+        };
+        Status::new(code, error.to_string())
+    })
+}
+
+fn question(service: &str) -> HealthCheckRequest {
+    HealthCheckRequest {
+        service: service.to_owned(),
+    }
+}
+
+fn tell(how: &str, answer: &Response<HealthCheckResponse>) {
+    let report = answer.extensions().get::<RetryReport>();
+    let report = report.map_or_else(String::new, ToString::to_string);
+    println!("{how}: {:?}; {report}", answer.get_ref().status());
+}
+
+/// Unavailable to the first two who ask.
+struct Moody(Arc<AtomicU32>);
+
+#[tonic::async_trait]
+impl Health for Moody {
+    async fn check(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<HealthCheckResponse>, Status> {
+        if self.0.fetch_add(1, Ordering::Relaxed) < 2 {
+            return Err(Status::unavailable("not yet"));
+        }
+        if request.get_ref().service != "database" {
+            return Err(Status::not_found("no such service"));
+        }
+        let status = ServingStatus::Serving.into();
+        Ok(Response::new(HealthCheckResponse { status }))
+    }
+
+    type WatchStream = stream::Empty<Result<HealthCheckResponse, Status>>;
+
+    async fn watch(
+        &self,
+        _: Request<HealthCheckRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        Ok(Response::new(stream::empty()))
+    }
+}
+
+async fn start_server() -> Result<(SocketAddr, Arc<AtomicU32>), Failure> {
+    let asked = Arc::new(AtomicU32::new(0));
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let server = Server::builder().add_service(HealthServer::new(Moody(asked.clone())));
+    tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
+    Ok((address, asked))
+}
