@@ -93,6 +93,9 @@
 //!
 //! # How it differs
 //!
+//! What stands here for what one knows from reqwest, aiohttp, httpx and `tower::retry` is in
+//! [`coming_from`]. In short:
+//!
 //! - From reqwest: connections are limited, `Retry-After` is honoured, [`Error`] tells what was
 //!   tried, and there is a total deadline by default.
 //! - From aiohttp with aiohttp-retry: only idempotent requests are repeated, with jitter, unless
@@ -125,6 +128,7 @@ mod builder;
 mod call;
 mod client;
 mod collect;
+pub mod coming_from;
 #[cfg(feature = "serde")]
 mod config;
 mod decode;
