@@ -9,8 +9,8 @@ use std::{
 use async_compression::tokio::write::GzipEncoder;
 use bytes::Bytes;
 use client::{
-    AttemptOutcome, Class, Client, ClientBuilder, ClientConfig, Connector, Error, Exponential,
-    Http2, Proxy, Redirects, Resolver, RetryPolicy, TimeoutPhase, Timeouts,
+    AttemptOutcome, AttemptRecord, Class, Client, ClientBuilder, ClientConfig, Connector, Error,
+    Exponential, Http2, Proxy, Redirects, Resolver, RetryPolicy, TimeoutPhase, Timeouts,
     session_layer::{Event, Observer, Session},
 };
 use h2::{Reason, server::Builder};
@@ -43,7 +43,7 @@ fn at_once() -> client::RetryPolicyBuilder {
 /// What each attempt of a call that failed was.
 fn classes(error: &Error) -> Vec<Class> {
     let report = error.retry_report().expect("it reached the retries");
-    let outcomes = report.attempts().iter().map(|attempt| attempt.outcome());
+    let outcomes = report.attempts().iter().map(AttemptRecord::outcome);
     let classes = outcomes.filter_map(|outcome| match outcome {
         AttemptOutcome::Error(class) => Some(class),
         _ => None,
@@ -116,13 +116,13 @@ async fn refused_by(head: &'static str) -> (Error, usize) {
     let url = server.origin().replace("://", &format!("://me:{CANARY}@"));
     let client = Client::builder()
         .retry(at_once())
-        .proxy(Proxy::all(&url).unwrap())
+        .proxy(Proxy::all(&url).expect("it is a URL"))
         .tls_config(Authority::new().client_config())
         .build()
-        .unwrap();
+        .expect("the settings are valid");
     // A POST: nothing of it was sent, whatever the proxy answers.
     let error = client.post("https://peer.test/").body("x").send().await;
-    (error.unwrap_err(), server.log().accepted)
+    (error.expect_err("no tunnel opens"), server.log().accepted)
 }
 
 #[tokio::test]

@@ -202,6 +202,7 @@ fn futures_and_bodies_stay_small() {
             size_of::<usize>(),
         ),
         ("client error", size_of::<Error>(), size_of::<usize>()),
+        // 16 of them for a jar of cookies, or its absence, where it could have one.
         ("client", size_of::<Client>(), 88),
     ] {
         println!("{what}: {size}");

@@ -29,8 +29,8 @@ impl ClientBuilder {
     }
 
     /// Connects by this connector: how names are resolved, what TLS trusts, which proxies are used,
-    /// which address, interface or Unix socket. It replaces what [`tls_config`](Self::tls_config)
-    /// and `proxy` had set before. Default: [`Connector::new`].
+    /// which address, interface or Unix socket. It replaces what `tls_config` and `proxy`
+    /// had set before. Default: [`Connector::new`].
     ///
     /// ```
     /// use client::{Client, Connector, Resolver};
