@@ -23,8 +23,8 @@ Usage: cargo run --example quickstart [-- URL...]
 Without a URL it starts a flaky server of its own, and fetches from that.
 
 Exit status: 0 if every URL was answered with a status below 400; 1 if any was answered with
-another (as with `curl --fail`) or not at all; 2 if the options are wrong. Redirects are not
-followed: they are answers.
+another (as with `curl --fail`) or not at all; 2 if the options are wrong. Redirects are
+followed.
 ";
 
 type Failure = Box<dyn Error + Send + Sync>;
