@@ -67,7 +67,8 @@ where
         connection: facts.clone(),
     };
     pool.opened_shared(shared);
-    driver.await;
+    // In a task of its own, which has no room for what connecting took.
+    tokio::spawn(driver);
     Ok(())
 }
 

@@ -224,7 +224,8 @@ where
     // Made first: should the task end before its first poll, the pool still hears of it.
     let driver = Driver::new(connection.with_upgrades(), facts.clone());
     facts.pool().opened(link);
-    driver.await;
+    // In a task of its own, which has no room for what connecting took.
+    tokio::spawn(driver);
     Ok(())
 }
 
