@@ -5,6 +5,9 @@
 
 mod config;
 mod lease;
+mod letter_box;
+#[cfg(all(test, session_loom))]
+mod loom;
 #[cfg_attr(
     not(feature = "http2"),
     allow(dead_code, reason = "only HTTP/2 shares connections")
@@ -38,10 +41,11 @@ use tokio::{
 pub use self::config::PoolConfig;
 pub(crate) use self::{
     lease::{Connection, Link, Release, Unsent},
+    letter_box::Mail,
     shared::{Shared, Streams},
     slot::Slot,
     state::{Limits, Multiplexing, Numbered},
-    waiter::{Mail, Wait, Waiting},
+    waiter::{Wait, Waiting},
 };
 use self::{
     state::{CheckOut, Effects, Given, Placed, State, Ticket},

@@ -1,75 +1,22 @@
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Waker},
+    sync::Arc,
+    task::{Context, Poll},
 };
 
-use super::{Link, Pool, Slot, state::Place};
+use super::{
+    Link, Pool, Slot,
+    letter_box::{LetterBox, Mail},
+    state::Place,
+};
 use crate::{Error, origin::Origin};
 
-/// What the pool has for a waiting request.
-pub(crate) enum Mail<B: Send + 'static> {
-    /// It may open a connection, and goes on waiting.
-    Slot(Slot<B>),
-    /// It waits no more.
-    Served(Result<Link<B>, Error>),
-}
+/// What the pool knows of a waiting request.
+pub(crate) type Waiter<B> = LetterBox<Slot<B>, Outcome<B>>;
 
-/// The letter box of a waiting request.
-pub(crate) struct Waiter<B: Send + 'static>(Mutex<Inbox<B>>);
-
-struct Inbox<B: Send + 'static> {
-    slot: Option<Slot<B>>,
-    served: Option<Result<Link<B>, Error>>,
-    waker: Option<Waker>,
-    gone: bool,
-}
+type Outcome<B> = Result<Link<B>, Error>;
 
 impl<B: Send + 'static> Waiter<B> {
-    pub(super) fn new() -> Self {
-        Self(Mutex::new(Inbox {
-            slot: None,
-            served: None,
-            waker: None,
-            gone: false,
-        }))
-    }
-
-    /// Lets the request open a connection; a slot for somebody who left is free again at once.
-    pub(super) fn grant(&self, slot: Slot<B>) {
-        let mut inbox = self.lock();
-        if inbox.gone {
-            drop(inbox);
-            drop(slot);
-            return;
-        }
-        let replaced = inbox.slot.replace(slot);
-        let waker = inbox.waker.take();
-        drop(inbox);
-        drop(replaced);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
-    /// Ends the wait; gives back what is meant for somebody who left.
-    pub(super) fn serve(
-        &self,
-        outcome: Result<Link<B>, Error>,
-    ) -> Result<(), Result<Link<B>, Error>> {
-        let mut inbox = self.lock();
-        if inbox.gone {
-            return Err(outcome);
-        }
-        inbox.served = Some(outcome);
-        let waker = inbox.waker.take();
-        drop(inbox);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-        Ok(())
-    }
-
     /// Ends the wait with an error.
     pub(super) fn tell(&self, error: Error) {
         let _ = self.serve(Err(error));
@@ -81,44 +28,6 @@ impl<B: Send + 'static> Waiter<B> {
             waiter.tell(error.again());
         }
     }
-
-    /// Closes the letter box, and gives what was in it.
-    pub(super) fn close(&self) -> Left<B> {
-        let mut inbox = self.lock();
-        inbox.gone = true;
-        Left {
-            slot: inbox.slot.take(),
-            served: inbox.served.take(),
-            _waker: inbox.waker.take(),
-        }
-    }
-
-    fn poll_mail(&self, cx: &mut Context<'_>) -> Poll<Mail<B>> {
-        // Cloned and dropped outside the lock: a waker is foreign code.
-        let waker = cx.waker().clone();
-        let mut inbox = self.lock();
-        if let Some(outcome) = inbox.served.take() {
-            return Poll::Ready(Mail::Served(outcome));
-        }
-        if let Some(slot) = inbox.slot.take() {
-            return Poll::Ready(Mail::Slot(slot));
-        }
-        let replaced = inbox.waker.replace(waker);
-        drop(inbox);
-        drop(replaced);
-        Poll::Pending
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inbox<B>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What a request that leaves had not taken out of its letter box.
-pub(super) struct Left<B: Send + 'static> {
-    pub(super) slot: Option<Slot<B>>,
-    pub(super) served: Option<Result<Link<B>, Error>>,
-    _waker: Option<Waker>,
 }
 
 /// What a request waits for, when its wait begins.
@@ -158,7 +67,7 @@ impl<B: Send + 'static> Waiting<B> {
         self.pool.is_covered(&self.place.origin, self.place.ticket)
     }
 
-    pub(crate) fn poll_mail(&self, cx: &mut Context<'_>) -> Poll<Mail<B>> {
+    pub(crate) fn poll_mail(&self, cx: &mut Context<'_>) -> Poll<Mail<Slot<B>, Outcome<B>>> {
         self.place.waiter.poll_mail(cx)
     }
 }

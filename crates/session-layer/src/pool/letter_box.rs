@@ -1,0 +1,108 @@
+#[cfg(not(all(test, session_loom)))]
+use std::sync::{Mutex, MutexGuard};
+use std::{
+    sync::PoisonError,
+    task::{Context, Poll, Waker},
+};
+
+#[cfg(all(test, session_loom))]
+use loom::sync::{Mutex, MutexGuard};
+
+/// What the pool has for a waiting request.
+pub(crate) enum Mail<S, O> {
+    /// It may open a connection, and goes on waiting.
+    Slot(S),
+    /// It waits no more.
+    Served(O),
+}
+
+/// Where the pool leaves a slot or an outcome for a waiting request, which may leave at any moment.
+pub(crate) struct LetterBox<S, O>(Mutex<Inbox<S, O>>);
+
+struct Inbox<S, O> {
+    slot: Option<S>,
+    served: Option<O>,
+    waker: Option<Waker>,
+    gone: bool,
+}
+
+impl<S, O> LetterBox<S, O> {
+    pub(super) fn new() -> Self {
+        Self(Mutex::new(Inbox {
+            slot: None,
+            served: None,
+            waker: None,
+            gone: false,
+        }))
+    }
+
+    /// Lets the request open a connection; a slot for somebody who left is free again at once.
+    pub(super) fn grant(&self, slot: S) {
+        let mut inbox = self.lock();
+        if inbox.gone {
+            drop(inbox);
+            drop(slot);
+            return;
+        }
+        let replaced = inbox.slot.replace(slot);
+        let waker = inbox.waker.take();
+        drop(inbox);
+        drop(replaced);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Ends the wait; gives back what is meant for somebody who left.
+    pub(super) fn serve(&self, outcome: O) -> Result<(), O> {
+        let mut inbox = self.lock();
+        if inbox.gone {
+            return Err(outcome);
+        }
+        inbox.served = Some(outcome);
+        let waker = inbox.waker.take();
+        drop(inbox);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        Ok(())
+    }
+
+    /// Closes the letter box, and gives what was in it.
+    pub(super) fn close(&self) -> Left<S, O> {
+        let mut inbox = self.lock();
+        inbox.gone = true;
+        Left {
+            slot: inbox.slot.take(),
+            served: inbox.served.take(),
+            _waker: inbox.waker.take(),
+        }
+    }
+
+    pub(super) fn poll_mail(&self, cx: &mut Context<'_>) -> Poll<Mail<S, O>> {
+        // Cloned and dropped outside the lock: a waker is foreign code.
+        let waker = cx.waker().clone();
+        let mut inbox = self.lock();
+        if let Some(outcome) = inbox.served.take() {
+            return Poll::Ready(Mail::Served(outcome));
+        }
+        if let Some(slot) = inbox.slot.take() {
+            return Poll::Ready(Mail::Slot(slot));
+        }
+        let replaced = inbox.waker.replace(waker);
+        drop(inbox);
+        drop(replaced);
+        Poll::Pending
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inbox<S, O>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a request that leaves had not taken out of its letter box.
+pub(super) struct Left<S, O> {
+    pub(super) slot: Option<S>,
+    pub(super) served: Option<O>,
+    _waker: Option<Waker>,
+}

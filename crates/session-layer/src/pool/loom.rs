@@ -1,0 +1,165 @@
+//! Every order in which threads can leave something for a waiting request, while it looks or leaves.
+//!
+//! ```text
+//! RUSTFLAGS="--cfg session_loom" cargo test -p session-layer --lib --release pool::loom
+//! ```
+//!
+//! The usual `--cfg loom` would switch tokio's sockets off.
+
+use std::{
+    sync::Arc as StdArc,
+    task::{Context, Poll, Wake, Waker},
+};
+
+use loom::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+    },
+    thread,
+};
+
+use super::letter_box::{LetterBox, Mail};
+
+/// What stands for a connection, or a slot: counted when it goes back to the pool.
+struct Token(Arc<AtomicUsize>);
+
+impl Drop for Token {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
+
+type Box = LetterBox<Token, Token>;
+
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: StdArc<Self>) {
+        self.0.store(true, SeqCst);
+    }
+}
+
+fn waker() -> (StdArc<Woken>, Waker) {
+    let woken = StdArc::new(Woken(AtomicBool::new(false)));
+    (woken.clone(), Waker::from(woken))
+}
+
+/// Looks into the box once; whatever is found there is given back at once.
+fn look(letters: &Box, waker: &Waker) -> bool {
+    match letters.poll_mail(&mut Context::from_waker(waker)) {
+        Poll::Ready(Mail::Slot(_) | Mail::Served(_)) => true,
+        Poll::Pending => false,
+    }
+}
+
+#[test]
+fn a_request_that_found_nothing_is_woken_by_what_comes() {
+    loom::model(|| {
+        let back = Arc::new(AtomicUsize::new(0));
+        let letters = Arc::new(Box::new());
+        let pool = {
+            let (letters, token) = (letters.clone(), Token(back.clone()));
+            thread::spawn(move || assert!(letters.serve(token).is_ok()))
+        };
+        let (woken, waker) = waker();
+        let found = look(&letters, &waker);
+        pool.join().unwrap();
+        assert!(found || (woken.0.load(SeqCst) && look(&letters, &waker)));
+        assert_eq!(back.load(SeqCst), 1);
+    });
+}
+
+#[test]
+fn the_last_waker_is_the_one_that_counts() {
+    loom::model(|| {
+        let back = Arc::new(AtomicUsize::new(0));
+        let letters = Arc::new(Box::new());
+        let pool = {
+            let (letters, token) = (letters.clone(), Token(back.clone()));
+            thread::spawn(move || letters.grant(token))
+        };
+        let (_, first) = waker();
+        let (woken, second) = waker();
+        let found = look(&letters, &first) || look(&letters, &second);
+        pool.join().unwrap();
+        assert!(found || (woken.0.load(SeqCst) && look(&letters, &second)));
+    });
+}
+
+#[test]
+fn what_comes_while_a_request_leaves_goes_back_once() {
+    loom::model(|| {
+        let back = Arc::new(AtomicUsize::new(0));
+        let letters = Arc::new(Box::new());
+        let slots = {
+            let (letters, token) = (letters.clone(), Token(back.clone()));
+            thread::spawn(move || letters.grant(token))
+        };
+        let links = {
+            let (letters, token) = (letters.clone(), Token(back.clone()));
+            thread::spawn(move || drop(letters.serve(token)))
+        };
+        let (_, waker) = waker();
+        look(&letters, &waker);
+        drop(letters.close());
+        slots.join().unwrap();
+        links.join().unwrap();
+        // Not one of them is left in a box that nobody opens any more.
+        assert_eq!(back.load(SeqCst), 2);
+        assert_eq!(Arc::strong_count(&back), 1);
+    });
+}
+
+/// The pool in small: what is free, and who waits.
+struct Pool {
+    waiters: Mutex<Vec<Arc<Box>>>,
+    back: Arc<AtomicUsize>,
+}
+
+impl Pool {
+    /// As `put_back` does: chosen under the lock, served after it, and again if that one left meanwhile.
+    fn put_back(&self, mut token: Token) {
+        loop {
+            let Some(chosen) = self.waiters.lock().expect("nothing panics under it").pop() else {
+                return;
+            };
+            match chosen.serve(token) {
+                Ok(()) => return,
+                Err(refused) => token = refused,
+            }
+        }
+    }
+
+    /// As `leave` does: closed under the lock that others are chosen under.
+    fn leave(&self, letters: &Arc<Box>) {
+        let mut waiters = self.waiters.lock().expect("nothing panics under it");
+        let left = letters.close();
+        waiters.retain(|other| !Arc::ptr_eq(other, letters));
+        drop(waiters);
+        if let Some(token) = left.served {
+            self.put_back(token);
+        }
+    }
+}
+
+#[test]
+fn a_connection_for_a_request_that_leaves_serves_the_next() {
+    loom::model(|| {
+        let (stays, leaves) = (Arc::new(Box::new()), Arc::new(Box::new()));
+        let pool = Arc::new(Pool {
+            waiters: Mutex::new(vec![stays.clone(), leaves.clone()]),
+            back: Arc::new(AtomicUsize::new(0)),
+        });
+        let giver = {
+            let pool = pool.clone();
+            thread::spawn(move || pool.put_back(Token(pool.back.clone())))
+        };
+        let (woken, waker) = waker();
+        let found = look(&stays, &waker);
+        pool.leave(&leaves);
+        giver.join().unwrap();
+        assert!(found || (woken.0.load(SeqCst) && look(&stays, &waker)));
+        assert_eq!(pool.back.load(SeqCst), 1);
+    });
+}
