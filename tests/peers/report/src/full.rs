@@ -20,7 +20,7 @@ run, each from a binary of its own, on one thread, built with the same profile, 
 project have their default settings, with all limits, timeouts, the retry budget and the deadline on.
 
 - *Instructions* are those of user space, counted by callgrind in the measured phase only; two runs differ by less
-  than 1 %. They tell what a client adds, and not how long a request takes: the kernel's part is the larger one, and
+  than 1 %, but for the download. They tell what a client adds, and not how long a request takes: the kernel's part is the larger one, and
   the same for all.
 - *× raw* is the ratio to hyper's `SendRequest`, with connections that the caller keeps: the limit.
 - *Allocations* and *bytes* are what malloc is asked for, counted by memcheck; a `realloc` counts as one of its whole
@@ -44,7 +44,9 @@ const SIMPLE: [Simple; 4] = [
     ("Upload", "POSTs of 1 MiB that is in memory.", Case::upload),
     (
         "Download",
-        "A GET of 100 MiB, whose body is read and thrown away.",
+        "A GET of 100 MiB, whose body is read and thrown away. How much comes with one read is up to \
+         the scheduler: between runs the instructions of one client differ threefold, and only \
+         the memory can be compared.",
         Case::download,
     ),
 ];
