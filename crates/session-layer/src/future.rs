@@ -13,7 +13,6 @@ use bytes::Bytes;
 use http::{
     Request, Response, StatusCode, Version,
     header::{CONNECTION, TRANSFER_ENCODING},
-    response::Parts,
 };
 use http_body::Body;
 use hyper::body::Incoming;
@@ -25,8 +24,9 @@ use crate::{
     connect::{Cause, Mark},
     error::{BoxError, Kind, Phase},
     origin::Origin,
-    pool::{CheckedOut, Link, Mail, Pool, Unsent, Wait, Waiting},
-    reuse, target,
+    pool::{CheckedOut, Link, Mail, NotSent, Pool, Unsent, Wait, Waiting},
+    reuse,
+    target::{self, Noted},
     upload::RequestBody,
 };
 
@@ -86,26 +86,27 @@ where
 {
     type Output = Result<Response<SessionBody>, Error>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
             self.state = match &mut self.state {
-                State::CheckingOut(future) => State::Exchanging(ready!(future.as_mut().poll(cx))?),
                 State::Exchanging(exchange) => match ready!(exchange.poll(cx)) {
-                    Outcome::Answered(response) => return Poll::Ready(Ok(response)),
-                    Outcome::Failed(error) => return Poll::Ready(Err(error)),
+                    Ok(response) => return Poll::Ready(Ok(response)),
+                    Err(Lost::Failed(error)) => return Poll::Ready(Err(error)),
                     // It never left, so it is still the same attempt: take the next connection.
-                    Outcome::HandedBack {
+                    Err(Lost::HandedBack {
                         pool,
                         origin,
                         request,
-                    } => {
+                    }) => {
                         let now = Instant::now();
                         match pool.check_out(&origin.borrowed(), now) {
-                            Ok(checked_out) => Self::start(&pool, checked_out, request, now).state,
+                            Ok(checked_out) => Self::start(&pool, checked_out, *request, now).state,
                             Err(error) => return Poll::Ready(Err(error.at(&origin))),
                         }
                     }
                 },
+                State::CheckingOut(future) => State::Exchanging(ready!(future.as_mut().poll(cx))?),
                 State::Failed(error) => {
                     let error = error.take().expect("polled after it had failed");
                     return Poll::Ready(Err(error));
@@ -265,15 +266,17 @@ struct Exchange<B: Send + 'static> {
     last: bool,
 }
 
-enum Outcome<B: Send + 'static> {
-    Answered(Response<SessionBody>),
+/// What becomes of a request that got no response.
+enum Lost<B: Send + 'static> {
     Failed(Error),
     HandedBack {
         pool: Arc<Pool<B>>,
         origin: Origin,
-        request: Request<RequestBody<B>>,
+        request: Unsent<B>,
     },
 }
+
+type Answered<B> = Result<Response<SessionBody>, Lost<B>>;
 
 impl<B> Exchange<B>
 where
@@ -298,11 +301,12 @@ where
         if has_body {
             request.body_mut().attach(link.wire(), head, link.is_part());
         }
-        let asked_upgrade = request.headers().contains_key(http::header::UPGRADE);
+        let noted = Noted::of(request.headers());
         if link.is_part() {
-            target::for_http2(&mut request, link.origin());
+            target::for_http2(&mut request, noted, link.origin());
         } else {
-            target::for_http1(&mut request, link.origin(), link.connection.via_proxy());
+            let via_proxy = link.connection.via_proxy();
+            target::for_http1(&mut request, noted, link.origin(), via_proxy);
         }
         let unsent = link.send(request).err();
         Self {
@@ -311,16 +315,16 @@ where
             mark,
             began,
             waited: u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX),
-            asked_upgrade,
+            asked_upgrade: noted.upgrade,
             reused,
             last,
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome<B>> {
-        if let Some(request) = self.unsent.take() {
-            let link = self.link.take().expect("not polled after its end");
-            return Poll::Ready(handed_back(link, *request));
+    #[inline]
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Answered<B>> {
+        if self.unsent.is_some() {
+            return Poll::Ready(Err(self.unsent()));
         }
         let link = self.link.as_mut().expect("not polled after its end");
         let answer = match link.poll_answer(cx) {
@@ -331,56 +335,58 @@ where
                     return Poll::Pending;
                 }
                 let link = self.link.take().expect("not polled after its end");
-                return Poll::Ready(Outcome::Failed(self.failed(link, None)));
+                return Poll::Ready(Err(self.failed(link, None)));
             }
             Poll::Pending => return Poll::Pending,
         };
         let link = self.link.take().expect("not polled after its end");
         Poll::Ready(match answer {
             Ok(response) => self.answered(link, response),
-            Err(mut error) => match error.take_message() {
-                Some(request) if link.has_been_used() => handed_back(link, request),
-                // A new connection that takes no request: another would hardly do better.
-                Some(_) => {
-                    let failed = Error::new(Kind::Unsent).with(error.into_error());
-                    Outcome::Failed(failed.at(link.origin()))
-                }
-                None => Outcome::Failed(self.failed(link, Some(error.into_error()))),
-            },
+            Err(error) => Err(self.unanswered(link, error)),
         })
     }
 
-    fn answered(&self, link: Link<B>, response: Response<Incoming>) -> Outcome<B> {
+    #[cold]
+    fn unsent(&mut self) -> Lost<B> {
+        let link = self.link.take().expect("not polled after its end");
+        let request = self.unsent.take().expect("asked only if it is there");
+        handed_back(link, request)
+    }
+
+    #[cold]
+    fn unanswered(&self, link: Link<B>, mut error: NotSent<B>) -> Lost<B> {
+        match error.take_message() {
+            Some(request) if link.has_been_used() => handed_back(link, Box::new(request)),
+            // A new connection that takes no request: another would hardly do better.
+            Some(_) => {
+                let failed = Error::new(Kind::Unsent).with(error.into_error());
+                Lost::Failed(failed.at(link.origin()))
+            }
+            None => self.failed(link, Some(error.into_error())),
+        }
+    }
+
+    #[inline]
+    fn answered(&self, link: Link<B>, mut response: Response<Incoming>) -> Answered<B> {
         let wire = link.wire();
         let in_time = wire.head_came();
         let status = response.status();
-        let misdirected = status == StatusCode::MISDIRECTED_REQUEST;
-        let (mut head, body) = response.into_parts();
         if status == StatusCode::SWITCHING_PROTOCOLS {
-            link.mark_used();
-            if self.asked_upgrade {
-                // The socket belongs to whoever takes the upgrade; it is nobody's exchange now.
-                wire.end();
-                let body = SessionBody::new(body, None, self.info(&link));
-                return Outcome::Answered(Response::from_parts(head, body));
-            }
-            return refused(
-                link,
-                Kind::Protocol("it switches to a protocol nobody asked for"),
-            );
+            return self.switched(link, response);
         }
+        let misdirected = status == StatusCode::MISDIRECTED_REQUEST;
         if link.is_part() {
             wire.forgive_head();
             if wire.severed() == Some(Cause::BodyTooLong) {
-                return Outcome::Failed(self.failed(link, None));
+                return Err(self.failed(link, None));
             }
             if misdirected {
                 link.withdraw(Cause::Suspect);
             }
         }
-        let ends = match ends_by_head(&link, &mut head) {
+        let ends = match ends_by_head(&link, &mut response) {
             Ok(ends) => ends,
-            Err(kind) => return refused(link, kind),
+            Err(kind) => return Err(refused(link, kind)),
         };
         if misdirected {
             // What led here before leads here again.
@@ -405,8 +411,20 @@ where
             part,
             ends,
         };
-        let body = SessionBody::new(body, Some(lease), info);
-        Outcome::Answered(Response::from_parts(head, body))
+        Ok(response.map(|body| SessionBody::new(body, Some(lease), info)))
+    }
+
+    #[cold]
+    fn switched(&self, link: Link<B>, response: Response<Incoming>) -> Answered<B> {
+        link.mark_used();
+        if self.asked_upgrade {
+            // The socket belongs to whoever takes the upgrade; it is nobody's exchange now.
+            link.wire().end();
+            let info = self.info(&link);
+            return Ok(response.map(|body| SessionBody::new(body, None, info)));
+        }
+        let why = "it switches to a protocol nobody asked for";
+        Err(refused(link, Kind::Protocol(why)))
     }
 
     fn info(&self, link: &Link<B>) -> ConnectionInfo {
@@ -419,7 +437,8 @@ where
 
     /// Says what happened to a request that hyper had begun to send, by hyper's error or because
     /// it was cut here.
-    fn failed(&self, link: Link<B>, error: Option<hyper::Error>) -> Error {
+    #[cold]
+    fn failed(&self, link: Link<B>, error: Option<hyper::Error>) -> Lost<B> {
         let pool = link.connection.pool();
         let wire = link.wire();
         // Of a connection that is cut, all parts are.
@@ -447,10 +466,10 @@ where
         let failed = Error::new(kind).at(link.origin());
         link.abort(Cause::Broken);
         // What hyper says of a connection that was cut here would only hide why.
-        match error.filter(|_| severed.is_none()) {
+        Lost::Failed(match error.filter(|_| severed.is_none()) {
             Some(error) => failed.with(error),
             None => failed,
-        }
+        })
     }
 
     /// Says what hyper's error means for the request.
@@ -475,11 +494,11 @@ where
 }
 
 /// It never left: the next connection gets it.
-fn handed_back<B: Send + 'static>(link: Link<B>, request: Request<RequestBody<B>>) -> Outcome<B> {
+fn handed_back<B: Send + 'static>(link: Link<B>, request: Unsent<B>) -> Lost<B> {
     let pool = link.connection.pool().clone();
     let origin = link.origin().clone();
     link.abort(Cause::Broken);
-    Outcome::HandedBack {
+    Lost::HandedBack {
         pool,
         origin,
         request,
@@ -490,36 +509,38 @@ fn handed_back<B: Send + 'static>(link: Link<B>, request: Request<RequestBody<B>
 ///
 /// Over HTTP/2 it says nothing: h2 refuses such headers
 /// ([RFC 9113, section 8.2.2](https://www.rfc-editor.org/rfc/rfc9113#section-8.2.2)).
+#[inline]
 fn ends_by_head<B: Send + 'static>(
     link: &Link<B>,
-    head: &mut Parts,
+    response: &mut Response<Incoming>,
 ) -> Result<Option<Cause>, Kind> {
     if link.is_part() {
         return Ok(None);
     }
-    let mut speaks = head.version == Version::HTTP_10;
+    let mut speaks = response.version() == Version::HTTP_10;
     let mut is_coded = false;
     // One pass: most heads have none of the three, and each lookup would hash its name.
-    for name in head.headers.keys() {
+    for name in response.headers().keys() {
         speaks |= *name == CONNECTION || *name == reuse::KEEP_ALIVE;
         is_coded |= *name == TRANSFER_ENCODING;
     }
-    let framed = !is_coded || reuse::check_framing(&mut head.headers)?;
+    let framed = !is_coded || reuse::check_framing(response.headers_mut())?;
     if speaks {
-        if let Some(seconds) = reuse::keep_alive_hint(&head.headers) {
+        if let Some(seconds) = reuse::keep_alive_hint(response.headers()) {
             link.connection.hint_idle(seconds);
         }
-        if reuse::is_last(head.version, &head.headers) {
+        if reuse::is_last(response.version(), response.headers()) {
             return Ok(Some(Cause::Broken));
         }
     }
     Ok((!framed).then_some(Cause::Unclean))
 }
 
-fn refused<B: Send + 'static>(link: Link<B>, kind: Kind) -> Outcome<B> {
+#[cold]
+fn refused<B: Send + 'static>(link: Link<B>, kind: Kind) -> Lost<B> {
     let error = Error::new(kind).at(link.origin());
     link.abort(Cause::Unclean);
-    Outcome::Failed(error)
+    Lost::Failed(error)
 }
 
 impl<B: Send + 'static> Drop for Exchange<B> {

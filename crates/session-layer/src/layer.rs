@@ -14,7 +14,7 @@ use crate::{
     Observer, PoolConfig, Session, Timeouts,
     error::BoxError,
     observer::Listener,
-    origin::OriginRef,
+    origin::Spelled,
     pool::{Limits, Multiplexing},
 };
 
@@ -42,7 +42,7 @@ pub(crate) struct Config {
 
 impl Config {
     /// Whether connections to this origin may turn out to speak HTTP/2.
-    pub(crate) fn may_share(&self, origin: &OriginRef<'_>) -> bool {
+    pub(crate) fn may_share(&self, origin: &Spelled<'_>) -> bool {
         match self.limits().multiplexing {
             Multiplexing::Never => false,
             Multiplexing::Negotiated => origin.is_secure(),

@@ -1,12 +1,15 @@
 use std::{
     borrow::Cow,
     fmt,
-    hash::{Hash, Hasher},
-    sync::Arc,
+    hash::{BuildHasher, Hash, Hasher},
+    sync::{Arc, LazyLock},
 };
 
-use hashbrown::Equivalent;
-use http::{HeaderValue, Uri, uri::Scheme};
+use hashbrown::{DefaultHashBuilder, Equivalent};
+use http::{
+    HeaderValue, Uri,
+    uri::{Authority, Scheme},
+};
 
 use crate::error::{Error, Kind};
 
@@ -24,20 +27,35 @@ struct Inner {
     http1: bool,
     host: Box<str>,
     port: u16,
-    /// What the `Host` header says, made once per origin.
+    /// What the `Host` header says, made once per origin: with the flags above, it is the name
+    /// that the origin is found by.
     authority: HeaderValue,
+    /// The hash of that name.
+    hash: u64,
     /// What the connector is called with.
     uri: Uri,
 }
 
-/// An origin as a URI spells it, for look-ups without an allocation.
+/// An origin by its name, for look-ups without an allocation.
 #[derive(Debug)]
 pub(crate) struct OriginRef<'a> {
     secure: bool,
     /// Only HTTP/1 will do, where others may be answered over HTTP/2.
     http1: bool,
-    host: Cow<'a, str>,
+    /// In lower case, without the port that the scheme implies.
+    authority: Cow<'a, str>,
     port: u16,
+    hash: u64,
+}
+
+/// An origin as a URI spells it. Most spell it as its name is, so it is looked up as it is first,
+/// and read only if it is not found.
+#[derive(Debug)]
+pub(crate) struct Spelled<'a> {
+    secure: bool,
+    http1: bool,
+    authority: &'a Authority,
+    hash: u64,
 }
 
 impl Origin {
@@ -60,14 +78,17 @@ impl Origin {
     }
 
     /// Whether only HTTP/1 will do.
+    #[inline]
     pub(crate) fn is_by_http1(&self) -> bool {
         self.0.http1
     }
 
+    #[inline]
     pub(crate) fn authority(&self) -> &HeaderValue {
         &self.0.authority
     }
 
+    #[inline]
     pub(crate) fn uri(&self) -> &Uri {
         &self.0.uri
     }
@@ -76,14 +97,17 @@ impl Origin {
         OriginRef {
             secure: self.0.secure,
             http1: self.0.http1,
-            host: Cow::Borrowed(&self.0.host),
+            // Made of text.
+            authority: String::from_utf8_lossy(self.0.authority.as_bytes()),
             port: self.0.port,
+            hash: self.0.hash,
         }
     }
 }
 
-impl<'a> OriginRef<'a> {
-    /// Reads the origin of an absolute `http` or `https` URI.
+impl<'a> Spelled<'a> {
+    /// Reads of a URI no more than is needed to look its origin up.
+    #[inline]
     pub(crate) fn of(uri: &'a Uri) -> Result<Self, Error> {
         let secure = match uri.scheme() {
             Some(scheme) if *scheme == Scheme::HTTP => false,
@@ -94,29 +118,11 @@ impl<'a> OriginRef<'a> {
         let Some(authority) = uri.authority() else {
             return Err(Error::new(Kind::Uri("the URI has no host")));
         };
-        let host = authority.host();
-        if host.is_empty() || host == "[]" {
-            return Err(Error::new(Kind::Uri("the URI has no host")));
-        }
-        let port = match authority.port_u16() {
-            Some(port) => port,
-            // A port that is no number of 16 bits must not turn into the default one.
-            None if has_port(authority.as_str(), host) => {
-                return Err(Error::new(Kind::Uri("the port is not valid")));
-            }
-            None if secure => 443,
-            None => 80,
-        };
-        let host = if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            Cow::Owned(host.to_ascii_lowercase())
-        } else {
-            Cow::Borrowed(host)
-        };
         Ok(Self {
             secure,
             http1: false,
-            host,
-            port,
+            hash: hash(secure, authority.as_str()),
+            authority,
         })
     }
 
@@ -131,30 +137,91 @@ impl<'a> OriginRef<'a> {
         self
     }
 
+    /// Reads the origin's name.
+    pub(crate) fn read(&self) -> Result<OriginRef<'a>, Error> {
+        let host = self.authority.host();
+        if host.is_empty() || host == "[]" {
+            return Err(Error::new(Kind::Uri("the URI has no host")));
+        }
+        let default = if self.secure { 443 } else { 80 };
+        let port = match self.authority.port_u16() {
+            Some(port) => port,
+            // A port that is no number of 16 bits must not turn into the default one.
+            None if has_port(self.authority.as_str(), host) => {
+                return Err(Error::new(Kind::Uri("the port is not valid")));
+            }
+            None => default,
+        };
+        let mut authority = if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            Cow::Owned(host.to_ascii_lowercase())
+        } else {
+            Cow::Borrowed(host)
+        };
+        if port != default {
+            authority = Cow::Owned(format!("{authority}:{port}"));
+        }
+        Ok(OriginRef {
+            secure: self.secure,
+            http1: self.http1,
+            hash: hash(self.secure, &authority),
+            authority,
+            port,
+        })
+    }
+}
+
+impl OriginRef<'_> {
     /// Makes the owned form, once per origin and pool.
     pub(crate) fn to_origin(&self) -> Result<Origin, Error> {
-        let default = if self.secure { 443 } else { 80 };
-        let authority = if self.port == default {
-            self.host.clone().into_owned()
-        } else {
-            format!("{}:{}", self.host, self.port)
-        };
-        let invalid = |_| Error::new(Kind::Uri("the host is not valid"));
+        let invalid = || Error::new(Kind::Uri("the host is not valid"));
+        let authority: Authority = self.authority.parse().map_err(|_| invalid())?;
+        let host = authority.host().into();
         let uri = Uri::builder()
             .scheme(scheme(self.secure))
-            .authority(authority.as_str())
+            .authority(authority)
             .path_and_query("/")
             .build()
-            .map_err(invalid)?;
+            .map_err(|_| invalid())?;
         Ok(Origin(Arc::new(Inner {
             secure: self.secure,
             http1: self.http1,
-            host: self.host.clone().into_owned().into_boxed_str(),
+            host,
             port: self.port,
-            authority: HeaderValue::try_from(authority)
-                .map_err(|_| Error::new(Kind::Uri("the host is not valid")))?,
+            authority: HeaderValue::from_str(&self.authority).map_err(|_| invalid())?,
+            hash: self.hash,
             uri,
         })))
+    }
+}
+
+/// The hash of an origin's name. Seeded once per process, so that an origin can keep it; whether
+/// only HTTP/1 will do is left out, since hardly any origin is asked for both.
+#[inline]
+fn hash(secure: bool, authority: &str) -> u64 {
+    static SEED: LazyLock<DefaultHashBuilder> = LazyLock::new(DefaultHashBuilder::default);
+    let mut hasher = SEED.build_hasher();
+    hasher.write(authority.as_bytes());
+    hasher.write_u8(secure.into());
+    hasher.finish()
+}
+
+/// Takes the hash that an origin keeps as it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("an origin is hashed as one number")
+    }
+
+    #[inline]
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    #[inline]
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 
@@ -173,31 +240,56 @@ fn has_port(authority: &str, host: &str) -> bool {
         .is_some_and(|rest| rest.len() > 1)
 }
 
-impl Hash for OriginRef<'_> {
+impl Hash for Spelled<'_> {
+    #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.host.as_bytes().hash(state);
-        (u32::from(self.port) << 1 | u32::from(self.secure)).hash(state);
+        state.write_u64(self.hash);
+    }
+}
+
+impl Hash for OriginRef<'_> {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
     }
 }
 
 impl Hash for Origin {
+    #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.borrowed().hash(state);
+        state.write_u64(self.0.hash);
+    }
+}
+
+impl Origin {
+    #[inline]
+    fn is_named(&self, secure: bool, http1: bool, authority: &str) -> bool {
+        self.0.secure == secure && self.0.http1 == http1 && self.0.authority == *authority
+    }
+}
+
+impl Equivalent<Origin> for Spelled<'_> {
+    #[inline]
+    fn equivalent(&self, origin: &Origin) -> bool {
+        origin.is_named(self.secure, self.http1, self.authority.as_str())
     }
 }
 
 impl Equivalent<Origin> for OriginRef<'_> {
+    #[inline]
     fn equivalent(&self, origin: &Origin) -> bool {
-        self.port == origin.0.port
-            && self.secure == origin.0.secure
-            && self.http1 == origin.0.http1
-            && *self.host == *origin.0.host
+        origin.is_named(self.secure, self.http1, &self.authority)
     }
 }
 
 impl PartialEq for Origin {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0) || other.borrowed().equivalent(self)
+        let is = |other: &Inner| {
+            self.0.secure == other.secure
+                && self.0.http1 == other.http1
+                && self.0.authority == other.authority
+        };
+        Arc::ptr_eq(&self.0, &other.0) || is(&other.0)
     }
 }
 
@@ -220,7 +312,7 @@ mod tests {
     use super::*;
 
     fn origin(uri: &'static str) -> Result<Origin, Error> {
-        OriginRef::of(&Uri::from_static(uri)).and_then(|origin| origin.to_origin())
+        Spelled::of(&Uri::from_static(uri))?.read()?.to_origin()
     }
 
     #[test]
@@ -270,7 +362,8 @@ mod tests {
         ] {
             let uri: Result<Uri, _> = uri.parse();
             let Ok(uri) = uri else { continue };
-            assert!(OriginRef::of(&uri).unwrap_err().is_uri(), "{uri}");
+            let read = Spelled::of(&uri).and_then(|spelled| spelled.read());
+            assert!(read.unwrap_err().is_uri(), "{uri}");
         }
     }
 }

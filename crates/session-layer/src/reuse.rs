@@ -1,7 +1,7 @@
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header};
 use http_body::Body;
 
-use crate::error::Kind;
+use crate::{error::Kind, target::Noted};
 
 /// Above this much of a request body, a connection is not used again after a final 4xx or 5xx: the
 /// peer may have answered without reading, and what lies in kernel buffers cannot be told from
@@ -11,6 +11,7 @@ const UNREAD_UPLOAD: u64 = 16 * 1024;
 /// Whether the connection may serve another request once the response body has ended.
 ///
 /// `in_time` says that the whole request had been taken before the response began.
+#[inline]
 pub(crate) fn is_clean(status: StatusCode, in_time: bool, request_body: u64) -> bool {
     let refused = status.is_client_error() || status.is_server_error();
     in_time && !(refused && request_body > UNREAD_UPLOAD)
@@ -94,9 +95,11 @@ pub(crate) fn check_framing(headers: &mut HeaderMap) -> Result<bool, Kind> {
 /// ([RFC 9112, section 11.2](https://www.rfc-editor.org/rfc/rfc9112#section-11.2)).
 ///
 /// Returns how long the body must be, where only a header says so.
-pub(crate) fn frame_request<B: Body>(request: &mut Request<B>) -> Result<Option<u64>, Kind> {
+pub(crate) fn frame_request<B: Body>(
+    request: &mut Request<B>,
+    noted: Noted,
+) -> Result<Option<u64>, Kind> {
     let is_empty = request.body().is_end_stream();
-    let exact = request.body().size_hint().exact();
     // HTTP/1.1 whatever version a request came here with.
     *request.version_mut() = Version::HTTP_11;
     if request.method() == Method::CONNECT {
@@ -104,36 +107,39 @@ pub(crate) fn frame_request<B: Body>(request: &mut Request<B>) -> Result<Option<
             "CONNECT needs a tunnel, which a session does not make",
         ));
     }
-    let method_has_body = [Method::POST, Method::PUT, Method::PATCH].contains(request.method());
-    let headers = request.headers_mut();
-    if headers.is_empty() && is_empty && !method_has_body {
-        return Ok(None);
-    }
-    if headers.get_all(header::HOST).iter().count() > 1 {
+    if noted.host && request.headers().get_all(header::HOST).iter().count() > 1 {
         return Err(Kind::Headers("more than one Host"));
     }
+    let method = request.method();
+    // Some servers wait for a body that is not announced (RFC 9110, section 8.6).
+    let announces_none = is_empty && [Method::POST, Method::PUT, Method::PATCH].contains(method);
+    let exact = request.body().size_hint().exact();
+    let headers = request.headers_mut();
     if is_empty {
-        headers.remove(header::TRANSFER_ENCODING);
-        headers.remove(header::CONTENT_LENGTH);
-        if method_has_body {
-            // Some servers wait for a body that is not announced (RFC 9110, section 8.6).
+        if noted.coding {
+            headers.remove(header::TRANSFER_ENCODING);
+        }
+        if announces_none {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        } else if noted.length {
+            headers.remove(header::CONTENT_LENGTH);
         }
         return Ok(None);
     }
-    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
-    let Some(length) = lengths.next() else {
-        if exact.is_none() && !headers.contains_key(header::TRANSFER_ENCODING) {
+    if !noted.length {
+        if exact.is_none() && !noted.coding {
             // hyper would leave the body of a GET out.
             let chunked = HeaderValue::from_static("chunked");
             headers.insert(header::TRANSFER_ENCODING, chunked);
         }
         return Ok(None);
-    };
-    if lengths.next().is_some() || headers.contains_key(header::TRANSFER_ENCODING) {
+    }
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let length = lengths.next();
+    if lengths.next().is_some() || noted.coding {
         return Err(Kind::Headers("the body's length is given twice"));
     }
-    let length = length.to_str().ok().and_then(|length| length.parse().ok());
+    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
     match (length, exact) {
         (None, _) => Err(Kind::Headers("Content-Length is no number")),
         (Some(length), Some(exact)) if length != exact => {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, Uri, header::UPGRADE};
+use http::{Request, Response, Uri};
 use http_body::Body;
 use hyper::rt::{Read, Write};
 use hyper_util::client::legacy::connect::Connection;
@@ -14,8 +14,15 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use crate::{
-    CloseReport, Error, ResponseFuture, SessionBody, Stats, connect::Opener, error::BoxError,
-    layer::Config, origin::OriginRef, pool::Pool, reuse, upload::RequestBody,
+    CloseReport, Error, ResponseFuture, SessionBody, Stats,
+    connect::Opener,
+    error::BoxError,
+    layer::Config,
+    origin::Spelled,
+    pool::{CheckedOut, Pool},
+    reuse,
+    target::Noted,
+    upload::RequestBody,
 };
 
 /// A pool of connections as a `Service<Request<B>>`: what the requests of an app share.
@@ -115,17 +122,18 @@ where
         let pool = &self.handle.pool;
         let now = Instant::now();
         let mut request = request.map(RequestBody::new);
-        let framed = reuse::frame_request(&mut request).map_err(Error::new);
-        let upgrades = request.headers().contains_key(UPGRADE);
+        let noted = Noted::of(request.headers());
+        let framed = reuse::frame_request(&mut request, noted).map_err(Error::new);
         let checked_out = framed.and_then(|announced| {
             request.body_mut().announce(announced);
-            let origin = OriginRef::of(request.uri())?;
-            let origin = if upgrades && pool.config().may_share(&origin) {
-                origin.by_http1()
-            } else {
-                origin
-            };
-            pool.check_out(&origin, now)
+            let mut origin = Spelled::of(request.uri())?;
+            if noted.upgrade && pool.config().may_share(&origin) {
+                origin = origin.by_http1();
+            }
+            match pool.take(&origin, now) {
+                Some(link) => Ok(CheckedOut::Link(link)),
+                None => pool.check_out(&origin.read()?, now),
+            }
         });
         match checked_out {
             Ok(checked_out) => ResponseFuture::start(pool, checked_out, request, now),

@@ -3,9 +3,11 @@
 use std::mem;
 
 use http::{
-    HeaderName, HeaderValue, Request, Uri, Version,
-    header::{CONNECTION, HOST, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE},
-    uri::{self, Authority, PathAndQuery},
+    HeaderMap, HeaderName, HeaderValue, Request, Uri, Version,
+    header::{
+        CONNECTION, CONTENT_LENGTH, HOST, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
+    },
+    uri::{Authority, PathAndQuery},
 };
 
 use crate::{connect::ViaProxy, origin::Origin};
@@ -13,39 +15,78 @@ use crate::{connect::ViaProxy, origin::Origin};
 /// Headers about the connection, which HTTP/2 has no place for
 /// ([RFC 9113, section 8.2.2](https://www.rfc-editor.org/rfc/rfc9113#section-8.2.2)).
 const OF_CONNECTION: [HeaderName; 6] = [
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    HeaderName::from_static("http2-settings"),
     PROXY_AUTHORIZATION,
     TRANSFER_ENCODING,
     UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("http2-settings"),
 ];
+
+/// Which headers a request has that a session looks at. One pass over the names costs less than
+/// the look-up of one, which hashes it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Noted {
+    pub(crate) host: bool,
+    pub(crate) upgrade: bool,
+    /// `Content-Length`.
+    pub(crate) length: bool,
+    /// `Transfer-Encoding`.
+    pub(crate) coding: bool,
+    pub(crate) proxy_authorization: bool,
+    /// Any that is about the connection, or may be.
+    pub(crate) of_connection: bool,
+}
+
+impl Noted {
+    #[inline]
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let mut noted = Self::default();
+        if headers.is_empty() {
+            return noted;
+        }
+        for name in headers.keys() {
+            noted.host |= *name == HOST;
+            noted.upgrade |= *name == UPGRADE;
+            noted.length |= *name == CONTENT_LENGTH;
+            noted.coding |= *name == TRANSFER_ENCODING;
+            noted.proxy_authorization |= *name == PROXY_AUTHORIZATION;
+            noted.of_connection |= *name == CONNECTION || *name == TE;
+            noted.of_connection |= OF_CONNECTION.contains(name);
+        }
+        noted
+    }
+}
 
 /// With `Host`, and in origin-form
 /// ([RFC 9112, section 3.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2)), or whole for a
 /// proxy.
 pub(crate) fn for_http1<B>(
     request: &mut Request<B>,
+    noted: Noted,
     origin: &Origin,
     via_proxy: Option<&ViaProxy>,
 ) {
+    let mut has_host = noted.host;
     if request.version() == Version::HTTP_2 {
         // It was made for HTTP/2 before, and came back: what it named is in the URI.
         let named = request.uri().authority().map(Authority::as_str);
-        let named = named.and_then(|named| HeaderValue::try_from(named).ok());
-        request
-            .headers_mut()
-            .extend(named.map(|named| (HOST, named)));
+        if let Some(named) = named.and_then(|named| HeaderValue::try_from(named).ok()) {
+            request.headers_mut().insert(HOST, named);
+            has_host = true;
+        }
     }
     *request.version_mut() = Version::HTTP_11;
-    if !request.headers().contains_key(HOST) {
+    if !has_host {
         let host = origin.authority().clone();
         request.headers_mut().insert(HOST, host);
     }
     match via_proxy {
         None => {
-            // Meant for a proxy, and for nobody else.
-            request.headers_mut().remove(PROXY_AUTHORIZATION);
+            if noted.proxy_authorization {
+                // Meant for a proxy, and for nobody else.
+                request.headers_mut().remove(PROXY_AUTHORIZATION);
+            }
             origin_form(request);
         }
         Some(via_proxy) => absolute_form(request, origin, via_proxy),
@@ -55,10 +96,8 @@ pub(crate) fn for_http1<B>(
 /// Leaves of the URI what an origin server is sent: path and query
 /// ([RFC 9112, section 3.2.1](https://www.rfc-editor.org/rfc/rfc9112#section-3.2.1)).
 fn origin_form<B>(request: &mut Request<B>) {
-    let mut parts = uri::Parts::default();
-    parts.path_and_query = path(request.uri_mut());
     // Only an absolute path is left, or none, which stands for "/".
-    *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+    *request.uri_mut() = path(request.uri_mut()).map(Uri::from).unwrap_or_default();
 }
 
 /// Makes the URI whole again, as an HTTP proxy wants it
@@ -78,28 +117,53 @@ fn absolute_form<B>(request: &mut Request<B>, origin: &Origin, via_proxy: &ViaPr
 /// With scheme and authority, and without what is about the connection. A `Host` of the request
 /// becomes the authority
 /// ([RFC 9113, section 8.3.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.3.1)).
-pub(crate) fn for_http2<B>(request: &mut Request<B>, origin: &Origin) {
-    let named = if request.version() == Version::HTTP_2 {
-        // It was made so before, and came back.
+pub(crate) fn for_http2<B>(request: &mut Request<B>, noted: Noted, origin: &Origin) {
+    // It was made so before, and came back.
+    let is_made = request.version() == Version::HTTP_2;
+    *request.version_mut() = Version::HTTP_2;
+    if noted.host || is_made || !is_named_as(request.uri(), origin) {
+        name_for_http2(request, is_made, origin);
+    }
+    if noted.of_connection {
+        drop_those_of_the_connection(request.headers_mut());
+    }
+}
+
+/// Whether a URI is what HTTP/2 sends of it: with the origin's authority as it is, and a path.
+fn is_named_as(uri: &Uri, origin: &Origin) -> bool {
+    uri.authority()
+        .is_some_and(|named| *origin.authority() == *named.as_str())
+        && uri.path_and_query().is_some_and(is_absolute)
+}
+
+fn is_absolute(path: &PathAndQuery) -> bool {
+    path.as_str().starts_with('/')
+}
+
+fn name_for_http2<B>(request: &mut Request<B>, is_made: bool, origin: &Origin) {
+    let named = if is_made {
         request.uri().authority().cloned()
     } else {
         let named = request.headers_mut().remove(HOST);
         named.and_then(|host| Authority::try_from(host.as_bytes()).ok())
     };
-    *request.version_mut() = Version::HTTP_2;
     // No userinfo, which an authority must not have here.
     let named = named.filter(|named| !named.as_str().contains('@'));
     let mut parts = origin.uri().clone().into_parts();
     if let Some(named) = named {
         parts.authority = Some(named);
     }
-    parts.path_and_query = path(request.uri_mut()).or_else(|| Some(PathAndQuery::from_static("/")));
+    let path = path(request.uri_mut());
+    parts.path_and_query = match path {
+        Some(path) if is_absolute(&path) => Some(path),
+        // A query alone; the origin's own is "/".
+        Some(path) => PathAndQuery::try_from(format!("/{}", path.as_str())).ok(),
+        None => parts.path_and_query,
+    };
     *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+}
 
-    let headers = request.headers_mut();
-    if headers.is_empty() {
-        return;
-    }
+fn drop_those_of_the_connection(headers: &mut HeaderMap) {
     let options: Vec<_> = headers.get_all(CONNECTION).iter().cloned().collect();
     headers.remove(CONNECTION);
     for named in &options {
@@ -115,6 +179,7 @@ pub(crate) fn for_http2<B>(request: &mut Request<B>, origin: &Origin) {
     }
 }
 
+#[inline]
 fn path(uri: &mut Uri) -> Option<PathAndQuery> {
     mem::take(uri).into_parts().path_and_query
 }
@@ -122,11 +187,16 @@ fn path(uri: &mut Uri) -> Option<PathAndQuery> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::origin::OriginRef;
+    use crate::origin::Spelled;
 
     fn both_ways(uri: &'static str) -> (String, String) {
         let mut request = Request::get(uri).body(()).unwrap();
-        let origin = OriginRef::of(request.uri()).unwrap().to_origin().unwrap();
+        let origin = Spelled::of(request.uri())
+            .unwrap()
+            .read()
+            .unwrap()
+            .to_origin()
+            .unwrap();
         origin_form(&mut request);
         let short = request.uri().to_string();
         absolute_form(&mut request, &origin, &ViaProxy::default());
@@ -152,12 +222,36 @@ mod tests {
     }
 
     #[test]
+    fn over_http2_a_query_without_a_path_gets_one() {
+        for (uri, sent) in [
+            ("https://a?b", "https://a/?b"),
+            ("https://a", "https://a/"),
+            ("https://a/b?c", "https://a/b?c"),
+            ("https://A:443/b", "https://a/b"),
+            ("https://u:p@a/b", "https://a/b"),
+        ] {
+            let mut request = Request::get(uri).body(()).unwrap();
+            let origin = Spelled::of(request.uri()).unwrap().read().unwrap();
+            let origin = origin.to_origin().unwrap();
+            for_http2(&mut request, Noted::default(), &origin);
+            let path = request.uri().path_and_query().unwrap().as_str();
+            assert!(path.starts_with('/'), "{uri}: {path}");
+            assert_eq!(request.uri().to_string(), sent);
+        }
+    }
+
+    #[test]
     fn a_proxy_is_told_its_credentials_in_place_of_any_others() {
         let mut request = Request::get("http://a/")
             .header(PROXY_AUTHORIZATION, "other")
             .body(())
             .unwrap();
-        let origin = OriginRef::of(request.uri()).unwrap().to_origin().unwrap();
+        let origin = Spelled::of(request.uri())
+            .unwrap()
+            .read()
+            .unwrap()
+            .to_origin()
+            .unwrap();
         let authorization = Some(HeaderValue::from_static("ours"));
         absolute_form(&mut request, &origin, &ViaProxy { authorization });
         let told: Vec<_> = request

@@ -32,7 +32,10 @@ use crate::{
 };
 
 /// What hyper answers to one request.
-pub(crate) type Answer<B> = Result<Response<Incoming>, TrySendError<Request<RequestBody<B>>>>;
+pub(crate) type Answer<B> = Result<Response<Incoming>, NotSent<B>>;
+
+/// hyper's error, perhaps with the request that it did not send.
+pub(crate) type NotSent<B> = TrySendError<Request<RequestBody<B>>>;
 
 /// A request that hyper was not given.
 pub(crate) type Unsent<B> = Box<Request<RequestBody<B>>>;
@@ -204,8 +207,7 @@ impl<B: Send + 'static> Release for Connection<B> {
         let channel = self.parked().take();
         self.wire.end();
         if let Some(channel) = channel {
-            let pool = self.pool.clone();
-            pool.put_back(Link {
+            Pool::put_back(Link {
                 connection: self,
                 channel,
             });
@@ -364,10 +366,7 @@ impl<B: Send + 'static> Link<B> {
     /// Gives back what nothing was sent on.
     pub(crate) fn give_back(self) {
         match self.channel.sender {
-            Sender::Http1(_) | Sender::Gone => {
-                let pool = self.connection.pool.clone();
-                pool.put_back(self);
-            }
+            Sender::Http1(_) | Sender::Gone => Pool::put_back(self),
             Sender::Http2(part) => drop(part),
         }
     }

@@ -40,7 +40,7 @@ use tokio::{
 
 pub use self::config::PoolConfig;
 pub(crate) use self::{
-    lease::{Connection, Link, Release, Unsent},
+    lease::{Connection, Link, NotSent, Release, Unsent},
     letter_box::Mail,
     shared::{Shared, Streams},
     slot::Slot,
@@ -56,7 +56,7 @@ use crate::{
     connect::{Cause, Connect, Never, Wire},
     error::Kind,
     layer::Config,
-    origin::{Origin, OriginRef},
+    origin::{Origin, OriginRef, Spelled},
 };
 
 pub(crate) struct Pool<B: Send + 'static> {
@@ -133,6 +133,29 @@ impl<B: Send + 'static> Pool<B> {
         self.epoch
     }
 
+    /// Takes a usable connection that is there.
+    #[inline]
+    pub(crate) fn take(self: &Arc<Self>, origin: &Spelled<'_>, now: Instant) -> Option<Link<B>> {
+        loop {
+            let given = self.lock().state.take(origin)?;
+            if let Some(link) = self.usable(given, now) {
+                return Some(link);
+            }
+        }
+    }
+
+    /// Lets go of what takes no more requests.
+    fn usable(self: &Arc<Self>, given: Idle<B>, now: Instant) -> Option<Link<B>> {
+        let link = Link::of(given);
+        if link.is_usable(now) {
+            // It stood idle, so the peer may have closed it: that is stale, too.
+            link.mark_used();
+            return Some(link);
+        }
+        self.refuse(link);
+        None
+    }
+
     /// Finds a usable connection, or takes a place in the queue.
     pub(crate) fn check_out(
         self: &Arc<Self>,
@@ -145,16 +168,10 @@ impl<B: Send + 'static> Pool<B> {
                 .state
                 .check_out(origin, now, || Arc::new(Waiter::new()))?;
             let (place, wait) = match answer {
-                CheckOut::Ready(given) => {
-                    let link = Link::of(given);
-                    if link.is_usable(now) {
-                        // It stood idle, so the peer may have closed it: that is stale, too.
-                        link.mark_used();
-                        return Ok(CheckedOut::Link(link));
-                    }
-                    self.refuse(link);
-                    continue;
-                }
+                CheckOut::Ready(given) => match self.usable(given, now) {
+                    Some(link) => return Ok(CheckedOut::Link(link)),
+                    None => continue,
+                },
                 CheckOut::Closed => return Err(Error::new(Kind::Closed)),
                 CheckOut::Full(origin) => {
                     let limit = self.config.pool.max_waiting;
@@ -207,7 +224,7 @@ impl<B: Send + 'static> Pool<B> {
         }
     }
 
-    /// Lets go of a connection that takes no more requests.
+    #[cold]
     fn refuse(self: &Arc<Self>, link: Link<B>) {
         if link.is_part() {
             link.connection.let_go();
@@ -217,15 +234,18 @@ impl<B: Send + 'static> Pool<B> {
     }
 
     /// Takes back a link whose exchange is over and left it clean.
-    pub(crate) fn put_back(self: &Arc<Self>, link: Link<B>) {
+    pub(crate) fn put_back(link: Link<B>) {
         let now = Instant::now();
         if !link.is_usable(now) {
             link.let_go();
             return;
         }
-        let origin = link.origin().clone();
-        let placed = self.lock().state.put_back(&origin, link, now);
-        self.carry_out(&origin, placed);
+        let connection = link.connection.clone();
+        let (pool, origin) = (connection.pool(), connection.origin());
+        let placed = pool.lock().state.put_back(origin, link, now);
+        if !matches!(placed, Placed::Idle) {
+            pool.carry_out(origin, placed);
+        }
     }
 
     /// Why a connection is closed that the state does not keep.

@@ -6,10 +6,11 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    hash::{BuildHasherDefault, Hash},
     time::Duration,
 };
 
-use hashbrown::HashMap;
+use hashbrown::{Equivalent, HashMap};
 use tokio::time::Instant;
 
 mod shared;
@@ -19,7 +20,7 @@ mod tests;
 use self::shared::{Shared, Sharing};
 use crate::{
     error::Error,
-    origin::{Origin, OriginRef},
+    origin::{Hashed, Origin, OriginRef},
 };
 
 /// How many connections and waiters a pool may have.
@@ -75,7 +76,7 @@ impl Multiplexing {
 #[derive(Debug)]
 pub(crate) struct State<C, S, W> {
     limits: Limits,
-    origins: HashMap<Origin, PerOrigin<C, S, W>>,
+    origins: HashMap<Origin, PerOrigin<C, S, W>, BuildHasherDefault<Hashed>>,
     open: usize,
     connecting: usize,
     idle: usize,
@@ -225,7 +226,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
     pub(crate) fn new(limits: Limits) -> Self {
         Self {
             limits,
-            origins: HashMap::new(),
+            origins: HashMap::default(),
             open: 0,
             connecting: 0,
             idle: 0,
@@ -248,6 +249,22 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         }
     }
 
+    /// Takes a connection that is there for a request to this origin.
+    #[inline]
+    pub(crate) fn take<Q>(&mut self, origin: &Q) -> Option<Given<C, S>>
+    where
+        Q: Equivalent<Origin> + Hash,
+    {
+        let entry = self.origins.get_mut(origin)?;
+        if let Some(idle) = entry.idle.pop() {
+            self.idle -= 1;
+            return Some(Given::Own(idle.connection));
+        }
+        let (part, was_idle) = entry.shared.iter_mut().find_map(Shared::take)?;
+        self.idle -= usize::from(was_idle);
+        Some(Given::Part(part))
+    }
+
     /// Finds a connection for a request, or the place where it waits for one.
     pub(crate) fn check_out(
         &mut self,
@@ -258,15 +275,8 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         if self.mode == Mode::Closed {
             return Ok(CheckOut::Closed);
         }
-        if let Some(entry) = self.origins.get_mut(origin) {
-            if let Some(idle) = entry.idle.pop() {
-                self.idle -= 1;
-                return Ok(CheckOut::Ready(Given::Own(idle.connection)));
-            }
-            if let Some((part, was_idle)) = entry.shared.iter_mut().find_map(Shared::take) {
-                self.idle -= usize::from(was_idle);
-                return Ok(CheckOut::Ready(Given::Part(part)));
-            }
+        if let Some(given) = self.take(origin) {
+            return Ok(CheckOut::Ready(given));
         }
         let origin = match self.origins.get_key_value(origin) {
             Some((known, _)) => known.clone(),
@@ -319,7 +329,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         now: Instant,
     ) -> Placed<C, W> {
         // Connections follow their own origin's waiters, until another's have waited too long.
-        if self.yields(origin, now) && self.is_waited_for(origin) {
+        if !self.starved.is_empty() && self.yields(origin, now) && self.is_waited_for(origin) {
             self.evicting += 1;
             return Placed::Close(connection);
         }
@@ -360,6 +370,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         (placed, self.grant_all())
     }
 
+    #[inline]
     fn place(&mut self, origin: &Origin, connection: C, now: Instant) -> Placed<C, W> {
         let keeps = self.keeps();
         let sequence = self.sequence();

@@ -2,6 +2,7 @@ use http::Uri;
 use proptest::prelude::*;
 
 use super::*;
+use crate::origin::Spelled;
 
 type Ids = State<u32, u32, u32>;
 
@@ -30,13 +31,18 @@ fn uri(name: &str) -> Uri {
 }
 
 fn origin(name: &str) -> Origin {
-    OriginRef::of(&uri(name)).unwrap().to_origin().unwrap()
+    Spelled::of(&uri(name))
+        .unwrap()
+        .read()
+        .unwrap()
+        .to_origin()
+        .unwrap()
 }
 
 fn ask(state: &mut Ids, name: &str, waiter: u32, now: Instant) -> CheckOut<u32, u32, u32> {
     let uri = uri(name);
     state
-        .check_out(&OriginRef::of(&uri).unwrap(), now, || waiter)
+        .check_out(&Spelled::of(&uri).unwrap().read().unwrap(), now, || waiter)
         .unwrap()
 }
 
