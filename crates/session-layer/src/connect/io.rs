@@ -1,4 +1,5 @@
 use std::{
+    any::Any,
     io, mem,
     pin::Pin,
     sync::{
@@ -13,13 +14,14 @@ use std::{
 };
 
 use atomic_waker::AtomicWaker;
+use hyper::rt::ReadBufCursor;
 use hyper_util::rt::TokioIo;
-use pin_project_lite::pin_project;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::Instant,
-};
+use tokio::time::Instant;
 
+use super::{
+    connector::Transport,
+    counted::{self, Counted},
+};
 use crate::CloseReason;
 
 /// What a connection's socket and its users know of each other.
@@ -34,7 +36,7 @@ pub(crate) struct Wire {
     max_head: u64,
     read: AtomicU64,
     written: AtomicU64,
-    /// Since when a read has been waiting for bytes; 0 while none is.
+    /// Since when a read has been waiting for bytes; 0 while none is, 1 while that is not timed.
     read_blocked: AtomicU64,
     /// Since when a write has been waiting for room; 0 while none is.
     write_blocked: AtomicU64,
@@ -43,6 +45,9 @@ pub(crate) struct Wire {
     head_deadline: AtomicU64,
     /// The value of `read` when the present exchange began.
     response_from: AtomicU64,
+    /// The value of `read` above which the head has had more bytes than it may, while one is
+    /// awaited.
+    head_ends_by: AtomicU64,
     /// The bytes of the request body that hyper has taken.
     uploaded: AtomicU64,
     /// When the peer last took bytes of a request that has a body.
@@ -179,6 +184,7 @@ impl Wire {
             phase: AtomicU8::new(Phase::Idle as u8),
             head_deadline: AtomicU64::new(0),
             response_from: AtomicU64::new(0),
+            head_ends_by: AtomicU64::new(u64::MAX),
             uploaded: AtomicU64::new(0),
             wrote_at: AtomicU64::new(0),
             body_failed: AtomicBool::new(false),
@@ -197,6 +203,7 @@ impl Wire {
     }
 
     /// How far the socket is.
+    #[inline]
     pub(crate) fn mark(&self) -> Mark {
         Mark {
             read: self.read.load(Relaxed),
@@ -205,8 +212,12 @@ impl Wire {
     }
 
     /// Begins an exchange; must come before its request is given to hyper.
+    #[inline]
     pub(crate) fn begin(&self, now: Instant, head: Option<Duration>, has_body: bool) {
-        self.response_from.store(self.read.load(Relaxed), Relaxed);
+        let read = self.read.load(Relaxed);
+        self.response_from.store(read, Relaxed);
+        self.head_ends_by
+            .store(read.saturating_add(self.max_head), Relaxed);
         self.uploaded.store(0, Relaxed);
         self.wrote_at.store(0, Relaxed);
         self.answered_early.store(false, Relaxed);
@@ -239,11 +250,14 @@ impl Wire {
     }
 
     /// Takes note that the head came; returns whether the whole request had been taken before.
+    #[inline]
     pub(crate) fn head_came(&self) -> bool {
+        self.head_ends_by.store(u64::MAX, Relaxed);
         let before = self.phase.swap(Phase::Body as u8, AcqRel);
         before == Phase::Head as u8 && !self.answered_early.load(Relaxed)
     }
 
+    #[inline]
     pub(crate) fn request_body_bytes(&self) -> u64 {
         self.uploaded.load(Relaxed)
     }
@@ -259,17 +273,21 @@ impl Wire {
 
     /// Whether response bytes have come, and hyper asks for no more: the head is there, and waits
     /// for whoever sent the request.
+    #[inline]
     pub(crate) fn is_answered(&self) -> bool {
         self.read.load(Relaxed) != self.response_from.load(Relaxed)
             && self.read_blocked.load(Relaxed) == 0
     }
 
     /// Ends an exchange.
+    #[inline]
     pub(crate) fn end(&self) {
+        self.head_ends_by.store(u64::MAX, Relaxed);
         self.phase.store(Phase::Idle as u8, Release);
     }
 
     /// Whether bytes of the request, or of a response, have crossed since `mark`.
+    #[inline]
     pub(crate) fn since(&self, mark: Mark) -> (bool, bool) {
         let wrote = self.written.load(Relaxed) != mark.written;
         let read = self.read.load(Relaxed) != mark.read;
@@ -293,6 +311,7 @@ impl Wire {
         first
     }
 
+    #[inline]
     pub(crate) fn severed(&self) -> Option<Cause> {
         match self.severed.load(Acquire) {
             0 => None,
@@ -369,11 +388,13 @@ impl Wire {
     }
 
     /// Lets the task of the connection look at what has changed.
+    #[inline]
     pub(crate) fn wake(&self) {
         self.driver.wake();
     }
 
     /// Takes back a cut by a head's time that ran out just when the head was there.
+    #[inline]
     pub(crate) fn forgive_head(&self) {
         let cause = Cause::HeadTimeout as u8;
         let _ = self.severed.compare_exchange(cause, 0, AcqRel, Acquire);
@@ -381,10 +402,12 @@ impl Wire {
 
     /// The task that drives the connection, or waits for this part of it; woken when it is
     /// severed.
+    #[inline]
     pub(crate) fn register(&self, cx: &Context<'_>) {
         self.driver.register(cx.waker());
     }
 
+    #[inline]
     pub(crate) fn phase(&self) -> Phase {
         match self.phase.load(Acquire) {
             1 => Phase::Sending,
@@ -408,21 +431,31 @@ impl Wire {
         self.instant(self.wrote_at.load(Relaxed))
     }
 
-    pub(crate) fn read_blocked(&self) -> Option<Instant> {
-        self.instant(self.read_blocked.load(Relaxed))
+    /// Since when a read has been waiting; since `now` if that was not timed.
+    pub(crate) fn read_blocked(&self, now: Instant) -> Option<Instant> {
+        let untimed = self
+            .read_blocked
+            .compare_exchange(UNTIMED, self.tick(now), Relaxed, Relaxed);
+        match untimed {
+            Ok(_) => Some(now),
+            Err(since) => self.instant(since),
+        }
     }
 
+    #[inline]
     fn set_head_deadline(&self, now: Instant, head: Option<Duration>) {
-        let deadline = head
-            .and_then(|head| now.checked_add(head))
-            .map_or(0, |deadline| self.tick(deadline));
+        let deadline = head.map_or(0, |head| {
+            let now = nanos(now.saturating_duration_since(self.epoch));
+            now.saturating_add(nanos(head)).max(EARLIEST)
+        });
         self.head_deadline.store(deadline, Relaxed);
     }
 
-    /// A moment as a number that is never 0, which stands for "no such moment".
+    /// A moment as a number above those that stand for "no such moment" and "not timed".
+    #[inline]
     fn tick(&self, moment: Instant) -> u64 {
-        let nanos = moment.saturating_duration_since(self.epoch).as_nanos();
-        u64::try_from(nanos).unwrap_or(u64::MAX).max(1)
+        let since = moment.saturating_duration_since(self.epoch);
+        nanos(since).max(EARLIEST)
     }
 
     fn instant(&self, tick: u64) -> Option<Instant> {
@@ -431,30 +464,61 @@ impl Wire {
             .flatten()
     }
 
+    #[inline]
     fn check(&self) -> io::Result<()> {
-        if self.severed().is_some() {
+        if self.severed.load(Acquire) != 0 {
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
         Ok(())
     }
 
     /// Whether the head has had all the bytes that it may have, informational responses included.
+    #[inline]
     fn check_head(&self) -> io::Result<()> {
-        let head = match self.phase() {
-            Phase::Sending | Phase::Head => self
-                .read
-                .load(Relaxed)
-                .saturating_sub(self.response_from.load(Relaxed)),
-            Phase::Idle | Phase::Body | Phase::Orphan => 0,
-        };
-        if head > self.max_head {
+        if self.read.load(Relaxed) > self.head_ends_by.load(Relaxed) {
             self.sever(Cause::HeadTooLarge);
         }
         self.check()
     }
 }
 
+/// Stands for a moment that was not noted: who looks for it takes the present one.
+const UNTIMED: u64 = 1;
+
+const EARLIEST: u64 = UNTIMED + 1;
+
+/// A time as a number; centuries are as good as for ever.
+#[inline]
+fn nanos(time: Duration) -> u64 {
+    time.as_secs()
+        .saturating_mul(1_000_000_000)
+        .saturating_add(time.subsec_nanos().into())
+}
+
 impl Wire {
+    /// Takes note that a read waits. The clock is read only where the time counts: most reads that
+    /// wait do so for the head, which has a deadline of its own.
+    #[inline]
+    fn note_read_blocked(&self) {
+        if self.read_blocked.load(Relaxed) != 0 {
+            return;
+        }
+        let since = match self.phase() {
+            Phase::Body => self.tick(Instant::now()),
+            Phase::Idle | Phase::Sending | Phase::Head | Phase::Orphan => UNTIMED,
+        };
+        self.read_blocked.store(since, Relaxed);
+    }
+
+    /// Takes note that a read waits no more.
+    #[inline]
+    fn note_read_goes_on(&self) {
+        if self.read_blocked.load(Relaxed) != 0 {
+            self.read_blocked.store(0, Relaxed);
+        }
+    }
+
+    #[inline]
     fn note_read(&self, bytes: usize) {
         // The answer begins while the request still waits to be written: it was not read whole.
         let begins = self.read.load(Relaxed) == self.response_from.load(Relaxed);
@@ -464,6 +528,7 @@ impl Wire {
         count(&self.read, bytes);
     }
 
+    #[inline]
     fn note_written(&self, polled: &Poll<io::Result<usize>>) {
         note_blocked(&self.write_blocked, self, polled);
         match polled {
@@ -479,6 +544,7 @@ impl Wire {
     }
 }
 
+#[inline]
 fn count(counter: &AtomicU64, bytes: usize) {
     let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
     // One task reads and writes a socket, so nothing comes between.
@@ -486,6 +552,7 @@ fn count(counter: &AtomicU64, bytes: usize) {
 }
 
 /// Notes since when one direction waits, or that it waits no more.
+#[inline]
 fn note_blocked<T>(since: &AtomicU64, wire: &Wire, polled: &Poll<T>) {
     let noted = since.load(Relaxed) != 0;
     match polled {
@@ -495,79 +562,95 @@ fn note_blocked<T>(since: &AtomicU64, wire: &Wire, polled: &Poll<T>) {
     }
 }
 
-pin_project! {
-    /// The IO of one connection: it counts bytes, keeps the limits, can be cut from outside, and
-    /// owns the pool's slot, which is free again when this is dropped.
-    #[derive(Debug)]
-    pub(crate) struct Io<T, S> {
-        #[pin]
-        inner: TokioIo<T>,
-        wire: Arc<Wire>,
-        slot: S,
-    }
+/// The IO of one connection: it counts bytes, keeps the limits, can be cut from outside, and owns
+/// the pool's slot, which is free again when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Io<T, S> {
+    inner: TokioIo<Counted<TokioIo<T>>>,
+    wire: Arc<Wire>,
+    #[expect(dead_code, reason = "its life is what the pool counts")]
+    slot: S,
 }
 
 impl<T, S> Io<T, S> {
     pub(crate) fn new(inner: T, wire: Arc<Wire>, slot: S) -> Self {
         Self {
-            inner: TokioIo::new(inner),
+            inner: TokioIo::new(Counted::new(TokioIo::new(inner))),
             wire,
             slot,
         }
     }
+
+    /// The transport itself, below what only counts.
+    #[inline]
+    fn transport(&mut self) -> &mut T {
+        self.inner.inner_mut().get_mut().inner_mut()
+    }
 }
 
-impl<T: hyper::rt::Read, S> AsyncRead for Io<T, S> {
+impl<T: hyper::rt::Read + Unpin + 'static, S: Unpin> hyper::rt::Read for Io<T, S> {
+    #[inline]
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
+        buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = self.project();
-        this.wire.check_head()?;
-        let before = buf.filled().len();
-        let polled = this.inner.poll_read(cx, buf);
-        note_blocked(&this.wire.read_blocked, this.wire, &polled);
-        let bytes = buf.filled().len().saturating_sub(before);
+        self.wire.check_head()?;
+        // Nothing is left of this question when it is compiled: a stream of ours counts by itself,
+        // and saves two conversions of the buffer.
+        let transport: &mut dyn Any = self.transport();
+        let (polled, bytes) = match transport.downcast_mut::<Transport>() {
+            Some(transport) => transport.poll_counted(cx, buf),
+            None => counted::poll_read(&mut self.inner, cx, buf),
+        };
+        let wire = &*self.wire;
         // hyper asks several times per response, and mostly nothing is there yet.
+        if polled.is_pending() {
+            wire.note_read_blocked();
+            return polled;
+        }
+        wire.note_read_goes_on();
         if bytes > 0 {
-            this.wire.note_read(bytes);
+            wire.note_read(bytes);
         }
         polled
     }
 }
 
-impl<T: hyper::rt::Write, S> AsyncWrite for Io<T, S> {
+impl<T: hyper::rt::Write + Unpin, S: Unpin> hyper::rt::Write for Io<T, S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.wire.check()?;
-        let polled = self.as_mut().project().inner.poll_write(cx, buf);
+        let polled = Pin::new(self.transport()).poll_write(cx, buf);
         self.wire.note_written(&polled);
         polled
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.project().inner.poll_flush(cx)
+    #[inline]
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.transport()).poll_flush(cx)
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.project().inner.poll_shutdown(cx)
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.transport()).poll_shutdown(cx)
     }
 
+    #[inline]
     fn is_write_vectored(&self) -> bool {
         self.inner.is_write_vectored()
     }
 
+    #[inline]
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.wire.check()?;
-        let polled = self.as_mut().project().inner.poll_write_vectored(cx, bufs);
+        let polled = Pin::new(self.transport()).poll_write_vectored(cx, bufs);
         self.wire.note_written(&polled);
         polled
     }

@@ -1,6 +1,7 @@
 //! From an origin to a connection that hyper drives.
 
 mod connector;
+mod counted;
 pub mod dns;
 mod driver;
 #[cfg(feature = "http2")]

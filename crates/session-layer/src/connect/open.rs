@@ -13,10 +13,7 @@ use hyper::{
     client::conn::http1,
     rt::{Read, Write},
 };
-use hyper_util::{
-    client::legacy::connect::{Connected as Info, Connection as Connected, HttpInfo},
-    rt::TokioIo,
-};
+use hyper_util::client::legacy::connect::{Connected as Info, Connection as Connected, HttpInfo};
 use tokio::{sync::oneshot, time::Instant};
 use tower_service::Service;
 
@@ -177,7 +174,7 @@ where
     let wire = Arc::new(Wire::new(pool.epoch(), MAX_HEAD, torn_writes));
     // From here on the slot only waits for the socket to close.
     slot.settle();
-    let io = TokioIo::new(Io::new(io, wire.clone(), slot));
+    let io = Io::new(io, wire.clone(), slot);
     let expires = expiry(pool.config().pool.max_lifetime);
     let facts = Facts {
         id,

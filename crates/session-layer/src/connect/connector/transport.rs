@@ -12,23 +12,19 @@ use hyper_util::{
     client::legacy::connect::{Connected, Connection},
     rt::TokioIo,
 };
-use pin_project_lite::pin_project;
 
 use super::stream::Stream;
+use crate::connect::counted::{self, Counted};
 
-pin_project! {
-    /// What [`Connector`](crate::Connector) connects: a TCP stream or a Unix socket, with TLS over
-    /// it for `https`.
-    ///
-    /// Among the extras of its [`Connected`] are [`ConnectTimes`], and for TCP hyper-util's
-    /// `HttpInfo`.
-    #[derive(Debug)]
-    pub struct Transport {
-        #[pin]
-        stream: TokioIo<Stream>,
-        times: ConnectTimes,
-        via_proxy: Option<ViaProxy>,
-    }
+/// What [`Connector`](crate::Connector) connects: a TCP stream or a Unix socket, with TLS over it
+/// for `https`.
+///
+/// Among the extras of its [`Connected`] are [`ConnectTimes`], and for TCP hyper-util's `HttpInfo`.
+#[derive(Debug)]
+pub struct Transport {
+    stream: TokioIo<Counted<Stream>>,
+    times: ConnectTimes,
+    via_proxy: Option<ViaProxy>,
 }
 
 /// How long each step of opening a connection took, and between which addresses it runs.
@@ -72,16 +68,26 @@ impl Transport {
         times.peer = tcp.and_then(|tcp| tcp.peer_addr().ok());
         times.local = tcp.and_then(|tcp| tcp.local_addr().ok());
         Self {
-            stream: TokioIo::new(stream),
+            stream: TokioIo::new(Counted::new(stream)),
             times,
             via_proxy,
         }
+    }
+
+    /// Reads, and says how much.
+    #[inline]
+    pub(in crate::connect) fn poll_counted(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: ReadBufCursor<'_>,
+    ) -> (Poll<io::Result<()>>, usize) {
+        counted::poll_read(&mut self.stream, cx, buf)
     }
 }
 
 impl Connection for Transport {
     fn connected(&self) -> Connected {
-        let stream = self.stream.inner();
+        let stream = self.stream.inner().get_ref();
         let connected = match stream.tcp() {
             Some(tcp) => tcp.connected(),
             None => Connected::new(),
@@ -101,41 +107,46 @@ impl Connection for Transport {
 }
 
 impl Read for Transport {
+    #[inline]
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        self.project().stream.poll_read(cx, buf)
+        Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
 impl Write for Transport {
+    #[inline]
     fn poll_write(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.project().stream.poll_write(cx, buf)
+        Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.project().stream.poll_flush(cx)
+    #[inline]
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.project().stream.poll_shutdown(cx)
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 
+    #[inline]
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
     }
 
+    #[inline]
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.project().stream.poll_write_vectored(cx, bufs)
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 }

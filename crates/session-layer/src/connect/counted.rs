@@ -1,0 +1,93 @@
+use std::{
+    io, mem,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use hyper::rt::ReadBufCursor;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Counts what is read: hyper's cursor cannot be asked how far a read got.
+#[derive(Debug)]
+pub(super) struct Counted<T> {
+    inner: T,
+    /// The bytes of the last read.
+    read: usize,
+}
+
+impl<T> Counted<T> {
+    pub(super) fn new(inner: T) -> Self {
+        Self { inner, read: 0 }
+    }
+
+    pub(super) fn get_ref(&self) -> &T {
+        &self.inner
+    }
+
+    pub(super) fn get_mut(&mut self) -> &mut T {
+        &mut self.inner
+    }
+}
+
+/// Reads, and says how much.
+#[inline]
+pub(super) fn poll_read<T>(
+    io: &mut TokioIo<Counted<T>>,
+    cx: &mut Context<'_>,
+    buf: ReadBufCursor<'_>,
+) -> (Poll<io::Result<()>>, usize)
+where
+    T: AsyncRead + Unpin,
+{
+    let polled = hyper::rt::Read::poll_read(Pin::new(&mut *io), cx, buf);
+    (polled, mem::take(&mut io.inner_mut().read))
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Counted<T> {
+    #[inline]
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
+        self.read = buf.filled().len().saturating_sub(before);
+        polled
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Counted<T> {
+    #[inline]
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+
+    #[inline]
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+
+    #[inline]
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    #[inline]
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+    }
+}
