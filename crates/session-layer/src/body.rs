@@ -96,6 +96,13 @@ impl SessionBody {
         }
     }
 
+    /// Whether a body over HTTP/2 has ended before its length: hyper takes a reset with `NO_ERROR`
+    /// for the end, which it is only where the whole body came before.
+    fn is_short(&self) -> bool {
+        let is_part = self.lease.as_ref().is_some_and(|it| it.part.is_some());
+        is_part && !self.is_end_stream() && self.size_hint().lower() > 0
+    }
+
     /// Says why the body ended, by hyper's error or because its time ran out.
     fn fail(&mut self, error: Option<hyper::Error>) -> Error {
         self.inner = None;
@@ -173,6 +180,7 @@ impl Body for SessionBody {
                 Poll::Ready(Some(Ok(frame)))
             }
             Some(Err(error)) => Poll::Ready(Some(Err(this.fail(Some(error))))),
+            None if this.is_short() => Poll::Ready(Some(Err(this.fail(None)))),
             None => {
                 this.finish();
                 Poll::Ready(None)

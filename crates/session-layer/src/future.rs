@@ -463,8 +463,15 @@ where
         if matches!(kind, Kind::Stale { .. }) {
             pool.retire_idle(link.origin(), self.began);
         }
+        let own = match kind {
+            Kind::RequestBody => wire.take_body_error(),
+            _ => None,
+        };
         let failed = Error::new(kind).at(link.origin());
         link.abort(Cause::Broken);
+        if let Some(error) = own {
+            return Lost::Failed(failed.with(error));
+        }
         // What hyper says of a connection that was cut here would only hide why.
         Lost::Failed(match error.filter(|_| severed.is_none()) {
             Some(error) => failed.with(error),

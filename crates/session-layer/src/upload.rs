@@ -78,7 +78,11 @@ impl Progress {
                 Ok(bytes) => self.piece(bytes),
                 Err(trailers) => trailers,
             })),
-            Some(Err(error)) => Some(Err(error.into())),
+            Some(Err(error)) => {
+                // hyper makes a reset of it, and keeps it to itself.
+                self.wire.keep_body_error(error.into());
+                Some(Err("the request body failed".into()))
+            }
             None => None,
         })
     }

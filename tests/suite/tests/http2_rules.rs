@@ -13,9 +13,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use h2::server::Builder;
+use h2::{Reason, server::Builder};
 use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full};
+use http_body::Frame;
+use http_body_util::{BodyExt, Full, StreamBody};
 use hyper_util::rt::TokioIo;
 use session_layer::{Http2, PoolConfig, Session, SessionLayer, Timeouts};
 use test_suite::{BytesSession, eventually, fetch, get, post, send};
@@ -217,7 +218,7 @@ impl http_body::Body for Counted {
     fn poll_frame(
         mut self: std::pin::Pin<&mut Self>,
         cx: &mut std::task::Context<'_>,
-    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         // Small frames, so that the body is held by whoever sends it.
         // In pieces, so that whoever sends it holds it until the last is taken.
         let _ = cx;
@@ -226,9 +227,7 @@ impl http_body::Body for Counted {
             return Poll::Ready(None);
         };
         *left = rest;
-        Poll::Ready(Some(Ok(http_body::Frame::data(Bytes::from_static(
-            &[0; 1024],
-        )))))
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[0; 1024])))))
     }
     fn is_end_stream(&self) -> bool {
         false
@@ -542,6 +541,59 @@ async fn a_body_that_failed_resets_its_stream_at_once() {
         "counted as free, and still open at the peer"
     );
     drop(response);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_cut_short_of_its_length_is_an_error_whatever_the_reason() {
+    // hyper takes `NO_ERROR` for an end, since it may follow one.
+    for reason in [Reason::NO_ERROR, Reason::CANCEL, Reason::INTERNAL_ERROR] {
+        let peer = Peer::new(Builder::new(), move |stream: Stream| {
+            stream.break_off(Some(9), "short", reason)
+        });
+        let session = in_memory(
+            PoolConfig::default(),
+            Timeouts::default(),
+            Http2::default(),
+            &peer,
+        );
+        let response = send(&session, get("http://peer/")).await.unwrap();
+        let error = response.into_body().collect().await.unwrap_err();
+        assert!(error.is_response_body(), "{reason:?}: {error:?}");
+        assert_eq!(session.stats().streams, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_length_without_a_body_is_no_body_that_was_cut() {
+    let peer = Peer::new(Builder::new(), |stream: Stream| async move {
+        stream.answer_with_length(9);
+    });
+    let session = in_memory(
+        PoolConfig::default(),
+        Timeouts::default(),
+        Http2::default(),
+        &peer,
+    );
+    let request = Request::head("http://peer/").body(Full::default());
+    let response = send(&session, request.unwrap()).await.unwrap();
+    assert_eq!(response.headers()["content-length"], "9");
+    let body = response.into_body().collect().await.unwrap();
+    assert!(body.to_bytes().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_fails_is_the_cause_of_its_requests_error() {
+    let peer = Peer::new(Builder::new(), Stream::hold);
+    let session: Session<_> = SessionLayer::new(PoolConfig::default(), Timeouts::default())
+        .and_then(|layer| layer.http2(Http2::default().prior_knowledge(true)))
+        .unwrap()
+        .layer(peer.connector());
+    let failing = tokio_stream::iter([Err::<Frame<Bytes>, _>(std::fmt::Error)]);
+    let request = Request::post("http://peer/").body(StreamBody::new(failing));
+    let error = session.oneshot(request.unwrap()).await.unwrap_err();
+    assert!(error.is_request_body(), "{error:?}");
+    let source = std::error::Error::source(&error).unwrap();
+    assert!(source.is::<std::fmt::Error>(), "{source:?}");
 }
 
 #[tokio::test(start_paused = true)]

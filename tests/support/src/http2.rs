@@ -34,7 +34,7 @@ use h2::{
     Reason, RecvStream,
     server::{Builder, SendResponse},
 };
-use http::{Request, Response, Uri};
+use http::{Request, Response, Uri, header::CONTENT_LENGTH};
 use hyper_util::rt::TokioIo;
 use rustls::ServerConfig;
 use tokio::{
@@ -266,6 +266,13 @@ impl Stream {
         }
     }
 
+    /// Answers with a head that announces a length, and without a body, as to a HEAD.
+    pub fn answer_with_length(mut self, length: u64) {
+        let mut head = Response::new(());
+        head.headers_mut().insert(CONTENT_LENGTH, length.into());
+        let _ = self.respond.send_response(head, true);
+    }
+
     /// Answers after reading the whole request, with what was read.
     pub async fn echo(mut self) {
         let mut whole = Vec::new();
@@ -306,6 +313,22 @@ impl Stream {
     /// Resets it.
     pub fn reset(mut self, reason: Reason) {
         self.respond.send_reset(reason);
+    }
+
+    /// Answers with a head, which may announce a length, and the beginning of a body, and resets
+    /// it.
+    pub async fn break_off(mut self, length: Option<u64>, piece: &'static str, reason: Reason) {
+        let mut head = Response::new(());
+        if let Some(length) = length {
+            head.headers_mut().insert(CONTENT_LENGTH, length.into());
+        }
+        let Ok(mut send) = self.respond.send_response(head, false) else {
+            return;
+        };
+        let _ = send.send_data(Bytes::from_static(piece.as_bytes()), false);
+        // A reset takes along what was not written yet.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        send.send_reset(reason);
     }
 
     /// Never answers; ends when the client resets it.

@@ -22,7 +22,7 @@ use super::{
     connector::Transport,
     counted::{self, Counted},
 };
-use crate::CloseReason;
+use crate::{CloseReason, error::BoxError};
 
 /// What a connection's socket and its users know of each other.
 ///
@@ -54,6 +54,8 @@ pub(crate) struct Wire {
     wrote_at: AtomicU64,
     /// Whether the request body itself gave an error, or panicked.
     body_failed: AtomicBool,
+    /// The error that it gave, where hyper does not pass it on: of one request of several.
+    body_error: Mutex<Option<BoxError>>,
     /// Whether a write that fails may have sent a part before, as TLS does with its records.
     torn_writes: bool,
     /// Whether response bytes were there before the end of the request body was taken.
@@ -188,6 +190,7 @@ impl Wire {
             uploaded: AtomicU64::new(0),
             wrote_at: AtomicU64::new(0),
             body_failed: AtomicBool::new(false),
+            body_error: Mutex::new(None),
             torn_writes,
             answered_early: AtomicBool::new(false),
             upload: Mutex::new(Upload::Ended),
@@ -269,6 +272,21 @@ impl Wire {
 
     pub(crate) fn has_body_failed(&self) -> bool {
         self.body_failed.load(Relaxed)
+    }
+
+    /// Keeps the error of the request body for whoever waits for the response.
+    pub(crate) fn keep_body_error(&self, error: BoxError) {
+        *self.body_error() = Some(error);
+    }
+
+    pub(crate) fn take_body_error(&self) -> Option<BoxError> {
+        self.body_error().take()
+    }
+
+    fn body_error(&self) -> MutexGuard<'_, Option<BoxError>> {
+        self.body_error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether response bytes have come, and hyper asks for no more: the head is there, and waits
