@@ -13,15 +13,14 @@ use std::{
     time::Duration,
 };
 
-use client::{Client, PoolConfig, Timeouts};
+use client::{Client, Http2, grpc::GrpcChannel};
 use futures_util::stream;
 use retry_layer::{
     ReplayBody, Retry, RetryLayer, RetryPolicyBuilder, RetryReport, grpc::GrpcRetry,
 };
-use session_layer::{Connector, Http2, SessionLayer};
 use tokio::net::TcpListener;
 use tonic::{
-    Code, Request, Response, Status,
+    Request, Response, Status,
     body::Body,
     transport::{Channel, Endpoint, Server, server::TcpIncoming},
 };
@@ -31,7 +30,7 @@ use tonic_health::pb::{
     health_client::HealthClient,
     health_server::{Health, HealthServer},
 };
-use tower::{Layer, ServiceBuilder, util::MapErr};
+use tower::Layer;
 use tower_http::map_request_body::{MapRequestBody, MapRequestBodyLayer};
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -47,8 +46,8 @@ async fn main() -> Result<(), Failure> {
     tell("the layer over a channel", &answer);
 
     asked.store(0, Ordering::Relaxed);
-    let client = client()?;
-    let mut health = HealthClient::with_origin(transport(client.clone()), origin.parse()?);
+    let client = client(&origin)?;
+    let mut health: HealthClient<GrpcChannel> = HealthClient::new(client.grpc());
     let answer = health.check(question("database")).await?;
     tell("a client in its place", &answer);
 
@@ -57,9 +56,14 @@ async fn main() -> Result<(), Failure> {
     println!("an unknown service: {:?}", status.map(|it| it.code()));
     client.close().await;
 
-    // So does what never reached a server.
+    // What never reached a server has gRPC's code too, and the client's own error behind it.
     let status = health.check(question("database")).await.err();
-    println!("a closed client: {:?}", status.map(|it| it.code()));
+    println!("a closed client: {:?}", status.as_ref().map(Status::code));
+    let cause = status.as_ref().and_then(Error::source);
+    println!(
+        "because {}",
+        cause.map_or_else(String::new, ToString::to_string)
+    );
     Ok(())
 }
 
@@ -78,30 +82,13 @@ fn retrying(channel: Channel) -> Result<Retrying, Failure> {
     Ok(RetryLayer::new(policy()?.build()?).layer(channel))
 }
 
-/// A client with this crate's pool, and HTTP/2 without TLS, which has to be known beforehand.
-fn client() -> Result<Client, Failure> {
-    let layer = SessionLayer::new(PoolConfig::default(), Timeouts::default())?
-        .http2(Http2::default().prior_knowledge(true))?;
-    let session = ServiceBuilder::new().layer(layer).service(Connector::new());
+/// A client that asks one server, over HTTP/2 without TLS, which has to be known beforehand.
+fn client(origin: &str) -> Result<Client, Failure> {
     Ok(Client::builder()
+        .base_url(origin)?
+        .http2(Http2::default().prior_knowledge(true))
         .retry(policy()?)
-        .build_with_service(session)?)
-}
-
-/// tonic knows the errors of its own channel only; of others it makes the code `Unknown`.
-type Transport = MapErr<Client, fn(client::Error) -> Status>;
-
-fn transport(client: Client) -> Transport {
-    MapErr::new(client, |error| {
-        let code = if error.is_connect() || error.is_closed() {
-            Code::Unavailable
-        } else if error.is_timeout() {
-            Code::DeadlineExceeded
-        } else {
-            Code::Unknown
-        };
-        Status::new(code, error.to_string())
-    })
+        .build()?)
 }
 
 fn question(service: &str) -> HealthCheckRequest {

@@ -117,6 +117,7 @@
 //! - `serde`: settings from configuration files, `ClientConfig`.
 //! - `fs`: [bodies from files](Body::from_file), and [downloads into them](Response::save_to).
 //! - `multipart`: [forms with files](RequestBuilder::multipart).
+//! - `tonic`: [a channel](Client::grpc) for the clients that tonic generates.
 //! - `gzip`, `br`, `zstd`, `deflate`: [decode](crate#decoding) such bodies. `zstd` builds a C
 //!   library, the others are Rust.
 
@@ -134,6 +135,8 @@ mod config;
 mod decode;
 mod error;
 mod extras;
+#[cfg(feature = "tonic")]
+pub mod grpc;
 mod id;
 mod layers;
 #[cfg(feature = "multipart")]

@@ -1,0 +1,59 @@
+//! A client as the transport of gRPC clients that [tonic](https://docs.rs/tonic) generates.
+//!
+//! ```
+//! use client::{Client, Http2};
+//!
+//! let client = Client::builder()
+//!     .base_url("http://127.0.0.1:50051")?
+//!     .http2(Http2::default().prior_knowledge(true))
+//!     .build()?;
+//! // As a generated client does it: `GreeterClient::new(client.grpc())`.
+//! let greeter = tonic::client::Grpc::new(client.grpc());
+//! # Ok::<(), client::Error>(())
+//! ```
+//!
+//! A [`GrpcChannel`] is the client itself, seen through gRPC's eyes:
+//!
+//! - What fails has gRPC's code, by the table below, in the head and in the body. The [`Error`] is
+//!   the [`source`](std::error::Error::source) of the status, with its
+//!   [`retry_report`](Error::retry_report).
+//! - `grpc-timeout`, which tonic's `Request::set_timeout` sets, is the deadline of the call, its
+//!   stream of answers included. [`timeout_header`] tells a server what is left of it where an
+//!   attempt is not the first.
+//! - Redirects are not followed, and bodies are not decoded by `Content-Encoding`, of which gRPC
+//!   knows neither.
+//!
+//! Which calls are tried again is decided by the client's policy, as always. Each call is a POST,
+//! so by default only what was provably not processed is; [`retry_layer::grpc`] has gRPC's own
+//! policy. Over `http` the peer has to be [known](crate::Http2::prior_knowledge) to speak HTTP/2;
+//! over `https` it chooses it. The client's [timeouts](crate::Timeouts) count too: for a stream
+//! that may be silent for longer, set the idle timeout of bodies to `None`, and let
+//! [PING](crate::Http2::keep_alive_interval) find out whether the peer is alive.
+//!
+//! | what failed | code |
+//! |---|---|
+//! | name, connection, TLS, proxy, the pool's queue; a connection that ended; a stream that was refused; a client that is closed | `UNAVAILABLE` |
+//! | the deadline; the timeout of the head or of an idle body | `DEADLINE_EXCEEDED` |
+//! | a stream that the peer reset | as [gRPC over HTTP/2](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#errors) says of the reason |
+//! | a stream of requests that ended in a status | that one |
+//! | a head or body larger than allowed, what a layer sheds | `RESOURCE_EXHAUSTED` |
+//! | a [token](crate::ClientBuilder::auth) that could not be fetched | `UNAUTHENTICATED` |
+//! | what is not HTTP, or cannot be sent | `INTERNAL` |
+//! | anything else | `UNKNOWN` |
+//!
+//! # How it differs
+//!
+//! A [`Client`] is a transport for tonic as it is, too. tonic looks for the errors of its own
+//! channel then, and all others are `UNKNOWN` to it, a server that cannot be reached among them.
+//! From tonic's channel: a timeout is `DEADLINE_EXCEEDED`, as gRPC has it, and not `CANCELLED`.
+//!
+//! [`Client`]: crate::Client
+//! [`Error`]: crate::Error
+//! [`timeout_header`]: retry_layer::RetryPolicyBuilder::timeout_header
+
+mod body;
+mod channel;
+mod future;
+mod status;
+
+pub use self::{body::ResponseBody, channel::GrpcChannel, future::ResponseFuture};

@@ -1,0 +1,98 @@
+//! What the errors of a client are to somebody who knows gRPC's codes only.
+
+use std::{error::Error as StdError, iter, sync::Arc};
+
+use retry_layer::{Class, transport};
+use tonic::{Code, Status};
+
+use crate::{Error, error::Kind};
+
+/// The status that this error is, with the error as its source.
+pub(super) fn of(error: Error) -> Status {
+    let mut status = match cause::<Status>(&error) {
+        // By which the caller's own stream of requests ended, or somebody's layer the call.
+        Some(status) => status.clone(),
+        None => Status::new(code(&error), error.to_string()),
+    };
+    status.set_source(Arc::new(error));
+    status
+}
+
+fn code(error: &Error) -> Code {
+    match error.kind() {
+        Kind::Session(session) => session_code(session),
+        Kind::Service => error.source().map_or(Code::Unknown, service_code),
+        Kind::Deadline(_) => Code::DeadlineExceeded,
+        Kind::Closed => Code::Unavailable,
+        Kind::Token => Code::Unauthenticated,
+        Kind::BodyTooLarge { .. } | Kind::TooLong { .. } => Code::ResourceExhausted,
+        Kind::Builder(_)
+        | Kind::Decode(_)
+        | Kind::Json(_)
+        | Kind::Coding(_)
+        | Kind::TooManyCodings(_) => Code::Internal,
+        Kind::Status { .. } | Kind::Write | Kind::Redirect(_) => Code::Unknown,
+    }
+}
+
+fn session_code(error: &session_layer::Error) -> Code {
+    use session_layer::Phase;
+
+    // A connection that ended takes its streams along: the reason is none of theirs.
+    let reset = cause::<h2::Error>(error).filter(|error| error.is_reset());
+    match (error.timeout_phase(), reset.and_then(h2::Error::reason)) {
+        (Some(Phase::Head | Phase::Body), _) => Code::DeadlineExceeded,
+        (None, Some(reason)) => reason_code(reason),
+        _ if error.is_protocol() || error.is_uri() || error.is_headers() => Code::Internal,
+        _ if error.is_too_large() => Code::ResourceExhausted,
+        _ if error.is_request_body() => Code::Unknown,
+        _ => Code::Unavailable,
+    }
+}
+
+/// By the table of [gRPC over HTTP/2][errors].
+///
+/// [errors]: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#errors
+fn reason_code(reason: h2::Reason) -> Code {
+    use h2::Reason;
+
+    match reason {
+        Reason::NO_ERROR
+        | Reason::PROTOCOL_ERROR
+        | Reason::INTERNAL_ERROR
+        | Reason::FLOW_CONTROL_ERROR
+        | Reason::SETTINGS_TIMEOUT
+        | Reason::FRAME_SIZE_ERROR
+        | Reason::COMPRESSION_ERROR
+        | Reason::CONNECT_ERROR => Code::Internal,
+        Reason::REFUSED_STREAM => Code::Unavailable,
+        Reason::CANCEL => Code::Cancelled,
+        Reason::ENHANCE_YOUR_CALM => Code::ResourceExhausted,
+        Reason::INADEQUATE_SECURITY => Code::PermissionDenied,
+        _ => Code::Unknown,
+    }
+}
+
+/// Of somebody's own service or layer nothing is known but the error's causes.
+fn service_code(source: &(dyn StdError + 'static)) -> Code {
+    if transport::is_timeout(source) {
+        return Code::DeadlineExceeded;
+    }
+    match transport::classify(source) {
+        Class::NotSent | Class::Unprocessed | Class::Stale { .. } | Class::Ambiguous => {
+            Code::Unavailable
+        }
+        Class::Throttled { .. } => Code::ResourceExhausted,
+        _ if cause::<tower::load_shed::error::Overloaded>(source).is_some() => {
+            Code::ResourceExhausted
+        }
+        _ => Code::Unknown,
+    }
+}
+
+fn cause<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
+    let mut causes = iter::successors(Some(error), |error: &&'a (dyn StdError + 'static)| {
+        (*error).source()
+    });
+    causes.find_map(|error| error.downcast_ref())
+}
