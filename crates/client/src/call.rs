@@ -304,7 +304,7 @@ impl Future for ResponseFuture {
                 crate::observe::count_stop(result);
             }
             let Ok(response) = result else {
-                return polled.map_err(|error| this.request.name(error));
+                return polled.map_err(|error| this.request.name(whole(this.kept, error)));
             };
             if response.status().is_redirection() {
                 match redirected(this.kept, this.request, *this.limit, response) {
@@ -313,7 +313,9 @@ impl Future for ResponseFuture {
                         this.state.set(draining);
                         continue;
                     }
-                    Err(error) => return Poll::Ready(Err(this.request.name(error))),
+                    Err(error) => {
+                        return Poll::Ready(Err(this.request.name(whole(this.kept, error))));
+                    }
                 }
             }
             if *this.decode {
@@ -347,8 +349,16 @@ impl Future for ResponseFuture {
         if let Some(report) = this.state.as_ref().get_ref().report_so_far() {
             error.set_report(report);
         }
-        Poll::Ready(Err(this.request.name(error)))
+        Poll::Ready(Err(this.request.name(whole(this.kept, error))))
     }
+}
+
+/// The error with what was tried on all hops.
+fn whole(kept: &mut Option<Kept>, mut error: Error) -> Error {
+    if let Some(kept) = kept {
+        error.alter_report(|last| kept.complete(last));
+    }
+    error
 }
 
 /// Gives the state in which a redirect is followed, or nothing if it is the answer.

@@ -124,6 +124,14 @@ impl Error {
         self.0.report = Some(report);
     }
 
+    /// Makes another report of the one there is, if there is any.
+    pub(crate) fn alter_report(
+        &mut self,
+        alter: impl FnOnce(Option<RetryReport>) -> Option<RetryReport>,
+    ) {
+        self.0.report = alter(self.0.report.take());
+    }
+
     pub(crate) fn kind(&self) -> &Kind {
         &self.0.kind
     }
@@ -154,7 +162,8 @@ impl Error {
         self.0.origin.as_deref()
     }
 
-    /// Returns what was tried, if the request reached the retry layer.
+    /// Returns what was tried, on all hops of a call that was redirected; `None` if the request did
+    /// not reach the retry layer.
     #[must_use]
     pub fn retry_report(&self) -> Option<&RetryReport> {
         self.0.report.as_ref()

@@ -67,7 +67,7 @@ impl<T> Response<T> {
         self.inner.extensions()
     }
 
-    /// Returns what was tried until this response came.
+    /// Returns what was tried until this response came, on all hops of a call that was redirected.
     #[must_use]
     pub fn retry_report(&self) -> RetryReport {
         self.inner.retry_report()

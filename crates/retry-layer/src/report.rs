@@ -47,6 +47,18 @@ impl RetryReport {
         )
     }
 
+    /// Joins the report of another request to this one, where the call went on with it: the hop of a
+    /// redirect. The call ended as that request did.
+    #[must_use]
+    pub fn followed_by(mut self, next: Self) -> Self {
+        self.attempts.extend(next.attempts);
+        Self {
+            attempts: self.attempts,
+            resends: self.resends.saturating_add(next.resends),
+            stop: next.stop,
+        }
+    }
+
     /// Every exchange in order, the free [resends](Self::resends) among them.
     #[must_use]
     pub fn attempts(&self) -> &[AttemptRecord] {
@@ -69,7 +81,7 @@ impl RetryReport {
 
 impl fmt::Display for RetryReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for attempt in &self.attempts {
+        for (index, attempt) in self.attempts.iter().enumerate() {
             write!(f, "{}", attempt.outcome)?;
             match attempt.wait {
                 Some(Wait {
@@ -82,6 +94,8 @@ impl fmt::Display for RetryReport {
                     let delay = Duration::from_millis(millis);
                     write!(f, ", waited {delay:?} ({reason}), ")?;
                 }
+                // Another request followed.
+                None if index.saturating_add(1) < self.attempts.len() => f.write_str(", then ")?,
                 None => {}
             }
         }
@@ -107,7 +121,8 @@ impl AttemptRecord {
         self.outcome
     }
 
-    /// The wait that followed it, or nothing for the last one.
+    /// The wait that followed it, or nothing for the last one, and for one that
+    /// [another request](RetryReport::followed_by) followed.
     #[must_use]
     pub fn wait(&self) -> Option<Wait> {
         self.wait
@@ -251,6 +266,29 @@ mod tests {
         assert_eq!(
             report.to_string(),
             "error (stale), resent at once, 503, waited 1.5s (retry_after), 200; stopped: answered"
+        );
+    }
+
+    #[test]
+    fn reports_of_requests_that_followed_each_other_are_one() {
+        let redirect = AttemptOutcome::Status(StatusCode::FOUND);
+        let first = RetryReport::single(redirect, StopReason::StatusNotRetryable);
+        let resent = AttemptRecord {
+            outcome: AttemptOutcome::Error(Class::Unprocessed),
+            wait: Some(Wait::new(Duration::ZERO, WaitReason::Resend)),
+        };
+        let answer = AttemptRecord {
+            outcome: AttemptOutcome::Status(StatusCode::OK),
+            wait: None,
+        };
+        let second = RetryReport::new(vec![resent, answer], 1, StopReason::Answered);
+
+        let whole = first.followed_by(second);
+
+        assert_eq!(whole.resends(), 1);
+        assert_eq!(
+            whole.to_string(),
+            "302, then error (unprocessed), resent at once, 200; stopped: answered"
         );
     }
 }

@@ -1,13 +1,22 @@
 //! Redirects: the methods, bodies, limits and schemes, and what becomes of the connection.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
-use client::{Body, Client, ClientBuilder, RedirectAction, Redirects, RetryPolicy, TimeoutPhase};
+use client::{
+    Body, Client, ClientBuilder, RedirectAction, Redirects, RetryPolicy, RetryReport, StopReason,
+    TimeoutPhase,
+};
 use http::{HeaderValue, Method, Request, StatusCode, Uri};
 use test_support::{MemoryConnector, Reply, always, answer};
 use tokio::time::Instant;
-use tower::ServiceExt as _;
+use tower::{ServiceExt as _, layer::util::Identity};
 
 /// A peer that answers `/status/..` by a redirect to `location`, and anything else by its method
 /// and body.
@@ -139,11 +148,15 @@ async fn one_redirect_too_many_is_an_error_that_says_what_to_do() {
         let before = connector.log().requests.len();
         let error = client.get("http://peer/0").send().await.unwrap_err();
         assert!(error.is_redirect(), "{error:?}");
+        let attempts = match followed {
+            0 => "1 attempt".to_owned(),
+            _ => format!("{} attempts", followed + 1),
+        };
         assert_eq!(
             error.to_string(),
             format!(
                 "GET http://peer:80: more than {followed} redirects; see `Redirects::limited` \
-                 (1 attempt)"
+                 ({attempts})"
             )
         );
         assert_eq!(connector.log().requests.len() - before, followed + 1);
@@ -283,9 +296,9 @@ async fn a_response_tells_how_it_was_reached_and_a_fragment_stays_until_another_
 #[tokio::test(start_paused = true)]
 async fn each_hop_has_its_own_attempts_and_all_share_the_deadline() {
     let connector = MemoryConnector::new({
-        let seen = std::sync::atomic::AtomicUsize::new(0);
+        let seen = AtomicUsize::new(0);
         answer(move |request| {
-            let again = seen.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 2 == 0;
+            let again = seen.fetch_add(1, Ordering::Relaxed) % 2 == 0;
             match request.path() {
                 _ if again => Reply::status(503),
                 "/a" => Reply::status(307).header("Location", "/b"),
@@ -295,7 +308,7 @@ async fn each_hop_has_its_own_attempts_and_all_share_the_deadline() {
     });
     let response = over(&connector).get("http://peer/a").fetch().await.unwrap();
     assert_eq!(response.status(), 200);
-    assert_eq!(response.retry_report().attempts().len(), 2);
+    assert_eq!(response.retry_report().attempts().len(), 4);
     assert_eq!(connector.log().targets(), ["/a", "/a", "/b", "/b"]);
 
     let slow = MemoryConnector::new(answer(|_| {
@@ -327,6 +340,62 @@ async fn each_hop_has_its_own_attempts_and_all_share_the_deadline() {
         (response.status().as_u16(), began.elapsed().as_secs()),
         (503, 4)
     );
+}
+
+/// Without its waits, which are random.
+fn timeline(report: Option<&RetryReport>) -> Vec<String> {
+    let attempts = report.expect("there is one").attempts();
+    attempts.iter().map(|it| it.outcome().to_string()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_report_of_a_call_has_the_attempts_of_all_hops_however_it_ends() {
+    let busy = AtomicUsize::new(0);
+    let connector = MemoryConnector::new(answer(move |request| match request.path() {
+        "/busy" if busy.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) => Reply::status(503),
+        "/busy" => Reply::status(302).header("Location", "/found"),
+        "/found" => Reply::status(200),
+        "/to-none" => Reply::status(302).header("Location", "/none"),
+        "/to-slow" => Reply::status(302).header("Location", "/slow"),
+        "/slow" => Reply::status(200).delay(Duration::from_secs(9)),
+        "/to-refused" => Reply::status(302).header("Location", "/refused"),
+        "/refused" => Reply::status(302).header("Location", "ftp://peer/"),
+        _ => Reply::close(),
+    }));
+    for custom in [false, true] {
+        let builder = Client::builder();
+        let builder = if custom {
+            builder.layer(Identity::new())
+        } else {
+            builder
+        };
+        let client = with(&connector, builder);
+        let response = client.get("http://peer/busy").fetch().await.unwrap();
+        let report = response.retry_report();
+        assert_eq!(timeline(Some(&report)), ["503", "302", "200"]);
+        assert_eq!(report.stop(), StopReason::Answered);
+
+        let call = client.get("http://peer/to-none").no_retry();
+        let error = call.send().await.unwrap_err();
+        assert_eq!(timeline(error.retry_report()).len(), 2);
+        assert!(error.to_string().contains("2 attempts"), "{error}");
+
+        let error = client
+            .get("http://peer/to-refused")
+            .send()
+            .await
+            .unwrap_err();
+        assert!(error.is_redirect());
+        assert_eq!(timeline(error.retry_report()), ["302", "302"]);
+
+        let slow = client
+            .get("http://peer/to-slow")
+            .timeout(Duration::from_secs(1));
+        let error = slow.send().await.unwrap_err();
+        assert_eq!(error.timeout_phase(), Some(TimeoutPhase::Deadline));
+        let seen = timeline(error.retry_report());
+        assert_eq!(seen.first().map(String::as_str), Some("302"));
+    }
 }
 
 #[tokio::test(start_paused = true)]

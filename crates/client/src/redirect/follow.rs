@@ -1,7 +1,7 @@
 use http::{
     Extensions, HeaderMap, Method, Request, Response, StatusCode, Uri, Version, header::LOCATION,
 };
-use retry_layer::{BodyFactory, ResponseExt as _};
+use retry_layer::{BodyFactory, ResponseExt as _, RetryReport};
 
 use super::{
     headers,
@@ -30,8 +30,8 @@ pub(crate) struct Kept {
 struct History {
     hops: Vec<Hop>,
     fragment: Option<String>,
-    /// How often a request was sent on these hops.
-    sent: u32,
+    /// What was tried on these hops.
+    report: Option<RetryReport>,
 }
 
 /// What follows a redirect.
@@ -121,11 +121,11 @@ impl Kept {
             self.extensions.remove::<BodyFactory<Body>>();
             self.body = Some(Body::empty());
         }
-        let attempts = response.retry_report().attempts().len();
-        let attempts = u32::try_from(attempts).unwrap_or(u32::MAX);
+        let report = self.complete(Some(response.retry_report()));
+        let sent = report.as_ref().map_or(0, |report| report.attempts().len());
+        let sent = SentBefore(u32::try_from(sent).unwrap_or(u32::MAX));
         let history = self.history.get_or_insert_default();
-        history.sent = history.sent.saturating_add(attempts);
-        let sent = SentBefore(history.sent);
+        history.report = report;
         history.hops.push(Hop {
             uri: uri.clone(),
             status,
@@ -179,8 +179,24 @@ impl Kept {
         request
     }
 
+    /// Puts what was tried on the hops before in front of what was tried on the last one.
+    pub(crate) fn complete(&mut self, last: Option<RetryReport>) -> Option<RetryReport> {
+        let history = self.history.as_mut();
+        let before = history.and_then(|history| history.report.take());
+        match (before, last) {
+            (Some(before), Some(last)) => Some(before.followed_by(last)),
+            (before, last) => before.or(last),
+        }
+    }
+
     /// Tells the response of a call that was redirected how it came about.
     pub(crate) fn annotate(&mut self, uri: &Uri, response: &mut Response<ResponseBody>) {
+        if self.history.is_none() {
+            return;
+        }
+        if let Some(report) = self.complete(Some(response.retry_report())) {
+            response.extensions_mut().insert(report);
+        }
         if let Some(history) = self.history.take() {
             let uri = Answerer::of(response).unwrap_or(uri).clone();
             response.extensions_mut().insert(Redirected {

@@ -18,8 +18,8 @@ use crate::origin;
 /// [`sensitive_headers`](Self::sensitive_headers), the request's extensions, and what the client
 /// adds by itself for its own origin. Credentials in a `Location` are never used.
 ///
-/// Each hop is a request with its own attempts. The retry report is that of the last one; the
-/// [`Redirected`](crate::Redirected) of a response tells of all.
+/// Each hop is a request with its own attempts. The retry report has those of all, one after the
+/// other, and the [`Redirected`](crate::Redirected) of a response tells where they led.
 ///
 /// ```
 /// use client::{Client, RedirectAction, Redirects};
