@@ -11,7 +11,7 @@ use http::{HeaderName, HeaderValue, Request, Response, Uri};
 use http_body::Body as HttpBody;
 use hyper::rt::{Read, Write};
 use hyper_util::client::legacy::connect::Connection;
-use retry_layer::{BuildError, RetryPolicy};
+use retry_layer::{BuildError, RetryPolicy, RetryPolicyBuilder};
 #[cfg(feature = "http2")]
 use session_layer::Http2;
 #[cfg(feature = "cookies")]
@@ -52,12 +52,12 @@ use crate::{
 #[must_use = "settings do nothing until a client is built with them"]
 pub struct ClientBuilder {
     base: Option<Base>,
-    retry: Result<RetryPolicy, BuildError>,
-    pool: PoolConfig,
-    timeouts: Timeouts,
+    pub(crate) retry: Result<RetryPolicy, BuildError>,
+    pub(crate) pool: PoolConfig,
+    pub(crate) timeouts: Timeouts,
     deadline: Option<Duration>,
     max_body: usize,
-    redirects: Redirects,
+    pub(crate) redirects: Redirects,
     decompression: bool,
     user_agent: Option<HeaderValue>,
     extras: Extras,
@@ -67,7 +67,7 @@ pub struct ClientBuilder {
     problem: Option<Error>,
     connector: Connector,
     #[cfg(feature = "http2")]
-    http2: Http2,
+    pub(crate) http2: Http2,
     observers: Observers,
     #[cfg(feature = "cookies")]
     jar: Option<Jar>,
@@ -163,6 +163,27 @@ impl ClientBuilder {
         self
     }
 
+    /// Alters the policy that is set so far: adds a predicate, a budget or a hook to what a
+    /// configuration says. A policy that cannot be stays that, and [`build`](Self::build) says so.
+    ///
+    /// ```
+    /// use client::{Class, Client, Outcome, Predicate as _, predicate_fn};
+    ///
+    /// let busy = predicate_fn(|outcome: &Outcome<'_>| match outcome.status() {
+    ///     Some(http::StatusCode::LOCKED) => Class::Ambiguous,
+    ///     _ => Class::Final,
+    /// });
+    /// let client = Client::builder()
+    ///     .map_retry(|policy| policy.map_predicate(|configured| configured.or(busy)))
+    ///     .build()?;
+    /// # Ok::<(), client::Error>(())
+    /// ```
+    pub fn map_retry(mut self, map: impl FnOnce(RetryPolicyBuilder) -> RetryPolicyBuilder) -> Self {
+        let policy = self.retry.map(|policy| map(policy.to_builder()));
+        self.retry = policy.and_then(RetryPolicyBuilder::build);
+        self
+    }
+
     /// Limits a whole call: the queue, each attempt, each wait, and the body where it is collected
     /// by `fetch`, `collect`, `bytes`, `text` or `json`. A body that streams is limited by the
     /// [idle timeout](Timeouts::body_idle) only. `None` sets no limit. Default: 300 s.
@@ -182,6 +203,13 @@ impl ClientBuilder {
     /// all share the deadline. Default: [`Redirects::default`], ten at most.
     pub fn redirects(mut self, redirects: Redirects) -> Self {
         self.redirects = redirects;
+        self
+    }
+
+    /// Alters the rules for redirects that are set so far: adds a [decision](Redirects::decide) or a
+    /// sensitive header to what a configuration says.
+    pub fn map_redirects(mut self, map: impl FnOnce(Redirects) -> Redirects) -> Self {
+        self.redirects = map(self.redirects);
         self
     }
 

@@ -92,6 +92,15 @@ enum Choice {
     Custom(Arc<dyn Predicate>),
 }
 
+impl Choice {
+    fn predicate(&self) -> Arc<dyn Predicate> {
+        match self {
+            Self::Standard(standard) => Arc::new(standard.clone()),
+            Self::Custom(predicate) => Arc::clone(predicate),
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Methods {
     Idempotent,
@@ -357,6 +366,29 @@ impl RetryPolicyBuilder {
         self
     }
 
+    /// Makes another predicate of the one that is set so far: to add to what a configuration, or
+    /// somebody else's policy, retries.
+    ///
+    /// ```
+    /// use http::StatusCode;
+    /// use retry_layer::{Class, Outcome, Predicate as _, RetryPolicy, predicate_fn};
+    ///
+    /// let configured = RetryPolicy::builder().statuses([429, 503]).build()?;
+    /// let busy = predicate_fn(|outcome: &Outcome<'_>| match outcome.status() {
+    ///     Some(StatusCode::LOCKED) => Class::Ambiguous,
+    ///     _ => Class::Final,
+    /// });
+    /// let policy = configured.to_builder().map_predicate(|set| set.or(busy)).build()?;
+    /// # Ok::<(), retry_layer::BuildError>(())
+    /// ```
+    pub fn map_predicate<P>(self, map: impl FnOnce(Arc<dyn Predicate>) -> P) -> Self
+    where
+        P: Predicate,
+    {
+        let predicate = map(self.choice.predicate());
+        self.predicate(predicate)
+    }
+
     fn predicate_standard(mut self, standard: Standard) -> Self {
         self.choice = Choice::Standard(standard);
         self
@@ -491,10 +523,7 @@ impl RetryPolicyBuilder {
     }
 
     fn build_unchecked(self) -> RetryPolicy {
-        let predicate: Arc<dyn Predicate> = match &self.choice {
-            Choice::Standard(standard) => Arc::new(standard.clone()),
-            Choice::Custom(predicate) => Arc::clone(predicate),
-        };
+        let predicate = self.choice.predicate();
         let budget = self
             .budget
             .unwrap_or_else(|| Arc::new(SuccessBudget::default()));

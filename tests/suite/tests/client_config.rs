@@ -1,10 +1,23 @@
 //! Clients that are set up by a configuration.
 
-use std::time::Duration;
+use std::{
+    future::ready,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
-use client::{Client, ClientBuilder, ClientConfig, TimeoutPhase};
+use client::{
+    Backoff, Class, Client, ClientBuilder, ClientConfig, Exponential, Jitter, Outcome, PoolConfig,
+    Predicate, RedirectAction, Redirects, RetryPolicy, TimeoutPhase, Timeouts, Token, predicate_fn,
+    token_fn,
+};
+use http::StatusCode;
 use test_support::{MemoryConnector, Reply, always, answer, sequence};
 use tokio::time::Instant;
+use tower::util::MapRequestLayer;
 
 fn from_toml(text: &str) -> Result<ClientConfig, toml::de::Error> {
     toml::from_str(text)
@@ -22,6 +35,7 @@ const EVERYTHING: &str = r#"
 base_url = "http://peer/v2/"
 deadline = "1m 30s"
 max_body = 1048576
+decompression = false
 user_agent = "config/1"
 request_id = "x-request-id"
 attempt_id = "x-attempt-id"
@@ -38,6 +52,8 @@ max_retry_after = "2m"
 honor_retry_after = true
 budget_percent = 50
 replay_limit = 1024
+replay_memory = 65536
+drain = { bytes = 1024, time = "10ms" }
 resends = false
 
 [retry.backoff]
@@ -60,6 +76,7 @@ max_waiting = 50
 queue_timeout = "3s"
 idle_timeout = "30s"
 max_lifetime = "none"
+max_requests_per_connection = 1000
 
 [timeouts]
 connect = "2s"
@@ -112,6 +129,110 @@ async fn every_setting_is_read_and_does_what_it_says() {
         error.to_string().contains("more than 3 redirects"),
         "{error}"
     );
+}
+
+/// Retries 423, which neither a default nor a number in a file does.
+fn locked() -> impl Predicate {
+    predicate_fn(|outcome: &Outcome<'_>| match outcome.status() {
+        Some(StatusCode::LOCKED) => Class::Ambiguous,
+        _ => Class::Final,
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn code_adds_a_predicate_layers_and_credentials_to_what_is_configured() {
+    let connector = MemoryConnector::new(sequence([
+        Reply::status(423),
+        Reply::status(418),
+        Reply::status(423),
+        Reply::status(200).body("there"),
+    ]));
+    let attempts = Arc::new(AtomicUsize::new(0));
+    let counted = attempts.clone();
+    let text = EVERYTHING.replace("bearer = \"token\"", "");
+    let client = ClientBuilder::from_config(from_toml(&text).unwrap())
+        .unwrap()
+        .map_retry(|policy| policy.map_predicate(|configured| configured.or(locked())))
+        .attempt_layer(MapRequestLayer::new(move |request| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            request
+        }))
+        .auth(token_fn(|| ready(Ok(Token::new("fetched")))))
+        .build_with_connector(connector.clone())
+        .unwrap();
+    let began = Instant::now();
+    let response = client.get("orders").fetch().await.unwrap();
+    assert_eq!(response.body(), "there");
+    // The waits are those of the file still.
+    assert_eq!(began.elapsed(), Duration::from_millis(950));
+    assert_eq!(attempts.load(Ordering::Relaxed), 4);
+    let last = connector.log().requests.pop().unwrap();
+    assert_eq!(last.header("authorization"), Some("Bearer fetched"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_configuration_is_laid_over_what_code_has_set() {
+    let redirects = Redirects::limited(7).decide(|redirect| match redirect.to().path() {
+        "/stop" => RedirectAction::Stop,
+        _ => RedirectAction::Follow,
+    });
+    let builder = Client::builder()
+        .retry(
+            RetryPolicy::builder()
+                .max_attempts(2)
+                .predicate(locked())
+                .backoff(
+                    Backoff::from(Exponential::from(Duration::from_secs(1))).jitter(Jitter::None),
+                ),
+        )
+        .redirects(redirects)
+        .timeouts(Timeouts::default().head(Duration::from_secs(7)))
+        .pool(PoolConfig::default().max_connections(3));
+    let one = from_toml("deadline = \"9s\"\n[retry]\nattempts = 4\n[timeouts]\nconnect = \"1s\"");
+    let other = from_toml("[redirects]\nlimit = 1\n[pool]\nmax_waiting = 5");
+    let builder = builder.config(one.unwrap()).unwrap();
+    let builder = builder.config(other.unwrap()).unwrap();
+    let told = format!("{builder:?}");
+    for kept in ["head: Some(7s)", "max_connections: 3", "deadline: Some(9s)"] {
+        assert!(told.contains(kept), "{kept}: {told}");
+    }
+
+    let connector = MemoryConnector::new(answer(|request| match request.path() {
+        "/locked" => Reply::status(423),
+        "/" => Reply::status(302).header("Location", "/stop"),
+        _ => Reply::status(302).header("Location", "/again"),
+    }));
+    let client = builder.build_with_connector(connector).unwrap();
+    let began = Instant::now();
+    let response = client.get("http://peer/locked").fetch().await.unwrap();
+    assert_eq!(response.retry_report().attempts().len(), 4);
+    assert_eq!(began.elapsed(), Duration::from_secs(7));
+    let response = client.get("http://peer/").fetch().await.unwrap();
+    assert_eq!(response.status(), 302, "code has decided");
+    let error = client.get("http://peer/loop").fetch().await.unwrap_err();
+    assert!(
+        error.to_string().contains("more than 1 redirects"),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_code_or_a_file_cannot_set_together_is_refused_by_name() {
+    let statuses = from_toml("[retry]\nstatuses = [503]").unwrap();
+    let policy = RetryPolicy::builder().predicate(locked());
+    let built = Client::builder().retry(policy).config(statuses);
+    let error = built.and_then(ClientBuilder::build).unwrap_err();
+    assert!(error.to_string().contains("predicate"), "{error}");
+
+    // What was wrong before is not hidden by what is right.
+    let error = Client::builder()
+        .retry(RetryPolicy::builder().max_attempts(0))
+        .config(from_toml("[retry]\nattempts = 2").unwrap())
+        .unwrap()
+        .map_retry(|policy| policy.max_attempts(3))
+        .build()
+        .unwrap_err();
+    assert!(error.to_string().contains("0 attempts"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]

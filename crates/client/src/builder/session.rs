@@ -29,8 +29,9 @@ impl ClientBuilder {
     }
 
     /// Connects by this connector: how names are resolved, what TLS trusts, which proxies are used,
-    /// which address, interface or Unix socket. It replaces what `tls_config` and `proxy`
-    /// had set before. Default: [`Connector::new`].
+    /// which address, interface or Unix socket. It replaces what `tls_config`, `proxy` and a
+    /// configuration had set before; [`map_connector`](Self::map_connector) keeps it. Default:
+    /// [`Connector::new`].
     ///
     /// ```
     /// use client::{Client, Connector, Resolver};
@@ -55,6 +56,22 @@ impl ClientBuilder {
     /// ```
     pub fn connector(mut self, connector: Connector) -> Self {
         self.connector = connector;
+        self
+    }
+
+    /// Alters the connector that is set so far: gives a resolver or TLS options to the one that has
+    /// the proxies of a configuration.
+    ///
+    /// ```
+    /// use client::{Client, Resolver};
+    ///
+    /// let client = Client::builder()
+    ///     .map_connector(|connector| connector.resolver(Resolver::new().public_only()))
+    ///     .build()?;
+    /// # Ok::<(), client::Error>(())
+    /// ```
+    pub fn map_connector(mut self, map: impl FnOnce(Connector) -> Connector) -> Self {
+        self.connector = map(self.connector);
         self
     }
 

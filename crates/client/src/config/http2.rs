@@ -16,8 +16,7 @@ pub(super) struct Http2Settings {
 }
 
 impl Http2Settings {
-    pub(super) fn http2(self) -> Http2 {
-        let mut http2 = Http2::default();
+    pub(super) fn alter(self, mut http2: Http2) -> Http2 {
         if let Some(on) = self.prior_knowledge {
             http2 = http2.prior_knowledge(on);
         }

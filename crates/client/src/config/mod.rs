@@ -28,8 +28,9 @@ use crate::{ClientBuilder, Error};
 /// The settings of a [`ClientBuilder`] as a configuration file has them.
 ///
 /// It is read by [`serde`](https://serde.rs) from TOML, JSON or any other format, and taken by
-/// [`ClientBuilder::from_config`]. Every key may be left out, and stands for the default then; a
-/// key that is not known is an error that names it. Durations are text such as `"2s"`, `"500ms"`
+/// [`ClientBuilder::from_config`], after which code can add what a file cannot say: predicates,
+/// layers, sources of tokens, a jar, TLS. Every key may be left out, and stands for the default then;
+/// a key that is not known is an error that names it. Durations are text such as `"2s"`, `"500ms"`
 /// or `"1m 30s"`; where a limit can be turned off, `"none"` does so.
 ///
 /// | key | |
@@ -37,6 +38,7 @@ use crate::{ClientBuilder, Error};
 /// | `base_url` or `endpoints` | text, or a list of it |
 /// | `deadline` | a duration or `"none"` |
 /// | `max_body` | bytes |
+/// | `decompression` | true or false |
 /// | `user_agent` | text; none is sent if it is empty |
 /// | `request_id`, `attempt_id` | a header's name |
 /// | `headers` | [default headers](ClientBuilder::default_header): name and value |
@@ -45,9 +47,11 @@ use crate::{ClientBuilder, Error};
 /// | `retry.backoff.base`, `.throttled_base`, `.factor`, `.cap`, `.jitter` | durations and a number; `"full"`, `"equal"`, `"decorrelated"` or `"none"` |
 /// | `retry.max_retry_after`, `.honor_retry_after` | a duration; true or false |
 /// | `retry.budget_percent` | retries for every hundred answers |
-/// | `retry.replay_limit`, `.resends` | bytes; whether free resends are made |
+/// | `retry.replay_limit`, `.replay_memory` | bytes |
+/// | `retry.drain.bytes` and `.time` | bytes and a duration |
+/// | `retry.resends` | whether free resends are made |
 /// | `redirects.follow`, `.limit`, `.allow_downgrade`, `.sensitive_headers` | true or false, a number, true or false, a list of names |
-/// | `pool.max_connections`, `.max_connections_per_origin`, `.max_waiting` | numbers |
+/// | `pool.max_connections`, `.max_connections_per_origin`, `.max_waiting`, `.max_requests_per_connection` | numbers |
 /// | `pool.queue_timeout`, `.idle_timeout`, `.max_lifetime` | durations or `"none"` |
 /// | `timeouts.connect`, `.head`, `.body_idle` | durations or `"none"` |
 /// | `http2.prior_knowledge`, `.adaptive_window` | true or false; with the feature `http2`, as the next two |
@@ -76,6 +80,7 @@ pub struct ClientConfig {
     endpoints: Option<Vec<String>>,
     deadline: Option<Limit>,
     max_body: Option<usize>,
+    decompression: Option<bool>,
     user_agent: Option<String>,
     request_id: Option<String>,
     attempt_id: Option<String>,
@@ -105,6 +110,7 @@ impl fmt::Debug for ClientConfig {
         f.debug_struct("ClientConfig")
             .field("deadline", &self.deadline)
             .field("max_body", &self.max_body)
+            .field("decompression", &self.decompression)
             .field("user_agent", &self.user_agent)
             .field("retry", &self.retry)
             .field("redirects", &self.redirects)
@@ -115,19 +121,49 @@ impl fmt::Debug for ClientConfig {
 }
 
 impl ClientBuilder {
-    /// Starts with the settings of a configuration.
+    /// Starts with the settings of a configuration; what only code can say comes after it:
+    ///
+    /// ```
+    /// use client::{Class, ClientBuilder, ClientConfig, Outcome, Predicate as _, predicate_fn};
+    ///
+    /// # fn example(config: ClientConfig) -> Result<(), client::Error> {
+    /// let locked = predicate_fn(|outcome: &Outcome<'_>| match outcome.status() {
+    ///     Some(http::StatusCode::LOCKED) => Class::Ambiguous,
+    ///     _ => Class::Final,
+    /// });
+    /// let client = ClientBuilder::from_config(config)?
+    ///     .map_retry(|policy| policy.map_predicate(|configured| configured.or(locked)))
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`config`](Self::config).
+    pub fn from_config(config: ClientConfig) -> Result<Self, Error> {
+        Self::new().config(config)
+    }
+
+    /// Takes what a configuration says over what is set so far; what it leaves out stays. So code
+    /// may have defaults of its own, and one configuration may be laid over another.
+    ///
+    /// Headers and proxies are added, of a section each key counts alone, and `retry.backoff` is one
+    /// setting. Statuses do not go with a predicate that is set already: give that
+    /// [afterwards](Self::map_retry).
     ///
     /// # Errors
     ///
     /// If a URL, a name or a method is not valid, or a setting is there twice over: a base URL and
     /// endpoints, or two kinds of credentials. A value out of its range is an error of
     /// [`build`](Self::build), as always.
-    pub fn from_config(config: ClientConfig) -> Result<Self, Error> {
+    pub fn config(self, config: ClientConfig) -> Result<Self, Error> {
         let ClientConfig {
             base_url,
             endpoints,
             deadline,
             max_body,
+            decompression,
             user_agent,
             request_id,
             attempt_id,
@@ -144,9 +180,9 @@ impl ClientBuilder {
             proxy,
         } = config;
         let mut builder = match (base_url, endpoints) {
-            (None, None) => Self::new(),
-            (Some(url), None) => Self::new().base_url(url)?,
-            (None, Some(urls)) => Self::new().endpoints(urls)?,
+            (None, None) => self,
+            (Some(url), None) => self.base_url(url)?,
+            (None, Some(urls)) => self.endpoints(urls)?,
             (Some(_), Some(_)) => return Err(twice("base_url", "endpoints")),
         };
         builder = match (bearer, basic) {
@@ -174,21 +210,26 @@ impl ClientBuilder {
         if let Some(name) = attempt_id {
             builder = builder.attempt_id(name.parse().map_err(|_| invalid("attempt_id"))?);
         }
-        if let Some(retry) = retry {
-            builder = builder.retry(retry.policy()?);
+        if let Some(decode) = decompression {
+            builder = builder.decompression(decode);
+        }
+        // A policy that cannot be is an error of `build`.
+        if let (Some(retry), Ok(policy)) = (retry, &builder.retry) {
+            let policy = retry.alter(policy.to_builder())?;
+            builder = builder.retry(policy);
         }
         if let Some(redirects) = redirects {
-            builder = builder.redirects(redirects.rules()?);
+            builder.redirects = redirects.alter(builder.redirects)?;
         }
         if let Some(pool) = pool {
-            builder = builder.pool(pool.config());
+            builder.pool = pool.alter(builder.pool);
         }
         if let Some(timeouts) = timeouts {
-            builder = builder.timeouts(timeouts.timeouts());
+            builder.timeouts = timeouts.alter(builder.timeouts);
         }
         #[cfg(feature = "http2")]
         if let Some(http2) = http2 {
-            builder = builder.http2(http2.http2());
+            builder.http2 = http2.alter(builder.http2);
         }
         #[cfg(feature = "proxy")]
         if let Some(proxy) = proxy {

@@ -9,21 +9,27 @@ use crate::{Error, Redirects};
 pub(super) struct RedirectsConfig {
     follow: Option<bool>,
     limit: Option<u32>,
-    allow_downgrade: bool,
+    allow_downgrade: Option<bool>,
     sensitive_headers: Vec<String>,
 }
 
 impl RedirectsConfig {
-    pub(super) fn rules(self) -> Result<Redirects, Error> {
-        let mut rules = match (self.follow, self.limit) {
-            (Some(false), None) => Redirects::none(),
+    pub(super) fn alter(self, rules: Redirects) -> Result<Redirects, Error> {
+        let rules = match (self.follow, self.limit) {
+            (Some(false), None) => rules.following(None),
             (Some(false), Some(_)) => return Err(twice("redirects.follow", "redirects.limit")),
-            (_, None) => Redirects::default(),
-            (_, Some(limit)) => Redirects::limited(limit),
+            (Some(true), None) => {
+                let limit = rules.limit().or(Redirects::default().limit());
+                rules.following(limit)
+            }
+            (None, None) => rules,
+            (_, Some(limit)) => rules.following(Some(limit)),
         };
-        if self.allow_downgrade {
-            rules = rules.allow_downgrade();
-        }
+        let rules = match self.allow_downgrade {
+            Some(true) => rules.allow_downgrade(),
+            Some(false) => rules.refuse_downgrade(),
+            None => rules,
+        };
         let names = self.sensitive_headers.iter().map(|name| name.parse());
         let names: Vec<HeaderName> = names
             .collect::<Result<_, _>>()

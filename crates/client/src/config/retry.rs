@@ -1,7 +1,5 @@
 use http::Method;
-use retry_layer::{
-    Backoff, Exponential, Jitter, RetryPolicy, RetryPolicyBuilder, budget::SuccessBudget,
-};
+use retry_layer::{Backoff, Exponential, Jitter, RetryPolicyBuilder, budget::SuccessBudget};
 use serde::Deserialize;
 
 use super::{duration::Span, invalid};
@@ -18,7 +16,16 @@ pub(super) struct RetryConfig {
     honor_retry_after: Option<bool>,
     budget_percent: Option<u16>,
     replay_limit: Option<usize>,
+    replay_memory: Option<usize>,
+    drain: Option<DrainConfig>,
     resends: Option<bool>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DrainConfig {
+    bytes: u64,
+    time: Span,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -41,8 +48,7 @@ enum JitterConfig {
 }
 
 impl RetryConfig {
-    pub(super) fn policy(self) -> Result<RetryPolicyBuilder, Error> {
-        let mut policy = RetryPolicy::builder();
+    pub(super) fn alter(self, mut policy: RetryPolicyBuilder) -> Result<RetryPolicyBuilder, Error> {
         if let Some(attempts) = self.attempts {
             policy = policy.max_attempts(attempts);
         }
@@ -73,6 +79,12 @@ impl RetryConfig {
         }
         if let Some(bytes) = self.replay_limit {
             policy = policy.replay_limit(bytes);
+        }
+        if let Some(bytes) = self.replay_memory {
+            policy = policy.replay_memory(bytes);
+        }
+        if let Some(DrainConfig { bytes, time }) = self.drain {
+            policy = policy.drain(bytes, time.0);
         }
         if self.resends == Some(false) {
             policy = policy.without_resends();

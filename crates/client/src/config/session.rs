@@ -12,11 +12,11 @@ pub(super) struct PoolSettings {
     queue_timeout: Option<Limit>,
     idle_timeout: Option<Limit>,
     max_lifetime: Option<Limit>,
+    max_requests_per_connection: Option<u64>,
 }
 
 impl PoolSettings {
-    pub(super) fn config(self) -> PoolConfig {
-        let mut pool = PoolConfig::default();
+    pub(super) fn alter(self, mut pool: PoolConfig) -> PoolConfig {
         if let Some(limit) = self.max_connections {
             pool = pool.max_connections(limit);
         }
@@ -35,6 +35,9 @@ impl PoolSettings {
         if let Some(Limit(lifetime)) = self.max_lifetime {
             pool = pool.max_lifetime(lifetime);
         }
+        if let Some(limit) = self.max_requests_per_connection {
+            pool = pool.max_requests_per_connection(limit);
+        }
         pool
     }
 }
@@ -48,8 +51,7 @@ pub(super) struct TimeoutSettings {
 }
 
 impl TimeoutSettings {
-    pub(super) fn timeouts(self) -> Timeouts {
-        let mut timeouts = Timeouts::default();
+    pub(super) fn alter(self, mut timeouts: Timeouts) -> Timeouts {
         if let Some(Limit(timeout)) = self.connect {
             timeouts = timeouts.connect(timeout);
         }

@@ -87,6 +87,18 @@ impl Redirects {
         }
     }
 
+    /// The same rules for another number of redirects; `None` follows none.
+    #[cfg(feature = "serde")]
+    pub(crate) fn following(self, limit: Option<u32>) -> Self {
+        self.alter(|rules| rules.limit = limit)
+    }
+
+    /// Refuses redirects from `https` to `http` again.
+    #[cfg(feature = "serde")]
+    pub(crate) fn refuse_downgrade(self) -> Self {
+        self.alter(|rules| rules.downgrade = Downgrade::Refused)
+    }
+
     fn alter(mut self, alter: impl FnOnce(&mut Rules)) -> Self {
         alter(Arc::make_mut(&mut self.rules));
         self
@@ -111,7 +123,7 @@ impl Redirects {
         self.alter(|rules| rules.sensitive.extend(names))
     }
 
-    pub(super) fn limit(&self) -> Option<u32> {
+    pub(crate) fn limit(&self) -> Option<u32> {
         self.rules.limit
     }
 
