@@ -211,7 +211,8 @@ fn a_close_that_its_runtime_cut_off_can_be_done_on_another() {
     });
     within(&peer, closes).unwrap();
     drop(ending);
-    assert!(within(&peer, call).is_err());
+    // It ended with the runtime, or met the end of its connection just before.
+    assert!(!matches!(within(&peer, call), Ok(Ok(_))));
     let refused = within(&peer, fetch(&session, get(&server.url("/"))));
     assert!(refused.unwrap_err().is_closed());
     within(&peer, session.close(PATIENCE));
