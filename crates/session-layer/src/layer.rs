@@ -50,6 +50,17 @@ impl Config {
         }
     }
 
+    /// The longest that a request may find itself waiting for one thing; see
+    /// [`Session::patience`].
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        let place = self.pool.queue_timeout?;
+        let connection = self.timeouts.connect?;
+        let (head, body) = (self.timeouts.head?, self.timeouts.body_idle?);
+        // A connection that a place was found on may be gone, and both are waited for once more.
+        let twice = place.saturating_add(connection).saturating_mul(2);
+        Some(twice.saturating_add(head).saturating_add(body))
+    }
+
     pub(crate) fn limits(&self) -> Limits {
         #[cfg(feature = "http2")]
         let multiplexing = self.http2.multiplexing();

@@ -85,6 +85,18 @@ impl<B: Send + 'static> Session<B> {
         self.handle.pool.stats()
     }
 
+    /// Returns how long a request may wait at most until its future, or the body of its response,
+    /// has to be polled again: all timeouts together, so that more than one of them may pass
+    /// unseen. Until then something has come, or one of them has ended the wait. `None` if one of
+    /// them is off.
+    ///
+    /// It does not hold while a request body is sent, which takes as long as it takes; nor on a
+    /// runtime that is not driven.
+    #[must_use]
+    pub fn patience(&self) -> Option<Duration> {
+        self.handle.pool.config().patience()
+    }
+
     /// Closes the session: refuses new requests, also those that wait in the queue, with an error
     /// for which [`is_closed`](Error::is_closed) holds; closes idle connections; lets what is in
     /// flight finish, response bodies included, until `deadline` has passed; then cuts it off.
