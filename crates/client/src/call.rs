@@ -14,10 +14,11 @@ use std::{
 };
 
 use http::{HeaderName, Method, Request, Response, Uri, header::AUTHORIZATION};
+use http_body::Body as _;
 use pin_project_lite::pin_project;
 use retry_layer::{Deadline, ResponseExt as _, RetryReport};
 use session_layer::Session;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 use tower::{ServiceExt, util::Oneshot};
 use tower_service::Service;
 
@@ -28,9 +29,10 @@ use crate::{
     decode,
     error::Kind,
     id,
-    redirect::{self, Drain, Kept, Next},
+    redirect::{self, Drain, History, Kept, Next},
     stack::{Collecting, Custom, Stack, Streaming, WireBody},
     target::{self, Base, Credentials, Target},
+    watch::{Unwatched, Watch},
 };
 
 /// The settings of all calls.
@@ -46,9 +48,24 @@ pub(crate) struct Settings {
     pub(crate) metrics: crate::observe::Metrics,
     /// Whether credentials that are refused can be renewed.
     pub(crate) renews: bool,
+    /// Whether any coding is decoded.
     pub(crate) decompression: bool,
+    /// How often a call may find that it has to wait before its deadline gets a timer; see
+    /// [`Watch`].
+    pub(crate) unwatched: Unwatched,
     /// Set when a client without a session is closed; a session knows by itself.
     pub(crate) closed: AtomicBool,
+}
+
+impl Settings {
+    /// Whether the ends of calls are counted.
+    #[inline]
+    fn counts_stops(&self) -> bool {
+        #[cfg(feature = "metrics")]
+        return self.metrics == crate::observe::Metrics::On;
+        #[cfg(not(feature = "metrics"))]
+        false
+    }
 }
 
 /// Shared by all clones of a client.
@@ -77,20 +94,19 @@ pin_project! {
     ///
     /// Dropping it ends the call at once: no further attempt is made, and the present one is cut
     /// off. What was sent by then may have been processed.
+    #[project = Projected]
     #[must_use = "futures do nothing unless polled"]
     pub struct ResponseFuture {
         #[pin]
         state: State,
-        // Set up only once the call has to wait.
-        #[pin]
-        timer: Option<Sleep>,
-        limit: Option<Limit>,
+        watch: Watch,
         mode: Mode,
-        shared: Shared,
-        // None if no redirect is followed.
-        kept: Option<Kept>,
         decode: bool,
-        request: Description,
+        shared: Shared,
+        // What is known of the request, where the stack does not tell.
+        kept: Option<Box<Kept>>,
+        // The redirects by now: none, for most calls.
+        history: Option<Box<History>>,
     }
 }
 
@@ -104,9 +120,14 @@ pub(crate) struct Limit {
 
 impl Limit {
     /// A limit that lies beyond what the clock can express is none.
-    fn new(within: Duration) -> Option<Self> {
-        let at = Instant::now().checked_add(within)?;
+    fn new(now: Instant, within: Duration) -> Option<Self> {
+        let at = now.checked_add(within)?;
         Some(Self { at, within })
+    }
+
+    #[inline]
+    pub(crate) fn within(&self) -> Duration {
+        self.within
     }
 
     pub(crate) fn exceeded(&self) -> Error {
@@ -127,14 +148,16 @@ pin_project! {
 }
 
 impl State {
-    fn enter(stack: &mut Stack, mut request: Request<Body>, mode: Mode) -> Self {
+    /// Gives the request to the stack.
+    #[inline]
+    fn enter(stack: &mut Stack, mut request: Request<Body>, mode: Mode, now: Instant) -> Self {
         match (stack, mode) {
             // The session is ready at any time, and each layer above it asks no more than that.
             (Stack::Standard(stack), Mode::Streaming) => Self::Streaming {
-                call: stack.streaming.call(request),
+                call: stack.streaming.call_at(request, now),
             },
             (Stack::Standard(stack), Mode::Collecting) => Self::Collecting {
-                call: stack.collecting.call(request),
+                call: stack.collecting.call_at(request, now),
             },
             (Stack::Custom(stack), mode) => {
                 if mode == Mode::Collecting {
@@ -158,6 +181,63 @@ impl State {
             | Self::Failed { .. } => None,
         }
     }
+
+    /// Whether the first attempt of the call is under way, and the session keeps its times.
+    #[inline]
+    fn is_first_attempt(&self) -> bool {
+        match self {
+            Self::Streaming { call } => call.is_first_attempt(),
+            Self::Collecting { call } => call.is_first_attempt(),
+            Self::Custom { .. }
+            | Self::Gathering { .. }
+            | Self::Draining { .. }
+            | Self::Failed { .. } => false,
+        }
+    }
+
+    fn is_stack(&self) -> bool {
+        matches!(self, Self::Streaming { .. } | Self::Collecting { .. })
+    }
+
+    /// The method and the URI that it is about.
+    fn asked<'a>(&'a self, kept: &'a Option<Box<Kept>>) -> Option<(&'a Method, &'a Uri)> {
+        match self {
+            Self::Streaming { call } => Some((call.method(), call.uri())),
+            Self::Collecting { call } => Some((call.method(), call.uri())),
+            Self::Custom { .. } | Self::Gathering { .. } => kept.as_ref().map(|it| it.asked()),
+            Self::Draining { next, .. } => next.as_ref().map(|it| (it.method(), it.uri())),
+            Self::Failed { .. } => None,
+        }
+    }
+
+    /// What the stack keeps of the request, where it keeps anything.
+    #[cold]
+    fn kept(&self, settings: &Settings) -> Option<Box<Kept>> {
+        let (request, body) = match self {
+            Self::Streaming { call } => (call.request_again()?, call.body_again()),
+            Self::Collecting { call } => (call.request_again()?, call.body_again()),
+            Self::Custom { .. }
+            | Self::Gathering { .. }
+            | Self::Draining { .. }
+            | Self::Failed { .. } => return None,
+        };
+        let request = request.map(|()| body.map(Body::new));
+        Some(Box::new(Kept::new(request, &settings.redirects)))
+    }
+}
+
+/// Keeps what the stack does not keep.
+fn keep(stack: &Stack, request: &Request<Body>, settings: &Settings) -> Option<Box<Kept>> {
+    if stack.keeps(request) {
+        return None;
+    }
+    let mut again = Request::new(request.body().again());
+    *again.method_mut() = request.method().clone();
+    *again.uri_mut() = request.uri().clone();
+    *again.version_mut() = request.version();
+    *again.headers_mut() = request.headers().clone();
+    *again.extensions_mut() = request.extensions().clone();
+    Some(Box::new(Kept::new(again, &settings.redirects)))
 }
 
 /// What an error says of the request.
@@ -193,43 +273,49 @@ pub(crate) fn start(
     timeout: Option<Duration>,
 ) -> ResponseFuture {
     let settings = &shared.settings;
+    let now = Instant::now();
     let prepared = prepare(settings, &mut request);
     if let Some(timeout) = timeout {
         request.extensions_mut().insert(Deadline::within(timeout));
     }
-    let description = Description::of(&request);
     let of_request = request.extensions().get::<Deadline>();
     let within = timeout
         .or(of_request.map(Deadline::remaining))
         .or(settings.deadline);
-    let limit = within.and_then(Limit::new);
-    if let Some(factory) = request.body().factory() {
-        request.extensions_mut().insert(factory);
-    }
-    if !settings.decompression {
-        request.extensions_mut().insert(NoDecompression);
+    let limit = within.and_then(|within| Limit::new(now, within));
+    let mut watch = Watch::new(limit, settings.unwatched);
+    if !request.body().is_end_stream() {
+        // How long it takes to be sent is bound by nothing else.
+        watch.at_once();
+        if let Some(factory) = request.body().factory() {
+            request.extensions_mut().insert(factory);
+        }
     }
     // Nothing is left to decode if the body was collected, below the retries.
-    let decode = decode::is_wanted(&request);
+    let decode = decode::IS_POSSIBLE && settings.decompression && decode::is_wanted(&request);
     // To call the stack is to begin: what is too late must not get there.
     let prepared = prepared.and_then(|()| match limit {
         Some(limit) if limit.within.is_zero() => Err(limit.exceeded()),
         Some(_) | None => Ok(()),
     });
-    let kept = Kept::new(&request, &settings.redirects);
-    let state = match prepared {
-        Ok(()) => State::enter(stack, request, mode),
-        Err(error) => State::Failed { error: Some(error) },
+    let (state, kept) = match prepared {
+        Ok(()) => {
+            let kept = keep(stack, &request, settings);
+            (State::enter(stack, request, mode, now), kept)
+        }
+        Err(error) => {
+            let error = Some(Description::of(&request).name(error));
+            (State::Failed { error }, None)
+        }
     };
     ResponseFuture {
         state,
-        timer: None,
-        limit,
+        watch,
         mode,
+        decode,
         shared: shared.clone(),
         kept,
-        decode,
-        request: description,
+        history: None,
     }
 }
 
@@ -245,6 +331,9 @@ fn prepare(settings: &Settings, request: &mut Request<Body>) -> Result<(), Error
     }
     if settings.renews {
         request.extensions_mut().insert(Refresh::default());
+    }
+    if decode::IS_POSSIBLE && !settings.decompression {
+        request.extensions_mut().insert(NoDecompression);
     }
     authorize(request, credentials)
 }
@@ -264,127 +353,183 @@ pub(crate) fn authorize(
 
 impl ResponseFuture {
     pub(crate) fn limit(&self) -> Option<Limit> {
-        self.limit
+        self.watch.limit()
     }
 }
 
 impl Future for ResponseFuture {
     type Output = Result<Response<ResponseBody>, Error>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        loop {
+        // Looked at where it is, which is where the caller wants it: what is plain is not moved.
+        let mut polled = match this.state.as_mut().project() {
+            StateProj::Streaming { call } => call.poll(cx),
+            StateProj::Collecting { call } => call.poll(cx),
+            StateProj::Custom { .. }
+            | StateProj::Gathering { .. }
+            | StateProj::Draining { .. }
+            | StateProj::Failed { .. } => Poll::Pending,
+        };
+        let passes = match &polled {
+            Poll::Ready(Ok(response)) => this.passes(response),
+            Poll::Ready(Err(_)) => false,
             // The answer first, the clock second: what came in time is given.
-            let mut polled = match this.state.as_mut().project() {
+            Poll::Pending => this.state.is_first_attempt() && this.watch.lets_wait(),
+        };
+        if !passes {
+            this.go_on(cx, &mut polled);
+        }
+        polled
+    }
+}
+
+/// What comes of a call.
+type Answer = Result<Response<ResponseBody>, Error>;
+
+impl Projected<'_> {
+    /// Whether a response is what the caller gets, just as it is.
+    #[inline]
+    fn passes(&self, response: &Response<ResponseBody>) -> bool {
+        let settings = &self.shared.settings;
+        self.history.is_none()
+            && !settings.counts_stops()
+            && !response.status().is_redirection()
+            && (*self.mode == Mode::Streaming || response.body().is_collected())
+            && !(*self.decode && decode::is_encoded(response.headers()))
+    }
+
+    /// Looks at what has come by now, and goes on until the call is over or has to wait; what it
+    /// comes to is in `polled`.
+    #[cold]
+    fn go_on(&mut self, cx: &mut Context<'_>, polled: &mut Poll<Answer>) {
+        // The stack has just been polled, if there is one.
+        let mut waits = self.state.is_stack();
+        loop {
+            let answer = match mem::replace(polled, Poll::Pending) {
+                Poll::Pending if !waits => self.poll_state(cx),
+                ready_or_not => ready_or_not,
+            };
+            let Poll::Ready(answer) = answer else {
+                break;
+            };
+            waits = false;
+            #[cfg(feature = "metrics")]
+            if self.shared.settings.counts_stops()
+                && !matches!(*self.state, State::Gathering { .. })
+            {
+                crate::observe::count_stop(&answer);
+            }
+            match answer.and_then(|response| self.look(response)) {
+                Ok(None) => {}
+                Ok(Some(response)) => {
+                    *polled = Poll::Ready(Ok(response));
+                    return;
+                }
+                Err(error) => {
+                    *polled = Poll::Ready(Err(self.named(error)));
+                    return;
+                }
+            }
+        }
+        if !self.state.is_first_attempt() {
+            self.watch.at_once();
+        }
+        if let Poll::Ready(limit) = self.watch.poll(cx) {
+            let mut error = limit.exceeded();
+            if let Some(report) = self.state.report_so_far() {
+                error.set_report(report);
+            }
+            *polled = Poll::Ready(Err(self.named(error)));
+        }
+    }
+
+    fn poll_state(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
+        loop {
+            return match self.state.as_mut().project() {
                 StateProj::Streaming { call } => call.poll(cx),
                 StateProj::Collecting { call } => call.poll(cx),
                 StateProj::Custom { call } => call.poll(cx),
                 StateProj::Gathering { gathering } => poll_gathering(gathering, cx),
                 StateProj::Draining { drain, next } => {
-                    if drain.as_mut().poll(cx).is_pending() {
-                        break;
-                    }
+                    ready!(drain.as_mut().poll(cx));
                     let next = next.take().expect("there is one until it is sent");
-                    *this.request = Description::of(&next);
-                    let stack = &mut this.shared.stack.clone();
-                    this.state.set(State::enter(stack, *next, *this.mode));
+                    let mut stack = self.shared.stack.clone();
+                    *self.kept = keep(&stack, &next, &self.shared.settings);
+                    let next = State::enter(&mut stack, *next, *self.mode, Instant::now());
+                    self.state.set(next);
                     continue;
                 }
                 StateProj::Failed { error } => {
                     Poll::Ready(Err(error.take().expect("polled after it had failed")))
                 }
             };
-            let Poll::Ready(result) = &mut polled else {
-                break;
-            };
-            #[cfg(feature = "metrics")]
-            if this.shared.settings.metrics == crate::observe::Metrics::On
-                && !matches!(*this.state, State::Gathering { .. })
-            {
-                crate::observe::count_stop(result);
-            }
-            let Ok(response) = result else {
-                return polled.map_err(|error| this.request.name(whole(this.kept, error)));
-            };
-            if response.status().is_redirection() {
-                match redirected(this.kept, this.request, *this.limit, response) {
-                    Ok(None) => {}
-                    Ok(Some(draining)) => {
-                        this.state.set(draining);
-                        continue;
-                    }
-                    Err(error) => {
-                        return Poll::Ready(Err(this.request.name(whole(this.kept, error))));
-                    }
-                }
-            }
-            if *this.decode {
-                match decode::response(mem::take(response)) {
-                    Ok(decoded) => *response = decoded,
-                    Err(error) => return Poll::Ready(Err(this.request.name(error))),
-                }
-            }
-            if let Some(kept) = this.kept {
-                kept.annotate(&this.request.uri, response);
-            }
-            if *this.mode == Mode::Collecting && !response.body().is_collected() {
-                *this.kept = None;
-                let gathering = Gathering::new(mem::take(response), this.shared.settings.max_body);
-                let gathering = Some(gathering);
-                this.state.set(State::Gathering { gathering });
-                continue;
-            }
-            return polled;
         }
-        let Some(limit) = *this.limit else {
-            return Poll::Pending;
+    }
+
+    /// Looks at a response, and gives what is the caller's of it; if it is not, the call goes on in
+    /// another state.
+    fn look(
+        &mut self,
+        mut response: Response<ResponseBody>,
+    ) -> Result<Option<Response<ResponseBody>>, Error> {
+        // One that is being gathered has been decided about.
+        let undecided = !matches!(*self.state, State::Gathering { .. });
+        if undecided && response.status().is_redirection() && self.redirect(&mut response)? {
+            return Ok(None);
+        }
+        if *self.decode && decode::is_encoded(response.headers()) {
+            response = decode::response(response)?;
+        }
+        if let Some(history) = self.history.take() {
+            history.annotate(self.state.asked(self.kept), &mut response);
+        }
+        if *self.mode == Mode::Collecting && !response.body().is_collected() {
+            let settings = &self.shared.settings;
+            if self.kept.is_none() {
+                *self.kept = self.state.kept(settings);
+            }
+            let gathering = Some(Gathering::new(response, settings.max_body));
+            self.state.set(State::Gathering { gathering });
+            return Ok(None);
+        }
+        Ok(Some(response))
+    }
+
+    /// Follows a redirect, if it is followed; says whether it is.
+    fn redirect(&mut self, response: &mut Response<ResponseBody>) -> Result<bool, Error> {
+        if self.kept.is_none() {
+            *self.kept = self.state.kept(&self.shared.settings);
+        }
+        let Some(kept) = self.kept else {
+            return Ok(false);
         };
-        if this.timer.is_none() {
-            this.timer.set(Some(tokio::time::sleep_until(limit.at)));
-        }
-        if let Some(timer) = this.timer.as_mut().as_pin_mut() {
-            ready!(timer.poll(cx));
-        }
-        let mut error = limit.exceeded();
-        if let Some(report) = this.state.as_ref().get_ref().report_so_far() {
-            error.set_report(report);
-        }
-        Poll::Ready(Err(this.request.name(whole(this.kept, error))))
-    }
-}
-
-/// The error with what was tried on all hops.
-fn whole(kept: &mut Option<Kept>, mut error: Error) -> Error {
-    if let Some(kept) = kept {
-        error.alter_report(|last| kept.complete(last));
-    }
-    error
-}
-
-/// Gives the state in which a redirect is followed, or nothing if it is the answer.
-fn redirected(
-    kept: &mut Option<Kept>,
-    request: &Description,
-    limit: Option<Limit>,
-    response: &mut Response<ResponseBody>,
-) -> Result<Option<State>, Error> {
-    let Some(kept) = kept else {
-        return Ok(None);
-    };
-    match kept.next(&request.method, &request.uri, response) {
-        Next::Return => Ok(None),
-        Next::Follow(mut next) => {
-            if let Some(limit) = limit {
-                next.extensions_mut().insert(Deadline::at(limit.at));
+        match kept.next(self.history, self.watch.limit(), response) {
+            Next::Return => Ok(false),
+            Next::Follow(next) => {
+                // From here on nothing else bounds how long it takes.
+                self.watch.at_once();
+                let drain = redirect::drain(mem::take(response).into_body());
+                let next = Some(next);
+                self.state.set(State::Draining { drain, next });
+                Ok(true)
             }
-            Ok(Some(State::Draining {
-                drain: redirect::drain(mem::take(response).into_body()),
-                next: Some(next),
-            }))
+            Next::Fail(mut error) => {
+                error.set_report(response.retry_report());
+                Err(error)
+            }
         }
-        Next::Fail(mut error) => {
-            error.set_report(response.retry_report());
-            Err(error)
+    }
+
+    /// Says of an error what it is about, and what was tried on all hops.
+    fn named(&mut self, mut error: Error) -> Error {
+        if let Some(history) = self.history {
+            error.alter_report(|last| history.complete(last));
+        }
+        match self.state.asked(self.kept) {
+            Some((method, uri)) => error.of(method, Some(uri)),
+            None => error,
         }
     }
 }
@@ -410,8 +555,9 @@ fn poll_gathering(
 
 impl fmt::Debug for ResponseFuture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let asked = self.state.asked(&self.kept);
         f.debug_struct("ResponseFuture")
-            .field("method", &self.request.method)
+            .field("method", &asked.map(|(method, _)| method))
             .finish_non_exhaustive()
     }
 }

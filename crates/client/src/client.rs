@@ -17,6 +17,7 @@ use crate::{
     error::BoxError,
     stack::{Stack, WireBody},
     target,
+    watch::Unwatched,
 };
 
 /// A client: a cheap handle to one session, with retries over it.
@@ -81,10 +82,13 @@ impl Client {
     }
 
     pub(crate) fn assemble(
-        settings: call::Settings,
+        mut settings: call::Settings,
         stack: Stack,
         session: Option<Session<WireBody>>,
     ) -> Self {
+        // What credentials are waited for is bound by nothing.
+        let patience = session.as_ref().filter(|_| !settings.renews);
+        settings.unwatched = Unwatched::new(patience.and_then(Session::patience));
         Self {
             stack: stack.clone(),
             shared: Shared::new(Core {

@@ -61,7 +61,7 @@ where
         };
         let how = How {
             limit: self.limit,
-            decode: decode::is_wanted(&request),
+            decode: decode::IS_POSSIBLE && decode::is_wanted(&request),
         };
         Collecting {
             state: State::Head {

@@ -150,6 +150,7 @@ mod request;
 mod response;
 mod stack;
 mod target;
+mod watch;
 #[cfg(feature = "cookies")]
 mod wire;
 

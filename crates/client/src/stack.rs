@@ -57,6 +57,18 @@ pub(crate) enum Stack {
     Custom(Custom),
 }
 
+impl Stack {
+    /// Whether it keeps this request while it is sent, so that the call need not.
+    #[inline]
+    pub(crate) fn keeps<B>(&self, request: &Request<B>) -> bool {
+        match self {
+            // Both ways have the same policy.
+            Self::Standard(stack) => stack.streaming.keeps(request),
+            Self::Custom(_) => false,
+        }
+    }
+}
+
 /// What a stack is made with.
 #[derive(Debug)]
 pub(crate) struct Parts {

@@ -28,7 +28,8 @@ use crate::{
 
 /// One call that may take several attempts: what is kept of the request, and how far it has got.
 pub(crate) struct Call<S, B> {
-    pub(crate) service: S,
+    /// For later attempts; absent once there is none to come.
+    pub(crate) service: Option<S>,
     pub(crate) policy: RetryPolicy,
     pub(crate) method: Method,
     pub(crate) uri: Uri,
@@ -42,7 +43,7 @@ pub(crate) struct Call<S, B> {
     /// Whether the layer gave the request its key.
     pub(crate) keyed: bool,
     pub(crate) resends: Resends,
-    #[expect(dead_code, reason = "its life is what the budget counts")]
+    /// Its life is what the budget counts.
     pub(crate) counted: Option<Counted>,
     /// Begun when the first attempt turns out not to be the last word.
     pub(crate) journal: Option<Box<Journal>>,
@@ -74,17 +75,28 @@ pub(crate) enum Pause {
 }
 
 impl RetryPolicy {
-    /// When a call has to be over whose request has these extensions.
+    /// When a call has to be over that begins `now`, if the caller knows when that is, and whose
+    /// request has these extensions.
     #[inline]
-    pub(crate) fn deadline_of(&self, extensions: &Extensions) -> Option<Deadline> {
-        match extensions.get::<Deadline>() {
-            Some(deadline) => Some(*deadline),
-            None => self.settings().deadline.map(Deadline::within),
+    pub(crate) fn deadline_of(
+        &self,
+        extensions: &Extensions,
+        now: Option<Instant>,
+    ) -> Option<Deadline> {
+        if let Some(deadline) = extensions.get::<Deadline>() {
+            return Some(*deadline);
         }
+        let within = self.settings().deadline?;
+        Some(Deadline::after(now.unwrap_or_else(Instant::now), within))
     }
 }
 
 impl<S, B> Call<S, B> {
+    /// The service that makes the later attempts.
+    pub(crate) fn service(&mut self) -> &mut S {
+        self.service.as_mut().expect("there until the call ends")
+    }
+
     /// Asks the predicate.
     fn classify<R, E>(&self, result: &Result<Response<R>, E>) -> Class
     where
@@ -120,10 +132,38 @@ impl<S, B> Call<S, B> {
         let settings = self.policy.settings();
         let settled = self.journal.is_none() && settings.settled.contains(status);
         if settled {
-            self.body.release();
+            self.release(status);
             settings.budget.deposit(&self.uri);
         }
         settled
+    }
+
+    /// Lets go of what is kept of the body, unless it may be sent once more, elsewhere.
+    #[inline]
+    fn release(&self, status: StatusCode) {
+        if !status.is_redirection() {
+            self.body.release();
+        }
+    }
+
+    pub(crate) fn request_again(&self) -> Request<()> {
+        let mut request = Request::new(());
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.uri.clone();
+        *request.version_mut() = self.version;
+        *request.headers_mut() = self.headers.clone().unwrap_or_default();
+        *request.extensions_mut() = self.extensions.clone();
+        request
+    }
+
+    pub(crate) fn body_again(&self) -> Option<ReplayBody<B>>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<BoxError>,
+    {
+        self.body
+            .supersede(Ending::Answered)
+            .then(|| self.body.rewind())
     }
 
     /// Whether a final result is a success for the budget.
@@ -361,7 +401,12 @@ impl<S, B> Call<S, B> {
     ) where
         E: ServiceError,
     {
-        self.body.release();
+        match result {
+            Ok(response) => self.release(response.status()),
+            Err(_) => self.body.release(),
+        }
+        self.service = None;
+        self.counted = None;
         if !class.is_retryable() && self.is_success(result) {
             let (budget, uri) = (&self.policy.settings().budget, &self.uri);
             match self.journal.as_ref().and_then(|journal| journal.paid) {

@@ -29,8 +29,13 @@ impl Deadline {
     /// A deadline so much later than now. One that lies beyond what the clock can express is none.
     #[must_use]
     pub fn within(duration: Duration) -> Self {
+        Self::after(Instant::now(), duration)
+    }
+
+    #[inline]
+    pub(crate) fn after(now: Instant, duration: Duration) -> Self {
         Self {
-            at: Instant::now().checked_add(duration),
+            at: now.checked_add(duration),
         }
     }
 

@@ -9,10 +9,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Method, Request, Response, Uri};
 use http_body::Body;
 use pin_project_lite::pin_project;
-use tokio::time::{Sleep, sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tower_service::Service;
 
 use crate::{
@@ -70,11 +70,12 @@ enum Course<S, B> {
     Once {
         policy: RetryPolicy,
         stop: StopReason,
+        method: Method,
+        uri: Uri,
     },
     Repeatable {
         call: Call<S, B>,
     },
-    Over,
 }
 
 impl<S, B, R> ResponseFuture<S, B, S::Future, R, S::Error>
@@ -86,11 +87,16 @@ where
     /// A call that may ask for any of the [extras](crate::extras). Most do not, and do not pay for
     /// looking: that is what `DRESS` says below.
     #[cold]
-    pub(crate) fn dressed(service: &mut S, policy: RetryPolicy, mut request: Request<B>) -> Self {
+    pub(crate) fn dressed(
+        service: &mut S,
+        policy: RetryPolicy,
+        mut request: Request<B>,
+        now: Option<Instant>,
+    ) -> Self {
         let keyed = policy.give_key(&mut request);
         match policy.refusal(&request) {
-            Some(stop) => Self::once::<true>(service, policy, stop, request),
-            None => Self::repeatable::<true>(service, policy, request, keyed),
+            Some(stop) => Self::once::<true>(service, policy, stop, request, now),
+            None => Self::repeatable::<true>(service, policy, request, keyed, now),
         }
     }
 
@@ -101,17 +107,24 @@ where
         policy: RetryPolicy,
         stop: StopReason,
         request: Request<B>,
+        now: Option<Instant>,
     ) -> Self {
         let mut request = request.map(ReplayBody::passing);
         if DRESS {
-            let deadline = policy.deadline_of(request.extensions());
+            let deadline = policy.deadline_of(request.extensions(), now);
             policy.dress(&mut request, Place::FIRST, deadline);
         }
+        let (method, uri) = (request.method().clone(), request.uri().clone());
         Self {
             state: State::Sending {
                 attempt: service.call(request),
             },
-            course: Course::Once { policy, stop },
+            course: Course::Once {
+                policy,
+                stop,
+                method,
+                uri,
+            },
         }
     }
 
@@ -124,9 +137,10 @@ where
         policy: RetryPolicy,
         request: Request<B>,
         keyed: bool,
+        now: Option<Instant>,
     ) -> Self {
         let spare = service.clone();
-        let deadline = policy.deadline_of(request.extensions());
+        let deadline = policy.deadline_of(request.extensions(), now);
         let settings = policy.settings();
         let (limit, memory) = (settings.replay_limit, settings.replay_memory.as_ref());
         let resends = settings.resends;
@@ -158,7 +172,7 @@ where
             },
             course: Course::Repeatable {
                 call: Call {
-                    service: spare,
+                    service: Some(spare),
                     policy,
                     method,
                     uri,
@@ -254,7 +268,7 @@ where
                     State::Readying { last: last.take() }
                 }
                 StateProj::Readying { last } => {
-                    let ready = course.call().service.poll_ready(cx);
+                    let ready = course.call().service().poll_ready(cx);
                     let late = match (&ready, last.as_mut()) {
                         (_, None) | (Poll::Ready(Err(_)), _) => false,
                         (Poll::Ready(Ok(())), Some(last)) => last.is_due(),
@@ -273,7 +287,7 @@ where
                     let call = course.call();
                     let request = call.next_request();
                     State::Sending {
-                        attempt: call.service.call(request),
+                        attempt: call.service().call(request),
                     }
                 }
                 StateProj::Done => break,
@@ -293,13 +307,71 @@ impl<S, B, F, R, E> ResponseFuture<S, B, F, R, E> {
     pub fn report_so_far(&self) -> RetryReport {
         let (mut attempts, resends) = match &self.course {
             Course::Repeatable { call } => call.records(),
-            Course::Once { .. } | Course::Over => (Vec::new(), 0),
+            Course::Once { .. } => (Vec::new(), 0),
         };
         if let State::Sending { .. } = self.state {
             let cut_off = AttemptOutcome::Error(Class::Ambiguous);
             attempts.push(AttemptRecord::new(cut_off, None));
         }
         RetryReport::new(attempts, resends, StopReason::DeadlineExceeded)
+    }
+
+    /// The method of the request, as it entered the layer.
+    #[must_use]
+    pub fn method(&self) -> &Method {
+        match &self.course {
+            Course::Once { method, .. } => method,
+            Course::Repeatable { call } => &call.method,
+        }
+    }
+
+    /// The URI of the request, as it entered the layer.
+    #[must_use]
+    pub fn uri(&self) -> &Uri {
+        match &self.course {
+            Course::Once { uri, .. } => uri,
+            Course::Repeatable { call } => &call.uri,
+        }
+    }
+
+    /// Whether the first attempt is under way, or was the last.
+    #[must_use]
+    #[inline]
+    pub fn is_first_attempt(&self) -> bool {
+        match &self.course {
+            Course::Once { .. } => true,
+            Course::Repeatable { call } => call.journal.is_none(),
+        }
+    }
+
+    /// The request as it entered the layer, without its body: for a layer above that sends it once
+    /// more, and need not keep a copy of its own. `None` if it was sent only once anyway: see
+    /// [`Retry::keeps`](crate::Retry::keeps).
+    #[must_use]
+    pub fn request_again(&self) -> Option<Request<()>> {
+        match &self.course {
+            Course::Once { .. } => None,
+            Course::Repeatable { call } => Some(call.request_again()),
+        }
+    }
+}
+
+impl<S, B, F, R, E> ResponseFuture<S, B, F, R, E>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    /// The body of the request once more, when its response is there: of one that a redirect
+    /// answers, or any other that was not judged final for its status alone. The attempt that read
+    /// it reads no more of it from then on.
+    ///
+    /// `None` if it cannot be had again: it was not read whole, or was too long to be kept.
+    #[must_use]
+    pub fn body_again(&self) -> Option<ReplayBody<B>> {
+        match &self.course {
+            Course::Once { .. } => None,
+            Course::Repeatable { call } => call.body_again(),
+        }
     }
 }
 
@@ -327,7 +399,7 @@ impl<S, B> Course<S, B> {
         match (self, result) {
             (Self::Repeatable { call }, Ok(response)) => call.is_settled_by(response.status()),
             (Self::Once { .. }, Ok(_)) => true,
-            (Self::Over, _) | (_, Err(_)) => false,
+            (_, Err(_)) => false,
         }
     }
 
@@ -345,8 +417,6 @@ impl<S, B> Course<S, B> {
         let next = match verdict {
             Verdict::Return(stop) => {
                 call.finish(result, outcome, class, stop);
-                // The spare service and the copy of the request are not needed any more.
-                *self = Self::Over;
                 return None;
             }
             Verdict::Resend { cause, wait } => Next::Resend { cause, wait },
@@ -387,7 +457,6 @@ impl<S, B> Course<S, B> {
         E: ServiceError,
     {
         self.call().expire(&mut result);
-        *self = Self::Over;
         result
     }
 
@@ -404,21 +473,19 @@ impl<S, B> Course<S, B> {
             Self::Repeatable { call } => {
                 call.finish(result, outcome, class, StopReason::ErrorNotRetryable);
             }
-            Self::Once { policy, stop } => {
+            Self::Once { policy, stop, .. } => {
                 if let Err(error) = result {
                     let report = RetryReport::single(outcome, *stop);
                     policy.predicate().annotate(error.as_dyn_mut(), report);
                 }
             }
-            Self::Over => {}
         }
-        *self = Self::Over;
     }
 
     fn call(&mut self) -> &mut Call<S, B> {
         match self {
             Self::Repeatable { call } => call,
-            Self::Once { .. } | Self::Over => {
+            Self::Once { .. } => {
                 unreachable!("only a repeatable call leaves the first attempt")
             }
         }

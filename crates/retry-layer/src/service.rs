@@ -3,6 +3,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
+use tokio::time::Instant;
 use tower_service::Service;
 
 use crate::{
@@ -65,14 +66,55 @@ where
         self.inner.poll_ready(cx)
     }
 
+    #[inline]
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let policy = self.policy.for_request(&request);
+        self.start(request, None)
+    }
+}
+
+impl<S> Retry<S> {
+    /// Whether a copy of this request is kept while it is sent, and can be had of the future: see
+    /// [`ResponseFuture::request_again`]. None is kept of what is sent only once, because its
+    /// policy allows one attempt, or for an extension such as [`NoRetry`](crate::NoRetry).
+    pub fn keeps<B>(&self, request: &Request<B>) -> bool {
+        let policy = request.extensions().get().unwrap_or(&self.policy);
+        policy.refusal(request).is_none()
+    }
+
+    /// Does as `call` of the service does, for a caller that has just looked at the clock: the
+    /// policy's deadline counts from `now`.
+    #[inline]
+    pub fn call_at<B, R>(
+        &mut self,
+        request: Request<B>,
+        now: Instant,
+    ) -> ResponseFuture<S, B, S::Future, R, S::Error>
+    where
+        S: Service<Request<ReplayBody<B>>, Response = Response<R>> + Clone,
+        B: Body<Data = Bytes> + 'static,
+        B::Error: Into<BoxError>,
+    {
+        self.start(request, Some(now))
+    }
+
+    #[inline]
+    fn start<B, R>(
+        &mut self,
+        request: Request<B>,
+        now: Option<Instant>,
+    ) -> ResponseFuture<S, B, S::Future, R, S::Error>
+    where
+        S: Service<Request<ReplayBody<B>>, Response = Response<R>> + Clone,
+        B: Body<Data = Bytes> + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let (inner, policy) = (&mut self.inner, self.policy.for_request(&request));
         if !policy.is_idle_for(&request) {
-            return ResponseFuture::dressed(&mut self.inner, policy, request);
+            return ResponseFuture::dressed(inner, policy, request, now);
         }
         match policy.refusal(&request) {
-            Some(stop) => ResponseFuture::once::<false>(&mut self.inner, policy, stop, request),
-            None => ResponseFuture::repeatable::<false>(&mut self.inner, policy, request, false),
+            Some(stop) => ResponseFuture::once::<false>(inner, policy, stop, request, now),
+            None => ResponseFuture::repeatable::<false>(inner, policy, request, false, now),
         }
     }
 }

@@ -114,13 +114,17 @@ async fn a_body_that_cannot_be_sent_again_makes_the_redirect_the_answer() {
         let once = tokio_stream::once(Ok::<_, std::io::Error>(Bytes::from("body")));
         Body::stream(once)
     };
+    let keeps_nothing = RetryPolicy::builder().replay_limit(0);
     for status in [301, 307, 308] {
         let connector = redirecting("/there");
-        let client = over(&connector);
+        let client = with(&connector, Client::builder().retry(keeps_nothing.clone()));
         let url = format!("http://peer/status/{status}");
         let response = client.put(&url).body(stream()).fetch().await.unwrap();
         assert_eq!(response.status(), status);
         assert_eq!(response.body(), "moved");
+
+        let once = client.put(&url).no_retry().body(stream()).fetch().await;
+        assert_eq!(once.unwrap().status(), status);
 
         // One that is made anew goes along, and one that is left out need not be had again.
         let made = client.put(&url).body_with(stream).fetch().await.unwrap();
@@ -131,6 +135,26 @@ async fn a_body_that_cannot_be_sent_again_makes_the_redirect_the_answer() {
         .post("http://peer/status/303")
         .body(stream());
     assert_eq!(see_other.fetch().await.unwrap().status(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_was_kept_goes_along_on_each_hop() {
+    let connector = MemoryConnector::new(answer(|request| match request.path() {
+        "/a" => Reply::status(307).header("Location", "/b"),
+        "/b" => Reply::status(308).header("Location", "/c"),
+        _ => Reply::status(200).body(request.body.clone()),
+    }));
+    for fetched in [true, false] {
+        let pieces = ["a ", "stream"].map(|piece| Ok::<_, std::io::Error>(Bytes::from(piece)));
+        let body = Body::stream(tokio_stream::iter(pieces));
+        let request = over(&connector).post("http://peer/a").body(body);
+        let text = if fetched {
+            request.fetch().await.unwrap().text().unwrap()
+        } else {
+            request.send().await.unwrap().text().await.unwrap()
+        };
+        assert_eq!(text, "a stream");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,7 +9,7 @@ mod coding;
 mod input;
 
 use http::{
-    HeaderValue, Request, Response, StatusCode,
+    HeaderMap, HeaderValue, Request, Response, StatusCode,
     header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, RANGE},
 };
 use http_body::Body as _;
@@ -48,6 +48,15 @@ pub(crate) fn advertise<B>(request: &mut Request<B>, accepted: &HeaderValue) {
     headers.insert(ACCEPT_ENCODING, accepted.clone());
 }
 
+/// Whether this build decodes anything.
+pub(crate) const IS_POSSIBLE: bool = !coding::ALL.is_empty();
+
+/// Whether a response is encoded. One pass over the names costs less than a look-up of one.
+#[inline]
+pub(crate) fn is_encoded(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| *name == CONTENT_ENCODING)
+}
+
 /// Whether the response to this request is to be decoded.
 pub(crate) fn is_wanted<B>(request: &Request<B>) -> bool {
     request.extensions().get::<NoDecompression>().is_none()
@@ -59,7 +68,7 @@ pub(crate) fn is_wanted<B>(request: &Request<B>) -> bool {
 /// and a 304 have; a part of an encoded body; one with a coding that this build does not know.
 #[inline]
 pub(crate) fn response(response: Response<ResponseBody>) -> Result<Response<ResponseBody>, Error> {
-    if response.headers().contains_key(CONTENT_ENCODING) {
+    if is_encoded(response.headers()) {
         encoded(response)
     } else {
         Ok(response)

@@ -1,7 +1,7 @@
-use http::{
-    Extensions, HeaderMap, Method, Request, Response, StatusCode, Uri, Version, header::LOCATION,
-};
-use retry_layer::{BodyFactory, ResponseExt as _, RetryReport};
+use std::mem;
+
+use http::{Method, Request, Response, StatusCode, Uri, header::LOCATION};
+use retry_layer::{BodyFactory, Deadline, ResponseExt as _, RetryReport};
 
 use super::{
     headers,
@@ -9,25 +9,20 @@ use super::{
     location::Location,
     policy::{Redirect, RedirectAction, Redirects},
 };
-use crate::{Body, Error, ResponseBody, error::Kind, observe::SentBefore, origin};
+use crate::{Body, Error, ResponseBody, call::Limit, error::Kind, observe::SentBefore, origin};
 
-/// What is kept of a request so that a redirect can be followed: counts, but for headers and
-/// extensions where there are any.
+/// What is kept of a request so that a redirect can be followed, and an error can say what it is
+/// about.
 #[derive(Debug)]
 pub(crate) struct Kept {
     redirects: Redirects,
-    version: Version,
-    /// Nothing if there are none, which is cheaper to drop than an empty map.
-    headers: Option<HeaderMap>,
-    extensions: Extensions,
-    /// None if it cannot be had again.
-    body: Option<Body>,
-    /// What happened by now: nothing, for most calls.
-    history: Option<Box<History>>,
+    /// Its body is none if it cannot be had again.
+    request: Request<Option<Body>>,
 }
 
+/// The redirects of a call by now.
 #[derive(Debug, Default)]
-struct History {
+pub(crate) struct History {
     hops: Vec<Hop>,
     fragment: Option<String>,
     /// What was tried on these hops.
@@ -44,103 +39,108 @@ pub(crate) enum Next {
 }
 
 impl Kept {
-    /// Keeps a request, unless none of its redirects would be followed.
-    pub(crate) fn new(request: &Request<Body>, of_client: &Redirects) -> Option<Self> {
+    pub(crate) fn new(request: Request<Option<Body>>, of_client: &Redirects) -> Self {
         let redirects = request.extensions().get().unwrap_or(of_client);
-        redirects.limit()?;
-        Some(Self {
+        Self {
             redirects: redirects.clone(),
-            version: request.version(),
-            headers: (!request.headers().is_empty()).then(|| request.headers().clone()),
-            extensions: request.extensions().clone(),
-            body: request.body().again(),
-            history: None,
-        })
+            request,
+        }
     }
 
-    /// Decides what follows this answer to the request that `method` and `uri` describe.
+    pub(crate) fn asked(&self) -> (&Method, &Uri) {
+        (self.request.method(), self.request.uri())
+    }
+
+    /// Decides what follows this answer, in a call that has to be over by `limit`.
+    #[cold]
     pub(crate) fn next(
         &mut self,
-        method: &Method,
-        uri: &Uri,
+        history: &mut Option<Box<History>>,
+        limit: Option<Limit>,
         response: &Response<ResponseBody>,
     ) -> Next {
-        self.decide(method, uri, response)
-            .unwrap_or_else(Next::Fail)
+        match self.decide(history, response) {
+            Ok(None) => Next::Return,
+            Ok(Some(mut next)) => {
+                if let Some(limit) = limit {
+                    next.extensions_mut().insert(Deadline::at(limit.at));
+                }
+                Next::Follow(next)
+            }
+            Err(error) => Next::Fail(error),
+        }
     }
 
     fn decide(
         &mut self,
-        method: &Method,
-        uri: &Uri,
+        history: &mut Option<Box<History>>,
         response: &Response<ResponseBody>,
-    ) -> Result<Next, Error> {
+    ) -> Result<Option<Box<Request<Body>>>, Error> {
+        let Some(limit) = self.redirects.limit() else {
+            return Ok(None);
+        };
         let status = response.status();
         let (Some(changed), Some(location)) = (
-            method_after(status, method),
+            method_after(status, self.request.method()),
             response.headers().get(LOCATION),
         ) else {
-            return Ok(Next::Return);
+            return Ok(None);
         };
         let body = match changed {
             Change::ToGet => Some(Body::empty()),
-            Change::Nothing => self.body_again(),
+            Change::Nothing => self.take_body(),
         };
         let Some(body) = body else {
-            return Ok(Next::Return);
+            return Ok(None);
         };
-        let uri = Answerer::of(response).unwrap_or(uri);
-        let to = Location::resolve(location, uri)?;
-        self.check(uri, &to.uri)?;
+        let from = Answerer::of(response).unwrap_or(self.request.uri()).clone();
+        let to = Location::resolve(location, &from)?;
+        let followed = history.as_ref().map_or(0, |history| history.hops.len());
+        let followed = u32::try_from(followed).unwrap_or(u32::MAX);
+        self.check(followed, limit, &from, &to.uri)?;
         let method = match changed {
             Change::ToGet => &Method::GET,
-            Change::Nothing => method,
+            Change::Nothing => self.request.method(),
         };
         let redirect = Redirect {
             status,
             method,
-            from: uri,
+            from: &from,
             to: &to.uri,
-            number: self.followed().saturating_add(1),
+            number: followed.saturating_add(1),
         };
         match self.redirects.action(&redirect) {
             RedirectAction::Follow => {}
-            RedirectAction::Stop => return Ok(Next::Return),
+            RedirectAction::Stop => return Ok(None),
             RedirectAction::Refuse => return Err(refused("the client's rules refuse a redirect")),
         }
         if redirect.is_cross_origin() {
-            if let Some(headers) = &mut self.headers {
-                headers::leave_origin(headers, &self.redirects);
-            }
-            self.extensions = headers::leave_origin_behind(&self.extensions);
+            headers::leave_origin(self.request.headers_mut(), &self.redirects);
+            let left = headers::leave_origin_behind(self.request.extensions());
+            *self.request.extensions_mut() = left;
         }
         if let Change::ToGet = changed {
-            if let Some(headers) = &mut self.headers {
-                headers::drop_those_of_the_body(headers);
-            }
-            self.extensions.remove::<BodyFactory<Body>>();
-            self.body = Some(Body::empty());
+            *self.request.method_mut() = Method::GET;
+            headers::drop_those_of_the_body(self.request.headers_mut());
+            self.request.extensions_mut().remove::<BodyFactory<Body>>();
         }
-        let report = self.complete(Some(response.retry_report()));
+        let history = history.get_or_insert_default();
+        let report = history.complete(Some(response.retry_report()));
         let sent = report.as_ref().map_or(0, |report| report.attempts().len());
         let sent = SentBefore(u32::try_from(sent).unwrap_or(u32::MAX));
-        let history = self.history.get_or_insert_default();
         history.report = report;
-        history.hops.push(Hop {
-            uri: uri.clone(),
-            status,
-        });
+        history.hops.push(Hop { uri: from, status });
         if to.fragment.is_some() {
             history.fragment = to.fragment;
         }
-        let mut request = self.request(method, to.uri, body);
-        request.extensions_mut().insert(sent);
-        Ok(Next::Follow(Box::new(request)))
+        let mut next = mem::take(&mut self.request).map(|_| body);
+        *next.uri_mut() = to.uri;
+        next.extensions_mut().insert(sent);
+        Ok(Some(Box::new(next)))
     }
 
-    fn check(&self, from: &Uri, to: &Uri) -> Result<(), Error> {
-        let limit = self.redirects.limit().unwrap_or_default();
-        if self.followed() >= limit {
+    fn check(&self, followed: u32, limit: u32, from: &Uri, to: &Uri) -> Result<(), Error> {
+        if followed >= limit {
             return Err(refused(format!(
                 "more than {limit} redirects; see `Redirects::limited`"
             )));
@@ -154,55 +154,38 @@ impl Kept {
         Ok(())
     }
 
-    fn followed(&self) -> u32 {
-        let hops = self
-            .history
-            .as_ref()
-            .map_or(0, |history| history.hops.len());
-        u32::try_from(hops).unwrap_or(u32::MAX)
-    }
-
-    fn body_again(&self) -> Option<Body> {
-        match self.extensions.get::<BodyFactory<Body>>() {
+    fn take_body(&mut self) -> Option<Body> {
+        match self.request.extensions().get::<BodyFactory<Body>>() {
             Some(factory) => Some(factory.make()),
-            None => self.body.as_ref()?.again(),
+            None => self.request.body_mut().take(),
         }
     }
+}
 
-    fn request(&self, method: &Method, uri: Uri, body: Body) -> Request<Body> {
-        let mut request = Request::new(body);
-        *request.method_mut() = method.clone();
-        *request.uri_mut() = uri;
-        *request.version_mut() = self.version;
-        *request.headers_mut() = self.headers.clone().unwrap_or_default();
-        *request.extensions_mut() = self.extensions.clone();
-        request
-    }
-
+impl History {
     /// Puts what was tried on the hops before in front of what was tried on the last one.
     pub(crate) fn complete(&mut self, last: Option<RetryReport>) -> Option<RetryReport> {
-        let history = self.history.as_mut();
-        let before = history.and_then(|history| history.report.take());
-        match (before, last) {
+        match (self.report.take(), last) {
             (Some(before), Some(last)) => Some(before.followed_by(last)),
             (before, last) => before.or(last),
         }
     }
 
     /// Tells the response of a call that was redirected how it came about.
-    pub(crate) fn annotate(&mut self, uri: &Uri, response: &mut Response<ResponseBody>) {
-        if self.history.is_none() {
-            return;
-        }
+    pub(crate) fn annotate(
+        mut self,
+        asked: Option<(&Method, &Uri)>,
+        response: &mut Response<ResponseBody>,
+    ) {
         if let Some(report) = self.complete(Some(response.retry_report())) {
             response.extensions_mut().insert(report);
         }
-        if let Some(history) = self.history.take() {
-            let uri = Answerer::of(response).unwrap_or(uri).clone();
+        let uri = Answerer::of(response).or(asked.map(|(_, uri)| uri));
+        if let Some(uri) = uri.cloned() {
             response.extensions_mut().insert(Redirected {
                 uri,
-                fragment: history.fragment,
-                hops: history.hops,
+                fragment: self.fragment,
+                hops: self.hops,
             });
         }
     }

@@ -1,0 +1,109 @@
+//! The deadline of a call, which most calls need no timer for.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::time::{Sleep, sleep_until};
+
+use crate::call::Limit;
+
+/// How long the session lets a call wait for one thing, which says when a deadline needs a timer.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Unwatched {
+    patience: Option<Duration>,
+}
+
+/// Ends a call at its deadline.
+///
+/// Whatever a call waits for in the session, a timeout of the session ends that wait. So a call
+/// that has found `n` times that it has to wait is no older than `n` such waits: as long as that is
+/// within its deadline, the deadline cannot pass unseen, and to start a timer can wait. Most calls
+/// are over by then.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    limit: Option<Limit>,
+    /// How often it may yet wait without a timer.
+    unwatched: u32,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Unwatched {
+    pub(crate) fn new(patience: Option<Duration>) -> Self {
+        Self { patience }
+    }
+
+    /// How often a call may wait before this time can have passed.
+    fn waits(self, within: Duration) -> u32 {
+        let Some(patience) = self.patience.filter(|patience| !patience.is_zero()) else {
+            return 0;
+        };
+        let mut waits = 0;
+        let mut passed = patience;
+        // More than a few are of no use: such a call has become a long one.
+        while passed <= within && waits < 4 {
+            waits += 1;
+            passed = passed.saturating_add(patience);
+        }
+        waits
+    }
+}
+
+impl Watch {
+    #[inline]
+    pub(crate) fn new(limit: Option<Limit>, unwatched: Unwatched) -> Self {
+        Self {
+            unwatched: limit.map_or(0, |limit| unwatched.waits(limit.within())),
+            limit,
+            timer: None,
+        }
+    }
+
+    pub(crate) fn limit(&self) -> Option<Limit> {
+        self.limit
+    }
+
+    /// Has a timer from the next wait on.
+    pub(crate) fn at_once(&mut self) {
+        self.unwatched = 0;
+    }
+
+    /// Whether a call may wait once more without a timer.
+    #[inline]
+    pub(crate) fn lets_wait(&mut self) -> bool {
+        let lets = self.unwatched > 0;
+        self.unwatched = self.unwatched.saturating_sub(1);
+        lets
+    }
+
+    /// Waits for the deadline; ready when it has passed.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Limit> {
+        let Some(limit) = self.limit else {
+            return Poll::Pending;
+        };
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(sleep_until(limit.at)));
+        ready!(timer.as_mut().poll(cx));
+        Poll::Ready(limit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_waits_without_a_timer_only_where_its_waits_fit_the_deadline() {
+        let seconds = Duration::from_secs;
+        let unwatched = Unwatched::new(Some(seconds(100)));
+        for (within, waits) in [(0, 0), (99, 0), (100, 1), (299, 2), (300, 3), (9_999, 4)] {
+            assert_eq!(unwatched.waits(seconds(within)), waits, "{within} s");
+        }
+        assert_eq!(Unwatched::new(None).waits(seconds(300)), 0);
+        assert_eq!(Unwatched::new(Some(Duration::ZERO)).waits(seconds(300)), 0);
+    }
+}
