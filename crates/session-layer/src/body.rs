@@ -27,6 +27,9 @@ pub struct SessionBody {
     inner: Option<Incoming>,
     lease: Option<Lease>,
     info: ConnectionInfo,
+    /// Whether the length in the head is that of a body which does not come. hyper knows it of
+    /// HTTP/1 only.
+    bare: bool,
 }
 
 /// The right to a connection, or to a part of one, until the body that came over it has ended.
@@ -77,6 +80,7 @@ impl SessionBody {
             inner: Some(inner),
             lease,
             info,
+            bare: false,
         };
         if body.is_end_stream() {
             body.finish();
@@ -88,6 +92,11 @@ impl SessionBody {
     #[must_use]
     pub fn connection(&self) -> &ConnectionInfo {
         &self.info
+    }
+
+    /// Says that the length in the head is not that of this body.
+    pub(crate) fn announces_nothing(&mut self) {
+        self.bare = true;
     }
 
     fn finish(&mut self) {
@@ -193,8 +202,10 @@ impl Body for SessionBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let inner = self.inner.as_ref();
-        inner.map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        match &self.inner {
+            Some(inner) if !self.bare => inner.size_hint(),
+            Some(_) | None => SizeHint::with_exact(0),
+        }
     }
 }
 

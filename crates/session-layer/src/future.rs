@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    Request, Response, StatusCode, Version,
+    Method, Request, Response, StatusCode, Version,
     header::{CONNECTION, TRANSFER_ENCODING},
 };
 use http_body::Body;
@@ -251,6 +251,24 @@ impl<B: Send + 'static> Drop for Untouched<B> {
     }
 }
 
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Wants {
+    /// The head alone, which says what it says of a body that does not come.
+    Head,
+    Whole,
+}
+
+impl Wants {
+    fn of(method: &Method) -> Self {
+        if method == Method::HEAD {
+            Self::Head
+        } else {
+            Self::Whole
+        }
+    }
+}
+
 /// A request that hyper has, until the head of its response comes.
 struct Exchange<B: Send + 'static> {
     link: Option<Link<B>>,
@@ -261,6 +279,7 @@ struct Exchange<B: Send + 'static> {
     /// How many nanoseconds it waited for its connection.
     waited: u64,
     asked_upgrade: bool,
+    wants: Wants,
     reused: bool,
     /// Whether it is the last that its connection may carry.
     last: bool,
@@ -302,6 +321,7 @@ where
             request.body_mut().attach(link.wire(), head, link.is_part());
         }
         let noted = Noted::of(request.headers());
+        let wants = Wants::of(request.method());
         if link.is_part() {
             target::for_http2(&mut request, noted, link.origin());
         } else {
@@ -316,6 +336,7 @@ where
             began,
             waited: u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX),
             asked_upgrade: noted.upgrade,
+            wants,
             reused,
             last,
         }
@@ -411,7 +432,11 @@ where
             part,
             ends,
         };
-        Ok(response.map(|body| SessionBody::new(body, Some(lease), info)))
+        let mut response = response.map(|body| SessionBody::new(body, Some(lease), info));
+        if self.wants == Wants::Head || reuse::is_bare(status) {
+            response.body_mut().announces_nothing();
+        }
+        Ok(response)
     }
 
     #[cold]

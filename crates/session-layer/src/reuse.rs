@@ -17,6 +17,12 @@ pub(crate) fn is_clean(status: StatusCode, in_time: bool, request_body: u64) -> 
     in_time && !(refused && request_body > UNREAD_UPLOAD)
 }
 
+/// Whether a response of this status has no body, whatever length its head names
+/// ([RFC 9110, section 6.4.1](https://www.rfc-editor.org/rfc/rfc9110#section-6.4.1)).
+pub(crate) fn is_bare(status: StatusCode) -> bool {
+    [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status)
+}
+
 /// Whether the peer says that it closes after this response
 /// ([RFC 9112, section 9.3](https://www.rfc-editor.org/rfc/rfc9112#section-9.3)): then nobody
 /// should be promised the connection.

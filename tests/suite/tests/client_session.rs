@@ -14,7 +14,7 @@ use client::{
     session_layer::{Event, Observer, Session},
 };
 use h2::{Reason, server::Builder};
-use http::{Request, StatusCode, Version};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt as _, Full};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use test_support::{
@@ -178,6 +178,35 @@ async fn http2_is_spoken_where_the_client_says_so() {
     assert_eq!(response.version(), Version::HTTP_2);
     assert_eq!(response.body(), "there");
     assert_eq!(response.connection().unwrap().version(), Version::HTTP_2);
+}
+
+/// Answers as if the body were a large file, encoded.
+fn head_only(stream: Stream, status: u16, ends: bool) {
+    let head = Response::builder()
+        .status(status)
+        .header("content-length", 1_u64 << 40)
+        .header("content-encoding", "gzip");
+    stream.answer_head(head.body(()).expect("the head is valid"), ends);
+}
+
+#[tokio::test]
+async fn a_response_without_a_body_has_no_length_over_http2_either() {
+    let cases: [(fn(Stream), Method); 3] = [
+        (|stream| head_only(stream, 200, true), Method::HEAD),
+        (|stream| head_only(stream, 200, false), Method::HEAD),
+        (|stream| head_only(stream, 304, true), Method::GET),
+    ];
+    for (handler, method) in cases {
+        let (client, url, _peer) = over_http2(handler).await;
+        let request = || client.request(method.clone(), &url);
+        let response = request().fetch().await.unwrap();
+        assert_eq!(response.body(), "");
+        assert_eq!(response.headers()["content-length"], "1099511627776");
+        assert_eq!(response.headers()["content-encoding"], "gzip");
+        let response = request().send().await.unwrap();
+        assert_eq!(response.content_length(), Some(0));
+        assert_eq!(response.bytes().await.unwrap(), "");
+    }
 }
 
 #[test]
@@ -373,7 +402,7 @@ async fn the_body_of_a_service_call_tells_its_connection_until_it_is_dropped() {
 #[tokio::test(start_paused = true)]
 async fn a_response_of_somebodys_service_has_no_connection_unless_a_session_is_below() {
     let mock = tower::service_fn(|_: Request<client::Body>| async {
-        Ok::<_, std::io::Error>(http::Response::new(client::ResponseBody::default()))
+        Ok::<_, std::io::Error>(Response::new(client::ResponseBody::default()))
     });
     let response = Client::from_service(mock).get("http://peer/").fetch().await;
     assert!(response.unwrap().connection().is_none());

@@ -273,6 +273,16 @@ impl Stream {
         let _ = self.respond.send_response(head, true);
     }
 
+    /// Answers with a head and no body: its end comes with the head, or in a frame of its own.
+    pub fn answer_head(mut self, head: Response<()>, ends: bool) {
+        self.running = None;
+        if let Ok(mut send) = self.respond.send_response(head, ends) {
+            if !ends {
+                let _ = send.send_data(Bytes::new(), true);
+            }
+        }
+    }
+
     /// Answers after reading the whole request, with what was read.
     pub async fn echo(mut self) {
         let mut whole = Vec::new();

@@ -64,8 +64,8 @@ pub(crate) fn is_wanted<B>(request: &Request<B>) -> bool {
 
 /// Puts decoders over the body of a response, if it is encoded.
 ///
-/// What stays as it is, with its headers: a body that has ended already, as those of a HEAD, a 204
-/// and a 304 have; a part of an encoded body; one with a coding that this build does not know.
+/// What stays as it is, with its headers: a body without bytes, as those of a HEAD, a 204 and a 304
+/// are; a part of an encoded body; one with a coding that this build does not know.
 #[inline]
 pub(crate) fn response(response: Response<ResponseBody>) -> Result<Response<ResponseBody>, Error> {
     if is_encoded(response.headers()) {
@@ -76,7 +76,9 @@ pub(crate) fn response(response: Response<ResponseBody>) -> Result<Response<Resp
 }
 
 fn encoded(mut response: Response<ResponseBody>) -> Result<Response<ResponseBody>, Error> {
-    if response.status() == StatusCode::PARTIAL_CONTENT || response.body().is_end_stream() {
+    let body = response.body();
+    let has_none = body.is_end_stream() || body.size_hint().exact() == Some(0);
+    if response.status() == StatusCode::PARTIAL_CONTENT || has_none {
         return Ok(response);
     }
     let codings = match Codings::of(response.headers()) {
