@@ -3,7 +3,8 @@
 use std::{
     convert::Infallible,
     error::Error as _,
-    pin::Pin,
+    future::{Future as _, poll_fn},
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -565,6 +566,27 @@ async fn members_without_content_leave_time_for_others() {
     other.abort();
     assert_eq!(read.unwrap(), "");
     assert!(turns.load(Relaxed) >= 4, "{turns:?}");
+}
+
+#[tokio::test]
+async fn a_bomb_leaves_time_for_others_though_all_of_it_has_come() {
+    let bomb = Coding::Gzip.encode(&vec![0; 16 * 1024 * 1024]).await;
+    let service = service_fn(move |_: Request<client::Body>| {
+        let response = Response::builder()
+            .header(header::CONTENT_ENCODING, "gzip")
+            .body(Full::new(Bytes::from(bomb.clone())))
+            .expect("the response is valid");
+        async { Ok::<_, Infallible>(response) }
+    });
+    let client = Client::from_service(service);
+    let polls = AtomicUsize::new(0);
+    let mut fetch = pin!(client.get("http://peer/").fetch());
+    let fetched = poll_fn(|cx| {
+        polls.fetch_add(1, Relaxed);
+        fetch.as_mut().poll(cx)
+    });
+    assert_eq!(fetched.await.unwrap().body().len(), 16 * 1024 * 1024);
+    assert!(polls.load(Relaxed) >= 4, "{polls:?}");
 }
 
 #[tokio::test]

@@ -17,7 +17,10 @@ use async_compression::{codecs, tokio::bufread::ZstdDecoder, zstd::DParameter};
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use session_layer::ConnectionInfo;
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::{
+    io::{AsyncRead, ReadBuf},
+    task::coop::poll_proceed,
+};
 use tokio_util::io::poll_read_buf;
 
 use super::{coding::Coding, input::Input};
@@ -93,8 +96,12 @@ impl Decoded {
                     if self.output.capacity() < LEAST {
                         self.output.reserve(PIECE);
                     }
+                    // What few bytes become may be much work.
+                    let budget = ready!(poll_proceed(cx));
                     let reader = Pin::new(&mut self.reader);
-                    if ready!(poll_read_buf(reader, cx, &mut self.output))? > 0 {
+                    let read = ready!(poll_read_buf(reader, cx, &mut self.output))?;
+                    budget.made_progress();
+                    if read > 0 {
                         return Poll::Ready(Ok(Some(Frame::data(self.output.split().freeze()))));
                     }
                     self.state = State::Ending;
