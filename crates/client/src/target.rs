@@ -1,6 +1,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use http::{Uri, uri};
+use percent_encoding::{CONTROLS, utf8_percent_encode};
 use url::Url;
 
 use crate::Error;
@@ -12,8 +13,8 @@ use crate::Error;
 /// A relative one is joined to the client's base URL.
 ///
 /// A [`Uri`] without a scheme is a path, as a server is asked for it: it goes to the base URL's
-/// host, with nothing of the base URL's path, and is sent as it is. Whatever it holds, it never
-/// chooses the host.
+/// host, with nothing of the base URL's path, and is sent as it is, but for characters that are no
+/// ASCII. Whatever it holds, it never chooses the host.
 ///
 /// What names its own host is sent there, whatever the base URL: a `Uri` with a scheme, absolute
 /// text, and text that begins with two slashes (a network-path reference,
@@ -170,8 +171,9 @@ impl Base {
         let mut target = from_url(&self.0)?;
         let mut parts = target.uri.into_parts();
         parts.path_and_query = uri.path_and_query().cloned();
-        target.uri = Uri::from_parts(parts)
+        let uri = Uri::from_parts(parts)
             .map_err(|error| Error::builder("the URL is not valid").with(error))?;
+        target.uri = sendable(uri)?;
         Ok(target)
     }
 }
@@ -222,9 +224,27 @@ fn resolve_uri(uri: Uri, base: Option<&Base>) -> Result<Target, Error> {
         return resolve_text(&uri.to_string(), None);
     }
     Ok(Target {
-        uri,
+        uri: sendable(uri)?,
         credentials: None,
     })
+}
+
+/// Makes of the path and query what can stand in a request. A `Uri` may lack the path, which is a
+/// slash then for everybody who looks at it, and hold text that is no ASCII, which is escaped.
+fn sendable(uri: Uri) -> Result<Uri, Error> {
+    let text = uri.path_and_query().map_or("/", uri::PathAndQuery::as_str);
+    if text.starts_with('/') && text.is_ascii() {
+        return Ok(uri);
+    }
+    let slash = if text.starts_with('/') { "" } else { "/" };
+    let text = format!("{slash}{}", utf8_percent_encode(text, CONTROLS));
+    let mut parts = uri.into_parts();
+    let invalid = "the URL is too long";
+    parts.path_and_query = Some(
+        text.try_into()
+            .map_err(|error: uri::InvalidUri| Error::builder(invalid).with(error))?,
+    );
+    Uri::from_parts(parts).map_err(|error| Error::builder(invalid).with(error))
 }
 
 /// Whether `Url` would leave the text as it is: absolute, a lower-case scheme, no userinfo, a host

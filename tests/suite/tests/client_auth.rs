@@ -271,6 +271,29 @@ async fn digest_answers_a_challenge_once_it_comes_and_a_new_one_when_it_changes(
 }
 
 #[tokio::test(start_paused = true)]
+async fn digest_answers_for_the_target_that_is_sent() {
+    let connector = MemoryConnector::new(answer(|request| {
+        let target = format!("uri=\"{}\"", request.target);
+        match request.header("authorization") {
+            Some(answer) if answer.contains(&target) => Reply::status(200),
+            Some(_) => Reply::status(400),
+            None => Reply::status(401).header(
+                "WWW-Authenticate",
+                "Digest realm=\"x\", nonce=\"n\", qop=\"auth\"",
+            ),
+        }
+    }));
+    let client = Client::builder()
+        .digest("me", "secret")
+        .build_with_connector(connector.clone())
+        .unwrap();
+    for url in ["http://peer", "http://peer?x=1", "http://peer/ä?ä"] {
+        let response = client.get(url).fetch().await.unwrap();
+        assert_eq!(response.status(), 200, "{url}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn digest_answers_neither_basic_nor_what_it_cannot_and_the_401_is_the_answer() {
     for challenge in [
         "Basic realm=\"x\"",

@@ -51,6 +51,21 @@ async fn the_path_of_a_uri_never_chooses_the_host() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_uri_without_a_path_or_with_more_than_ascii_is_made_fit_to_be_sent() {
+    for (uri, target) in [
+        ("http://peer?x=1", "/?x=1"),
+        ("http://peer/ä/%C3%A4?ä=1", "/%C3%A4/%C3%A4?%C3%A4=1"),
+        ("/ä", "/%C3%A4"),
+    ] {
+        let connector = MemoryConnector::new(always(200, "x"));
+        let uri: Uri = uri.parse().unwrap();
+        let request = Request::get(&uri).body(client::Body::empty()).unwrap();
+        at_base(&connector).call(request).await.unwrap();
+        assert_eq!(connector.log().requests[0].target, target);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_uri_without_a_scheme_is_refused_if_it_names_a_host_or_has_no_path() {
     let connector = MemoryConnector::new(always(200, "x"));
     let client = at_base(&connector);
