@@ -138,17 +138,29 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// If there is none, or one is not an absolute `http` or `https` URL.
+    /// If there is none, one is not an absolute `http` or `https` URL, or they differ in the
+    /// credentials in them: [`basic`](Self::basic) sets those of all.
     pub fn endpoints<U: AsRef<str>>(
         mut self,
         urls: impl IntoIterator<Item = U>,
     ) -> Result<Self, Error> {
         let endpoints = urls.into_iter().map(|url| Base::new(url.as_ref()));
         self.extras.endpoints = endpoints.collect::<Result<_, _>>()?;
-        self.base = self.extras.endpoints.first().cloned();
-        if self.base.is_none() {
+        let Some(first) = self.extras.endpoints.first() else {
             return Err(Error::builder("there must be at least one endpoint"));
+        };
+        if !self
+            .extras
+            .endpoints
+            .iter()
+            .all(|it| it.has_userinfo_of(first))
+        {
+            return Err(Error::builder(
+                "the endpoints' URLs differ in their credentials, and a call has one set of them; \
+                 see `basic`",
+            ));
         }
+        self.base = Some(first.clone());
         Ok(self)
     }
 

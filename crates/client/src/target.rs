@@ -135,6 +135,11 @@ impl Base {
         ))
     }
 
+    /// Whether both URLs hold the same credentials, or none.
+    pub(crate) fn has_userinfo_of(&self, other: &Self) -> bool {
+        self.0.username() == other.0.username() && self.0.password() == other.0.password()
+    }
+
     /// Returns the origin's root.
     pub(crate) fn origin(&self) -> Result<Uri, Error> {
         let mut root = self.0.clone();

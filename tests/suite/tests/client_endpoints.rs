@@ -141,3 +141,22 @@ fn endpoints_must_be_urls_and_at_least_one() {
             .is_builder()
     );
 }
+
+#[test]
+fn no_endpoint_gets_the_credentials_in_the_url_of_another() {
+    for urls in [
+        ["http://me:c4n4ry@a/", "http://you:c4n4ry@b/"],
+        ["http://me:c4n4ry@a/", "http://b/"],
+        ["http://a/", "http://me:c4n4ry@b/"],
+    ] {
+        let error = Client::builder().endpoints(urls).unwrap_err();
+        assert!(error.is_builder());
+        let told = format!("{error} {error:?}");
+        assert!(
+            told.contains("`basic`") && !told.contains("c4n4ry"),
+            "{told}"
+        );
+    }
+    let same = ["http://me:secret@a/", "http://me:secret@b/"];
+    assert!(Client::builder().endpoints(same).is_ok());
+}
