@@ -236,7 +236,10 @@ impl RequestBuilder {
     /// ([RFC 7617](https://www.rfc-editor.org/rfc/rfc7617)), in place of any other credentials. A
     /// name with a colon cannot be sent so.
     pub fn basic(self, user: impl AsRef<str>, password: impl AsRef<str>) -> Self {
-        self.authorization(auth::basic(user.as_ref(), password.as_ref()))
+        self.authorization(auth::basic(
+            user.as_ref().as_bytes(),
+            password.as_ref().as_bytes(),
+        ))
     }
 
     fn authorization(self, value: Result<HeaderValue, Error>) -> Self {

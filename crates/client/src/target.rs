@@ -1,7 +1,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use http::{Uri, uri};
-use percent_encoding::{CONTROLS, utf8_percent_encode};
+use percent_encoding::{CONTROLS, percent_decode_str, utf8_percent_encode};
 use url::Url;
 
 use crate::Error;
@@ -97,10 +97,11 @@ pub(crate) struct Target {
     pub(crate) credentials: Option<Credentials>,
 }
 
-/// User and password, as a URL had them, decoded. They have no `Debug` that shows them.
+/// User and password, as a URL had them, decoded: bytes, which need not be UTF-8. They have no
+/// `Debug` that shows them.
 pub(crate) struct Credentials {
-    pub(crate) user: String,
-    pub(crate) password: String,
+    pub(crate) user: Vec<u8>,
+    pub(crate) password: Vec<u8>,
 }
 
 impl std::fmt::Debug for Credentials {
@@ -334,10 +335,10 @@ pub(crate) fn from_url(url: &Url) -> Result<Target, Error> {
         .build()
         .map_err(|error| Error::builder("the URL is not valid").with(error))?;
     let credentials = (!url.username().is_empty() || url.password().is_some()).then(|| {
-        let decode = |text| percent_encoding::percent_decode_str(text).decode_utf8_lossy();
+        let decode = |text| percent_decode_str(text).collect();
         Credentials {
-            user: decode(url.username()).into_owned(),
-            password: decode(url.password().unwrap_or_default()).into_owned(),
+            user: decode(url.username()),
+            password: decode(url.password().unwrap_or_default()),
         }
     });
     Ok(Target { uri, credentials })
@@ -468,13 +469,13 @@ mod tests {
     #[test]
     fn userinfo_leaves_the_uri() {
         for target in [
-            resolve("http://us%40er:pa%3Ass@a/x", None).unwrap(),
-            resolve_uri("http://us%40er:pa%3Ass@a/x".parse().unwrap(), None).unwrap(),
+            resolve("http://us%40er:pa%3Ass%E9@a/x", None).unwrap(),
+            resolve_uri("http://us%40er:pa%3Ass%E9@a/x".parse().unwrap(), None).unwrap(),
         ] {
             assert_eq!(target.uri, "http://a/x");
             let credentials = target.credentials.unwrap();
-            assert_eq!(credentials.user, "us@er");
-            assert_eq!(credentials.password, "pa:ss");
+            assert_eq!(credentials.user, b"us@er");
+            assert_eq!(credentials.password, b"pa:ss\xe9");
         }
     }
 

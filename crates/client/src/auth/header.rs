@@ -4,13 +4,13 @@ use http::HeaderValue;
 use crate::Error;
 
 /// Basic credentials ([RFC 7617](https://www.rfc-editor.org/rfc/rfc7617)).
-pub(crate) fn basic(user: &str, password: &str) -> Result<HeaderValue, Error> {
-    if user.contains(':') {
+pub(crate) fn basic(user: &[u8], password: &[u8]) -> Result<HeaderValue, Error> {
+    if user.contains(&b':') {
         return Err(Error::builder(
             "a user name for Basic authentication cannot hold a colon",
         ));
     }
-    let encoded = BASE64.encode(format!("{user}:{password}"));
+    let encoded = BASE64.encode([user, b":", password].concat());
     secret(&format!("Basic {encoded}"))
 }
 

@@ -71,7 +71,7 @@ impl ClientBuilder {
     /// ([RFC 7617](https://www.rfc-editor.org/rfc/rfc7617)), unless they have an `Authorization`
     /// of their own. They go to one origin only; see [`default_header`](Self::default_header).
     pub fn basic(self, user: impl AsRef<str>, password: impl AsRef<str>) -> Self {
-        let value = auth::basic(user.as_ref(), password.as_ref());
+        let value = auth::basic(user.as_ref().as_bytes(), password.as_ref().as_bytes());
         self.with_header(value.map(|value| (AUTHORIZATION, value)))
     }
 
