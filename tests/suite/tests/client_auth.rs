@@ -294,6 +294,43 @@ async fn digest_answers_for_the_target_that_is_sent() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn digest_answers_the_first_challenge_that_it_can_however_that_is_written() {
+    for (challenge, answered) in [
+        (
+            "Digest realm=\"x\", nonce=\"n\", qop=\"auth\", algorithm=md5",
+            "algorithm=MD5,",
+        ),
+        (
+            "Digest realm=x, nonce=n, qop=auth, algorithm=\"Sha-256-SESS\"",
+            "algorithm=SHA-256-sess,",
+        ),
+        (
+            "Digest realm=\"x\", nonce=\"one\", qop=\"auth-int\", \
+             Digest realm=\"x\", nonce=\"two\", qop=\"auth\"",
+            "nonce=\"two\"",
+        ),
+        (
+            "Digest realm=\"x\", nonce=\"one\", algorithm=ROT13, \
+             Basic realm=\"x\", Digest realm=\"x\", nonce=\"two\"",
+            "nonce=\"two\"",
+        ),
+    ] {
+        let connector = MemoryConnector::new(answer(move |request| {
+            match request.header("authorization") {
+                Some(answer) if answer.contains(answered) => Reply::status(200),
+                _ => Reply::status(401).header("WWW-Authenticate", challenge),
+            }
+        }));
+        let client = Client::builder()
+            .digest("me", "secret")
+            .build_with_connector(connector.clone())
+            .unwrap();
+        let response = client.get("http://peer/").fetch().await.unwrap();
+        assert_eq!(response.status(), 200, "{challenge}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn digest_answers_neither_basic_nor_what_it_cannot_and_the_401_is_the_answer() {
     for challenge in [
         "Basic realm=\"x\"",

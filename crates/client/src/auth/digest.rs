@@ -5,7 +5,7 @@ use std::{
 };
 
 use http::{HeaderMap, HeaderValue, Method, Uri, header::WWW_AUTHENTICATE};
-use http_auth::{ChallengeParser, DigestClient, PasswordParams};
+use http_auth::{ChallengeParser, ChallengeRef, DigestClient, ParamValue, PasswordParams};
 
 use crate::origin;
 
@@ -55,14 +55,13 @@ impl Digest {
         Some(header)
     }
 
-    /// Takes the challenge of a response, if it has one for Digest that can be answered.
+    /// Takes the first challenge of a response that can be answered, if there is one.
     pub(crate) fn challenge(&self, uri: &Uri, answer: &HeaderMap) -> bool {
         // Tried on one of two, for each answer is counted.
         let is_answered = |mut tried| self.answer(&mut tried, &Method::GET, uri).is_some();
-        if !digest_of(answer).is_some_and(is_answered) {
-            return false;
-        }
-        let (Some(challenge), Some(origin)) = (digest_of(answer), origin::display(uri)) else {
+        let first = challenges(answer).position(is_answered);
+        let challenge = first.and_then(|first| challenges(answer).nth(first));
+        let (Some(challenge), Some(origin)) = (challenge, origin::display(uri)) else {
             return false;
         };
         let mut challenges = self.lock();
@@ -81,15 +80,41 @@ impl Digest {
     }
 }
 
-/// The first Digest challenge that can be answered. One for another scheme never is: a server that
-/// asks for Basic instead is not told the password.
-fn digest_of(answer: &HeaderMap) -> Option<DigestClient> {
+/// The challenges for Digest. One for another scheme is none of them: a server that asks for Basic
+/// instead is not told the password.
+fn challenges(answer: &HeaderMap) -> impl Iterator<Item = DigestClient> {
     let values = answer.get_all(WWW_AUTHENTICATE).into_iter();
     values
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| ChallengeParser::new(value).map_while(Result::ok))
         .filter(|challenge| challenge.scheme.eq_ignore_ascii_case("Digest"))
-        .find_map(|challenge| DigestClient::try_from(&challenge).ok())
+        .filter_map(|mut challenge| {
+            spell_algorithm(&mut challenge);
+            DigestClient::try_from(&challenge).ok()
+        })
+}
+
+/// The algorithms as they are registered.
+const ALGORITHMS: [&str; 6] = [
+    "MD5",
+    "MD5-sess",
+    "SHA-256",
+    "SHA-256-sess",
+    "SHA-512-256",
+    "SHA-512-256-sess",
+];
+
+/// Writes the name of the algorithm as it is registered: many a device has `md5`.
+fn spell_algorithm(challenge: &mut ChallengeRef<'_>) {
+    for (name, value) in &mut challenge.params {
+        if name.eq_ignore_ascii_case("algorithm") {
+            let said = value.to_unescaped();
+            let known = ALGORITHMS.iter().find(|it| it.eq_ignore_ascii_case(&said));
+            if let Some(Ok(known)) = known.map(|it| ParamValue::try_from_escaped(it)) {
+                *value = known;
+            }
+        }
+    }
 }
 
 impl fmt::Debug for Digest {
