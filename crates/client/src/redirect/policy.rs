@@ -58,11 +58,20 @@ enum Downgrade {
 const LIMIT: u32 = 10;
 
 /// Headers that often hold a key, and that nobody flags as sensitive.
-const SENSITIVE: [HeaderName; 4] = [
+const SENSITIVE: [HeaderName; 13] = [
     HeaderName::from_static("api-key"),
+    HeaderName::from_static("apikey"),
+    HeaderName::from_static("cookie2"),
+    HeaderName::from_static("private-token"),
+    HeaderName::from_static("www-authenticate"),
+    HeaderName::from_static("x-access-token"),
+    HeaderName::from_static("x-amz-security-token"),
     HeaderName::from_static("x-api-key"),
     HeaderName::from_static("x-auth-token"),
     HeaderName::from_static("x-csrf-token"),
+    HeaderName::from_static("x-goog-api-key"),
+    HeaderName::from_static("x-vault-token"),
+    HeaderName::from_static("x-xsrf-token"),
 ];
 
 impl Redirects {
@@ -118,7 +127,9 @@ impl Redirects {
     }
 
     /// Drops these headers too when the origin changes, beside those that are dropped anyway and
-    /// `x-api-key`, `api-key`, `x-auth-token` and `x-csrf-token`.
+    /// what often holds a key: `api-key`, `apikey`, `private-token`, `x-access-token`,
+    /// `x-amz-security-token`, `x-api-key`, `x-auth-token`, `x-csrf-token`, `x-goog-api-key`,
+    /// `x-vault-token`, `x-xsrf-token`.
     pub fn sensitive_headers(self, names: impl IntoIterator<Item = HeaderName>) -> Self {
         self.alter(|rules| rules.sensitive.extend(names))
     }
