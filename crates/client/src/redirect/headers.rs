@@ -3,8 +3,7 @@
 use http::{
     Extensions, HeaderMap, HeaderName, HeaderValue,
     header::{
-        AUTHORIZATION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION,
-        CONTENT_RANGE, CONTENT_TYPE, COOKIE, EXPECT, HOST, PROXY_AUTHORIZATION, TRAILER,
+        AUTHORIZATION, COOKIE, EXPECT, HOST, LAST_MODIFIED, PROXY_AUTHORIZATION, TRAILER,
         TRANSFER_ENCODING,
     },
 };
@@ -13,22 +12,23 @@ use retry_layer::{BodyFactory, IdempotencyKeys, Idempotent, NoRetry, RetryPolicy
 use super::{history::CrossOrigin, policy::Redirects};
 use crate::{Body, NoDecompression, collect::CollectBody};
 
-const OF_BODY: [HeaderName; 9] = [
-    CONTENT_ENCODING,
-    CONTENT_LANGUAGE,
-    CONTENT_LENGTH,
-    CONTENT_LOCATION,
-    CONTENT_RANGE,
-    CONTENT_TYPE,
+/// What describes a body, beside the names that begin with `content-`.
+const OF_BODY: [HeaderName; 6] = [
     EXPECT,
+    LAST_MODIFIED,
     TRAILER,
     TRANSFER_ENCODING,
+    HeaderName::from_static("digest"),
+    HeaderName::from_static("repr-digest"),
 ];
 
 /// Drops what described a body that does not go along
 /// ([RFC 9110, section 15.4](https://www.rfc-editor.org/rfc/rfc9110#section-15.4)).
 pub(super) fn drop_those_of_the_body(headers: &mut HeaderMap) {
-    for name in &OF_BODY {
+    let of_body =
+        |name: &&HeaderName| name.as_str().starts_with("content-") || OF_BODY.contains(*name);
+    let dropped: Vec<_> = headers.keys().filter(of_body).cloned().collect();
+    for name in dropped {
         headers.remove(name);
     }
 }
@@ -72,6 +72,31 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_described_the_body_goes_and_nothing_else() {
+        let mut headers = HeaderMap::new();
+        for name in [
+            "content-type",
+            "content-length",
+            "content-disposition",
+            "content-digest",
+            "content-md5",
+            "repr-digest",
+            "digest",
+            "last-modified",
+            "expect",
+            "accept",
+            "x-content-type",
+            "if-match",
+        ] {
+            headers.append(name, HeaderValue::from_static("x"));
+        }
+        drop_those_of_the_body(&mut headers);
+        let mut kept: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        kept.sort_unstable();
+        assert_eq!(kept, ["accept", "if-match", "x-content-type"]);
+    }
+
+    #[test]
     fn all_values_of_a_name_go_if_one_of_them_is_secret() {
         let mut headers = HeaderMap::new();
         let mut secret = HeaderValue::from_static("secret");
@@ -81,6 +106,9 @@ mod tests {
         headers.append("cookie", HeaderValue::from_static("a=1"));
         headers.append("cookie", HeaderValue::from_static("b=2"));
         headers.append("X-API-Key", HeaderValue::from_static("key"));
+        for name in ["private-token", "x-amz-security-token", "cookie2"] {
+            headers.append(name, HeaderValue::from_static("key"));
+        }
         headers.append("accept", HeaderValue::from_static("*/*"));
         leave_origin(&mut headers, &Redirects::default());
         assert_eq!(headers.len(), 1);
