@@ -184,6 +184,69 @@ async fn a_call_dropped_while_it_fetches_leaves_the_turn_to_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_fetch_that_takes_longer_than_its_call_is_there_for_the_next() {
+    let (connector, source) = (taking("Bearer token-1"), Counting::default());
+    let client = over(&connector, source.clone());
+    let call = || {
+        client
+            .get("http://peer/")
+            .timeout(Duration::from_millis(300))
+    };
+    for _ in 0..3 {
+        assert!(call().fetch().await.unwrap_err().is_timeout());
+    }
+    assert_eq!(call().fetch().await.unwrap().status(), 200);
+    assert_eq!(source.fetches.load(Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_fetch_gave_while_nobody_waited_is_taken_if_it_still_holds() {
+    for (lifetime, fails, wait, fetches) in
+        [(60, false, 30, 1), (60, false, 90, 2), (60, true, 30, 2)]
+    {
+        let source = Counting {
+            lifetime: Some(Duration::from_secs(lifetime)),
+            fails,
+            ..Counting::default()
+        };
+        let client = over(&taking(""), source.clone());
+        let call = client.get("http://peer/").timeout(Duration::from_millis(1));
+        call.no_retry().fetch().await.unwrap_err();
+        sleep(Duration::from_secs(wait)).await;
+        let _ = client.get("http://peer/").no_retry().fetch().await;
+        assert_eq!(source.fetches.load(Relaxed), fetches, "after {wait} s");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fetch_that_never_ends_is_given_up_and_one_of_a_client_that_is_gone_is_dropped() {
+    let fetches = Arc::new(());
+    let source = token_fn({
+        let fetches = fetches.clone();
+        move || {
+            let fetch = fetches.clone();
+            async move {
+                std::future::pending::<()>().await;
+                drop(fetch);
+                Ok(Token::new("t"))
+            }
+        }
+    });
+    let client = Client::builder()
+        .auth(source)
+        .build_with_connector(taking(""))
+        .unwrap();
+    let began = tokio::time::Instant::now();
+    client.get("http://peer/").fetch().await.unwrap_err();
+    assert_eq!(began.elapsed(), Duration::from_secs(30));
+    let call = client.get("http://peer/").timeout(Duration::from_millis(1));
+    call.fetch().await.unwrap_err();
+    drop(client);
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(Arc::strong_count(&fetches), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_request_that_cannot_be_sent_again_gets_its_401_and_the_next_a_new_token() {
     let (connector, source) = (taking("Bearer token-2"), Counting::default());
     let client = over(&connector, source.clone());

@@ -2,13 +2,20 @@ use std::{
     error::Error as StdError,
     fmt,
     future::Future,
+    panic::resume_unwind,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use http::HeaderValue;
-use tokio::{sync::Mutex as Turn, time::Instant};
+use tokio::{
+    runtime::Handle,
+    sync::Mutex as Turn,
+    task::JoinHandle,
+    time::{Instant, timeout},
+};
+use tracing::Instrument as _;
 
 use super::header;
 use crate::{
@@ -39,6 +46,10 @@ impl Token {
         self.expires = Instant::now().checked_add(lifetime);
         self
     }
+
+    fn has_expired(&self) -> bool {
+        self.expires.is_some_and(|at| at <= Instant::now())
+    }
 }
 
 impl fmt::Debug for Token {
@@ -51,9 +62,9 @@ impl fmt::Debug for Token {
 /// [`ClientBuilder::auth`](crate::ClientBuilder::auth).
 pub trait TokenSource: Send + Sync + 'static {
     /// Fetches a token. The client asks only when it has none, the last one has expired, or a
-    /// server has refused it: a source must not give the same one again. It is asked by one
-    /// request at a time; those that come meanwhile wait for its answer. How long it takes is bound
-    /// by the deadline of the call.
+    /// server has refused it: a source must not give the same one again. It is asked for one
+    /// token at a time, and all requests that come meanwhile wait for its answer, each within its
+    /// own deadline. What takes longer than 30 s is given up.
     ///
     /// # Errors
     ///
@@ -62,7 +73,8 @@ pub trait TokenSource: Send + Sync + 'static {
     ///
     /// # Cancel safety
     ///
-    /// The future is dropped with the call that asked; the next one that waits asks anew.
+    /// The future runs in a task of its own, so that calls which end before it leave it to those
+    /// that come after them. It is dropped with the client, and once it has taken too long.
     fn token(&self) -> impl Future<Output = Result<Token, Box<dyn StdError + Send + Sync>>> + Send;
 }
 
@@ -122,11 +134,11 @@ impl<T: TokenSource> Fetch for T {
     }
 }
 
-/// The token of a client, and whose turn it is to fetch the next one.
+/// The token of a client, and whose turn it is to wait for the next one.
 pub(crate) struct Tokens {
-    source: Box<dyn Fetch>,
+    source: Arc<dyn Fetch>,
     state: Mutex<State>,
-    turn: Turn<()>,
+    turn: Turn<UnderWay>,
 }
 
 #[derive(Default)]
@@ -154,9 +166,9 @@ impl State {
 impl Tokens {
     pub(crate) fn new(source: impl TokenSource) -> Self {
         Self {
-            source: Box::new(source),
+            source: Arc::new(source),
             state: Mutex::default(),
-            turn: Turn::new(()),
+            turn: Turn::default(),
         }
     }
 
@@ -168,7 +180,7 @@ impl Tokens {
             }
             state.round
         };
-        let _turn = self.turn.lock().await;
+        let mut turn = self.turn.lock().await;
         {
             let state = self.lock();
             if let Some(header) = state.header() {
@@ -180,7 +192,7 @@ impl Tokens {
                 return Err(failure.error());
             }
         }
-        let fetched = self.source.fetch().await.map_err(Shared::new);
+        let fetched = turn.fetch(&self.source).await.map_err(Shared::new);
         let mut state = self.lock();
         state.round = state.round.wrapping_add(1);
         state.current = None;
@@ -219,6 +231,54 @@ impl Tokens {
 impl fmt::Debug for Tokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tokens").finish_non_exhaustive()
+    }
+}
+
+/// A fetch that goes on though nobody may wait for it any more: one that takes longer than the calls
+/// would else begin anew with each of them, and never end.
+#[derive(Default)]
+struct UnderWay(Option<JoinHandle<Result<Token, BoxError>>>);
+
+/// How long a fetch may take.
+const LIMIT: Duration = Duration::from_secs(30);
+
+impl UnderWay {
+    /// Waits for the fetch that is under way, or for another.
+    async fn fetch(&mut self, source: &Arc<dyn Fetch>) -> Result<Token, BoxError> {
+        if Handle::try_current().is_err() {
+            return source.fetch().await;
+        }
+        loop {
+            let is_old = self.0.as_ref().is_some_and(JoinHandle::is_finished);
+            let fetch = self.0.get_or_insert_with(|| {
+                let source = source.clone();
+                let fetch = async move {
+                    let fetched = timeout(LIMIT, source.fetch()).await;
+                    fetched.unwrap_or_else(|_| Err(format!("none came within {LIMIT:?}").into()))
+                };
+                tokio::spawn(fetch.in_current_span())
+            });
+            let ended = fetch.await;
+            self.0 = None;
+            match ended {
+                Ok(Ok(token)) if !(is_old && token.has_expired()) => return Ok(token),
+                // What came while nobody waited says nothing of now.
+                _ if is_old => {}
+                Ok(fetched) => return fetched,
+                Err(error) => match error.try_into_panic() {
+                    Ok(panic) => resume_unwind(panic),
+                    Err(error) => return Err(error.into()),
+                },
+            }
+        }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        if let Some(fetch) = &self.0 {
+            fetch.abort();
+        }
     }
 }
 
