@@ -421,7 +421,8 @@ impl Response<Bytes> {
         Ok(text.into_owned())
     }
 
-    /// Reads the body as JSON.
+    /// Reads the body as JSON; a byte order mark before it is left out, as
+    /// [RFC 8259](https://www.rfc-editor.org/rfc/rfc8259#section-8.1) allows.
     ///
     /// # Errors
     ///
@@ -429,9 +430,11 @@ impl Response<Bytes> {
     /// error says where, as in `items[3].price`. What stands there is only in its
     /// [source](std::error::Error::source).
     pub fn json<D: DeserializeOwned>(&self) -> Result<D, Error> {
-        serde_json::from_slice(self.body()).or_else(|_| {
+        let body = self.body();
+        let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
+        serde_json::from_slice(body).or_else(|_| {
             // Read a second time, since to keep track of the path takes time.
-            let mut reader = serde_json::Deserializer::from_slice(self.body());
+            let mut reader = serde_json::Deserializer::from_slice(body);
             let read = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
                 let path = error.path().to_string();
                 (path, error.into_inner())
@@ -444,6 +447,8 @@ impl Response<Bytes> {
         })
     }
 }
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The charset parameter of a media type
 /// ([RFC 9110, section 8.3.2](https://www.rfc-editor.org/rfc/rfc9110#section-8.3.2)).

@@ -129,6 +129,14 @@ async fn json_of_another_shape_tells_where_it_is_and_not_what() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn json_may_begin_with_a_byte_order_mark() {
+    let response = answered("application/json", &["\u{feff}[1]".as_bytes()]).await;
+    assert_eq!(response.json::<[u8; 1]>().await.unwrap(), [1]);
+    let response = answered("application/json", &["\u{feff}\u{feff}[1]".as_bytes()]).await;
+    assert!(response.json::<[u8; 1]>().await.unwrap_err().is_decode());
+}
+
+#[tokio::test(start_paused = true)]
 async fn text_is_read_in_its_charset() {
     for (content_type, body, text) in [
         ("text/plain", &b"caf\xc3\xa9"[..], "café"),
