@@ -15,6 +15,7 @@ use tower::{Service, ServiceBuilder, ServiceExt};
 
 fn is_shared<T: Clone + Send + Sync + 'static>() {}
 fn is_sent<T: Send + 'static>() {}
+fn is_lent<T: Send + Sync + 'static>() {}
 fn is_error<E: std::error::Error + Send + Sync + 'static>() {}
 
 #[test]
@@ -27,8 +28,11 @@ fn everything_may_be_shared_and_sent() {
     is_shared::<Connector>();
     is_sent::<client::ResponseFuture>();
     is_sent::<client::RequestBuilder>();
-    is_sent::<client::Response>();
-    is_sent::<SessionBody>();
+    is_lent::<client::Response>();
+    is_lent::<client::ByteStream>();
+    is_lent::<client::Lines>();
+    is_lent::<client::Events>();
+    is_lent::<SessionBody>();
     is_sent::<session_layer::ResponseFuture<Full<Bytes>>>();
     is_shared::<retry_layer::RetryPolicy>();
     is_error::<Error>();

@@ -1,7 +1,7 @@
 use std::{
     fmt,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
@@ -9,6 +9,7 @@ use http::StatusCode;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use session_layer::{ConnectionInfo, SessionBody};
+use sync_wrapper::SyncWrapper;
 
 use super::{Boxed, downcast, exactly, take_frame};
 use crate::{
@@ -38,7 +39,8 @@ enum ResponseRepr {
     Decoded(Box<Decoded>),
     /// Boxed, since it holds one of these.
     Observed(Box<Observed>),
-    Other(Boxed),
+    /// Boxed, since it remembers what it says of itself.
+    Other(Box<Foreign>),
 }
 
 impl ResponseBody {
@@ -49,7 +51,10 @@ impl ResponseBody {
     {
         downcast::<Self, B>(body)
             .or_else(|body| downcast::<SessionBody, B>(body).map(Self::from))
-            .unwrap_or_else(|body| Self(ResponseRepr::Other(Box::pin(body.map_err(Into::into)))))
+            .unwrap_or_else(|body| {
+                let body = Foreign::new(Box::pin(body.map_err(Into::into)));
+                Self(ResponseRepr::Other(Box::new(body)))
+            })
     }
 
     pub(crate) fn decoded(body: Decoded) -> Self {
@@ -107,6 +112,32 @@ impl ResponseBody {
     }
 }
 
+/// Somebody's body. It need not be `Sync`, and whoever lends a response to a task of its own needs
+/// that of it: so nothing is asked of it by a shared reference.
+struct Foreign {
+    body: SyncWrapper<Boxed>,
+    ended: bool,
+    hint: SizeHint,
+}
+
+impl Foreign {
+    fn new(body: Boxed) -> Self {
+        Self {
+            ended: body.is_end_stream(),
+            hint: body.size_hint(),
+            body: SyncWrapper::new(body),
+        }
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let body = self.body.get_mut();
+        let frame = ready!(body.as_mut().poll_frame(cx));
+        self.ended = body.is_end_stream();
+        self.hint = body.size_hint();
+        Poll::Ready(frame.map(|frame| frame.map_err(Error::from_below)))
+    }
+}
+
 /// The empty body.
 impl Default for ResponseBody {
     fn default() -> Self {
@@ -147,10 +178,7 @@ impl HttpBody for ResponseBody {
             }
             ResponseRepr::Decoded(body) => Pin::new(&mut **body).poll_frame(cx),
             ResponseRepr::Observed(body) => Pin::new(&mut **body).poll_frame(cx),
-            ResponseRepr::Other(body) => body
-                .as_mut()
-                .poll_frame(cx)
-                .map(|frame| frame.map(|frame| frame.map_err(Error::from_below))),
+            ResponseRepr::Other(body) => body.poll_frame(cx),
         }
     }
 
@@ -161,7 +189,7 @@ impl HttpBody for ResponseBody {
             ResponseRepr::TooLarge(_) => false,
             ResponseRepr::Decoded(body) => body.is_end_stream(),
             ResponseRepr::Observed(body) => body.is_end_stream(),
-            ResponseRepr::Other(body) => body.is_end_stream(),
+            ResponseRepr::Other(body) => body.ended,
         }
     }
 
@@ -172,7 +200,8 @@ impl HttpBody for ResponseBody {
             ResponseRepr::TooLarge(_) => SizeHint::new(),
             ResponseRepr::Decoded(body) => body.size_hint(),
             ResponseRepr::Observed(body) => body.size_hint(),
-            ResponseRepr::Other(body) => body.size_hint(),
+            // It is `Copy` from http-body 1.1 on only.
+            ResponseRepr::Other(body) => SizeHint::clone(&body.hint),
         }
     }
 }

@@ -17,6 +17,7 @@ use async_compression::{codecs, tokio::bufread::ZstdDecoder, zstd::DParameter};
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use session_layer::ConnectionInfo;
+use sync_wrapper::SyncWrapper;
 use tokio::{
     io::{AsyncRead, ReadBuf},
     task::coop::poll_proceed,
@@ -32,7 +33,8 @@ use crate::{Error, ResponseBody, error::Kind};
 /// it: so its connection is free again by then, and nothing that followed was left out.
 pub(crate) struct Decoded {
     coding: Coding,
-    reader: Reader,
+    /// Not every decoder is `Sync`, and what holds a body should be.
+    reader: SyncWrapper<Reader>,
     state: State,
     output: BytesMut,
     connection: Option<ConnectionInfo>,
@@ -64,7 +66,7 @@ impl Decoded {
         let connection = body.connection().cloned();
         Self {
             coding,
-            reader: Reader::Plain(Input::new(body)),
+            reader: SyncWrapper::new(Reader::Plain(Input::new(body))),
             state: State::Unread,
             output: BytesMut::new(),
             connection,
@@ -82,13 +84,13 @@ impl Decoded {
         loop {
             match self.state {
                 State::Unread => {
-                    let chunk = ready!(self.reader.input().poll_chunk(cx))?;
+                    let chunk = ready!(self.reader.get_mut().input().poll_chunk(cx))?;
                     let Some(first) = chunk.first().copied() else {
                         self.state = State::Ending;
                         continue;
                     };
-                    let input = mem::replace(self.reader.input(), Input::empty());
-                    self.reader = Reader::over(input, self.coding, first)?;
+                    let input = mem::replace(self.reader.get_mut().input(), Input::empty());
+                    self.reader = SyncWrapper::new(Reader::over(input, self.coding, first)?);
                     self.state = State::Decoding;
                 }
                 State::Decoding => {
@@ -98,7 +100,7 @@ impl Decoded {
                     }
                     // What few bytes become may be much work.
                     let budget = ready!(poll_proceed(cx));
-                    let reader = Pin::new(&mut self.reader);
+                    let reader = Pin::new(self.reader.get_mut());
                     let read = ready!(poll_read_buf(reader, cx, &mut self.output))?;
                     budget.made_progress();
                     if read > 0 {
@@ -107,12 +109,12 @@ impl Decoded {
                     self.state = State::Ending;
                 }
                 State::Ending => {
-                    if !ready!(self.reader.input().poll_chunk(cx))?.is_empty() {
+                    if !ready!(self.reader.get_mut().input().poll_chunk(cx))?.is_empty() {
                         let more = "there are bytes after the end of the encoded body";
                         return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, more)));
                     }
                     self.state = State::Ended;
-                    let trailers = self.reader.input().take_trailers();
+                    let trailers = self.reader.get_mut().input().take_trailers();
                     return Poll::Ready(Ok(trailers.map(Frame::trailers)));
                 }
                 State::Ended => return Poll::Ready(Ok(None)),
@@ -132,9 +134,9 @@ impl Body for Decoded {
         let this = &mut *self;
         let frame = ready!(this.poll_decode(cx)).map_err(|error| {
             this.state = State::Ended;
-            let of_body = this.reader.input().take_error();
+            let of_body = this.reader.get_mut().input().take_error();
             // What is left of the body goes, and its connection with it.
-            this.reader = Reader::Plain(Input::empty());
+            this.reader = SyncWrapper::new(Reader::Plain(Input::empty()));
             of_body.unwrap_or_else(|| Error::new(Kind::Coding(this.coding.name())).with(error))
         });
         Poll::Ready(frame.transpose())
