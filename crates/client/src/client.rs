@@ -190,10 +190,6 @@ impl Client {
         call::start(&self.shared, &mut self.stack, request, mode, timeout)
     }
 
-    pub(crate) fn deadline(&self) -> Option<Duration> {
-        self.shared.settings.deadline
-    }
-
     pub(crate) fn max_body(&self) -> usize {
         self.shared.settings.max_body
     }

@@ -10,7 +10,6 @@ use serde::Serialize;
 use crate::{
     Body, Client, Error, NoDecompression, Redirects, Response, auth,
     call::{self, Description, Mode},
-    predicate,
     target::Target,
 };
 
@@ -262,9 +261,7 @@ impl RequestBuilder {
         P: TryInto<RetryPolicy>,
         P::Error: Into<BuildError>,
     {
-        let policy = policy.try_into().map_err(Into::into);
-        let deadline = self.client.deadline();
-        match policy.and_then(|policy| predicate::aware(&policy, deadline)) {
+        match policy.try_into().map_err(Into::into) {
             Ok(policy) => self.extension(policy),
             Err(error) => self.alter(|_| Err(Error::builder(error.to_string()).with(error))),
         }

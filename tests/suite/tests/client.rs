@@ -562,6 +562,24 @@ async fn a_policy_of_ones_own_for_a_request_knows_the_sessions_errors_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_policy_in_the_extensions_of_a_request_is_one_of_its_own_too() {
+    let connector = MemoryConnector::new(always(200, "x"));
+    connector.script([Connect::Refuse, Connect::Accept]);
+    let mut client = over(&connector);
+    let request = || {
+        let policy = RetryPolicy::builder().build().unwrap();
+        let request = client.post("http://peer/").body("x").extension(policy);
+        request.build().unwrap()
+    };
+    let (first, second) = (request(), request());
+    assert_eq!(client.call(first).await.unwrap().status(), 200);
+    connector.drop_connections().await;
+    connector.refuse();
+    let error = client.call(second).await.unwrap_err();
+    assert!(error.retry_report().is_some(), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_request_body_is_replayed_whole() {
     let connector = MemoryConnector::new(sequence([Reply::status(503), Reply::status(200)]));
     let parts = ["one ", "two ", "three"].map(|part| Ok::<_, std::io::Error>(part.into()));
