@@ -25,7 +25,7 @@ use tower_service::Service;
 use crate::{
     Body, Error, NoDecompression, Redirects, ResponseBody,
     auth::{self, Refresh},
-    collect::{CollectBody, Gathering},
+    collect::{CollectBody, FollowsNone, Gathering},
     decode,
     error::Kind,
     id, predicate,
@@ -298,6 +298,9 @@ pub(crate) fn start(
         Some(limit) if limit.within.is_zero() => Err(limit.exceeded()),
         Some(_) | None => Ok(()),
     });
+    if mode == Mode::Collecting && redirect::follows_none(&request, &settings.redirects) {
+        request.extensions_mut().insert(FollowsNone);
+    }
     let (state, kept) = match prepared {
         Ok(()) => {
             let kept = keep(stack, &request, settings);

@@ -36,6 +36,10 @@ pub(crate) enum When {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CollectBody;
 
+/// A request extension: no redirect of it is followed, so that each is an answer to be collected.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FollowsNone;
+
 impl<S> Collect<S> {
     pub(crate) fn new(inner: S, limit: usize, when: When) -> Self {
         Self { inner, limit, when }
@@ -62,6 +66,7 @@ where
         let how = How {
             limit: self.limit,
             decode: decode::IS_POSSIBLE && decode::is_wanted(&request),
+            redirects: request.extensions().get::<FollowsNone>().is_some(),
         };
         Collecting {
             state: State::Head {
@@ -77,6 +82,8 @@ where
 struct How {
     limit: usize,
     decode: bool,
+    /// Whether a redirect is one of them.
+    redirects: bool,
 }
 
 pin_project! {
@@ -219,9 +226,11 @@ where
                 StateProj::Head { inner } => {
                     let mut response = ready!(inner.poll(cx))?;
                     // Little of a redirect's body is read if it is followed, and the call
-                    // collects it if it is not.
-                    let how = this.how.filter(|_| !redirect::is_redirect(&response));
-                    let Some(How { limit, decode }) = how else {
+                    // collects it if it turns out that it is not.
+                    let how = this
+                        .how
+                        .filter(|how| how.redirects || !redirect::is_redirect(&response));
+                    let Some(How { limit, decode, .. }) = how else {
                         return Poll::Ready(Ok(response));
                     };
                     if decode {

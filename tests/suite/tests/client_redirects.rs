@@ -14,7 +14,7 @@ use client::{
     TimeoutPhase,
 };
 use http::{HeaderValue, Method, Request, StatusCode, Uri};
-use test_support::{MemoryConnector, Reply, always, answer};
+use test_support::{Connection, MemoryConnector, Reply, always, answer};
 use tokio::time::Instant;
 use tower::{ServiceExt as _, layer::util::Identity};
 
@@ -192,6 +192,34 @@ async fn one_redirect_too_many_is_an_error_that_says_what_to_do() {
         .await
         .unwrap_err();
     assert!(error.is_redirect());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redirect_that_is_an_answer_is_fetched_again_if_its_body_breaks() {
+    let cut = "HTTP/1.1 302 Found\r\nLocation: /there\r\nContent-Length: 5\r\n\r\nmo";
+    for client_wide in [true, false] {
+        let connector = MemoryConnector::new(move |mut connection: Connection| async move {
+            connection.read_request().await;
+            if connection.number() == 0 {
+                connection.write(cut).await;
+            } else {
+                let location = [("Location", "/there")];
+                connection.respond_with(302, &location, "moved").await;
+            }
+            connection.close().await;
+        });
+        let request = if client_wide {
+            with(&connector, Client::builder().redirects(Redirects::none())).get("http://peer/")
+        } else {
+            over(&connector)
+                .get("http://peer/")
+                .redirects(Redirects::none())
+        };
+        let response = request.fetch().await.unwrap();
+        assert_eq!(response.status(), 302);
+        assert_eq!(response.body(), "moved");
+        assert_eq!(response.retry_report().attempts().len(), 2);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -191,6 +191,12 @@ impl History {
     }
 }
 
+/// Whether no redirect of this request will be followed.
+pub(crate) fn follows_none<B>(request: &Request<B>, of_client: &Redirects) -> bool {
+    let redirects = request.extensions().get().unwrap_or(of_client);
+    redirects.limit().is_none()
+}
+
 /// Whether this response may be followed.
 pub(crate) fn is_redirect<T>(response: &Response<T>) -> bool {
     response.status().is_redirection() && response.headers().contains_key(LOCATION)

@@ -10,7 +10,7 @@ mod policy;
 
 pub(crate) use self::{
     drain::{Drain, drain},
-    follow::{History, Kept, Next, is_redirect},
+    follow::{History, Kept, Next, follows_none, is_redirect},
     history::Answerer,
 };
 pub use self::{
