@@ -362,6 +362,7 @@ impl ClientBuilder {
         };
         let parts = Parts {
             policy,
+            deadline: self.deadline,
             attempt: Arc::new(attempt::Settings {
                 user_agent: self.user_agent,
                 extras: self.extras.boxed(),

@@ -16,7 +16,7 @@ use std::{
 use http::{HeaderName, Method, Request, Response, Uri, header::AUTHORIZATION};
 use http_body::Body as _;
 use pin_project_lite::pin_project;
-use retry_layer::{Deadline, ResponseExt as _, RetryPolicy, RetryReport};
+use retry_layer::{Deadline, ResponseExt as _, RetryReport};
 use session_layer::Session;
 use tokio::time::Instant;
 use tower::{ServiceExt, util::Oneshot};
@@ -338,11 +338,8 @@ fn prepare(settings: &Settings, request: &mut Request<Body>) -> Result<(), Error
     if decode::IS_POSSIBLE && !settings.decompression {
         request.extensions_mut().insert(NoDecompression);
     }
-    if let Some(policy) = request.extensions().get::<RetryPolicy>() {
-        let policy = predicate::aware(policy, settings.deadline)
-            .map_err(|error| Error::builder(error.to_string()).with(error))?;
-        request.extensions_mut().insert(policy);
-    }
+    predicate::tell(request, settings.deadline)
+        .map_err(|error| Error::builder(error.to_string()).with(error))?;
     authorize(request, credentials)
 }
 

@@ -2,7 +2,7 @@
 
 use std::{error::Error as StdError, sync::Arc, time::Duration};
 
-use http::StatusCode;
+use http::{Request, StatusCode};
 use retry_layer::{BuildError, Class, Outcome, Predicate, RetryPolicy, RetryReport, transport};
 
 use crate::{Error, auth::TryAgain, error::Kind};
@@ -24,6 +24,18 @@ pub(crate) fn aware(
         Some(deadline) => builder.deadline(deadline).build(),
         None => builder.build(),
     }
+}
+
+/// Makes such a policy of the one that a request brings, if it brings one.
+pub(crate) fn tell<B>(
+    request: &mut Request<B>,
+    deadline: Option<Duration>,
+) -> Result<(), BuildError> {
+    if let Some(policy) = request.extensions().get::<RetryPolicy>() {
+        let policy = aware(policy, deadline)?;
+        request.extensions_mut().insert(policy);
+    }
+    Ok(())
 }
 
 impl Predicate for SessionAware {

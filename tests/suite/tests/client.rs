@@ -14,14 +14,14 @@ use client::{
     AttemptOutcome, AttemptRecord, Body, Class, Client, Deadline, Exponential, Jitter, PoolConfig,
     RetryPolicy, StopReason, TimeoutPhase, Timeouts,
 };
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method, Request, StatusCode};
 use serde::{Deserialize, Serialize};
 use test_suite::eventually;
 use test_support::{
     Connect, Connection, MemoryConnector, Reply, Server, always, answer, sequence, tls,
 };
 use tokio::time::Instant;
-use tower::Service as _;
+use tower::{Service as _, util::MapRequestLayer};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -577,6 +577,25 @@ async fn a_policy_in_the_extensions_of_a_request_is_one_of_its_own_too() {
     connector.refuse();
     let error = client.call(second).await.unwrap_err();
     assert!(error.retry_report().is_some(), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_that_a_layer_brings_is_told_what_the_sessions_errors_mean() {
+    let connector = MemoryConnector::new(always(200, "x"));
+    connector.refuse();
+    let bring = MapRequestLayer::new(|mut request: Request<Body>| {
+        let policy = RetryPolicy::builder().build().expect("it is valid");
+        request.extensions_mut().insert(policy);
+        request
+    });
+    let client = Client::builder()
+        .layer(bring)
+        .build_with_connector(connector.clone())
+        .unwrap();
+    let request = client.post("http://peer/").body("x");
+    let error = request.fetch().await.unwrap_err();
+    let report = error.retry_report().expect("it is told");
+    assert_eq!(report.attempts().len(), 3);
 }
 
 #[tokio::test(start_paused = true)]
