@@ -326,9 +326,14 @@ fn prepare(settings: &Settings, request: &mut Request<Body>) -> Result<(), Error
     if settings.closed.load(Acquire) {
         return Err(Error::new(Kind::Closed));
     }
-    let uri = mem::take(request.uri_mut());
-    let Target { uri, credentials } = target::resolve(uri, settings.base.as_ref())?;
-    *request.uri_mut() = uri;
+    let credentials = if target::is_sendable(request.uri()) {
+        None
+    } else {
+        let uri = mem::take(request.uri_mut());
+        let Target { uri, credentials } = target::resolve(uri, settings.base.as_ref())?;
+        *request.uri_mut() = uri;
+        credentials
+    };
     if let Some(name) = &settings.request_id {
         id::give(request.headers_mut(), name);
     }

@@ -1,6 +1,9 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use http::{Uri, uri};
+use http::{
+    Uri,
+    uri::{self, Authority, Scheme},
+};
 use percent_encoding::{CONTROLS, percent_decode_str, utf8_percent_encode};
 use url::Url;
 
@@ -197,6 +200,28 @@ pub(crate) fn resolve(url: impl IntoUrl, base: Option<&Base>) -> Result<Target, 
     }
 }
 
+/// Whether a URI can be sent as it is, which is so for most: absolute, without userinfo, and with a
+/// path of ASCII.
+#[inline]
+pub(crate) fn is_sendable(uri: &Uri) -> bool {
+    let scheme = uri.scheme();
+    let is_http = scheme == Some(&Scheme::HTTP) || scheme == Some(&Scheme::HTTPS);
+    // Not a search that ends at the first: several bytes are compared at once then.
+    let has_userinfo = |authority: &Authority| {
+        let bytes = authority.as_str().as_bytes();
+        bytes
+            .iter()
+            .fold(false, |found, byte| found | (*byte == b'@'))
+    };
+    is_http
+        && uri.authority().is_some_and(|it| !has_userinfo(it))
+        && uri.path_and_query().is_some_and(|it| is_path(it.as_str()))
+}
+
+fn is_path(text: &str) -> bool {
+    text.starts_with('/') && text.is_ascii()
+}
+
 fn resolve_text(text: &str, base: Option<&Base>) -> Result<Target, Error> {
     // Most URLs need none of what `Url` does, which costs many times as much.
     if is_plain(text) {
@@ -239,7 +264,7 @@ fn resolve_uri(uri: Uri, base: Option<&Base>) -> Result<Target, Error> {
 /// slash then for everybody who looks at it, and hold text that is no ASCII, which is escaped.
 fn sendable(uri: Uri) -> Result<Uri, Error> {
     let text = uri.path_and_query().map_or("/", uri::PathAndQuery::as_str);
-    if text.starts_with('/') && text.is_ascii() {
+    if is_path(text) {
         return Ok(uri);
     }
     let slash = if text.starts_with('/') { "" } else { "/" };

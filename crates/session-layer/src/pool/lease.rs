@@ -1,5 +1,7 @@
 use std::{
     fmt,
+    future::Future,
+    pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
@@ -15,6 +17,7 @@ use hyper::{
     body::Incoming,
     client::conn::{TrySendError, http1::SendRequest},
 };
+use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tokio_util::sync::ReusableBoxFuture;
 
@@ -34,8 +37,36 @@ use crate::{
 /// What hyper answers to one request.
 pub(crate) type Answer<B> = Result<Response<Incoming>, NotSent<B>>;
 
-/// hyper's error, perhaps with the request that it did not send.
-pub(crate) type NotSent<B> = TrySendError<Request<RequestBody<B>>>;
+/// hyper's error, perhaps with the request that it did not send. Boxed: an answer is moved several
+/// times, and a request is larger than a response.
+pub(crate) type NotSent<B> = Box<TrySendError<Request<RequestBody<B>>>>;
+
+pin_project! {
+    /// A future of hyper, with a smaller answer.
+    pub(super) struct Exchanged<F> {
+        #[pin]
+        inner: F,
+    }
+}
+
+impl<F> Exchanged<F> {
+    #[inline]
+    pub(super) fn new(inner: F) -> Self {
+        Self { inner }
+    }
+}
+
+impl<F, T, E> Future for Exchanged<F>
+where
+    F: Future<Output = Result<T, E>>,
+{
+    type Output = Result<T, Box<E>>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.project().inner.poll(cx).map_err(Box::new)
+    }
+}
 
 /// A request that hyper was not given.
 pub(crate) type Unsent<B> = Box<Request<RequestBody<B>>>;
@@ -146,6 +177,7 @@ impl<B: Send + 'static> Connection<B> {
     }
 
     /// Whether it may take a request, as far as this side knows: neither cut nor too old.
+    #[inline]
     pub(super) fn is_fresh(&self, now: Instant) -> bool {
         self.wire.severed().is_none() && self.expires.is_none_or(|expires| now < expires)
     }
@@ -313,6 +345,7 @@ impl<B: Send + 'static> Link<B> {
     }
 
     /// Whether a request may be given to it: neither closed nor too old.
+    #[inline]
     pub(crate) fn is_usable(&self, now: Instant) -> bool {
         let is_closed = match &self.channel.sender {
             Sender::Http1(sender) => sender.is_closed(),
@@ -410,7 +443,7 @@ where
         let Channel { sender, answer } = &mut self.channel;
         match sender {
             Sender::Http1(http1) => {
-                answer.set(http1.try_send_request(request));
+                answer.set(Exchanged::new(http1.try_send_request(request)));
                 if http1.is_closed() {
                     *sender = Sender::Gone;
                 }

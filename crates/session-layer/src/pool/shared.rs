@@ -15,7 +15,7 @@ use hyper::client::conn::http2::SendRequest;
 use tokio_util::sync::ReusableBoxFuture;
 
 use super::{
-    lease::{AnswerBox, Connection, Release, Unsent},
+    lease::{AnswerBox, Connection, Exchanged, Release, Unsent},
     state::Numbered,
 };
 use crate::{
@@ -231,7 +231,7 @@ where
             // Another request met the connection's end, after this one was given its part.
             return Err(Box::new(request));
         };
-        answer.set(sender.try_send_request(request));
+        answer.set(Exchanged::new(sender.try_send_request(request)));
         let gone = if sender.is_closed() {
             kept.take()
         } else {
