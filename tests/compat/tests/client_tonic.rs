@@ -307,7 +307,7 @@ const REASONS: [(Reason, Code); 6] = [
 #[tokio::test]
 async fn a_stream_that_is_reset_has_the_code_of_its_reason() {
     for (reason, code) in REASONS {
-        let handler = move |stream: Stream| ready(stream.reset(reason));
+        let handler = move |stream: Stream| async move { stream.reset(reason) };
         let address = Peer::new(Builder::new(), handler).listen().await;
         let client = at(&format!("http://{address}")).build().unwrap();
         let status = Monitor::new(&client).ask("database").await.unwrap_err();

@@ -394,6 +394,39 @@ async fn digest_answers_the_first_challenge_that_it_can_however_that_is_written(
 }
 
 #[tokio::test(start_paused = true)]
+async fn digest_is_not_answered_where_a_redirect_has_led_to_nor_on_the_way_back() {
+    let connector = MemoryConnector::new(answer(|request| {
+        let host = request.header("host").unwrap_or_default();
+        match (host, request.path()) {
+            ("home", "/start") => Reply::status(307).header("Location", "http://away/on"),
+            ("away", "/on") => Reply::status(307).header("Location", "http://home/end"),
+            _ => Reply::status(401),
+        }
+        .header(
+            "www-authenticate",
+            r#"Digest realm="r", nonce="n", qop="auth", algorithm=SHA-256"#,
+        )
+    }));
+    let client = Client::builder()
+        .digest("me", "secret")
+        .build_with_connector(connector.clone())
+        .expect("the settings are valid");
+    // So that there is an answer at hand for the first origin.
+    client.get("http://home/x").fetch().await.unwrap();
+    let before = connector.log().requests.len();
+
+    let response = client.get("http://home/start").fetch().await.unwrap();
+
+    assert_eq!(response.status(), 401);
+    let log = connector.log();
+    let sent: Vec<_> = log.requests[before..]
+        .iter()
+        .map(|it| (it.path(), it.header("authorization").is_some()))
+        .collect();
+    assert_eq!(sent, [("/start", true), ("/on", false), ("/end", false)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn digest_answers_neither_basic_nor_what_it_cannot_and_the_401_is_the_answer() {
     for challenge in [
         "Basic realm=\"x\"",

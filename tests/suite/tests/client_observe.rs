@@ -9,8 +9,8 @@ use std::{
     time::Duration,
 };
 
-use client::{Body, Client, ClientBuilder, Token, token_fn};
-use http::{HeaderValue, Method, Request};
+use client::{Body, Client, ClientBuilder, Jar, Proxy, RequestBuilder, Token, multipart, token_fn};
+use http::{HeaderValue, Method, Request, Uri};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use opentelemetry::trace::{SpanKind, Status, TracerProvider as _};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
@@ -284,6 +284,43 @@ fn with_secrets() -> ClientBuilder {
         .default_header("x-own", flagged)
         .auth(token_fn(|| async { Ok(Token::new(CANARY)) }))
         .digest("me", CANARY)
+        .cookies(jar())
+        .proxy(Proxy::all(&format!("http://me:{CANARY}@127.0.0.1:1")).expect("it is a URL"))
+}
+
+/// With a cookie that is sent to the peer.
+fn jar() -> Jar {
+    let jar = Jar::new();
+    let kept = jar.insert(
+        &format!("{CANARY}={CANARY}"),
+        &Uri::from_static("http://peer/"),
+    );
+    kept.expect("it may be kept");
+    jar
+}
+
+/// What a request may hold, beside its headers.
+fn requests(client: &Client) -> [RequestBuilder; 5] {
+    let post = || {
+        client
+            .post(format!("x?key={CANARY}"))
+            .header("authorization", CANARY)
+            .header("proxy-authorization", CANARY)
+            .header("cookie", CANARY)
+            .header("x-own", CANARY)
+            .idempotency_key()
+    };
+    let part = multipart::Part::text(CANARY).file_name(CANARY);
+    [
+        post().body(CANARY),
+        post().json(&[CANARY]),
+        post().query(&[(CANARY, CANARY)]).form(&[(CANARY, CANARY)]),
+        post().multipart(multipart::Form::new().part(CANARY, part)),
+        post()
+            .body_with(|| Body::from(CANARY))
+            .bearer(CANARY)
+            .basic("me", CANARY),
+    ]
 }
 
 #[tokio::test(start_paused = true)]
@@ -331,31 +368,28 @@ async fn no_secret_is_in_an_error_a_log_a_span_or_a_debug() {
         tell(&builder);
         let client = builder.build_with_connector(connector.clone()).unwrap();
         tell(&client);
-        let request = client
-            .post(format!("x?key={CANARY}"))
-            .header("authorization", CANARY)
-            .header("proxy-authorization", CANARY)
-            .header("x-own", CANARY)
-            .idempotency_key()
-            .body(CANARY);
-        tell(&request);
-        match request.fetch().await {
-            Ok(response) => {
-                tell(&response);
-                tell(&response.retry_report());
-                tell(&response.redirected());
-                if let Err(error) = response.error_for_status() {
-                    tell(&error.to_string());
+        for request in requests(&client) {
+            tell(&request);
+            match request.fetch().await {
+                Ok(response) => {
+                    tell(&response);
+                    tell(&response.retry_report());
+                    tell(&response.redirected());
+                    if let Err(error) = response.error_for_status() {
+                        tell(&error);
+                        tell(&error.to_string());
+                    }
+                }
+                Err(error) => {
+                    tell(&error);
+                    let mut cause: Option<&dyn std::error::Error> = Some(&error);
+                    while let Some(error) = cause {
+                        tell(&error.to_string());
+                        cause = error.source();
+                    }
                 }
             }
-            Err(error) => {
-                tell(&error);
-                let mut cause: Option<&dyn std::error::Error> = Some(&error);
-                while let Some(error) = cause {
-                    tell(&error.to_string());
-                    cause = error.source();
-                }
-            }
+            assert!(!connector.log().requests.is_empty(), "it was sent");
         }
         let call = client.clone().oneshot(
             Request::get(format!("http://me:{CANARY}@peer/?{CANARY}"))
