@@ -14,7 +14,7 @@ use std::{
 
 use axum::{Router, extract::State, routing::get};
 use bytes::Bytes;
-use client::{AttemptBody, Body, Client, Error, InnerService, ResponseBody};
+use client::{AttemptBody, Body, Client, InnerService, ResponseBody};
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use test_support::{Reply, Server, StrictService, answer};
@@ -291,6 +291,4 @@ async fn a_breaker_over_a_client_has_a_type() {
         breaker().layer(over(&Peer::default()));
     let answer = tokio::spawn(breaker.oneshot(ask())).await.unwrap();
     assert_eq!(answer.unwrap().status(), 200);
-    fn named<S: Service<Request<Body>, Error = Error>>(_: &S) {}
-    named(&over(&Peer::default()));
 }
