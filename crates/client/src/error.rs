@@ -20,6 +20,7 @@ struct Inner {
     kind: Kind,
     method: Option<Method>,
     origin: Option<String>,
+    uri: Option<Uri>,
     source: Option<BoxError>,
     report: Option<RetryReport>,
 }
@@ -84,6 +85,7 @@ impl Error {
             kind,
             method: None,
             origin: None,
+            uri: None,
             source: None,
             report: None,
         }))
@@ -116,6 +118,10 @@ impl Error {
         self.0.method.get_or_insert_with(|| method.clone());
         if self.0.origin.is_none() {
             self.0.origin = uri.and_then(origin::display);
+        }
+        if self.0.uri.is_none() {
+            // What could not be made whole is no URL.
+            self.0.uri = uri.filter(|uri| uri.host().is_some()).cloned();
         }
         self
     }
@@ -160,6 +166,17 @@ impl Error {
     #[must_use]
     pub fn origin(&self) -> Option<&str> {
         self.0.origin.as_deref()
+    }
+
+    /// Returns the URL that was asked, without userinfo: after redirects, that of the last hop. With
+    /// [endpoints](crate::ClientBuilder::endpoints) it is the first one's; [`origin`](Self::origin)
+    /// tells which failed.
+    ///
+    /// Its path and query may hold what is in no log: neither [`Display`](fmt::Display) nor `Debug`
+    /// of the error shows them.
+    #[must_use]
+    pub fn url(&self) -> Option<&Uri> {
+        self.0.uri.as_ref()
     }
 
     /// Returns what was tried, on all hops of a call that was redirected; `None` if the request did

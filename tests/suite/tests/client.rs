@@ -894,7 +894,21 @@ async fn every_error_of_a_request_names_it() {
             !format!("{error} {error:?}").contains("secret"),
             "{error:?}"
         );
+        assert_eq!(error.url().unwrap(), "http://peer/secret-path");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_url_of_an_error_is_the_last_one_asked_and_has_no_userinfo() {
+    let connector = MemoryConnector::new(answer(|request| match request.path() {
+        "/start" => Reply::status(302).header("Location", "http://me:pw@other/there?q"),
+        _ => Reply::close(),
+    }));
+    let client = over(&connector);
+    let error = client.get("http://me:pw@peer/start").send().await;
+    assert_eq!(error.unwrap_err().url().unwrap(), "http://other/there?q");
+    let error = client.get("relative").send().await.unwrap_err();
+    assert_eq!(error.url(), None);
 }
 
 #[tokio::test(start_paused = true)]

@@ -69,6 +69,34 @@ async fn the_connector_of_a_client_can_be_set() {
     assert!(error.is_dns() && error.is_connect(), "{error:?}");
 }
 
+#[tokio::test]
+async fn a_guard_of_addresses_holds_where_a_redirect_leads_too() {
+    let server = Server::start(answer(|request| match request.path() {
+        // An address that needs no resolving, in both its forms, and a name that leads there.
+        "/v4" => Reply::status(307).header("Location", "http://127.0.0.2/latest/meta-data"),
+        "/v6" => Reply::status(307).header("Location", "http://[::ffff:127.0.0.2]/"),
+        "/octal" => Reply::status(307).header("Location", "http://0177.0.0.2/"),
+        _ => Reply::status(307).header("Location", "http://metadata.test/"),
+    }))
+    .await;
+    let home = server.addr();
+    let resolver = Resolver::new()
+        .override_host("metadata.test", [SocketAddr::from(([127, 0, 0, 2], 80))])
+        .guard(move |_, address| address == home.ip());
+    let client = Client::builder()
+        .connector(Connector::new().resolver(resolver))
+        .build()
+        .unwrap();
+    for path in ["/v4", "/v6", "/octal", "/name"] {
+        let error = client.get(server.url(path)).send().await.unwrap_err();
+        let session = error.session_error().unwrap();
+        assert!(session.is_address_refused(), "{path}: {error:?}");
+        // Once on each hop: it would be refused again.
+        let report = error.retry_report().unwrap();
+        assert_eq!(report.attempts().len(), 2, "{path}: {report}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_connect_timeout_is_the_one_of_the_timeouts() {
     // Nobody answers there; a paused clock waits for nothing else.
