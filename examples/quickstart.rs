@@ -135,9 +135,11 @@ async fn fetch(client: &Client, url: &str) -> bool {
 }
 
 fn print_timeline(report: &RetryReport, took: &str) {
+    let last = report.attempts().len();
     for (number, attempt) in (1..).zip(report.attempts()) {
         let outcome = outcome(attempt.outcome());
         let next = match attempt.wait() {
+            None if number < last => "led on to where it redirects".to_owned(),
             None => format!("stopped after {took}: {}", words(report.stop().as_str())),
             Some(wait) => match wait.reason() {
                 WaitReason::Resend => "sent again at once, for free".to_owned(),

@@ -65,12 +65,12 @@ pub struct ClientBuilder {
     metrics: Metrics,
     /// The first setting that cannot be.
     problem: Option<Error>,
-    connector: Connector,
+    pub(crate) connector: Connector,
     #[cfg(feature = "http2")]
     pub(crate) http2: Http2,
     observers: Observers,
     #[cfg(feature = "cookies")]
-    jar: Option<Jar>,
+    pub(crate) jar: Option<Jar>,
     call_layers: Layers<Body>,
     attempt_layers: Layers<AttemptBody>,
 }

@@ -21,7 +21,7 @@ use test_support::{
     MemoryConnector, Reply, Server, always, answer,
     http2::{Peer, Stream},
     proxy, sequence,
-    tls::{Authority, LOOPBACK},
+    tls::{Authority, Chain, LOOPBACK},
 };
 use tokio::io::AsyncWriteExt as _;
 use tower::{Service as _, layer::util::Identity};
@@ -522,8 +522,77 @@ async fn a_configuration_sets_http2_and_proxies() {
     assert_eq!(response.unwrap().version(), Version::HTTP_2);
 }
 
+#[tokio::test]
+async fn a_configuration_sets_trust_an_identity_and_how_to_connect() {
+    let chain = Chain::new(LOOPBACK);
+    let server = Server::start_tls(always(200, "there"), chain.mutual_server_config()).await;
+    let text = format!(
+        "metrics = true
+        cookies = true
+        [connector]
+        local_address = \"127.0.0.1\"
+        tcp_keepalive = \"none\"
+        tcp_nodelay = true
+        happy_eyeballs_delay = \"100ms\"
+        [tls]
+        only_added_roots = true
+        min_version = \"1.2\"
+        roots_pem = '''{root}'''
+        certificate_pem = '''{chain}'''
+        key_pem = '''{key}'''",
+        root = chain.root_pem(),
+        chain = chain.chain_pem(),
+        key = chain.key_pem(),
+    );
+    let builder = from_toml(&text).unwrap();
+    assert!(format!("{builder:?}").contains("jar: Some"), "{builder:?}");
+    let client = builder.build().unwrap();
+    let response = client.get(server.url("/")).fetch().await.unwrap();
+    assert_eq!(response.body(), "there");
+    let other = from_toml("[tls]\nmin_version = \"1.3\"").unwrap();
+    let error = other.build().unwrap().get(server.url("/")).send().await;
+    assert!(error.unwrap_err().is_tls());
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_configuration_may_lead_to_a_unix_socket() {
+    let path = std::env::temp_dir().join(format!("client-config-{}.sock", std::process::id()));
+    let listener = tokio::net::UnixListener::bind(&path).unwrap();
+    let app = axum::Router::new().fallback(|| async { "over a socket" });
+    let serving = tokio::spawn(axum::serve(listener, app).into_future());
+    let text = format!("[connector]\nunix_socket = '{}'", path.display());
+    let client = from_toml(&text).unwrap().build().unwrap();
+    let response = client.get("http://any/").fetch().await.unwrap();
+    assert_eq!(response.body(), "over a socket");
+    serving.abort();
+    std::fs::remove_file(&path).unwrap();
+}
+
 #[test]
 fn a_configuration_that_cannot_be_is_refused_by_name_without_its_secrets() {
+    for (text, words) in [
+        (format!("[tls]\nkey_pem = \"{CANARY}\""), "tls.key_pem"),
+        (format!("[tls]\nroots_pem = \"{CANARY}\""), "tls.roots_pem"),
+        (
+            format!("[tls]\ncertificate_pem = \"{CANARY}\"\nkey_pem = \"{CANARY}\""),
+            "tls.certificate_pem",
+        ),
+        ("[tls]\nonly_added_roots = true".to_owned(), "tls"),
+    ] {
+        let error = from_toml(&text).unwrap_err();
+        assert!(error.is_builder());
+        let told = format!("{error} {error:?}");
+        assert!(told.contains(words), "{told}");
+        assert!(!told.contains(CANARY), "{told}");
+    }
+    for text in [
+        "[tls]\ndanger_accept_invalid_certs = true",
+        "[tls]\nmin_version = \"1.1\"",
+    ] {
+        toml::from_str::<ClientConfig>(text).unwrap_err();
+    }
+
     let error = from_toml("[http2]\nstream_window = 0").unwrap().build();
     assert!(error.unwrap_err().to_string().contains("stream_window"));
     let error = from_toml(&format!("[proxy]\nhttps = \"ftp://me:{CANARY}@peer\"")).unwrap_err();

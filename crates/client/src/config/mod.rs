@@ -1,5 +1,6 @@
 //! Clients that are set up by a configuration file.
 
+mod connector;
 mod duration;
 #[cfg(feature = "http2")]
 mod http2;
@@ -8,16 +9,23 @@ mod proxy;
 mod redirects;
 mod retry;
 mod session;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::{collections::BTreeMap, fmt};
 
 use serde::Deserialize;
+#[cfg(feature = "cookies")]
+use session_layer::cookies::Jar;
 
 #[cfg(feature = "http2")]
 use self::http2::Http2Settings;
 #[cfg(feature = "proxy")]
 use self::proxy::ProxyConfig;
+#[cfg(feature = "tls")]
+use self::tls::TlsConfig;
 use self::{
+    connector::ConnectorConfig,
     duration::Limit,
     redirects::RedirectsConfig,
     retry::RetryConfig,
@@ -29,7 +37,7 @@ use crate::{ClientBuilder, Error};
 ///
 /// It is read by [`serde`](https://serde.rs) from TOML, JSON or any other format, and taken by
 /// [`ClientBuilder::from_config`], after which code can add what a file cannot say: predicates,
-/// layers, sources of tokens, a jar, TLS. Every key may be left out, and stands for the default then;
+/// layers, sources of tokens, a resolver. Every key may be left out, and stands for the default then;
 /// a key that is not known is an error that names it. Durations are text such as `"2s"`, `"500ms"`
 /// or `"1m 30s"`; where a limit can be turned off, `"none"` does so.
 ///
@@ -54,6 +62,12 @@ use crate::{ClientBuilder, Error};
 /// | `pool.max_connections`, `.max_connections_per_origin`, `.max_waiting`, `.max_requests_per_connection` | numbers |
 /// | `pool.queue_timeout`, `.idle_timeout`, `.max_lifetime` | durations or `"none"` |
 /// | `timeouts.connect`, `.head`, `.body_idle` | durations or `"none"` |
+/// | `connector.local_address`, `.unix_socket` | an address; a path, on Unix |
+/// | `connector.happy_eyeballs_delay`, `.tcp_keepalive`, `.tcp_nodelay` | durations or `"none"`; true or false |
+/// | `tls.roots_pem`, `.only_added_roots` | certificates; true or false; with the feature `tls`, as the next two |
+/// | `tls.certificate_pem` and `.key_pem` | what is shown to a server that asks for it |
+/// | `tls.min_version` | `"1.2"` or `"1.3"` |
+/// | `cookies`, `metrics` | true for a jar, and for [figures](crate#features); with the features of these names |
 /// | `http2.prior_knowledge`, `.adaptive_window` | true or false; with the feature `http2`, as the next two |
 /// | `http2.max_concurrent_streams`, `.stream_window`, `.connection_window` | numbers, the windows in bytes |
 /// | `http2.keep_alive_interval`, `.keep_alive_timeout` | a duration or `"none"`; a duration |
@@ -91,6 +105,13 @@ pub struct ClientConfig {
     redirects: Option<RedirectsConfig>,
     pool: Option<PoolSettings>,
     timeouts: Option<TimeoutSettings>,
+    connector: Option<ConnectorConfig>,
+    #[cfg(feature = "tls")]
+    tls: Option<TlsConfig>,
+    #[cfg(feature = "cookies")]
+    cookies: bool,
+    #[cfg(feature = "metrics")]
+    metrics: bool,
     #[cfg(feature = "http2")]
     http2: Option<Http2Settings>,
     #[cfg(feature = "proxy")]
@@ -116,6 +137,7 @@ impl fmt::Debug for ClientConfig {
             .field("redirects", &self.redirects)
             .field("pool", &self.pool)
             .field("timeouts", &self.timeouts)
+            .field("connector", &self.connector)
             .finish_non_exhaustive()
     }
 }
@@ -148,8 +170,8 @@ impl ClientBuilder {
     /// Takes what a configuration says over what is set so far; what it leaves out stays. So code
     /// may have defaults of its own, and one configuration may be laid over another.
     ///
-    /// Headers and proxies are added, of a section each key counts alone, and `retry.backoff` is one
-    /// setting. Statuses do not go with a predicate that is set already: give that
+    /// Headers and proxies are added, of a section each key counts alone, and `retry.backoff` and `tls`
+    /// are one setting each. Statuses do not go with a predicate that is set already: give that
     /// [afterwards](Self::map_retry).
     ///
     /// # Errors
@@ -174,6 +196,13 @@ impl ClientBuilder {
             redirects,
             pool,
             timeouts,
+            connector,
+            #[cfg(feature = "tls")]
+            tls,
+            #[cfg(feature = "cookies")]
+            cookies,
+            #[cfg(feature = "metrics")]
+            metrics,
             #[cfg(feature = "http2")]
             http2,
             #[cfg(feature = "proxy")]
@@ -227,6 +256,21 @@ impl ClientBuilder {
         if let Some(timeouts) = timeouts {
             builder.timeouts = timeouts.alter(builder.timeouts);
         }
+        if let Some(connector) = connector {
+            builder = builder.map_connector(|it| connector.alter(it));
+        }
+        #[cfg(feature = "tls")]
+        if let Some(tls) = tls {
+            builder.connector = tls.alter(builder.connector)?;
+        }
+        #[cfg(feature = "cookies")]
+        if cookies && builder.jar.is_none() {
+            builder = builder.cookies(Jar::new());
+        }
+        #[cfg(feature = "metrics")]
+        if metrics {
+            builder = builder.record_metrics();
+        }
         #[cfg(feature = "http2")]
         if let Some(http2) = http2 {
             builder.http2 = http2.alter(builder.http2);
@@ -241,6 +285,13 @@ impl ClientBuilder {
 
 fn invalid(key: &str) -> Error {
     Error::builder(format!("the setting `{key}` is not valid"))
+}
+
+#[cfg(feature = "tls")]
+fn together(one: &str, other: &str) -> Error {
+    Error::builder(format!(
+        "the settings `{one}` and `{other}` belong together"
+    ))
 }
 
 fn twice(one: &str, other: &str) -> Error {
