@@ -69,7 +69,9 @@ pub(crate) enum Kind {
 pub enum TimeoutPhase {
     /// A free place in the connection pool.
     Queue,
-    /// The connection: name, TCP, TLS.
+    /// The addresses of the name; [`is_dns`](Error::is_dns) holds too.
+    Dns,
+    /// The connection: TCP, a proxy, TLS.
     Connect,
     /// The head of the response.
     Head,
@@ -289,6 +291,7 @@ impl Error {
         }
         match self.session_error()?.timeout_phase()? {
             Phase::Queue => Some(TimeoutPhase::Queue),
+            Phase::Dns => Some(TimeoutPhase::Dns),
             Phase::Connect => Some(TimeoutPhase::Connect),
             Phase::Head => Some(TimeoutPhase::Head),
             // `Phase` may grow; what is added then comes with its own word here.

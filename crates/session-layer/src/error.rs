@@ -55,7 +55,9 @@ pub(crate) enum Kind {
 pub enum Phase {
     /// A free place in the pool.
     Queue,
-    /// The connection: name, TCP, TLS.
+    /// The addresses of the name. Of a connector that is not this crate's, `Connect` has it.
+    Dns,
+    /// The connection: TCP, a proxy, TLS.
     Connect,
     /// The head of the response, or the peer's taking of the request body before it.
     Head,
@@ -106,8 +108,14 @@ impl Error {
             causes(source.as_ref()).any(|error: &io::Error| error.kind() == io::ErrorKind::TimedOut)
         };
         let proxied = is_proxy(source.as_ref());
-        let kind = if !proxied && causes::<DnsError>(source.as_ref()).next().is_some() {
+        let unresolved = !proxied && causes::<DnsError>(source.as_ref()).next().is_some();
+        let kind = if unresolved && timed_out() {
+            // The name servers' own time, which is not known here.
+            Kind::Timeout(Phase::Dns, Duration::ZERO)
+        } else if unresolved {
             Kind::Dns
+        } else if !proxied && stage == Some(Stage::Resolve) && timed_out() {
+            Kind::Timeout(Phase::Dns, timeout.unwrap_or_default())
         } else if timed_out() {
             Kind::Timeout(Phase::Connect, timeout.unwrap_or_default())
         } else if proxied {
@@ -158,7 +166,7 @@ impl Error {
             | Kind::Closed
             | Kind::Unsent
             | Kind::Stale { wrote: false }
-            | Kind::Timeout(Phase::Queue | Phase::Connect, _) => true,
+            | Kind::Timeout(Phase::Queue | Phase::Dns | Phase::Connect, _) => true,
             Kind::Aborted
             | Kind::Stale { wrote: true }
             | Kind::Broken
@@ -177,14 +185,18 @@ impl Error {
     pub fn is_connect(&self) -> bool {
         matches!(
             self.0.kind,
-            Kind::Dns | Kind::Connect | Kind::Proxy | Kind::Tls | Kind::Timeout(Phase::Connect, _)
+            Kind::Dns
+                | Kind::Connect
+                | Kind::Proxy
+                | Kind::Tls
+                | Kind::Timeout(Phase::Dns | Phase::Connect, _)
         )
     }
 
     /// Whether the host's name could not be resolved. That of a proxy is a matter of the proxy.
     #[must_use]
     pub fn is_dns(&self) -> bool {
-        self.0.kind == Kind::Dns
+        matches!(self.0.kind, Kind::Dns | Kind::Timeout(Phase::Dns, _))
     }
 
     /// Whether a guard of the [`Resolver`](crate::Resolver) refused all addresses of the host.
@@ -340,6 +352,10 @@ impl fmt::Display for Error {
             Kind::Reset => f.write_str("the peer reset the request's stream")?,
             Kind::Broken => f.write_str("the connection broke before the response came")?,
             Kind::Timeout(Phase::Queue, after) => write!(f, "no place within {after:?}")?,
+            Kind::Timeout(Phase::Dns, Duration::ZERO) => {
+                f.write_str("the name servers did not answer in time")?;
+            }
+            Kind::Timeout(Phase::Dns, after) => write!(f, "no address within {after:?}")?,
             Kind::Timeout(Phase::Connect, Duration::ZERO) => {
                 f.write_str("the system gave up connecting")?;
             }

@@ -114,8 +114,50 @@ async fn the_connect_timeout_is_the_one_of_the_timeouts() {
     let began = tokio::time::Instant::now();
     let error = client.get("http://peer.test/").no_retry().send().await;
     let error = error.unwrap_err();
-    assert_eq!(error.timeout_phase(), Some(TimeoutPhase::Connect));
+    assert_eq!(error.timeout_phase(), Some(TimeoutPhase::Dns));
+    assert!(error.is_dns() && error.is_connect(), "{error:?}");
     assert_eq!(began.elapsed(), Duration::from_secs(3));
+    assert_eq!(
+        error.to_string(),
+        "GET http://peer.test:80: no address within 3s (1 attempt)"
+    );
+}
+
+#[tokio::test]
+async fn what_connecting_waited_for_is_told_in_real_time_too() {
+    let silent = Resolver::over(tower::service_fn(|_| {
+        std::future::pending::<std::io::Result<Vec<SocketAddr>>>()
+    }));
+    let slow = Resolver::over(tower::service_fn(|_| async {
+        Err::<Vec<SocketAddr>, _>(std::io::Error::from(std::io::ErrorKind::TimedOut))
+    }));
+    for (resolver, told) in [
+        (silent, "no address within 3ms"),
+        (slow, "the name servers did not answer in time"),
+    ] {
+        let client = Client::builder()
+            .connector(Connector::new().resolver(resolver))
+            .timeouts(Timeouts::default().connect(Duration::from_millis(3)))
+            .retry(RetryPolicy::builder().max_attempts(1))
+            .build()
+            .unwrap();
+        for _ in 0..50 {
+            let error = client.get("http://peer.test/").send().await.unwrap_err();
+            assert_eq!(error.timeout_phase(), Some(TimeoutPhase::Dns));
+            assert!(error.to_string().contains(told), "{error}");
+        }
+    }
+    // A peer whose TLS handshake never comes.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = Client::builder()
+        .timeouts(Timeouts::default().connect(Duration::from_millis(30)))
+        .retry(RetryPolicy::builder().max_attempts(1))
+        .build()
+        .unwrap();
+    let url = format!("https://{}/", listener.local_addr().unwrap());
+    let error = client.get(url).send().await.unwrap_err();
+    assert_eq!(error.timeout_phase(), Some(TimeoutPhase::Connect));
+    assert!(!error.is_dns());
 }
 
 #[tokio::test]

@@ -62,6 +62,7 @@ pub(super) fn version(version: Version) -> Option<&'static str> {
 pub(super) fn error_type(error: &Error) -> &'static str {
     match error.timeout_phase() {
         Some(TimeoutPhase::Queue) => "queue_timeout",
+        Some(TimeoutPhase::Dns) => "dns_timeout",
         Some(TimeoutPhase::Connect) => "connect_timeout",
         Some(TimeoutPhase::Head) => "head_timeout",
         Some(TimeoutPhase::Body) => "body_timeout",

@@ -14,7 +14,10 @@ use hyper::{
     rt::{Read, Write},
 };
 use hyper_util::client::legacy::connect::{Connected as Info, Connection as Connected, HttpInfo};
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep},
+};
 use tower_service::Service;
 
 use super::{
@@ -138,14 +141,30 @@ async fn within<T>(
     timeout: Option<Duration>,
     connecting: impl Future<Output = Result<T, BoxError>>,
 ) -> Result<T, Error> {
-    let connected = match timeout {
-        None => Ok(connecting.await),
-        Some(timeout) => tokio::time::timeout(timeout, connecting).await,
-    };
+    let mut connecting = pin!(connecting);
+    // Begun after the connector's own timer: where that is as long, it is the one that runs out,
+    // since it knows what was being waited for.
+    let mut timer = pin!(None);
+    let connected = poll_fn(|cx| {
+        if let Poll::Ready(connected) = connecting.as_mut().poll(cx) {
+            return Poll::Ready(Ok(connected));
+        }
+        let Some(timeout) = timeout else {
+            return Poll::Pending;
+        };
+        if timer.is_none() {
+            timer.set(Some(sleep(timeout)));
+        }
+        match timer.as_mut().as_pin_mut() {
+            Some(timer) => timer.poll(cx).map(Err),
+            None => Poll::Pending,
+        }
+    })
+    .await;
     match connected {
         Ok(Ok(io)) => Ok(io),
         Ok(Err(error)) => Err(Error::from_connector(error, timeout)),
-        Err(_) => Err(Error::new(Kind::Timeout(
+        Err(()) => Err(Error::new(Kind::Timeout(
             Phase::Connect,
             timeout.unwrap_or_default(),
         ))),
