@@ -16,7 +16,7 @@
 //!
 //! - What fails has gRPC's code, by the table below, in the head and in the body. The [`Error`] is
 //!   the [`source`](std::error::Error::source) of the status, with its
-//!   [`retry_report`](Error::retry_report).
+//!   [`retry_report`](crate::Error::retry_report).
 //! - `grpc-timeout`, which tonic's `Request::set_timeout` sets, is the deadline of the call, its
 //!   stream of answers included. [`timeout_header`] tells a server what is left of it where an
 //!   attempt is not the first.
@@ -26,7 +26,8 @@
 //! Which calls are tried again is decided by the client's policy, as always. Each call is a POST,
 //! so by default only what was provably not processed is; [`retry_layer::grpc`] has gRPC's own
 //! policy. Over `http` the peer has to be [known](crate::Http2::prior_knowledge) to speak HTTP/2;
-//! over `https` it chooses it. The client's [timeouts](crate::Timeouts) count too: for a stream
+//! over `https` it chooses it, and [`Connector::http2_only`](crate::Connector::http2_only) makes an
+//! error of any other choice. The client's [timeouts](crate::Timeouts) count too: for a stream
 //! that may be silent for longer, set the idle timeout of bodies to `None`, and let
 //! [PING](crate::Http2::keep_alive_interval) find out whether the peer is alive.
 //!
