@@ -24,9 +24,10 @@ impl Location {
         let base = Url::parse(&from.to_string()).map_err(|_| garbled())?;
         let url = base.join(&text(value)).map_err(|_| garbled())?;
         if !matches!(url.scheme(), "http" | "https") {
+            // Somebody else has written it, at any length.
+            let scheme: String = url.scheme().chars().take(20).collect();
             return Err(refused(&format!(
-                "the redirect leads to the scheme {}; only http and https are followed",
-                url.scheme()
+                "the redirect leads to the scheme {scheme}; only http and https are followed"
             )));
         }
         // The cause would show the URL, which may hold a secret.
@@ -107,6 +108,10 @@ mod tests {
             ("file:///etc/secret", "the scheme file"),
             ("ftp://secret/", "the scheme ftp"),
             ("javascript:secret", "the scheme javascript"),
+            (
+                &format!("{}:secret", "a".repeat(9_000)),
+                "the scheme aaaaaaaaaaaaaaaaaaaa;",
+            ),
             ("http://secret:99999/", "not a valid URL"),
             ("http://", "not a valid URL"),
             ("http://[secret/", "not a valid URL"),
