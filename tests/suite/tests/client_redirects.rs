@@ -157,6 +157,68 @@ async fn a_stream_that_was_kept_goes_along_on_each_hop() {
     }
 }
 
+fn streamed(pieces: &[&'static str]) -> Body {
+    let pieces: Vec<_> = pieces.iter().map(|it| Ok(Bytes::from(*it))).collect();
+    Body::stream(tokio_stream::iter::<Vec<Result<_, std::io::Error>>>(pieces))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_was_kept_goes_along_with_its_length_whatever_the_method() {
+    let builders: [fn() -> ClientBuilder; 2] = [Client::builder, || {
+        Client::builder()
+            .request_id("x-id".parse().expect("it is a name"))
+            .bearer("token")
+    }];
+    for builder in builders {
+        for method in [Method::PUT, Method::POST] {
+            let connector = redirecting("/status/308");
+            let client = with(&connector, builder());
+            let seen = connector.clone();
+            let request = || client.request(method.clone(), "http://peer/status/307");
+            let pieces = streamed(&["first, ", "second, ", "third"]);
+            // The second hop leads to itself, until that is enough.
+            let limited = request().body(pieces).redirects(Redirects::limited(3));
+            assert!(limited.send().await.unwrap_err().is_redirect());
+            let log = seen.log();
+            assert_eq!(log.requests.len(), 4);
+            for request in &log.requests {
+                assert_eq!(request.body, "first, second, third");
+                assert_eq!(request.method, method);
+            }
+
+            let length = "known length";
+            let known = tokio_stream::once(Ok::<_, std::io::Error>(Bytes::from(length)));
+            let known = Body::stream_with_length(known, length.len() as u64);
+            let connector = redirecting("/there");
+            let client = with(&connector, builder());
+            let request = client.request(method.clone(), "http://peer/status/307");
+            let response = request.body(known).fetch().await.unwrap();
+            assert_eq!(response.body(), length);
+            let last = connector.log().requests.pop().unwrap();
+            assert_eq!(last.header("content-length"), Some("12"));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_failed_at_first_goes_along_too() {
+    let asked = AtomicUsize::new(0);
+    let connector = MemoryConnector::new(answer(move |request| match request.path() {
+        "/there" if asked.fetch_add(1, Ordering::Relaxed) == 0 => Reply::status(503),
+        "/there" => Reply::status(200).body(request.body.clone()),
+        _ if asked.load(Ordering::Relaxed) == 0 => {
+            Reply::status(307).header("Location", "http://other/there")
+        }
+        _ => Reply::status(503),
+    }));
+    let request = over(&connector)
+        .put("http://peer/")
+        .body(streamed(&["bo", "dy"]));
+    let response = request.fetch().await.unwrap();
+    assert_eq!(response.body(), "body");
+    assert_eq!(response.retry_report().attempts().len(), 3);
+}
+
 #[tokio::test(start_paused = true)]
 async fn one_redirect_too_many_is_an_error_that_says_what_to_do() {
     let connector = MemoryConnector::new(answer(|request| {
