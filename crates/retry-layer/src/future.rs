@@ -54,7 +54,8 @@ pin_project! {
     #[project = StateProj]
     enum State<F, R, E> {
         Sending { #[pin] attempt: F },
-        Draining { #[pin] drain: Drain<R>, pause: Pause },
+        // Boxed: every call would be moved with room for it.
+        Draining { drain: Pin<Box<Drain<R>>>, pause: Pause },
         Waiting { #[pin] sleep: Sleep, last: Option<Box<Last<R, E>>> },
         Readying { last: Option<Box<Last<R, E>>> },
         Done,
@@ -260,7 +261,7 @@ where
                     course.refuse(mem::replace(polled, Poll::Pending), pause)
                 }
                 StateProj::Draining { drain, pause } => {
-                    ready!(drain.poll(cx));
+                    ready!(drain.as_mut().poll(cx));
                     State::paused(*pause, None)
                 }
                 StateProj::Waiting { sleep, last } => {
@@ -440,7 +441,10 @@ impl<S, B> Course<S, B> {
                 let drain = Drain::new(response.into_body(), call.drain_limits(pause));
                 drain.map_or_else(
                     || State::paused(pause, None),
-                    |drain| State::Draining { drain, pause },
+                    |drain| State::Draining {
+                        drain: Box::pin(drain),
+                        pause,
+                    },
                 )
             }
             // Holds nothing but itself, so that it can still be returned.
