@@ -82,10 +82,17 @@ impl SessionBody {
             info,
             bare: false,
         };
-        if body.is_end_stream() {
+        if body.has_ended() {
             body.finish();
         }
         body
+    }
+
+    /// Whether nothing more comes. Over HTTP/2 that is asked under a lock, so the length is looked
+    /// at first.
+    #[inline]
+    fn has_ended(&self) -> bool {
+        self.size_hint().lower() == 0 && self.is_end_stream()
     }
 
     /// Returns what is known of the connection that the response came over, also after its end.
@@ -183,7 +190,7 @@ impl Body for SessionBody {
         }
         match ready!(polled) {
             Some(Ok(frame)) => {
-                if this.is_end_stream() {
+                if this.has_ended() {
                     this.finish();
                 }
                 Poll::Ready(Some(Ok(frame)))

@@ -440,6 +440,9 @@ impl<B: Send + 'static> Pool<B> {
     /// Takes note that a request on a shared connection is over.
     fn part_ended(self: &Arc<Self>, origin: &Origin, id: u64) {
         let mut inner = self.lock();
+        if inner.state.part_ended_quietly(origin, id) {
+            return;
+        }
         let effects = inner.state.part_ended(origin, id, Instant::now());
         drop(inner);
         self.follow(effects, None);

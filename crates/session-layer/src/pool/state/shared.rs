@@ -222,21 +222,34 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         effects
     }
 
+    /// Takes note that a request on a shared connection is over, if nothing follows from that:
+    /// nobody waits, and it goes on with others. Returns whether that is so.
+    #[inline]
+    pub(crate) fn part_ended_quietly(&mut self, origin: &Origin, id: u64) -> bool {
+        let nobody_starves = self.starved.is_empty();
+        let Some(entry) = self.origins.get_mut(origin) else {
+            return true;
+        };
+        let nobody_waits = nobody_starves && entry.waiters.is_empty();
+        let Some(shared) = entry.shared_mut(id) else {
+            return true;
+        };
+        let goes_on = nobody_waits && shared.streams > 1;
+        shared.streams -= usize::from(goes_on);
+        goes_on
+    }
+
     /// Takes note that a request on a shared connection is over.
     pub(crate) fn part_ended(&mut self, origin: &Origin, id: u64, now: Instant) -> Effects<S, W> {
         let mut effects = Effects::default();
-        let Some(entry) = self.origins.get_mut(origin) else {
+        if self.part_ended_quietly(origin, id) {
             return effects;
-        };
-        let nobody_waits = entry.waiters.is_empty() && self.starved.is_empty();
-        let Some(shared) = entry.shared_mut(id) else {
+        }
+        let entry = self.origins.get_mut(origin);
+        let Some(shared) = entry.and_then(|entry| entry.shared_mut(id)) else {
             return effects;
         };
         shared.streams = shared.streams.saturating_sub(1);
-        if nobody_waits && shared.streams > 0 {
-            // It goes on with the others, and nothing follows.
-            return effects;
-        }
         let stays = !shared.leaving;
         if stays && self.yields(origin, now) {
             // What it carries comes to its end; then its slot is free for the other.
