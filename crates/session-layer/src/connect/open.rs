@@ -86,7 +86,8 @@ where
     B::Error: Into<BoxError>,
 {
     fn open(&self, slot: Slot<B>, id: u64, called_off: CalledOff) {
-        tokio::spawn(open(self.0.clone(), slot, id, called_off));
+        // Boxed: it is large, and to spawn it would move it several times.
+        tokio::spawn(Box::pin(open(self.0.clone(), slot, id, called_off)));
     }
 }
 
