@@ -21,7 +21,7 @@ pub(crate) struct DrainLimits {
 impl Default for DrainLimits {
     fn default() -> Self {
         Self {
-            bytes: 64 * 1024,
+            bytes: 256 * 1024,
             time: Duration::from_millis(50),
         }
     }

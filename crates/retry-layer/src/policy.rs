@@ -42,7 +42,7 @@ pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempote
 /// | `Retry-After`, `RateLimit` | honoured up to 120 s; other [hints](crate::hint) are not heard |
 /// | deadline | none |
 /// | request body | 64 KiB of a stream are kept |
-/// | refused response | read up to 64 KiB and 50 ms, so that its connection lives |
+/// | refused response | read up to 256 KiB and 50 ms, so that its connection lives |
 /// | budget | a [`SuccessBudget`] |
 ///
 /// ```
@@ -482,7 +482,7 @@ impl RetryPolicyBuilder {
     }
 
     /// How many bytes of a refused response are read, and for how long at most, so that its
-    /// connection can be used again: 64 KiB and 50 milliseconds unless set. A response that is
+    /// connection can be used again: 256 KiB and 50 milliseconds unless set. A response that is
     /// known to be longer is dropped at once, and any is if the time is zero.
     ///
     /// The time counts towards the wait that follows.

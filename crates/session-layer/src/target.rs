@@ -26,6 +26,10 @@ const OF_CONNECTION: [HeaderName; 6] = [
 /// Which headers a request has that a session looks at. One pass over the names costs less than
 /// the look-up of one, which hashes it.
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is about another header"
+)]
 pub(crate) struct Noted {
     pub(crate) host: bool,
     pub(crate) upgrade: bool,

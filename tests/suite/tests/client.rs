@@ -438,12 +438,16 @@ async fn a_policy_of_its_own_leaves_a_request_the_deadline_of_the_client() {
 
 /// Sends the head at once, and a byte of the body each second.
 fn dripping() -> MemoryConnector {
-    MemoryConnector::new(|mut connection: Connection| async move {
+    dripping_each(SECOND)
+}
+
+fn dripping_each(time: Duration) -> MemoryConnector {
+    MemoryConnector::new(move |mut connection: Connection| async move {
         let _ = connection.read_request().await;
         connection
             .write("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n")
             .await;
-        connection.drip(vec![b'x'; 100], 1, SECOND).await;
+        connection.drip(vec![b'x'; 100], 1, time).await;
     })
 }
 
@@ -505,6 +509,32 @@ async fn the_deadline_of_fetch_is_over_the_body_too() {
     assert_eq!(error.timeout_phase(), Some(TimeoutPhase::Deadline));
     assert_eq!(began.elapsed(), 9 * SECOND);
     eventually("its connection is closed", || client.stats().open == 0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_trickles_is_ended_at_the_default_deadline_to_the_second() {
+    let client = over(&dripping_each(20 * SECOND));
+    let began = Instant::now();
+    let error = client.get("http://peer/").fetch().await.unwrap_err();
+    assert_eq!(error.timeout_phase(), Some(TimeoutPhase::Deadline));
+    assert_eq!(began.elapsed(), 300 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn heads_that_come_late_each_time_do_not_outlive_the_deadline() {
+    let late = Reply::status(503).delay(29 * SECOND);
+    let connector = MemoryConnector::new(sequence([late]));
+    let policy = RetryPolicy::builder()
+        .max_attempts(100)
+        .jitter(Jitter::None);
+    let client = Client::builder()
+        .retry(policy.budget(client::retry_layer::budget::Unlimited))
+        .build_with_connector(connector.clone())
+        .unwrap();
+    let began = Instant::now();
+    let error = client.get("http://peer/").send().await.unwrap_err();
+    assert_eq!(error.timeout_phase(), Some(TimeoutPhase::Deadline));
+    assert_eq!(began.elapsed(), 300 * SECOND);
 }
 
 #[tokio::test(start_paused = true)]
@@ -700,6 +730,16 @@ async fn limit_one_with_large_error_bodies_and_three_attempts_finishes() {
     assert_eq!(sent.bytes().await.unwrap().len(), 4 << 20);
     assert_eq!(connector.log().requests.len(), 6);
     assert_eq!(connector.log().peak_open, 1);
+}
+
+#[tokio::test]
+async fn a_refused_response_of_200_kb_keeps_its_connection() {
+    let refused = Reply::status(503).body(vec![b'x'; 200_000]);
+    let server = Server::start(sequence([refused, Reply::status(200).body("fine")])).await;
+    let client = Client::new();
+    let response = client.get(server.url("/")).send().await.unwrap();
+    assert_eq!(response.bytes().await.unwrap(), "fine");
+    assert_eq!(server.log().accepted, 1);
 }
 
 #[tokio::test]

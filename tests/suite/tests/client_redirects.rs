@@ -516,23 +516,22 @@ async fn the_report_of_a_call_has_the_attempts_of_all_hops_however_it_ends() {
 async fn little_of_a_redirects_body_is_read() {
     // The first comes with its head, the second is too long, the third never ends.
     for (body, connections) in [(60_000, 1), (1_000_000, 2), (usize::MAX, 2)] {
-        let connector =
-            MemoryConnector::new(move |mut connection: test_support::Connection| async move {
-                while let Some(request) = connection.read_request().await {
-                    if request.path() != "/a" {
-                        connection.respond(200, "there").await;
-                        continue;
-                    }
-                    let length = if body == usize::MAX { 9_000 } else { body };
-                    let sent = if body == usize::MAX { 10 } else { length };
-                    connection
-                        .write(format!(
-                            "HTTP/1.1 302 Found\r\nLocation: /b\r\nContent-Length: {length}\r\n\r\n"
-                        ))
-                        .await;
-                    connection.write("x".repeat(sent)).await;
+        let connector = MemoryConnector::new(move |mut connection: Connection| async move {
+            while let Some(request) = connection.read_request().await {
+                if request.path() != "/a" {
+                    connection.respond(200, "there").await;
+                    continue;
                 }
-            });
+                let length = if body == usize::MAX { 9_000 } else { body };
+                let sent = if body == usize::MAX { 10 } else { length };
+                connection
+                    .write(format!(
+                        "HTTP/1.1 302 Found\r\nLocation: /b\r\nContent-Length: {length}\r\n\r\n"
+                    ))
+                    .await;
+                connection.write("x".repeat(sent)).await;
+            }
+        });
         let began = Instant::now();
         for mode in ["fetch", "send"] {
             let client = over(&connector);
@@ -640,7 +639,7 @@ async fn the_host_header_of_one_origin_is_not_sent_to_another() {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_dropped_between_two_hops_leaves_nothing() {
-    let connector = MemoryConnector::new(|mut connection: test_support::Connection| async move {
+    let connector = MemoryConnector::new(|mut connection: Connection| async move {
         while connection.read_request().await.is_some() {
             let head = "HTTP/1.1 302 Found\r\nLocation: /b\r\nContent-Length: 9\r\n\r\nhalf";
             connection.write(head).await;

@@ -9,7 +9,7 @@ pub(crate) type Drain = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// How much of a redirect's body is read, and for how long, so that its connection can be used
 /// again: what the retry layer reads of a refused response.
-const BYTES: usize = 64 * 1024;
+const BYTES: usize = 256 * 1024;
 const TIME: Duration = Duration::from_millis(50);
 
 /// Reads the rest of a body, as it comes over the wire, or gives it up with its connection.

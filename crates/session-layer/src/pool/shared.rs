@@ -14,8 +14,10 @@ use http_body::Body;
 use hyper::client::conn::http2::SendRequest;
 use tokio_util::sync::ReusableBoxFuture;
 
+#[cfg(feature = "http2")]
+use super::lease::Exchanged;
 use super::{
-    lease::{AnswerBox, Connection, Exchanged, Release, Unsent},
+    lease::{AnswerBox, Connection, Release, Unsent},
     state::Numbered,
 };
 use crate::{
