@@ -512,13 +512,13 @@ async fn a_long_refused_body_is_dropped_when_the_bound_is_reached() {
     let body = Refused::frames([40_000; 10]);
     let peer = Peer::new([status(503).body(body.clone()), status(200)]);
     get(&peer, policy()).await.unwrap();
-    assert_eq!(*body.read.lock().unwrap(), 80_000);
+    assert_eq!(*body.read.lock().unwrap(), 280_000);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_body_that_says_it_is_long_is_not_read() {
     let body = Refused {
-        announced: Some(65_537),
+        announced: Some(256 * 1024 + 1),
         ..Refused::frames([1])
     };
     let peer = Peer::new([status(503).body(body.clone()), status(200)]);

@@ -524,11 +524,13 @@ async fn a_body_that_trickles_is_ended_at_the_default_deadline_to_the_second() {
 async fn heads_that_come_late_each_time_do_not_outlive_the_deadline() {
     let late = Reply::status(503).delay(29 * SECOND);
     let connector = MemoryConnector::new(sequence([late]));
+    let short = Duration::from_millis(1);
     let policy = RetryPolicy::builder()
         .max_attempts(100)
-        .jitter(Jitter::None);
+        .backoff(Exponential::new(short).cap(short).throttled_base(short))
+        .budget(client::retry_layer::budget::Unlimited);
     let client = Client::builder()
-        .retry(policy.budget(client::retry_layer::budget::Unlimited))
+        .retry(policy)
         .build_with_connector(connector.clone())
         .unwrap();
     let began = Instant::now();
