@@ -1,6 +1,7 @@
 use std::{
     collections::HashMap,
     fmt,
+    hash::{Hash, Hasher},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -52,7 +53,7 @@ enum Sharing {
     Shared,
 }
 
-#[derive(Eq, Hash, PartialEq)]
+#[derive(Eq)]
 struct Origin {
     scheme: Option<Scheme>,
     authority: Option<Authority>,
@@ -196,10 +197,36 @@ impl Origin {
         authority: None,
     };
 
+    fn text(&self) -> &str {
+        self.authority.as_ref().map_or("", Authority::as_str)
+    }
+
     fn of(uri: &Uri) -> Self {
         Self {
             scheme: uri.scheme().cloned(),
             authority: uri.authority().cloned(),
+        }
+    }
+}
+
+// By hand: `Authority` is hashed and compared byte by byte, with regard to case, and most are the same
+// to the letter.
+impl PartialEq for Origin {
+    fn eq(&self, other: &Self) -> bool {
+        self.scheme == other.scheme
+            && (self.text() == other.text() || self.authority == other.authority)
+    }
+}
+
+impl Hash for Origin {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u8(u8::from(self.scheme.as_ref() == Some(&Scheme::HTTPS)));
+        let text = self.text();
+        let upper = |found: bool, byte: &u8| found | byte.is_ascii_uppercase();
+        if text.as_bytes().iter().fold(false, upper) {
+            text.to_ascii_lowercase().hash(state);
+        } else {
+            text.hash(state);
         }
     }
 }
@@ -376,6 +403,20 @@ mod tests {
 
     fn after(start: Instant, seconds: u64) -> Instant {
         start + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn the_case_of_a_host_makes_no_other_origin() {
+        let hash = |origin: &Origin| {
+            let mut hasher = std::hash::DefaultHasher::new();
+            origin.hash(&mut hasher);
+            hasher.finish()
+        };
+        let origin = |text| Origin::of(&uri(text));
+        let (one, same) = (origin("http://Peer:80/a"), origin("http://pEER:80/b"));
+        assert!(one == same && hash(&one) == hash(&same));
+        assert!(one != origin("https://peer:80/a") && one != origin("http://peer:81/a"));
+        assert!(one != Origin::ANY);
     }
 
     #[tokio::test(start_paused = true)]
