@@ -244,6 +244,12 @@ fn resolve_text(text: &str, base: Option<&Base>) -> Result<Target, Error> {
 }
 
 fn resolve_uri(uri: Uri, base: Option<&Base>) -> Result<Target, Error> {
+    if is_sendable(&uri) {
+        return Ok(Target {
+            uri,
+            credentials: None,
+        });
+    }
     if uri.scheme().is_none() {
         return match base {
             Some(base) => base.with_path(&uri),
