@@ -3,11 +3,13 @@
 //! A client is a [`Peer`]. Its binary calls [`main`] with a function that makes one by the name of
 //! its variant; the arguments after that are those of a [`Plan`].
 
+mod payload;
 mod peer;
 mod plan;
 mod run;
 
 pub use self::{
+    payload::Payload,
     peer::{Answer, Peer, Protocol, drain},
     plan::Plan,
     run::main,

@@ -1,9 +1,11 @@
 use std::{fmt, future::Future, pin::pin};
 
 use bytes::Bytes;
-use http::{StatusCode, Uri};
+use http::{Request, StatusCode, Uri};
 use http_body::Body;
 use http_body_util::BodyExt;
+
+use crate::Payload;
 
 /// A client under measurement.
 pub trait Peer: Clone + Send + 'static {
@@ -16,11 +18,13 @@ pub trait Peer: Clone + Send + 'static {
     /// Makes what the client is asked with.
     fn target(&self, uri: &Uri) -> Self::Target;
 
-    /// Sends a GET, or a POST of `upload`, and reads the whole response.
+    /// Sends the request to the target, and reads the whole response.
+    ///
+    /// The request is whole but for its URL, which has only the target.
     fn exchange(
         &mut self,
         target: &mut Self::Target,
-        upload: Option<Bytes>,
+        request: Request<Payload>,
     ) -> impl Future<Output = Answer> + Send;
 }
 

@@ -1,6 +1,13 @@
-use http::Uri;
+use bytes::Bytes;
+use http::{
+    HeaderName, HeaderValue, Method, Request, Uri,
+    header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, COOKIE},
+};
 
-use crate::Protocol;
+use crate::{Payload, Protocol};
+
+/// What requests have that bring headers of their own.
+const HEADERS: [HeaderName; 4] = [ACCEPT, AUTHORIZATION, CACHE_CONTROL, COOKIE];
 
 /// What one run does, from the arguments of a peer's binary: `VARIANT h1|h2 PORT NAME=VALUE...`.
 #[derive(Clone, Debug)]
@@ -20,8 +27,15 @@ pub struct Plan {
     pub requests: usize,
     /// How many requests are under way at the same time: `workers`, 1 unless given.
     pub workers: usize,
-    /// How many bytes each request sends: `upload`; a GET with none unless given.
-    pub upload: Option<usize>,
+    /// How many bytes each request sends: `upload`, 0 unless given.
+    pub upload: usize,
+    /// How many of them one frame has, if they are sent as a stream: `frame`, 0 unless given.
+    pub frame: usize,
+    /// How many headers of its own each request has, 4 at most: `headers`, 0 unless given.
+    pub headers: usize,
+    /// Into how many slices of so many `requests` each the measured phase is cut, to tell the time
+    /// of the processor that one takes: `slices`, 0 unless given.
+    pub slices: usize,
     /// Whether the measured requests are the first that the hosts get: `cold`, 0 unless given.
     pub cold: bool,
 }
@@ -50,7 +64,10 @@ impl Plan {
             warm: 0,
             requests: 0,
             workers: 1,
-            upload: None,
+            upload: 0,
+            frame: 0,
+            headers: 0,
+            slices: 0,
             cold: false,
         };
         for argument in arguments {
@@ -62,7 +79,10 @@ impl Plan {
                 "warm" => plan.warm = number(),
                 "requests" => plan.requests = number(),
                 "workers" => plan.workers = number(),
-                "upload" => plan.upload = Some(number()),
+                "upload" => plan.upload = number(),
+                "frame" => plan.frame = number(),
+                "headers" => plan.headers = number(),
+                "slices" => plan.slices = number(),
                 "cold" => plan.cold = number() > 0,
                 _ => panic!("unknown setting {name}"),
             }
@@ -74,6 +94,23 @@ impl Plan {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// What is sent each time: what sends something is a PUT, which may be tried again.
+    pub(crate) fn request(&self) -> Request<Payload> {
+        let bytes = Bytes::from(vec![b'u'; self.upload]);
+        let mut request = Request::new(match self.frame {
+            0 => Payload::bytes(bytes),
+            frame => Payload::stream(bytes, frame),
+        });
+        if self.upload > 0 {
+            *request.method_mut() = Method::PUT;
+        }
+        let value = HeaderValue::from_static("value");
+        for name in HEADERS.into_iter().take(self.headers) {
+            request.headers_mut().insert(name, value.clone());
+        }
+        request
     }
 
     /// The URL of each host.

@@ -8,10 +8,11 @@ use std::{
     process,
 };
 
-use bytes::Bytes;
+use http::Request;
+use rustix::time::{ClockId, clock_gettime};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::{Peer, Plan};
+use crate::{Payload, Peer, Plan};
 
 /// Runs the plan of the arguments with the client that `make` makes of it, and prints what the
 /// client cannot be measured by from outside, as lines of `NAME VALUE`.
@@ -27,18 +28,26 @@ pub fn main<P: Peer>(make: impl FnOnce(&Plan) -> P) {
     let _entered = runtime.enter();
     let mut peer = make(&plan);
     let mut targets: Vec<_> = plan.uris().map(|uri| peer.target(&uri)).collect();
+    let request = plan.request();
     if !plan.cold {
-        runtime.block_on(work(&mut peer, &mut targets, plan.hosts, plan.upload));
+        runtime.block_on(work(&mut peer, &mut targets, plan.hosts, &request));
     }
     let mut crew = Crew::new(peer, targets, plan.workers);
-    runtime.block_on(crew.work(plan.warm, plan.upload));
-    let before = served(plan.port());
-    let work = crew.work(plan.requests, plan.upload);
-    measured_phase(&runtime, Box::pin(work));
-    let after = served(plan.port());
-    // What was asked by `served` itself counts once.
-    println!("connections {}", after.connections - before.connections - 1);
-    println!("attempts {}", after.requests - before.requests - 1);
+    runtime.block_on(crew.work(plan.warm, &request));
+    if plan.slices > 0 {
+        println!("cpu {}", sliced(&runtime, &mut crew, &plan, &request));
+    } else {
+        let before = served(plan.port());
+        let start = cpu();
+        let work = crew.work(plan.requests, &request);
+        measured_phase(&runtime, Box::pin(work));
+        println!("cpu-of-all {}", cpu() - start);
+        let after = served(plan.port());
+        // What was asked by `served` itself counts once.
+        println!("connections {}", after.connections - before.connections - 1);
+        println!("attempts {}", after.requests - before.requests - 1);
+        println!("faults {}", after.faults - before.faults);
+    }
     println!("peak-rss {}", peak_rss());
     process::exit(0);
 }
@@ -49,6 +58,32 @@ fn measured_phase(runtime: &Runtime, work: Pin<Box<dyn Future<Output = ()> + '_>
     runtime.block_on(work);
     // Else this function might be left before its end.
     black_box(());
+}
+
+/// What a request takes of the processor, kernel included, in nanoseconds: the tenth percentile
+/// of the slices, so that whoever else runs here is seen as little as may be.
+fn sliced<P: Peer>(
+    runtime: &Runtime,
+    crew: &mut Crew<P>,
+    plan: &Plan,
+    request: &Request<Payload>,
+) -> u64 {
+    let mut slices: Vec<_> = (0..plan.slices)
+        .map(|_| {
+            let start = cpu();
+            runtime.block_on(crew.work(plan.requests, request));
+            (cpu() - start) / plan.requests.max(1) as u64
+        })
+        .collect();
+    slices.sort_unstable();
+    slices[plan.slices / 10]
+}
+
+/// The time of the processor that this process has used, in nanoseconds.
+fn cpu() -> u64 {
+    let now = clock_gettime(ClockId::ProcessCPUTime);
+    let nanoseconds = now.tv_sec * 1_000_000_000 + now.tv_nsec;
+    u64::try_from(nanoseconds).expect("time does not run backwards")
 }
 
 /// A client in the hands of several workers, each a task of its own.
@@ -66,17 +101,18 @@ impl<P: Peer> Crew<P> {
     }
 
     /// Sends so many requests in all.
-    async fn work(&mut self, requests: usize, upload: Option<usize>) {
+    async fn work(&mut self, requests: usize, request: &Request<Payload>) {
         if let [(peer, targets)] = self.workers.as_mut_slice() {
-            return work(peer, targets, requests, upload).await;
+            return work(peer, targets, requests, request).await;
         }
         let each = requests / self.workers.len();
         let tasks: Vec<_> = self
             .workers
             .drain(..)
             .map(|(mut peer, mut targets)| {
+                let request = request.clone();
                 tokio::spawn(async move {
-                    work(&mut peer, &mut targets, each, upload).await;
+                    work(&mut peer, &mut targets, each, &request).await;
                     (peer, targets)
                 })
             })
@@ -92,20 +128,31 @@ async fn work<P: Peer>(
     peer: &mut P,
     targets: &mut [P::Target],
     requests: usize,
-    upload: Option<usize>,
+    request: &Request<Payload>,
 ) {
-    let upload = upload.map(|bytes| Bytes::from(vec![b'u'; bytes]));
     for turn in 0..requests {
         let host = turn % targets.len();
-        let answer = peer.exchange(&mut targets[host], upload.clone()).await;
+        let answer = peer.exchange(&mut targets[host], again(request)).await;
         assert!(answer.status.is_success(), "{answer:?}");
         black_box(answer.bytes);
     }
 }
 
+/// The same request once more, for less than a clone of it costs.
+fn again(request: &Request<Payload>) -> Request<Payload> {
+    let mut again = Request::new(request.body().clone());
+    *again.method_mut() = request.method().clone();
+    if !request.headers().is_empty() {
+        *again.headers_mut() = request.headers().clone();
+    }
+    again
+}
+
 struct Served {
     connections: u64,
     requests: u64,
+    /// How many of them were answered by a failure.
+    faults: u64,
 }
 
 /// Asks the server what it has served.
@@ -119,10 +166,14 @@ fn served(port: u16) -> Served {
         .read_to_string(&mut response)
         .expect("the server answers");
     let (_, body) = response.split_once("\r\n\r\n").expect("a whole head");
-    let (connections, requests) = body.split_once(' ').expect("two numbers");
+    let mut numbers = body
+        .split(' ')
+        .map(|number| number.parse().expect("a number"));
+    let mut next = || numbers.next().expect("three numbers");
     Served {
-        connections: connections.parse().expect("a number"),
-        requests: requests.parse().expect("a number"),
+        connections: next(),
+        requests: next(),
+        faults: next(),
     }
 }
 

@@ -5,9 +5,9 @@ mod policy;
 use std::fmt;
 
 use bytes::Bytes;
-use harness::{Answer, Peer, Plan, Protocol, drain};
-use http::{Method, Request, Response, Uri};
-use http_body_util::Full;
+use harness::{Answer, Payload, Peer, Plan, Protocol, drain};
+use http::{Request, Response, Uri};
+use http_body::Body;
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
@@ -16,7 +16,7 @@ use tower::{Service, ServiceExt, retry::Retry};
 
 use self::policy::ThreeAttempts;
 
-type Legacy = Client<HttpConnector, Full<Bytes>>;
+type Legacy = Client<HttpConnector, Payload>;
 
 fn main() {
     harness::main(|plan: &Plan| {
@@ -46,13 +46,8 @@ impl Peer for HyperUtil {
         uri.clone()
     }
 
-    async fn exchange(&mut self, uri: &mut Uri, upload: Option<Bytes>) -> Answer {
-        let post = upload.is_some();
-        let mut request = Request::new(Full::new(upload.unwrap_or_default()));
+    async fn exchange(&mut self, uri: &mut Uri, mut request: Request<Payload>) -> Answer {
         *request.uri_mut() = uri.clone();
-        if post {
-            *request.method_mut() = Method::POST;
-        }
         match self {
             Self::Bare(client) => call(client, request).await,
             Self::Retrying(client) => call(client, request).await,
@@ -60,11 +55,11 @@ impl Peer for HyperUtil {
     }
 }
 
-async fn call<S, B>(service: &mut S, request: Request<Full<Bytes>>) -> Answer
+async fn call<S, B>(service: &mut S, request: Request<Payload>) -> Answer
 where
-    S: Service<Request<Full<Bytes>>, Response = Response<B>>,
+    S: Service<Request<Payload>, Response = Response<B>>,
     S::Error: fmt::Debug,
-    B: http_body_util::BodyExt<Data = Bytes>,
+    B: Body<Data = Bytes>,
     B::Error: fmt::Debug,
 {
     let ready = service.ready().await.expect("it is always ready");

@@ -1,5 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
+use harness::Payload;
 use http::{Request, Response};
 use tokio::time::Sleep;
 use tower::{
@@ -34,10 +35,14 @@ impl Default for ThreeAttempts {
     }
 }
 
-impl<B: Clone, R, E> Policy<Request<B>, Response<R>, E> for ThreeAttempts {
+impl<R, E> Policy<Request<Payload>, Response<R>, E> for ThreeAttempts {
     type Future = Sleep;
 
-    fn retry(&mut self, _: &mut Request<B>, result: &mut Result<Response<R>, E>) -> Option<Sleep> {
+    fn retry(
+        &mut self,
+        _: &mut Request<Payload>,
+        result: &mut Result<Response<R>, E>,
+    ) -> Option<Sleep> {
         let failed = match result {
             Ok(response) => response.status().is_server_error(),
             Err(_) => true,
@@ -53,7 +58,7 @@ impl<B: Clone, R, E> Policy<Request<B>, Response<R>, E> for ThreeAttempts {
         Some(self.backoff.next_backoff())
     }
 
-    fn clone_request(&mut self, request: &Request<B>) -> Option<Request<B>> {
-        Some(request.clone())
+    fn clone_request(&mut self, request: &Request<Payload>) -> Option<Request<Payload>> {
+        (!request.body().is_stream()).then(|| request.clone())
     }
 }

@@ -1,9 +1,7 @@
 //! The limit: hyper's `SendRequest`, with connections that the caller keeps.
 
-use bytes::Bytes;
-use harness::{Answer, Peer, Plan, Protocol, drain};
-use http::{HeaderValue, Method, Request, Uri, header::HOST, uri::PathAndQuery};
-use http_body_util::Full;
+use harness::{Answer, Payload, Peer, Plan, Protocol, drain};
+use http::{HeaderValue, Request, Uri, header::HOST, uri::PathAndQuery};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
@@ -24,8 +22,8 @@ struct Connected {
 }
 
 enum Sender {
-    Http1(http1::SendRequest<Full<Bytes>>),
-    Http2(http2::SendRequest<Full<Bytes>>),
+    Http1(http1::SendRequest<Payload>),
+    Http2(http2::SendRequest<Payload>),
 }
 
 impl Peer for Raw {
@@ -42,14 +40,9 @@ impl Peer for Raw {
         }
     }
 
-    async fn exchange(&mut self, target: &mut Connected, upload: Option<Bytes>) -> Answer {
+    async fn exchange(&mut self, target: &mut Connected, mut request: Request<Payload>) -> Answer {
         if target.sender.is_none() {
             target.sender = Some(connect(self.0, &target.uri).await);
-        }
-        let post = upload.is_some();
-        let mut request = Request::new(Full::new(upload.unwrap_or_default()));
-        if post {
-            *request.method_mut() = Method::POST;
         }
         let response = match target.sender.as_mut().expect("it was just connected") {
             Sender::Http1(sender) => {

@@ -12,18 +12,29 @@ impl Case {
     /// streams of one.
     pub(crate) fn get(protocol: &'static str) -> Self {
         match protocol {
-            "h2" => Self::new(protocol, 3_200, "warm=320 workers=16"),
+            "h2" => Self::busy(protocol, 16, 3_200),
             _ => Self::new(protocol, 2_000, "warm=100"),
         }
     }
 
+    /// GETs with four headers of their own.
+    pub(crate) fn headers(protocol: &'static str) -> Self {
+        let case = Self::get(protocol);
+        Self {
+            settings: format!("{} headers=4", case.settings),
+            ..case
+        }
+    }
+
+    /// GETs, so many of them at a time.
+    pub(crate) fn busy(protocol: &'static str, workers: usize, requests: usize) -> Self {
+        let warm = 20 * workers;
+        Self::new(protocol, requests, format!("warm={warm} workers={workers}"))
+    }
+
     /// GETs to several hosts in turn, on open connections.
     pub(crate) fn hosts(hosts: usize) -> Self {
-        Self::new(
-            "h1",
-            hosts.max(2_000),
-            format!("hosts={hosts} warm={hosts}"),
-        )
+        Self::new("h1", hosts.max(2_000), format!("hosts={hosts}"))
     }
 
     /// The first GET to each of several hosts.
@@ -36,21 +47,34 @@ impl Case {
         Self::new(protocol, 0, format!("hosts={hosts}"))
     }
 
-    /// GETs of which one in ten is answered by 503 at first.
-    pub(crate) fn flaky(path: &'static str) -> Self {
-        Self::new("h1", 1_000, format!("path={path} warm=200"))
-    }
-
-    pub(crate) fn upload() -> Self {
+    /// GETs of which one in `every` is answered by 503 at first, with a body of so many bytes.
+    pub(crate) fn flaky(every: usize, bytes: usize) -> Self {
+        let requests = 100 * every;
         Self::new(
             "h1",
-            20,
-            format!("path=/upload warm=2 upload={}", 1024 * 1024),
+            requests.min(4_000),
+            format!("path=/flaky/{every}/{bytes} warm=100"),
         )
     }
 
+    /// PUTs of 1 MiB, as bytes or as a stream of frames.
+    pub(crate) fn upload(frame: usize) -> Self {
+        let bytes = 1024 * 1024;
+        Self::new(
+            "h1",
+            20,
+            format!("path=/upload warm=2 upload={bytes} frame={frame}"),
+        )
+    }
+
+    /// A GET of 100 MiB.
     pub(crate) fn download() -> Self {
-        Self::new("h1", 1, "path=/download")
+        Self::new("h1", 1, "path=/download cold=1")
+    }
+
+    /// One small GET, for what a process needs before it does anything.
+    pub(crate) fn once() -> Self {
+        Self::new("h1", 1, "cold=1")
     }
 
     fn new(protocol: &'static str, requests: usize, settings: impl Into<String>) -> Self {
@@ -64,6 +88,12 @@ impl Case {
     /// The same with another number of measured requests.
     pub(crate) fn requests(mut self, requests: usize) -> Self {
         self.requests = requests;
+        self
+    }
+
+    /// The same, cut into so many slices of the measured requests each.
+    pub(crate) fn slices(mut self, slices: usize) -> Self {
+        self.settings = format!("{} slices={slices}", self.settings);
         self
     }
 

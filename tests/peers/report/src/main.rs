@@ -1,18 +1,25 @@
 //! Measures each client against the one server, and writes what they cost beside bare hyper.
 //!
-//! Called by the script `run` when all is built: `report DIRECTORY quick|record|profile|full`.
+//! Called by the script `run` when all is built: `report DIRECTORY FORM`.
 
+mod bench;
 mod case;
+mod chart;
+mod figures;
 mod full;
-mod measure;
+mod micro;
 mod peers;
 mod quick;
+mod section;
+mod sections;
 mod server;
 mod table;
+mod verdict;
+mod weight;
 
 use std::{env, path::PathBuf, process::ExitCode};
 
-use self::{measure::Bench, server::Server};
+use self::{bench::Bench, server::Server};
 
 /// What goes wrong with a tool or a file ends the report.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -20,7 +27,7 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 fn main() -> Result<ExitCode> {
     let mut arguments = env::args().skip(1);
     let (Some(directory), Some(form)) = (arguments.next(), arguments.next()) else {
-        return Err("report DIRECTORY quick|record|profile|full".into());
+        return Err("report DIRECTORY FORM".into());
     };
     let directory = PathBuf::from(directory);
     let server = Server::start(&directory)?;
@@ -29,7 +36,10 @@ fn main() -> Result<ExitCode> {
         "quick" => quick::check(&bench)?,
         "record" => quick::record(&bench)?,
         "profile" => quick::profile(&bench)?,
-        "full" => full::report(&bench)?,
+        "goals" => full::goals(&bench)?,
+        "full" => full::full(&bench)?,
+        "brief" => full::brief(&bench)?,
+        "page" => full::again(&bench)?,
         other => return Err(format!("unknown form {other}").into()),
     };
     Ok(ExitCode::from(u8::from(!passed)))

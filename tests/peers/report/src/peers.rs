@@ -1,27 +1,61 @@
-/// A client under measurement, as one variant of a binary.
+use std::process::Command;
+
+/// A client under measurement.
+#[allow(clippy::struct_excessive_bools, reason = "they are a row of a table")]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer {
+    /// What its figures are kept under.
+    pub(crate) id: &'static str,
     pub(crate) name: &'static str,
-    pub(crate) binary: &'static str,
+    pub(crate) program: Program,
     pub(crate) variant: &'static str,
     /// Whether it tries a 503 again.
     pub(crate) retries: bool,
     /// Whether the quick form measures it.
     pub(crate) quick: bool,
+    /// Whether it can send a stream.
+    pub(crate) sends_streams: bool,
     /// Whether it can leave a body uncollected.
-    pub(crate) streams: bool,
+    pub(crate) reads_streams: bool,
+}
+
+/// What a client runs as.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Program {
+    /// A binary of this workspace.
+    Binary(&'static str),
+    /// A script in `foreign`, by its interpreter. Only the time it takes can be compared.
+    Script(&'static str, &'static str),
 }
 
 impl Peer {
-    const fn new(name: &'static str, binary: &'static str, variant: &'static str) -> Self {
+    const fn new(
+        id: &'static str,
+        name: &'static str,
+        binary: &'static str,
+        variant: &'static str,
+    ) -> Self {
         Self {
+            id,
             name,
-            binary,
+            program: Program::Binary(binary),
             variant,
             retries: false,
             quick: false,
-            streams: true,
+            sends_streams: true,
+            reads_streams: true,
         }
+    }
+
+    const fn script(
+        id: &'static str,
+        name: &'static str,
+        interpreter: &'static str,
+        file: &'static str,
+    ) -> Self {
+        let mut peer = Self::new(id, name, "", "-");
+        peer.program = Program::Script(interpreter, file);
+        peer
     }
 
     const fn retries(mut self) -> Self {
@@ -34,38 +68,133 @@ impl Peer {
         self
     }
 
-    const fn collects(mut self) -> Self {
-        self.streams = false;
+    const fn sends_no_streams(mut self) -> Self {
+        self.sends_streams = false;
         self
+    }
+
+    const fn reads_no_streams(mut self) -> Self {
+        self.reads_streams = false;
+        self
+    }
+
+    /// Whether it is one of this project's.
+    pub(crate) fn is_ours(&self) -> bool {
+        matches!(self.program, Program::Binary("ours"))
+    }
+
+    /// Whether it can run here: what a script needs may be absent.
+    pub(crate) fn is_there(&self) -> bool {
+        let Program::Script(interpreter, file) = self.program else {
+            return true;
+        };
+        let script = format!("tests/peers/foreign/{file}");
+        let check = Command::new(interpreter).args([&script, "check"]).output();
+        check.is_ok_and(|output| output.status.success())
     }
 }
 
 /// What the others are compared with.
-pub(crate) const RAW: Peer = Peer::new("raw hyper", "raw", "-").quick();
+pub(crate) const RAW: Peer = Peer::new("raw", "raw hyper", "raw", "-").quick();
 
-pub(crate) const PEERS: [Peer; 10] = [
+/// The whole stack, as a tower service.
+pub(crate) const CLIENT: Peer = Peer::new("client", "client, as a service", "ours", "client")
+    .retries()
+    .quick();
+
+pub(crate) const SESSION: Peer = Peer::new("session", "session", "ours", "session").quick();
+
+pub(crate) const SESSION_RETRY: Peer =
+    Peer::new("session-retry", "session + retry", "ours", "session-retry")
+        .retries()
+        .quick();
+
+pub(crate) const SEND: Peer = Peer::new("client-send", "client, `send`", "ours", "client-send")
+    .retries()
+    .quick();
+
+pub(crate) const FETCH: Peer = Peer::new("client-fetch", "client, `fetch`", "ours", "client-fetch")
+    .retries()
+    .quick()
+    .reads_no_streams();
+
+/// The whole stack without its deadline and its timeouts: in no table, for what these cost.
+pub(crate) const UNTIMED: Peer = Peer::new(
+    "client-untimed",
+    "client, untimed",
+    "ours",
+    "client-untimed",
+);
+
+/// The session with retries, and with room to keep a whole upload: in no table, for what that costs.
+pub(crate) const REPLAY: Peer = Peer::new(
+    "session-replay",
+    "session + retry, keeping all",
+    "ours",
+    "session-replay",
+);
+
+pub(crate) const HYPER_UTIL: Peer =
+    Peer::new("hyper-util", "hyper-util", "peer-hyper-util", "bare").quick();
+
+pub(crate) const REQWEST: Peer = Peer::new("reqwest", "reqwest", "peer-reqwest", "default");
+
+pub(crate) const PEERS: [Peer; 15] = [
     RAW,
-    Peer::new("session", "ours", "session").quick(),
-    Peer::new("session + retry", "ours", "session-retry")
-        .retries()
-        .quick(),
-    Peer::new("client, as a service", "ours", "client")
-        .retries()
-        .quick(),
-    Peer::new("client, `send`", "ours", "client-send")
-        .retries()
-        .quick(),
-    Peer::new("client, `fetch`", "ours", "client-fetch")
-        .retries()
-        .quick()
-        .collects(),
-    Peer::new("hyper-util", "peer-hyper-util", "bare").quick(),
-    Peer::new("hyper-util + tower::retry", "peer-hyper-util", "retry").retries(),
-    Peer::new("reqwest", "peer-reqwest", "-"),
+    SESSION,
+    SESSION_RETRY,
+    CLIENT,
+    SEND,
+    FETCH,
+    HYPER_UTIL,
     Peer::new(
+        "hyper-util-retry",
+        "hyper-util + tower::retry",
+        "peer-hyper-util",
+        "retry",
+    )
+    .retries(),
+    Peer::new(
+        "tower-resilience",
+        "hyper-util + tower-resilience",
+        "peer-tower-resilience",
+        "-",
+    )
+    .retries()
+    // Its requests have to be `Clone`.
+    .sends_no_streams(),
+    REQWEST,
+    Peer::new(
+        "reqwest-never",
+        "reqwest, without its retries",
+        "peer-reqwest",
+        "never",
+    ),
+    Peer::new(
+        "reqwest-middleware",
         "reqwest-middleware + reqwest-retry",
         "peer-reqwest-middleware",
         "-",
     )
+    .retries()
+    .sends_no_streams(),
+    Peer::new(
+        "tower-http-client",
+        "tower-http-client + tower::retry",
+        "peer-tower-http-client",
+        "-",
+    )
     .retries(),
+    Peer::script(
+        "aiohttp",
+        "Python: aiohttp + aiohttp-retry",
+        "python3",
+        "aiohttp_retry_client.py",
+    ),
+    Peer::script(
+        "undici",
+        "Node: undici's RetryAgent",
+        "node",
+        "undici_retry_agent.cjs",
+    ),
 ];

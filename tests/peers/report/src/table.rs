@@ -1,4 +1,4 @@
-use std::fmt::Write;
+use std::fmt::{self, Display, Write};
 
 /// A table in Markdown.
 pub(crate) struct Table {
@@ -19,29 +19,48 @@ impl Table {
         // Nothing fails in writing to a string.
         let _ = writeln!(self.text, "| {name} | {} |", cells.join(" | "));
     }
+}
 
-    pub(crate) fn into_text(self) -> String {
-        self.text
+impl Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
     }
 }
 
-/// `value` beside the value of bare hyper.
-pub(crate) fn ratio(value: f64, of_raw: f64) -> String {
-    format!("{:.3}", value / of_raw)
+/// How a number is written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Digits {
+    /// With commas between the thousands.
+    Whole,
+    One,
+    Two,
+    Three,
 }
 
-pub(crate) fn whole(value: f64) -> String {
-    let digits = format!("{value:.0}");
+impl Digits {
+    pub(crate) fn show(self, value: f64) -> String {
+        // No negative zero.
+        let value = if value.abs() < 0.000_5 { 0.0 } else { value };
+        match self {
+            Self::Whole => whole(value),
+            Self::One => format!("{value:.1}"),
+            Self::Two => format!("{value:.2}"),
+            Self::Three => format!("{value:.3}"),
+        }
+    }
+}
+
+fn whole(value: f64) -> String {
+    let digits = format!("{:.0}", value.abs());
     let mut text = String::new();
+    if value <= -0.5 {
+        text.push('-');
+    }
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && digit.is_ascii_digit() && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at) % 3 == 0 {
             text.push(',');
         }
         text.push(digit);
     }
-    text.replace("-,", "-")
-}
-
-pub(crate) fn tenths(value: f64) -> String {
-    format!("{value:.1}")
+    text
 }

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use harness::{Answer, Peer, Plan, Protocol, drain};
-use http::Uri;
+use harness::{Answer, Payload, Peer, Plan, Protocol, drain};
+use http::{Request, Uri};
 use reqwest::{Body, Client, Url};
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
 use reqwest_retry::{RetryTransientMiddleware, policies::ExponentialBackoff};
@@ -35,12 +34,14 @@ impl Peer for Middleware {
         uri.to_string().parse().expect("it is a URL")
     }
 
-    async fn exchange(&mut self, url: &mut Url, upload: Option<Bytes>) -> Answer {
-        let request = match upload {
-            None => self.0.get(url.clone()),
-            Some(bytes) => self.0.post(url.clone()).body(bytes),
-        };
-        let response = request.send().await.expect("the server answers");
+    async fn exchange(&mut self, url: &mut Url, request: Request<Payload>) -> Answer {
+        let (head, payload) = request.into_parts();
+        let mut builder = self.0.request(head.method, url.clone());
+        // A stream is refused by this middleware.
+        if !payload.is_empty() {
+            builder = builder.body(payload.into_bytes());
+        }
+        let response = builder.send().await.expect("the server answers");
         Answer {
             status: response.status(),
             bytes: drain(Body::from(response)).await,

@@ -1,13 +1,16 @@
-//! reqwest.
+//! reqwest, with what it retries by itself and without.
 
-use bytes::Bytes;
-use harness::{Answer, Peer, Plan, Protocol, drain};
-use http::Uri;
-use reqwest::{Body, Client, Url};
+use harness::{Answer, Payload, Peer, Plan, Protocol, drain};
+use http::{Request, Uri};
+use reqwest::{Body, Client, Url, retry};
 
 fn main() {
     harness::main(|plan: &Plan| {
-        let builder = Client::builder();
+        let builder = match plan.variant.as_str() {
+            "default" => Client::builder(),
+            "never" => Client::builder().retry(retry::never()),
+            other => panic!("unknown variant {other}"),
+        };
         let builder = match plan.protocol {
             Protocol::Http1 => builder.http1_only(),
             Protocol::Http2 => builder.http2_prior_knowledge(),
@@ -26,12 +29,15 @@ impl Peer for Reqwest {
         uri.to_string().parse().expect("it is a URL")
     }
 
-    async fn exchange(&mut self, url: &mut Url, upload: Option<Bytes>) -> Answer {
-        let request = match upload {
-            None => self.0.get(url.clone()),
-            Some(bytes) => self.0.post(url.clone()).body(bytes),
-        };
-        let response = request.send().await.expect("the server answers");
+    async fn exchange(&mut self, url: &mut Url, request: Request<Payload>) -> Answer {
+        let (head, payload) = request.into_parts();
+        let mut builder = self.0.request(head.method, url.clone());
+        if payload.is_stream() {
+            builder = builder.body(Body::wrap(payload));
+        } else if !payload.is_empty() {
+            builder = builder.body(payload.into_bytes());
+        }
+        let response = builder.send().await.expect("the server answers");
         Answer {
             status: response.status(),
             bytes: drain(Body::from(response)).await,

@@ -18,15 +18,12 @@ pub(crate) struct Server {
     requests: Cell<u64>,
     /// Requests to the paths that fail now and then.
     flaky: Cell<u64>,
+    faults: Cell<u64>,
 }
 
 const GREETING: &[u8] = b"hello, world!";
 const CHUNK: usize = 16 * 1024;
 const DOWNLOAD: usize = 100 * 1024 * 1024;
-/// The body of a failure that is not short.
-const LARGE: usize = 200 * 1000;
-/// One of so many requests fails.
-const FAILS: u64 = 10;
 
 impl Server {
     pub(crate) fn count_connection(&self) {
@@ -36,8 +33,7 @@ impl Server {
     pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Chunks> {
         self.requests.set(self.requests.get() + 1);
         match request.uri().path() {
-            "/flaky" => self.flaky(GREETING.len()),
-            "/flaky-large" => self.flaky(LARGE),
+            path if path.starts_with("/flaky/") => self.flaky(path),
             "/download" => Response::new(Chunks::new(DOWNLOAD)),
             "/upload" => {
                 let mut body = request.into_body();
@@ -45,19 +41,25 @@ impl Server {
                 Response::new(Chunks::once(GREETING))
             }
             "/stats" => {
-                let stats = format!("{} {}", self.connections.get(), self.requests.get());
+                let [connections, requests, faults] =
+                    [&self.connections, &self.requests, &self.faults].map(Cell::get);
+                let stats = format!("{connections} {requests} {faults}");
                 Response::new(Chunks::once(stats))
             }
             _ => Response::new(Chunks::once(GREETING)),
         }
     }
 
-    fn flaky(&self, error: usize) -> Response<Chunks> {
+    /// `/flaky/EVERY/BYTES`: one of `EVERY` requests fails, with a body of `BYTES`.
+    fn flaky(&self, path: &str) -> Response<Chunks> {
+        let mut numbers = path.split('/').filter_map(|part| part.parse().ok());
+        let (every, bytes) = (numbers.next().unwrap_or(1), numbers.next().unwrap_or(0));
         self.flaky.set(self.flaky.get() + 1);
-        if self.flaky.get() % FAILS > 0 {
+        if self.flaky.get() % every > 0 {
             return Response::new(Chunks::once(GREETING));
         }
-        let mut response = Response::new(Chunks::new(error));
+        self.faults.set(self.faults.get() + 1);
+        let mut response = Response::new(Chunks::new(usize::try_from(bytes).unwrap_or(0)));
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
         response
     }
