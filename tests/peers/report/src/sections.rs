@@ -222,7 +222,7 @@ fn calls(run: &Run<'_>, figures: &mut Figures) -> Result<()> {
 
 fn cpu(run: &Run<'_>, figures: &mut Figures) -> Result<()> {
     const SLICES: usize = 20;
-    let requests = run.size(2_560);
+    let requests = run.size(1_280);
     for _ in 0..run.size(5) {
         for &peer in &run.peers {
             // A slice of the others takes several times as long.

@@ -14,6 +14,7 @@ impl Bench {
     pub(crate) fn callgrind(&self, peer: Peer, case: &Case, output: &Path) -> Result<String> {
         let tool = [
             "valgrind",
+            "--vgdb=no",
             "--tool=callgrind",
             "--collect-atstart=no",
             "--toggle-collect=harness::run::measured_phase*",

@@ -39,6 +39,7 @@ impl Bench {
     fn heap(&self, peer: Peer, case: &Case) -> Result<Memory> {
         let tool = [
             "valgrind",
+            "--vgdb=no",
             "--tool=memcheck",
             "--leak-check=no",
             "--undef-value-errors=no",
