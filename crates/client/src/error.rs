@@ -354,6 +354,20 @@ impl From<session_layer::Error> for Error {
     }
 }
 
+/// A setting of the retries is not valid: an error of a builder.
+impl From<retry_layer::BuildError> for Error {
+    fn from(error: retry_layer::BuildError) -> Self {
+        Self::builder(error.to_string()).with(error)
+    }
+}
+
+/// A setting of the session is not valid: an error of a builder.
+impl From<session_layer::ConfigError> for Error {
+    fn from(error: session_layer::ConfigError) -> Self {
+        Self::builder(error.to_string()).with(error)
+    }
+}
+
 /// The address of a proxy, or what was set for one, is not valid: an error of a builder.
 #[cfg(feature = "proxy")]
 impl From<session_layer::ProxyConfigError> for Error {

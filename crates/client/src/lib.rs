@@ -157,7 +157,7 @@ mod wire;
 pub use retry_layer::{
     self, AttemptOutcome, AttemptRecord, Backoff, BuildError, Class, Deadline, Exponential, Jitter,
     Outcome, Predicate, RetryPolicy, RetryPolicyBuilder, RetryReport, Standard, StopReason, Wait,
-    WaitReason, predicate_fn,
+    WaitReason, budget, predicate_fn,
 };
 #[cfg(feature = "http2")]
 pub use session_layer::Http2;

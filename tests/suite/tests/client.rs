@@ -12,7 +12,7 @@ use std::{
 
 use client::{
     AttemptOutcome, AttemptRecord, Body, Class, Client, Deadline, Exponential, Jitter, PoolConfig,
-    RetryPolicy, StopReason, TimeoutPhase, Timeouts,
+    RetryPolicy, StopReason, TimeoutPhase, Timeouts, budget,
 };
 use http::{HeaderValue, Method, Request, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -822,6 +822,24 @@ fn settings_that_cannot_be_are_refused_by_name() {
     }
     assert!(builder().base_url("peer").unwrap_err().is_builder());
     assert!(builder().base_url("file:///x").unwrap_err().is_builder());
+}
+
+#[test]
+fn settings_of_the_layers_that_cannot_be_are_errors_of_a_builder() {
+    fn retrying() -> Result<Client, client::Error> {
+        let budget = budget::FixedBudget::new(10, 0)?;
+        Client::builder()
+            .retry(RetryPolicy::builder().budget(budget).build()?)
+            .build()
+    }
+    fn pooled() -> Result<session_layer::SessionLayer<()>, client::Error> {
+        let pool = PoolConfig::default().max_connections(0);
+        Ok(session_layer::SessionLayer::new(pool, Timeouts::default())?)
+    }
+    for error in [retrying().unwrap_err(), pooled().unwrap_err()] {
+        assert!(error.is_builder());
+        assert!(error.source().is_some());
+    }
 }
 
 #[tokio::test(start_paused = true)]
