@@ -46,7 +46,7 @@ async fn main() -> Result<(), Failure> {
         .base_url(format!("http://{upstream}/"))?
         .redirects(Redirects::none())
         .decompression(false)
-        .user_agent(None)
+        .no_user_agent()
         .build()?;
     let proxy = serve(Router::new().fallback(forward).with_state(client.clone())).await?;
     visit(proxy).await?;
@@ -109,7 +109,7 @@ fn upstream() -> Router {
 
 async fn visit(proxy: SocketAddr) -> Result<(), Failure> {
     let base = format!("http://{proxy}/");
-    let visitor = Client::builder().base_url(base)?.user_agent(None).build()?;
+    let visitor = Client::builder().base_url(base)?.no_user_agent().build()?;
 
     // Each piece is sent when the one before has come back, so nothing on the way waits for the end.
     let (sender, mut receiver) = mpsc::channel::<Result<Bytes, Failure>>(1);

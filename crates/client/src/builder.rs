@@ -232,10 +232,32 @@ impl ClientBuilder {
         self
     }
 
-    /// Says who asks, on requests that do not say it themselves; `None` says nothing.
-    /// Default: this crate's name and version.
-    pub fn user_agent(mut self, user_agent: impl Into<Option<HeaderValue>>) -> Self {
-        self.user_agent = user_agent.into();
+    /// Says who asks, on requests that do not say it themselves. One that is no header's value is an
+    /// error of [`build`](Self::build). Default: this crate's name and version.
+    ///
+    /// ```
+    /// # fn example() -> Result<(), client::Error> {
+    /// let client = client::Client::builder().user_agent("price-watch/1.4").build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn user_agent(mut self, user_agent: impl TryInto<HeaderValue>) -> Self {
+        if let Ok(user_agent) = user_agent.try_into() {
+            self.user_agent = Some(user_agent);
+        } else {
+            self.problem.get_or_insert_with(|| {
+                Error::builder(
+                    "the value of `user_agent` is not valid: it holds a line break or another \
+                     control character",
+                )
+            });
+        }
+        self
+    }
+
+    /// Says nothing of who asks.
+    pub fn no_user_agent(mut self) -> Self {
+        self.user_agent = None;
         self
     }
 

@@ -1045,7 +1045,7 @@ async fn a_base_url_makes_relative_ones_whole() {
     let client = Client::builder()
         .base_url("http://peer/v2/")
         .unwrap()
-        .user_agent(HeaderValue::from_static("mine/1"))
+        .user_agent("mine/1")
         .build_with_connector(connector.clone())
         .unwrap();
     client.get("orders").fetch().await.unwrap();
@@ -1055,6 +1055,21 @@ async fn a_base_url_makes_relative_ones_whole() {
         connector.log().requests[0].header("user-agent"),
         Some("mine/1")
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_user_agent_is_left_out_on_demand_and_a_bad_one_is_refused() {
+    let connector = MemoryConnector::new(always(200, "x"));
+    let client = Client::builder()
+        .no_user_agent()
+        .build_with_connector(connector.clone())
+        .unwrap();
+    client.get("http://peer/").fetch().await.unwrap();
+    assert_eq!(connector.log().requests[0].header("user-agent"), None);
+
+    let error = Client::builder().user_agent("a\nb").build().unwrap_err();
+    assert!(error.is_builder());
+    assert!(error.to_string().contains("`user_agent`"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -230,8 +230,7 @@ impl ClientBuilder {
             builder = builder.max_body(bytes);
         }
         if let Some(agent) = user_agent {
-            let agent = (!agent.is_empty()).then(|| agent.parse()).transpose();
-            builder = builder.user_agent(agent.map_err(|_| invalid("user_agent"))?);
+            builder = introduce(builder, agent);
         }
         if let Some(name) = request_id {
             builder = builder.request_id(name.parse().map_err(|_| invalid("request_id"))?);
@@ -280,6 +279,14 @@ impl ClientBuilder {
             builder = proxy.apply(builder)?;
         }
         Ok(builder)
+    }
+}
+
+fn introduce(builder: ClientBuilder, user_agent: String) -> ClientBuilder {
+    if user_agent.is_empty() {
+        builder.no_user_agent()
+    } else {
+        builder.user_agent(user_agent)
     }
 }
 
