@@ -12,7 +12,7 @@ use std::{
 
 use client::{
     AttemptOutcome, AttemptRecord, Body, Class, Client, Deadline, Exponential, Jitter, PoolConfig,
-    RetryPolicy, StopReason, TimeoutPhase, Timeouts, budget,
+    RetryPolicy, StopReason, TimeoutPhase, Timeouts, TlsOptions, budget,
 };
 use http::{HeaderValue, Method, Request, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -1159,6 +1159,26 @@ async fn a_certificate_that_does_not_hold_is_asked_for_once() {
         assert!(error.is_connect(), "{error:?}");
         assert_eq!(error.retry_report().unwrap().attempts().len(), 1);
     }
+}
+
+#[tokio::test]
+async fn tls_options_say_whom_a_client_trusts_and_what_it_shows() {
+    let chain = tls::Chain::new(tls::LOOPBACK);
+    let server = Server::start_tls(always(200, "x"), chain.mutual_server_config()).await;
+    let url = format!("https://localhost:{}/", server.addr().port());
+    let options = TlsOptions::new().add_roots_pem(chain.root_pem()).unwrap();
+    let known = options
+        .clone()
+        .client_certificate_pem(chain.chain_pem(), chain.key_pem())
+        .unwrap();
+    let client = Client::builder().tls(known).unwrap().build().unwrap();
+    assert_eq!(client.get(&url).fetch().await.unwrap().status(), 200);
+
+    let nobody = Client::builder().tls(options).unwrap().build().unwrap();
+    assert!(nobody.get(&url).fetch().await.unwrap_err().is_tls());
+
+    let untrusting = Client::builder().tls(TlsOptions::new().only_added_roots());
+    assert!(untrusting.unwrap_err().is_builder());
 }
 
 fn trusting(authority: &tls::Authority) -> Client {

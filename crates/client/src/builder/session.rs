@@ -6,6 +6,8 @@ use std::mem;
 use session_layer::Http2;
 #[cfg(feature = "proxy")]
 use session_layer::Proxy;
+#[cfg(feature = "tls")]
+use session_layer::TlsOptions;
 #[cfg(feature = "cookies")]
 use session_layer::cookies::Jar;
 use session_layer::{ConfigError, Connector, Observer, PoolConfig, SessionLayer, Timeouts};
@@ -29,7 +31,7 @@ impl ClientBuilder {
     }
 
     /// Connects by this connector: how names are resolved, what TLS trusts, which proxies are used,
-    /// which address, interface or Unix socket. It replaces what `tls_config`, `proxy` and a
+    /// which address, interface or Unix socket. It replaces what `tls`, `tls_config`, `proxy` and a
     /// configuration had set before; [`map_connector`](Self::map_connector) keeps it. Default:
     /// [`Connector::new`].
     ///
@@ -134,8 +136,34 @@ impl ClientBuilder {
         self
     }
 
-    /// Uses this TLS configuration (of rustls 0.23) instead of the platform's roots: for a private
-    /// certificate authority, or a client certificate. Its ALPN protocols are replaced.
+    /// Decides whom to trust and what to show over TLS: the certificate authority of a company, a
+    /// client certificate, the least version. Default: the platform's roots, and nothing is shown.
+    ///
+    /// ```no_run
+    /// use client::{Client, TlsOptions};
+    ///
+    /// # fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let options = TlsOptions::new()
+    ///     .add_roots_pem(std::fs::read("company-ca.pem")?)?
+    ///     .client_certificate_pem(std::fs::read("me.pem")?, std::fs::read("me.key")?)?;
+    /// let client = Client::builder().tls(options)?.build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If nobody is trusted, or the client's key does not belong to its certificate.
+    #[cfg(feature = "tls")]
+    #[doc(alias = "identity")]
+    #[doc(alias = "add_root_certificate")]
+    pub fn tls(mut self, options: TlsOptions) -> Result<Self, Error> {
+        self.connector = self.connector.tls(options)?;
+        Ok(self)
+    }
+
+    /// Uses this TLS configuration (of rustls 0.23) where [`tls`](Self::tls) cannot say what is
+    /// needed, such as a verifier of one's own. Its ALPN protocols are replaced.
     #[cfg(feature = "tls")]
     pub fn tls_config(mut self, config: rustls::ClientConfig) -> Self {
         self.connector = self.connector.tls_config(config);
