@@ -177,14 +177,14 @@ async fn a_body_is_saved_under_its_name_once_it_is_whole() {
     let client = over(&connector);
     let file = Temporary::new(b"as it was");
     let response = client.get("http://peer/").send().await.unwrap();
-    let error = response.save_to(file.path(), |_| {}).await.unwrap_err();
+    let error = response.save_to(file.path()).await.unwrap_err();
     assert!(error.is_body());
     assert_eq!(fs::read(file.path()).unwrap(), b"as it was");
     assert_eq!(beside(file.path()), [] as [PathBuf; 0]);
 
     let response = client.get("http://peer/").send().await.unwrap();
     let mut last = None;
-    let saved = response.save_to(file.path(), |progress| {
+    let saved = response.save_with_progress(file.path(), |progress| {
         last = Some(progress);
     });
     assert_eq!(saved.await.unwrap(), 200_000);
@@ -194,10 +194,7 @@ async fn a_body_is_saved_under_its_name_once_it_is_whole() {
     assert_eq!(beside(file.path()), [] as [PathBuf; 0]);
 
     let response = client.get("http://peer/").send().await.unwrap();
-    let error = response
-        .save_to("/nowhere/at/all", |_| {})
-        .await
-        .unwrap_err();
+    let error = response.save_to("/nowhere/at/all").await.unwrap_err();
     assert!(
         error
             .to_string()
@@ -217,7 +214,7 @@ async fn a_download_that_is_dropped_leaves_nothing() {
     let file = Temporary::new(b"as it was");
     let response = over(&connector).get("http://peer/").send().await.unwrap();
     let begun = tokio::sync::Notify::new();
-    let mut saving = Box::pin(response.save_to(file.path(), |_| begun.notify_one()));
+    let mut saving = Box::pin(response.save_with_progress(file.path(), |_| begun.notify_one()));
     tokio::select! {
         _ = &mut saving => panic!("it is not whole"),
         () = begun.notified() => {}

@@ -9,8 +9,7 @@ use tokio::fs::File;
 use crate::{Error, Progress, Response, error::Kind};
 
 impl Response {
-    /// Writes the body to a file, in place of one that is there, and returns the number of bytes;
-    /// tells after each piece how far it is.
+    /// Writes the body to a file, in place of one that is there, and returns the number of bytes.
     ///
     /// The file gets its name once the body is whole: until then it is another one beside it, whose
     /// name ends with `.part`, and which goes away if the body breaks off.
@@ -19,7 +18,7 @@ impl Response {
     /// # async fn example(client: client::Client) -> Result<(), client::Error> {
     /// let response = client.get("https://example.com/backup.tar").send().await?;
     /// let response = response.error_for_status()?;
-    /// response.save_to("backup.tar", |progress| println!("{} bytes", progress.written)).await?;
+    /// response.save_to("backup.tar").await?;
     /// # Ok(())
     /// # }
     /// ```
@@ -31,7 +30,28 @@ impl Response {
     /// # Cancel safety
     ///
     /// Dropping the future closes the connection, and takes away what was written.
-    pub async fn save_to(
+    pub async fn save_to(self, path: impl AsRef<Path> + Send) -> Result<u64, Error> {
+        self.save_with_progress(path, |_| {}).await
+    }
+
+    /// Writes the body to a file like [`save_to`](Self::save_to), and tells after each piece how far
+    /// it is.
+    ///
+    /// ```no_run
+    /// # async fn example(response: client::Response) -> Result<(), client::Error> {
+    /// response.save_with_progress("backup.tar", |progress| println!("{} bytes", progress.written)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`save_to`](Self::save_to).
+    ///
+    /// # Cancel safety
+    ///
+    /// That of [`save_to`](Self::save_to).
+    pub async fn save_with_progress(
         self,
         path: impl AsRef<Path> + Send,
         progress: impl FnMut(Progress) + Send,
