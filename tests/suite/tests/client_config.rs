@@ -45,7 +45,7 @@ bearer = "token"
 accept = "text/plain"
 
 [retry]
-attempts = 4
+max_attempts = 4
 statuses = [503, 418]
 methods = ["GET", "POST"]
 max_retry_after = "2m"
@@ -236,6 +236,22 @@ fn what_code_or_a_file_cannot_set_together_is_refused_by_name() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_habits_of_aiohttp_retry_stay_below_a_configuration() {
+    let connector = MemoryConnector::new(always(418, ""));
+    let text = "[retry]\nmax_attempts = 2\nstatuses = [418]";
+    let client = Client::builder()
+        .retry(RetryPolicy::aiohttp_retry())
+        .config(from_toml(text).unwrap())
+        .unwrap()
+        .build_with_connector(connector.clone())
+        .unwrap();
+    let began = Instant::now();
+    client.post("http://peer/").fetch().await.unwrap();
+    assert_eq!(connector.log().requests.len(), 2);
+    assert_eq!(began.elapsed(), Duration::from_secs(2));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_left_out_is_the_default() {
     let connector = MemoryConnector::new(always(503, ""));
     let empty = client("", &connector);
@@ -267,7 +283,10 @@ fn json_is_read_as_well() {
 fn an_unknown_key_or_a_bad_value_is_an_error_that_names_it() {
     for (text, words) in [
         ("base_ur = \"http://a\"", &["`base_ur`", "`base_url`"][..]),
-        ("[retry]\nattemps = 3", &["`attemps`", "`attempts`"]),
+        (
+            "[retry]\nmax_attemps = 3",
+            &["`max_attemps`", "`max_attempts`"],
+        ),
         ("[retry.backoff]\nbas = \"1s\"", &["`bas`", "`base`"]),
         ("[pool]\nmax = 1", &["`max`", "`max_connections`"]),
         ("[timeouts]\nread = \"1s\"", &["`read`", "`body_idle`"]),

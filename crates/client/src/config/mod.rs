@@ -51,7 +51,7 @@ use crate::{ClientBuilder, Error};
 /// | `request_id`, `attempt_id` | a header's name |
 /// | `headers` | [default headers](ClientBuilder::default_header): name and value |
 /// | `bearer`, or `basic.user` and `basic.password` | credentials |
-/// | `retry.attempts`, `.statuses`, `.methods` | a number, a list of numbers, a list of text |
+/// | `retry.max_attempts`, `.statuses`, `.methods` | a number (also as `attempts`), a list of numbers, a list of text |
 /// | `retry.backoff.base`, `.throttled_base`, `.factor`, `.cap`, `.jitter` | durations and a number; `"full"`, `"equal"`, `"decorrelated"` or `"none"` |
 /// | `retry.max_retry_after`, `.honor_retry_after` | a duration; true or false |
 /// | `retry.budget_percent` | retries for every hundred answers |
@@ -80,7 +80,7 @@ use crate::{ClientBuilder, Error};
 ///     r#"{
 ///         "base_url": "https://api.example.com/v2/",
 ///         "deadline": "1m",
-///         "retry": { "attempts": 4, "backoff": { "base": "200ms" } },
+///         "retry": { "max_attempts": 4, "backoff": { "base": "200ms" } },
 ///         "pool": { "max_connections_per_origin": 20 }
 ///     }"#,
 /// )?;

@@ -8,7 +8,9 @@ use crate::Error;
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RetryConfig {
-    attempts: Option<u32>,
+    // The other name is that of aiohttp-retry.
+    #[serde(alias = "attempts")]
+    max_attempts: Option<u32>,
     statuses: Option<Vec<u16>>,
     methods: Option<Vec<String>>,
     backoff: Option<BackoffConfig>,
@@ -49,7 +51,7 @@ enum JitterConfig {
 
 impl RetryConfig {
     pub(super) fn alter(self, mut policy: RetryPolicyBuilder) -> Result<RetryPolicyBuilder, Error> {
-        if let Some(attempts) = self.attempts {
+        if let Some(attempts) = self.max_attempts {
             policy = policy.max_attempts(attempts);
         }
         if let Some(statuses) = self.statuses {
