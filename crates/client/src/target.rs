@@ -9,7 +9,7 @@ use url::Url;
 
 use crate::Error;
 
-/// What can be asked for a URL: text, or a [`Uri`].
+/// What can be asked for as a URL: text, or a [`Uri`]. A `url::Url` is asked for by its `as_str()`.
 ///
 /// Text is read as browsers do ([WHATWG URL](https://url.spec.whatwg.org/)): spaces and other
 /// characters that a URI cannot hold are escaped, and names like `bücher.example` are made ASCII.
@@ -25,6 +25,11 @@ use crate::Error;
 /// from parts which somebody else chose may become such a one, as `/` and `/evil.example` do: a
 /// `Uri` made of the same text does not. Text that leads to another host in any other way, by
 /// backslashes or by control characters that are left out, is refused.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be asked for as a URL",
+    label = "this is neither text nor an `http::Uri`",
+    note = "a `url::Url` can be asked for by its `as_str()`, other types by their text"
+)]
 pub trait IntoUrl: sealed::Sealed {}
 
 impl<T: sealed::Sealed> IntoUrl for T {}
@@ -34,6 +39,11 @@ mod sealed {
 
     use http::Uri;
 
+    #[diagnostic::on_unimplemented(
+        message = "`{Self}` cannot be asked for as a URL",
+        label = "this is neither text nor an `http::Uri`",
+        note = "a `url::Url` can be asked for by its `as_str()`, other types by their text"
+    )]
     pub trait Sealed {
         fn asked<'a>(self) -> Asked<'a>
         where
