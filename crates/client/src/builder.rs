@@ -198,7 +198,9 @@ impl ClientBuilder {
 
     /// Limits a whole call: the queue, each attempt, each wait, and the body where it is collected
     /// by `fetch`, `collect`, `bytes`, `text` or `json`. A body that streams is limited by the
-    /// [idle timeout](Timeouts::body_idle) only. `None` sets no limit. Default: 300 s.
+    /// [idle timeout](Timeouts::body_idle) only. `None` sets no limit. One request sets its own by
+    /// [`timeout`](crate::RequestBuilder::timeout). Default: 300 s.
+    #[doc(alias = "timeout")]
     pub fn deadline(mut self, deadline: impl Into<Option<Duration>>) -> Self {
         self.deadline = deadline.into();
         self
@@ -264,7 +266,8 @@ impl ClientBuilder {
     /// Keeps figures by the [`metrics`](https://docs.rs/metrics) facade, under the names of
     /// OpenTelemetry: the histogram `http.client.request.duration` in seconds and the gauge
     /// `http.client.active_requests`, both by attempt; and the counters `retry.attempts`, of
-    /// attempts that followed another, and `retry.stops`, of calls by why they ended. An attempt
+    /// attempts that followed another, and `retry.stops`, of calls that took several attempts or
+    /// failed, by why they ended. An attempt
     /// lasts until its body has been read or dropped. The gauge `http.client.open_connections`
     /// counts connections by server; whether they are idle it does not tell. Default: none.
     #[cfg(feature = "metrics")]

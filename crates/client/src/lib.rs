@@ -20,7 +20,20 @@
 //! A [`Client`] is opened when an app starts, cloned wherever it is needed, and closed when the
 //! app ends. It is one type without parameters, `Clone + Send + Sync + 'static`, and a
 //! `tower::Service<http::Request<B>>` for any body whose data is [`Bytes`](bytes::Bytes): it may
-//! stand in axum's state, be moved into `tokio::spawn`, and end any tower pipeline.
+//! stand in axum's state, be moved into `tokio::spawn`, and end any tower pipeline. Since it takes any
+//! body, `ready()` has to be told which, unless something else says it:
+//!
+//! ```
+//! use client::{Body, Client, http::Request};
+//! use tower::{Service, ServiceExt};
+//!
+//! # async fn example() -> Result<(), client::Error> {
+//! let mut client = Client::new();
+//! let client = ServiceExt::<Request<Body>>::ready(&mut client).await?;
+//! let response = client.call(Request::new(Body::empty())).await?;
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # What happens to a request
 //!
@@ -41,13 +54,13 @@
 //!
 //! | | default | set by |
 //! |---|---|---|
-//! | attempts | 3 in all; idempotent methods; 408, 429, 500, 502, 503, 504 | [`ClientBuilder::retry`] |
+//! | attempts | 3 in all; idempotent methods; 408, 421, 429, 500, 502, 503, 504 | [`ClientBuilder::retry`] |
 //! | retries in all | a budget per origin: a burst, then one for every five answers | [`ClientBuilder::retry`] |
 //! | wait | random, up to 100 ms, 200 ms, … 20 s; `Retry-After` up to 120 s | [`ClientBuilder::retry`] |
 //! | total deadline | 300 s to the head, and over a body that is collected; one that streams is bound by its idle timeout only | [`ClientBuilder::deadline`] |
 //! | connect, head, body idle | 10 s, 30 s, 30 s | [`ClientBuilder::timeouts`] |
 //! | names, TCP, TLS | see [`Connector`] | [`ClientBuilder::connector`] |
-//! | connections | 1024, 256 per origin; 10 s in the queue | [`ClientBuilder::pool`] |
+//! | connections | 1024, 256 per origin; 10 s in the queue; 50 s idle; 30 min in all | [`ClientBuilder::pool`] |
 //! | collected body | 64 MiB | [`ClientBuilder::max_body`] |
 //! | a failed status | is an answer like any other | [`Response::error_for_status`] |
 //! | redirects | 10, never from `https` to `http`; no credentials to another origin | [`ClientBuilder::redirects`] |
@@ -71,6 +84,26 @@
 //!
 //! [`ClientBuilder::decompression`] turns it off, [`RequestBuilder::no_decompression`] for one
 //! request, as the extension [`NoDecompression`] does where requests are made by hand.
+//!
+//! # What can be seen from outside
+//!
+//! Each attempt is a [`tracing`](https://docs.rs/tracing) span, named `http.client.request`, of the
+//! level INFO and the target `client`, with the fields of [OpenTelemetry's
+//! conventions](https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-client-span):
+//! `http.request.method`, `server.address`, `server.port`, `url.full` (without userinfo, the query
+//! as `REDACTED`), `http.response.status_code`, `network.protocol.version`, `error.type`, and
+//! `http.request.resend_count` from the second attempt on. A span lasts until the body was read or
+//! dropped, so that a subscriber which tells when spans close tells each attempt once it is over.
+//!
+//! Why a call went on or gave up is told by events of the level DEBUG and the target `retry_layer`:
+//! "sending again", with what the attempt came to, the wait and its reason, and "not sending again". The
+//! same is in [`Response::retry_report`] and [`Error::retry_report`], for a program to act upon.
+//!
+//! Figures are kept by `ClientBuilder::record_metrics` (feature `metrics`) through the `metrics` facade;
+//! [`Client::stats`] counts connections; [`ClientBuilder::observer`] is told what the pool does.
+//!
+//! An [`Error`] displays one line without its cause. Where that is logged, log the
+//! [sources](std::error::Error::source) too: "cannot connect" has "Connection refused" among them.
 //!
 //! # Code that takes a `Client` needs no network to be tested
 //!
@@ -154,6 +187,10 @@ mod watch;
 #[cfg(feature = "cookies")]
 mod wire;
 
+/// The bodies of this crate are made of its [`Bytes`](bytes::Bytes).
+pub use bytes;
+/// Methods, statuses and headers of this crate are its types.
+pub use http;
 pub use retry_layer::{
     self, AttemptOutcome, AttemptRecord, Backoff, BuildError, Class, Deadline, Exponential, Jitter,
     Outcome, Predicate, RetryPolicy, RetryPolicyBuilder, RetryReport, Standard, StopReason, Wait,
@@ -189,7 +226,7 @@ pub use self::{
     target::IntoUrl,
 };
 
-/// The README's code, held to compile.
-#[cfg(doctest)]
+/// The README's code, held to compile. Some of it reads a configuration.
+#[cfg(all(doctest, feature = "serde"))]
 #[doc = include_str!("../../../README.md")]
 struct Readme;

@@ -227,6 +227,7 @@ impl RequestBuilder {
 
     /// Sends this token as the credentials of a bearer
     /// ([RFC 6750](https://www.rfc-editor.org/rfc/rfc6750#section-2.1)), in place of any others.
+    #[doc(alias = "bearer_auth")]
     pub fn bearer(self, token: impl AsRef<str>) -> Self {
         self.authorization(auth::bearer(token.as_ref()))
     }
@@ -234,6 +235,7 @@ impl RequestBuilder {
     /// Sends a user's name and password
     /// ([RFC 7617](https://www.rfc-editor.org/rfc/rfc7617)), in place of any other credentials. A
     /// name with a colon cannot be sent so.
+    #[doc(alias = "basic_auth")]
     pub fn basic(self, user: impl AsRef<str>, password: impl AsRef<str>) -> Self {
         self.authorization(auth::basic(
             user.as_ref().as_bytes(),
@@ -250,6 +252,7 @@ impl RequestBuilder {
 
     /// Limits this call in place of the client's [deadline](crate::ClientBuilder::deadline),
     /// counted from its start. One of 0 fails at once, and nothing is sent.
+    #[doc(alias = "deadline")]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
@@ -268,8 +271,10 @@ impl RequestBuilder {
     }
 
     /// Gives this request an `Idempotency-Key`, the same on every attempt, so that it may be
-    /// retried though its method is not idempotent. Only for servers that know the header; one
-    /// that is set already stays.
+    /// retried though its method is not idempotent. Only for servers that know the header.
+    ///
+    /// The key is random. One of your own, which outlives this process, is set by
+    /// [`header`](Self::header) alone: `.header("idempotency-key", key)` permits retries too.
     pub fn idempotency_key(self) -> Self {
         self.extension(IdempotencyKeys::new())
     }

@@ -64,8 +64,8 @@ use crate::{ClientBuilder, Error};
 /// | `timeouts.connect`, `.head`, `.body_idle` | durations or `"none"` |
 /// | `connector.local_address`, `.unix_socket` | an address; a path, on Unix |
 /// | `connector.happy_eyeballs_delay`, `.tcp_keepalive`, `.tcp_nodelay` | durations or `"none"`; true or false |
-/// | `tls.roots_pem`, `.only_added_roots` | certificates; true or false; with the feature `tls`, as the next two |
-/// | `tls.certificate_pem` and `.key_pem` | what is shown to a server that asks for it |
+/// | `tls.roots_pem`, `.only_added_roots` | the text of certificates, no path; true or false; with the feature `tls`, as the next two |
+/// | `tls.certificate_pem` and `.key_pem` | the text of both, no paths: what is shown to a server that asks for it |
 /// | `tls.min_version` | `"1.2"` or `"1.3"` |
 /// | `cookies`, `metrics` | true for a jar, and for [figures](crate#features); with the features of these names |
 /// | `http2.prior_knowledge`, `.adaptive_window` | true or false; with the feature `http2`, as the next two |

@@ -13,6 +13,8 @@
 //! # }
 //! ```
 //!
+//! A part made of a file, by the feature `fs`, is `.part("log", Part::file("app.log").await?)`.
+//!
 //! The length of the whole is announced if that of each part is known. The form can be sent again
 //! by a retry if each part can: text, bytes, files and what is [made anew](crate::Body::from_fn)
 //! can; a form with a stream among its parts is recorded like any other stream.
