@@ -30,7 +30,7 @@ const CONFIG: &str = r#"{
         "user_agent": "clickhouse-example",
         "deadline": "2m",
         "retry": {
-            "attempts": 4,
+            "max_attempts": 4,
             "statuses": [429, 502, 503, 504],
             "backoff": { "base": "50ms" }
         },

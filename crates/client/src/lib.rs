@@ -35,6 +35,10 @@
 //! # }
 //! ```
 //!
+//! It needs a Tokio runtime whose clock and IO are enabled, as `#[tokio::main]` and `#[tokio::test]`
+//! have them; without one a request panics. It can be made anywhere, also in a `static`: each
+//! connection ends with the runtime that it was opened on, and the next request opens another.
+//!
 //! # What happens to a request
 //!
 //! [`send`](RequestBuilder::send) gives the response as soon as its head is there, and the body
