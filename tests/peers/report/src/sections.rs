@@ -2,7 +2,7 @@ use crate::{
     Result,
     case::Case,
     figures::Figures,
-    peers::{CLIENT, HYPER_UTIL, Peer, Program, RAW, REPLAY, SESSION, UNTIMED},
+    peers::{CLIENT, HYPER_UTIL, Peer, Program, RAW, REPLAY, UNTIMED},
     quick,
     section::{
         Column, Run, Section,
@@ -281,7 +281,7 @@ fn hosts(run: &Run<'_>, figures: &mut Figures) -> Result<()> {
             figures.set(name, peer.id, "instructions", instructions);
         }
         // It takes its time, and is told of none but these.
-        if [RAW.id, SESSION.id, CLIENT.id, HYPER_UTIL.id].contains(&peer.id) {
+        if [RAW.id, CLIENT.id, HYPER_UTIL.id].contains(&peer.id) {
             let case = Case::hosts(run.size(10_000)).requests(1_000);
             let memory = run.bench.memory_of(peer, &case)?;
             figures.set("hosts-10000", peer.id, "allocations", memory.allocations);

@@ -217,7 +217,7 @@ fn goals(figures: &Figures) -> Vec<Verdict> {
         },
         Verdict {
             id: "P14",
-            goal: "retry + session, HTTP/1, no TLS: ≤ 40 crates, ≤ 1.25 MB, built in ≤ 1.25 × hyper-util's time",
+            goal: "retry + session, HTTP/1, no TLS: ≤ 40 crates, ≤ 1.25 MB, built in ≤ 1.25 × hyper-util's time of the processor",
             best_peer: "25 crates, 1.16 MB",
             parts: weigh(figures),
         },
@@ -329,8 +329,9 @@ fn weigh(figures: &Figures) -> Vec<Part> {
     vec![
         Part::at_most(of("weight-ours", "crates"), 40.0, Whole, "crates"),
         Part::at_most(megabytes, 1.25, Two, "MB"),
-        Part::at_most(beside("seconds"), 1.25, Two, "× by the clock"),
-        Part::told(beside("cpu"), Two, "× of the processor"),
+        // The clock depends on who else builds here: between runs it told from 1.1 to 1.6.
+        Part::at_most(beside("cpu"), 1.25, Two, "× of the processor"),
+        Part::told(beside("seconds"), Two, "× by the clock"),
     ]
 }
 
