@@ -12,6 +12,6 @@ mod upstream;
 pub use self::{
     load::{IN_FLIGHT, Load, Outcome},
     script::{Answer, Script},
-    session::retrying_session,
+    session::{Retrying, retrying_session},
     upstream::{Counted, Upstream},
 };

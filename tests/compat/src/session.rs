@@ -1,13 +1,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Full;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
 use retry_layer::{
-    BoxError, Class, Exponential, Outcome, Predicate, ReplayBody, Retry, RetryLayer, RetryPolicy,
-    Standard, budget::Unlimited, predicate_fn,
+    BoxError, Class, Exponential, Outcome, Predicate, RetryLayer, RetryPolicy, Standard,
+    budget::Unlimited, predicate_fn,
 };
-use session_layer::{Connector, Http2, PoolConfig, Session, SessionLayer, Timeouts};
-use tower::ServiceBuilder;
+use session_layer::{Connector, Http2, PoolConfig, SessionBody, SessionLayer, Timeouts};
+use tower::{Service, ServiceBuilder, util::AndThenLayer};
 
 /// A session with the retry layer over it, and without `client`, which does the same and more.
 ///
@@ -17,7 +18,7 @@ use tower::ServiceBuilder;
 /// # Errors
 ///
 /// None with these settings.
-pub fn retrying_session(http2: bool) -> Result<Retry<Session<ReplayBody<Full<Bytes>>>>, BoxError> {
+pub fn retrying_session(http2: bool) -> Result<impl Retrying, BoxError> {
     let backoff = Exponential::from(Duration::from_millis(20));
     let policy = RetryPolicy::builder()
         .predicate(predicate())
@@ -29,8 +30,44 @@ pub fn retrying_session(http2: bool) -> Result<Retry<Session<ReplayBody<Full<Byt
         .http2(Http2::default().prior_knowledge(http2))?;
     Ok(ServiceBuilder::new()
         .layer(RetryLayer::new(policy))
+        // Below the retries, so that a body that breaks is an attempt that failed: a server that is
+        // stopped may cut it off behind its head.
+        .layer(AndThenLayer::new(collected))
         .layer(session)
         .service(Connector::new()))
+}
+
+/// What [`retrying_session`] gives.
+pub trait Retrying:
+    Service<
+        Request<Full<Bytes>>,
+        Response = Response<Full<Bytes>>,
+        Error = session_layer::Error,
+        Future: Send,
+    > + Clone
+    + Send
+    + 'static
+{
+}
+
+impl<S> Retrying for S where
+    S: Service<
+            Request<Full<Bytes>>,
+            Response = Response<Full<Bytes>>,
+            Error = session_layer::Error,
+            Future: Send,
+        > + Clone
+        + Send
+        + 'static
+{
+}
+
+async fn collected(
+    response: Response<SessionBody>,
+) -> Result<Response<Full<Bytes>>, session_layer::Error> {
+    let (head, body) = response.into_parts();
+    let bytes = body.collect().await?.to_bytes();
+    Ok(Response::from_parts(head, Full::new(bytes)))
 }
 
 /// The standard rules, told what the session's errors prove.
