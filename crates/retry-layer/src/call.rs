@@ -1,4 +1,4 @@
-use std::{error::Error, fmt, mem, time::Duration};
+use std::{error::Error, fmt, time::Duration};
 
 use bytes::Bytes;
 use fastrand::Rng;
@@ -327,18 +327,8 @@ impl<S, B> Call<S, B> {
         B: Body<Data = Bytes>,
         B::Error: Into<BoxError>,
     {
-        let last = self.attempts >= self.policy.max_attempts() && !self.resends.any_left();
-        let mut request = Request::new(self.body.rewind());
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = self.uri.clone();
-        *request.version_mut() = self.version;
-        let (headers, extensions) = if last {
-            (self.headers.take(), mem::take(&mut self.extensions))
-        } else {
-            (self.headers.clone(), self.extensions.clone())
-        };
-        *request.headers_mut() = headers.unwrap_or_default();
-        *request.extensions_mut() = extensions;
+        // The last attempt, too, leaves a copy: a redirect may answer it.
+        let mut request = self.request_again().map(|()| self.body.rewind());
         if let Some(journal) = &mut self.journal {
             if let Some(withdrawal) = &mut journal.withdrawal {
                 withdrawal.spend();

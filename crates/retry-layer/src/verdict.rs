@@ -154,10 +154,6 @@ impl Resends {
     /// meets several that go away before its turn comes, and no server is worse for it.
     const GOAWAYS: u8 = 5;
 
-    pub(crate) fn any_left(self) -> bool {
-        self != Self::NONE
-    }
-
     pub(crate) fn use_up(&mut self, cause: Resend) {
         match cause {
             Resend::GoneAway => self.gone_away = self.gone_away.saturating_sub(1),

@@ -747,26 +747,6 @@ async fn the_aiohttp_profile_can_be_changed() {
     assert_eq!(peer.waits(), [2, 4, 8, 16].map(Duration::from_secs));
 }
 
-#[tokio::test(start_paused = true)]
-async fn the_last_attempt_of_a_policy_without_resends_is_sent_without_a_copy() {
-    #[derive(Debug)]
-    struct Counted(Arc<std::sync::atomic::AtomicU32>);
-    impl Clone for Counted {
-        fn clone(&self) -> Self {
-            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            Self(Arc::clone(&self.0))
-        }
-    }
-    let count = Arc::new(std::sync::atomic::AtomicU32::new(0));
-    let peer = Peer::new([status(503), status(503), status(503)]);
-    let mut request = request(Method::GET);
-    request.extensions_mut().insert(Counted(Arc::clone(&count)));
-    send(&peer, builder().without_resends().build().unwrap(), request)
-        .await
-        .unwrap();
-    assert_eq!(count.load(std::sync::atomic::Ordering::Relaxed), 2);
-}
-
 #[test]
 fn a_standard_predicate_can_be_asked_by_another() {
     let _ = Knowing(Standard::default().statuses([StatusCode::IM_A_TEAPOT]));

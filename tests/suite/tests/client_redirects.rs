@@ -616,6 +616,36 @@ async fn a_policy_of_the_request_holds_on_each_hop() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_redirect_that_answers_the_last_attempt_takes_all_of_the_request_along() {
+    #[derive(Clone)]
+    struct Own;
+    let tries = Arc::new(AtomicUsize::new(0));
+    let connector = MemoryConnector::new(answer(move |request| {
+        let first = tries.fetch_add(1, Ordering::Relaxed) == 0;
+        match request.path() {
+            "/a" if first => Reply::status(503),
+            "/a" => Reply::status(307).header("Location", "/b"),
+            _ => Reply::status(200),
+        }
+    }));
+    let policy = RetryPolicy::builder().max_attempts(2).without_resends();
+    let client = with(&connector, Client::builder().retry(policy));
+    let mut request = client
+        .put("http://peer/a")
+        .header("x-kept", "1")
+        .body("body")
+        .build()
+        .unwrap();
+    request.extensions_mut().insert(Own);
+    let response = client.oneshot(request).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let log = connector.log();
+    assert_eq!(log.targets(), ["/a", "/a", "/b"]);
+    assert_eq!(log.requests[2].header("x-kept"), Some("1"));
+    assert_eq!(log.requests[2].body, "body");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_host_header_of_one_origin_is_not_sent_to_another() {
     let connector = MemoryConnector::new(answer(|request| match request.path() {
         "/a" => Reply::status(302).header("Location", "/b"),
