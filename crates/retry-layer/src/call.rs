@@ -18,7 +18,7 @@ use crate::{
     named::{BoxError, ServiceError},
     observer::{Exchange, Observer},
     outcome::Outcome,
-    policy::RetryPolicy,
+    policy::{IDEMPOTENCY_KEY, RetryPolicy},
     predicate::Class,
     replay::{Ending, Kept, ReplayBody},
     report::{AttemptOutcome, AttemptRecord, RetryReport, Wait, WaitReason},
@@ -146,7 +146,16 @@ impl<S, B> Call<S, B> {
         }
     }
 
+    /// The request as it entered the layer. A key that it got here is for its own attempts alone.
     pub(crate) fn request_again(&self) -> Request<()> {
+        let mut request = self.copy();
+        if self.keyed {
+            request.headers_mut().remove(IDEMPOTENCY_KEY);
+        }
+        request
+    }
+
+    fn copy(&self) -> Request<()> {
         let mut request = Request::new(());
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
@@ -328,7 +337,7 @@ impl<S, B> Call<S, B> {
         B::Error: Into<BoxError>,
     {
         // The last attempt, too, leaves a copy: a redirect may answer it.
-        let mut request = self.request_again().map(|()| self.body.rewind());
+        let mut request = self.copy().map(|()| self.body.rewind());
         if let Some(journal) = &mut self.journal {
             if let Some(withdrawal) = &mut journal.withdrawal {
                 withdrawal.spend();

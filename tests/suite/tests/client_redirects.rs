@@ -646,6 +646,25 @@ async fn a_redirect_that_answers_the_last_attempt_takes_all_of_the_request_along
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_key_of_one_request_does_not_go_along_with_a_redirect() {
+    let connector = redirecting("/there");
+    for (status, keys) in [(303, 0), (307, 1)] {
+        let call = over(&connector).post(format!("http://peer/status/{status}"));
+        call.idempotency_key().body("body").fetch().await.unwrap();
+        let log = connector.log();
+        let [.., first, last] = &log.requests[..] else {
+            panic!("there are two");
+        };
+        let key = |request: &test_support::Request| {
+            request.header("idempotency-key").map(ToOwned::to_owned)
+        };
+        assert!(key(first).is_some());
+        assert_eq!(key(last).iter().count(), keys, "{status}");
+        assert_ne!(key(first), key(last));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_host_header_of_one_origin_is_not_sent_to_another() {
     let connector = MemoryConnector::new(answer(|request| match request.path() {
         "/a" => Reply::status(302).header("Location", "/b"),
