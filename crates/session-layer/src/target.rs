@@ -100,7 +100,7 @@ pub(crate) fn for_http1<B>(
 /// Leaves of the URI what an origin server is sent: path and query
 /// ([RFC 9112, section 3.2.1](https://www.rfc-editor.org/rfc/rfc9112#section-3.2.1)).
 fn origin_form<B>(request: &mut Request<B>) {
-    // Only an absolute path is left, or none, which stands for "/".
+    // Only a path is left, or none, which stands for "/".
     *request.uri_mut() = path(request.uri_mut()).map(Uri::from).unwrap_or_default();
 }
 
@@ -137,11 +137,13 @@ pub(crate) fn for_http2<B>(request: &mut Request<B>, noted: Noted, origin: &Orig
 fn is_named_as(uri: &Uri, origin: &Origin) -> bool {
     uri.authority()
         .is_some_and(|named| *origin.authority() == *named.as_str())
-        && uri.path_and_query().is_some_and(is_absolute)
+        && uri.path_and_query().is_some_and(is_path)
 }
 
-fn is_absolute(path: &PathAndQuery) -> bool {
-    path.as_str().starts_with('/')
+/// Whether it is there, or is the asterisk of an `OPTIONS` request: not a query alone.
+fn is_path(path: &PathAndQuery) -> bool {
+    let path = path.as_str();
+    path.starts_with('/') || path == "*"
 }
 
 fn name_for_http2<B>(request: &mut Request<B>, is_made: bool, origin: &Origin) {
@@ -159,7 +161,7 @@ fn name_for_http2<B>(request: &mut Request<B>, is_made: bool, origin: &Origin) {
     }
     let path = path(request.uri_mut());
     parts.path_and_query = match path {
-        Some(path) if is_absolute(&path) => Some(path),
+        Some(path) if is_path(&path) => Some(path),
         // A query alone; the origin's own is "/".
         Some(path) => PathAndQuery::try_from(format!("/{}", path.as_str())).ok(),
         None => parts.path_and_query,
@@ -242,6 +244,20 @@ mod tests {
             assert!(path.starts_with('/'), "{uri}: {path}");
             assert_eq!(request.uri().to_string(), sent);
         }
+    }
+
+    #[test]
+    fn a_request_about_the_server_as_a_whole_has_an_asterisk_for_its_path() {
+        let uri = Uri::builder().scheme("https").authority("a");
+        let uri = uri.path_and_query("*").build().unwrap();
+        let origin = Spelled::of(&uri).unwrap().read().unwrap();
+        let origin = origin.to_origin().unwrap();
+        let mut request = Request::options(uri.clone()).body(()).unwrap();
+        for_http2(&mut request, Noted::default(), &origin);
+        assert_eq!(request.uri().path(), "*");
+        let mut request = Request::options(uri).body(()).unwrap();
+        origin_form(&mut request);
+        assert_eq!(request.uri().path(), "*");
     }
 
     #[test]
