@@ -104,6 +104,9 @@ impl SessionBody {
     /// Says that the length in the head is not that of this body.
     pub(crate) fn announces_nothing(&mut self) {
         self.bare = true;
+        if self.has_ended() {
+            self.finish();
+        }
     }
 
     fn finish(&mut self) {

@@ -525,6 +525,25 @@ async fn all_lines_about_the_connection_are_left_out() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_to_head_that_is_kept_holds_no_place() {
+    let peer = Peer::new(Builder::new(), |stream: Stream| async move {
+        stream.answer_with_length(9);
+    });
+    let session = in_memory(
+        PoolConfig::default(),
+        Timeouts::default(),
+        Http2::default(),
+        &peer,
+    );
+    let request = Request::head("http://peer/").body(Full::default()).unwrap();
+    let response = send(&session, request).await.unwrap();
+    assert_eq!(response.headers()["content-length"], "9");
+    assert_eq!(session.stats().streams, 0);
+    assert_eq!(session.stats().idle, 1);
+    drop(response);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_body_that_failed_resets_its_stream_at_once() {
     let peer = Peer::new(Builder::new(), |stream: Stream| async move {
         stream.drip(&["one"], Duration::ZERO, false).await;
