@@ -124,6 +124,23 @@ async fn a_body_idle_timeout_shorter_than_the_head_timeout_is_exact() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_peer_that_takes_a_head_bit_by_bit_does_not_extend_its_time() {
+    let connector = MemoryConnector::new(|mut connection: Connection| async move {
+        while connection.read_bytes().await.is_some() {
+            tokio::time::sleep(4 * SECOND).await;
+        }
+    });
+    let session = in_memory(PoolConfig::default(), short(), &connector);
+    let mut request = get("http://peer/");
+    let large = "x".repeat(1 << 20).parse().unwrap();
+    request.headers_mut().insert("x-large", large);
+    let began = Instant::now();
+    let error = fetch(&session, request).await.unwrap_err();
+    assert_eq!(error.timeout_phase(), Some(Phase::Head));
+    assert_eq!(began.elapsed(), 5 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_reader_that_takes_its_time_is_not_timed_out() {
     let connector = MemoryConnector::new(always(200, vec![b'x'; 1 << 20]));
     let session = in_memory(PoolConfig::default(), short(), &connector);

@@ -211,9 +211,12 @@ pub(super) fn look_at_exchange(wire: &Wire, timeouts: &Timeouts, now: Instant) -
         ),
         // The answer is there, and whoever asked for it has not looked yet.
         Phase::Head if wire.is_answered() => (None, Cause::HeadTimeout),
-        // What hyper has taken whole may still be on its way out, and moving.
+        // A body that hyper has taken whole may still be on its way out, and moving. A head alone
+        // has its deadline, however a peer takes it.
         Phase::Head => {
-            let blocked = after(wire.write_blocked(), timeouts.head);
+            let uploads = wire.request_body_bytes() > 0;
+            let blocked = wire.write_blocked().filter(|_| uploads);
+            let blocked = after(blocked, timeouts.head);
             let moved = after(wire.wrote_at(), timeouts.head);
             let deadline = blocked.or_else(|| wire.head_deadline().max(moved));
             (deadline, Cause::HeadTimeout)
