@@ -30,6 +30,8 @@ pub struct SessionBody {
     /// Whether the length in the head is that of a body which does not come. hyper knows it of
     /// HTTP/1 only.
     bare: bool,
+    /// Whether its reader was told to wait.
+    waits: bool,
 }
 
 /// The right to a connection, or to a part of one, until the body that came over it has ended.
@@ -81,6 +83,7 @@ impl SessionBody {
             lease,
             info,
             bare: false,
+            waits: false,
         };
         if body.has_ended() {
             body.finish();
@@ -182,9 +185,12 @@ impl Body for SessionBody {
             return Poll::Ready(None);
         };
         let polled = Pin::new(inner).poll_frame(cx);
-        if let Some(part) = this.lease.as_ref().and_then(|lease| lease.part.as_ref()) {
-            part.note_read_waits(&polled);
-            if polled.is_pending() {
+        if let Some(lease) = &this.lease {
+            if this.waits != polled.is_pending() {
+                this.waits = polled.is_pending();
+                lease.wire().note_wanted(this.waits);
+            }
+            if let Some(part) = lease.part.as_ref().filter(|_| polled.is_pending()) {
                 part.register(cx);
                 if part.severed().is_some() {
                     return Poll::Ready(Some(Err(this.fail(None))));

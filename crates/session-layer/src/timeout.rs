@@ -37,8 +37,9 @@ impl Timeouts {
         self
     }
 
-    /// Limits the time that a response body may stand still: no byte comes while one is wanted.
-    /// A reader that takes its time is not limited. `None` waits for ever. Default: 30 s.
+    /// Limits the time that a response body may stand still: nothing of it comes while its reader
+    /// waits. Bytes that are no content, such as the size of a chunk, do not extend it. A reader
+    /// that takes its time is not limited. `None` waits for ever. Default: 30 s.
     pub fn body_idle(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.body_idle = timeout.into();
         self

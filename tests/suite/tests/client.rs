@@ -521,6 +521,26 @@ async fn a_body_that_trickles_is_ended_at_the_default_deadline_to_the_second() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn bytes_that_are_no_content_do_not_outlive_the_deadline() {
+    let connector = MemoryConnector::new(|mut connection: Connection| async move {
+        let _ = connection.read_request().await;
+        connection.respond(200, "x").await;
+        let _ = connection.read_request().await;
+        connection
+            .write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3;")
+            .await;
+        connection.drip("x".repeat(1_000), 1, 20 * SECOND).await;
+    });
+    let client = over(&connector);
+    client.get("http://peer/").fetch().await.unwrap();
+    let began = Instant::now();
+    let call = client.get("http://peer/").no_retry().fetch();
+    let error = call.await.unwrap_err();
+    assert_eq!(error.timeout_phase(), Some(TimeoutPhase::Body));
+    assert_eq!(began.elapsed().as_secs(), 30);
+}
+
+#[tokio::test(start_paused = true)]
 async fn heads_that_come_late_each_time_do_not_outlive_the_deadline() {
     let late = Reply::status(503).delay(29 * SECOND);
     let connector = MemoryConnector::new(sequence([late]));

@@ -141,6 +141,67 @@ async fn a_peer_that_takes_a_head_bit_by_bit_does_not_extend_its_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_body_that_never_begins_ends_at_its_timeout_to_the_second() {
+    let connector = MemoryConnector::new(|mut connection: Connection| async move {
+        let _ = connection.read_request().await;
+        connection.respond(200, "x").await;
+        let _ = connection.read_request().await;
+        connection
+            .write("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n")
+            .await;
+        connection.stall().await;
+    });
+    let session = in_memory(PoolConfig::default(), short(), &connector);
+    fetch(&session, get("http://peer/")).await.unwrap();
+    tokio::time::sleep(3 * SECOND).await;
+    let began = Instant::now();
+    let error = fetch(&session, get("http://peer/")).await.unwrap_err();
+    assert_eq!(error.timeout_phase(), Some(Phase::Body));
+    assert_eq!(began.elapsed().as_secs(), 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_that_are_no_content_do_not_keep_a_body_alive() {
+    let connector = MemoryConnector::new(|mut connection: Connection| async move {
+        let _ = connection.read_request().await;
+        connection
+            .write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n3;")
+            .await;
+        connection.drip("x".repeat(100), 1, 2 * SECOND).await;
+    });
+    let session = in_memory(PoolConfig::default(), short(), &connector);
+    let began = Instant::now();
+    let error = fetch(&session, get("http://peer/")).await.unwrap_err();
+    assert_eq!(error.timeout_phase(), Some(Phase::Body));
+    assert_eq!(began.elapsed().as_secs(), 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_comes_late_finds_the_body_though_it_began_to_read_before() {
+    let connector = MemoryConnector::new(|mut connection: Connection| async move {
+        let _ = connection.read_request().await;
+        connection
+            .write("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n")
+            .await;
+        tokio::time::sleep(SECOND).await;
+        connection.drip("onetwo", 3, SECOND).await;
+        connection.stall().await;
+    });
+    let session = in_memory(PoolConfig::default(), short(), &connector);
+    let mut body = send(&session, get("http://peer/"))
+        .await
+        .unwrap()
+        .into_body();
+    assert!(
+        tokio::time::timeout(SECOND / 2, body.frame())
+            .await
+            .is_err()
+    );
+    tokio::time::sleep(60 * SECOND).await;
+    assert_eq!(body.collect().await.unwrap().to_bytes(), "onetwo");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_reader_that_takes_its_time_is_not_timed_out() {
     let connector = MemoryConnector::new(always(200, vec![b'x'; 1 << 20]));
     let session = in_memory(PoolConfig::default(), short(), &connector);

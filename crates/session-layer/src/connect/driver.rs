@@ -222,7 +222,7 @@ pub(super) fn look_at_exchange(wire: &Wire, timeouts: &Timeouts, now: Instant) -
             (deadline, Cause::HeadTimeout)
         }
         Phase::Body => (
-            after(wire.read_blocked(now), timeouts.body_idle),
+            after(wire.wanted_since(), timeouts.body_idle),
             Cause::BodyTimeout,
         ),
         Phase::Orphan => (after(wire.write_blocked(), timeouts.head), Cause::Unclean),

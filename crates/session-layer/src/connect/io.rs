@@ -36,8 +36,11 @@ pub(crate) struct Wire {
     max_head: u64,
     read: AtomicU64,
     written: AtomicU64,
-    /// Since when a read has been waiting for bytes; 0 while none is, 1 while that is not timed.
-    read_blocked: AtomicU64,
+    /// Whether hyper waits for bytes. It may ask for more before anybody wants them, and what it
+    /// gets need not be content.
+    read_blocked: AtomicBool,
+    /// Since when the reader of the response body has been waiting; 0 while it is not.
+    wanted_since: AtomicU64,
     /// Since when a write has been waiting for room; 0 while none is.
     write_blocked: AtomicU64,
     phase: AtomicU8,
@@ -181,7 +184,8 @@ impl Wire {
             max_head,
             read: AtomicU64::new(0),
             written: AtomicU64::new(0),
-            read_blocked: AtomicU64::new(0),
+            read_blocked: AtomicBool::new(false),
+            wanted_since: AtomicU64::new(0),
             write_blocked: AtomicU64::new(0),
             phase: AtomicU8::new(Phase::Idle as u8),
             head_deadline: AtomicU64::new(0),
@@ -202,7 +206,10 @@ impl Wire {
 
     /// What one request of several on this connection is noted on.
     pub(crate) fn part(&self) -> Self {
-        Self::new(self.epoch, self.max_head, self.torn_writes)
+        let part = Self::new(self.epoch, self.max_head, self.torn_writes);
+        // No socket is noted on it: whatever has come is with its reader.
+        part.read_blocked.store(true, Relaxed);
+        part
     }
 
     /// How far the socket is.
@@ -294,13 +301,14 @@ impl Wire {
     #[inline]
     pub(crate) fn is_answered(&self) -> bool {
         self.read.load(Relaxed) != self.response_from.load(Relaxed)
-            && self.read_blocked.load(Relaxed) == 0
+            && !self.read_blocked.load(Relaxed)
     }
 
     /// Ends an exchange.
     #[inline]
     pub(crate) fn end(&self) {
         self.head_ends_by.store(u64::MAX, Relaxed);
+        self.wanted_since.store(0, Relaxed);
         self.phase.store(Phase::Idle as u8, Release);
     }
 
@@ -355,7 +363,7 @@ impl Wire {
     pub(crate) fn reset(&self) {
         self.phase.store(Phase::Idle as u8, Release);
         self.severed.store(0, Release);
-        self.read_blocked.store(0, Relaxed);
+        self.wanted_since.store(0, Relaxed);
         self.write_blocked.store(0, Relaxed);
         self.body_failed.store(false, Relaxed);
     }
@@ -400,9 +408,10 @@ impl Wire {
         self.write_blocked.store(since, Relaxed);
     }
 
-    /// Takes note, for one response of several on a connection, whether a reader waits for it.
-    pub(crate) fn note_read_waits<T>(&self, polled: &Poll<T>) {
-        note_blocked(&self.read_blocked, self, polled);
+    /// Takes note whether the reader of a response body waits.
+    pub(crate) fn note_wanted(&self, waits: bool) {
+        let since = if waits { self.tick(Instant::now()) } else { 0 };
+        self.wanted_since.store(since, Relaxed);
     }
 
     /// Lets the task of the connection look at what has changed.
@@ -449,31 +458,28 @@ impl Wire {
         self.instant(self.wrote_at.load(Relaxed))
     }
 
-    /// Since when a read has been waiting; since `now` if that was not timed.
-    pub(crate) fn read_blocked(&self, now: Instant) -> Option<Instant> {
-        let untimed = self
-            .read_blocked
-            .compare_exchange(UNTIMED, self.tick(now), Relaxed, Relaxed);
-        match untimed {
-            Ok(_) => Some(now),
-            Err(since) => self.instant(since),
-        }
+    /// Since when the reader of a response body has been waiting for the peer.
+    pub(crate) fn wanted_since(&self) -> Option<Instant> {
+        // Where hyper does not ask for bytes, it has some that the reader has not taken.
+        let waits = self.read_blocked.load(Relaxed);
+        let since = self.wanted_since.load(Relaxed);
+        self.instant(since).filter(|_| waits)
     }
 
     #[inline]
     fn set_head_deadline(&self, now: Instant, head: Option<Duration>) {
         let deadline = head.map_or(0, |head| {
             let now = nanos(now.saturating_duration_since(self.epoch));
-            now.saturating_add(nanos(head)).max(EARLIEST)
+            now.saturating_add(nanos(head)).max(1)
         });
         self.head_deadline.store(deadline, Relaxed);
     }
 
-    /// A moment as a number above those that stand for "no such moment" and "not timed".
+    /// A moment as a number that is never 0, which stands for "no such moment".
     #[inline]
     fn tick(&self, moment: Instant) -> u64 {
         let since = moment.saturating_duration_since(self.epoch);
-        nanos(since).max(EARLIEST)
+        nanos(since).max(1)
     }
 
     fn instant(&self, tick: u64) -> Option<Instant> {
@@ -500,11 +506,6 @@ impl Wire {
     }
 }
 
-/// Stands for a moment that was not noted: who looks for it takes the present one.
-const UNTIMED: u64 = 1;
-
-const EARLIEST: u64 = UNTIMED + 1;
-
 /// A time as a number; centuries are as good as for ever.
 #[inline]
 fn nanos(time: Duration) -> u64 {
@@ -514,28 +515,6 @@ fn nanos(time: Duration) -> u64 {
 }
 
 impl Wire {
-    /// Takes note that a read waits. The clock is read only where the time counts: most reads that
-    /// wait do so for the head, which has a deadline of its own.
-    #[inline]
-    fn note_read_blocked(&self) {
-        if self.read_blocked.load(Relaxed) != 0 {
-            return;
-        }
-        let since = match self.phase() {
-            Phase::Body => self.tick(Instant::now()),
-            Phase::Idle | Phase::Sending | Phase::Head | Phase::Orphan => UNTIMED,
-        };
-        self.read_blocked.store(since, Relaxed);
-    }
-
-    /// Takes note that a read waits no more.
-    #[inline]
-    fn note_read_goes_on(&self) {
-        if self.read_blocked.load(Relaxed) != 0 {
-            self.read_blocked.store(0, Relaxed);
-        }
-    }
-
     #[inline]
     fn note_read(&self, bytes: usize) {
         // The answer begins while the request still waits to be written: it was not read whole.
@@ -622,12 +601,8 @@ impl<T: hyper::rt::Read + Unpin + 'static, S: Unpin> hyper::rt::Read for Io<T, S
             None => counted::poll_read(&mut self.inner, cx, buf),
         };
         let wire = &*self.wire;
+        wire.read_blocked.store(polled.is_pending(), Relaxed);
         // hyper asks several times per response, and mostly nothing is there yet.
-        if polled.is_pending() {
-            wire.note_read_blocked();
-            return polled;
-        }
-        wire.note_read_goes_on();
         if bytes > 0 {
             wire.note_read(bytes);
         }
