@@ -51,6 +51,15 @@ impl Lease {
         }
     }
 
+    /// Takes note whether the reader of the body waits.
+    fn note_wanted(&self, waits: bool) {
+        self.wire().note_wanted(waits);
+        if let Some(part) = self.part.as_ref().filter(|_| !waits) {
+            // Something had come, and the reader had not looked.
+            part.forgive(Cause::BodyTimeout);
+        }
+    }
+
     /// Ends the exchange before its end: the connection goes with it, or the part.
     fn give_up(self) {
         match self.part {
@@ -188,7 +197,7 @@ impl Body for SessionBody {
         if let Some(lease) = &this.lease {
             if this.waits != polled.is_pending() {
                 this.waits = polled.is_pending();
-                lease.wire().note_wanted(this.waits);
+                lease.note_wanted(this.waits);
             }
             if let Some(part) = lease.part.as_ref().filter(|_| polled.is_pending()) {
                 part.register(cx);

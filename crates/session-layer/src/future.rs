@@ -397,7 +397,7 @@ where
         }
         let misdirected = status == StatusCode::MISDIRECTED_REQUEST;
         if link.is_part() {
-            wire.forgive_head();
+            wire.forgive(Cause::HeadTimeout);
             if wire.severed() == Some(Cause::BodyTooLong) {
                 return Err(self.failed(link, None));
             }

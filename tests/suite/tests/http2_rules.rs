@@ -544,6 +544,24 @@ async fn an_answer_to_head_that_is_kept_holds_no_place() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reader_that_comes_late_finds_the_body_though_it_began_to_read_before() {
+    let peer = Peer::new(Builder::new(), |stream: Stream| async move {
+        stream
+            .drip(&["one", "two", "three", "four"], 4 * SECOND, true)
+            .await;
+    });
+    let timeouts = Timeouts::default().body_idle(5 * SECOND);
+    let session = in_memory(PoolConfig::default(), timeouts, Http2::default(), &peer);
+    let mut body = send(&session, get("http://peer/"))
+        .await
+        .unwrap()
+        .into_body();
+    assert!(tokio::time::timeout(SECOND, body.frame()).await.is_err());
+    tokio::time::sleep(10 * SECOND).await;
+    assert_eq!(body.collect().await.unwrap().to_bytes(), "onetwothreefour");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_body_that_failed_resets_its_stream_at_once() {
     let peer = Peer::new(Builder::new(), |stream: Stream| async move {
         stream.drip(&["one"], Duration::ZERO, false).await;

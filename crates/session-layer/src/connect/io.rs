@@ -420,10 +420,11 @@ impl Wire {
         self.driver.wake();
     }
 
-    /// Takes back a cut by a head's time that ran out just when the head was there.
+    /// Takes back a cut of one request of several, by a time that ran out when what it was for was
+    /// there, and waited to be looked at.
     #[inline]
-    pub(crate) fn forgive_head(&self) {
-        let cause = Cause::HeadTimeout as u8;
+    pub(crate) fn forgive(&self, cause: Cause) {
+        let cause = cause as u8;
         let _ = self.severed.compare_exchange(cause, 0, AcqRel, Acquire);
     }
 
