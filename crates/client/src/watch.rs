@@ -23,6 +23,9 @@ pub(crate) struct Unwatched {
 /// that has found `n` times that it has to wait is no older than `n` such waits: as long as that is
 /// within its deadline, the deadline cannot pass unseen, and to start a timer can wait. Most calls
 /// are over by then.
+///
+/// The clock is not read for it. So a call that is made, or woken, and then left unpolled for long
+/// may end as much later than at its deadline.
 #[derive(Debug)]
 pub(crate) struct Watch {
     limit: Option<Limit>,
