@@ -48,6 +48,40 @@ async fn a_response_without_a_body_gives_its_connection_back_at_the_head() {
     assert_eq!(server.log().accepted, 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_origin_is_one_however_it_is_spelled_and_others_are_others() {
+    let groups = [
+        &[
+            "http://peer/",
+            "http://PEER:80/a",
+            "HTTP://peer:/b",
+            "http://Peer:080?c",
+            "http://user:pw@peer/",
+            "http://a%40b@pEER:00080/",
+        ][..],
+        &["http://peer:81/", "http://PEER:081/", "http://u@peer:81/"],
+        &["http://peer./", "http://PEER.:80/"],
+        &["http://[::A]/", "http://[::a]:80/", "http://u@[::A]:/"],
+        &["http://[::a]:81/", "http://[::A]:0081/"],
+        &["http://peer.a/", "http://PEER.A/"],
+    ];
+    let connector = MemoryConnector::new(always(200, "x"));
+    let session = in_memory(PoolConfig::default(), Timeouts::default(), &connector);
+    for first in 0..groups.len() {
+        for (index, group) in groups.iter().enumerate() {
+            for step in 0..group.len() {
+                let uri = group[(first + step) % group.len()];
+                fetch(&session, get(uri)).await.unwrap();
+                let log = connector.log();
+                let host = log.requests.last().unwrap().header("host").unwrap();
+                let dialled = log.dialled[index].authority().unwrap().as_str();
+                assert_eq!(host, dialled, "{uri}");
+            }
+        }
+    }
+    assert_eq!(session.stats().opened, groups.len() as u64);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_server_never_sees_more_connections_than_the_limit() {
     let slow = answer(|_| Reply::status(200).body("x").delay(Duration::from_millis(5)));
