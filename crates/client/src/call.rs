@@ -200,11 +200,11 @@ impl State {
     }
 
     /// The method and the URI that it is about.
-    fn asked<'a>(&'a self, kept: &'a Option<Box<Kept>>) -> Option<(&'a Method, &'a Uri)> {
+    fn asked<'a>(&'a self, kept: Option<&'a Kept>) -> Option<(&'a Method, &'a Uri)> {
         match self {
             Self::Streaming { call } => Some((call.method(), call.uri())),
             Self::Collecting { call } => Some((call.method(), call.uri())),
-            Self::Custom { .. } | Self::Gathering { .. } => kept.as_ref().map(|it| it.asked()),
+            Self::Custom { .. } | Self::Gathering { .. } => kept.map(Kept::asked),
             Self::Draining { next, .. } => next.as_ref().map(|it| (it.method(), it.uri())),
             Self::Failed { .. } => None,
         }
@@ -493,7 +493,7 @@ impl Projected<'_> {
             response = decode::response(response)?;
         }
         if let Some(history) = self.history.take() {
-            history.annotate(self.state.asked(self.kept), &mut response);
+            history.annotate(self.state.asked(self.kept.as_deref()), &mut response);
         }
         if *self.mode == Mode::Collecting && !response.body().is_collected() {
             let settings = &self.shared.settings;
@@ -537,7 +537,7 @@ impl Projected<'_> {
         if let Some(history) = self.history {
             error.alter_report(|last| history.complete(last));
         }
-        match self.state.asked(self.kept) {
+        match self.state.asked(self.kept.as_deref()) {
             Some((method, uri)) => error.of(method, Some(uri)),
             None => error,
         }
@@ -565,7 +565,7 @@ fn poll_gathering(
 
 impl fmt::Debug for ResponseFuture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let asked = self.state.asked(&self.kept);
+        let asked = self.state.asked(self.kept.as_deref());
         f.debug_struct("ResponseFuture")
             .field("method", &asked.map(|(method, _)| method))
             .finish_non_exhaustive()

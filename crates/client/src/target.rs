@@ -218,10 +218,8 @@ pub(crate) fn is_sendable(uri: &Uri) -> bool {
     let is_http = scheme == Some(&Scheme::HTTP) || scheme == Some(&Scheme::HTTPS);
     // Not a search that ends at the first: several bytes are compared at once then.
     let has_userinfo = |authority: &Authority| {
-        let bytes = authority.as_str().as_bytes();
-        bytes
-            .iter()
-            .fold(false, |found, byte| found | (*byte == b'@'))
+        let bytes = authority.as_str().as_bytes().iter();
+        bytes.fold(0, |found, byte| found | u8::from(*byte == b'@')) != 0
     };
     is_http
         && uri.authority().is_some_and(|it| !has_userinfo(it))

@@ -62,10 +62,6 @@ pin_project! {
     }
 }
 
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a box would cost every request an allocation"
-)]
 enum Course<S, B> {
     /// Sent once, for this reason.
     Once {

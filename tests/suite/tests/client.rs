@@ -14,7 +14,7 @@ use client::{
     AttemptOutcome, AttemptRecord, Body, Class, Client, Deadline, Exponential, Jitter, PoolConfig,
     RetryPolicy, StopReason, TimeoutPhase, Timeouts, TlsOptions, budget,
 };
-use http::{HeaderValue, Method, Request, StatusCode};
+use http::{Method, Request, StatusCode};
 use serde::{Deserialize, Serialize};
 use test_suite::eventually;
 use test_support::{
@@ -382,7 +382,7 @@ async fn a_deadline_that_has_passed_sends_nothing() {
     let over_session = over(&connector);
     let calls = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&calls);
-    let over_service = Client::from_service(tower::service_fn(move |_: http::Request<Body>| {
+    let over_service = Client::from_service(tower::service_fn(move |_: Request<Body>| {
         counter.fetch_add(1, Relaxed);
         std::future::ready(Ok::<_, Infallible>(http::Response::new(String::new())))
     }));
@@ -548,7 +548,7 @@ async fn heads_that_come_late_each_time_do_not_outlive_the_deadline() {
     let policy = RetryPolicy::builder()
         .max_attempts(100)
         .backoff(Exponential::new(short).cap(short).throttled_base(short))
-        .budget(client::retry_layer::budget::Unlimited);
+        .budget(budget::Unlimited);
     let client = Client::builder()
         .retry(policy)
         .build_with_connector(connector.clone())
@@ -1014,7 +1014,7 @@ async fn a_header_that_is_set_replaces_what_was_there() {
 
 #[tokio::test]
 async fn a_client_over_a_service_of_ones_own_may_have_a_base_url() {
-    let service = tower::service_fn(async |request: http::Request<Body>| {
+    let service = tower::service_fn(async |request: Request<Body>| {
         Ok::<_, Infallible>(http::Response::new(request.uri().to_string()))
     });
     let client = Client::builder()
@@ -1028,7 +1028,7 @@ async fn a_client_over_a_service_of_ones_own_may_have_a_base_url() {
 
 #[test]
 fn a_mock_that_answers_at_once_needs_no_clock() {
-    let service = tower::service_fn(async |_: http::Request<Body>| {
+    let service = tower::service_fn(async |_: Request<Body>| {
         Ok::<_, Infallible>(http::Response::new("pong".to_owned()))
     });
     let client = Client::from_service(service);
@@ -1102,7 +1102,7 @@ async fn a_closed_client_refuses_and_says_so() {
     assert!(error.is_closed() && !error.is_connect());
     assert_eq!(client.stats().open, 0);
 
-    let client = Client::from_service(tower::service_fn(async |_: http::Request<Body>| {
+    let client = Client::from_service(tower::service_fn(async |_: Request<Body>| {
         Ok::<_, Infallible>(http::Response::new(String::new()))
     }));
     client.get("http://peer/").fetch().await.unwrap();
