@@ -33,6 +33,9 @@ between attempts are as short as the other clients'.
 - *The client* of the goals is `Client::new()` as a tower service. With `send` and `fetch` a request is also built.
 ";
 
+/// Written by hand, from profiles.
+const MISSED: &str = include_str!("missed.md");
+
 const MICRO: &str = "What the retry layer adds to a service that is ready, beside `tower::retry`, by its bench \
                      `overhead`; and what one call of the budget takes, by its bench `budget`.";
 
@@ -118,6 +121,7 @@ fn page(figures: &Figures, directory: &Path) -> Result<()> {
         fs::write(directory.join(&file), chart.svg(figures))?;
         write!(text, "\n![{}]({file})\n", chart.title)?;
     }
+    write!(text, "\n{MISSED}")?;
     let mut parts: Vec<_> = SECTIONS
         .iter()
         .map(|section| (section.title, section.text, section.table(figures)))
