@@ -379,7 +379,6 @@ impl ClientBuilder {
             max_body: self.max_body,
             redirects: self.redirects,
             request_id: self.request_id,
-            #[cfg(feature = "metrics")]
             metrics: self.metrics,
             renews: self.extras.auth.is_some(),
             decompression: self.decompression,

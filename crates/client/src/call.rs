@@ -28,7 +28,9 @@ use crate::{
     collect::{CollectBody, FollowsNone, Gathering},
     decode,
     error::Kind,
-    id, predicate,
+    id,
+    observe::Metrics,
+    predicate,
     redirect::{self, Drain, History, Kept, Next},
     stack::{Collecting, Custom, Stack, Streaming, WireBody},
     target::{self, Base, Credentials, Target},
@@ -44,8 +46,7 @@ pub(crate) struct Settings {
     pub(crate) redirects: Redirects,
     /// Gets a random value on each call that does not have it.
     pub(crate) request_id: Option<HeaderName>,
-    #[cfg(feature = "metrics")]
-    pub(crate) metrics: crate::observe::Metrics,
+    pub(crate) metrics: Metrics,
     /// Whether credentials that are refused can be renewed.
     pub(crate) renews: bool,
     /// Whether any coding is decoded.
@@ -61,10 +62,7 @@ impl Settings {
     /// Whether the ends of calls are counted.
     #[inline]
     fn counts_stops(&self) -> bool {
-        #[cfg(feature = "metrics")]
-        return self.metrics == crate::observe::Metrics::On;
-        #[cfg(not(feature = "metrics"))]
-        false
+        self.metrics != Metrics::Off
     }
 }
 
