@@ -12,6 +12,7 @@ use hyper_util::{
     client::legacy::connect::{Connected, Connection},
     rt::TokioIo,
 };
+use tokio::io::AsyncWrite as _;
 
 use super::stream::Stream;
 use crate::connect::counted::{self, Counted};
@@ -74,6 +75,12 @@ impl Transport {
         }
     }
 
+    /// What is written to: nothing is counted there.
+    #[inline]
+    fn written(&mut self) -> &mut Stream {
+        self.stream.inner_mut().get_mut()
+    }
+
     /// Reads, and says how much.
     #[inline]
     pub(in crate::connect) fn poll_counted(
@@ -124,21 +131,21 @@ impl Write for Transport {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        Pin::new(self.written()).poll_write(cx, buf)
     }
 
     #[inline]
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        Pin::new(self.written()).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        Pin::new(self.written()).poll_shutdown(cx)
     }
 
     #[inline]
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.stream.inner().get_ref().is_write_vectored()
     }
 
     #[inline]
@@ -147,6 +154,6 @@ impl Write for Transport {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        Pin::new(self.written()).poll_write_vectored(cx, bufs)
     }
 }
