@@ -18,6 +18,7 @@ mod dial;
 mod error;
 #[cfg(feature = "proxy")]
 mod proxy;
+mod socket;
 mod stream;
 mod tcp;
 #[cfg(feature = "tls")]

@@ -103,7 +103,7 @@ impl<'a> Dial<'a> {
                 .await
                 .map_err(|error| ConnectError::new(Stage::Connect, error))?;
             self.times.tcp = Some(began.elapsed());
-            return Ok((Stream::Unix(stream), None));
+            return Ok((Stream::of_unix(stream), None));
         }
         #[cfg(feature = "proxy")]
         if let Some(route) = self.connector.proxies.route(uri) {
@@ -126,7 +126,7 @@ impl<'a> Dial<'a> {
             .await
             .map_err(|error| ConnectError::new(Stage::Connect, error))?;
         self.times.tcp = Some(resolved.elapsed());
-        Ok(Stream::Tcp(stream))
+        Ok(Stream::of_tcp(stream))
     }
 
     #[cfg(feature = "tls")]

@@ -13,22 +13,33 @@ use tokio::{
 #[cfg(feature = "tls")]
 use tokio_rustls::client::TlsStream;
 
+use super::socket::Socket;
+
 /// A byte stream as it was opened, layer upon layer: TLS with an origin may run through TLS with a
 /// proxy.
 #[derive(Debug)]
 pub(super) enum Stream {
-    Tcp(TcpStream),
+    Tcp(Socket<TcpStream>),
     #[cfg(unix)]
-    Unix(UnixStream),
+    Unix(Socket<UnixStream>),
     #[cfg(feature = "tls")]
     Tls(Box<TlsStream<Stream>>),
 }
 
 impl Stream {
+    pub(super) fn of_tcp(io: TcpStream) -> Self {
+        Self::Tcp(Socket::new(io))
+    }
+
+    #[cfg(unix)]
+    pub(super) fn of_unix(io: UnixStream) -> Self {
+        Self::Unix(Socket::new(io))
+    }
+
     /// The TCP socket below all layers.
     pub(super) fn tcp(&self) -> Option<&TcpStream> {
         match self {
-            Self::Tcp(io) => Some(io),
+            Self::Tcp(io) => Some(io.get_ref()),
             #[cfg(unix)]
             Self::Unix(_) => None,
             #[cfg(feature = "tls")]

@@ -1,0 +1,261 @@
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{
+            AtomicBool,
+            Ordering::{AcqRel, Acquire, Release},
+        },
+    },
+    task::{Context, Poll, Wake, Waker, ready},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// A socket that is asked for bytes only when it may have some.
+///
+/// hyper reads several times for each response, mostly in vain, and each time the runtime takes a
+/// lock to find out what it has said before: that there is nothing, and that it will wake the task
+/// when there is. What it wakes here is a bell, so until that rings the answer is known.
+#[derive(Debug)]
+pub(super) struct Socket<T> {
+    io: T,
+    /// Of the task that read last; none before the first read.
+    bell: Option<Hung>,
+}
+
+/// A bell, and what the runtime is given to ring it.
+#[derive(Debug)]
+struct Hung {
+    bell: Arc<Bell>,
+    rope: Waker,
+}
+
+/// Knows whether the socket may have something since it was last asked.
+#[derive(Debug)]
+struct Bell {
+    rung: AtomicBool,
+    reader: Waker,
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.rung.store(true, Release);
+        self.reader.wake_by_ref();
+    }
+}
+
+impl Hung {
+    /// One that has rung: nobody has asked the socket yet.
+    fn for_reader(reader: &Waker) -> Self {
+        let bell = Arc::new(Bell {
+            rung: AtomicBool::new(true),
+            reader: reader.clone(),
+        });
+        let rope = Waker::from(bell.clone());
+        Self { bell, rope }
+    }
+}
+
+impl<T> Socket<T> {
+    pub(super) fn new(io: T) -> Self {
+        Self { io, bell: None }
+    }
+
+    pub(super) fn get_ref(&self) -> &T {
+        &self.io
+    }
+
+    #[inline]
+    fn io(self: Pin<&mut Self>) -> Pin<&mut T>
+    where
+        T: Unpin,
+    {
+        Pin::new(&mut self.get_mut().io)
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Socket<T> {
+    #[inline]
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let Self { io, bell } = &mut *self;
+        let Hung { bell, rope } = match bell {
+            Some(hung) if hung.bell.reader.will_wake(cx.waker()) => hung,
+            _ => bell.insert(Hung::for_reader(cx.waker())),
+        };
+        if !bell.rung.load(Acquire) {
+            return Poll::Pending;
+        }
+        // Before the socket is asked: what comes after that rings again.
+        bell.rung.swap(false, AcqRel);
+        let read = ready!(Pin::new(io).poll_read(&mut Context::from_waker(rope), buf));
+        // There may be more, and nothing was promised.
+        bell.rung.store(true, Release);
+        Poll::Ready(read)
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Socket<T> {
+    #[inline]
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.io().poll_write(cx, buf)
+    }
+
+    #[inline]
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.io().poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.io().poll_shutdown(cx)
+    }
+
+    #[inline]
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    #[inline]
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.io().poll_write_vectored(cx, bufs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    use super::*;
+
+    /// Has bytes when it is told to, and counts how often it is asked for them.
+    #[derive(Default)]
+    struct Scripted {
+        bytes: &'static [u8],
+        asked: usize,
+        reader: Option<Waker>,
+    }
+
+    impl Scripted {
+        fn receive(&mut self, bytes: &'static [u8]) {
+            self.bytes = bytes;
+            if let Some(reader) = self.reader.take() {
+                reader.wake();
+            }
+        }
+    }
+
+    impl AsyncRead for Scripted {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            self.asked += 1;
+            if self.bytes.is_empty() {
+                self.reader = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            let (now, later) = self.bytes.split_at(self.bytes.len().min(buf.remaining()));
+            buf.put_slice(now);
+            self.bytes = later;
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// A task that counts how often it is woken.
+    #[derive(Default)]
+    struct Task(AtomicUsize);
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    impl Task {
+        fn woken(&self) -> usize {
+            self.0.load(Relaxed)
+        }
+
+        /// Reads up to four bytes in this task.
+        fn read(self: &Arc<Self>, socket: &mut Socket<Scripted>) -> Poll<Vec<u8>> {
+            let mut room = [0; 4];
+            let mut buf = ReadBuf::new(&mut room);
+            let waker = Waker::from(self.clone());
+            Pin::new(socket)
+                .poll_read(&mut Context::from_waker(&waker), &mut buf)
+                .map(|read| {
+                    read.unwrap();
+                    buf.filled().to_vec()
+                })
+        }
+    }
+
+    #[test]
+    fn what_has_nothing_is_not_asked_again_until_it_wakes_its_reader() {
+        let task = Arc::new(Task::default());
+        let mut socket = Socket::new(Scripted::default());
+        for _ in 0..3 {
+            assert!(task.read(&mut socket).is_pending());
+        }
+        assert_eq!((socket.io.asked, task.woken()), (1, 0));
+        socket.io.receive(b"abc");
+        assert_eq!(task.woken(), 1);
+        assert_eq!(task.read(&mut socket), Poll::Ready(b"abc".to_vec()));
+        assert_eq!(socket.io.asked, 2);
+    }
+
+    #[test]
+    fn what_had_something_is_asked_for_more() {
+        let task = Arc::new(Task::default());
+        let mut socket = Socket::new(Scripted::default());
+        socket.io.receive(b"abcdef");
+        assert_eq!(task.read(&mut socket), Poll::Ready(b"abcd".to_vec()));
+        assert_eq!(task.read(&mut socket), Poll::Ready(b"ef".to_vec()));
+        assert!(task.read(&mut socket).is_pending());
+        assert!(task.read(&mut socket).is_pending());
+        assert_eq!(socket.io.asked, 3);
+    }
+
+    #[test]
+    fn another_task_that_reads_is_the_one_that_is_woken() {
+        let (first, second) = (Arc::new(Task::default()), Arc::new(Task::default()));
+        let mut socket = Socket::new(Scripted::default());
+        assert!(first.read(&mut socket).is_pending());
+        assert!(second.read(&mut socket).is_pending());
+        assert_eq!(socket.io.asked, 2);
+        socket.io.receive(b"a");
+        assert_eq!((first.woken(), second.woken()), (0, 1));
+        assert_eq!(second.read(&mut socket), Poll::Ready(b"a".to_vec()));
+    }
+
+    #[test]
+    fn a_wake_up_in_vain_does_not_make_it_deaf() {
+        let task = Arc::new(Task::default());
+        let mut socket = Socket::new(Scripted::default());
+        assert!(task.read(&mut socket).is_pending());
+        // Woken without anything there, as by a budget that is used up.
+        socket.io.receive(b"");
+        assert!(task.read(&mut socket).is_pending());
+        socket.io.receive(b"a");
+        assert_eq!(task.woken(), 2);
+        assert_eq!(task.read(&mut socket), Poll::Ready(b"a".to_vec()));
+    }
+}
