@@ -9,11 +9,10 @@ use std::{
             Ordering::{AcqRel, Acquire, Relaxed, Release},
         },
     },
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
-use atomic_waker::AtomicWaker;
 use hyper::rt::ReadBufCursor;
 use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
@@ -68,7 +67,8 @@ pub(crate) struct Wire {
     severed: AtomicU8,
     /// Why nothing more is given to it, where it was not cut for that.
     leaving: AtomicU8,
-    driver: AtomicWaker,
+    /// Whom to wake when it is severed.
+    driver: Mutex<Option<Waker>>,
 }
 
 /// How the body of one request of several on a connection and its exchange end: the later of the
@@ -200,7 +200,7 @@ impl Wire {
             upload: Mutex::new(Upload::Ended),
             severed: AtomicU8::new(0),
             leaving: AtomicU8::new(0),
-            driver: AtomicWaker::new(),
+            driver: Mutex::new(None),
         }
     }
 
@@ -333,7 +333,7 @@ impl Wire {
             .severed
             .compare_exchange(0, cause as u8, AcqRel, Acquire)
             .is_ok();
-        self.driver.wake();
+        self.wake();
         first
     }
 
@@ -415,9 +415,11 @@ impl Wire {
     }
 
     /// Lets the task of the connection look at what has changed.
-    #[inline]
     pub(crate) fn wake(&self) {
-        self.driver.wake();
+        let driver = self.driver().clone();
+        if let Some(driver) = driver {
+            driver.wake();
+        }
     }
 
     /// Takes back a cut of one request of several, by a time that ran out when what it was for was
@@ -432,7 +434,19 @@ impl Wire {
     /// severed.
     #[inline]
     pub(crate) fn register(&self, cx: &Context<'_>) {
-        self.driver.register(cx.waker());
+        let mut driver = self.driver();
+        // Mostly it is known: a connection has the same task all its life.
+        if driver.as_ref().is_some_and(|it| it.will_wake(cx.waker())) {
+            return;
+        }
+        let before = driver.replace(cx.waker().clone());
+        drop(driver);
+        drop(before);
+    }
+
+    #[inline]
+    fn driver(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.driver.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     #[inline]
