@@ -3,32 +3,40 @@
 
 mod h2c;
 
-use std::{fmt, time::Duration};
+use std::{env, time::Duration};
 
 use bytes::Bytes;
 use client::{Body, Client, ClientBuilder, RequestBuilder};
-use harness::{Answer, Payload, Peer, Plan, Protocol, drain};
-use http::{Request, Response, Uri};
+use harness::{Answer, Called, Payload, Peer, Plan, Protocol, drain};
+use http::{Request, Uri};
 use http_body_util::Full;
 use retry_layer::{Backoff, Exponential, ReplayBody, Retry, RetryPolicy, RetryPolicyBuilder};
 use session_layer::{Connector, Http2, PoolConfig, Session, SessionLayer, Timeouts};
-use tower::Layer;
-use tower_service::Service;
+use tower::{Layer, ServiceExt};
 
 use self::h2c::H2c;
 
 fn main() {
-    harness::main(|plan: &Plan| match plan.variant.as_str() {
-        "session" => Ours::Session(session(plan)),
-        "session-retry" => Ours::Retrying(retrying(plan, policy())),
+    let plan = Plan::of(env::args().skip(1));
+    match plan.variant.as_str() {
+        "session" => harness::main(|plan| Called(session::<Payload>(plan))),
+        "session-retry" => harness::main(|plan| Called(retrying(plan, policy()))),
         // So that a whole upload is kept.
-        "session-replay" => Ours::Retrying(retrying(plan, policy().replay_limit(plan.upload))),
-        "client" => Ours::Client(client(plan, Client::builder())),
-        "client-send" => Ours::Send(client(plan, Client::builder())),
-        "client-fetch" => Ours::Fetch(client(plan, Client::builder())),
-        "client-untimed" => Ours::Client(client(plan, untimed())),
+        "session-replay" => harness::main(|plan| {
+            let policy = policy().replay_limit(plan.upload);
+            Called(retrying(plan, policy))
+        }),
+        "client" if plan.upload > 0 && plan.frame == 0 => {
+            // It is to know that these are bytes.
+            let whole = |request: Request<Payload>| request.map(|it| Full::new(it.into_bytes()));
+            harness::main(|plan| Called(client(plan, Client::builder()).map_request(whole)));
+        }
+        "client" => harness::main(|plan| Called(client(plan, Client::builder()))),
+        "client-untimed" => harness::main(|plan| Called(client(plan, untimed()))),
+        "client-send" => harness::main(|plan| Sent(client(plan, Client::builder()))),
+        "client-fetch" => harness::main(|plan| Fetched(client(plan, Client::builder()))),
         other => panic!("unknown variant {other}"),
-    });
+    }
 }
 
 fn session<B>(plan: &Plan) -> Session<B>
@@ -80,69 +88,51 @@ fn policy() -> RetryPolicyBuilder {
     RetryPolicy::builder().backoff(Backoff::from(waits))
 }
 
+/// The front door, with a body that streams.
 #[derive(Clone)]
-enum Ours {
-    Session(Session<Payload>),
-    Retrying(Retry<Session<ReplayBody<Payload>>>),
-    /// The client as a tower service.
-    Client(Client),
-    /// The front door, with a body that streams.
-    Send(Client),
-    /// The front door, with a body that is collected below the retries.
-    Fetch(Client),
-}
+struct Sent(Client);
 
-impl Peer for Ours {
+impl Peer for Sent {
     type Target = Uri;
 
     fn target(&self, uri: &Uri) -> Uri {
         uri.clone()
     }
 
-    async fn exchange(&mut self, uri: &mut Uri, mut request: Request<Payload>) -> Answer {
-        *request.uri_mut() = uri.clone();
-        match self {
-            Self::Session(session) => read(session.call(request).await).await,
-            Self::Retrying(retry) => read(retry.call(request).await).await,
-            Self::Client(client) if request.body().is_stream() => {
-                read(client.call(request).await).await
-            }
-            Self::Client(client) => {
-                let request = request.map(|payload| Full::new(payload.into_bytes()));
-                read(client.call(request).await).await
-            }
-            Self::Send(client) => {
-                let response = builder(client, request).send().await;
-                read(response.map(client::Response::into_inner)).await
-            }
-            Self::Fetch(client) => {
-                let response = builder(client, request).fetch().await;
-                let response = response.expect("the server answers");
-                Answer {
-                    status: response.status(),
-                    bytes: response.into_body().len(),
-                }
-            }
+    async fn exchange(&mut self, uri: &mut Uri, request: Request<Payload>) -> Answer {
+        let response = builder(&self.0, uri, request).send().await;
+        let response = response.expect("the server answers");
+        Answer {
+            status: response.status(),
+            bytes: drain(response.into_inner().into_body()).await,
         }
     }
 }
 
-async fn read<B, E>(response: Result<Response<B>, E>) -> Answer
-where
-    B: http_body::Body<Data = Bytes>,
-    B::Error: fmt::Debug,
-    E: fmt::Debug,
-{
-    let response = response.expect("the server answers");
-    Answer {
-        status: response.status(),
-        bytes: drain(response.into_body()).await,
+/// The front door, with a body that is collected below the retries.
+#[derive(Clone)]
+struct Fetched(Client);
+
+impl Peer for Fetched {
+    type Target = Uri;
+
+    fn target(&self, uri: &Uri) -> Uri {
+        uri.clone()
+    }
+
+    async fn exchange(&mut self, uri: &mut Uri, request: Request<Payload>) -> Answer {
+        let response = builder(&self.0, uri, request).fetch().await;
+        let response = response.expect("the server answers");
+        Answer {
+            status: response.status(),
+            bytes: response.into_body().len(),
+        }
     }
 }
 
-fn builder(client: &Client, request: Request<Payload>) -> RequestBuilder {
+fn builder(client: &Client, uri: &Uri, request: Request<Payload>) -> RequestBuilder {
     let (head, payload) = request.into_parts();
-    let mut builder = client.request(head.method, &head.uri);
+    let mut builder = client.request(head.method, uri);
     if !head.headers.is_empty() {
         builder = builder.headers(head.headers);
     }

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use harness::{Answer, Payload, Peer, Plan, Protocol, drain};
-use http::{Request, Response, Uri};
+use harness::{Called, Payload, Plan, Protocol};
+use http::Response;
 use hyper::body::Incoming;
 use hyper_util::{
     client::legacy::{Client, Error, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use tower::{Layer, Service, ServiceExt};
-use tower_resilience_retry::{Retry, RetryBudgetBuilder, RetryLayer};
+use tower::Layer;
+use tower_resilience_retry::{RetryBudgetBuilder, RetryLayer};
 
 type Legacy = Client<HttpConnector, Payload>;
 
@@ -33,27 +33,6 @@ fn main() {
             .retry_on_response(|response| response.status().is_server_error())
             .budget(budget)
             .build();
-        Resilient(layer.layer(client))
+        Called(layer.layer(client))
     });
-}
-
-#[derive(Clone)]
-struct Resilient(Retry<Legacy, Request<Payload>, Response<Incoming>, Error>);
-
-impl Peer for Resilient {
-    type Target = Uri;
-
-    fn target(&self, uri: &Uri) -> Uri {
-        uri.clone()
-    }
-
-    async fn exchange(&mut self, uri: &mut Uri, mut request: Request<Payload>) -> Answer {
-        *request.uri_mut() = uri.clone();
-        let ready = self.0.ready().await.expect("it is always ready");
-        let response = ready.call(request).await.expect("the server answers");
-        Answer {
-            status: response.status(),
-            bytes: drain(response.into_body()).await,
-        }
-    }
 }
