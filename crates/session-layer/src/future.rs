@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http::{
     Method, Request, Response, StatusCode, Version,
     header::{CONNECTION, TRANSFER_ENCODING},
+    response::Parts,
 };
 use http_body::Body;
 use hyper::body::Incoming;
@@ -64,16 +65,23 @@ where
         pool: &Arc<Pool<B>>,
         checked_out: CheckedOut<B>,
         request: Request<RequestBody<B>>,
+        noted: Noted,
         now: Instant,
     ) -> Self {
         let state = match checked_out {
             CheckedOut::Link(link) if link.is_ready() => {
-                State::Exchanging(Exchange::begin(link, request, now, Duration::ZERO))
+                State::Exchanging(Exchange::begin(link, request, noted, now, Duration::ZERO))
             }
-            CheckedOut::Link(link) => State::CheckingOut(Box::pin(when_ready(link, request, now))),
-            CheckedOut::Waiting(waiting) => {
-                State::CheckingOut(Box::pin(when_served(pool.clone(), waiting, request, now)))
+            CheckedOut::Link(link) => {
+                State::CheckingOut(Box::pin(when_ready(link, request, noted, now)))
             }
+            CheckedOut::Waiting(waiting) => State::CheckingOut(Box::pin(when_served(
+                pool.clone(),
+                waiting,
+                request,
+                noted,
+                now,
+            ))),
         };
         Self { state }
     }
@@ -100,8 +108,11 @@ where
                         request,
                     }) => {
                         let now = Instant::now();
+                        let noted = Noted::of(request.headers());
                         match pool.check_out(&origin.borrowed(), now) {
-                            Ok(checked_out) => Self::start(&pool, checked_out, *request, now).state,
+                            Ok(checked_out) => {
+                                Self::start(&pool, checked_out, *request, noted, now).state
+                            }
                             Err(error) => return Poll::Ready(Err(error.at(&origin))),
                         }
                     }
@@ -137,6 +148,7 @@ async fn when_served<B>(
     pool: Arc<Pool<B>>,
     mut waiting: Waiting<B>,
     request: Request<RequestBody<B>>,
+    noted: Noted,
     asked: Instant,
 ) -> Result<Exchange<B>, Error>
 where
@@ -157,7 +169,7 @@ where
                 Err(error) => return Err(error.at(&origin)),
             }
         }
-        return when_ready(link, request, asked).await;
+        return when_ready(link, request, noted, asked).await;
     }
 }
 
@@ -216,6 +228,7 @@ async fn before<T>(moment: Option<Instant>, future: impl Future<Output = T>) -> 
 async fn when_ready<B>(
     link: Link<B>,
     request: Request<RequestBody<B>>,
+    noted: Noted,
     asked: Instant,
 ) -> Result<Exchange<B>, Error>
 where
@@ -227,7 +240,7 @@ where
     poll_fn(|cx| link.get().poll_ready(cx)).await;
     let now = Instant::now();
     let waited = now.saturating_duration_since(asked);
-    Ok(Exchange::begin(link.take(), request, now, waited))
+    Ok(Exchange::begin(link.take(), request, noted, now, waited))
 }
 
 /// A link that nothing was sent on: dropped, it goes back to the pool.
@@ -305,6 +318,7 @@ where
     fn begin(
         mut link: Link<B>,
         mut request: Request<RequestBody<B>>,
+        noted: Noted,
         began: Instant,
         waited: Duration,
     ) -> Self {
@@ -320,7 +334,6 @@ where
         if has_body {
             request.body_mut().attach(link.wire(), head, link.is_part());
         }
-        let noted = Noted::of(request.headers());
         let wants = Wants::of(request.method());
         if link.is_part() {
             target::for_http2(&mut request, noted, link.origin());
@@ -362,7 +375,11 @@ where
         };
         let link = self.link.take().expect("not polled after its end");
         Poll::Ready(match answer {
-            Ok(response) => self.answered(link, response),
+            Ok(response) => {
+                let (mut head, body) = response.into_parts();
+                self.answered(link, &mut head, body)
+                    .map(|body| Response::from_parts(head, body))
+            }
             Err(error) => Err(self.unanswered(link, error)),
         })
     }
@@ -388,12 +405,17 @@ where
     }
 
     #[inline]
-    fn answered(&self, link: Link<B>, mut response: Response<Incoming>) -> Answered<B> {
+    fn answered(
+        &self,
+        link: Link<B>,
+        head: &mut Parts,
+        body: Incoming,
+    ) -> Result<SessionBody, Lost<B>> {
         let wire = link.wire();
         let in_time = wire.head_came();
-        let status = response.status();
+        let status = head.status;
         if status == StatusCode::SWITCHING_PROTOCOLS {
-            return self.switched(link, response);
+            return self.switched(link, body);
         }
         let misdirected = status == StatusCode::MISDIRECTED_REQUEST;
         if link.is_part() {
@@ -405,7 +427,7 @@ where
                 link.withdraw(Cause::Suspect);
             }
         }
-        let ends = match ends_by_head(&link, &mut response) {
+        let ends = match ends_by_head(&link, head) {
             Ok(ends) => ends,
             Err(kind) => return Err(refused(link, kind)),
         };
@@ -432,21 +454,21 @@ where
             part,
             ends,
         };
-        let mut response = response.map(|body| SessionBody::new(body, Some(lease), info));
+        let mut body = SessionBody::new(body, Some(lease), info);
         if self.wants == Wants::Head || reuse::is_bare(status) {
-            response.body_mut().announces_nothing();
+            body.announces_nothing();
         }
-        Ok(response)
+        Ok(body)
     }
 
     #[cold]
-    fn switched(&self, link: Link<B>, response: Response<Incoming>) -> Answered<B> {
+    fn switched(&self, link: Link<B>, body: Incoming) -> Result<SessionBody, Lost<B>> {
         link.mark_used();
         if self.asked_upgrade {
             // The socket belongs to whoever takes the upgrade; it is nobody's exchange now.
             link.wire().end();
             let info = self.info(&link);
-            return Ok(response.map(|body| SessionBody::new(body, None, info)));
+            return Ok(SessionBody::new(body, None, info));
         }
         let why = "it switches to a protocol nobody asked for";
         Err(refused(link, Kind::Protocol(why)))
@@ -544,24 +566,24 @@ fn handed_back<B: Send + 'static>(link: Link<B>, request: Unsent<B>) -> Lost<B> 
 #[inline]
 fn ends_by_head<B: Send + 'static>(
     link: &Link<B>,
-    response: &mut Response<Incoming>,
+    head: &mut Parts,
 ) -> Result<Option<Cause>, Kind> {
     if link.is_part() {
         return Ok(None);
     }
-    let mut speaks = response.version() == Version::HTTP_10;
+    let mut speaks = head.version == Version::HTTP_10;
     let mut is_coded = false;
     // One pass: most heads have none of the three, and each lookup would hash its name.
-    for name in response.headers().keys() {
+    for name in head.headers.keys() {
         speaks |= *name == CONNECTION || *name == reuse::KEEP_ALIVE;
         is_coded |= *name == TRANSFER_ENCODING;
     }
-    let framed = !is_coded || reuse::check_framing(response.headers_mut())?;
+    let framed = !is_coded || reuse::check_framing(&mut head.headers)?;
     if speaks {
-        if let Some(seconds) = reuse::keep_alive_hint(response.headers()) {
+        if let Some(seconds) = reuse::keep_alive_hint(&head.headers) {
             link.connection.hint_idle(seconds);
         }
-        if reuse::is_last(response.version(), response.headers()) {
+        if reuse::is_last(head.version, &head.headers) {
             return Ok(Some(Cause::Broken));
         }
     }

@@ -40,7 +40,7 @@ pub(crate) fn is_last(version: Version, headers: &HeaderMap) -> bool {
 /// standard in force ([RFC 2068, section 19.7.1.1](https://www.rfc-editor.org/rfc/rfc2068#section-19.7.1.1)),
 /// but many servers send it.
 pub(crate) fn keep_alive_hint(headers: &HeaderMap) -> Option<u32> {
-    let value = headers.get(KEEP_ALIVE)?;
+    let value = headers.get(&KEEP_ALIVE)?;
     let mut parts = value
         .as_bytes()
         .split(|byte| *byte == b',' || *byte == b' ');
@@ -51,7 +51,7 @@ pub(crate) fn keep_alive_hint(headers: &HeaderMap) -> Option<u32> {
     })
 }
 
-pub(crate) const KEEP_ALIVE: header::HeaderName = header::HeaderName::from_static("keep-alive");
+pub(crate) static KEEP_ALIVE: header::HeaderName = header::HeaderName::from_static("keep-alive");
 
 /// What an error of one HTTP/2 stream says of its request; `None` if the error is not of a stream.
 ///
@@ -100,10 +100,10 @@ pub(crate) fn check_framing(headers: &mut HeaderMap) -> Result<bool, Kind> {
 /// body and what is sent must not differ, or the peer takes the one request's bytes for another's
 /// ([RFC 9112, section 11.2](https://www.rfc-editor.org/rfc/rfc9112#section-11.2)).
 ///
-/// Returns how long the body must be, where only a header says so.
+/// Returns how long the body must be, where only a header says so; a header that it adds is noted.
 pub(crate) fn frame_request<B: Body>(
     request: &mut Request<B>,
-    noted: Noted,
+    noted: &mut Noted,
 ) -> Result<Option<u64>, Kind> {
     let is_empty = request.body().is_end_stream();
     // HTTP/1.1 whatever version a request came here with.
@@ -137,6 +137,7 @@ pub(crate) fn frame_request<B: Body>(
             // hyper would leave the body of a GET out.
             let chunked = HeaderValue::from_static("chunked");
             headers.insert(header::TRANSFER_ENCODING, chunked);
+            noted.adds_coding();
         }
         return Ok(None);
     }

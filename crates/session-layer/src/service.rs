@@ -134,8 +134,8 @@ where
         let pool = &self.handle.pool;
         let now = Instant::now();
         let mut request = request.map(RequestBody::new);
-        let noted = Noted::of(request.headers());
-        let framed = reuse::frame_request(&mut request, noted).map_err(Error::new);
+        let mut noted = Noted::of(request.headers());
+        let framed = reuse::frame_request(&mut request, &mut noted).map_err(Error::new);
         let checked_out = framed.and_then(|announced| {
             request.body_mut().announce(announced);
             let mut origin = Spelled::of(request.uri())?;
@@ -148,7 +148,7 @@ where
             }
         });
         match checked_out {
-            Ok(checked_out) => ResponseFuture::start(pool, checked_out, request, now),
+            Ok(checked_out) => ResponseFuture::start(pool, checked_out, request, noted, now),
             Err(error) => ResponseFuture::failed(error),
         }
     }

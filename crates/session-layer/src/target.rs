@@ -14,7 +14,7 @@ use crate::{connect::ViaProxy, origin::Origin};
 
 /// Headers about the connection, which HTTP/2 has no place for
 /// ([RFC 9113, section 8.2.2](https://www.rfc-editor.org/rfc/rfc9113#section-8.2.2)).
-const OF_CONNECTION: [HeaderName; 6] = [
+static OF_CONNECTION: [HeaderName; 6] = [
     PROXY_AUTHORIZATION,
     TRANSFER_ENCODING,
     UPGRADE,
@@ -59,6 +59,12 @@ impl Noted {
             noted.of_connection |= OF_CONNECTION.contains(name);
         }
         noted
+    }
+
+    /// Takes note of a `Transfer-Encoding` that was added.
+    pub(crate) fn adds_coding(&mut self) {
+        self.coding = true;
+        self.of_connection = true;
     }
 }
 
@@ -177,7 +183,7 @@ fn drop_those_of_the_connection(headers: &mut HeaderMap) {
             headers.remove(name.trim());
         }
     }
-    for name in OF_CONNECTION {
+    for name in &OF_CONNECTION {
         headers.remove(name);
     }
     if headers.get_all(TE).iter().any(|te| te != "trailers") {
