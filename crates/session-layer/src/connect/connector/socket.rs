@@ -39,6 +39,13 @@ struct Bell {
     reader: Waker,
 }
 
+impl Bell {
+    #[inline]
+    fn is_quiet(&self, reader: &Waker) -> bool {
+        !self.rung.load(Acquire) && self.reader.will_wake(reader)
+    }
+}
+
 impl Wake for Bell {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
@@ -71,6 +78,14 @@ impl<T> Socket<T> {
         &self.io
     }
 
+    /// Whether it has nothing for this task, and will wake it when it has.
+    #[inline]
+    pub(super) fn is_quiet(&self, cx: &Context<'_>) -> bool {
+        self.bell
+            .as_ref()
+            .is_some_and(|hung| hung.bell.is_quiet(cx.waker()))
+    }
+
     #[inline]
     fn io(self: Pin<&mut Self>) -> Pin<&mut T>
     where
@@ -87,14 +102,14 @@ impl<T: AsyncRead + Unpin> AsyncRead for Socket<T> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.is_quiet(cx) {
+            return Poll::Pending;
+        }
         let Self { io, bell } = &mut *self;
         let Hung { bell, rope } = match bell {
             Some(hung) if hung.bell.reader.will_wake(cx.waker()) => hung,
             _ => bell.insert(Hung::for_reader(cx.waker())),
         };
-        if !bell.rung.load(Acquire) {
-            return Poll::Pending;
-        }
         // Before the socket is asked: what comes after that rings again.
         bell.rung.swap(false, AcqRel);
         let read = ready!(Pin::new(io).poll_read(&mut Context::from_waker(rope), buf));

@@ -47,6 +47,19 @@ impl Stream {
         }
     }
 
+    /// Whether a read now would find nothing, as far as can be told without one.
+    #[inline]
+    pub(super) fn is_quiet(&self, cx: &Context<'_>) -> bool {
+        match self {
+            Self::Tcp(io) => io.is_quiet(cx),
+            #[cfg(unix)]
+            Self::Unix(io) => io.is_quiet(cx),
+            // It may have read more of the socket than it has given out.
+            #[cfg(feature = "tls")]
+            Self::Tls(_) => false,
+        }
+    }
+
     pub(super) fn is_tls(&self) -> bool {
         match self {
             #[cfg(feature = "tls")]

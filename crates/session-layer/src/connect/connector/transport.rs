@@ -88,6 +88,9 @@ impl Transport {
         cx: &mut Context<'_>,
         buf: ReadBufCursor<'_>,
     ) -> (Poll<io::Result<()>>, usize) {
+        if self.stream.inner().get_ref().is_quiet(cx) {
+            return (Poll::Pending, 0);
+        }
         counted::poll_read(&mut self.stream, cx, buf)
     }
 }
