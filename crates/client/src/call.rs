@@ -16,7 +16,7 @@ use std::{
 use http::{HeaderName, Method, Request, Response, Uri, header::AUTHORIZATION};
 use http_body::Body as _;
 use pin_project_lite::pin_project;
-use retry_layer::{Deadline, ResponseExt as _, RetryReport};
+use retry_layer::{Deadline, ResponseExt as _, Retry, RetryReport};
 use session_layer::Session;
 use tokio::time::Instant;
 use tower::{ServiceExt, util::Oneshot};
@@ -32,7 +32,7 @@ use crate::{
     observe::Metrics,
     predicate,
     redirect::{self, Drain, History, Kept, Next},
-    stack::{Collecting, Custom, Stack, Streaming, WireBody},
+    stack::{Custom, Stack, Way, WireBody, way},
     target::{self, Base, Credentials, Target},
     watch::{Unwatched, Watch},
 };
@@ -76,14 +76,10 @@ pub(crate) struct Core {
     pub(crate) session: Option<Session<WireBody>>,
 }
 
-/// Where the response body is read.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Mode {
-    Streaming,
-    Collecting,
-}
+type Retrying<W> = <Retry<W> as Service<Request<Body>>>::Future;
 
-type Retrying<S> = <S as Service<Request<Body>>>::Future;
+/// A call whose response streams.
+pub(crate) type Streaming = Call<way::Streaming>;
 
 pin_project! {
     /// The future of a [`Client`](crate::Client): the response, or the error, within the deadline.
@@ -92,13 +88,24 @@ pin_project! {
     ///
     /// Dropping it ends the call at once: no further attempt is made, and the present one is cut
     /// off. What was sent by then may have been processed.
-    #[project = Projected]
     #[must_use = "futures do nothing unless polled"]
     pub struct ResponseFuture {
         #[pin]
-        state: State,
+        call: Streaming,
+    }
+}
+
+pin_project! {
+    /// A call that goes either way of the stack.
+    #[project = Projected]
+    #[must_use = "futures do nothing unless polled"]
+    pub(crate) struct Call<W>
+    where
+        W: Way,
+    {
+        #[pin]
+        state: State<W>,
         watch: Watch,
-        mode: Mode,
         decode: bool,
         shared: Shared,
         // What is known of the request, where the stack does not tell.
@@ -135,9 +142,11 @@ impl Limit {
 
 pin_project! {
     #[project = StateProj]
-    enum State {
-        Streaming { #[pin] call: Retrying<Streaming> },
-        Collecting { #[pin] call: Retrying<Collecting> },
+    enum State<W>
+    where
+        W: Way,
+    {
+        Standard { #[pin] call: Retrying<W> },
         Custom { #[pin] call: Oneshot<Custom, Request<Body>> },
         Gathering { gathering: Option<Gathering> },
         Draining { drain: Drain, next: Option<Box<Request<Body>>> },
@@ -145,20 +154,17 @@ pin_project! {
     }
 }
 
-impl State {
+impl<W: Way> State<W> {
     /// Gives the request to the stack.
     #[inline]
-    fn enter(stack: &mut Stack, mut request: Request<Body>, mode: Mode, now: Instant) -> Self {
-        match (stack, mode) {
+    fn enter(stack: &mut Stack, mut request: Request<Body>, now: Instant) -> Self {
+        match stack {
             // The session is ready at any time, and each layer above it asks no more than that.
-            (Stack::Standard(stack), Mode::Streaming) => Self::Streaming {
-                call: stack.streaming.call_at(request, now),
+            Stack::Standard(stack) => Self::Standard {
+                call: W::of(stack).call_at(request, now),
             },
-            (Stack::Standard(stack), Mode::Collecting) => Self::Collecting {
-                call: stack.collecting.call_at(request, now),
-            },
-            (Stack::Custom(stack), mode) => {
-                if mode == Mode::Collecting {
+            Stack::Custom(stack) => {
+                if W::COLLECTS {
                     request.extensions_mut().insert(CollectBody);
                 }
                 Self::Custom {
@@ -171,8 +177,7 @@ impl State {
     /// What was tried by now, where a retry layer of this crate's type knows it.
     fn report_so_far(&self) -> Option<RetryReport> {
         match self {
-            Self::Streaming { call } => Some(call.report_so_far()),
-            Self::Collecting { call } => Some(call.report_so_far()),
+            Self::Standard { call } => Some(call.report_so_far()),
             Self::Custom { .. }
             | Self::Gathering { .. }
             | Self::Draining { .. }
@@ -184,8 +189,7 @@ impl State {
     #[inline]
     fn is_first_attempt(&self) -> bool {
         match self {
-            Self::Streaming { call } => call.is_first_attempt(),
-            Self::Collecting { call } => call.is_first_attempt(),
+            Self::Standard { call } => call.is_first_attempt(),
             Self::Custom { .. }
             | Self::Gathering { .. }
             | Self::Draining { .. }
@@ -194,14 +198,13 @@ impl State {
     }
 
     fn is_stack(&self) -> bool {
-        matches!(self, Self::Streaming { .. } | Self::Collecting { .. })
+        matches!(self, Self::Standard { .. })
     }
 
     /// The method and the URI that it is about.
     fn asked<'a>(&'a self, kept: Option<&'a Kept>) -> Option<(&'a Method, &'a Uri)> {
         match self {
-            Self::Streaming { call } => Some((call.method(), call.uri())),
-            Self::Collecting { call } => Some((call.method(), call.uri())),
+            Self::Standard { call } => Some((call.method(), call.uri())),
             Self::Custom { .. } | Self::Gathering { .. } => kept.map(Kept::asked),
             Self::Draining { next, .. } => next.as_ref().map(|it| (it.method(), it.uri())),
             Self::Failed { .. } => None,
@@ -212,8 +215,7 @@ impl State {
     #[cold]
     fn kept(&self, settings: &Settings) -> Option<Box<Kept>> {
         let (request, body) = match self {
-            Self::Streaming { call } => (call.request_again()?, call.body_again()),
-            Self::Collecting { call } => (call.request_again()?, call.body_again()),
+            Self::Standard { call } => (call.request_again()?, call.body_again()),
             Self::Custom { .. }
             | Self::Gathering { .. }
             | Self::Draining { .. }
@@ -263,13 +265,13 @@ impl Description {
 }
 
 /// Starts a call.
-pub(crate) fn start(
+#[inline]
+pub(crate) fn start<W: Way>(
     shared: &Shared,
     stack: &mut Stack,
     mut request: Request<Body>,
-    mode: Mode,
     timeout: Option<Duration>,
-) -> ResponseFuture {
+) -> Call<W> {
     let settings = &shared.settings;
     let now = Instant::now();
     let prepared = prepare(settings, &mut request);
@@ -281,7 +283,7 @@ pub(crate) fn start(
         .or(of_request.map(Deadline::remaining))
         .or(settings.deadline);
     let limit = within.and_then(|within| Limit::new(now, within));
-    let mut watch = Watch::new(limit, settings.unwatched);
+    let mut watch = Watch::new(limit, &settings.unwatched);
     if !request.body().is_end_stream() {
         // How long it takes to be sent is bound by nothing else.
         watch.at_once();
@@ -296,23 +298,22 @@ pub(crate) fn start(
         Some(limit) if limit.within.is_zero() => Err(limit.exceeded()),
         Some(_) | None => Ok(()),
     });
-    if mode == Mode::Collecting && redirect::follows_none(&request, &settings.redirects) {
+    if W::COLLECTS && redirect::follows_none(&request, &settings.redirects) {
         request.extensions_mut().insert(FollowsNone);
     }
     let (state, kept) = match prepared {
         Ok(()) => {
             let kept = keep(stack, &request, settings);
-            (State::enter(stack, request, mode, now), kept)
+            (State::enter(stack, request, now), kept)
         }
         Err(error) => {
             let error = Some(Description::of(&request).name(error));
             (State::Failed { error }, None)
         }
     };
-    ResponseFuture {
+    Call {
         state,
         watch,
-        mode,
         decode,
         shared: shared.clone(),
         kept,
@@ -359,9 +360,20 @@ pub(crate) fn authorize(
     Ok(())
 }
 
-impl ResponseFuture {
+impl<W: Way> Call<W> {
     pub(crate) fn limit(&self) -> Option<Limit> {
         self.watch.limit()
+    }
+
+    /// The most bytes of a body that are collected.
+    pub(crate) fn max_body(&self) -> usize {
+        self.shared.settings.max_body
+    }
+}
+
+impl From<Streaming> for ResponseFuture {
+    fn from(call: Streaming) -> Self {
+        Self { call }
     }
 }
 
@@ -370,11 +382,19 @@ impl Future for ResponseFuture {
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.project().call.poll(cx)
+    }
+}
+
+impl<W: Way> Future for Call<W> {
+    type Output = Result<Response<ResponseBody>, Error>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         // Looked at where it is, which is where the caller wants it: what is plain is not moved.
         let mut polled = match this.state.as_mut().project() {
-            StateProj::Streaming { call } => call.poll(cx),
-            StateProj::Collecting { call } => call.poll(cx),
+            StateProj::Standard { call } => call.poll(cx),
             StateProj::Custom { .. }
             | StateProj::Gathering { .. }
             | StateProj::Draining { .. }
@@ -396,15 +416,16 @@ impl Future for ResponseFuture {
 /// What comes of a call.
 type Answer = Result<Response<ResponseBody>, Error>;
 
-impl Projected<'_> {
+impl<W: Way> Projected<'_, W> {
     /// Whether a response is what the caller gets, just as it is.
     #[inline]
     fn passes(&self, response: &Response<ResponseBody>) -> bool {
         let settings = &self.shared.settings;
-        self.history.is_none()
+        let is_whole = !W::COLLECTS || response.body().is_collected();
+        is_whole
+            && self.history.is_none()
             && !settings.counts_stops()
             && !response.status().is_redirection()
-            && (*self.mode == Mode::Streaming || response.body().is_collected())
             && !(*self.decode && decode::is_encoded(response.headers()))
     }
 
@@ -456,8 +477,7 @@ impl Projected<'_> {
     fn poll_state(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
         loop {
             return match self.state.as_mut().project() {
-                StateProj::Streaming { call } => call.poll(cx),
-                StateProj::Collecting { call } => call.poll(cx),
+                StateProj::Standard { call } => call.poll(cx),
                 StateProj::Custom { call } => call.poll(cx),
                 StateProj::Gathering { gathering } => poll_gathering(gathering, cx),
                 StateProj::Draining { drain, next } => {
@@ -465,7 +485,7 @@ impl Projected<'_> {
                     let next = next.take().expect("there is one until it is sent");
                     let mut stack = self.shared.stack.clone();
                     *self.kept = keep(&stack, &next, &self.shared.settings);
-                    let next = State::enter(&mut stack, *next, *self.mode, Instant::now());
+                    let next = State::enter(&mut stack, *next, Instant::now());
                     self.state.set(next);
                     continue;
                 }
@@ -493,7 +513,7 @@ impl Projected<'_> {
         if let Some(history) = self.history.take() {
             history.annotate(self.state.asked(self.kept.as_deref()), &mut response);
         }
-        if *self.mode == Mode::Collecting && !response.body().is_collected() {
+        if W::COLLECTS && !response.body().is_collected() {
             let settings = &self.shared.settings;
             if self.kept.is_none() {
                 *self.kept = self.state.kept(settings);
@@ -561,11 +581,17 @@ fn poll_gathering(
     })
 }
 
-impl fmt::Debug for ResponseFuture {
+impl<W: Way> fmt::Debug for Call<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let asked = self.state.asked(self.kept.as_deref());
         f.debug_struct("ResponseFuture")
             .field("method", &asked.map(|(method, _)| method))
             .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ResponseFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.call.fmt(f)
     }
 }

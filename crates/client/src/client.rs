@@ -13,9 +13,9 @@ use tower_service::Service;
 
 use crate::{
     Body, ClientBuilder, Error, IntoUrl, RequestBuilder, ResponseBody, ResponseFuture,
-    call::{self, Core, Mode, Shared},
+    call::{self, Call, Core, Shared},
     error::BoxError,
-    stack::{Stack, WireBody},
+    stack::{Stack, Way, WireBody},
     target,
     watch::Unwatched,
 };
@@ -88,7 +88,8 @@ impl Client {
     ) -> Self {
         // What credentials are waited for is bound by nothing.
         let patience = session.as_ref().filter(|_| !settings.renews);
-        settings.unwatched = Unwatched::new(patience.and_then(Session::patience));
+        let patience = patience.and_then(Session::patience);
+        settings.unwatched = Unwatched::new(patience, settings.deadline);
         Self {
             stack: stack.clone(),
             shared: Shared::new(Core {
@@ -181,17 +182,13 @@ impl Client {
         self.request_from(request).send().await
     }
 
-    pub(crate) fn start(
+    #[inline]
+    pub(crate) fn start<W: Way>(
         &mut self,
         request: Request<Body>,
-        mode: Mode,
         timeout: Option<Duration>,
-    ) -> ResponseFuture {
-        call::start(&self.shared, &mut self.stack, request, mode, timeout)
-    }
-
-    pub(crate) fn max_body(&self) -> usize {
-        self.shared.settings.max_body
+    ) -> Call<W> {
+        call::start(&self.shared, &mut self.stack, request, timeout)
     }
 
     /// Returns the figures of the connection pool, or zeros over somebody's own service.
@@ -249,7 +246,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> ResponseFuture {
-        self.start(request.map(Body::new), Mode::Streaming, None)
+        self.start(request.map(Body::new), None).into()
     }
 }
 

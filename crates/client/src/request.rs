@@ -1,15 +1,24 @@
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
+use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request,
     header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, PROXY_AUTHORIZATION},
 };
+use pin_project_lite::pin_project;
 use retry_layer::{BuildError, Deadline, IdempotencyKeys, Idempotent, NoRetry, RetryPolicy};
 use serde::Serialize;
 
 use crate::{
-    Body, Client, Error, NoDecompression, Redirects, Response, auth,
-    call::{self, Description, Mode},
+    Body, Client, Error, NoDecompression, Redirects, Response, ResponseBody, auth,
+    call::{self, Call, Description},
+    stack::{Way, way},
     target::Target,
 };
 
@@ -354,19 +363,8 @@ impl RequestBuilder {
     /// # Cancel safety
     ///
     /// Dropping the future ends the call; what was sent by then may have been processed.
-    pub async fn send(self) -> Result<Response, Error> {
-        let Self {
-            mut client,
-            request,
-            timeout,
-        } = self;
-        let request = request?;
-        let description = Description::of(&request);
-        let call = client.start(request, Mode::Streaming, timeout);
-        let limit = call.limit();
-        let response = call.await?;
-        let max_body = client.max_body();
-        Ok(Response::streaming(response, description, max_body, limit))
+    pub fn send(self) -> impl Future<Output = Result<Response, Error>> + Send {
+        Sent::<way::Streaming>::new(self)
     }
 
     /// Sends the request and collects the body, up to
@@ -381,7 +379,12 @@ impl RequestBuilder {
     /// # Cancel safety
     ///
     /// Dropping the future ends the call; what was sent by then may have been processed.
-    pub async fn fetch(self) -> Result<Response<bytes::Bytes>, Error> {
+    pub fn fetch(self) -> impl Future<Output = Result<Response<Bytes>, Error>> + Send {
+        Sent::<way::Collecting>::new(self)
+    }
+
+    /// Calls the client, and says what is asked of it.
+    fn call<W: Way>(self) -> Result<(Call<W>, Description), Error> {
         let Self {
             mut client,
             request,
@@ -389,8 +392,82 @@ impl RequestBuilder {
         } = self;
         let request = request?;
         let description = Description::of(&request);
-        let response = client.start(request, Mode::Collecting, timeout).await?;
-        Response::collected(response, description)
+        Ok((client.start(request, timeout), description))
+    }
+}
+
+pin_project! {
+    /// A request that is sent when this is polled. By hand, and not an async block: that would be
+    /// three times as large, and is moved before it is polled.
+    #[project = SentProj]
+    enum Sent<W>
+    where
+        W: Way,
+    {
+        Built {
+            builder: Option<RequestBuilder>,
+        },
+        Called {
+            #[pin]
+            call: Call<W>,
+            // Until the response takes it along.
+            description: Option<Description>,
+        },
+    }
+}
+
+impl<W: Way> Sent<W> {
+    fn new(builder: RequestBuilder) -> Self {
+        Self::Built {
+            builder: Some(builder),
+        }
+    }
+
+    /// Gives the response, with what it takes along.
+    fn poll_response<T>(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        take_along: impl FnOnce(http::Response<ResponseBody>, Description, &Call<W>) -> T,
+    ) -> Poll<Result<T, Error>> {
+        if let SentProj::Built { builder } = self.as_mut().project() {
+            let builder = builder.take().expect("polled after it had failed");
+            let (call, description) = builder.call()?;
+            self.set(Self::Called {
+                call,
+                description: Some(description),
+            });
+        }
+        let SentProj::Called {
+            mut call,
+            description,
+        } = self.project()
+        else {
+            unreachable!("it was just called")
+        };
+        let response = ready!(call.as_mut().poll(cx))?;
+        let description = description.take().expect("polled after it was ready");
+        Poll::Ready(Ok(take_along(response, description, &call)))
+    }
+}
+
+impl Future for Sent<way::Streaming> {
+    type Output = Result<Response, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll_response(cx, |response, description, call| {
+            Response::streaming(response, description, call.max_body(), call.limit())
+        })
+    }
+}
+
+impl Future for Sent<way::Collecting> {
+    type Output = Result<Response<Bytes>, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll_response(cx, |response, description, _| {
+            Response::collected(response, description)
+        })
+        .map(|collected| collected?)
     }
 }
 

@@ -37,15 +37,46 @@ type Transport = Attempt<Wire>;
 /// The default stack, without a box. Its two ways share everything but where the body is collected.
 #[derive(Clone, Debug)]
 pub(crate) struct Standard {
-    pub(crate) streaming: Streaming,
-    pub(crate) collecting: Collecting,
+    pub(crate) streaming: Retry<way::Streaming>,
+    pub(crate) collecting: Retry<way::Collecting>,
 }
 
-/// Gives the response at its head.
-pub(crate) type Streaming = Retry<Transport>;
+/// One of the two ways: what makes a single attempt on it.
+pub(crate) trait Way:
+    Service<Request<AttemptBody>, Response = Response<ResponseBody>, Error = Error> + Clone
+{
+    /// Whether the response comes with its whole body.
+    const COLLECTS: bool;
 
-/// Gives the response with its whole body.
-pub(crate) type Collecting = Retry<Collect<Transport>>;
+    /// The way through the default stack.
+    fn of(stack: &mut Standard) -> &mut Retry<Self>;
+}
+
+pub(crate) mod way {
+    /// Gives the response at its head.
+    pub(crate) type Streaming = super::Transport;
+
+    /// Gives the response with its whole body.
+    pub(crate) type Collecting = super::Collect<super::Transport>;
+}
+
+impl Way for way::Streaming {
+    const COLLECTS: bool = false;
+
+    #[inline]
+    fn of(stack: &mut Standard) -> &mut Retry<Self> {
+        &mut stack.streaming
+    }
+}
+
+impl Way for way::Collecting {
+    const COLLECTS: bool = true;
+
+    #[inline]
+    fn of(stack: &mut Standard) -> &mut Retry<Self> {
+        &mut stack.collecting
+    }
+}
 
 /// Any other stack: somebody's layers are made once, so that both ways share their limits, and a
 /// request [tells](crate::collect::CollectBody) which way it goes.

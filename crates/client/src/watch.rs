@@ -15,6 +15,8 @@ use crate::call::Limit;
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Unwatched {
     patience: Option<Duration>,
+    /// The deadline that most calls have, and how often these may wait.
+    usual: Option<(Duration, u32)>,
 }
 
 /// Ends a call at its deadline.
@@ -35,12 +37,25 @@ pub(crate) struct Watch {
 }
 
 impl Unwatched {
-    pub(crate) fn new(patience: Option<Duration>) -> Self {
-        Self { patience }
+    pub(crate) fn new(patience: Option<Duration>, usual: Option<Duration>) -> Self {
+        let mut unwatched = Self {
+            patience,
+            usual: None,
+        };
+        unwatched.usual = usual.map(|usual| (usual, unwatched.count(usual)));
+        unwatched
     }
 
     /// How often a call may wait before this time can have passed.
-    fn waits(self, within: Duration) -> u32 {
+    #[inline]
+    fn waits(&self, within: Duration) -> u32 {
+        match self.usual {
+            Some((usual, waits)) if usual == within => waits,
+            _ => self.count(within),
+        }
+    }
+
+    fn count(&self, within: Duration) -> u32 {
         let Some(patience) = self.patience.filter(|patience| !patience.is_zero()) else {
             return 0;
         };
@@ -57,7 +72,7 @@ impl Unwatched {
 
 impl Watch {
     #[inline]
-    pub(crate) fn new(limit: Option<Limit>, unwatched: Unwatched) -> Self {
+    pub(crate) fn new(limit: Option<Limit>, unwatched: &Unwatched) -> Self {
         Self {
             unwatched: limit.map_or(0, |limit| unwatched.waits(limit.within())),
             limit,
@@ -102,11 +117,16 @@ mod tests {
     #[test]
     fn a_call_waits_without_a_timer_only_where_its_waits_fit_the_deadline() {
         let seconds = Duration::from_secs;
-        let unwatched = Unwatched::new(Some(seconds(100)));
-        for (within, waits) in [(0, 0), (99, 0), (100, 1), (299, 2), (300, 3), (9_999, 4)] {
-            assert_eq!(unwatched.waits(seconds(within)), waits, "{within} s");
+        for usual in [None, Some(seconds(299))] {
+            let unwatched = Unwatched::new(Some(seconds(100)), usual);
+            for (within, waits) in [(0, 0), (99, 0), (100, 1), (299, 2), (300, 3), (9_999, 4)] {
+                assert_eq!(unwatched.waits(seconds(within)), waits, "{within} s");
+            }
+            for patience in [None, Some(Duration::ZERO)] {
+                let unwatched = Unwatched::new(patience, usual);
+                assert_eq!(unwatched.waits(seconds(300)), 0);
+                assert_eq!(unwatched.waits(seconds(299)), 0);
+            }
         }
-        assert_eq!(Unwatched::new(None).waits(seconds(300)), 0);
-        assert_eq!(Unwatched::new(Some(Duration::ZERO)).waits(seconds(300)), 0);
     }
 }

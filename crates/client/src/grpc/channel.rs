@@ -8,7 +8,7 @@ use tonic::Status;
 use tower_service::Service;
 
 use super::{body::ResponseBody, future::ResponseFuture};
-use crate::{Body, Client, NoDecompression, Redirects, call::Mode, error::BoxError};
+use crate::{Body, Client, NoDecompression, Redirects, call::Streaming, error::BoxError};
 
 /// A [`Client`] for the clients that tonic generates; made by [`Client::grpc`].
 ///
@@ -70,7 +70,7 @@ where
         let bounds_body = extensions.get::<Deadline>().is_some();
         extensions.insert(Redirects::none());
         extensions.insert(NoDecompression);
-        let call = self.client.start(request, Mode::Streaming, None);
+        let call: Streaming = self.client.start(request, None);
         // The client's own deadline ends at the head of what streams.
         let limit = call.limit().filter(|_| bounds_body);
         ResponseFuture::new(call, limit)

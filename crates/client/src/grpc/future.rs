@@ -10,7 +10,7 @@ use pin_project_lite::pin_project;
 use tonic::Status;
 
 use super::{body::ResponseBody, status};
-use crate::call::{self, Limit};
+use crate::call::{Limit, Streaming};
 
 pin_project! {
     /// The future of a [`GrpcChannel`](super::GrpcChannel): the head of the answer, or a status.
@@ -22,14 +22,14 @@ pin_project! {
     #[must_use = "futures do nothing unless polled"]
     pub struct ResponseFuture {
         #[pin]
-        inner: call::ResponseFuture,
+        inner: Streaming,
         // Of the body too, if the call asked for one.
         limit: Option<Limit>,
     }
 }
 
 impl ResponseFuture {
-    pub(super) fn new(inner: call::ResponseFuture, limit: Option<Limit>) -> Self {
+    pub(super) fn new(inner: Streaming, limit: Option<Limit>) -> Self {
         Self { inner, limit }
     }
 }
