@@ -157,7 +157,7 @@ pin_project! {
 impl<W: Way> State<W> {
     /// Gives the request to the stack.
     #[inline]
-    fn enter(stack: &mut Stack, mut request: Request<Body>, now: Instant) -> Self {
+    fn enter(stack: &Stack, mut request: Request<Body>, now: Instant) -> Self {
         match stack {
             // The session is ready at any time, and each layer above it asks no more than that.
             Stack::Standard(stack) => Self::Standard {
@@ -268,7 +268,6 @@ impl Description {
 #[inline]
 pub(crate) fn start<W: Way>(
     shared: &Shared,
-    stack: &mut Stack,
     mut request: Request<Body>,
     timeout: Option<Duration>,
 ) -> Call<W> {
@@ -303,8 +302,8 @@ pub(crate) fn start<W: Way>(
     }
     let (state, kept) = match prepared {
         Ok(()) => {
-            let kept = keep(stack, &request, settings);
-            (State::enter(stack, request, now), kept)
+            let kept = keep(&shared.stack, &request, settings);
+            (State::enter(&shared.stack, request, now), kept)
         }
         Err(error) => {
             let error = Some(Description::of(&request).name(error));
@@ -483,9 +482,11 @@ impl<W: Way> Projected<'_, W> {
                 StateProj::Draining { drain, next } => {
                     ready!(drain.as_mut().poll(cx));
                     let next = next.take().expect("there is one until it is sent");
-                    let mut stack = self.shared.stack.clone();
-                    *self.kept = keep(&stack, &next, &self.shared.settings);
-                    let next = State::enter(&mut stack, *next, Instant::now());
+                    let Core {
+                        stack, settings, ..
+                    } = &**self.shared;
+                    *self.kept = keep(stack, &next, settings);
+                    let next = State::enter(stack, *next, Instant::now());
                     self.state.set(next);
                     continue;
                 }

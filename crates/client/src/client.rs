@@ -31,8 +31,6 @@ use crate::{
 #[derive(Clone)]
 pub struct Client {
     shared: Shared,
-    /// A call uses it as it is; only the further hops of one need the shared stack.
-    stack: Stack,
 }
 
 /// How long [`Client::close`] waits for what is in flight.
@@ -91,7 +89,6 @@ impl Client {
         let patience = patience.and_then(Session::patience);
         settings.unwatched = Unwatched::new(patience, settings.deadline);
         Self {
-            stack: stack.clone(),
             shared: Shared::new(Core {
                 settings,
                 stack,
@@ -184,11 +181,11 @@ impl Client {
 
     #[inline]
     pub(crate) fn start<W: Way>(
-        &mut self,
+        &self,
         request: Request<Body>,
         timeout: Option<Duration>,
     ) -> Call<W> {
-        call::start(&self.shared, &mut self.stack, request, timeout)
+        call::start(&self.shared, request, timeout)
     }
 
     /// Returns the figures of the connection pool, or zeros over somebody's own service.

@@ -386,7 +386,7 @@ impl RequestBuilder {
     /// Calls the client, and says what is asked of it.
     fn call<W: Way>(self) -> Result<(Call<W>, Description), Error> {
         let Self {
-            mut client,
+            client,
             request,
             timeout,
         } = self;

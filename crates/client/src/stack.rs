@@ -49,7 +49,7 @@ pub(crate) trait Way:
     const COLLECTS: bool;
 
     /// The way through the default stack.
-    fn of(stack: &mut Standard) -> &mut Retry<Self>;
+    fn of(stack: &Standard) -> &Retry<Self>;
 }
 
 pub(crate) mod way {
@@ -64,8 +64,8 @@ impl Way for way::Streaming {
     const COLLECTS: bool = false;
 
     #[inline]
-    fn of(stack: &mut Standard) -> &mut Retry<Self> {
-        &mut stack.streaming
+    fn of(stack: &Standard) -> &Retry<Self> {
+        &stack.streaming
     }
 }
 
@@ -73,8 +73,8 @@ impl Way for way::Collecting {
     const COLLECTS: bool = true;
 
     #[inline]
-    fn of(stack: &mut Standard) -> &mut Retry<Self> {
-        &mut stack.collecting
+    fn of(stack: &Standard) -> &Retry<Self> {
+        &stack.collecting
     }
 }
 

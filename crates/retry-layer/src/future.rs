@@ -91,10 +91,12 @@ where
         now: Option<Instant>,
     ) -> Self {
         let keyed = policy.give_key(&mut request);
-        match policy.refusal(&request) {
-            Some(stop) => Self::once::<true>(service, policy, stop, request, now),
-            None => Self::repeatable::<true>(service, policy, request, keyed, now),
+        if let Some(stop) = policy.refusal(&request) {
+            return Self::once::<true>(service, policy, stop, request, now);
         }
+        let spare = service.clone();
+        let ready = mem::replace(service, spare);
+        Self::repeatable::<true>(ready, policy, request, keyed, now)
     }
 
     /// Sends the only attempt at once, on the instance that said ready.
@@ -125,18 +127,17 @@ where
         }
     }
 
-    /// Sends the first attempt at once, on the instance that said ready; only later attempts use
-    /// a clone of it.
+    /// Sends the first attempt at once, on this instance, which said ready, and which later
+    /// attempts are sent on too.
     // One literal at the end: put together in steps, each step would copy all of it once more.
     #[inline]
     pub(crate) fn repeatable<const DRESS: bool>(
-        service: &mut S,
+        mut service: S,
         policy: RetryPolicy,
         request: Request<B>,
         keyed: bool,
         now: Option<Instant>,
     ) -> Self {
-        let spare = service.clone();
         let deadline = policy.deadline_of(request.extensions(), now);
         let settings = policy.settings();
         let (limit, memory) = (settings.replay_limit, settings.replay_memory.as_ref());
@@ -169,7 +170,7 @@ where
             },
             course: Course::Repeatable {
                 call: Call {
-                    service: Some(spare),
+                    service: Some(service),
                     policy,
                     method,
                     uri,

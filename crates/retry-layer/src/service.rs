@@ -1,4 +1,7 @@
-use std::task::{Context, Poll};
+use std::{
+    mem,
+    task::{Context, Poll},
+};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -11,6 +14,7 @@ use crate::{
     named::{BoxError, ServiceError},
     policy::RetryPolicy,
     replay::ReplayBody,
+    verdict::StopReason,
 };
 
 /// A service that sends a request again when its policy says so.
@@ -68,7 +72,36 @@ where
 
     #[inline]
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        self.start(request, None)
+        let (inner, policy) = (&mut self.inner, self.policy.for_request(&request));
+        match Start::of(&policy, &request) {
+            Start::Once(stop) => ResponseFuture::once::<false>(inner, policy, stop, request, None),
+            Start::Repeatable => {
+                // The instance that said ready makes the attempts of this call.
+                let spare = inner.clone();
+                let ready = mem::replace(inner, spare);
+                ResponseFuture::repeatable::<false>(ready, policy, request, false, None)
+            }
+            Start::Dressed => ResponseFuture::dressed(inner, policy, request, None),
+        }
+    }
+}
+
+/// How a call begins.
+enum Start {
+    /// It is sent once, for this reason.
+    Once(StopReason),
+    Repeatable,
+    /// It may ask for any of the [extras](crate::extras).
+    Dressed,
+}
+
+impl Start {
+    #[inline]
+    fn of<B>(policy: &RetryPolicy, request: &Request<B>) -> Self {
+        if !policy.is_idle_for(request) {
+            return Self::Dressed;
+        }
+        policy.refusal(request).map_or(Self::Repeatable, Self::Once)
     }
 }
 
@@ -81,11 +114,12 @@ impl<S> Retry<S> {
         policy.refusal(request).is_none()
     }
 
-    /// Does as `call` of the service does, for a caller that has just looked at the clock: the
-    /// policy's deadline counts from `now`.
+    /// Calls a clone of the service inside, whose first attempt begins at once, without asking
+    /// whether it is ready: for a service that always is, and a caller that has just looked at the
+    /// clock. The policy's deadline counts from `now`.
     #[inline]
     pub fn call_at<B, R>(
-        &mut self,
+        &self,
         request: Request<B>,
         now: Instant,
     ) -> ResponseFuture<S, B, S::Future, R, S::Error>
@@ -94,27 +128,16 @@ impl<S> Retry<S> {
         B: Body<Data = Bytes> + 'static,
         B::Error: Into<BoxError>,
     {
-        self.start(request, Some(now))
-    }
-
-    #[inline]
-    fn start<B, R>(
-        &mut self,
-        request: Request<B>,
-        now: Option<Instant>,
-    ) -> ResponseFuture<S, B, S::Future, R, S::Error>
-    where
-        S: Service<Request<ReplayBody<B>>, Response = Response<R>> + Clone,
-        B: Body<Data = Bytes> + 'static,
-        B::Error: Into<BoxError>,
-    {
-        let (inner, policy) = (&mut self.inner, self.policy.for_request(&request));
-        if !policy.is_idle_for(&request) {
-            return ResponseFuture::dressed(inner, policy, request, now);
-        }
-        match policy.refusal(&request) {
-            Some(stop) => ResponseFuture::once::<false>(inner, policy, stop, request, now),
-            None => ResponseFuture::repeatable::<false>(inner, policy, request, false, now),
+        let (mut inner, policy) = (self.inner.clone(), self.policy.for_request(&request));
+        let now = Some(now);
+        match Start::of(&policy, &request) {
+            Start::Once(stop) => {
+                ResponseFuture::once::<false>(&mut inner, policy, stop, request, now)
+            }
+            Start::Repeatable => {
+                ResponseFuture::repeatable::<false>(inner, policy, request, false, now)
+            }
+            Start::Dressed => ResponseFuture::dressed(&mut inner, policy, request, now),
         }
     }
 }
