@@ -2,7 +2,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
@@ -29,6 +29,8 @@ pin_project! {
         hyper: Option<F>,
         #[pin]
         watch: Watch,
+        // Whom the wire wakes: mostly the same for good, and so no lock is taken to tell it.
+        task: Option<Waker>,
         connection: Arc<Connection<B>>,
     }
 
@@ -61,6 +63,7 @@ impl<F, B: Send + 'static> Driver<F, B> {
         Self {
             hyper: Some(hyper),
             watch: Watch::new(connection.pool().config(), None),
+            task: None,
             connection,
         }
     }
@@ -76,7 +79,14 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
         let wire = this.connection.wire();
-        wire.register(cx);
+        if this
+            .task
+            .as_ref()
+            .is_none_or(|it| !it.will_wake(cx.waker()))
+        {
+            wire.register(cx);
+            *this.task = Some(cx.waker().clone());
+        }
         if wire.severed().is_some() {
             return Poll::Ready(());
         }
