@@ -5,10 +5,11 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
+use bytes::Bytes;
 use hashbrown::{DefaultHashBuilder, Equivalent};
 use http::{
     HeaderValue, Uri,
-    uri::{Authority, Scheme},
+    uri::{Authority, Parts, PathAndQuery, Scheme},
 };
 
 use crate::error::{Error, Kind};
@@ -25,14 +26,15 @@ pub struct Origin(Arc<Inner>);
 struct Inner {
     secure: bool,
     http1: bool,
-    host: Box<str>,
+    /// How much of its name is the host.
+    host_len: usize,
     port: u16,
     /// What the `Host` header says, made once per origin: with the flags above, it is the name
     /// that the origin is found by.
     authority: HeaderValue,
     /// The hash of that name.
     hash: u64,
-    /// What the connector is called with.
+    /// What the connector is called with; it shares the bytes of the name.
     uri: Uri,
 }
 
@@ -44,6 +46,7 @@ pub(crate) struct OriginRef<'a> {
     http1: bool,
     /// In lower case, without the port that the scheme implies.
     authority: Cow<'a, str>,
+    host_len: usize,
     port: u16,
     hash: u64,
 }
@@ -68,7 +71,8 @@ impl Origin {
     /// Returns the host in lower case; an IPv6 address keeps its brackets.
     #[must_use]
     pub fn host(&self) -> &str {
-        &self.0.host
+        let name = self.0.uri.authority().map_or("", Authority::as_str);
+        name.get(..self.0.host_len).unwrap_or(name)
     }
 
     /// Returns the port, also where the URI left it to the scheme.
@@ -99,6 +103,7 @@ impl Origin {
             http1: self.0.http1,
             // Made of text.
             authority: String::from_utf8_lossy(self.0.authority.as_bytes()),
+            host_len: self.0.host_len,
             port: self.0.port,
             hash: self.0.hash,
         }
@@ -152,19 +157,23 @@ impl<'a> Spelled<'a> {
             }
             None => default,
         };
-        let mut authority = if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        let spelled = self.authority.as_str();
+        let lower = if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
             Cow::Owned(host.to_ascii_lowercase())
         } else {
             Cow::Borrowed(host)
         };
-        if port != default {
-            authority = Cow::Owned(format!("{authority}:{port}"));
-        }
+        let authority = match lower {
+            lower if port == default => lower,
+            Cow::Borrowed(host) if is_plain(spelled, host) => Cow::Borrowed(spelled),
+            lower => Cow::Owned(format!("{lower}:{port}")),
+        };
         Ok(OriginRef {
             secure: self.secure,
             http1: self.http1,
             hash: hash(self.secure, &authority),
             authority,
+            host_len: host.len(),
             port,
         })
     }
@@ -174,22 +183,24 @@ impl OriginRef<'_> {
     /// Makes the owned form, once per origin and pool.
     pub(crate) fn to_origin(&self) -> Result<Origin, Error> {
         let invalid = || Error::new(Kind::Uri("the host is not valid"));
-        let authority: Authority = self.authority.parse().map_err(|_| invalid())?;
-        let host = authority.host().into();
-        let uri = Uri::builder()
-            .scheme(scheme(self.secure))
-            .authority(authority)
-            .path_and_query("/")
-            .build()
-            .map_err(|_| invalid())?;
+        let name = Bytes::copy_from_slice(self.authority.as_bytes());
+        let mut parts = Parts::default();
+        parts.scheme = Some(if self.secure {
+            Scheme::HTTPS
+        } else {
+            Scheme::HTTP
+        });
+        parts.authority =
+            Some(Authority::from_maybe_shared(name.clone()).map_err(|_| invalid())?);
+        parts.path_and_query = Some(PathAndQuery::from_static("/"));
         Ok(Origin(Arc::new(Inner {
             secure: self.secure,
             http1: self.http1,
-            host,
+            host_len: self.host_len,
             port: self.port,
-            authority: HeaderValue::from_str(&self.authority).map_err(|_| invalid())?,
+            authority: HeaderValue::from_maybe_shared(name).map_err(|_| invalid())?,
             hash: self.hash,
-            uri,
+            uri: Uri::from_parts(parts).map_err(|_| invalid())?,
         })))
     }
 }
@@ -238,6 +249,16 @@ fn has_port(authority: &str, host: &str) -> bool {
         .unwrap_or(authority)
         .strip_prefix(host)
         .is_some_and(|rest| rest.len() > 1)
+}
+
+/// Whether an authority is this host and a port as numbers are written, and nothing else.
+fn is_plain(authority: &str, host: &str) -> bool {
+    let port = authority
+        .strip_prefix(host)
+        .and_then(|rest| rest.strip_prefix(':'));
+    port.is_some_and(|port| {
+        !port.starts_with('0') && port.bytes().all(|byte| byte.is_ascii_digit())
+    })
 }
 
 impl Hash for Spelled<'_> {
@@ -342,6 +363,24 @@ mod tests {
         assert_eq!(with.to_string(), "http://a:81");
         assert_eq!(with.authority(), "a:81");
         assert_eq!(with.uri(), "http://a:81/");
+    }
+
+    #[test]
+    fn a_name_is_the_same_however_its_port_and_userinfo_are_spelled() {
+        for uri in [
+            "http://a:81",
+            "http://A:81",
+            "http://a:081",
+            "http://a@a:81",
+            "http://a:81@a:81",
+            "http://81@a:81",
+        ] {
+            let origin = origin(uri).unwrap();
+            assert_eq!(origin.authority(), "a:81", "{uri}");
+            assert_eq!((origin.host(), origin.port()), ("a", 81), "{uri}");
+        }
+        let v6 = origin("http://[::1]:81").unwrap();
+        assert_eq!((v6.host(), v6.port()), ("[::1]", 81));
     }
 
     #[test]

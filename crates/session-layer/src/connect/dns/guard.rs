@@ -15,6 +15,10 @@ impl Guards {
         self.0.push(Arc::new(guard));
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Removes the addresses that are refused, and returns the first of them.
     pub(super) fn retain(&self, host: &str, addresses: &mut Vec<SocketAddr>) -> Option<IpAddr> {
         let mut refused = None;

@@ -181,21 +181,24 @@ impl Resolver {
     ///
     /// If others wait for the same lookup it goes on, else it ends.
     pub async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, DnsError> {
-        let host: Arc<str> = host.to_ascii_lowercase().into();
-        match literal(&host) {
+        match literal(host) {
             Ok(Some(address)) => self.literal(address, port),
-            Ok(None) => self
-                .named(&host, port)
-                .await
-                .map_err(|error| error.of(&host)),
-            Err(error) => Err(error.of(&host)),
+            Ok(None) => {
+                let name: Arc<str> = host.to_ascii_lowercase().into();
+                let named = self.named(&name, port).await;
+                named.map_err(|error| error.of(&name))
+            }
+            Err(error) => Err(error.of(&host.to_ascii_lowercase().into())),
         }
     }
 
     fn literal(&self, address: IpAddr, port: u16) -> Result<Vec<SocketAddr>, DnsError> {
         let mut addresses = vec![SocketAddr::new(address, port)];
-        let host = address.to_string();
-        match self.settings.guards.retain(&host, &mut addresses) {
+        let guards = &self.settings.guards;
+        if guards.is_empty() {
+            return Ok(addresses);
+        }
+        match guards.retain(&address.to_string(), &mut addresses) {
             Some(refused) => Err(DnsError::refused(refused)),
             None => Ok(addresses),
         }
