@@ -35,7 +35,7 @@ pub use self::{
 };
 pub(crate) use self::{
     error::Stage,
-    transport::{PlainTcp, ViaProxy},
+    transport::{Told, ViaProxy},
 };
 
 /// The connector that a session uses unless it is given another: TCP, and TLS for `https`.

@@ -7,13 +7,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Extensions, Uri, Version};
+use http::{Uri, Version};
 use http_body::Body;
 use hyper::{
     client::conn::http1,
     rt::{Read, Write},
 };
-use hyper_util::client::legacy::connect::{Connected as Info, Connection as Connected, HttpInfo};
+use hyper_util::client::legacy::connect::Connection as Connected;
 use tokio::{
     sync::oneshot,
     time::{Instant, sleep},
@@ -21,13 +21,13 @@ use tokio::{
 use tower_service::Service;
 
 use super::{
-    connector::{PlainTcp, ViaProxy},
+    connector::Told,
     driver::Driver,
     io::Io,
     io::Wire,
 };
 use crate::{
-    ConnectTimes, Error,
+    Error,
     error::{BoxError, Kind, Phase},
     info::Facts,
     layer::Config,
@@ -180,18 +180,12 @@ where
 {
     let pool = slot.pool().clone();
     let origin = slot.origin().clone();
-    let connected = io.connected();
-    let http2 = match speaks_http2(pool.config(), &origin, &connected) {
+    let told = Told::by(&io);
+    let http2 = match speaks_http2(pool.config(), &origin, &told) {
         Ok(http2) => http2,
         Err(error) => return slot.fail(&error.at(&origin)),
     };
-    let mut extras = Extensions::new();
-    connected.get_extras(&mut extras);
-    let torn_writes = extras.get::<PlainTcp>().is_none();
-    let via_proxy = connected
-        .is_proxied()
-        .then(|| extras.remove::<ViaProxy>().unwrap_or_default());
-    let wire = Arc::new(Wire::new(pool.epoch(), MAX_HEAD, torn_writes));
+    let wire = Arc::new(Wire::new(pool.epoch(), MAX_HEAD, told.torn_writes));
     // From here on the slot only waits for the socket to close.
     slot.settle();
     let io = Io::new(io, wire.clone(), slot);
@@ -203,7 +197,7 @@ where
         } else {
             Version::HTTP_11
         },
-        times: times(&mut extras),
+        times: told.times,
         took,
     };
     let connection = Connection::new(
@@ -212,7 +206,7 @@ where
         origin.clone(),
         wire,
         expires,
-        via_proxy,
+        told.via_proxy,
     );
     let ended = if http2 {
         #[cfg(feature = "http2")]
@@ -246,22 +240,10 @@ where
     Ok(())
 }
 
-/// How long the steps of the connect took, as far as the connector tells.
-fn times(extras: &mut Extensions) -> ConnectTimes {
-    extras.remove::<ConnectTimes>().unwrap_or_else(|| {
-        let info: Option<&HttpInfo> = extras.get();
-        ConnectTimes {
-            local: info.map(HttpInfo::local_addr),
-            peer: info.map(HttpInfo::remote_addr),
-            ..ConnectTimes::default()
-        }
-    })
-}
-
 /// Whether a connection speaks HTTP/2: if the peer chose it, or is known to. What is known of an
 /// origin does not hold for a proxy that is sent requests whole.
-fn speaks_http2(config: &Config, origin: &Origin, connected: &Info) -> Result<bool, Error> {
-    let negotiated = connected.is_negotiated_h2();
+fn speaks_http2(config: &Config, origin: &Origin, told: &Told) -> Result<bool, Error> {
+    let negotiated = told.negotiated_h2;
     #[cfg(feature = "http2")]
     {
         if origin.is_by_http1() {
@@ -272,7 +254,7 @@ fn speaks_http2(config: &Config, origin: &Origin, connected: &Info) -> Result<bo
                 Ok(false)
             };
         }
-        let known = config.http2.prior_knowledge && !connected.is_proxied();
+        let known = config.http2.prior_knowledge && told.via_proxy.is_none();
         if known && !negotiated && origin.scheme() == "https" {
             return Err(Error::new(Kind::Tls).with("the peer did not choose HTTP/2"));
         }

@@ -1,4 +1,5 @@
 use std::{
+    any::Any,
     io,
     net::SocketAddr,
     pin::Pin,
@@ -6,10 +7,10 @@ use std::{
     time::Duration,
 };
 
-use http::HeaderValue;
+use http::{Extensions, HeaderValue};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::{
-    client::legacy::connect::{Connected, Connection},
+    client::legacy::connect::{Connected, Connection, HttpInfo},
     rt::TokioIo,
 };
 use tokio::io::AsyncWrite as _;
@@ -49,7 +50,7 @@ pub struct ConnectTimes {
 /// Marks a stream of which a write that fails has sent nothing. Of any other that is not known:
 /// TLS may have sent some of its records before.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct PlainTcp;
+struct PlainTcp;
 
 /// Marks a connection to an HTTP proxy that wants to see each request's whole URI, and what the
 /// proxy alone is told.
@@ -57,6 +58,50 @@ pub(crate) struct PlainTcp;
 pub(crate) struct ViaProxy {
     /// The value of `Proxy-Authorization`.
     pub(crate) authorization: Option<HeaderValue>,
+}
+
+/// What a connector tells of a connection.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) times: ConnectTimes,
+    pub(crate) negotiated_h2: bool,
+    /// Whether a write that fails may have sent a part.
+    pub(crate) torn_writes: bool,
+    /// Set if it leads to a proxy that is sent requests whole.
+    pub(crate) via_proxy: Option<ViaProxy>,
+}
+
+impl Told {
+    /// Asks a stream of ours itself, and any other by what its [`Connected`] carries, which is a
+    /// box for each thing.
+    pub(crate) fn by<T: Connection + 'static>(stream: &T) -> Self {
+        let any: &dyn Any = stream;
+        match any.downcast_ref::<Transport>() {
+            Some(transport) => transport.told(),
+            None => Self::by_extras(&stream.connected()),
+        }
+    }
+
+    fn by_extras(connected: &Connected) -> Self {
+        let mut extras = Extensions::new();
+        connected.get_extras(&mut extras);
+        let times = extras.remove().unwrap_or_else(|| {
+            let info: Option<&HttpInfo> = extras.get();
+            ConnectTimes {
+                local: info.map(HttpInfo::local_addr),
+                peer: info.map(HttpInfo::remote_addr),
+                ..ConnectTimes::default()
+            }
+        });
+        Self {
+            times,
+            negotiated_h2: connected.is_negotiated_h2(),
+            torn_writes: extras.get::<PlainTcp>().is_none(),
+            via_proxy: connected
+                .is_proxied()
+                .then(|| extras.remove().unwrap_or_default()),
+        }
+    }
 }
 
 impl Transport {
@@ -72,6 +117,16 @@ impl Transport {
             stream: TokioIo::new(Counted::new(stream)),
             times,
             via_proxy,
+        }
+    }
+
+    fn told(&self) -> Told {
+        let stream = self.stream.inner().get_ref();
+        Told {
+            times: self.times,
+            negotiated_h2: stream.has_negotiated_h2(),
+            torn_writes: stream.is_tls(),
+            via_proxy: self.via_proxy.clone(),
         }
     }
 
