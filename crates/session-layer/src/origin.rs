@@ -190,8 +190,7 @@ impl OriginRef<'_> {
         } else {
             Scheme::HTTP
         });
-        parts.authority =
-            Some(Authority::from_maybe_shared(name.clone()).map_err(|_| invalid())?);
+        parts.authority = Some(Authority::from_maybe_shared(name.clone()).map_err(|_| invalid())?);
         parts.path_and_query = Some(PathAndQuery::from_static("/"));
         Ok(Origin(Arc::new(Inner {
             secure: self.secure,

@@ -1,12 +1,13 @@
+#[cfg(unix)]
+use std::path::Path;
 use std::{
     fmt,
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
-#[cfg(unix)]
-use std::{path::Path, sync::Arc};
 
 use http::Uri;
 use tower_service::Service;
@@ -54,6 +55,12 @@ pub(crate) use self::{
 /// be mixed up with its own.
 #[derive(Clone)]
 pub struct Connector {
+    /// Cloned for each connection.
+    settings: Arc<Settings>,
+}
+
+#[derive(Clone)]
+struct Settings {
     resolver: Resolver,
     tcp: Tcp,
     timeout: Option<Duration>,
@@ -73,22 +80,24 @@ impl Connector {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            resolver: Resolver::new(),
-            tcp: Tcp::default(),
-            timeout: Some(CONNECT_TIMEOUT),
-            #[cfg(unix)]
-            unix_socket: None,
-            #[cfg(feature = "proxy")]
-            proxies: proxy::Proxies::default(),
-            #[cfg(feature = "tls")]
-            tls: tls::Tls::default(),
+            settings: Arc::new(Settings {
+                resolver: Resolver::new(),
+                tcp: Tcp::default(),
+                timeout: Some(CONNECT_TIMEOUT),
+                #[cfg(unix)]
+                unix_socket: None,
+                #[cfg(feature = "proxy")]
+                proxies: proxy::Proxies::default(),
+                #[cfg(feature = "tls")]
+                tls: tls::Tls::default(),
+            }),
         }
     }
 
     /// Resolves names by this resolver. Default: [`Resolver::new`].
     #[must_use]
     pub fn resolver(mut self, resolver: Resolver) -> Self {
-        self.resolver = resolver;
+        self.settings().resolver = resolver;
         self
     }
 
@@ -97,7 +106,7 @@ impl Connector {
     /// for the next. `None` leaves TCP to the system, and sets no limit to the rest. Default: 10 s.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.timeout = timeout.into();
+        self.settings().timeout = timeout.into();
         self
     }
 
@@ -108,8 +117,12 @@ impl Connector {
     #[cfg(unix)]
     #[must_use]
     pub fn unix_socket(mut self, path: impl AsRef<Path>) -> Self {
-        self.unix_socket = Some(path.as_ref().into());
+        self.settings().unix_socket = Some(path.as_ref().into());
         self
+    }
+
+    fn settings(&mut self) -> &mut Settings {
+        Arc::make_mut(&mut self.settings)
     }
 }
 
@@ -129,23 +142,25 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Connecting {
-        let connector = self.clone();
-        Connecting(Box::pin(async move {
-            Dial::new(&connector).connect(&uri).await
-        }))
+        let settings = self.settings.clone();
+        Connecting(Box::pin(
+            async move { Dial::new(&settings).connect(&uri).await },
+        ))
     }
 }
 
 impl fmt::Debug for Connector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let settings = &self.settings;
         let mut out = f.debug_struct("Connector");
-        out.field("tcp", &self.tcp).field("timeout", &self.timeout);
+        out.field("tcp", &settings.tcp)
+            .field("timeout", &settings.timeout);
         #[cfg(unix)]
-        out.field("unix_socket", &self.unix_socket);
+        out.field("unix_socket", &settings.unix_socket);
         #[cfg(feature = "proxy")]
-        out.field("proxies", &self.proxies);
+        out.field("proxies", &settings.proxies);
         #[cfg(feature = "tls")]
-        out.field("tls", &self.tls);
+        out.field("tls", &settings.tls);
         out.finish_non_exhaustive()
     }
 }

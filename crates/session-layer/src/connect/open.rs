@@ -20,12 +20,7 @@ use tokio::{
 };
 use tower_service::Service;
 
-use super::{
-    connector::Told,
-    driver::Driver,
-    io::Io,
-    io::Wire,
-};
+use super::{connector::Told, driver::Driver, io::Io, io::Wire};
 use crate::{
     Error,
     error::{BoxError, Kind, Phase},
@@ -100,12 +95,7 @@ where
     B::Error: Into<BoxError>,
 {
     let began = Instant::now();
-    let timeout = slot.pool().config().timeouts.connect;
-    let uri = slot.origin().uri().clone();
-    let by_http1 = slot.origin().is_by_http1();
-    let connecting = BY_HTTP1.scope(by_http1, connect(connector, uri));
-    let connecting = within(timeout, connecting);
-    match unless(called_off, connecting).await {
+    match reach(connector, &slot, called_off).await {
         Some(Ok(io)) => drive(io, slot, id, began.elapsed()).await,
         Some(Err(error)) => {
             let error = error.at(slot.origin());
@@ -116,13 +106,46 @@ where
     }
 }
 
-/// Waits for the connection until it is called off. From then on nothing ends it but its own
-/// users: somebody else may have been given it.
-async fn unless<T>(mut called_off: CalledOff, connecting: impl Future<Output = T>) -> Option<T> {
-    let mut connecting = pin!(connecting);
-    poll_fn(|cx| match connecting.as_mut().poll(cx) {
-        Poll::Ready(connected) => Poll::Ready(Some(connected)),
-        Poll::Pending => Pin::new(&mut called_off).poll(cx).map(|_| None),
+/// Connects, within the time that there is for it, or until it is called off. From then on nothing
+/// ends the connection but its own users: somebody else may have been given it.
+async fn reach<C, B>(
+    connector: C,
+    slot: &Slot<B>,
+    mut called_off: CalledOff,
+) -> Option<Result<C::Response, Error>>
+where
+    C: Service<Uri>,
+    C::Error: Into<BoxError>,
+    B: Send + 'static,
+{
+    let origin = slot.origin();
+    let timeout = slot.pool().config().timeouts.connect;
+    let mut connecting = pin!(connect(connector, origin.uri().clone()));
+    let mut timer = pin!(None);
+    poll_fn(|cx| {
+        let polled = BY_HTTP1.sync_scope(origin.is_by_http1(), || connecting.as_mut().poll(cx));
+        if let Poll::Ready(connected) = polled {
+            let failed = |error| Error::from_connector(error, timeout);
+            return Poll::Ready(Some(connected.map_err(failed)));
+        }
+        if Pin::new(&mut called_off).poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        let Some(timeout) = timeout else {
+            return Poll::Pending;
+        };
+        // Begun after the connector's own timer: where that is as long, it is the one that runs
+        // out, since it knows what was being waited for.
+        if timer.is_none() {
+            timer.set(Some(sleep(timeout)));
+        }
+        match timer.as_mut().as_pin_mut() {
+            Some(timer) => timer.poll(cx).map(|()| {
+                let kind = Kind::Timeout(Phase::Connect, timeout);
+                Some(Err(Error::new(kind)))
+            }),
+            None => Poll::Pending,
+        }
     })
     .await
 }
@@ -136,40 +159,6 @@ where
         .await
         .map_err(Into::into)?;
     connector.call(uri).await.map_err(Into::into)
-}
-
-async fn within<T>(
-    timeout: Option<Duration>,
-    connecting: impl Future<Output = Result<T, BoxError>>,
-) -> Result<T, Error> {
-    let mut connecting = pin!(connecting);
-    // Begun after the connector's own timer: where that is as long, it is the one that runs out,
-    // since it knows what was being waited for.
-    let mut timer = pin!(None);
-    let connected = poll_fn(|cx| {
-        if let Poll::Ready(connected) = connecting.as_mut().poll(cx) {
-            return Poll::Ready(Ok(connected));
-        }
-        let Some(timeout) = timeout else {
-            return Poll::Pending;
-        };
-        if timer.is_none() {
-            timer.set(Some(sleep(timeout)));
-        }
-        match timer.as_mut().as_pin_mut() {
-            Some(timer) => timer.poll(cx).map(Err),
-            None => Poll::Pending,
-        }
-    })
-    .await;
-    match connected {
-        Ok(Ok(io)) => Ok(io),
-        Ok(Err(error)) => Err(Error::from_connector(error, timeout)),
-        Err(()) => Err(Error::new(Kind::Timeout(
-            Phase::Connect,
-            timeout.unwrap_or_default(),
-        ))),
-    }
 }
 
 async fn drive<T, B>(io: T, mut slot: Slot<B>, id: u64, took: Duration)

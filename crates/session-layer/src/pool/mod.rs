@@ -22,7 +22,6 @@ mod state;
 mod waiter;
 
 use std::{
-    collections::HashMap,
     fmt,
     pin::pin,
     sync::{
@@ -32,6 +31,7 @@ use std::{
     time::Duration,
 };
 
+use hashbrown::HashMap;
 use tokio::{
     runtime::Handle,
     sync::{Notify, oneshot},

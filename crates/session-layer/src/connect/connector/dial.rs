@@ -6,13 +6,13 @@ use tokio::net::UnixStream;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    ConnectError, ConnectTimes, Connector, Stage, Transport, stream::Stream, transport::ViaProxy,
+    ConnectError, ConnectTimes, Settings, Stage, Transport, stream::Stream, transport::ViaProxy,
 };
 use crate::error::BoxError;
 
 /// One connection on its way: each step is timed, and all end at one deadline.
 pub(super) struct Dial<'a> {
-    pub(super) connector: &'a Connector,
+    pub(super) settings: &'a Settings,
     pub(super) times: ConnectTimes,
     deadline: Option<Instant>,
 }
@@ -63,12 +63,12 @@ pub(super) fn without_brackets(host: &str) -> &str {
 }
 
 impl<'a> Dial<'a> {
-    pub(super) fn new(connector: &'a Connector) -> Self {
-        let deadline = connector
+    pub(super) fn new(settings: &'a Settings) -> Self {
+        let deadline = settings
             .timeout
             .and_then(|timeout| Instant::now().checked_add(timeout));
         Self {
-            connector,
+            settings,
             times: ConnectTimes::default(),
             deadline,
         }
@@ -96,7 +96,7 @@ impl<'a> Dial<'a> {
         target: Target<'_>,
     ) -> Result<(Stream, Option<ViaProxy>), ConnectError> {
         #[cfg(unix)]
-        if let Some(path) = &self.connector.unix_socket {
+        if let Some(path) = &self.settings.unix_socket {
             let began = Instant::now();
             let stream = self
                 .within(UnixStream::connect(path))
@@ -106,7 +106,7 @@ impl<'a> Dial<'a> {
             return Ok((Stream::of_unix(stream), None));
         }
         #[cfg(feature = "proxy")]
-        if let Some(route) = self.connector.proxies.route(uri) {
+        if let Some(route) = self.settings.proxies.route(uri) {
             return self.through(&route, target).await;
         }
         Ok((self.open(target.host, target.port).await?, None))
@@ -116,13 +116,13 @@ impl<'a> Dial<'a> {
     pub(super) async fn open(&mut self, host: &str, port: u16) -> Result<Stream, ConnectError> {
         let began = Instant::now();
         let addresses = self
-            .within(self.connector.resolver.resolve(host, port))
+            .within(self.settings.resolver.resolve(host, port))
             .await
             .map_err(|error| ConnectError::new(Stage::Resolve, error))?;
         let resolved = Instant::now();
         self.times.dns = Some(resolved - began);
         let stream = self
-            .within(self.connector.tcp.connect(addresses, self.left()))
+            .within(self.settings.tcp.connect(addresses, self.left()))
             .await
             .map_err(|error| ConnectError::new(Stage::Connect, error))?;
         self.times.tcp = Some(resolved.elapsed());
@@ -133,7 +133,7 @@ impl<'a> Dial<'a> {
     async fn secure(&mut self, stream: Stream, host: &str) -> Result<Stream, ConnectError> {
         let began = Instant::now();
         let stream = self
-            .within(self.connector.tls.with_origin(stream, host))
+            .within(self.settings.tls.with_origin(stream, host))
             .await
             .map_err(|error| ConnectError::new(Stage::Tls, error))?;
         self.times.tls = Some(began.elapsed());

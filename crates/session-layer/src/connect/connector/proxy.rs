@@ -36,7 +36,7 @@ impl Connector {
     /// it, so neither does anything that it would refuse.
     #[must_use]
     pub fn proxy(mut self, proxy: Proxy) -> Self {
-        self.proxies.add(proxy.compile());
+        self.settings().proxies.add(proxy.compile());
         self
     }
 }
@@ -217,7 +217,7 @@ impl Dial<'_> {
             return Ok(target.authority());
         }
         let addresses = self
-            .within(self.connector.resolver.resolve(target.host, target.port))
+            .within(self.settings.resolver.resolve(target.host, target.port))
             .await
             .map_err(|error| ConnectError::new(Stage::Resolve, error))?;
         let address = addresses
@@ -229,7 +229,7 @@ impl Dial<'_> {
 
     #[cfg(feature = "tls")]
     async fn secure_proxy(&self, stream: Stream, route: &Route) -> Result<Stream, ConnectError> {
-        self.within(self.connector.tls.with_proxy(stream, &route.host))
+        self.within(self.settings.tls.with_proxy(stream, &route.host))
             .await
             .map_err(|error| route.failed(Kind::Tls(error)))
     }

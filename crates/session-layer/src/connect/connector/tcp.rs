@@ -50,7 +50,7 @@ impl Connector {
     /// one address after the other. Default: 300 ms.
     #[must_use]
     pub fn happy_eyeballs_delay(mut self, delay: impl Into<Option<Duration>>) -> Self {
-        self.tcp.happy_eyeballs = delay.into();
+        self.settings().tcp.happy_eyeballs = delay.into();
         self
     }
 
@@ -58,14 +58,14 @@ impl Connector {
     /// none. Default: 60 s.
     #[must_use]
     pub fn tcp_keepalive(mut self, after: impl Into<Option<Duration>>) -> Self {
-        self.tcp.keepalive = after.into();
+        self.settings().tcp.keepalive = after.into();
         self
     }
 
     /// Sets the time between two keep-alive probes. Default: the system's.
     #[must_use]
     pub fn tcp_keepalive_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
-        self.tcp.keepalive_interval = interval.into();
+        self.settings().tcp.keepalive_interval = interval.into();
         self
     }
 
@@ -73,14 +73,14 @@ impl Connector {
     /// system's.
     #[must_use]
     pub fn tcp_keepalive_retries(mut self, retries: impl Into<Option<u32>>) -> Self {
-        self.tcp.keepalive_retries = retries.into();
+        self.settings().tcp.keepalive_retries = retries.into();
         self
     }
 
     /// Sets `TCP_NODELAY`: whether small writes leave at once. Default: they do.
     #[must_use]
     pub fn tcp_nodelay(mut self, nodelay: bool) -> Self {
-        self.tcp.nodelay = nodelay;
+        self.settings().tcp.nodelay = nodelay;
         self
     }
 
@@ -88,7 +88,8 @@ impl Connector {
     /// Default: the system chooses.
     #[must_use]
     pub fn local_address(mut self, address: impl Into<IpAddr>) -> Self {
-        (self.tcp.local_v4, self.tcp.local_v6) = match address.into() {
+        let tcp = &mut self.settings().tcp;
+        (tcp.local_v4, tcp.local_v6) = match address.into() {
             IpAddr::V4(address) => (Some(address), None),
             IpAddr::V6(address) => (None, Some(address)),
         };
@@ -98,22 +99,22 @@ impl Connector {
     /// Binds sockets to these local addresses, one for each family.
     #[must_use]
     pub fn local_addresses(mut self, v4: Ipv4Addr, v6: Ipv6Addr) -> Self {
-        self.tcp.local_v4 = Some(v4);
-        self.tcp.local_v6 = Some(v6);
+        let tcp = &mut self.settings().tcp;
+        (tcp.local_v4, tcp.local_v6) = (Some(v4), Some(v6));
         self
     }
 
     /// Sets `SO_SNDBUF`, in bytes. Default: the system's.
     #[must_use]
     pub fn send_buffer_size(mut self, bytes: impl Into<Option<usize>>) -> Self {
-        self.tcp.send_buffer = bytes.into();
+        self.settings().tcp.send_buffer = bytes.into();
         self
     }
 
     /// Sets `SO_RCVBUF`, in bytes. Default: the system's.
     #[must_use]
     pub fn recv_buffer_size(mut self, bytes: impl Into<Option<usize>>) -> Self {
-        self.tcp.recv_buffer = bytes.into();
+        self.settings().tcp.recv_buffer = bytes.into();
         self
     }
 
@@ -134,7 +135,7 @@ impl Connector {
     ))]
     #[must_use]
     pub fn interface(mut self, name: impl Into<String>) -> Self {
-        self.tcp.interface = Some(name.into());
+        self.settings().tcp.interface = Some(name.into());
         self
     }
 
@@ -143,7 +144,7 @@ impl Connector {
     #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
     #[must_use]
     pub fn tcp_user_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.tcp.user_timeout = timeout.into();
+        self.settings().tcp.user_timeout = timeout.into();
         self
     }
 }
@@ -155,9 +156,11 @@ impl Tcp {
         addresses: Vec<SocketAddr>,
         timeout: Option<Duration>,
     ) -> Result<TcpStream, BoxError> {
+        let alone = addresses.len() == 1;
         let mut tcp = HttpConnector::new_with_resolver(Addresses(addresses));
-        tcp.set_connect_timeout(timeout);
-        tcp.set_happy_eyeballs_timeout(self.happy_eyeballs);
+        // One address has nobody to share its time with, nor another family to wait for.
+        tcp.set_connect_timeout(timeout.filter(|_| !alone));
+        tcp.set_happy_eyeballs_timeout(self.happy_eyeballs.filter(|_| !alone));
         tcp.set_keepalive(self.keepalive);
         tcp.set_keepalive_interval(self.keepalive_interval);
         tcp.set_keepalive_retries(self.keepalive_retries);

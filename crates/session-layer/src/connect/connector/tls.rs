@@ -64,7 +64,9 @@ impl Connector {
     /// If nobody is trusted, or the client's key does not belong to its certificate.
     pub fn tls(mut self, options: TlsOptions) -> Result<Self, TlsConfigError> {
         let trust = options.check()?;
-        self.tls = self.tls.known_from(Source::Options(Arc::new(trust)));
+        self.settings()
+            .tls
+            .know_from(Source::Options(Arc::new(trust)));
         Ok(self)
     }
 
@@ -73,7 +75,9 @@ impl Connector {
     /// Its ALPN protocols are replaced by those that the session speaks.
     #[must_use]
     pub fn tls_config(mut self, config: ClientConfig) -> Self {
-        self.tls = self.tls.known_from(Source::Given(Arc::new(config)));
+        self.settings()
+            .tls
+            .know_from(Source::Given(Arc::new(config)));
         self
     }
 
@@ -86,14 +90,14 @@ impl Connector {
     /// If it is neither a DNS name nor an IP address.
     pub fn server_name(mut self, name: &str) -> Result<Self, TlsConfigError> {
         let name = ServerName::try_from(name.to_owned()).map_err(TlsConfigError::server_name)?;
-        self.tls.server_name = Some(name);
+        self.settings().tls.server_name = Some(name);
         Ok(self)
     }
 
     /// Offers HTTP/1.1 alone over TLS.
     #[must_use]
     pub fn http1_only(mut self) -> Self {
-        self.tls = self.tls.speaking(Versions::Http1);
+        self.settings().tls.speak(Versions::Http1);
         self
     }
 
@@ -101,22 +105,20 @@ impl Connector {
     /// it. Plain `http` is not concerned.
     #[must_use]
     pub fn http2_only(mut self) -> Self {
-        self.tls = self.tls.speaking(Versions::Http2);
+        self.settings().tls.speak(Versions::Http2);
         self
     }
 }
 
 impl Tls {
-    fn known_from(mut self, source: Source) -> Self {
+    fn know_from(&mut self, source: Source) {
         self.source = source;
         self.configs = Arc::default();
-        self
     }
 
-    fn speaking(mut self, versions: Versions) -> Self {
+    fn speak(&mut self, versions: Versions) {
         self.versions = versions;
         self.configs = Arc::default();
-        self
     }
 
     /// Sets TLS up with an origin.
