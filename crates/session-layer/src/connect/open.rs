@@ -199,7 +199,8 @@ where
     );
     let ended = if http2 {
         #[cfg(feature = "http2")]
-        let ended = super::http2::drive(io, connection).await;
+        // Boxed: it is large, and room for it would be made for each connection.
+        let ended = Box::pin(super::http2::drive(io, connection)).await;
         #[cfg(not(feature = "http2"))]
         let ended = Ok(());
         ended

@@ -2,6 +2,7 @@ use std::{
     convert::Infallible,
     future::{Ready, ready},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::LazyLock,
     task::{Context, Poll},
     time::Duration,
     vec,
@@ -192,8 +193,7 @@ impl Tcp {
         }
         #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
         tcp.set_tcp_user_timeout(self.user_timeout);
-        // Without a port in the URI, the addresses keep their own.
-        let stream = tcp.call(Uri::from_static("http://resolved")).await?;
+        let stream = tcp.call(RESOLVED.clone()).await?;
         Ok(stream.into_inner())
     }
 }
@@ -228,6 +228,9 @@ impl Default for Tcp {
         }
     }
 }
+
+/// What hyper-util is told to connect to: without a port in it, the addresses keep their own.
+static RESOLVED: LazyLock<Uri> = LazyLock::new(|| Uri::from_static("http://resolved"));
 
 /// Hands out the addresses that were resolved before: exactly these are dialled.
 #[derive(Clone)]
