@@ -2,7 +2,7 @@ use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
     sync::Arc,
-    task::Poll,
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -14,6 +14,7 @@ use hyper::{
     rt::{Read, Write},
 };
 use hyper_util::client::legacy::connect::Connection as Connected;
+use pin_project_lite::pin_project;
 use tokio::{
     sync::oneshot,
     time::{Instant, sleep},
@@ -81,12 +82,53 @@ where
     B::Error: Into<BoxError>,
 {
     fn open(&self, slot: Slot<B>, id: u64, called_off: CalledOff) {
-        // Boxed: it is large, and to spawn it would move it several times.
-        tokio::spawn(Box::pin(open(self.0.clone(), slot, id, called_off)));
+        let opening = open(self.0.clone(), slot, id, called_off);
+        tokio::spawn(Task::Opening {
+            opening: Box::pin(opening),
+        });
     }
 }
 
-async fn open<C, B>(connector: C, slot: Slot<B>, id: u64, called_off: CalledOff)
+pin_project! {
+    /// The task of a connection: opens it, then drives it.
+    #[project = TaskProj]
+    enum Task<O, D> {
+        /// Boxed: what opening takes is given back when it is done.
+        Opening { opening: Pin<Box<O>> },
+        Driving { #[pin] driver: D },
+    }
+}
+
+impl<O, D> Future for Task<O, D>
+where
+    O: Future<Output = Option<D>>,
+    D: Future<Output = ()>,
+{
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        match self.as_mut().project() {
+            TaskProj::Opening { opening } => {
+                let Some(driver) = ready!(opening.as_mut().poll(cx)) else {
+                    return Poll::Ready(());
+                };
+                self.set(Task::Driving { driver });
+                // Polled after whoever waited for it, whose request is then there.
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            TaskProj::Driving { driver } => driver.poll(cx),
+        }
+    }
+}
+
+/// Opens a connection; returns what drives it, if that is to run in the same task.
+async fn open<C, B>(
+    connector: C,
+    slot: Slot<B>,
+    id: u64,
+    called_off: CalledOff,
+) -> Option<Driver<impl Future<Output = hyper::Result<()>>, B>>
 where
     C: Service<Uri>,
     C::Response: Read + Write + Connected + Unpin + Send + 'static,
@@ -100,9 +142,10 @@ where
         Some(Err(error)) => {
             let error = error.at(slot.origin());
             slot.fail(&error);
+            None
         }
         // The slot goes back, and nobody waits to be told.
-        None => {}
+        None => None,
     }
 }
 
@@ -161,7 +204,12 @@ where
     connector.call(uri).await.map_err(Into::into)
 }
 
-async fn drive<T, B>(io: T, mut slot: Slot<B>, id: u64, took: Duration)
+async fn drive<T, B>(
+    io: T,
+    mut slot: Slot<B>,
+    id: u64,
+    took: Duration,
+) -> Option<Driver<impl Future<Output = hyper::Result<()>>, B>>
 where
     T: Read + Write + Connected + Unpin + Send + 'static,
     B: Body<Data = Bytes> + Send + Unpin + 'static,
@@ -172,7 +220,10 @@ where
     let told = Told::by(&io);
     let http2 = match speaks_http2(pool.config(), &origin, &told) {
         Ok(http2) => http2,
-        Err(error) => return slot.fail(&error.at(&origin)),
+        Err(error) => {
+            slot.fail(&error.at(&origin));
+            return None;
+        }
     };
     let wire = Arc::new(Wire::new(pool.epoch(), MAX_HEAD, told.torn_writes));
     // From here on the slot only waits for the socket to close.
@@ -197,24 +248,28 @@ where
         expires,
         told.via_proxy,
     );
-    let ended = if http2 {
+    let begun = if http2 {
         #[cfg(feature = "http2")]
         // Boxed: it is large, and room for it would be made for each connection.
-        let ended = Box::pin(super::http2::drive(io, connection)).await;
+        let begun = Box::pin(super::http2::drive(io, connection)).await;
         #[cfg(not(feature = "http2"))]
-        let ended = Ok(());
-        ended
+        let begun = Ok(());
+        begun.map(|()| None)
     } else {
-        drive_http1(io, connection).await
+        drive_http1(io, connection).await.map(Some)
     };
-    if let Err(error) = ended {
+    begun.unwrap_or_else(|error| {
         let error = Error::new(Kind::Connect).with(error).at(&origin);
         pool.tell_failed(id, &origin, &error);
-    }
+        None
+    })
 }
 
-/// Runs an HTTP/1 connection to its end; an error means that it never began.
-async fn drive_http1<T, B>(io: T, facts: Arc<Connection<B>>) -> hyper::Result<()>
+/// Begins to speak HTTP/1; returns what drives the connection.
+async fn drive_http1<T, B>(
+    io: T,
+    facts: Arc<Connection<B>>,
+) -> hyper::Result<Driver<impl Future<Output = hyper::Result<()>>, B>>
 where
     T: Read + Write + Unpin + Send + 'static,
     B: Body<Data = Bytes> + Send + Unpin + 'static,
@@ -222,12 +277,10 @@ where
 {
     let (sender, connection) = http1::Builder::new().handshake(io).await?;
     let link = Link::http1(facts.clone(), sender);
-    // Made first: should the task end before its first poll, the pool still hears of it.
+    // Made first: should the task end before its next poll, the pool still hears of it.
     let driver = Driver::new(connection.with_upgrades(), facts.clone());
     facts.pool().opened(link);
-    // In a task of its own, which has no room for what connecting took.
-    tokio::spawn(driver);
-    Ok(())
+    Ok(driver)
 }
 
 /// Whether a connection speaks HTTP/2: if the peer chose it, or is known to. What is known of an
