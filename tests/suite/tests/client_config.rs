@@ -77,6 +77,7 @@ queue_timeout = "3s"
 idle_timeout = "30s"
 max_lifetime = "none"
 max_requests_per_connection = 1000
+http1_read_buffer = 2048
 
 [timeouts]
 connect = "2s"

@@ -337,6 +337,56 @@ async fn a_head_without_end_ends() {
     }
 }
 
+/// The head of a response that is so many bytes long.
+fn head_of(bytes: usize) -> String {
+    let (begins, ends) = ("HTTP/1.1 200 OK\r\ncontent-length: 0\r\nx: ", "\r\n\r\n");
+    let filler = "a".repeat(bytes - begins.len() - ends.len());
+    format!("{begins}{filler}{ends}")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_has_to_fit_in_the_buffer_that_was_asked_for() {
+    for size in [512, 4096] {
+        let connector = MemoryConnector::new(sequence([
+            Reply::raw(head_of(size)),
+            Reply::raw(head_of(size + 1)),
+            Reply::status(200),
+        ]));
+        let pool = PoolConfig::default().http1_read_buffer(size);
+        let session = in_memory(pool, Timeouts::default(), &connector);
+        fetch(&session, get("http://peer/")).await.unwrap();
+        let error = fetch(&session, get("http://peer/")).await.unwrap_err();
+        assert!(error.is_too_large(), "{error:?}");
+        // What is left of that head is nobody's answer.
+        fetch(&session, get("http://peer/")).await.unwrap();
+        assert_eq!(connector.log().accepted, 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_longer_than_the_buffer_comes_whole_and_keeps_its_connection() {
+    let body: Bytes = (0..=u8::MAX).cycle().take(100_000).collect();
+    let mut chunked = Vec::from("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
+    for chunk in body.chunks(3_000) {
+        chunked.extend(format!("{:x}\r\n", chunk.len()).bytes());
+        chunked.extend(chunk);
+        chunked.extend(b"\r\n");
+    }
+    chunked.extend(b"0\r\nx-trailer: 1\r\n\r\n");
+    let connector = MemoryConnector::new(sequence([
+        Reply::status(200).body(body.clone()),
+        Reply::raw(chunked),
+        Reply::status(200).body(body.clone()),
+    ]));
+    let pool = PoolConfig::default().http1_read_buffer(512);
+    let session = in_memory(pool, Timeouts::default(), &connector);
+    for _ in 0..3 {
+        let (_, came) = fetch(&session, get("http://peer/")).await.unwrap();
+        assert!(came == body, "{} bytes", came.len());
+    }
+    assert_eq!(connector.log().accepted, 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn bytes_nobody_asked_for_on_an_idle_connection_are_never_an_answer() {
     let connector = MemoryConnector::new(|mut connection: Connection| async move {

@@ -60,6 +60,7 @@ use crate::{ClientBuilder, Error};
 /// | `retry.resends` | whether free resends are made |
 /// | `redirects.follow`, `.limit`, `.allow_downgrade`, `.sensitive_headers` | true or false, a number, true or false, a list of names |
 /// | `pool.max_connections`, `.max_connections_per_origin`, `.max_waiting`, `.max_requests_per_connection` | numbers |
+/// | `pool.http1_read_buffer` | bytes |
 /// | `pool.queue_timeout`, `.idle_timeout`, `.max_lifetime` | durations or `"none"` |
 /// | `timeouts.connect`, `.head`, `.body_idle` | durations or `"none"` |
 /// | `connector.local_address`, `.unix_socket` | an address; a path, on Unix |

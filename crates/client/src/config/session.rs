@@ -13,6 +13,7 @@ pub(super) struct PoolSettings {
     idle_timeout: Option<Limit>,
     max_lifetime: Option<Limit>,
     max_requests_per_connection: Option<u64>,
+    http1_read_buffer: Option<usize>,
 }
 
 impl PoolSettings {
@@ -37,6 +38,9 @@ impl PoolSettings {
         }
         if let Some(limit) = self.max_requests_per_connection {
             pool = pool.max_requests_per_connection(limit);
+        }
+        if let Some(bytes) = self.http1_read_buffer {
+            pool = pool.http1_read_buffer(bytes);
         }
         pool
     }

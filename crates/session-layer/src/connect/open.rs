@@ -275,7 +275,10 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    let (sender, connection) = http1::Builder::new().handshake(io).await?;
+    let (sender, connection) = http1::Builder::new()
+        .read_buf_exact_size(facts.pool().config().pool.http1_read_buffer)
+        .handshake(io)
+        .await?;
     let link = Link::http1(facts.clone(), sender);
     // Made first: should the task end before its next poll, the pool still hears of it.
     let driver = Driver::new(connection.with_upgrades(), facts.clone());

@@ -32,6 +32,7 @@ fn main() {
             harness::main(|plan| Called(client(plan, Client::builder()).map_request(whole)));
         }
         "client" => harness::main(|plan| Called(client(plan, Client::builder()))),
+        "client-small" => harness::main(|plan| Called(small(plan))),
         "client-untimed" => harness::main(|plan| Called(client(plan, untimed()))),
         "client-send" => harness::main(|plan| Sent(client(plan, Client::builder()))),
         "client-fetch" => harness::main(|plan| Fetched(client(plan, Client::builder()))),
@@ -59,7 +60,17 @@ fn retrying(plan: &Plan, policy: RetryPolicyBuilder) -> Retry<Session<ReplayBody
 }
 
 fn client(plan: &Plan, builder: ClientBuilder) -> Client {
-    let builder = builder.pool(pool(plan)).retry(policy());
+    pooled(plan, pool(plan), builder)
+}
+
+/// With the buffer that suits very many idle connections.
+fn small(plan: &Plan) -> Client {
+    let pool = pool(plan).http1_read_buffer(1024);
+    pooled(plan, pool, Client::builder())
+}
+
+fn pooled(plan: &Plan, pool: PoolConfig, builder: ClientBuilder) -> Client {
+    let builder = builder.pool(pool).retry(policy());
     match plan.protocol {
         Protocol::Http1 => builder.build(),
         Protocol::Http2 => builder.build_with_connector(H2c),

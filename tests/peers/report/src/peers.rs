@@ -126,6 +126,14 @@ pub(crate) const UNTIMED: Peer = Peer::new(
     "client-untimed",
 );
 
+/// The whole stack with a small buffer for reading: in no table, for what its connections hold.
+pub(crate) const SMALL: Peer = Peer::new(
+    "client-small",
+    "client, small buffers",
+    "ours",
+    "client-small",
+);
+
 /// The session with retries, and with room to keep a whole upload: in no table, for what that costs.
 pub(crate) const REPLAY: Peer = Peer::new(
     "session-replay",

@@ -2,7 +2,7 @@ use crate::{
     Result,
     case::Case,
     figures::Figures,
-    peers::{CLIENT, HYPER_UTIL, Peer, Program, RAW, REPLAY, UNTIMED},
+    peers::{CLIENT, HYPER_UTIL, Peer, Program, RAW, REPLAY, SMALL, UNTIMED},
     quick,
     section::{
         Column, Run, Section,
@@ -262,8 +262,11 @@ fn cold(run: &Run<'_>, figures: &mut Figures) -> Result<()> {
 
 fn idle(run: &Run<'_>, figures: &mut Figures) -> Result<()> {
     let (few, many) = (run.size(100), run.size(1_100));
-    for peer in counted(run) {
+    for peer in counted(run).chain([SMALL]) {
         for (name, protocol) in [("idle-h1", "h1"), ("idle-h2", "h2")] {
+            if protocol == "h2" && peer.id == SMALL.id {
+                continue;
+            }
             let (few_case, many_case) = (Case::idle(protocol, few), Case::idle(protocol, many));
             let memory = run.bench.memory(peer, &few_case, &many_case, many - few)?;
             figures.set(name, peer.id, "live", memory.live);

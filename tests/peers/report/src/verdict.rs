@@ -1,6 +1,6 @@
 use crate::{
     figures::Figures,
-    peers::{CLIENT, FETCH, HYPER_UTIL, Peer, RAW, REPLAY, REQWEST, SEND, SESSION, UNTIMED},
+    peers::{CLIENT, FETCH, HYPER_UTIL, Peer, RAW, REPLAY, REQWEST, SEND, SESSION, SMALL, UNTIMED},
     table::{
         Digits::{self, One, Three, Two, Whole},
         Table,
@@ -172,7 +172,7 @@ fn goals(figures: &Figures) -> Vec<Verdict> {
             parts: vec![
                 Part::at_most(figures.above("idle-h1", CLIENT, RAW, "live"), 1_024.0, Whole, "above raw"),
                 Part::told(figures.above("idle-h2", CLIENT, RAW, "live"), Whole, "over HTTP/2"),
-                small_buffers(figures),
+                Part::at_most(figures.get("idle-h1", SMALL.id, "live"), 22_000.0, Whole, "with small buffers"),
             ],
         },
         Verdict {
@@ -291,18 +291,6 @@ fn replay(figures: &Figures) -> Vec<Part> {
             "allocations",
         ),
     ]
-}
-
-fn small_buffers(figures: &Figures) -> Part {
-    let held = figures.get("idle-h1", "client-small", "live");
-    Part {
-        met: Some(held.is_some_and(|held| held <= 22_000.0)),
-        measured: true,
-        text: held.map_or_else(
-            || "no small buffers to ask for".to_owned(),
-            |held| format!("{} with small buffers", Whole.show(held)),
-        ),
-    }
 }
 
 fn growth(figures: &Figures, quantity: &str) -> Option<f64> {
