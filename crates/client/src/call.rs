@@ -300,18 +300,13 @@ pub(crate) fn start<W: Way>(
     if W::COLLECTS && redirect::follows_none(&request, &settings.redirects) {
         request.extensions_mut().insert(FollowsNone);
     }
-    let (state, kept) = match prepared {
-        Ok(()) => {
-            let kept = keep(&shared.stack, &request, settings);
-            (State::enter(&shared.stack, request, now), kept)
-        }
-        Err(error) => {
-            let error = Some(Description::of(&request).name(error));
-            (State::Failed { error }, None)
-        }
-    };
+    if let Err(error) = prepared {
+        return Call::failed(shared, &request, error);
+    }
+    let kept = keep(&shared.stack, &request, settings);
+    // One literal, with the state made where it stays.
     Call {
-        state,
+        state: State::enter(&shared.stack, request, now),
         watch,
         decode,
         shared: shared.clone(),
@@ -360,6 +355,19 @@ pub(crate) fn authorize(
 }
 
 impl<W: Way> Call<W> {
+    #[cold]
+    fn failed(shared: &Shared, request: &Request<Body>, error: Error) -> Self {
+        let error = Some(Description::of(request).name(error));
+        Self {
+            state: State::Failed { error },
+            watch: Watch::new(None, &shared.settings.unwatched),
+            decode: false,
+            shared: shared.clone(),
+            kept: None,
+            history: None,
+        }
+    }
+
     pub(crate) fn limit(&self) -> Option<Limit> {
         self.watch.limit()
     }
