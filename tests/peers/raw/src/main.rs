@@ -1,17 +1,29 @@
 //! The limit: hyper's `SendRequest`, with connections that the caller keeps.
 
 use harness::{Answer, Payload, Peer, Plan, Protocol, drain};
-use http::{HeaderValue, Request, Uri, header::HOST, uri::PathAndQuery};
+use http::{
+    HeaderValue, Request, Uri,
+    header::{HOST, USER_AGENT},
+    uri::PathAndQuery,
+};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 
 fn main() {
-    harness::main(|plan: &Plan| Raw(plan.protocol));
+    harness::main(|plan: &Plan| Raw {
+        protocol: plan.protocol,
+        user_agent: (plan.variant == "user-agent")
+            .then(|| HeaderValue::from_static("client/0.1.0")),
+    });
 }
 
 #[derive(Clone)]
-struct Raw(Protocol);
+struct Raw {
+    protocol: Protocol,
+    /// What the client sends that is measured beside it.
+    user_agent: Option<HeaderValue>,
+}
 
 /// A host, and the connection to it.
 struct Connected {
@@ -42,7 +54,10 @@ impl Peer for Raw {
 
     async fn exchange(&mut self, target: &mut Connected, mut request: Request<Payload>) -> Answer {
         if target.sender.is_none() {
-            target.sender = Some(connect(self.0, &target.uri).await);
+            target.sender = Some(connect(self.protocol, &target.uri).await);
+        }
+        if let Some(user_agent) = &self.user_agent {
+            request.headers_mut().insert(USER_AGENT, user_agent.clone());
         }
         let response = match target.sender.as_mut().expect("it was just connected") {
             Sender::Http1(sender) => {

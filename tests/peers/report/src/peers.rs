@@ -97,6 +97,14 @@ impl Peer {
 /// What the others are compared with.
 pub(crate) const RAW: Peer = Peer::new("raw", "raw hyper", "raw", "-").quick();
 
+/// The same with the one header that the client adds: in no table, for what of the client's that is.
+pub(crate) const RAW_AGENT: Peer = Peer::new(
+    "raw-user-agent",
+    "raw hyper, with a `User-Agent`",
+    "raw",
+    "user-agent",
+);
+
 /// The whole stack, as a tower service.
 pub(crate) const CLIENT: Peer = Peer::new("client", "client, as a service", "ours", "client")
     .retries()

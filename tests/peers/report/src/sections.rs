@@ -2,7 +2,7 @@ use crate::{
     Result,
     case::Case,
     figures::Figures,
-    peers::{CLIENT, HYPER_UTIL, Peer, Program, RAW, REPLAY, SMALL, UNTIMED},
+    peers::{CLIENT, HYPER_UTIL, Peer, Program, RAW, RAW_AGENT, REPLAY, SMALL, UNTIMED},
     quick,
     section::{
         Column, Run, Section,
@@ -181,7 +181,7 @@ fn counted<'a>(run: &'a Run<'_>) -> impl Iterator<Item = Peer> + 'a {
 }
 
 fn get(run: &Run<'_>, figures: &mut Figures, protocol: &'static str) -> Result<()> {
-    for peer in counted(run) {
+    for peer in counted(run).chain([RAW_AGENT]) {
         let cost = quick::cost(run.bench, peer, protocol)?;
         figures.set(protocol, peer.id, "instructions", cost.instructions);
         figures.set(protocol, peer.id, "allocations", cost.memory.allocations);

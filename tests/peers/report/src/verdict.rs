@@ -1,6 +1,9 @@
 use crate::{
     figures::Figures,
-    peers::{CLIENT, FETCH, HYPER_UTIL, Peer, RAW, REPLAY, REQWEST, SEND, SESSION, SMALL, UNTIMED},
+    peers::{
+        CLIENT, FETCH, HYPER_UTIL, Peer, RAW, RAW_AGENT, REPLAY, REQWEST, SEND, SESSION, SMALL,
+        UNTIMED,
+    },
     table::{
         Digits::{self, One, Three, Two, Whole},
         Table,
@@ -109,6 +112,7 @@ fn goals(figures: &Figures) -> Vec<Verdict> {
             best_peer: "1.22 × raw",
             parts: vec![
                 Part::at_most(figures.ratio("h2", CLIENT, RAW, "instructions"), 1.10, Two, "× raw"),
+                Part::told(figures.ratio("h2", CLIENT, RAW_AGENT, "instructions"), Two, "× raw that sends a `User-Agent` too"),
                 Part::told(figures.ratio("h2", SEND, RAW, "instructions"), Two, "with `send`"),
                 Part::told(figures.ratio("h2", FETCH, RAW, "instructions"), Two, "with `fetch`"),
             ],
@@ -121,6 +125,7 @@ fn goals(figures: &Figures) -> Vec<Verdict> {
                 Part::at_most(figures.above("h1", CLIENT, RAW, "allocations"), 0.0, One, "above raw"),
                 Part::at_most(figures.get("h1", CLIENT.id, "bytes"), 9_400.0, Whole, "bytes"),
                 Part::at_most(figures.above("h2", CLIENT, RAW, "allocations"), 0.0, One, "over HTTP/2"),
+                Part::told(figures.above("h2", CLIENT, RAW_AGENT, "allocations"), One, "above raw that sends a `User-Agent` too"),
                 Part::at_most(figures.above("h1-headers", CLIENT, RAW, "allocations"), 2.0, One, "with headers"),
                 Part::at_most(figures.above("h2-headers", CLIENT, RAW, "allocations"), 2.0, One, "over HTTP/2"),
             ],
@@ -236,6 +241,11 @@ fn instructions(figures: &Figures) -> Vec<Part> {
         Part::at_most(beside(RAW), 1.20, Two, "× raw"),
         Part::at_most(beside(HYPER_UTIL), 0.65, Two, "× hyper-util"),
         Part::at_most(beside(REQWEST), 0.32, Two, "× reqwest"),
+        Part::told(
+            beside(RAW_AGENT),
+            Two,
+            "× raw that sends a `User-Agent` too",
+        ),
         Part::told(
             figures.ratio("h1", SEND, RAW, "instructions"),
             Two,
