@@ -44,10 +44,14 @@ async fn the_server_sees_the_local_address() {
 #[tokio::test]
 async fn a_local_address_of_the_other_family_connects_nowhere() {
     let server = Server::start(always(200, "x")).await;
-    let connector = Connector::new().local_address(std::net::Ipv6Addr::LOCALHOST);
-    let session: BytesSession = Session::new(connector);
-    let error = fetch(&session, get(&server.url("/"))).await.unwrap_err();
-    assert!(error.is_connect() && error.is_unsent(), "{error:?}");
+    for delay in [Some(Duration::from_millis(300)), None] {
+        let connector = Connector::new()
+            .local_address(std::net::Ipv6Addr::LOCALHOST)
+            .happy_eyeballs_delay(delay);
+        let session: BytesSession = Session::new(connector);
+        let error = fetch(&session, get(&server.url("/"))).await.unwrap_err();
+        assert!(error.is_connect() && error.is_unsent(), "{error:?}");
+    }
     assert_eq!(server.log().accepted, 0);
 }
 

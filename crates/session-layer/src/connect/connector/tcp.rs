@@ -154,9 +154,10 @@ impl Tcp {
     /// Connects to one of these addresses, which share the time that is left.
     pub(super) async fn connect(
         &self,
-        addresses: Vec<SocketAddr>,
+        mut addresses: Vec<SocketAddr>,
         timeout: Option<Duration>,
     ) -> Result<TcpStream, BoxError> {
+        addresses.retain(|address| self.reaches(address));
         let alone = addresses.len() == 1;
         let mut tcp = HttpConnector::new_with_resolver(Addresses(addresses));
         // One address has nobody to share its time with, nor another family to wait for.
@@ -195,6 +196,16 @@ impl Tcp {
         tcp.set_tcp_user_timeout(self.user_timeout);
         let stream = tcp.call(RESOLVED.clone()).await?;
         Ok(stream.into_inner())
+    }
+
+    /// Whether an address is of a family that sockets are bound to, where they are. hyper-util asks
+    /// that only where it is told of happy eyeballs.
+    fn reaches(&self, address: &SocketAddr) -> bool {
+        match (self.local_v4, self.local_v6) {
+            (Some(_), None) => address.is_ipv4(),
+            (None, Some(_)) => address.is_ipv6(),
+            (Some(_), Some(_)) | (None, None) => true,
+        }
     }
 }
 
