@@ -1,20 +1,13 @@
-//! The session, the session with retries, and the client, each with its default settings but for
-//! the number of connections and the time between attempts.
+//! All variants of ours in one program, each of which the first argument asks for.
 
-mod h2c;
+use std::env;
 
-use std::{env, time::Duration};
-
-use bytes::Bytes;
-use client::{Body, Client, ClientBuilder, RequestBuilder};
-use harness::{Answer, Called, Payload, Peer, Plan, Protocol, drain};
+use client::{Body, Client, RequestBuilder};
+use harness::{Answer, Called, Payload, Peer, Plan, drain};
 use http::{Request, Uri};
 use http_body_util::Full;
-use retry_layer::{Backoff, Exponential, ReplayBody, Retry, RetryPolicy, RetryPolicyBuilder};
-use session_layer::{Connector, Http2, PoolConfig, Session, SessionLayer, Timeouts};
-use tower::{Layer, ServiceExt};
-
-use self::h2c::H2c;
+use ours::{client, policy, retrying, session, small, untimed};
+use tower::ServiceExt;
 
 fn main() {
     let plan = Plan::of(env::args().skip(1));
@@ -38,65 +31,6 @@ fn main() {
         "client-fetch" => harness::main(|plan| Fetched(client(plan, Client::builder()))),
         other => panic!("unknown variant {other}"),
     }
-}
-
-fn session<B>(plan: &Plan) -> Session<B>
-where
-    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    SessionLayer::new(pool(plan), Timeouts::default())
-        .and_then(|layer| {
-            let prior_knowledge = plan.protocol == Protocol::Http2;
-            layer.http2(Http2::default().prior_knowledge(prior_knowledge))
-        })
-        .expect("the settings are valid")
-        .layer(Connector::new())
-}
-
-fn retrying(plan: &Plan, policy: RetryPolicyBuilder) -> Retry<Session<ReplayBody<Payload>>> {
-    let policy = policy.build().expect("the settings are valid");
-    Retry::new(session(plan), policy)
-}
-
-fn client(plan: &Plan, builder: ClientBuilder) -> Client {
-    pooled(plan, pool(plan), builder)
-}
-
-/// With the buffer that suits very many idle connections.
-fn small(plan: &Plan) -> Client {
-    let pool = pool(plan).http1_read_buffer(1024);
-    pooled(plan, pool, Client::builder())
-}
-
-fn pooled(plan: &Plan, pool: PoolConfig, builder: ClientBuilder) -> Client {
-    let builder = builder.pool(pool).retry(policy());
-    match plan.protocol {
-        Protocol::Http1 => builder.build(),
-        Protocol::Http2 => builder.build_with_connector(H2c),
-    }
-    .expect("the settings are valid")
-}
-
-/// Without a deadline and a timeout, to see what these cost.
-fn untimed() -> ClientBuilder {
-    let timeouts = Timeouts::default().connect(None).head(None).body_idle(None);
-    Client::builder().deadline(None).timeouts(timeouts)
-}
-
-/// The default, but for plans with more hosts than that has connections.
-fn pool(plan: &Plan) -> PoolConfig {
-    const DEFAULT: usize = 1024;
-    PoolConfig::default().max_connections(plan.hosts.max(DEFAULT))
-}
-
-/// The default, but for a wait of the length that the other clients wait.
-fn policy() -> RetryPolicyBuilder {
-    let base = Duration::from_millis(1);
-    let waits = Exponential::new(base)
-        .throttled_base(base)
-        .cap(Duration::from_millis(2));
-    RetryPolicy::builder().backoff(Backoff::from(waits))
 }
 
 /// The front door, with a body that streams.

@@ -126,6 +126,10 @@ pub(crate) const FETCH: Peer = Peer::new("client-fetch", "client, `fetch`", "our
     .quick()
     .reads_no_streams();
 
+/// The whole stack in a program that has nothing else: in no table, for what of it is in memory.
+pub(crate) const ALONE: Peer =
+    Peer::new("client-alone", "client, alone", "ours-client", "client").retries();
+
 /// The whole stack without its deadline and its timeouts: in no table, for what these cost.
 pub(crate) const UNTIMED: Peer = Peer::new(
     "client-untimed",

@@ -1,8 +1,8 @@
 use crate::{
     figures::Figures,
     peers::{
-        CLIENT, FETCH, HYPER_UTIL, Peer, RAW, RAW_AGENT, REPLAY, REQWEST, SEND, SESSION, SMALL,
-        UNTIMED,
+        ALONE, CLIENT, FETCH, HYPER_UTIL, Peer, RAW, RAW_AGENT, REPLAY, REQWEST, SEND, SESSION,
+        SMALL, UNTIMED,
     },
     table::{
         Digits::{self, One, Three, Two, Whole},
@@ -216,8 +216,8 @@ fn goals(figures: &Figures) -> Vec<Verdict> {
             best_peer: "the same",
             parts: vec![
                 Part::at_most(figures.ratio("download", CLIENT, RAW, "cpu"), 1.05, Two, "× raw"),
-                Part::at_most(figures.above("download", CLIENT, RAW, "peak"), 500.0, Whole, "kB above raw"),
-                Part::told(figures.above("download", CLIENT, RAW, "grown"), Whole, "kB of it not the program"),
+                Part::at_most(figures.above("download", ALONE, RAW, "peak"), 500.0, Whole, "kB above raw"),
+                Part::told(figures.above("download", ALONE, RAW, "grown"), Whole, "kB of it not the program"),
             ],
         },
         Verdict {
