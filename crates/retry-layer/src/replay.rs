@@ -143,11 +143,10 @@ where
         if body.is_end_stream() {
             return (Self::Empty, ReplayBody::empty());
         }
-        let tape = Arc::new(Tape::new(body, limit, Share::of(memory)));
+        let tape = Tape::new(body, limit, Share::of(memory));
         let reader = Reader {
             tape: Arc::clone(&tape),
             epoch: 0,
-            sent: 0,
             started: false,
         };
         (
@@ -177,7 +176,6 @@ where
                 let reader = Reader {
                     tape: Arc::clone(tape),
                     epoch,
-                    sent: 0,
                     started: false,
                 };
                 ReplayBody {
@@ -235,8 +233,7 @@ impl<B> Kept<B> {
     #[inline]
     pub(crate) fn release(&self) {
         if let Self::Taped(tape) = self {
-            let pieces = tape.lock().let_go();
-            drop(pieces);
+            tape.let_go();
         }
     }
 }
@@ -260,19 +257,20 @@ pub(crate) enum Ending {
 }
 
 /// One body, what has been read of it, and who may read on.
-pub(crate) struct Tape<B> {
+pub(crate) struct Tape<B, P: ?Sized = [Option<Piece>]> {
     /// As it was before anything was read: each attempt announces this length.
     hint: SizeHint,
     limit: usize,
-    state: Mutex<TapeState<B>>,
+    state: Mutex<TapeState<B, P>>,
 }
 
-struct TapeState<B> {
+struct TapeState<B, P: ?Sized = [Option<Piece>]> {
     /// Counts the attempts; only the reader of the newest may read.
     epoch: u32,
-    pieces: Pieces,
     /// How many pieces the newest reader has read.
     read: usize,
+    /// How many bytes it has read, of these and of the rest.
+    sent: u64,
     /// How many bytes the pieces hold.
     held: usize,
     /// What they take of the memory that all calls share.
@@ -286,6 +284,8 @@ struct TapeState<B> {
     waiter: Option<Waker>,
     /// The task of the newest reader.
     reader: Option<Waker>,
+    // Last, since its size is settled when the tape is made.
+    pieces: Pieces<P>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -303,14 +303,31 @@ enum Rest<B> {
 }
 
 impl<B: Body> Tape<B> {
-    fn new(body: B, limit: usize, share: Share) -> Self {
-        Self {
+    /// A body that is known to be no longer than this is taken to be one piece.
+    const ONE_PIECE: u64 = 16 * 1024;
+
+    fn new(body: B, limit: usize, share: Share) -> Arc<Self> {
+        let upper = body.size_hint().upper();
+        if upper.is_some_and(|upper| upper <= Self::ONE_PIECE) {
+            Arc::new(Self::with_room::<1>(body, limit, share))
+        } else {
+            Arc::new(Self::with_room::<16>(body, limit, share))
+        }
+    }
+
+    /// A tape with room for so many pieces in its own allocation.
+    fn with_room<const N: usize>(
+        body: B,
+        limit: usize,
+        share: Share,
+    ) -> Tape<B, [Option<Piece>; N]> {
+        Tape {
             hint: body.size_hint(),
             limit,
             state: Mutex::new(TapeState {
                 epoch: 0,
-                pieces: Pieces::default(),
                 read: 0,
+                sent: 0,
                 held: 0,
                 share,
                 keeping: Keeping::All,
@@ -319,6 +336,7 @@ impl<B: Body> Tape<B> {
                 rest: Rest::Held(Box::pin(body)),
                 waiter: None,
                 reader: None,
+                pieces: Pieces::with_room(),
             }),
         }
     }
@@ -329,6 +347,21 @@ impl<B> Tape<B> {
     // leaves the state whole.
     fn lock(&self) -> MutexGuard<'_, TapeState<B>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps nothing more, and lets go of what the newest reader has read.
+    fn let_go(&self) {
+        loop {
+            let (piece, left) = {
+                let mut state = self.lock();
+                state.keeping = Keeping::Nothing;
+                (state.take_read(), state.pieces.len())
+            };
+            // Dropped one by one, outside the lock: the owner of a piece may be foreign code.
+            if piece.is_none() || left == 0 {
+                break;
+            }
+        }
     }
 }
 
@@ -348,36 +381,42 @@ impl<B> TapeState<B> {
     fn rewind(&mut self) -> u32 {
         self.epoch = self.epoch.wrapping_add(1);
         self.read = 0;
+        self.sent = 0;
         self.epoch
-    }
-
-    fn let_go(&mut self) -> Pieces {
-        self.keeping = Keeping::Nothing;
-        self.take_if_read()
     }
 
     /// The next piece that an earlier attempt had read already.
     fn next_piece(&mut self) -> Option<Frame<Bytes>> {
-        let frame = self.pieces.get(self.read)?.to_frame();
+        let piece = self.pieces.get(self.read)?;
+        let (frame, len) = (piece.to_frame(), piece.len());
         self.read = self.read.saturating_add(1);
-        if self.keeping == Keeping::Nothing {
-            drop(self.take_if_read());
-        }
+        self.count(len);
         Some(frame)
     }
 
-    fn take_if_read(&mut self) -> Pieces {
+    /// Counts what the newest reader has read.
+    fn count(&mut self, len: usize) {
+        self.sent = self
+            .sent
+            .saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
+    }
+
+    /// The last piece, if all of them have been read.
+    fn take_read(&mut self) -> Option<Piece> {
         if self.read < self.pieces.len() {
-            return Pieces::default();
+            return None;
         }
-        self.read = 0;
-        self.share.give_back();
-        mem::take(&mut self.pieces)
+        let piece = self.pieces.pop();
+        self.read = self.pieces.len();
+        if self.read == 0 {
+            self.share.give_back();
+        }
+        piece
     }
 }
 
 /// A frame that can be sent again.
-enum Piece {
+pub(crate) enum Piece {
     Data(Bytes),
     Trailers(Box<HeaderMap>),
 }
@@ -398,40 +437,55 @@ impl Piece {
     }
 }
 
-/// The pieces in order. Most bodies are one piece, which needs no allocation.
-#[derive(Default)]
-struct Pieces {
-    first: Option<Piece>,
+/// The pieces in order: the first ones where the tape is, so that they need no allocation.
+struct Pieces<P: ?Sized = [Option<Piece>]> {
+    len: usize,
     more: Vec<Piece>,
+    first: P,
+}
+
+impl<const N: usize> Pieces<[Option<Piece>; N]> {
+    fn with_room() -> Self {
+        Self {
+            len: 0,
+            more: Vec::new(),
+            first: [const { None }; N],
+        }
+    }
 }
 
 impl Pieces {
     fn get(&self, index: usize) -> Option<&Piece> {
-        match index.checked_sub(1) {
-            None => self.first.as_ref(),
+        match index.checked_sub(self.first.len()) {
+            None => self.first.get(index)?.as_ref(),
             Some(index) => self.more.get(index),
         }
     }
 
     fn push(&mut self, piece: Piece) {
-        if self.first.is_none() {
-            self.first = Some(piece);
-        } else {
-            self.more.push(piece);
+        match self.first.get_mut(self.len) {
+            Some(room) => *room = Some(piece),
+            None => self.more.push(piece),
+        }
+        self.len = self.len.saturating_add(1);
+    }
+
+    fn pop(&mut self) -> Option<Piece> {
+        self.len = self.len.checked_sub(1)?;
+        match self.first.get_mut(self.len) {
+            Some(room) => room.take(),
+            None => self.more.pop(),
         }
     }
 
     fn len(&self) -> usize {
-        self.more
-            .len()
-            .saturating_add(usize::from(self.first.is_some()))
+        self.len
     }
 }
 
 /// One attempt's view of a [`Tape`].
 struct Reader<B> {
     tape: Arc<Tape<B>>,
-    sent: u64,
     epoch: u32,
     started: bool,
 }
@@ -452,8 +506,12 @@ where
                 return Poll::Ready(Some(Err(ReplayBodyError::superseded())));
             }
             if let Some(frame) = state.next_piece() {
+                let over = state.keeping == Keeping::Nothing;
                 drop(state);
-                return Poll::Ready(Some(Ok(self.count(frame))));
+                if over {
+                    self.tape.let_go();
+                }
+                return Poll::Ready(Some(Ok(frame)));
             }
             state.polled = true;
             if !state
@@ -485,20 +543,7 @@ where
                 }
             }
         };
-        let polled = loan.poll_frame(cx);
-        drop(loan);
-        match ready!(polled) {
-            Some(Ok(frame)) => Poll::Ready(Some(Ok(self.count(frame)))),
-            other => Poll::Ready(other),
-        }
-    }
-
-    fn count(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
-        let len = frame.data_ref().map_or(0, Bytes::len);
-        self.sent = self
-            .sent
-            .saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
-        frame
+        loan.poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -521,10 +566,11 @@ where
             return SizeHint::with_exact(0);
         }
         let hint = &self.tape.hint;
+        let sent = self.tape.lock().sent;
         let mut left = SizeHint::new();
-        left.set_lower(hint.lower().saturating_sub(self.sent));
+        left.set_lower(hint.lower().saturating_sub(sent));
         if let Some(upper) = hint.upper() {
-            left.set_upper(upper.saturating_sub(self.sent));
+            left.set_upper(upper.saturating_sub(sent));
         }
         left
     }
@@ -597,17 +643,16 @@ where
                 Ok(trailers) => Piece::Trailers(Box::new(trailers)),
                 Err(unknown) => {
                     // A kind of frame that http-body does not have today cannot be kept.
-                    let pieces = self.tape.lock().let_go();
-                    drop(pieces);
+                    self.tape.let_go();
                     self.give_back(rest);
                     return Ok(unknown);
                 }
             },
         };
         let frame = piece.to_frame();
-        let let_go;
         let waiter;
         let newest;
+        let over;
         {
             let mut state = self.tape.lock();
             newest = state.epoch == self.epoch;
@@ -617,10 +662,12 @@ where
             // What an attempt that was overtaken had read is kept in any case: it is lost else.
             let fits = !newest
                 || (within && state.keeping == Keeping::All && state.share.grow(piece.len()));
-            if state.keeping == Keeping::All && !fits {
-                let_go = state.let_go();
-            } else {
-                let_go = Pieces::default();
+            over = state.keeping == Keeping::All && !fits;
+            if over {
+                state.keeping = Keeping::Nothing;
+            }
+            if newest {
+                state.count(piece.len());
             }
             if (state.keeping == Keeping::All || !newest)
                 && !matches!(&piece, Piece::Data(data) if data.is_empty())
@@ -635,7 +682,9 @@ where
             state.rest = rest;
             waiter = state.waiter.take();
         }
-        drop(let_go);
+        if over {
+            self.tape.let_go();
+        }
         if let Some(waiter) = waiter {
             waiter.wake();
         }
@@ -912,6 +961,81 @@ mod tests {
         assert_eq!(lengths, [3, 4, 5]);
         assert!(matches!(poll(&mut again), Poll::Ready(None)));
         assert!(kept.is_replayable(Ending::Answered));
+    }
+
+    #[test]
+    fn a_stream_of_more_pieces_than_there_is_room_for_is_replayed_and_let_go() {
+        let sizes: Vec<usize> = (1..=40).collect();
+        let (kept, mut body) = Kept::record(pieces(&sizes), usize::MAX, None);
+        let mut frames: Vec<_> = sizes.iter().map(|_| next(&mut body)).collect();
+        assert!(kept.supersede(Ending::Failed));
+
+        let mut again = kept.rewind();
+        for frame in &frames[..20] {
+            assert_eq!(next(&mut again).as_ptr(), frame.as_ptr());
+        }
+        // The server has answered, and still gets what is left.
+        kept.release();
+        assert!(frames.iter().all(|frame| !frame.is_unique()));
+        for frame in &frames[20..] {
+            assert_eq!(next(&mut again).as_ptr(), frame.as_ptr());
+        }
+        assert!(frames.iter_mut().all(|frame| frame.is_unique()));
+        assert!(matches!(poll(&mut again), Poll::Ready(None)));
+    }
+
+    #[test]
+    fn the_length_that_is_left_goes_down_on_each_attempt() {
+        struct Halves(u64);
+        impl Body for Halves {
+            type Data = Bytes;
+            type Error = Infallible;
+            fn poll_frame(
+                mut self: Pin<&mut Self>,
+                _: &mut Context<'_>,
+            ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+                self.0 -= 2;
+                Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"ab")))))
+            }
+            fn size_hint(&self) -> SizeHint {
+                SizeHint::with_exact(self.0)
+            }
+        }
+        let (kept, mut first) = Kept::record(Halves(4), 64, None);
+        next(&mut first);
+        assert_eq!(first.size_hint().exact(), Some(2));
+        let mut second = kept.rewind();
+        assert_eq!(second.size_hint().exact(), Some(4));
+        next(&mut second);
+        assert_eq!(second.size_hint().exact(), Some(2));
+    }
+
+    #[test]
+    fn a_piece_may_ask_the_tape_when_it_is_dropped() {
+        /// The memory of a piece that belongs to somebody who looks at the body once more.
+        struct Owner(Arc<Mutex<Option<Kept<Full<Bytes>>>>>);
+        impl AsRef<[u8]> for Owner {
+            fn as_ref(&self) -> &[u8] {
+                b"piece"
+            }
+        }
+        impl Drop for Owner {
+            fn drop(&mut self) {
+                let kept = self.0.lock().unwrap();
+                assert!(!kept.as_ref().unwrap().is_replayable(Ending::Failed));
+            }
+        }
+        let slot = Arc::new(Mutex::new(None));
+        let piece = Bytes::from_owner(Owner(Arc::clone(&slot)));
+        let (kept, mut body) = Kept::record(Full::new(piece), 64, None);
+        drop(next(&mut body));
+        let Kept::Taped(tape) = &kept else {
+            panic!("it has a body")
+        };
+        let tape = Arc::clone(tape);
+        *slot.lock().unwrap() = Some(kept);
+        tape.let_go();
+        assert!(matches!(poll(&mut body), Poll::Ready(None)));
     }
 
     #[test]
