@@ -44,6 +44,7 @@ mod fixed;
 mod grpc;
 #[cfg(all(test, retry_loom))]
 mod loom;
+mod origin;
 mod success;
 mod tokens;
 #[cfg(feature = "tower")]

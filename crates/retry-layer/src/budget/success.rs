@@ -1,21 +1,23 @@
 use std::{
-    collections::HashMap,
     fmt,
-    hash::{Hash, Hasher},
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use http::{
-    Uri,
-    uri::{Authority, Scheme},
+use hashbrown::{
+    DefaultHashBuilder,
+    hash_table::{HashTable, OccupiedEntry},
 };
+use http::Uri;
 use tokio::time::Instant;
 
-use super::{Budget, Cost, MAX_PERCENT, PERCENT, TOKEN};
+use super::{
+    Budget, Cost, MAX_PERCENT, PERCENT, TOKEN,
+    origin::{Origin, OwnedOrigin},
+};
 use crate::error::{BuildError, Problem};
 
 /// A bucket for each origin that scales with the client's own successes: the default budget.
@@ -27,20 +29,23 @@ use crate::error::{BuildError, Problem};
 /// calls once a minute is not left without retries for ever.
 ///
 /// An origin without failures has no bucket and counts as full. A success costs one relaxed
-/// atomic addition, and reads no clock, while there is no bucket at all. Buckets vanish when they
-/// are full again, or when nothing asked for them in ten minutes.
+/// atomic addition, and takes no lock, unless its origin has a bucket. Buckets vanish when they are
+/// full again, or when nothing asked for them in ten minutes.
 pub struct SuccessBudget {
     deposit: u64,
     sharing: Sharing,
     /// Of all origins together: what a new bucket takes its size from.
     successes: AtomicU64,
-    /// How many buckets there are.
-    troubled: AtomicUsize,
+    /// Those of all buckets: see [`Bucket::mark`].
+    marks: AtomicU64,
+    /// Hosts may be chosen by others.
+    seed: DefaultHashBuilder,
     table: Mutex<Table>,
 }
 
 struct Table {
-    buckets: HashMap<Origin, Bucket>,
+    buckets: HashTable<Bucket>,
+    marks: u64,
     window: Window,
     sweep_at: usize,
     /// When the buckets were last looked through.
@@ -51,12 +56,6 @@ struct Table {
 enum Sharing {
     PerOrigin,
     Shared,
-}
-
-#[derive(Eq)]
-struct Origin {
-    scheme: Option<Scheme>,
-    authority: Option<Authority>,
 }
 
 impl SuccessBudget {
@@ -91,9 +90,11 @@ impl SuccessBudget {
             deposit: u64::from(percent) * PERCENT,
             sharing: Sharing::PerOrigin,
             successes: AtomicU64::new(0),
-            troubled: AtomicUsize::new(0),
+            marks: AtomicU64::new(0),
+            seed: DefaultHashBuilder::default(),
             table: Mutex::new(Table {
-                buckets: HashMap::new(),
+                buckets: HashTable::new(),
+                marks: 0,
                 window: Window {
                     start: Instant::now(),
                     count: 0,
@@ -105,10 +106,10 @@ impl SuccessBudget {
         }
     }
 
-    fn origin(&self, uri: &Uri) -> Origin {
+    fn origin<'a>(&self, uri: &'a Uri) -> Origin<'a> {
         match self.sharing {
-            Sharing::PerOrigin => Origin::of(uri),
-            Sharing::Shared => Origin::ANY,
+            Sharing::PerOrigin => Origin::of(uri, &self.seed),
+            Sharing::Shared => Origin::any(),
         }
     }
 
@@ -125,20 +126,30 @@ impl SuccessBudget {
         let mut table = self.table();
         let _ = table.window.rate(successes, now);
         table.sweep(now);
-        self.troubled.store(table.buckets.len(), Ordering::Relaxed);
+        self.tell(&table);
+    }
+
+    /// Tells those who do not take the lock what buckets there are.
+    fn tell(&self, table: &Table) {
+        self.marks.store(table.marks, Ordering::Relaxed);
     }
 
     #[inline(never)]
-    fn deposit_in_bucket(&self, uri: &Uri) {
+    fn deposit_if_marked(&self, uri: &Uri, marks: u64) {
+        let origin = self.origin(uri);
+        if marks & mark(origin.hash()) == 0 {
+            return;
+        }
         let mut table = self.table();
-        let origin = table.key(self.origin(uri));
-        let Some(bucket) = table.buckets.get_mut(&origin) else {
+        let Some(mut entry) = table.find(origin) else {
             return;
         };
+        let bucket = entry.get_mut();
         bucket.successes = bucket.successes.saturating_add(1);
         if bucket.add(self.deposit) {
-            table.buckets.remove(&origin);
-            self.troubled.store(table.buckets.len(), Ordering::Relaxed);
+            entry.remove();
+            table.mark_anew();
+            self.tell(&table);
         }
     }
 }
@@ -151,31 +162,31 @@ impl Default for SuccessBudget {
 
 impl Budget for SuccessBudget {
     fn deposit(&self, uri: &Uri) {
+        // Before the addition, which would hold it up. A bucket made this instant may miss this
+        // success; the next one counts.
+        let marks = self.marks.load(Ordering::Relaxed);
         let before = self.successes.fetch_add(1, Ordering::Relaxed);
         if before % Window::ROLLED_EVERY == Window::ROLLED_EVERY - 1 {
             self.roll(before);
         }
-        // A bucket made this instant may miss this success; the next one counts.
-        if self.troubled.load(Ordering::Relaxed) != 0 {
-            self.deposit_in_bucket(uri);
+        if marks != 0 {
+            self.deposit_if_marked(uri, marks);
         }
     }
 
     fn withdraw(&self, uri: &Uri, cost: Cost, now: Instant) -> bool {
         let successes = self.successes.load(Ordering::Relaxed);
+        let origin = self.origin(uri);
         let mut table = self.table();
-        let origin = table.key(self.origin(uri));
         let granted = table.bucket(origin, successes, now).withdraw(cost, now);
-        self.troubled.store(table.buckets.len(), Ordering::Relaxed);
+        self.tell(&table);
         granted
     }
 
     fn refund(&self, uri: &Uri, cost: Cost) {
         // A bucket that has vanished was full.
-        let mut table = self.table();
-        let origin = table.key(self.origin(uri));
-        if let Some(bucket) = table.buckets.get_mut(&origin) {
-            bucket.add(cost.millitokens());
+        if let Some(mut entry) = self.table().find(self.origin(uri)) {
+            entry.get_mut().add(cost.millitokens());
         }
     }
 }
@@ -186,48 +197,8 @@ impl fmt::Debug for SuccessBudget {
         f.debug_struct("SuccessBudget")
             .field("deposit_millitokens", &self.deposit)
             .field("sharing", &self.sharing)
-            .field("troubled_origins", &self.troubled.load(Ordering::Relaxed))
+            .field("troubled_origins", &self.table().buckets.len())
             .finish_non_exhaustive()
-    }
-}
-
-impl Origin {
-    const ANY: Self = Self {
-        scheme: None,
-        authority: None,
-    };
-
-    fn text(&self) -> &str {
-        self.authority.as_ref().map_or("", Authority::as_str)
-    }
-
-    fn of(uri: &Uri) -> Self {
-        Self {
-            scheme: uri.scheme().cloned(),
-            authority: uri.authority().cloned(),
-        }
-    }
-}
-
-// By hand: `Authority` is hashed and compared byte by byte, with regard to case, and most are the same
-// to the letter.
-impl PartialEq for Origin {
-    fn eq(&self, other: &Self) -> bool {
-        self.scheme == other.scheme
-            && (self.text() == other.text() || self.authority == other.authority)
-    }
-}
-
-impl Hash for Origin {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u8(u8::from(self.scheme.as_ref() == Some(&Scheme::HTTPS)));
-        let text = self.text();
-        let upper = |found: bool, byte: &u8| found | byte.is_ascii_uppercase();
-        if text.as_bytes().iter().fold(false, upper) {
-            text.to_ascii_lowercase().hash(state);
-        } else {
-            text.hash(state);
-        }
     }
 }
 
@@ -239,12 +210,33 @@ impl Table {
     /// for each, and no memory.
     const MOST: usize = 4_096;
 
-    fn key(&self, origin: Origin) -> Origin {
-        if self.buckets.len() < Self::MOST || self.buckets.contains_key(&origin) {
+    /// Whose bucket is that of this origin.
+    fn owner<'a>(&self, origin: Origin<'a>) -> Origin<'a> {
+        let has_room = self.buckets.len() < Self::MOST;
+        if has_room
+            || self
+                .buckets
+                .find(origin.hash(), |it| it.is_of(origin))
+                .is_some()
+        {
             origin
         } else {
-            Origin::ANY
+            Origin::any()
         }
+    }
+
+    fn find(&mut self, origin: Origin<'_>) -> Option<OccupiedEntry<'_, Bucket>> {
+        let owner = self.owner(origin);
+        self.buckets
+            .find_entry(owner.hash(), |it| it.is_of(owner))
+            .ok()
+    }
+
+    fn mark_anew(&mut self) {
+        self.marks = self
+            .buckets
+            .iter()
+            .fold(0, |marks, bucket| marks | bucket.mark());
     }
 
     /// Forgets origins that nobody has asked for in a long time.
@@ -257,25 +249,34 @@ impl Table {
     fn sweep_all(&mut self, now: Instant) {
         self.swept = now;
         self.buckets
-            .retain(|_, bucket| now.saturating_duration_since(bucket.asked) < Self::IDLE);
+            .retain(|bucket| now.saturating_duration_since(bucket.asked) < Self::IDLE);
         let left = self.buckets.len();
         self.sweep_at = left.saturating_mul(2).max(Self::SMALLEST_SWEEP);
-        self.buckets.shrink_to(self.sweep_at);
+        self.buckets.shrink_to(self.sweep_at, Bucket::hash);
+        self.mark_anew();
     }
 
-    fn bucket(&mut self, origin: Origin, successes: u64, now: Instant) -> &mut Bucket {
+    fn bucket(&mut self, origin: Origin<'_>, successes: u64, now: Instant) -> &mut Bucket {
+        let owner = self.owner(origin);
         let rate = self.window.rate(successes, now);
         if self.buckets.len() >= self.sweep_at {
             self.sweep_all(now);
         }
+        let marks = &mut self.marks;
         self.buckets
-            .entry(origin)
-            .or_insert_with(|| Bucket::full(rate, now))
+            .entry(owner.hash(), |it| it.is_of(owner), Bucket::hash)
+            .or_insert_with(|| {
+                let bucket = Bucket::full(owner, rate, now);
+                *marks |= bucket.mark();
+                bucket
+            })
+            .into_mut()
     }
 }
 
 /// The balance of one origin.
 struct Bucket {
+    origin: OwnedOrigin,
     millitokens: u64,
     capacity: u64,
     successes: u64,
@@ -291,9 +292,10 @@ impl Bucket {
     /// One token in 30 seconds.
     const TRICKLE: Duration = Duration::from_millis(30);
 
-    fn full(rate: u64, now: Instant) -> Self {
+    fn full(origin: Origin<'_>, rate: u64, now: Instant) -> Self {
         let capacity = Self::capacity(rate);
         Self {
+            origin: origin.to_owned(),
             millitokens: capacity,
             capacity,
             successes: 0,
@@ -305,6 +307,24 @@ impl Bucket {
             },
             trickled: now,
             asked: now,
+        }
+    }
+
+    fn hash(&self) -> u64 {
+        self.origin.hash()
+    }
+
+    fn is_of(&self, origin: Origin<'_>) -> bool {
+        origin.is(&self.origin)
+    }
+
+    /// One of 64 bits, so that most origins without a bucket can tell by a glance at those of all
+    /// buckets together; all of them for the bucket that any origin may have.
+    fn mark(&self) -> u64 {
+        if self.origin.is_any() {
+            u64::MAX
+        } else {
+            mark(self.hash())
         }
     }
 
@@ -348,6 +368,10 @@ impl Bucket {
     }
 }
 
+fn mark(hash: u64) -> u64 {
+    1 << (hash % u64::from(u64::BITS))
+}
+
 /// Successes per second over about ten seconds, worked out from counts when somebody asks.
 struct Window {
     start: Instant,
@@ -360,14 +384,13 @@ struct Window {
 impl Window {
     const LENGTH: Duration = Duration::from_secs(10);
     /// After how many successes the clock is read without anybody asking.
-    const ROLLED_EVERY: u64 = 256;
+    const ROLLED_EVERY: u64 = 512;
     const SECOND: Duration = Duration::from_secs(1);
 
     fn rate(&mut self, count: u64, now: Instant) -> u64 {
         let elapsed = now.saturating_duration_since(self.start);
-        let gained = u128::from(count.saturating_sub(self.count));
-        let rate = gained * 1_000 / elapsed.max(Self::SECOND).as_millis().max(1);
-        let rate = u64::try_from(rate).unwrap_or(u64::MAX);
+        let gained = count.saturating_sub(self.count);
+        let rate = per_second(gained, elapsed.max(Self::SECOND));
         if elapsed >= Self::LENGTH {
             *self = Self {
                 start: now,
@@ -378,11 +401,14 @@ impl Window {
         }
         // What came before counts for as much of the ten seconds as is not told yet, but never
         // hides that there is more now.
-        self.known.map_or(rate, |known| {
-            let told = u64::try_from(gained * 1_000 / Self::LENGTH.as_millis()).unwrap_or(u64::MAX);
-            known.max(told)
-        })
+        self.known
+            .map_or(rate, |known| known.max(per_second(gained, Self::LENGTH)))
     }
+}
+
+fn per_second(count: u64, time: Duration) -> u64 {
+    let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    count.saturating_mul(1_000) / millis.max(1)
 }
 
 #[cfg(test)]
@@ -403,20 +429,6 @@ mod tests {
 
     fn after(start: Instant, seconds: u64) -> Instant {
         start + Duration::from_secs(seconds)
-    }
-
-    #[test]
-    fn the_case_of_a_host_makes_no_other_origin() {
-        let hash = |origin: &Origin| {
-            let mut hasher = std::hash::DefaultHasher::new();
-            origin.hash(&mut hasher);
-            hasher.finish()
-        };
-        let origin = |text| Origin::of(&uri(text));
-        let (one, same) = (origin("http://Peer:80/a"), origin("http://pEER:80/b"));
-        assert!(one == same && hash(&one) == hash(&same));
-        assert!(one != origin("https://peer:80/a") && one != origin("http://peer:81/a"));
-        assert!(one != Origin::ANY);
     }
 
     #[tokio::test(start_paused = true)]
@@ -456,7 +468,62 @@ mod tests {
         for _ in 0..Window::ROLLED_EVERY {
             budget.deposit(&uri(PEER));
         }
-        assert_eq!(budget.troubled.load(Ordering::Relaxed), 0);
+        assert_eq!(budget.table().buckets.len(), 0);
+    }
+
+    #[test]
+    fn the_marks_are_those_of_the_buckets_that_are_left() {
+        let budget = SuccessBudget::default();
+        let start = Instant::now();
+        let marks = || {
+            let table = budget.table();
+            let left = table.buckets.iter().map(Bucket::mark);
+            let left = left.fold(0, |marks, mark| marks | mark);
+            assert_eq!(budget.marks.load(Ordering::Relaxed), left);
+            left
+        };
+        let uris: Vec<Uri> = (0..32)
+            .map(|host| format!("http://host-{host}/").parse().unwrap())
+            .collect();
+        for uri in &uris {
+            assert!(budget.withdraw(uri, Cost::Retry, start));
+            marks();
+        }
+        for uri in &uris[1..] {
+            (0..5).for_each(|_| budget.deposit(uri));
+            marks();
+        }
+        assert_eq!(marks().count_ones(), 1);
+        (0..5).for_each(|_| budget.deposit(&uris[0]));
+        assert_eq!(marks(), 0);
+        // Whoever has no host of its own shares a bucket with all who are too many.
+        budget.withdraw(&uri("/relative"), Cost::Retry, start);
+        assert_eq!(marks(), u64::MAX);
+        (0..5).for_each(|_| budget.deposit(&uri("/elsewhere")));
+        assert_eq!(marks(), 0);
+    }
+
+    #[test]
+    fn no_success_is_missed_while_the_buckets_of_others_come_and_go() {
+        let budget = SuccessBudget::default();
+        let now = Instant::now();
+        assert_eq!(granted(&budget, &uri(PEER), now), 5);
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let budget = &budget;
+                scope.spawn(move || {
+                    let other: Uri = format!("http://other-{thread}/").parse().unwrap();
+                    for _ in 0..6 {
+                        assert!(budget.withdraw(&other, Cost::Retry, now));
+                        budget.deposit(&uri(PEER));
+                        (0..5).for_each(|_| budget.deposit(&other));
+                    }
+                });
+            }
+        });
+        // 24 successes are 4.8 tokens.
+        assert_eq!(granted(&budget, &uri(PEER), now), 4);
+        assert_eq!(budget.table().buckets.len(), 1);
     }
 
     #[tokio::test(start_paused = true)]
@@ -468,7 +535,7 @@ mod tests {
             let uri: Uri = format!("http://host-{host}/").parse().unwrap();
             granted += usize::from(budget.withdraw(&uri, Cost::Retry, now));
         }
-        assert_eq!(budget.troubled.load(Ordering::Relaxed), Table::MOST + 1);
+        assert_eq!(budget.table().buckets.len(), Table::MOST + 1);
         assert_eq!(granted, Table::MOST + 5);
     }
 
@@ -500,9 +567,9 @@ mod tests {
     fn a_bucket_vanishes_when_it_is_full() {
         let budget = SuccessBudget::default();
         assert!(budget.withdraw(&uri(PEER), Cost::Retry, Instant::now()));
-        assert_eq!(budget.troubled.load(Ordering::Relaxed), 1);
+        assert_eq!(budget.table().buckets.len(), 1);
         (0..5).for_each(|_| budget.deposit(&uri(PEER)));
-        assert_eq!(budget.troubled.load(Ordering::Relaxed), 0);
+        assert_eq!(budget.table().buckets.len(), 0);
     }
 
     #[test]
@@ -538,7 +605,7 @@ mod tests {
 
     #[test]
     fn the_trickle_keeps_what_is_less_than_a_drop() {
-        let mut bucket = Bucket::full(0, Instant::now());
+        let mut bucket = Bucket::full(Origin::any(), 0, Instant::now());
         bucket.millitokens = 0;
         let start = bucket.trickled;
         (1..=30).for_each(|ms| bucket.trickle(start + Duration::from_millis(ms)));
@@ -564,6 +631,6 @@ mod tests {
             budget.withdraw(&uri, Cost::Retry, start);
         }
         budget.withdraw(&uri(PEER), Cost::Retry, after(start, 601));
-        assert_eq!(budget.troubled.load(Ordering::Relaxed), 1);
+        assert_eq!(budget.table().buckets.len(), 1);
     }
 }
