@@ -65,13 +65,12 @@ pub(crate) struct Journal {
     paid: Option<Cost>,
 }
 
-/// What is to be done before the next attempt.
+/// The wait before the next attempt. It counts from when that was decided on, so that reading a
+/// refused response is part of it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Pause {
-    Nothing,
-    Until(Instant),
-    /// Longer than the clock can say.
-    For(Duration),
+pub(crate) struct Pause {
+    pub(crate) from: Instant,
+    pub(crate) wait: Duration,
 }
 
 impl RetryPolicy {
@@ -97,11 +96,14 @@ impl<S, B> Call<S, B> {
         self.service.as_mut().expect("there until the call ends")
     }
 
-    /// Asks the predicate.
+    /// Asks the predicate, unless the status says it all.
     fn classify<R, E>(&self, result: &Result<Response<R>, E>) -> Class
     where
         E: ServiceError,
     {
+        if self.is_settled(result) {
+            return Class::Final;
+        }
         let class = self.policy.predicate().classify(
             &self
                 .view(result.as_ref().map_err(ServiceError::as_dyn))
@@ -138,6 +140,13 @@ impl<S, B> Call<S, B> {
         settled
     }
 
+    fn is_settled<R, E>(&self, result: &Result<Response<R>, E>) -> bool {
+        let settled = &self.policy.settings().settled;
+        result
+            .as_ref()
+            .is_ok_and(|response| settled.contains(response.status()))
+    }
+
     /// Lets go of what is kept of the body, unless it may be sent once more, elsewhere.
     #[inline]
     fn release(&self, status: StatusCode) {
@@ -148,19 +157,21 @@ impl<S, B> Call<S, B> {
 
     /// The request as it entered the layer. A key that it got here is for its own attempts alone.
     pub(crate) fn request_again(&self) -> Request<()> {
-        let mut request = self.copy();
+        let mut request = self.copy(());
         if self.keyed {
             request.headers_mut().remove(IDEMPOTENCY_KEY);
         }
         request
     }
 
-    fn copy(&self) -> Request<()> {
-        let mut request = Request::new(());
+    fn copy<T>(&self, body: T) -> Request<T> {
+        let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
         *request.version_mut() = self.version;
-        *request.headers_mut() = self.headers.clone().unwrap_or_default();
+        if let Some(headers) = &self.headers {
+            *request.headers_mut() = headers.clone();
+        }
         *request.extensions_mut() = self.extensions.clone();
         request
     }
@@ -179,7 +190,7 @@ impl<S, B> Call<S, B> {
     fn is_success<R, E>(&self, result: &Result<Response<R>, E>) -> bool {
         let predicate = self.policy.predicate();
         let is_success = |response| predicate.is_success(&self.view(Ok(response)));
-        result.as_ref().is_ok_and(is_success)
+        self.is_settled(result) || result.as_ref().is_ok_and(is_success)
     }
 
     /// Tells the budget of a final response that is no success, and with which the server forbids
@@ -196,26 +207,44 @@ impl<S, B> Call<S, B> {
         }
     }
 
-    /// Decides what follows this result.
-    pub(crate) fn judge<R, E>(
-        &mut self,
-        result: &Result<Response<R>, E>,
-    ) -> (AttemptOutcome, Class, Verdict)
+    /// Ends the call with this result, or says how long to wait for the next attempt.
+    pub(crate) fn settle<R, E>(&mut self, result: &mut Result<Response<R>, E>) -> Option<Pause>
     where
         E: ServiceError,
     {
-        let settings = self.policy.settings();
         let class = self.classify(result);
         let status = result.as_ref().ok().map(Response::status);
         let outcome = status.map_or(AttemptOutcome::Error(class), AttemptOutcome::Status);
         if !class.is_retryable() {
             self.heed_pushback(result);
-            return (
-                outcome,
-                class,
-                Verdict::Return(StopReason::of_final(status)),
-            );
+            self.finish(result, outcome, class, StopReason::of_final(status));
+            return None;
         }
+        let now = Instant::now();
+        let next = match self.judge(result, class, now) {
+            Verdict::Return(stop) => {
+                self.finish(result, outcome, class, stop);
+                return None;
+            }
+            Verdict::Resend { cause, wait } => Next::Resend { cause, wait },
+            Verdict::Retry { wait, reason } => Next::Retry { wait, reason },
+        };
+        let wait = self.go_on(outcome, next);
+        Some(Pause { from: now, wait })
+    }
+
+    /// Decides what follows a result that another attempt may mend.
+    fn judge<R, E>(
+        &mut self,
+        result: &Result<Response<R>, E>,
+        class: Class,
+        now: Instant,
+    ) -> Verdict
+    where
+        E: ServiceError,
+    {
+        let settings = self.policy.settings();
+        let status = result.as_ref().ok().map(Response::status);
         let advice = match result {
             // The wall clock is read here only, to make a duration of a date.
             Ok(response) => settings
@@ -270,7 +299,7 @@ impl<S, B> Call<S, B> {
             pressure,
             advice,
             max_retry_after: settings.max_retry_after,
-            remaining: self.deadline.map(|deadline| deadline.remaining()),
+            remaining: self.deadline.map(|deadline| deadline.remaining_at(now)),
         };
         let mut chances = Chances {
             journal,
@@ -279,10 +308,11 @@ impl<S, B> Call<S, B> {
             attempts: self.attempts,
             pressure,
             cost,
+            now,
         };
         let verdict = judge(&facts, &mut chances);
         if matches!(verdict, Verdict::Return(_)) || self.body.supersede(ending) {
-            return (outcome, class, verdict);
+            return verdict;
         }
         // The last attempt has read on in the meantime; what the retry would have cost is given
         // back.
@@ -290,20 +320,19 @@ impl<S, B> Call<S, B> {
             journal.withdrawal = None;
             journal.paid = None;
         }
-        let stop = StopReason::BodyNotReplayable;
-        (outcome, class, Verdict::Return(stop))
+        Verdict::Return(StopReason::BodyNotReplayable)
     }
 
-    /// Writes down an attempt that another one follows, and says what comes before that one.
-    pub(crate) fn go_on(&mut self, outcome: AttemptOutcome, next: Next) -> Pause {
-        let (wait, pause) = match next {
+    /// Writes down an attempt that another one follows, and says how long that one has to wait.
+    fn go_on(&mut self, outcome: AttemptOutcome, next: Next) -> Duration {
+        let wait = match next {
             Next::Resend { cause, wait } => {
                 self.resends.use_up(cause);
-                (Wait::new(wait, WaitReason::Resend), Pause::of(wait))
+                Wait::new(wait, WaitReason::Resend)
             }
             Next::Retry { wait, reason } => {
                 self.attempts = self.attempts.saturating_add(1);
-                (Wait::new(wait, reason), Pause::of(wait))
+                Wait::new(wait, reason)
             }
         };
         tracing::debug!(
@@ -327,7 +356,7 @@ impl<S, B> Call<S, B> {
                 journal.resends = journal.resends.saturating_add(1);
             }
         }
-        pause
+        wait.delay()
     }
 
     /// The request of the next attempt; call it when the service is ready.
@@ -337,7 +366,7 @@ impl<S, B> Call<S, B> {
         B::Error: Into<BoxError>,
     {
         // The last attempt, too, leaves a copy: a redirect may answer it.
-        let mut request = self.copy().map(|()| self.body.rewind());
+        let mut request = self.copy(self.body.rewind());
         if let Some(journal) = &mut self.journal {
             if let Some(withdrawal) = &mut journal.withdrawal {
                 withdrawal.spend();
@@ -363,8 +392,8 @@ impl<S, B> Call<S, B> {
         let mut limits = self.policy.settings().drain;
         if let Some(deadline) = self.deadline {
             // It may take all of the wait, or half of what is left: the rest is the attempt's.
-            let left = deadline.remaining() / 2;
-            limits.time = limits.time.min(left.max(pause.remaining()));
+            let left = deadline.remaining_at(pause.from) / 2;
+            limits.time = limits.time.min(left.max(pause.wait));
         }
         limits
     }
@@ -490,29 +519,9 @@ impl<S: fmt::Debug, B> fmt::Debug for Call<S, B> {
 
 /// An attempt that is to follow.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Next {
+enum Next {
     Resend { cause: Resend, wait: Duration },
     Retry { wait: Duration, reason: WaitReason },
-}
-
-impl Pause {
-    fn of(wait: Duration) -> Self {
-        if wait.is_zero() {
-            return Self::Nothing;
-        }
-        // From now on, so that reading a refused response is part of the wait.
-        Instant::now()
-            .checked_add(wait)
-            .map_or(Self::For(wait), Self::Until)
-    }
-
-    fn remaining(self) -> Duration {
-        match self {
-            Self::Nothing => Duration::ZERO,
-            Self::Until(instant) => instant.saturating_duration_since(Instant::now()),
-            Self::For(wait) => wait,
-        }
-    }
 }
 
 fn is_gone_away<R, E: ServiceError>(result: &Result<R, E>) -> bool {
@@ -527,6 +536,7 @@ struct Chances<'a> {
     attempts: u32,
     pressure: Pressure,
     cost: Cost,
+    now: Instant,
 }
 
 impl Means for Chances<'_> {
@@ -560,7 +570,7 @@ impl Means for Chances<'_> {
 
     fn withdraw(&mut self) -> bool {
         let budget = &self.policy.settings().budget;
-        self.journal.withdrawal = Withdrawal::take(budget, self.uri, self.cost);
+        self.journal.withdrawal = Withdrawal::take(budget, self.uri, self.cost, self.now);
         let granted = self.journal.withdrawal.is_some();
         if granted {
             self.journal.paid = Some(self.cost);

@@ -42,8 +42,11 @@ impl Deadline {
     /// What is left of it: nothing once it has passed.
     #[must_use]
     pub fn remaining(&self) -> Duration {
-        self.at.map_or(Duration::MAX, |at| {
-            at.saturating_duration_since(Instant::now())
-        })
+        self.remaining_at(Instant::now())
+    }
+
+    pub(crate) fn remaining_at(&self, now: Instant) -> Duration {
+        self.at
+            .map_or(Duration::MAX, |at| at.saturating_duration_since(now))
     }
 }

@@ -17,7 +17,7 @@ use tower_service::Service;
 
 use crate::{
     budget::Counted,
-    call::{Call, Next, Pause},
+    call::{Call, Pause},
     drain::Drain,
     extras::Place,
     factory::BodyFactory,
@@ -27,7 +27,7 @@ use crate::{
     predicate::Class,
     replay::{Kept, ReplayBody},
     report::{AttemptOutcome, AttemptRecord, RetryReport},
-    verdict::{StopReason, Verdict},
+    verdict::StopReason,
 };
 
 pin_project! {
@@ -375,16 +375,15 @@ where
 
 impl<F, R, E> State<F, R, E> {
     fn paused(pause: Pause, last: Option<Box<Last<R, E>>>) -> Self {
-        match pause {
-            Pause::Nothing => Self::Readying { last },
-            Pause::Until(instant) => Self::Waiting {
-                sleep: sleep_until(instant),
-                last,
-            },
-            Pause::For(wait) => Self::Waiting {
-                sleep: sleep(wait),
-                last,
-            },
+        let Pause { from, wait } = pause;
+        if wait.is_zero() {
+            return Self::Readying { last };
+        }
+        let until = from.checked_add(wait);
+        Self::Waiting {
+            // Longer than the clock can say is as long as tokio sleeps.
+            sleep: until.map_or_else(|| sleep(wait), sleep_until),
+            last,
         }
     }
 }
@@ -411,16 +410,7 @@ impl<S, B> Course<S, B> {
             self.end(result, Class::Final);
             return None;
         };
-        let (outcome, class, verdict) = call.judge(result);
-        let next = match verdict {
-            Verdict::Return(stop) => {
-                call.finish(result, outcome, class, stop);
-                return None;
-            }
-            Verdict::Resend { cause, wait } => Next::Resend { cause, wait },
-            Verdict::Retry { wait, reason } => Next::Retry { wait, reason },
-        };
-        Some(call.go_on(outcome, next))
+        call.settle(result)
     }
 
     /// What comes before the next attempt, beginning with the rest of the refused response.

@@ -201,8 +201,13 @@ enum Stage {
 }
 
 impl Withdrawal {
-    pub(crate) fn take(budget: &Arc<dyn Budget>, uri: &Uri, cost: Cost) -> Option<Self> {
-        budget.withdraw(uri, cost, Instant::now()).then(|| Self {
+    pub(crate) fn take(
+        budget: &Arc<dyn Budget>,
+        uri: &Uri,
+        cost: Cost,
+        now: Instant,
+    ) -> Option<Self> {
+        budget.withdraw(uri, cost, now).then(|| Self {
             budget: Arc::clone(budget),
             uri: uri.clone(),
             cost,

@@ -54,6 +54,19 @@ const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 const ATTEMPTS_EXHAUSTED: HeaderName = HeaderName::from_static("x-retry-attempts-exhausted");
 const GRPC_PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
+/// One for each [`Hint`].
+static NAMES: [HeaderName; 9] = [
+    RETRY_AFTER,
+    RATE_LIMIT,
+    RATE_LIMIT_RESET,
+    X_RATE_LIMIT_RESET,
+    RETRY_AFTER_MS,
+    AMZ_RETRY_AFTER,
+    GRPC_PUSHBACK,
+    SHOULD_RETRY,
+    ATTEMPTS_EXHAUSTED,
+];
+
 /// One header by which servers say when, or whether, to come back.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
@@ -133,7 +146,8 @@ impl Hints {
     }
 
     pub(crate) fn advice(self, headers: &HeaderMap, now: impl FnOnce() -> SystemTime) -> Advice {
-        if self.heard == 0 || headers.is_empty() {
+        // Most responses have few headers, and no hint: one pass costs less than the look-ups.
+        if self.heard == 0 || !headers.keys().any(|name| NAMES.contains(name)) {
             return Advice::Nothing;
         }
         if self.contains(Hint::GrpcPushback) && headers.contains_key(GRPC_PUSHBACK) {
