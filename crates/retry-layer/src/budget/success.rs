@@ -348,6 +348,9 @@ impl Bucket {
 
     fn trickle(&mut self, now: Instant) {
         let passed = now.saturating_duration_since(self.trickled);
+        if passed < Self::TRICKLE {
+            return;
+        }
         let drops = passed.as_millis() / Self::TRICKLE.as_millis();
         if self.millitokens < Self::TRICKLE_LIMIT {
             let earned = u64::try_from(drops).unwrap_or(u64::MAX);
