@@ -401,6 +401,12 @@ impl<B> TapeState<B> {
             .saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
     }
 
+    /// How many bytes an attempt has read. One that was given up is as at its beginning: it fails
+    /// before its end, and must not announce less until then.
+    fn sent_in(&self, epoch: u32) -> u64 {
+        if epoch == self.epoch { self.sent } else { 0 }
+    }
+
     /// The last piece, if all of them have been read.
     fn take_read(&mut self) -> Option<Piece> {
         if self.read < self.pieces.len() {
@@ -566,7 +572,7 @@ where
             return SizeHint::with_exact(0);
         }
         let hint = &self.tape.hint;
-        let sent = self.tape.lock().sent;
+        let sent = self.tape.lock().sent_in(self.epoch);
         let mut left = SizeHint::new();
         left.set_lower(hint.lower().saturating_sub(sent));
         if let Some(upper) = hint.upper() {
@@ -1008,6 +1014,17 @@ mod tests {
         assert_eq!(second.size_hint().exact(), Some(4));
         next(&mut second);
         assert_eq!(second.size_hint().exact(), Some(2));
+    }
+
+    #[test]
+    fn an_attempt_that_was_given_up_never_announces_less_than_the_whole_body() {
+        let (kept, mut first) = Kept::record(Full::new(Bytes::from_static(b"abcd")), 64, None);
+        let mut second = kept.rewind();
+        assert_eq!(next(&mut second), "abcd");
+        // It waited in a queue, and its head is only written now.
+        assert_eq!(first.size_hint().exact(), Some(4));
+        assert!(!first.is_end_stream());
+        assert!(matches!(poll(&mut first), Poll::Ready(Some(Err(_)))));
     }
 
     #[test]
