@@ -75,7 +75,7 @@ impl<B> SessionLayer<B> {
     ///
     /// # Errors
     ///
-    /// If a limit or a timeout is 0, or a buffer is too small.
+    /// If a limit or a timeout is 0, or a buffer is too small or too large.
     pub fn new(pool: PoolConfig, timeouts: Timeouts) -> Result<Self, ConfigError> {
         pool.check()?;
         timeouts.check()?;
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_and_times_of_zero_and_tiny_buffers_are_refused_by_name() {
+    fn limits_and_times_of_zero_and_buffers_of_no_use_are_refused_by_name() {
         let pool = PoolConfig::default;
         let times = Timeouts::default;
         for (built, name) in [
@@ -210,6 +210,10 @@ mod tests {
             (build(pool(), times().head(Duration::ZERO)), "head timeout"),
             (
                 build(pool().http1_read_buffer(511), times()),
+                "http1_read_buffer",
+            ),
+            (
+                build(pool().http1_read_buffer(usize::MAX), times()),
                 "http1_read_buffer",
             ),
         ] {

@@ -364,6 +364,30 @@ async fn a_head_has_to_fit_in_the_buffer_that_was_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn informational_heads_have_to_fit_in_the_buffer_one_by_one() {
+    let hint = |bytes: usize| {
+        head_of(bytes)
+            .replace("200 OK", "103 Ok")
+            .replace("content-length: 0", "content-note: any")
+    };
+    for (hints, fits) in [
+        (vec![512], true),
+        (vec![300; 20], true),
+        (vec![300, 513], false),
+    ] {
+        let mut heads: String = hints.iter().map(|bytes| hint(*bytes)).collect();
+        heads.push_str(&head_of(512));
+        let connector = MemoryConnector::new(sequence([Reply::raw(heads)]));
+        let pool = PoolConfig::default().http1_read_buffer(512);
+        let session = in_memory(pool, Timeouts::default(), &connector);
+        match fetch(&session, get("http://peer/")).await {
+            Ok((status, _)) => assert!(fits && status == 200, "{hints:?}: {status}"),
+            Err(error) => assert!(!fits && error.is_too_large(), "{hints:?}: {error:?}"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_body_longer_than_the_buffer_comes_whole_and_keeps_its_connection() {
     let body: Bytes = (0..=u8::MAX).cycle().take(100_000).collect();
     let mut chunked = Vec::from("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");

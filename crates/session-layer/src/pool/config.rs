@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use super::state::{Limits, Multiplexing};
 use crate::layer::ConfigError;
@@ -28,8 +28,8 @@ pub struct PoolConfig {
     pub(crate) http1_read_buffer: Option<usize>,
 }
 
-/// The smallest buffer that heads may have to fit in.
-const MIN_READ_BUFFER: usize = 512;
+/// How large a buffer may be asked for: heads have to fit in it, and each connection has one.
+const READ_BUFFER: RangeInclusive<usize> = 512..=16 * 1024 * 1024;
 
 /// How long a request that the total limit holds back lets another origin's waiters go first.
 const STEAL_AFTER: Duration = Duration::from_millis(100);
@@ -85,15 +85,15 @@ impl PoolConfig {
         self
     }
 
-    /// Reads HTTP/1 connections through a buffer of exactly this many bytes, at least 512, for apps
-    /// that keep very many connections open. `None` begins with 8 KiB, which grow while long bodies
-    /// come. Default: `None`.
+    /// Reads HTTP/1 connections through a buffer of exactly this many bytes, from 512 to 16 MiB, for
+    /// apps that keep very many connections open. `None` begins with 8 KiB, which grow while long
+    /// bodies come. Default: `None`.
     ///
     /// An idle connection takes 28 kB of memory, and with 1024 here 21 kB. The price: the head of a
-    /// response, with informational ones that come along with it, has to fit in the buffer, or the
-    /// request fails with an error for which [`is_too_large`](crate::Error::is_too_large) holds; and
-    /// a body is read in pieces of no more than this size, each a system call and a frame. HTTP/2
-    /// is not concerned.
+    /// response, and each informational one before it, has to fit in the buffer, or the request
+    /// fails with an error for which [`is_too_large`](crate::Error::is_too_large) holds; and a body
+    /// is read in pieces of no more than this size, each a system call and a frame. HTTP/2 is not
+    /// concerned.
     pub fn http1_read_buffer(mut self, bytes: impl Into<Option<usize>>) -> Self {
         self.http1_read_buffer = bytes.into();
         self
@@ -128,9 +128,9 @@ impl PoolConfig {
         }
         if self
             .http1_read_buffer
-            .is_some_and(|bytes| bytes < MIN_READ_BUFFER)
+            .is_some_and(|bytes| !READ_BUFFER.contains(&bytes))
         {
-            let why = "must be at least 512 bytes; `None` turns it off";
+            let why = "must be from 512 bytes to 16 MiB; `None` turns it off";
             return Err(ConfigError::new("http1_read_buffer", why));
         }
         for (name, time) in [
