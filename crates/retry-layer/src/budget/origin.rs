@@ -5,7 +5,7 @@ use http::{
     uri::{Authority, Scheme},
 };
 
-const PIECE: usize = 16;
+const LOWER_CASE: u8 = 0x20;
 
 /// Who has a bucket: scheme, host and port, as requests name them.
 #[derive(Clone, Copy, Debug)]
@@ -28,15 +28,14 @@ impl<'a> Origin<'a> {
             return Self::any();
         };
         let mut hasher = seed.build_hasher();
-        // In lower case by pieces of a fixed size, which takes no allocation and few steps. The
-        // scheme is left to the comparison: two share a host at most.
-        for piece in authority.as_str().as_bytes().chunks(PIECE) {
-            let mut lower = [0; PIECE];
-            if let Some(room) = lower.get_mut(..piece.len()) {
-                room.copy_from_slice(piece);
-            }
-            lower.make_ascii_lowercase();
-            hasher.write(&lower);
+        // With the bit set that tells the case of a letter, so that it makes no difference. What
+        // else that makes the same, and the scheme, are told apart by the comparison.
+        for piece in authority.as_str().as_bytes().chunks(8) {
+            hasher.write_u64(
+                piece
+                    .iter()
+                    .fold(0, |word, byte| word << 8 | u64::from(byte | LOWER_CASE)),
+            );
         }
         let scheme = uri.scheme();
         Self {

@@ -387,7 +387,7 @@ struct Window {
 impl Window {
     const LENGTH: Duration = Duration::from_secs(10);
     /// After how many successes the clock is read without anybody asking.
-    const ROLLED_EVERY: u64 = 512;
+    const ROLLED_EVERY: u64 = 256;
     const SECOND: Duration = Duration::from_secs(1);
 
     fn rate(&mut self, count: u64, now: Instant) -> u64 {
