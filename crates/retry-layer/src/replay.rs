@@ -558,6 +558,10 @@ where
             return false;
         }
         let state = self.tape.lock();
+        self.is_at_the_end(&state)
+    }
+
+    fn is_at_the_end(&self, state: &TapeState<B>) -> bool {
         state.epoch == self.epoch
             && state.read == state.pieces.len()
             && match &state.rest {
@@ -568,11 +572,15 @@ where
     }
 
     fn size_hint(&self) -> SizeHint {
-        if self.is_end_stream() {
+        let hint = &self.tape.hint;
+        if !self.started {
+            return hint.clone();
+        }
+        let state = self.tape.lock();
+        if self.is_at_the_end(&state) {
             return SizeHint::with_exact(0);
         }
-        let hint = &self.tape.hint;
-        let sent = self.tape.lock().sent_in(self.epoch);
+        let sent = state.sent_in(self.epoch);
         let mut left = SizeHint::new();
         left.set_lower(hint.lower().saturating_sub(sent));
         if let Some(upper) = hint.upper() {
