@@ -56,8 +56,8 @@ pub(crate) struct Journal {
     /// Asked while the head was whole.
     idempotent: bool,
     waits: Waits,
-    /// Those of free resends, which do not use up the others.
-    resend_waits: Option<Waits>,
+    /// Those of free resends, which do not use up the others. Boxed: hardly any call has them.
+    resend_waits: Option<Box<Waits>>,
     random: Rng,
     /// Held from the decision until the retry is over; gives its token back if it is never sent.
     withdrawal: Option<Withdrawal>,
@@ -556,7 +556,7 @@ impl Means for Chances<'_> {
         let waits = self
             .journal
             .resend_waits
-            .get_or_insert_with(|| Waits::new(backoff));
+            .get_or_insert_with(|| Box::new(Waits::new(backoff)));
         waits.next(Pressure::Normal, &mut self.journal.random)
     }
 
