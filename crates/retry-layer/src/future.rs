@@ -138,24 +138,24 @@ where
         keyed: bool,
         now: Option<Instant>,
     ) -> Self {
-        let deadline = policy.deadline_of(request.extensions(), now);
+        let (parts, passing) = request.into_parts();
+        let deadline = policy.deadline_of(&parts.extensions, now);
         let settings = policy.settings();
         let (limit, memory) = (settings.replay_limit, settings.replay_memory.as_ref());
         let resends = settings.resends;
         let counted = settings
             .counts_calls
             .then(|| Counted::enter(&settings.budget));
-        let method = request.method().clone();
-        let uri = request.uri().clone();
-        let version = request.version();
-        let headers = (!request.headers().is_empty()).then(|| request.headers().clone());
-        let extensions = request.extensions().clone();
+        let method = parts.method.clone();
+        let uri = parts.uri.clone();
+        let version = parts.version;
+        let headers = (!parts.headers.is_empty()).then(|| parts.headers.clone());
+        let extensions = parts.extensions.clone();
         let factory = if DRESS {
             extensions.get::<BodyFactory<B>>().cloned()
         } else {
             None
         };
-        let (parts, passing) = request.into_parts();
         let (body, first) = match factory {
             Some(factory) => Kept::make(passing, factory),
             None => Kept::record(passing, limit, memory),
