@@ -573,14 +573,15 @@ where
 
     fn size_hint(&self) -> SizeHint {
         let hint = &self.tape.hint;
-        if !self.started {
-            return hint.clone();
-        }
-        let state = self.tape.lock();
-        if self.is_at_the_end(&state) {
-            return SizeHint::with_exact(0);
-        }
-        let sent = state.sent_in(self.epoch);
+        let sent = if self.started {
+            let state = self.tape.lock();
+            if self.is_at_the_end(&state) {
+                return SizeHint::with_exact(0);
+            }
+            state.sent_in(self.epoch)
+        } else {
+            0
+        };
         let mut left = SizeHint::new();
         left.set_lower(hint.lower().saturating_sub(sent));
         if let Some(upper) = hint.upper() {
