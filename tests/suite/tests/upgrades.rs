@@ -141,6 +141,20 @@ async fn two_tasks(io: Upgraded) {
     writer.await.unwrap();
 }
 
+/// Reads byte by byte, until the runtime says that it is somebody else's turn.
+async fn without_a_pause(io: Upgraded) {
+    let sent = bytes(100_000);
+    let (mut read, mut write) = tokio::io::split(io);
+    let all = sent.clone();
+    let writer = tokio::spawn(async move { send_all(&mut write, all).await });
+    let mut came = Vec::new();
+    while let Ok(byte) = read.read_u8().await {
+        came.push(byte);
+    }
+    assert!(came == sent, "{} bytes", came.len());
+    writer.await.unwrap();
+}
+
 /// What several tasks read of, one at a time.
 struct Shared {
     io: ReadHalf<Upgraded>,
@@ -246,6 +260,11 @@ async fn each<F: Future<Output = ()>>(way: impl Fn(Upgraded) -> F) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn two_tasks_share_what_was_upgraded() {
     each(two_tasks).await;
+}
+
+#[tokio::test]
+async fn a_reader_that_never_pauses_uses_up_its_turn_and_goes_on() {
+    each(without_a_pause).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
