@@ -14,7 +14,7 @@ use test_suite::{BytesSession, get, send};
 use test_support::tls;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf},
-    net::{TcpListener, UnixListener},
+    net::TcpListener,
     sync::Mutex,
     time::timeout,
 };
@@ -87,9 +87,10 @@ async fn over_tls() -> Upgraded {
     upgraded(&session(connector), &url).await
 }
 
+#[cfg(unix)]
 async fn over_unix() -> Upgraded {
     let path = std::env::temp_dir().join(format!("upgrades-{:x}", fastrand::u64(..)));
-    let listener = UnixListener::bind(&path).unwrap();
+    let listener = tokio::net::UnixListener::bind(&path).unwrap();
     tokio::spawn(async move { echo(listener.accept().await?.0).await });
     let io = upgraded(
         &session(Connector::new().unix_socket(&path)),
@@ -248,6 +249,7 @@ async fn each<F: Future<Output = ()>>(way: impl Fn(Upgraded) -> F) {
         for (what, io) in [
             ("tcp", over_tcp().await),
             ("tls", over_tls().await),
+            #[cfg(unix)]
             ("unix", over_unix().await),
         ] {
             timeout(PATIENCE, way(io))
