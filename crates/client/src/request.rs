@@ -413,6 +413,8 @@ pin_project! {
             // Until the response takes it along.
             description: Option<Description>,
         },
+        // Over, and nothing is held any more.
+        Done,
     }
 }
 
@@ -440,13 +442,15 @@ impl<W: Way> Sent<W> {
         let SentProj::Called {
             mut call,
             description,
-        } = self.project()
+        } = self.as_mut().project()
         else {
-            unreachable!("it was just called")
+            panic!("polled after it was ready")
         };
-        let response = ready!(call.as_mut().poll(cx))?;
-        let description = description.take().expect("polled after it was ready");
-        Poll::Ready(Ok(take_along(response, description, &call)))
+        let answer = ready!(call.as_mut().poll(cx));
+        let description = description.take().expect("there until the call is over");
+        let taken = answer.map(|response| take_along(response, description, &call));
+        self.set(Self::Done);
+        Poll::Ready(taken)
     }
 }
 

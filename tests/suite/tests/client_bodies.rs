@@ -270,3 +270,49 @@ async fn a_request_made_elsewhere_goes_through_the_front_door() {
         .unwrap_err();
     assert!(error.is_builder());
 }
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_sent_before_the_call_is_polled() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = asked.clone();
+    let connector = MemoryConnector::new(answer(move |_| {
+        counted.fetch_add(1, Relaxed);
+        Reply::status(200)
+    }));
+    let client = over(&connector);
+    let (sent, fetched) = (
+        client.get("http://peer/").send(),
+        client.get("http://peer/").fetch(),
+    );
+    tokio::task::yield_now().await;
+    assert_eq!(client.stats().open, 0);
+    drop(fetched);
+    sent.await.unwrap();
+    assert_eq!(asked.load(Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_over_keeps_nothing_of_its_request() {
+    /// The memory of a body.
+    struct Owner {
+        _alive: Arc<()>,
+    }
+
+    impl AsRef<[u8]> for Owner {
+        fn as_ref(&self) -> &[u8] {
+            b"body"
+        }
+    }
+
+    let client = over(&MemoryConnector::new(answer(|_| Reply::status(300))));
+    let memory = Arc::new(());
+    let body = Bytes::from_owner(Owner {
+        _alive: memory.clone(),
+    });
+    let request = client.put("http://peer/").body(body.clone());
+    let mut sent = std::pin::pin!(request.send());
+    sent.as_mut().await.unwrap();
+    let mut fetched = std::pin::pin!(client.put("http://peer/").body(body).fetch());
+    fetched.as_mut().await.unwrap();
+    assert_eq!(Arc::strong_count(&memory), 1);
+}
