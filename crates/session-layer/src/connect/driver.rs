@@ -54,6 +54,7 @@ pub(super) struct Ended<'a, B: Send + 'static>(pub(super) &'a Arc<Connection<B>>
 
 impl<B: Send + 'static> Drop for Ended<'_, B> {
     fn drop(&mut self) {
+        self.0.wire().unregister();
         self.0.pool().ended(self.0);
     }
 }

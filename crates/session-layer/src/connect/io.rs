@@ -444,6 +444,12 @@ impl Wire {
         drop(before);
     }
 
+    /// Forgets the task, which has ended: the socket of an upgraded connection may outlive it.
+    pub(crate) fn unregister(&self) {
+        let ended = self.driver().take();
+        drop(ended);
+    }
+
     #[inline]
     fn driver(&self) -> MutexGuard<'_, Option<Waker>> {
         self.driver.lock().unwrap_or_else(PoisonError::into_inner)
@@ -661,5 +667,36 @@ impl<T: hyper::rt::Write + Unpin, S: Unpin> hyper::rt::Write for Io<T, S> {
         let polled = Pin::new(self.transport()).poll_write_vectored(cx, bufs);
         self.wire.note_written(&polled);
         polled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Wake;
+
+    use super::*;
+
+    struct Task(AtomicBool);
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Relaxed);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_is_woken_by_a_cut_and_forgotten_when_it_has_ended() {
+        let wire = Wire::new(Instant::now(), u64::MAX, false);
+        let task = Arc::new(Task(AtomicBool::new(false)));
+        let waker = Waker::from(task.clone());
+        let before = Arc::strong_count(&task);
+        for _ in 0..2 {
+            wire.register(&Context::from_waker(&waker));
+        }
+        assert_eq!(Arc::strong_count(&task), before + 1);
+        wire.sever(Cause::Closed);
+        assert!(task.0.load(Relaxed));
+        wire.unregister();
+        assert_eq!(Arc::strong_count(&task), before);
     }
 }
