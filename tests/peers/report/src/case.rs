@@ -32,9 +32,10 @@ impl Case {
         Self::new(protocol, requests, format!("warm={warm} workers={workers}"))
     }
 
-    /// GETs to several hosts in turn, on open connections.
+    /// GETs to several hosts in turn, on connections that have been used before: what opening them
+    /// left behind is with malloc's first allocations.
     pub(crate) fn hosts(hosts: usize) -> Self {
-        Self::new("h1", 2_000, format!("hosts={hosts}"))
+        Self::new("h1", 2_000, format!("hosts={hosts} warm={hosts}"))
     }
 
     /// The first GET to each of several hosts.

@@ -59,6 +59,23 @@ pub(crate) fn full(bench: &Bench) -> Result<bool> {
     Ok(true)
 }
 
+/// Measures one section again, beside what was measured last, and writes it all down.
+pub(crate) fn section(bench: &Bench, title: &str) -> Result<bool> {
+    let section = SECTIONS.iter().find(|section| section.title == title);
+    let section = section.ok_or_else(|| format!("no section is called {title}"))?;
+    let run = Run {
+        bench,
+        peers: PEERS.into_iter().filter(Peer::is_there).collect(),
+        brief: false,
+    };
+    let mut figures = Figures::read(&kept(bench))?;
+    (section.measure)(&run, &mut figures)?;
+    figures.write(&kept(bench))?;
+    page(&figures, Path::new("docs"))?;
+    println!("{}", section.table(&figures));
+    Ok(true)
+}
+
 /// Measures a tenth of everything, to see that it works; writes it beside the binaries.
 pub(crate) fn brief(bench: &Bench) -> Result<bool> {
     let peers = PEERS.into_iter().filter(Peer::is_there).collect();

@@ -39,6 +39,10 @@ fn main() -> Result<ExitCode> {
         "goals" => full::goals(&bench)?,
         "full" => full::full(&bench)?,
         "brief" => full::brief(&bench)?,
+        "section" => {
+            let title = arguments.next().ok_or("report DIRECTORY section TITLE")?;
+            full::section(&bench, &title)?
+        }
         "page" => full::again(&bench)?,
         other => return Err(format!("unknown form {other}").into()),
     };

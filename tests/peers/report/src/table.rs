@@ -40,7 +40,17 @@ pub(crate) enum Digits {
 impl Digits {
     pub(crate) fn show(self, value: f64) -> String {
         // No negative zero.
-        let value = if value.abs() < 0.000_5 { 0.0 } else { value };
+        let half_of_the_last = match self {
+            Self::Whole => 0.5,
+            Self::One => 0.05,
+            Self::Two => 0.005,
+            Self::Three => 0.000_5,
+        };
+        let value = if value.abs() < half_of_the_last {
+            0.0
+        } else {
+            value
+        };
         match self {
             Self::Whole => whole(value),
             Self::One => format!("{value:.1}"),
