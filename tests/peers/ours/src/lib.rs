@@ -15,6 +15,7 @@ use tower::Layer;
 use self::h2c::H2c;
 
 /// A session alone.
+#[must_use]
 pub fn session<B>(plan: &Plan) -> Session<B>
 where
     B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
@@ -36,11 +37,13 @@ pub fn retrying(plan: &Plan, policy: RetryPolicyBuilder) -> Retry<Session<Replay
 }
 
 /// A client, as it is built.
+#[must_use]
 pub fn client(plan: &Plan, builder: ClientBuilder) -> Client {
     pooled(plan, pool(plan), builder)
 }
 
 /// A client with the buffer that suits very many idle connections.
+#[must_use]
 pub fn small(plan: &Plan) -> Client {
     let pool = pool(plan).http1_read_buffer(1024);
     pooled(plan, pool, Client::builder())
