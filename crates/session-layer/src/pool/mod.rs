@@ -22,7 +22,8 @@ mod state;
 mod waiter;
 
 use std::{
-    fmt,
+    collections::VecDeque,
+    fmt, mem,
     pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -81,6 +82,10 @@ struct Inner<B: Send + 'static> {
     live: HashMap<u64, Live<B>>,
     /// Connections being opened.
     opening: HashMap<u64, Opening>,
+    /// Who has been granted a slot, and waits for it to be handed over.
+    granted: VecDeque<(Origin, Arc<Waiter<B>>)>,
+    /// Whether somebody is handing slots over.
+    granting: bool,
     closed: Closed,
 }
 
@@ -106,6 +111,15 @@ pub(crate) enum CheckedOut<B: Send + 'static> {
     Waiting(Waiting<B>),
 }
 
+/// Lets others hand slots over, should somebody's connector panic meanwhile.
+struct Granting<'a, B: Send + 'static>(&'a Pool<B>);
+
+impl<B: Send + 'static> Drop for Granting<'_, B> {
+    fn drop(&mut self) {
+        self.0.lock().granting = false;
+    }
+}
+
 impl<B: Send + 'static> Pool<B> {
     pub(crate) fn new(config: Config, connector: Box<dyn Connect<B>>) -> Arc<Self> {
         Arc::new(Self {
@@ -114,6 +128,8 @@ impl<B: Send + 'static> Pool<B> {
                 state: State::new(config.limits()),
                 live: HashMap::new(),
                 opening: HashMap::new(),
+                granted: VecDeque::new(),
+                granting: false,
             }),
             config,
             connector,
@@ -293,10 +309,31 @@ impl<B: Send + 'static> Pool<B> {
         self.gone.notify_waiters();
     }
 
+    /// Hands slots over, one after the other: where a runtime ends, each may come back at once and
+    /// go on to the next, and so on through the whole queue.
     fn grant(self: &Arc<Self>, granted: Vec<(Origin, Arc<Waiter<B>>)>) {
-        for (origin, waiter) in granted {
+        if granted.is_empty() {
+            return;
+        }
+        let mut inner = self.lock();
+        inner.granted.extend(granted);
+        if mem::replace(&mut inner.granting, true) {
+            return;
+        }
+        drop(inner);
+        let granting = Granting(self);
+        while let Some((origin, waiter)) = self.next_granted() {
             self.start(Slot::granted(self.clone(), origin), &waiter);
         }
+        mem::forget(granting);
+    }
+
+    /// Who is handed a slot next. If it is nobody, the next that is granted one begins anew.
+    fn next_granted(&self) -> Option<(Origin, Arc<Waiter<B>>)> {
+        let mut inner = self.lock();
+        let next = inner.granted.pop_front();
+        inner.granting = next.is_some();
+        next
     }
 
     /// Opens a connection at once, whoever polls what: others may wait for it. Outside of a
