@@ -1,4 +1,4 @@
-use crate::report::AttemptOutcome;
+use crate::report::{AttemptOutcome, RetryReport};
 
 /// Tells the services below the layer which attempt they see: a request extension.
 ///
@@ -26,7 +26,7 @@ impl Attempt {
         self.number
     }
 
-    /// How many free resends came before, this exchange included if it is one.
+    /// How many [resends](RetryReport::resends) came before, this exchange included if it is one.
     #[must_use]
     pub fn resends(&self) -> u32 {
         self.resends
@@ -36,5 +36,46 @@ impl Attempt {
     #[must_use]
     pub fn previous(&self) -> AttemptOutcome {
         self.previous
+    }
+}
+
+/// Tells the layer how many [resends](RetryReport::resends) the call has made before this request:
+/// a request extension for a service above that sends several requests for one call, such as one
+/// that follows redirects.
+///
+/// Only the first resend of a call is free, and a call makes nine at most. Without this extension
+/// the layer takes each request for a call of its own.
+///
+/// ```
+/// use retry_layer::{EarlierResends, ResponseExt};
+///
+/// fn next_hop<T>(redirect: &http::Response<T>, next: &mut http::Request<()>) {
+///     next.extensions_mut().insert(EarlierResends::of(&redirect.retry_report()));
+/// }
+/// # let mut next = http::Request::new(());
+/// # next_hop(&http::Response::new(()), &mut next);
+/// # assert_eq!(next.extensions().get::<EarlierResends>().map(EarlierResends::count), Some(0));
+/// ```
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct EarlierResends(u32);
+
+impl EarlierResends {
+    /// The resends of this report, which is that of all earlier requests of the call: see
+    /// [`RetryReport::followed_by`].
+    #[must_use]
+    pub fn of(report: &RetryReport) -> Self {
+        Self(report.resends())
+    }
+
+    /// How many there were.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        self.0
+    }
+}
+
+impl From<u32> for EarlierResends {
+    fn from(count: u32) -> Self {
+        Self(count)
     }
 }

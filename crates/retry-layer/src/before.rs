@@ -4,7 +4,7 @@ use http::{Request, request::Parts};
 
 /// Alters each attempt of a request before it is sent: another endpoint, a fresh token.
 ///
-/// It is called with the number of the exchange, from 1 and with free resends counted, and with
+/// It is called with the number of the exchange, from 1 and with resends counted, and with
 /// the head of the request: as the caller made it, not as an earlier attempt was altered, with all
 /// its headers. A layer does it for every call
 /// ([`RetryPolicyBuilder::before_attempt`](crate::RetryPolicyBuilder::before_attempt)); a request

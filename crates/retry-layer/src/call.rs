@@ -7,7 +7,7 @@ use http_body::Body;
 use tokio::time::Instant;
 
 use crate::{
-    attempt::Attempt,
+    attempt::{Attempt, EarlierResends},
     backoff::{Pressure, Waits},
     budget::{Cost, Counted, Withdrawal},
     deadline::Deadline,
@@ -53,10 +53,12 @@ pub(crate) struct Call<S, B> {
 pub(crate) struct Journal {
     records: Vec<AttemptRecord>,
     resends: u32,
+    /// Those that the call made before this request.
+    earlier_resends: u32,
     /// Asked while the head was whole.
     idempotent: bool,
     waits: Waits,
-    /// Those of free resends, which do not use up the others. Boxed: hardly any call has them.
+    /// Those of resends, which do not use up the others. Boxed: hardly any call has them.
     resend_waits: Option<Box<Waits>>,
     random: Rng,
     /// Held from the decision until the retry is over; gives its token back if it is never sent.
@@ -121,7 +123,7 @@ impl<S, B> Call<S, B> {
         }
     }
 
-    /// The attempts that are over, and how many of them were free.
+    /// The attempts that are over, and how many of them were resends.
     pub(crate) fn records(&self) -> (Vec<AttemptRecord>, u32) {
         self.journal.as_ref().map_or((Vec::new(), 0), |journal| {
             (journal.records.clone(), journal.resends)
@@ -269,6 +271,7 @@ impl<S, B> Call<S, B> {
             Box::new(Journal {
                 records: Vec::new(),
                 resends: 0,
+                earlier_resends: self.extensions.get().map_or(0, EarlierResends::count),
                 idempotent: self.policy.is_idempotent(
                     &self.method,
                     self.headers.as_ref(),
@@ -296,6 +299,7 @@ impl<S, B> Call<S, B> {
             attempts: self.attempts,
             max_attempts: settings.max_attempts,
             resends: self.resends,
+            resent: journal.resends.saturating_add(journal.earlier_resends),
             pressure,
             advice,
             max_retry_after: settings.max_retry_after,

@@ -71,7 +71,7 @@ impl fmt::Debug for Extras {
 pub(crate) struct Place {
     /// Among those that count, from 1.
     pub(crate) attempt: u32,
-    /// Free resends so far.
+    /// Resends so far.
     pub(crate) resends: u32,
 }
 

@@ -25,8 +25,9 @@
 //! # How it differs from gRPC's own
 //!
 //! - Jitter never lifts a wait above the longest backoff.
-//! - Free resends of what was not processed are made once for each cause, five times after a
-//!   GOAWAY, and not without end while nothing was sent.
+//! - What was not processed is sent again, without counting as an attempt, once for each cause and
+//!   five times after a GOAWAY, and not without end while nothing was sent. Only the first of a call
+//!   is free; the others take from the budget.
 //! - A pushback longer than [the longest that is waited
 //!   for](crate::RetryPolicyBuilder::max_retry_after) ends the call, and one that is waited for
 //!   does not begin the backoff anew.

@@ -138,7 +138,7 @@ pub mod transport;
 mod verdict;
 
 pub use self::{
-    attempt::Attempt,
+    attempt::{Attempt, EarlierResends},
     backoff::{Backoff, Delays, Exponential, ExponentialIter},
     before::BeforeAttempt,
     deadline::Deadline,

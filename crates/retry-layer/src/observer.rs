@@ -83,7 +83,7 @@ impl<'a> Exchange<'a> {
         self.uri
     }
 
-    /// The number of the exchange within its call, from 1, free resends counted. One less is what
+    /// The number of the exchange within its call, from 1, resends counted. One less is what
     /// OpenTelemetry calls `http.request.resend_count`.
     #[must_use]
     pub fn number(&self) -> u32 {

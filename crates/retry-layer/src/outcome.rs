@@ -94,7 +94,7 @@ impl<'a> Outcome<'a> {
         self.uri
     }
 
-    /// The number of this attempt, from 1. Free resends do not count.
+    /// The number of this attempt, from 1. Resends do not count.
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.attempt

@@ -59,14 +59,15 @@ impl RetryReport {
         }
     }
 
-    /// Every exchange in order, the free [resends](Self::resends) among them.
+    /// Every exchange in order, the [resends](Self::resends) among them.
     #[must_use]
     pub fn attempts(&self) -> &[AttemptRecord] {
         &self.attempts
     }
 
-    /// How many of the attempts were free: the one before was provably not processed, or met a
-    /// connection that the peer had closed.
+    /// How many of the exchanges counted as no attempt: the one before was provably not processed,
+    /// or met a connection that the peer had closed. The first of a call is free; each further one
+    /// took a token from the [budget](crate::budget), as a retry does.
     #[must_use]
     pub fn resends(&self) -> u32 {
         self.resends
@@ -189,8 +190,9 @@ pub enum WaitReason {
     /// The server's gRPC pushback, in place of the backoff.
     Pushback,
     /// A request that was provably not processed, or one that met a connection closed by the peer
-    /// and may be processed twice, is sent again for free: at once, and if several connections went
-    /// away from it (HTTP/2's GOAWAY), after the policy's backoff from the second on.
+    /// and may be processed twice, is sent again and no attempt is counted: at once, and if several
+    /// connections went away from it (HTTP/2's GOAWAY), after the policy's backoff from the second
+    /// on. See [`RetryReport::resends`].
     Resend,
 }
 

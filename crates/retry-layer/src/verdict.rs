@@ -103,6 +103,8 @@ pub(crate) struct Facts {
     pub(crate) attempts: u32,
     pub(crate) max_attempts: u32,
     pub(crate) resends: Resends,
+    /// How many resends the call has made, those of earlier hops included.
+    pub(crate) resent: u32,
     pub(crate) pressure: Pressure,
     /// What the server asked for.
     pub(crate) advice: Advice,
@@ -120,7 +122,7 @@ pub(crate) enum Verdict {
     Retry { wait: Duration, reason: WaitReason },
 }
 
-/// The causes for which free attempts are granted to a call.
+/// The causes for which a request is sent again though no attempt is counted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Resend {
     Refused,
@@ -130,10 +132,10 @@ pub(crate) enum Resend {
     Stale,
 }
 
-/// Which free attempts a call may still make.
+/// Which resends a request may still cause.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Resends {
-    /// A bit for each [cause](Resend) that frees one.
+    /// A bit for each [cause](Resend) that grants one.
     once: u8,
     gone_away: u8,
 }
@@ -153,6 +155,13 @@ impl Resends {
     /// Where each connection serves few requests (nginx's `keepalive_requests`), a call among many
     /// meets several that go away before its turn comes, and no server is worse for it.
     const GOAWAYS: u8 = 5;
+    /// The most resends of a call, over all its hops: as many as one request may cause.
+    const MOST: u32 = 9;
+
+    /// Whether no cause grants a resend.
+    pub(crate) fn is_none(self) -> bool {
+        self == Self::NONE
+    }
 
     pub(crate) fn use_up(&mut self, cause: Resend) {
         match cause {
@@ -168,7 +177,11 @@ impl Resends {
         cause != Resend::GoneAway || self.gone_away == Self::GOAWAYS
     }
 
-    fn free(self, facts: &Facts) -> Option<Resend> {
+    /// The cause for which this outcome grants a resend, if it does.
+    fn granted(self, facts: &Facts) -> Option<Resend> {
+        if facts.resent >= Self::MOST {
+            return None;
+        }
         let status = facts.status;
         let cause = match facts.class {
             Class::Unprocessed if facts.gone_away => {
@@ -194,15 +207,17 @@ impl Resends {
 
 /// Chance and shared state, asked for only once everything else allows a retry.
 pub(crate) trait Means {
-    /// An attempt failed that another one may follow, and not for free.
+    /// An attempt failed that another one may follow, and not for free: the first resend of a call
+    /// is no failure, a further one is.
     fn failed(&mut self) {}
     /// The next wait of the schedule, or nothing if it is over.
     fn backoff(&mut self) -> Option<Duration>;
-    /// The same for a free attempt that is not the first of its cause.
+    /// The same for a resend that is not the first of its cause.
     fn resend_backoff(&mut self) -> Option<Duration>;
     /// Something to add to a hint of this length, so that clients do not return together.
     fn stagger(&mut self, hint: Duration) -> Duration;
-    /// Takes what a retry costs from the budget, if it has that much.
+    /// Takes what a retry costs from the budget, if it has that much. A resend that is not the first
+    /// of its call costs the same.
     fn withdraw(&mut self) -> bool;
 }
 
@@ -212,8 +227,9 @@ pub(crate) fn judge(facts: &Facts, means: &mut impl Means) -> Verdict {
     if !facts.class.is_retryable() {
         return Verdict::Return(StopReason::of_final(facts.status));
     }
-    let free = facts.resends.free(facts);
-    if free.is_none() {
+    let resend = facts.resends.granted(facts);
+    let is_free = resend.is_some() && facts.resent == 0;
+    if !is_free {
         means.failed();
     }
     if let Advice::Stop(reason) = facts.advice {
@@ -226,7 +242,7 @@ pub(crate) fn judge(facts: &Facts, means: &mut impl Means) -> Verdict {
         return Verdict::Return(StopReason::BodyNotReplayable);
     }
     let late = facts.remaining.is_some_and(|remaining| remaining.is_zero());
-    if let Some(cause) = free {
+    if let Some(cause) = resend {
         if late {
             return Verdict::Return(StopReason::DeadlineExceeded);
         }
@@ -238,8 +254,10 @@ pub(crate) fn judge(facts: &Facts, means: &mut impl Means) -> Verdict {
         if let Some(wait) = wait {
             return if facts.outlives(wait) {
                 Verdict::Return(StopReason::DeadlineTooClose)
-            } else {
+            } else if is_free || means.withdraw() {
                 Verdict::Resend { cause, wait }
+            } else {
+                Verdict::Return(StopReason::BudgetExhausted)
             };
         }
     }
@@ -362,6 +380,7 @@ mod tests {
             attempts: 1,
             max_attempts: 3,
             resends: Resends::ALL,
+            resent: 0,
             pressure: Pressure::Normal,
             advice: Advice::Nothing,
             max_retry_after: 120 * SECOND,
@@ -452,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resend_asks_for_no_token_and_counts_no_attempt() {
+    fn the_first_resend_asks_for_no_token_and_counts_no_attempt() {
         let facts = Facts {
             class: Class::Unprocessed,
             status: None,
@@ -466,6 +485,37 @@ mod tests {
         };
         assert_eq!(judge(&facts, &mut means), at_once(Resend::Refused));
         assert!(!means.asked);
+    }
+
+    #[test]
+    fn a_further_resend_costs_a_token_whatever_its_cause() {
+        for resent in 1..Resends::MOST {
+            let facts = Facts {
+                class: Class::Unprocessed,
+                status: None,
+                attempts: 3,
+                resent,
+                ..facts()
+            };
+            let mut means = plenty();
+            assert_eq!(judge(&facts, &mut means), at_once(Resend::Refused));
+            assert!(means.asked);
+            means.granted = false;
+            let refused = Verdict::Return(StopReason::BudgetExhausted);
+            assert_eq!(judge(&facts, &mut means), refused);
+        }
+    }
+
+    #[test]
+    fn a_call_that_has_resent_as_often_as_one_request_may_resends_no_more() {
+        let facts = Facts {
+            class: Class::Unprocessed,
+            status: None,
+            resent: Resends::MOST,
+            ..facts()
+        };
+        let verdict = judge(&facts, &mut plenty());
+        assert!(matches!(verdict, Verdict::Retry { .. }), "{verdict:?}");
     }
 
     #[test]
@@ -530,7 +580,7 @@ mod tests {
     }
 
     #[test]
-    fn each_cause_of_a_free_resend_is_granted_once() {
+    fn each_cause_grants_one_resend() {
         for (class, status, cause) in [
             (Class::Unprocessed, None, Resend::Refused),
             (Class::Unprocessed, Some(421), Resend::Misdirected),
@@ -550,7 +600,7 @@ mod tests {
     }
 
     #[test]
-    fn goaways_free_five_resends_and_all_but_the_first_wait() {
+    fn goaways_grant_five_resends_and_all_but_the_first_wait() {
         let mut facts = Facts {
             class: Class::Unprocessed,
             status: None,

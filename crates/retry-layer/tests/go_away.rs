@@ -28,18 +28,39 @@ use tower::{Layer, Service, ServiceExt, service_fn};
 
 type Body = Empty<Bytes>;
 
-/// A budget that has nothing to give: what is sent again all the same is free.
+/// A budget of so many tokens that counts what is taken, and earns nothing.
 #[derive(Debug)]
-struct Nothing;
+struct Counting {
+    holding: u32,
+    taken: AtomicU32,
+}
 
-impl Budget for Nothing {
+impl Counting {
+    fn holding(tokens: u32) -> Self {
+        Self {
+            holding: tokens,
+            taken: AtomicU32::new(0),
+        }
+    }
+
+    fn taken(&self) -> u32 {
+        self.taken.load(Ordering::Relaxed)
+    }
+}
+
+impl Budget for Counting {
     fn deposit(&self, _: &Uri) {}
 
     fn withdraw(&self, _: &Uri, _: Cost, _: Instant) -> bool {
-        false
+        let take = |taken: u32| (taken < self.holding).then_some(taken + 1);
+        self.taken
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
+            .is_ok()
     }
 
-    fn refund(&self, _: &Uri, _: Cost) {}
+    fn refund(&self, _: &Uri, _: Cost) {
+        self.taken.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 const HEADERS: u8 = 1;
@@ -58,6 +79,8 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 /// `keepalive_requests`: it goes away with the last one, and drops what came after.
 struct Server {
     requests_per_connection: u32,
+    /// How many requests were made of it.
+    asked: AtomicU32,
     /// How many requests reached it, those that it did not process included.
     reached: AtomicU32,
     /// The connection that all share, with its number.
@@ -68,6 +91,7 @@ impl Server {
     fn new(requests_per_connection: u32) -> Arc<Self> {
         Arc::new(Self {
             requests_per_connection,
+            asked: AtomicU32::new(0),
             reached: AtomicU32::new(0),
             current: Mutex::default(),
         })
@@ -125,6 +149,7 @@ impl Server {
     }
 
     async fn exchange(self: Arc<Self>) -> Result<Response<Body>, h2::Error> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
         let request = Request::post("http://peer/").body(()).unwrap();
         let (number, mut sender) = self.sender().await;
         let outcome = match sender.send_request(request, true) {
@@ -177,50 +202,49 @@ async fn calls(server: &Arc<Server>, policy: RetryPolicy, number: u32) -> Vec<Re
 
 #[tokio::test(start_paused = true)]
 async fn calls_beside_each_other_succeed_though_each_connection_serves_only_a_few() {
-    for requests_per_connection in [10, 20, 50] {
+    for (requests_per_connection, tokens) in [(10, 32), (20, 0), (50, 0)] {
         let server = Server::new(requests_per_connection);
+        let budget = Arc::new(Counting::holding(tokens));
         let policy = RetryPolicy::builder()
-            .budget(Nothing)
+            .budget(Arc::clone(&budget))
             .seed(1)
             .build()
             .unwrap();
         let reports = calls(&server, policy, 32).await;
         assert_eq!(reports.len(), 32, "{requests_per_connection} a connection");
+        let charged: u32 = reports
+            .iter()
+            .map(|it| it.resends().saturating_sub(1))
+            .sum();
+        assert_eq!(budget.taken(), charged, "all but the first of each call");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_turns_everything_away_is_asked_six_times_a_call_and_ever_less_often() {
+async fn a_server_that_turns_everything_away_is_asked_twice_a_call_once_the_budget_is_empty() {
     const CALLS: u32 = 100;
-    let server = Server::new(0);
-    let policy = RetryPolicy::builder()
-        .budget(Nothing)
-        .seed(1)
-        .build()
-        .unwrap();
-    let start = Instant::now();
-    let storm = tokio::spawn({
-        let server = Arc::clone(&server);
-        async move { calls(&server, policy, CALLS).await }
-    });
-    // The first resend of each call comes at once; all others are spread by the backoff.
-    tokio::time::sleep(Duration::from_millis(10)).await;
-    assert!(server.reached.load(Ordering::Relaxed) <= 3 * CALLS);
-    assert!(storm.await.unwrap().is_empty());
-    assert!(server.reached.load(Ordering::Relaxed) <= 6 * CALLS);
-    assert!(start.elapsed() > Duration::from_millis(500));
+    for tokens in [0, 20] {
+        let server = Server::new(0);
+        let policy = RetryPolicy::builder()
+            .budget(Counting::holding(tokens))
+            .seed(1)
+            .build()
+            .unwrap();
+        assert!(calls(&server, policy, CALLS).await.is_empty());
+        let asked = server.asked.load(Ordering::Relaxed);
+        assert_eq!(asked, 2 * CALLS + tokens);
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_report_counts_what_went_away() {
     let server = Server::new(0);
-    let policy = RetryPolicy::builder()
-        .max_attempts(2)
-        .seed(1)
-        .build()
-        .unwrap();
+    let policy = || {
+        let two = RetryPolicy::builder().max_attempts(2).seed(1);
+        two.build().unwrap()
+    };
     let error = server
-        .client(policy.clone())
+        .client(policy())
         .oneshot(Request::post("http://peer/").body(Body::new()).unwrap())
         .await
         .unwrap_err();
@@ -228,7 +252,7 @@ async fn the_report_counts_what_went_away() {
     assert_eq!(server.reached.load(Ordering::Relaxed), 1 + 5 + 1);
 
     let server = Server::new(1);
-    let reports = calls(&server, policy, 3).await;
+    let reports = calls(&server, policy(), 3).await;
     let resent: Vec<_> = reports.iter().map(RetryReport::resends).collect();
     assert!(resent.contains(&2), "{resent:?}");
     for report in reports {

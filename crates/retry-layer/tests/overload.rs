@@ -18,7 +18,10 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Empty;
-use retry_layer::{ReplayBody, Retry, RetryPolicy, RetryPolicyBuilder, budget::Unlimited};
+use retry_layer::{
+    Class, EarlierResends, Outcome, Predicate, ReplayBody, Retry, RetryPolicy, RetryPolicyBuilder,
+    Standard, budget::Unlimited, predicate_fn,
+};
 use tokio::time::{Instant, sleep, sleep_until};
 use tower::{ServiceExt, service_fn};
 
@@ -296,4 +299,78 @@ async fn a_busy_client_rides_out_a_blip_as_if_it_had_no_budget() {
     // With these waits one call in twelve is retried twice within the blip.
     assert_eq!(lost, lost_without);
     assert!((60..110).contains(&lost), "{lost}");
+}
+
+/// What a server turns a request away with, so that it is sent again without counting as an attempt.
+#[derive(Clone, Copy, Debug)]
+enum TurnedAway {
+    Refused,
+    Stale,
+}
+
+impl std::fmt::Display for TurnedAway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("turned away")
+    }
+}
+
+impl std::error::Error for TurnedAway {}
+
+/// How many requests a server gets that turns away each of so many calls, a second apart, by
+/// another cause each time.
+async fn turned_away(builder: RetryPolicyBuilder, calls: u32, earlier: Option<u32>) -> u32 {
+    let standard = Standard::default();
+    let predicate =
+        predicate_fn(
+            move |outcome: &Outcome<'_>| match outcome.find_error::<TurnedAway>() {
+                Some(TurnedAway::Refused) => Class::Unprocessed,
+                Some(TurnedAway::Stale) => Class::Stale { wrote: true },
+                None => standard.classify(outcome),
+            },
+        );
+    let sent = Arc::new(Mutex::new(0_u32));
+    let peer = {
+        let sent = Arc::clone(&sent);
+        service_fn(move |_: Request<ReplayBody<Empty<Bytes>>>| {
+            let mut sent = sent.lock().unwrap();
+            *sent += 1;
+            let mut misdirected = Response::new(Empty::<Bytes>::new());
+            *misdirected.status_mut() = http::StatusCode::MISDIRECTED_REQUEST;
+            std::future::ready(match *sent % 3 {
+                0 => Ok(misdirected),
+                1 => Err(TurnedAway::Refused),
+                _ => Err(TurnedAway::Stale),
+            })
+        })
+    };
+    let retry = Retry::new(peer, builder.predicate(predicate).build().unwrap());
+    for _ in 0..calls {
+        let mut request = Request::get("http://peer/").body(Empty::new()).unwrap();
+        if let Some(earlier) = earlier {
+            request
+                .extensions_mut()
+                .insert(EarlierResends::from(earlier));
+        }
+        let _ = retry.clone().oneshot(request).await;
+        sleep(Duration::from_millis(10)).await;
+    }
+    let sent = *sent.lock().unwrap();
+    sent
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_turns_everything_away_gets_two_requests_a_call_and_what_the_budget_allows() {
+    const CALLS: u32 = 1_000;
+    let sent = turned_away(RetryPolicy::builder(), CALLS, None).await;
+    println!("{sent} requests for {CALLS} calls");
+    // The bucket of a client without successes holds five; one comes in 30 seconds.
+    assert!((2 * CALLS + 5..=2 * CALLS + 6).contains(&sent), "{sent}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_later_hop_of_a_call_that_has_resent_gets_no_free_resend() {
+    const CALLS: u32 = 1_000;
+    let sent = turned_away(RetryPolicy::builder(), CALLS, Some(1)).await;
+    println!("{sent} requests for {CALLS} calls");
+    assert!((CALLS + 5..=CALLS + 6).contains(&sent), "{sent}");
 }

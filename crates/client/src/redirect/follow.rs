@@ -1,7 +1,7 @@
 use std::mem;
 
 use http::{Method, Request, Response, StatusCode, Uri, header::LOCATION};
-use retry_layer::{BodyFactory, Deadline, ResponseExt as _, RetryReport};
+use retry_layer::{BodyFactory, Deadline, EarlierResends, ResponseExt as _, RetryReport};
 
 use super::{
     headers,
@@ -128,6 +128,7 @@ impl Kept {
         let report = history.complete(Some(response.retry_report()));
         let sent = report.as_ref().map_or(0, |report| report.attempts().len());
         let sent = SentBefore(u32::try_from(sent).unwrap_or(u32::MAX));
+        let resends = report.as_ref().map(EarlierResends::of);
         history.report = report;
         history.hops.push(Hop { uri: from, status });
         if to.fragment.is_some() {
@@ -136,6 +137,9 @@ impl Kept {
         let mut next = mem::take(&mut self.request).map(|_| body);
         *next.uri_mut() = to.uri;
         next.extensions_mut().insert(sent);
+        if let Some(resends) = resends {
+            next.extensions_mut().insert(resends);
+        }
         Ok(Some(Box::new(next)))
     }
 

@@ -14,9 +14,17 @@
 //! retried; when most of them fail, hardly any.
 //!
 //! A retry is paid for before its wait, so that calls which wait together cannot overdraw it
-//! together, and is paid back if the call is dropped before the retry was sent. Free resends cost
-//! nothing. A call that may be sent only once, by its policy or by [`NoRetry`](crate::NoRetry),
-//! neither takes from a budget nor adds to it.
+//! together, and is paid back if the call is dropped before the retry was sent.
+//!
+//! A request that was provably not processed, or that met a connection which its peer had closed, is
+//! sent again without counting as an attempt. The first such resend of a call is free; each further
+//! one is paid for like a retry, and if the budget has nothing left, the call ends with
+//! [`BudgetExhausted`](crate::StopReason::BudgetExhausted). So a server that turns everything away
+//! gets at most two requests for each call once the budget is empty, whatever it turns them away
+//! with.
+//!
+//! A call that may be sent only once, by its policy or by [`NoRetry`](crate::NoRetry), neither takes
+//! from a budget nor adds to it.
 //!
 //! # Which one
 //!
@@ -85,7 +93,7 @@ pub trait Budget: fmt::Debug + Send + Sync + 'static {
     }
 
     /// An attempt failed in a way that may be retried, whether it will be or not; its number
-    /// counts from 1. Free resends are not told. Does nothing unless implemented.
+    /// counts from 1. Not told of what the first resend of a call follows. Does nothing unless implemented.
     fn failure(&self, uri: &Uri, attempt: u32) {
         let _ = (uri, attempt);
     }

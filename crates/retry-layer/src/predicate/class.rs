@@ -18,13 +18,15 @@ pub enum Class {
     /// No byte of the request left this process: any method may be sent again, after a wait.
     NotSent,
     /// The peer states that it did not process the request (RFC 9113, section 8.7; 421 of
-    /// RFC 9110, section 15.5.20). Any method is sent again: the first time at once and for free,
-    /// afterwards as a counted retry. A connection that the peer lets go (a GOAWAY, known by the
-    /// feature `h2`) is no fault of the service: of these, five are free for each call, and from
-    /// the second on after the policy's backoff.
+    /// RFC 9110, section 15.5.20). Any method is sent again: the first time at once and without
+    /// counting as an attempt, afterwards as a counted retry. A connection that the peer lets go (a
+    /// GOAWAY, known by the feature `h2`) is no fault of the service: after five of these in a call
+    /// no attempt is counted, and from the second on the policy's backoff comes before. Of all
+    /// resends of a call only the first is free, see [budgets](crate::budget).
     Unprocessed,
     /// A reused connection was closed by the peer before the first byte of a response.
-    /// Sent again at once and for free, once per call; afterwards a counted retry.
+    /// Sent again at once and without counting as an attempt, once per call; afterwards a counted
+    /// retry.
     Stale {
         /// Whether any byte of the request was written. If so, only a request that is idempotent
         /// is sent again.
