@@ -288,7 +288,9 @@ impl RequestBuilder {
         self.extension(IdempotencyKeys::new())
     }
 
-    /// Sends this request once, whatever comes of it.
+    /// Sends this request once, whatever comes of it: also where a connection that was reused turns
+    /// out to be closed, and where the server did not process it. A policy of
+    /// [one attempt](retry_layer::RetryPolicyBuilder::max_attempts) sends it again in these two cases.
     pub fn no_retry(self) -> Self {
         self.extension(NoRetry)
     }

@@ -128,7 +128,10 @@ fn callgrind(case: &str, calls: u64) -> Option<Cost> {
 
 fn run(case: &str, calls: usize) -> usize {
     let policy = RetryPolicy::default();
-    let single = || RetryPolicy::builder().max_attempts(1).build().unwrap();
+    let single = || {
+        let once = RetryPolicy::builder().max_attempts(1).without_resends();
+        once.build().unwrap()
+    };
     let get = Example::new(Method::GET);
     match case {
         "bare" => get.send(calls, service_fn(answer), Empty::<Bytes>::new),

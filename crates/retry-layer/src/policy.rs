@@ -203,7 +203,7 @@ impl RetryPolicy {
     /// Why this request will be sent once, whatever comes.
     #[inline]
     pub(crate) fn refusal<B>(&self, request: &Request<B>) -> Option<StopReason> {
-        if self.settings.max_attempts == 1 {
+        if self.settings.max_attempts == 1 && self.settings.resends.is_none() {
             return Some(StopReason::AttemptsExhausted);
         }
         let extensions = request.extensions();
@@ -310,8 +310,12 @@ pub struct RetryPolicyBuilder {
 impl RetryPolicyBuilder {
     /// How many attempts a call makes at most, the first one included: 3 unless set.
     ///
-    /// 1 switches the layer off: nothing is kept, and nothing is sent again, not even what was
-    /// provably not processed. 0 is refused by [`build`](Self::build).
+    /// This bounds attempts, not exchanges: also with 1, what was provably not processed is sent
+    /// again, and a request that may be processed twice when the reused connection that it met had
+    /// been closed by its peer, as [`Class`](crate::Class) says. So the body is kept for that as it
+    /// is for a retry. With [`without_resends`](Self::without_resends) beside it, or for a request
+    /// with [`NoRetry`], nothing is kept, and nothing is sent twice. 0 is refused by
+    /// [`build`](Self::build).
     pub fn max_attempts(mut self, attempts: u32) -> Self {
         self.max_attempts = attempts;
         self
@@ -446,8 +450,9 @@ impl RetryPolicyBuilder {
         self
     }
 
-    /// Makes no free resends: a request that was provably not processed is retried like any other
-    /// failure, counted and after a wait.
+    /// Counts every exchange as an attempt: a request that was provably not processed is retried
+    /// like any other failure, after a wait, and [`max_attempts`](Self::max_attempts) bounds what is
+    /// sent. With one attempt the layer is off: the request is sent once, and nothing of it is kept.
     pub fn without_resends(mut self) -> Self {
         self.resends = Resends::NONE;
         self

@@ -227,7 +227,7 @@ async fn a_request_that_was_not_sent_is_retried_with_any_method() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_request_is_resent_once_for_free_and_then_by_policy() {
+async fn a_refused_request_is_resent_once_and_then_retried_by_policy() {
     let refused = || error(Class::Unprocessed);
     let peer = Peer::new([refused(), refused(), refused(), refused()]);
     let reply = send(&peer, policy(), request(Method::POST)).await;
@@ -237,23 +237,90 @@ async fn a_refused_request_is_resent_once_for_free_and_then_by_policy() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_cause_has_its_own_free_resend() {
+async fn each_cause_grants_a_resend_and_the_first_of_a_call_is_free() {
     let replies = [
         error(Class::Stale { wrote: false }),
         error(Class::Unprocessed),
         status(421),
         status(200),
     ];
-    let peer = Peer::new(replies);
-    let response = send(&peer, policy(), request(Method::POST)).await.unwrap();
+    let peer = Peer::new(replies.clone());
+    let budget = Arc::new(FixedBudget::new(2, 10).unwrap());
+    let policy = builder().budget(Arc::clone(&budget)).build().unwrap();
+    let response = send(&peer, policy.clone(), request(Method::POST))
+        .await
+        .unwrap();
     assert_eq!(peer.waits(), [Duration::ZERO; 3]);
     let report = response.retry_report();
     assert_eq!((report.resends(), report.attempts().len()), (3, 4));
+    assert_eq!(
+        budget.millitokens(),
+        100,
+        "two tokens, and what a success earns"
+    );
     assert!(
         report.attempts()[..3]
             .iter()
             .all(|record| record.wait().unwrap().reason() == WaitReason::Resend)
     );
+
+    let peer = Peer::new(replies);
+    let reply = send(&peer, policy, request(Method::POST)).await;
+    assert_eq!(reports(&reply), StopReason::BudgetExhausted);
+    assert_eq!(peer.seen().len(), 2, "the first was free");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resend_that_was_paid_for_and_not_sent_is_paid_back() {
+    let hanging = status(421).body(Refused::hanging());
+    let peer = Peer::new([error(Class::Unprocessed), hanging]);
+    let budget = Arc::new(FixedBudget::new(1, 10).unwrap());
+    let policy = builder().budget(Arc::clone(&budget)).build().unwrap();
+    let mut call = task::spawn(send(&peer, policy, request(Method::POST)));
+    assert_pending!(call.poll());
+    assert_eq!((peer.seen().len(), budget.millitokens()), (2, 0));
+    drop(call);
+    assert_eq!(budget.millitokens(), 1_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_of_one_attempt_still_sends_again_what_counts_as_none() {
+    let one = builder().max_attempts(1).build().unwrap();
+    for first in [
+        error(Class::Unprocessed),
+        error(Class::Stale { wrote: false }),
+    ] {
+        let peer = Peer::new([first, status(200)]);
+        let response = send(&peer, one.clone(), request(Method::POST))
+            .await
+            .unwrap();
+        assert_eq!(response.status(), 200);
+    }
+    let peer = Peer::new([error(Class::Stale { wrote: true }), status(503)]);
+    let reply = get(&peer, one.clone()).await;
+    assert_eq!(reports(&reply), StopReason::AttemptsExhausted);
+    for first in [status(503), error(Class::NotSent), error(Class::Ambiguous)] {
+        let peer = Peer::new([first]);
+        let reply = get(&peer, one.clone()).await;
+        assert_eq!(reports(&reply), StopReason::AttemptsExhausted);
+    }
+    let peer = Peer::new([error(Class::Stale { wrote: true })]);
+    let reply = send(&peer, one, request(Method::POST)).await;
+    assert_eq!(reports(&reply), StopReason::NotIdempotent);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_of_one_attempt_without_resends_sends_once() {
+    let once = builder().max_attempts(1).without_resends().build().unwrap();
+    for first in [
+        error(Class::Unprocessed),
+        error(Class::Stale { wrote: false }),
+    ] {
+        let peer = Peer::new([first]);
+        let reply = get(&peer, once.clone()).await;
+        assert_eq!(reports(&reply), StopReason::AttemptsExhausted);
+        assert_eq!(peer.clones(), 0);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -307,7 +374,7 @@ async fn an_unmarked_request_costs_one_clone_and_a_marked_one_none() {
     send(&peer, policy(), marked).await.unwrap();
     send(
         &peer,
-        builder().max_attempts(1).build().unwrap(),
+        builder().max_attempts(1).without_resends().build().unwrap(),
         request(Method::GET),
     )
     .await

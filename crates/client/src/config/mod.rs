@@ -57,7 +57,7 @@ use crate::{ClientBuilder, Error};
 /// | `retry.budget_percent` | retries for every hundred answers |
 /// | `retry.replay_limit`, `.replay_memory` | bytes |
 /// | `retry.drain.bytes` and `.time` | bytes and a duration |
-/// | `retry.resends` | whether free resends are made |
+/// | `retry.resends` | whether a request is sent again, without counting as an attempt, that was not processed or met a closed connection; with `max_attempts` 1 and false here, each is sent once |
 /// | `redirects.follow`, `.limit`, `.allow_downgrade`, `.sensitive_headers` | true or false, a number, true or false, a list of names |
 /// | `pool.max_connections`, `.max_connections_per_origin`, `.max_waiting`, `.max_requests_per_connection` | numbers |
 /// | `pool.http1_read_buffer` | bytes |
