@@ -137,7 +137,7 @@ impl<S, B> Call<S, B> {
         let settled = self.journal.is_none() && settings.settled.contains(status);
         if settled {
             self.release(status);
-            settings.budget.deposit(&self.uri);
+            self.policy.budget().deposit(&self.uri);
         }
         settled
     }
@@ -205,7 +205,7 @@ impl<S, B> Call<S, B> {
         let settings = self.policy.settings();
         let clock = std::time::SystemTime::now;
         if let Advice::Stop(_) = settings.hints.advice(response.headers(), clock) {
-            settings.budget.failure(&self.uri, self.attempts);
+            self.policy.budget().failure(&self.uri, self.attempts);
         }
     }
 
@@ -440,7 +440,7 @@ impl<S, B> Call<S, B> {
         self.service = None;
         self.counted = None;
         if !class.is_retryable() && self.is_success(result) {
-            let (budget, uri) = (&self.policy.settings().budget, &self.uri);
+            let (budget, uri) = (self.policy.budget(), &self.uri);
             match self.journal.as_ref().and_then(|journal| journal.paid) {
                 Some(cost) => budget.deposit_after_retry(uri, cost),
                 None => budget.deposit(uri),
@@ -545,7 +545,7 @@ struct Chances<'a> {
 
 impl Means for Chances<'_> {
     fn failed(&mut self) {
-        let budget = &self.policy.settings().budget;
+        let budget = self.policy.budget();
         budget.failure(self.uri, self.attempts);
     }
 
@@ -573,7 +573,7 @@ impl Means for Chances<'_> {
     }
 
     fn withdraw(&mut self) -> bool {
-        let budget = &self.policy.settings().budget;
+        let budget = self.policy.budget();
         self.journal.withdrawal = Withdrawal::take(budget, self.uri, self.cost, self.now);
         let granted = self.journal.withdrawal.is_some();
         if granted {

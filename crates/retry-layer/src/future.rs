@@ -141,11 +141,11 @@ where
         let (parts, passing) = request.into_parts();
         let deadline = policy.deadline_of(&parts.extensions, now);
         let settings = policy.settings();
-        let (limit, memory) = (settings.replay_limit, settings.replay_memory.as_ref());
+        let (limit, memory) = (settings.replay_limit, policy.replay_memory());
         let resends = settings.resends;
-        let counted = settings
-            .counts_calls
-            .then(|| Counted::enter(&settings.budget));
+        let counted = policy
+            .counts_calls()
+            .then(|| Counted::enter(policy.budget()));
         let method = parts.method.clone();
         let uri = parts.uri.clone();
         let version = parts.version;

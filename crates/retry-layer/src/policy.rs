@@ -30,8 +30,12 @@ pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempote
 
 /// When a request is sent again, how often, and after what wait.
 ///
-/// A policy is a handle that is cheap to clone; clones share its budget. Put into a request's
-/// extensions, it takes the place of the layer's own for this request.
+/// A policy is a handle that is cheap to clone; clones share its budget.
+///
+/// Put into a request's extensions, it takes the place of the layer's own for this request, with all
+/// its settings. What bounds many calls together stays the layer's unless the policy was given its
+/// own: the [budget](RetryPolicyBuilder::budget), the
+/// [memory for bodies](RetryPolicyBuilder::replay_memory), and the [seed](RetryPolicyBuilder::seed).
 ///
 /// | | default |
 /// |---|---|
@@ -59,6 +63,9 @@ pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempote
 #[derive(Clone)]
 pub struct RetryPolicy {
     settings: Arc<Settings>,
+    /// The layer's settings, for a policy that a request brought: what it was not given of its own
+    /// is theirs.
+    layer: Option<Arc<Settings>>,
 }
 
 pub(crate) struct Settings {
@@ -75,13 +82,20 @@ pub(crate) struct Settings {
     pub(crate) resends: Resends,
     pub(crate) deadline: Option<Duration>,
     pub(crate) replay_limit: usize,
-    pub(crate) replay_memory: Option<Arc<ReplayMemory>>,
+    replay_memory: Option<Arc<ReplayMemory>>,
     pub(crate) drain: DrainLimits,
-    pub(crate) budget: Arc<dyn Budget>,
+    budget: Arc<dyn Budget>,
+    /// Whether the budget was set, and not made because none was.
+    own_budget: bool,
     /// What the budget said, so that calls need not ask.
-    pub(crate) counts_calls: bool,
-    seed: Option<u64>,
+    counts_calls: bool,
+    seed: Option<Arc<Seed>>,
     pub(crate) extras: Option<Box<Extras>>,
+}
+
+/// Makes chances reproducible.
+struct Seed {
+    value: u64,
     /// Numbers the calls that wait, so that each draws its own chances.
     draws: AtomicU64,
 }
@@ -114,8 +128,8 @@ impl RetryPolicy {
         RetryPolicyBuilder::default()
     }
 
-    /// A builder with the settings of this policy; the policy that it builds shares the budget
-    /// unless it is given another.
+    /// A builder with the settings of this policy; the policy that it builds shares the budget, the
+    /// memory for bodies and the seed, unless it is given others.
     pub fn to_builder(&self) -> RetryPolicyBuilder {
         let settings = &*self.settings;
         RetryPolicyBuilder {
@@ -131,7 +145,8 @@ impl RetryPolicy {
             replay_memory: settings.replay_memory.clone(),
             drain: settings.drain,
             budget: Some(Arc::clone(&settings.budget)),
-            seed: settings.seed,
+            own_budget: settings.own_budget,
+            seed: settings.seed.clone(),
             extras: settings.extras.as_deref().cloned().unwrap_or_default(),
             problem: None,
         }
@@ -197,7 +212,41 @@ impl RetryPolicy {
     /// The policy that this request is sent under: the one that it brings, or this one.
     #[inline]
     pub(crate) fn for_request<B>(&self, request: &Request<B>) -> Self {
-        request.extensions().get().unwrap_or(self).clone()
+        match request.extensions().get::<Self>() {
+            None => self.clone(),
+            Some(own) => Self {
+                settings: Arc::clone(&own.settings),
+                layer: Some(Arc::clone(&self.settings)),
+            },
+        }
+    }
+
+    /// The layer's settings, if what this policy was not given is theirs.
+    #[inline]
+    fn unless(&self, own: bool) -> &Settings {
+        match &self.layer {
+            Some(layer) if !own => layer,
+            Some(_) | None => &self.settings,
+        }
+    }
+
+    /// What the retries of this policy's calls are paid from.
+    #[inline]
+    pub(crate) fn budget(&self) -> &Arc<dyn Budget> {
+        &self.unless(self.settings.own_budget).budget
+    }
+
+    /// Whether that budget has to be told of each call.
+    #[inline]
+    pub(crate) fn counts_calls(&self) -> bool {
+        self.unless(self.settings.own_budget).counts_calls
+    }
+
+    /// What bounds the bodies that are kept, if anything does.
+    #[inline]
+    pub(crate) fn replay_memory(&self) -> Option<&Arc<ReplayMemory>> {
+        let own = self.settings.replay_memory.is_some();
+        self.unless(own).replay_memory.as_ref()
     }
 
     /// Why this request will be sent once, whatever comes.
@@ -226,13 +275,14 @@ impl RetryPolicy {
 
     /// Chance for one call, independent of every other call's.
     pub(crate) fn random(&self) -> Rng {
-        let Some(seed) = self.settings.seed else {
+        let own = self.settings.seed.is_some();
+        let Some(seed) = &self.unless(own).seed else {
             return Rng::new();
         };
         // Relaxed: each call needs another number, in no particular order.
-        let draw = self.settings.draws.fetch_add(1, Ordering::Relaxed);
+        let draw = seed.draws.fetch_add(1, Ordering::Relaxed);
         // Neighbouring seeds would begin alike; an odd multiplier sets them apart.
-        Rng::with_seed(seed ^ draw.wrapping_mul(0x9E37_79B9_7F4A_7C15))
+        Rng::with_seed(seed.value ^ draw.wrapping_mul(0x9E37_79B9_7F4A_7C15))
     }
 }
 
@@ -271,7 +321,7 @@ impl fmt::Debug for RetryPolicy {
             )
             .field("extras", &settings.extras)
             .field("drain", &settings.drain)
-            .field("budget", &settings.budget)
+            .field("budget", self.budget())
             .finish_non_exhaustive()
     }
 }
@@ -302,7 +352,8 @@ pub struct RetryPolicyBuilder {
     drain: DrainLimits,
     /// Made at the end, so that each policy has its own.
     budget: Option<Arc<dyn Budget>>,
-    seed: Option<u64>,
+    own_budget: bool,
+    seed: Option<Arc<Seed>>,
     pub(crate) extras: Extras,
     problem: Option<Problem>,
 }
@@ -479,7 +530,8 @@ impl RetryPolicyBuilder {
     }
 
     /// How many bytes of request bodies all calls under this policy and its clones keep together:
-    /// as many as they like unless set. A body that does not fit any more is sent all the same,
+    /// as many as they like unless set; for a policy that a request brings, what the layer's
+    /// allows. A body that does not fit any more is sent all the same,
     /// but only once.
     pub fn replay_memory(mut self, bytes: usize) -> Self {
         self.replay_memory = Some(ReplayMemory::new(bytes));
@@ -498,15 +550,22 @@ impl RetryPolicyBuilder {
 
     /// Sets the budget that all calls under this policy and its clones draw from: a new
     /// [`SuccessBudget`] unless set. An `Arc` of a budget can be given to several policies.
+    ///
+    /// A request that brings a policy without a budget of its own draws from that of the layer.
     pub fn budget(mut self, budget: impl Budget) -> Self {
         self.budget = Some(Arc::new(budget));
+        self.own_budget = true;
         self
     }
 
     /// Makes the jitter reproducible: the calls that wait draw from generators that follow from
-    /// this seed, each from its own. Random unless set.
+    /// this seed, each from its own. Random unless set; for a policy that a request brings, the
+    /// layer's.
     pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = Some(seed);
+        self.seed = Some(Arc::new(Seed {
+            value: seed,
+            draws: AtomicU64::new(0),
+        }));
         self
     }
 
@@ -540,6 +599,7 @@ impl RetryPolicyBuilder {
                 }),
                 counts_calls: budget.counts_calls(),
                 budget,
+                own_budget: self.own_budget,
                 predicate,
                 choice: self.choice,
                 max_attempts: self.max_attempts,
@@ -554,8 +614,8 @@ impl RetryPolicyBuilder {
                 drain: self.drain,
                 seed: self.seed,
                 extras: self.extras.boxed(),
-                draws: AtomicU64::new(0),
             }),
+            layer: None,
         }
     }
 }
@@ -575,6 +635,7 @@ impl Default for RetryPolicyBuilder {
             replay_memory: None,
             drain: DrainLimits::default(),
             budget: None,
+            own_budget: false,
             seed: None,
             extras: Extras::default(),
             problem: None,

@@ -13,14 +13,14 @@ use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::Empty;
 use retry_layer::{
-    Backoff, Class, Predicate, ResponseExt, Retry, RetryPolicy, RetryPolicyBuilder, RetryReport,
-    Standard, StopReason, WaitReason,
-    budget::{AwsBudget, ConcurrencyShare, FinagleBudget, GrpcThrottle},
+    Backoff, Class, Exponential, Predicate, ResponseExt, Retry, RetryPolicy, RetryPolicyBuilder,
+    RetryReport, Standard, StopReason, WaitReason,
+    budget::{AwsBudget, ConcurrencyShare, FinagleBudget, FixedBudget, GrpcThrottle},
     grpc::GrpcRetry,
     hint::{Hint, Hints},
     predicate::{Errors, StatusSet},
 };
-use support::{Knowing, Peer, Reply, error, status};
+use support::{Frames, Knowing, Peer, Reply, error, status};
 use tower::ServiceExt;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -158,7 +158,7 @@ async fn an_invitation_makes_a_final_status_worth_another_attempt() {
 async fn a_throttled_error_is_never_sent_again_at_once() {
     let calm = |refused| error(Class::Throttled { refused });
     let throttled = || {
-        let exponential = retry_layer::Exponential::new(Duration::from_millis(1));
+        let exponential = Exponential::new(Duration::from_millis(1));
         let backoff = Backoff::from(exponential).jitter(retry_layer::Jitter::None);
         builder().backoff(backoff)
     };
@@ -298,4 +298,92 @@ async fn a_budget_of_tower_plugs_in() {
     let peer = Peer::new([status(503), status(200)]);
     let report = call(&peer, &policy, Method::GET).await;
     assert_eq!(report.attempts().len(), 2);
+}
+
+/// The report of a call whose request brings a policy of its own.
+async fn call_with(layer: &Retry<Peer>, own: RetryPolicy, body: &'static str) -> RetryReport {
+    let mut request = Request::put("http://peer/")
+        .body(Frames::new([body]))
+        .unwrap();
+    request.extensions_mut().insert(own);
+    let response = layer.clone().oneshot(request).await.unwrap();
+    response.retry_report()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_in_a_request_pays_from_the_layers_budget_unless_it_has_one() {
+    let tokens = Arc::new(FixedBudget::new(2, 1).unwrap());
+    let layered = builder().budget(Arc::clone(&tokens)).build().unwrap();
+    let peer = Peer::new([(); 20].map(|()| status(503)));
+    let layer = Retry::new(peer.handle(), layered);
+
+    // Each is built anew, and none has a budget; nor has one that was made of another.
+    let built = || builder().max_attempts(2).build().unwrap();
+    let derived = || built().to_builder().build().unwrap();
+    assert_eq!(call_with(&layer, built(), "").await.attempts().len(), 2);
+    assert_eq!(call_with(&layer, derived(), "").await.attempts().len(), 2);
+    assert_eq!(tokens.millitokens(), 0);
+    for own in [built(), derived()] {
+        let report = call_with(&layer, own, "").await;
+        assert_eq!(report.stop(), StopReason::BudgetExhausted);
+    }
+
+    let own = Arc::new(FixedBudget::new(1, 1).unwrap());
+    let with_its_own = builder().budget(Arc::clone(&own)).build().unwrap();
+    let derived = with_its_own.to_builder().max_attempts(2).build().unwrap();
+    assert_eq!(call_with(&layer, derived, "").await.attempts().len(), 2);
+    assert_eq!(own.millitokens(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_in_a_request_counts_its_calls_with_the_layers_budget() {
+    // Three retries are under way at most, and they are of calls that it was told of.
+    let share = Arc::new(ConcurrencyShare::new(20, 1).unwrap());
+    let layered = builder().budget(share).build().unwrap();
+    let slow = || status(503).taking(10 * SECOND);
+    let peer = Peer::new([(); 20].map(|()| slow()));
+    let layer = Retry::new(peer.handle(), layered);
+    let calls = [(); 10].map(|()| {
+        let (layer, own) = (layer.clone(), builder().max_attempts(2).build().unwrap());
+        tokio::spawn(async move { call_with(&layer, own, "").await })
+    });
+    let mut retried = 0;
+    for call in calls {
+        retried += call.await.unwrap().attempts().len() - 1;
+    }
+    assert_eq!(retried, 2, "a fifth of ten");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_in_a_request_keeps_bodies_in_the_layers_memory_unless_it_has_one() {
+    let layered = builder().replay_memory(4).build().unwrap();
+    let peer = Peer::new([(); 20].map(|()| status(503)));
+    let layer = Retry::new(peer.handle(), layered);
+    let own = builder().max_attempts(2);
+    let report = call_with(&layer, own.clone().build().unwrap(), "rows").await;
+    assert_eq!(report.attempts().len(), 2);
+    let report = call_with(&layer, own.clone().build().unwrap(), "5 row").await;
+    assert_eq!(report.stop(), StopReason::BodyNotReplayable);
+    let larger = own.replay_memory(5).build().unwrap();
+    let report = call_with(&layer, larger, "5 row").await;
+    assert_eq!(report.attempts().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_in_a_request_draws_its_waits_from_the_layers_seed() {
+    let own = || {
+        let jittered = builder().backoff(Exponential::new(SECOND));
+        jittered.build().unwrap()
+    };
+    let waits = async || {
+        let layered = builder().seed(7).build().unwrap();
+        let peer = Peer::new([(); 6].map(|()| status(503)));
+        let layer = Retry::new(peer.handle(), layered);
+        call_with(&layer, own(), "").await;
+        call_with(&layer, own(), "").await;
+        peer.waits()
+    };
+    let first = waits().await;
+    assert_eq!(first, waits().await);
+    assert_ne!(first[..2], first[3..], "each call draws its own");
 }

@@ -1,0 +1,115 @@
+//! How often a request is sent: resends, policies of single requests and the client's budget.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
+
+use client::{Client, RetryPolicy, RetryPolicyBuilder, StopReason, budget::FixedBudget};
+use test_support::{Connection, MemoryConnector, Reply, Request, answer};
+
+fn with(connector: &MemoryConnector, policy: RetryPolicyBuilder) -> Client {
+    Client::builder()
+        .retry(policy)
+        .build_with_connector(connector.clone())
+        .expect("the settings are valid")
+}
+
+/// Answers the first request of each connection, and breaks the connection at the second, as a
+/// server does that has closed it while it was idle.
+fn closing() -> MemoryConnector {
+    MemoryConnector::new(|mut connection: Connection| async move {
+        let _ = connection.read_request().await;
+        connection.respond(200, "first").await;
+        let _ = connection.read_request().await;
+        connection.reset();
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_attempt_does_not_fail_for_a_connection_that_was_closed_while_it_was_idle() {
+    let connector = closing();
+    let client = with(&connector, RetryPolicy::builder().max_attempts(1));
+    client.get("http://peer/").fetch().await.unwrap();
+    let response = client.get("http://peer/").fetch().await.unwrap();
+    assert_eq!(response.retry_report().resends(), 1);
+    // A POST may have been executed.
+    let error = client.post("http://peer/").fetch().await.unwrap_err();
+    let report = error.retry_report().unwrap();
+    assert_eq!(report.stop(), StopReason::NotIdempotent);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_attempt_is_one_where_the_server_failed() {
+    let connector = MemoryConnector::new(answer(|_| Reply::status(503)));
+    let client = with(&connector, RetryPolicy::builder().max_attempts(1));
+    let response = client.get("http://peer/").fetch().await.unwrap();
+    assert_eq!(response.status(), 503);
+    assert_eq!(connector.log().requests.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_resends_or_retries_a_request_is_sent_once() {
+    let once = RetryPolicy::builder().max_attempts(1).without_resends();
+    let connector = closing();
+    let client = with(&connector, once);
+    client.get("http://peer/").fetch().await.unwrap();
+    client.get("http://peer/").fetch().await.unwrap_err();
+
+    let connector = closing();
+    let client = with(&connector, RetryPolicy::builder());
+    client.get("http://peer/").fetch().await.unwrap();
+    let call = client.get("http://peer/").no_retry();
+    call.fetch().await.unwrap_err();
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_hops_of_a_redirect_together_have_one_free_resend() {
+    // Each request is misdirected at first, and redirected when it comes again.
+    let hop = Arc::new(AtomicUsize::new(0));
+    let connector = MemoryConnector::new(answer(move |request: &Request| {
+        let count = hop.fetch_add(1, Relaxed);
+        if count % 2 == 0 {
+            return Reply::status(421);
+        }
+        let host = if count % 4 == 1 { "other" } else { "peer" };
+        let next = format!("http://{host}/{}x", request.path().trim_start_matches('/'));
+        Reply::status(307).header("Location", next)
+    }));
+    let tokens = Arc::new(FixedBudget::new(3, 1).unwrap());
+    let policy = RetryPolicy::builder().budget(Arc::clone(&tokens));
+    let client = with(&connector, policy);
+    let response = client.get("http://peer/").fetch().await.unwrap();
+    assert_eq!(response.status(), 421);
+    let report = response.retry_report();
+    assert_eq!(report.stop(), StopReason::BudgetExhausted);
+    assert_eq!(
+        report.resends(),
+        1 + 3,
+        "one is free, the others cost a token"
+    );
+    assert_eq!(connector.log().requests.len(), 9);
+}
+
+/// How many requests a server gets that fails, from a hundred calls.
+async fn sent_to_a_dead_server(own: Option<RetryPolicyBuilder>) -> usize {
+    let connector = MemoryConnector::new(answer(|_| Reply::status(503)));
+    let client = with(&connector, RetryPolicy::builder());
+    for _ in 0..100 {
+        let mut call = client.get("http://peer/");
+        if let Some(own) = &own {
+            call = call.retry(own.clone());
+        }
+        let response = call.fetch().await.unwrap();
+        assert_eq!(response.status(), 503);
+    }
+    connector.log().requests.len()
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_with_policies_of_their_own_draw_from_the_clients_budget() {
+    let as_the_client = sent_to_a_dead_server(None).await;
+    let of_their_own = sent_to_a_dead_server(Some(RetryPolicy::builder())).await;
+    assert!((105..=108).contains(&as_the_client), "{as_the_client}");
+    assert!((105..=108).contains(&of_their_own), "{of_their_own}");
+}
