@@ -142,7 +142,7 @@ fn print_timeline(report: &RetryReport, took: &str) {
             None if number < last => "led on to where it redirects".to_owned(),
             None => format!("stopped after {took}: {}", words(report.stop().as_str())),
             Some(wait) => match wait.reason() {
-                WaitReason::Resend => "sent again at once, for free".to_owned(),
+                WaitReason::Resend => "sent again at once".to_owned(),
                 WaitReason::RetryAfter => {
                     format!("waited {}: Retry-After", short(wait.delay()))
                 }

@@ -196,9 +196,9 @@ pub use bytes;
 /// Methods, statuses and headers of this crate are its types.
 pub use http;
 pub use retry_layer::{
-    self, AttemptOutcome, AttemptRecord, Backoff, BuildError, Class, Deadline, Exponential, Jitter,
-    Outcome, Predicate, RetryPolicy, RetryPolicyBuilder, RetryReport, Standard, StopReason, Wait,
-    WaitReason, budget, predicate_fn,
+    self, AiohttpException, AttemptOutcome, AttemptRecord, Backoff, BuildError, Class, Deadline,
+    Exponential, Jitter, Outcome, Predicate, RetryPolicy, RetryPolicyBuilder, RetryReport,
+    Standard, StopReason, Wait, WaitReason, budget, predicate_fn,
 };
 #[cfg(feature = "http2")]
 pub use session_layer::Http2;

@@ -101,6 +101,7 @@
 //! - `rustls`: knows a certificate that will not be better next time.
 //! - `tower`: lends budgets of `tower::retry`, and knows the errors of tower's timeout and load shed.
 
+mod aiohttp;
 mod attempt;
 pub mod attempt_timeout;
 mod backoff;
@@ -138,6 +139,7 @@ pub mod transport;
 mod verdict;
 
 pub use self::{
+    aiohttp::AiohttpException,
     attempt::{Attempt, EarlierResends},
     backoff::{Backoff, Delays, Exponential, ExponentialIter},
     before::BeforeAttempt,

@@ -24,7 +24,7 @@ pub struct NoRetry;
 /// TLS 1.3 (RFC 8470).
 ///
 /// A server may answer such a request with 425: it is not willing to process what might be a
-/// replay. [`Standard`](crate::Standard) then sends the request again at once, for free. A
+/// replay. [`Standard`](crate::Standard) then sends the request again at once, and counts no attempt. A
 /// transport must not send it as early data again: a request with an
 /// [`Attempt`](crate::Attempt) in its extensions waits for the handshake.
 ///

@@ -12,8 +12,8 @@ use fastrand::Rng;
 use http::{Extensions, HeaderMap, Method, Request, StatusCode, header::HeaderName};
 
 use crate::{
-    backoff::{Backoff, Exponential},
-    budget::{Budget, SuccessBudget, Unlimited},
+    backoff::Backoff,
+    budget::{Budget, SuccessBudget},
     drain::DrainLimits,
     error::{BuildError, Problem},
     extras::Extras,
@@ -150,41 +150,6 @@ impl RetryPolicy {
             extras: settings.extras.as_deref().cloned().unwrap_or_default(),
             problem: None,
         }
-    }
-
-    /// The behaviour of the Python package aiohttp-retry with `ExponentialRetry(attempts=3,
-    /// statuses={429, 500, 501, 503, 504}, start_timeout=1)` and its other defaults, for services
-    /// that move from there.
-    ///
-    /// Three attempts in all; 429 and every status from 500 up; errors only if the connection
-    /// could not be made; any method; waits of exactly 2 s, then 4 s, and doubled up to 30 s if
-    /// there are more. It differs from the default policy in what makes that one safe: a POST is
-    /// sent again though it may have been processed, there is no jitter, no budget, and no free
-    /// resend, and `Retry-After` is not heard. Like there, 404, 408 and read timeouts are final,
-    /// and the last response is returned as it is.
-    ///
-    /// ```
-    /// use retry_layer::RetryPolicy;
-    ///
-    /// let profile = RetryPolicy::aiohttp_retry();
-    /// let patient = profile.to_builder().max_attempts(5).build()?;
-    /// # Ok::<(), retry_layer::BuildError>(())
-    /// ```
-    #[must_use]
-    pub fn aiohttp_retry() -> Self {
-        let statuses = [429]
-            .into_iter()
-            .chain(500..1000)
-            .filter_map(|s| StatusCode::from_u16(s).ok());
-        let waits = Exponential::new(Duration::from_secs(2)).cap(Duration::from_secs(30));
-        Self::builder()
-            .predicate_standard(Standard::default().statuses(statuses).connect_errors_only())
-            .any_method()
-            .backoff(Backoff::from(waits).jitter(Jitter::None))
-            .ignore_retry_after()
-            .without_resends()
-            .budget(Unlimited)
-            .build_unchecked()
     }
 
     /// The predicate, for a policy that asks it first: see [`RetryPolicyBuilder::predicate`].
@@ -444,7 +409,7 @@ impl RetryPolicyBuilder {
         self.predicate(predicate)
     }
 
-    fn predicate_standard(mut self, standard: Standard) -> Self {
+    pub(crate) fn predicate_standard(mut self, standard: Standard) -> Self {
         self.choice = Choice::Standard(standard);
         self
     }
@@ -586,7 +551,7 @@ impl RetryPolicyBuilder {
         Ok(self.build_unchecked())
     }
 
-    fn build_unchecked(self) -> RetryPolicy {
+    pub(crate) fn build_unchecked(self) -> RetryPolicy {
         let predicate = self.choice.predicate();
         let budget = self
             .budget
@@ -703,14 +668,7 @@ mod tests {
     }
 
     #[test]
-    fn the_aiohttp_profile_would_pass_the_checks() {
-        assert!(
-            RetryPolicy::aiohttp_retry()
-                .to_builder()
-                .statuses([500_u16])
-                .build()
-                .is_ok()
-        );
+    fn the_defaults_pass_the_checks() {
         assert!(RetryPolicy::default().to_builder().build().is_ok());
     }
 }

@@ -16,8 +16,8 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{Empty, Full};
 use retry_layer::{
-    AttemptOutcome, Backoff, Class, Deadline, Exponential, Idempotent, Jitter, NoRetry,
-    ResponseExt, Retry, RetryPolicy, RetryPolicyBuilder, Standard, StopReason, WaitReason,
+    AiohttpException, AttemptOutcome, Backoff, Class, Deadline, Exponential, Idempotent, Jitter,
+    NoRetry, ResponseExt, Retry, RetryPolicy, RetryPolicyBuilder, Standard, StopReason, WaitReason,
     budget::{FixedBudget, Unlimited},
 };
 use support::{
@@ -41,8 +41,8 @@ fn policy() -> RetryPolicy {
     builder().build().unwrap()
 }
 
-fn aiohttp() -> RetryPolicy {
-    let profile = RetryPolicy::aiohttp_retry();
+fn aiohttp(exceptions: &[AiohttpException]) -> RetryPolicy {
+    let profile = RetryPolicy::aiohttp_retry_with(exceptions.iter().copied());
     let predicate = Knowing(Arc::clone(profile.predicate()));
     profile.to_builder().predicate(predicate).build().unwrap()
 }
@@ -756,7 +756,7 @@ async fn the_aiohttp_profile_makes_three_requests_with_waits_of_2_and_4_seconds(
                     .body(Refused::frames([n]))
             });
             let peer = Peer::new(replies);
-            let response = send(&peer, aiohttp(), request(method)).await.unwrap();
+            let response = send(&peer, aiohttp(&[]), request(method)).await.unwrap();
             assert_eq!(response.status(), code);
             assert_eq!(peer.waits(), [2, 4].map(Duration::from_secs), "{code}");
             let body = http_body_util::BodyExt::collect(response.into_body())
@@ -778,20 +778,36 @@ async fn the_aiohttp_profile_leaves_these_alone() {
         io_error(std::io::ErrorKind::TimedOut),
         io_error(std::io::ErrorKind::ConnectionReset),
     ] {
-        let peer = Peer::new([reply]);
-        let _ = get(&peer, aiohttp()).await;
-        assert_eq!(peer.seen().len(), 1);
+        for exceptions in [&[][..], &[AiohttpException::ClientConnectorError]] {
+            let peer = Peer::new([reply.clone()]);
+            let _ = get(&peer, aiohttp(exceptions)).await;
+            assert_eq!(peer.seen().len(), 1);
+        }
     }
+    let peer = Peer::new([status(503)]);
+    let query = Method::from_bytes(b"QUERY").unwrap();
+    let _ = send(&peer, aiohttp(&[]), request(query)).await;
+    assert_eq!(peer.seen().len(), 1, "the package does not list it");
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_aiohttp_profile_retries_a_refused_connection() {
+async fn the_aiohttp_profile_retries_a_refused_connection_only_if_its_exception_is_listed() {
     let refused = || io_error(std::io::ErrorKind::ConnectionRefused);
-    let peer = Peer::new([refused(), refused(), refused()]);
-    send(&peer, aiohttp(), request(Method::POST))
-        .await
-        .unwrap_err();
-    assert_eq!(peer.waits(), [2, 4].map(Duration::from_secs));
+    for exceptions in [&[][..], &[AiohttpException::HttpClientError]] {
+        let peer = Peer::new([refused()]);
+        let reply = get(&peer, aiohttp(exceptions)).await;
+        assert_eq!(reports(&reply), StopReason::ErrorNotRetryable);
+    }
+    let listed = [
+        AiohttpException::HttpClientError,
+        AiohttpException::ClientConnectorError,
+    ];
+    for method in [Method::GET, Method::POST] {
+        let peer = Peer::new([refused(), refused(), refused()]);
+        let reply = send(&peer, aiohttp(&listed), request(method)).await;
+        assert_eq!(reports(&reply), StopReason::AttemptsExhausted);
+        assert_eq!(peer.waits(), [2, 4].map(Duration::from_secs));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,9 +1,10 @@
 //! The profile of `aiohttp-retry`'s `ExponentialRetry(attempts=3, statuses={429, 500, 501, 503,
-//! 504}, start_timeout=1)`, through the whole client on a paused clock.
+//! 504}, start_timeout=1)`, through the whole client on a paused clock. `tests/real-peers/aiohttp` makes
+//! the package itself tell how it treats errors.
 
 use std::time::Duration;
 
-use client::{Client, RetryPolicy, StopReason, Timeouts};
+use client::{AiohttpException, Client, RetryPolicy, StopReason, Timeouts};
 use http::StatusCode;
 use test_support::{Connect, MemoryConnector, Reply, sequence};
 use tokio::time::Instant;
@@ -11,8 +12,20 @@ use tokio::time::Instant;
 const SECOND: Duration = Duration::from_secs(1);
 
 fn client(connector: &MemoryConnector) -> Client {
+    with(connector, RetryPolicy::aiohttp_retry())
+}
+
+/// `exceptions={HTTPClientError, ClientConnectorError}`
+fn listing_exceptions() -> RetryPolicy {
+    RetryPolicy::aiohttp_retry_with([
+        AiohttpException::HttpClientError,
+        AiohttpException::ClientConnectorError,
+    ])
+}
+
+fn with(connector: &MemoryConnector, policy: RetryPolicy) -> Client {
     Client::builder()
-        .retry(RetryPolicy::aiohttp_retry())
+        .retry(policy)
         .timeouts(Timeouts::default().head(10 * SECOND))
         .build_with_connector(connector.clone())
         .expect("the settings are valid")
@@ -71,23 +84,43 @@ async fn any_method_is_sent_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_connect_is_tried_again() {
+async fn a_refused_connect_is_an_error_at_once_while_exceptions_are_not_set() {
+    let connector = MemoryConnector::new(sequence([Reply::status(200)]));
+    connector.script([Connect::Refuse, Connect::Accept]);
+    let began = Instant::now();
+    let error = client(&connector).get("http://peer/").fetch().await;
+    let error = error.unwrap_err();
+    assert!(error.is_connect());
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    let report = error.retry_report().unwrap();
+    assert_eq!(report.attempts().len(), 1);
+    assert_eq!(report.stop(), StopReason::ErrorNotRetryable);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_connect_is_tried_again_where_its_exception_is_listed() {
     let connector = MemoryConnector::new(sequence([Reply::status(200)]));
     connector.script([Connect::Refuse, Connect::Refuse, Connect::Accept]);
     let began = Instant::now();
-    let response = client(&connector)
-        .get("http://peer/")
-        .fetch()
-        .await
-        .unwrap();
-    assert_eq!(response.status(), StatusCode::OK);
+    let call = with(&connector, listing_exceptions()).post("http://peer/");
+    assert_eq!(call.fetch().await.unwrap().status(), StatusCode::OK);
     assert_eq!(began.elapsed(), 6 * SECOND);
 
     connector.script([Connect::Refuse]);
-    let other = client(&connector);
+    let other = with(&connector, listing_exceptions());
     let error = other.get("http://other/").fetch().await.unwrap_err();
     assert!(error.is_connect());
     assert_eq!(error.retry_report().unwrap().attempts().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connect_that_runs_out_of_time_is_no_connector_error() {
+    let connector = MemoryConnector::new(sequence([Reply::status(200)]));
+    connector.hang();
+    let call = with(&connector, listing_exceptions()).get("http://peer/");
+    let error = call.fetch().await.unwrap_err();
+    assert!(error.is_connect() && error.is_timeout());
+    assert_eq!(error.retry_report().unwrap().attempts().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,8 +11,8 @@ use std::{
 };
 
 use client::{
-    AttemptOutcome, AttemptRecord, Body, Class, Client, Deadline, Exponential, Jitter, PoolConfig,
-    RetryPolicy, StopReason, TimeoutPhase, Timeouts, TlsOptions, budget,
+    AiohttpException, AttemptOutcome, AttemptRecord, Body, Class, Client, Deadline, Exponential,
+    Jitter, PoolConfig, RetryPolicy, StopReason, TimeoutPhase, Timeouts, TlsOptions, budget,
 };
 use http::{Method, Request, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -602,7 +602,7 @@ async fn requests_may_have_a_policy_of_their_own() {
 async fn a_policy_of_ones_own_for_a_request_knows_the_sessions_errors_too() {
     let connector = MemoryConnector::new(always(200, "x"));
     connector.script([Connect::Refuse, Connect::Accept]);
-    let policy = RetryPolicy::aiohttp_retry();
+    let policy = RetryPolicy::aiohttp_retry_with([AiohttpException::ClientConnectorError]);
     let began = Instant::now();
     over(&connector)
         .get("http://peer/")

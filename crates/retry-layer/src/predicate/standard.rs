@@ -1,7 +1,7 @@
 use http::{HeaderMap, StatusCode};
 
 use super::{Class, Predicate, StatusSet};
-use crate::{outcome::Outcome, retry_after};
+use crate::{outcome::Outcome, retry_after, transport};
 
 /// The default predicate: a set of status codes, and what is known about transport errors.
 ///
@@ -52,7 +52,11 @@ enum Misdirected {
 #[derive(Clone, Copy, Debug)]
 enum Errors {
     Transport,
+    /// Those of class `NotSent`.
     ConnectOnly,
+    /// The same, without those that ran out of time.
+    ConnectorOnly,
+    None,
 }
 
 impl Standard {
@@ -84,6 +88,21 @@ impl Standard {
     #[must_use]
     pub fn connect_errors_only(mut self) -> Self {
         self.errors = Errors::ConnectOnly;
+        self.misdirected = Misdirected::AsListed;
+        self
+    }
+
+    /// Retries no error; 421 and 425 are final too unless they are listed.
+    #[must_use]
+    pub fn no_errors(mut self) -> Self {
+        self.errors = Errors::None;
+        self.misdirected = Misdirected::AsListed;
+        self
+    }
+
+    /// As [`connect_errors_only`](Self::connect_errors_only), without the timeouts among them.
+    pub(crate) fn connector_errors_only(mut self) -> Self {
+        self.errors = Errors::ConnectorOnly;
         self.misdirected = Misdirected::AsListed;
         self
     }
@@ -141,10 +160,14 @@ impl Predicate for Standard {
             return self.classify_response(status, headers, outcome);
         }
         let class = outcome.error_class().unwrap_or(Class::Final);
-        match self.errors {
-            Errors::ConnectOnly if class != Class::NotSent => Class::Final,
-            Errors::Transport | Errors::ConnectOnly => class,
-        }
+        let timed_out = || outcome.error().is_some_and(transport::is_timeout);
+        let retried = match self.errors {
+            Errors::Transport => true,
+            Errors::ConnectOnly => class == Class::NotSent,
+            Errors::ConnectorOnly => class == Class::NotSent && !timed_out(),
+            Errors::None => false,
+        };
+        if retried { class } else { Class::Final }
     }
 
     fn is_always_final(&self, status: StatusCode) -> bool {
@@ -223,6 +246,28 @@ mod tests {
             standard.connect_errors_only().classify(&early),
             Class::Final
         );
+    }
+
+    #[test]
+    fn errors_are_retried_as_far_as_they_are_chosen() {
+        let (uri, method) = (Uri::from_static("http://peer/"), Method::GET);
+        let late = std::io::Error::from(std::io::ErrorKind::TimedOut);
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        let all = Standard::default();
+        for (error, class, [connect, connector]) in [
+            (&refused, Class::NotSent, [true, true]),
+            (&late, Class::NotSent, [true, false]),
+            (&late, Class::Ambiguous, [false, false]),
+            (&refused, Class::Stale { wrote: false }, [false, false]),
+            (&refused, Class::Unprocessed, [false, false]),
+        ] {
+            let outcome = Outcome::from_error(&method, &uri, error).with_error_class(class);
+            let is_retried = |standard: Standard| standard.classify(&outcome) == class;
+            assert!(is_retried(all.clone()));
+            assert_eq!(is_retried(all.clone().connect_errors_only()), connect);
+            assert_eq!(is_retried(all.clone().connector_errors_only()), connector);
+            assert!(!is_retried(all.clone().no_errors()));
+        }
     }
 
     #[test]
