@@ -162,3 +162,61 @@ async fn a_response_that_is_not_chosen_passes() {
     let response = peek(layer, script(&["ab"], End::Hangs)).await;
     assert!(response.extensions().get::<Peeked>().is_none());
 }
+
+/// Always has another frame, of this length.
+struct Endless(usize);
+
+impl Body for Endless {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let data = Bytes::from_static(b".").slice(..self.0);
+        Poll::Ready(Some(Ok(Frame::data(data))))
+    }
+}
+
+async fn peek_endless(layer: PeekLayer, length: usize) -> Response<PeekBody<Endless>> {
+    let service = service_fn(move |_: Request<()>| async move {
+        Ok::<_, Infallible>(Response::new(Endless(length)))
+    });
+    layer
+        .layer(service)
+        .oneshot(Request::new(()))
+        .await
+        .unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_prefix_of_many_small_frames_takes_time_for_each_of_them_once() {
+    const FRAMES: usize = 200_000;
+    let began = std::time::Instant::now();
+    let layer = PeekLayer::new(FRAMES).within(Duration::from_secs(3_600));
+    let response = peek_endless(layer, 1).await;
+    assert_eq!(peeked(&response).0.len(), FRAMES);
+    let mut body = response.into_body();
+    for left in (0..FRAMES).rev() {
+        body.frame().await.unwrap().unwrap();
+        assert_eq!(body.size_hint().lower(), u64::try_from(left).unwrap());
+    }
+    // Looking at all frames for each of them took minutes.
+    assert!(began.elapsed() < Duration::from_secs(20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_of_empty_frames_that_never_ends_is_waited_for_no_longer_than_allowed() {
+    let layer = PeekLayer::new(9).within(Duration::from_millis(30));
+    let service =
+        service_fn(|_: Request<()>| async { Ok::<_, Infallible>(Response::new(Endless(0))) });
+    let mut call = tokio_test::task::spawn(layer.layer(service).oneshot(Request::new(())));
+    assert!(call.poll().is_pending());
+    assert!(call.is_woken(), "it lets others run");
+    tokio::time::advance(Duration::from_millis(31)).await;
+    let Poll::Ready(Ok(response)) = call.poll() else {
+        panic!("the time is over")
+    };
+    assert_eq!(peeked(&response), (&b""[..], false));
+}

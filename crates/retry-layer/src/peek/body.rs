@@ -118,6 +118,8 @@ impl<B: Body> fmt::Debug for PeekBody<B> {
 /// and error.
 pub(super) struct Begun<B: Body> {
     frames: VecDeque<Frame<B::Data>>,
+    /// How many bytes these frames have.
+    held: usize,
     /// What came after the frames.
     error: Option<B::Error>,
     rest: Pin<Box<B>>,
@@ -134,9 +136,12 @@ impl<B> Begun<B>
 where
     B: Body<Data = Bytes>,
 {
+    const FRAMES_AT_A_TIME: usize = 64;
+
     pub(super) fn new(body: B) -> Self {
         Self {
             frames: VecDeque::new(),
+            held: 0,
             error: None,
             rest: Box::pin(body),
             read: Read::On,
@@ -145,11 +150,20 @@ where
 
     /// Reads until there are so many bytes, or nothing more to read.
     pub(super) fn poll_prefix(&mut self, cx: &mut Context<'_>, limit: usize) -> Poll<()> {
-        while self.read == Read::On && self.held() < limit {
+        let mut frames = 0;
+        while self.read == Read::On && self.held < limit {
+            // A body that always has more must not keep its thread, nor outlive the timer.
+            if frames == Self::FRAMES_AT_A_TIME {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            frames += 1;
             match ready!(self.rest.as_mut().poll_frame(cx)) {
                 Some(Ok(frame)) => {
                     // Empty ones are left out, or a body of such frames would be kept for ever.
-                    if frame.data_ref().is_none_or(|data| !data.is_empty()) {
+                    let length = frame.data_ref().map(Bytes::len);
+                    if length != Some(0) {
+                        self.held = self.held.saturating_add(length.unwrap_or_default());
                         self.frames.push_back(frame);
                     }
                     if self.rest.is_end_stream() {
@@ -182,6 +196,8 @@ where
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         if let Some(frame) = self.frames.pop_front() {
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            self.held = self.held.saturating_sub(length);
             return Poll::Ready(Some(Ok(frame)));
         }
         if let Some(error) = self.error.take() {
@@ -199,7 +215,7 @@ where
     }
 
     fn size_hint(&self) -> SizeHint {
-        let held = u64::try_from(self.held()).unwrap_or(u64::MAX);
+        let held = u64::try_from(self.held).unwrap_or(u64::MAX);
         let rest = match (self.read, &self.error) {
             // What a body that has failed still holds is not known, and will not come.
             (Read::Ended, Some(_)) => SizeHint::new(),
@@ -212,10 +228,5 @@ where
             hint.set_upper(upper);
         }
         hint
-    }
-
-    fn held(&self) -> usize {
-        let data = self.frames.iter().filter_map(Frame::data_ref);
-        data.map(Bytes::len).sum()
     }
 }
