@@ -47,6 +47,11 @@ impl Share {
         }
     }
 
+    /// Whether what it takes is bound at all.
+    pub(crate) fn is_bound(&self) -> bool {
+        self.memory.is_some()
+    }
+
     /// Takes so many bytes more, or none.
     pub(crate) fn grow(&mut self, bytes: usize) -> bool {
         let Some(memory) = &self.memory else {

@@ -26,7 +26,8 @@ pin_project! {
     /// kept, and then the rest; trailers too. A body that goes over the limit is still sent, but
     /// only to this attempt. A body that is one frame of bytes is kept whatever its size, since it
     /// is in memory anyway. All calls of a policy together keep no more than its
-    /// [`replay_memory`](crate::RetryPolicyBuilder::replay_memory), if that is set. A body that
+    /// [`replay_memory`](crate::RetryPolicyBuilder::replay_memory), if that is set; short frames are
+    /// then copied, so that they hold no buffer that is longer than what is counted. A body that
     /// comes with a [`BodyFactory`] is made anew for each attempt, and not kept.
     ///
     /// Its length is the same on every attempt. Only the newest attempt can read: the body of an
@@ -428,10 +429,41 @@ pub(crate) enum Piece {
 }
 
 impl Piece {
+    /// What is shorter is copied. A longer piece is counted by its length, though its buffer may be
+    /// longer: the largest that hyper reads into has 400 KiB.
+    const SHORT: usize = 16 * 1024;
+    /// What a piece takes beside its bytes: its place, and what goes with an allocation of its own.
+    const OVERHEAD: usize = 96;
+
     fn len(&self) -> usize {
         match self {
             Self::Data(data) => data.len(),
             Self::Trailers(_) => 0,
+        }
+    }
+
+    /// What it takes of the memory that all calls share. Beyond the room that a tape has anyway, the
+    /// overhead counts too: a body of single bytes takes a hundred times its length.
+    fn cost(&self, beyond: bool) -> usize {
+        let held = match self {
+            Self::Data(data) => data.len(),
+            Self::Trailers(trailers) => trailers
+                .iter()
+                .map(|(name, value)| name.as_str().len().saturating_add(value.len()))
+                .fold(0, usize::saturating_add),
+        };
+        let overhead = if beyond { Self::OVERHEAD } else { 0 };
+        held.saturating_add(overhead)
+    }
+
+    /// The same piece in memory of its own, if it is short: `Bytes` does not tell how long the buffer
+    /// is of which it is a slice, and which it keeps alive.
+    fn detached(self) -> Self {
+        match self {
+            Self::Data(data) if data.len() < Self::SHORT => {
+                Self::Data(Bytes::copy_from_slice(&data))
+            }
+            other => other,
         }
     }
 
@@ -486,6 +518,11 @@ impl Pieces {
 
     fn len(&self) -> usize {
         self.len
+    }
+
+    /// Whether the room of the tape is used up.
+    fn is_full(&self) -> bool {
+        self.len >= self.first.len()
     }
 }
 
@@ -674,9 +711,10 @@ where
             let held = state.held.saturating_add(piece.len());
             let whole = nothing_follows && state.pieces.len() == 0;
             let within = whole || held <= self.tape.limit;
+            let cost = piece.cost(state.pieces.is_full());
             // What an attempt that was overtaken had read is kept in any case: it is lost else.
-            let fits = !newest
-                || (within && state.keeping == Keeping::All && state.share.grow(piece.len()));
+            let fits =
+                !newest || (within && state.keeping == Keeping::All && state.share.grow(cost));
             over = state.keeping == Keeping::All && !fits;
             if over {
                 state.keeping = Keeping::Nothing;
@@ -688,6 +726,8 @@ where
                 && !matches!(&piece, Piece::Data(data) if data.is_empty())
             {
                 state.held = if whole { state.held } else { held };
+                let counted = state.share.is_bound();
+                let piece = if counted { piece.detached() } else { piece };
                 state.pieces.push(piece);
                 if newest {
                     state.read = state.read.saturating_add(1);
@@ -1073,6 +1113,56 @@ mod tests {
         assert_eq!(next(&mut body).len(), 5);
         assert!(matches!(poll(&mut body), Poll::Ready(None)));
         assert!(!kept.is_replayable(Ending::Failed));
+    }
+
+    #[test]
+    fn under_a_bound_of_memory_short_slices_do_not_keep_their_buffer() {
+        let buffer = Bytes::from(vec![b'x'; 1 << 20]);
+        let slices = [buffer.slice(..3), buffer.slice(3..7), buffer.slice(7..8)];
+        let frames: Vec<_> = slices.into_iter().map(|it| Ok(Frame::data(it))).collect();
+        let memory = ReplayMemory::new(8);
+        let body = StreamBody::new(Iter(frames.into_iter()));
+        let (kept, mut first) = Kept::record(body, 64, Some(&memory));
+        while let Poll::Ready(Some(frame)) = poll(&mut first) {
+            frame.unwrap();
+        }
+        assert!(buffer.is_unique(), "a megabyte for eight bytes");
+        assert!(kept.supersede(Ending::Answered));
+        let mut again = kept.rewind();
+        let whole: usize = (0..3).map(|_| next(&mut again).len()).sum();
+        assert_eq!(whole, 8);
+    }
+
+    #[test]
+    fn under_a_bound_of_memory_pieces_beyond_the_room_of_the_tape_count_with_their_overhead() {
+        for (number, fits) in [(16, true), (17, false)] {
+            let memory = ReplayMemory::new(100);
+            let (kept, mut body) = Kept::record(pieces(&vec![1; number]), 64, Some(&memory));
+            while let Poll::Ready(Some(_)) = poll(&mut body) {}
+            assert_eq!(kept.is_replayable(Ending::Answered), fits, "{number}");
+        }
+    }
+
+    #[tokio::test]
+    async fn under_a_bound_of_memory_trailers_count() {
+        for (limit, fits) in [(9, true), (8, false)] {
+            let (mut sender, channel) = Channel::<Bytes, Infallible>::new(4);
+            let trailers = [("checksum", "1")].map(|(name, value)| {
+                (
+                    name.parse::<http::HeaderName>().unwrap(),
+                    value.parse().unwrap(),
+                )
+            });
+            sender
+                .send_trailers(trailers.into_iter().collect())
+                .await
+                .unwrap();
+            drop(sender);
+            let memory = ReplayMemory::new(limit);
+            let (kept, first) = Kept::record(channel, 64, Some(&memory));
+            first.collect().await.unwrap();
+            assert_eq!(kept.is_replayable(Ending::Answered), fits, "{limit}");
+        }
     }
 
     #[test]
