@@ -241,6 +241,7 @@ where
         cx: &mut Context<'_>,
         polled: &mut Poll<Result<Response<R>, S::Error>>,
     ) -> Poll<()> {
+        let mut has_sent = false;
         loop {
             let next = match state.as_mut().project() {
                 StateProj::Sending { attempt } => {
@@ -265,6 +266,12 @@ where
                     ready!(sleep.poll(cx));
                     State::Readying { last: last.take() }
                 }
+                // One attempt at a time: without waits, over a service that never makes this future
+                // wait, a call would keep its thread until all attempts are made.
+                StateProj::Readying { .. } if has_sent => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 StateProj::Readying { last } => {
                     let ready = course.call().service().poll_ready(cx);
                     let late = match (&ready, last.as_mut()) {
@@ -282,6 +289,7 @@ where
                         *polled = Poll::Ready(result);
                         break;
                     }
+                    has_sent = true;
                     let call = course.call();
                     let request = call.next_request();
                     State::Sending {

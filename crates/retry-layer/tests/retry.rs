@@ -744,6 +744,28 @@ async fn a_retry_refused_for_another_reason_costs_no_token() {
     );
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_call_without_waits_lets_others_run_between_its_attempts() {
+    let busy = |_: Request<retry_layer::ReplayBody<Empty<Bytes>>>| {
+        let mut response = Response::new(Empty::<Bytes>::new());
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        std::future::ready(Ok::<_, std::convert::Infallible>(response))
+    };
+    let hasty = builder().backoff(Backoff::fixed(Duration::ZERO));
+    let policy = hasty.max_attempts(100).build().unwrap();
+    let service = Retry::new(tower::service_fn(busy), policy);
+    let mut call = task::spawn(service.oneshot(request(Method::GET)));
+    let mut polls = 1;
+    while call.poll().is_pending() {
+        assert!(call.is_woken());
+        polls += 1;
+    }
+    assert_eq!(
+        polls, 99,
+        "the first poll makes two attempts, each other one"
+    );
+}
+
 // The profile of aiohttp-retry
 
 #[tokio::test(start_paused = true)]
