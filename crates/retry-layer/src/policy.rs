@@ -100,6 +100,27 @@ struct Seed {
     draws: AtomicU64,
 }
 
+/// What a builder makes chances of.
+#[derive(Clone)]
+enum SeedChoice {
+    /// Each policy that it builds begins anew.
+    New(u64),
+    /// The policy of which the builder was made goes on beside those that it builds.
+    Shared(Arc<Seed>),
+}
+
+impl SeedChoice {
+    fn seed(self) -> Arc<Seed> {
+        match self {
+            Self::New(value) => Arc::new(Seed {
+                value,
+                draws: AtomicU64::new(0),
+            }),
+            Self::Shared(seed) => seed,
+        }
+    }
+}
+
 #[derive(Clone)]
 enum Choice {
     Standard(Standard),
@@ -146,7 +167,7 @@ impl RetryPolicy {
             drain: settings.drain,
             budget: Some(Arc::clone(&settings.budget)),
             own_budget: settings.own_budget,
-            seed: settings.seed.clone(),
+            seed: settings.seed.clone().map(SeedChoice::Shared),
             extras: settings.extras.as_deref().cloned().unwrap_or_default(),
             problem: None,
         }
@@ -318,7 +339,7 @@ pub struct RetryPolicyBuilder {
     /// Made at the end, so that each policy has its own.
     budget: Option<Arc<dyn Budget>>,
     own_budget: bool,
-    seed: Option<Arc<Seed>>,
+    seed: Option<SeedChoice>,
     pub(crate) extras: Extras,
     problem: Option<Problem>,
 }
@@ -531,10 +552,7 @@ impl RetryPolicyBuilder {
     /// this seed, each from its own. Random unless set; for a policy that a request brings, the
     /// layer's.
     pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = Some(Arc::new(Seed {
-            value: seed,
-            draws: AtomicU64::new(0),
-        }));
+        self.seed = Some(SeedChoice::New(seed));
         self
     }
 
@@ -581,7 +599,7 @@ impl RetryPolicyBuilder {
                 replay_limit: self.replay_limit,
                 replay_memory: self.replay_memory,
                 drain: self.drain,
-                seed: self.seed,
+                seed: self.seed.map(SeedChoice::seed),
                 extras: self.extras.boxed(),
             }),
             layer: None,
