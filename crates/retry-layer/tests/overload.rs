@@ -11,7 +11,10 @@
 )]
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -328,15 +331,14 @@ async fn turned_away(builder: RetryPolicyBuilder, calls: u32, earlier: Option<u3
                 None => standard.classify(outcome),
             },
         );
-    let sent = Arc::new(Mutex::new(0_u32));
+    let sent = Arc::new(AtomicU32::new(0));
     let peer = {
         let sent = Arc::clone(&sent);
         service_fn(move |_: Request<ReplayBody<Empty<Bytes>>>| {
-            let mut sent = sent.lock().unwrap();
-            *sent += 1;
+            let number = sent.fetch_add(1, Ordering::Relaxed) + 1;
             let mut misdirected = Response::new(Empty::<Bytes>::new());
             *misdirected.status_mut() = http::StatusCode::MISDIRECTED_REQUEST;
-            std::future::ready(match *sent % 3 {
+            std::future::ready(match number % 3 {
                 0 => Ok(misdirected),
                 1 => Err(TurnedAway::Refused),
                 _ => Err(TurnedAway::Stale),
@@ -354,8 +356,7 @@ async fn turned_away(builder: RetryPolicyBuilder, calls: u32, earlier: Option<u3
         let _ = retry.clone().oneshot(request).await;
         sleep(Duration::from_millis(10)).await;
     }
-    let sent = *sent.lock().unwrap();
-    sent
+    sent.load(Ordering::Relaxed)
 }
 
 #[tokio::test(start_paused = true)]

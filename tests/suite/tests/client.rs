@@ -579,6 +579,7 @@ async fn requests_may_have_a_policy_of_their_own() {
     assert_eq!(connector.log().requests.len(), 1);
     let policy = RetryPolicy::builder()
         .max_attempts(5)
+        .budget(budget::Unlimited)
         .backoff(Exponential::from(SECOND));
     client
         .get("http://peer/")
