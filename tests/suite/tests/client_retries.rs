@@ -100,7 +100,7 @@ async fn sent_to_a_dead_server(own: Option<RetryPolicyBuilder>) -> usize {
         if let Some(own) = &own {
             call = call.retry(own.clone());
         }
-        let response = call.fetch().await.unwrap();
+        let response = call.fetch().await.expect("it is answered");
         assert_eq!(response.status(), 503);
     }
     connector.log().requests.len()
