@@ -83,8 +83,9 @@ pub(crate) struct State<C, S, W> {
     waiting: usize,
     /// Idle connections that were told to close, and whose slots have not come back yet.
     evicting: usize,
-    /// Shared connections that will close for another origin when they carry nothing any more.
-    leaving: usize,
+    /// Shared connections that were chosen to close for another origin when they carry nothing any
+    /// more, and when that was. What they carry may take long.
+    leaving: Vec<(u64, Instant)>,
     /// Connections that would be opened at once if the total limit did not forbid it.
     wanted: usize,
     next: u64,
@@ -232,7 +233,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
             idle: 0,
             waiting: 0,
             evicting: 0,
-            leaving: 0,
+            leaving: Vec::new(),
             wanted: 0,
             next: 0,
             starved: BTreeMap::new(),
@@ -351,7 +352,15 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         let first = own.and_then(|entry| entry.waiters.front());
         waited >= self.limits.steal_after
             && first.is_none_or(|first| ticket < first.ticket.0)
-            && self.wanted > self.evicting.saturating_add(self.leaving)
+            && self.wanted > self.evicting.saturating_add(self.leaving_soon(now))
+    }
+
+    /// How many of the connections that were chosen to close may still be expected to do so soon.
+    /// One that goes on carrying something keeps no other from being chosen in its place.
+    fn leaving_soon(&self, now: Instant) -> usize {
+        let soon = |since: Instant| now.saturating_duration_since(since) < self.limits.steal_after;
+        let soon = self.leaving.iter().filter(|(_, since)| soon(*since));
+        soon.count()
     }
 
     /// Places a connection that has just been opened, and serves one request at a time.
@@ -561,7 +570,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
             entry.starved = None;
             entry.wanted = 0;
             busy.extend(entry.take_shared(|_| true));
-            self.leaving = 0;
+            self.leaving.clear();
             waiters.extend(entry.waiters.drain(..).map(|waiting| waiting.waiter));
         }
         self.starved.clear();

@@ -253,7 +253,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         let stays = !shared.leaving;
         if stays && self.yields(origin, now) {
             // What it carries comes to its end; then its slot is free for the other.
-            self.leaving += 1;
+            self.leaving.push((id, now));
             let entry = self.origins.get_mut(origin);
             if let Some(shared) = entry.and_then(|entry| entry.shared_mut(id)) {
                 shared.leaving = true;
@@ -276,7 +276,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         };
         let shared = entry.shared.remove(at);
         self.idle -= usize::from(shared.is_idle());
-        self.leaving -= usize::from(shared.leaving);
+        self.leaving.retain(|(leaving, _)| *leaving != id);
         if failed && shared.limit.is_none() {
             effects.tell = self.fail_uncovered(origin);
         }
@@ -313,7 +313,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         if shared.is_spent() || (shared.streams == 0 && !shared.is_idle() && !keeps) {
             let shared = entry.shared.remove(at);
             self.idle -= usize::from(shared.is_idle());
-            self.leaving -= usize::from(shared.leaving);
+            self.leaving.retain(|(leaving, _)| *leaving != id);
             // Where another origin waits for the slot, it counts as evicted.
             self.evicting += usize::from(self.wanted > self.evicting);
             effects.close.push(shared.into_handle());

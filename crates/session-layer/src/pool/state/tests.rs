@@ -377,6 +377,37 @@ fn a_busy_shared_connection_takes_no_more_when_another_origin_has_waited_too_lon
     state.assert_consistent();
 }
 
+#[test]
+fn a_connection_that_leaves_and_goes_on_for_long_keeps_no_other_from_making_room() {
+    let (mut state, now) = (state(2, 1), Instant::now());
+    let (s, a, b) = (origin("s"), origin("a"), origin("b"));
+    ask_secure(&mut state, 0..1, now);
+    let _ = state.connected_shared(&s, 1, 100, true, now);
+    let _ = state.set_limit(&s, 1, 100, now);
+    assert!(matches!(ask(&mut state, "s", 1, now), CheckOut::Ready(..)));
+    assert!(matches!(ask(&mut state, "a", 2, now), CheckOut::Connect(_)));
+    assert!(matches!(state.connected(&a, 2, now).0, Placed::Serve(2, 2)));
+    assert!(matches!(ask(&mut state, "b", 3, now), CheckOut::Queue(..)));
+    let later = now + STEAL_AFTER;
+    // Chosen to make room, but one of its streams goes on.
+    assert!(state.part_ended(&s, 1, later).close.is_empty());
+    assert!(matches!(
+        ask(&mut state, "a", 4, later),
+        CheckOut::Queue(..)
+    ));
+    // It may end soon, so for a while no other makes room too.
+    assert!(matches!(state.put_back(&a, 2, later), Placed::Serve(4, 2)));
+    assert!(matches!(
+        ask(&mut state, "a", 5, later),
+        CheckOut::Queue(..)
+    ));
+    let later = later + STEAL_AFTER;
+    assert!(matches!(state.put_back(&a, 2, later), Placed::Close(2)));
+    let granted = state.slot_freed(&a);
+    assert!(matches!(&*granted, [(origin, 3)] if *origin == b));
+    state.assert_consistent();
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Ask(u8),
