@@ -1,4 +1,9 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
 
 use http::Version;
 
@@ -7,7 +12,8 @@ use crate::{CloseReason, Error, Origin};
 /// Hears what a pool does, as it happens.
 ///
 /// A session without an observer pays one branch where there would be an event. It is called by
-/// whatever task the event happens in, so it must be quick, must not block, and must not panic.
+/// whatever task the event happens in, so it must be quick and must not block. Where it panics, that
+/// ends here: it misses the event, and the pool goes on.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicUsize, Ordering};
@@ -91,7 +97,11 @@ impl Listener {
     /// Tells it, if there is one; the event is not even made if there is none.
     pub(crate) fn tell<'a>(&self, event: impl FnOnce() -> Event<'a>) {
         if let Some(observer) = &self.0 {
-            observer.observe(&event());
+            let event = event();
+            // It is called from tasks that others rely on. What it leaves behind is its own.
+            if catch_unwind(AssertUnwindSafe(|| observer.observe(&event))).is_err() {
+                tracing::error!(?event, "the observer of a session panicked");
+            }
         }
     }
 }
