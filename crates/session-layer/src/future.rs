@@ -25,7 +25,7 @@ use crate::{
     connect::{Cause, Mark},
     error::{BoxError, Kind, Phase},
     origin::Origin,
-    pool::{CheckedOut, Link, Mail, NotSent, Pool, Unsent, Wait, Waiting},
+    pool::{Arrival, CheckedOut, Link, Mail, NotSent, Pool, Unsent, Wait, Waiting},
     reuse,
     target::{self, Noted},
     upload::RequestBody,
@@ -68,22 +68,39 @@ where
         noted: Noted,
         now: Instant,
     ) -> Self {
-        let state = match checked_out {
-            CheckedOut::Link(link) if link.is_ready() => {
-                State::Exchanging(Exchange::begin(link, request, noted, now, Duration::ZERO))
+        Self {
+            state: State::begin(pool, checked_out, Duration::ZERO, request, noted, now),
+        }
+    }
+}
+
+impl<B> State<B>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    /// Begins with what the pool gave to a request that has been `queued` for so long before.
+    fn begin(
+        pool: &Arc<Pool<B>>,
+        checked_out: CheckedOut<B>,
+        queued: Duration,
+        request: Request<RequestBody<B>>,
+        noted: Noted,
+        now: Instant,
+    ) -> Self {
+        match checked_out {
+            CheckedOut::Link(link, arrival) => {
+                let turn = Turn { arrival, queued };
+                if link.is_ready() {
+                    return Self::Exchanging(Exchange::begin(link, request, noted, now, turn));
+                }
+                Self::CheckingOut(Box::pin(when_ready(link, request, noted, turn)))
             }
-            CheckedOut::Link(link) => {
-                State::CheckingOut(Box::pin(when_ready(link, request, noted, now)))
+            CheckedOut::Waiting(waiting) => {
+                let served = when_served(pool.clone(), waiting, queued, request, noted);
+                Self::CheckingOut(Box::pin(served))
             }
-            CheckedOut::Waiting(waiting) => State::CheckingOut(Box::pin(when_served(
-                pool.clone(),
-                waiting,
-                request,
-                noted,
-                now,
-            ))),
-        };
-        Self { state }
+        }
     }
 }
 
@@ -105,13 +122,15 @@ where
                     Err(Lost::HandedBack {
                         pool,
                         origin,
+                        turn,
                         request,
                     }) => {
                         let now = Instant::now();
                         let noted = Noted::of(request.headers());
-                        match pool.check_out(&origin.borrowed(), now) {
+                        match pool.check_out(&origin.borrowed(), now, Some(turn.arrival)) {
                             Ok(checked_out) => {
-                                Self::start(&pool, checked_out, *request, noted, now).state
+                                let queued = turn.queued;
+                                State::begin(&pool, checked_out, queued, *request, noted, now)
                             }
                             Err(error) => return Poll::Ready(Err(error.at(&origin))),
                         }
@@ -143,13 +162,21 @@ impl<B: Send + 'static> fmt::Debug for ResponseFuture<B> {
 // Nothing in it is pinned in place: what must be is in a box.
 impl<B: Send + 'static> Unpin for ResponseFuture<B> {}
 
+/// A request's place in the order of arrival, and how much of the queue's timeout it has used up:
+/// both stay when the connection that it was given takes no requests, and it waits again.
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    arrival: Arrival,
+    queued: Duration,
+}
+
 /// Waits for a connection, and until hyper takes a request on it.
 async fn when_served<B>(
     pool: Arc<Pool<B>>,
     mut waiting: Waiting<B>,
+    mut queued: Duration,
     request: Request<RequestBody<B>>,
     noted: Noted,
-    asked: Instant,
 ) -> Result<Exchange<B>, Error>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
@@ -157,60 +184,145 @@ where
 {
     loop {
         let origin = waiting.origin().clone();
-        let mut link = served(&pool, waiting).await?;
+        let (mut link, mut turn) = served(&pool, waiting, queued).await?;
         if link.is_too_much() {
             link.give_back();
-            match pool.check_out(&origin.borrowed(), Instant::now()) {
-                Ok(CheckedOut::Link(other)) => link = other,
-                Ok(CheckedOut::Waiting(again)) => {
-                    waiting = again;
+            let again = pool.check_out(&origin.borrowed(), Instant::now(), Some(turn.arrival));
+            match again.map_err(|error| error.at(&origin))? {
+                CheckedOut::Link(other, arrival) => {
+                    link = other;
+                    turn.arrival = arrival;
+                }
+                CheckedOut::Waiting(again) => {
+                    (waiting, queued) = (again, turn.queued);
                     continue;
                 }
-                Err(error) => return Err(error.at(&origin)),
             }
         }
-        return when_ready(link, request, noted, asked).await;
+        return when_ready(link, request, noted, turn).await;
     }
 }
 
-/// Waits in the queue, and opens a connection when a slot comes.
-async fn served<B>(pool: &Arc<Pool<B>>, waiting: Waiting<B>) -> Result<Link<B>, Error>
+/// Waits in the queue, where it has been for `queued` before, and opens a connection when a slot
+/// comes.
+async fn served<B>(
+    pool: &Arc<Pool<B>>,
+    waiting: Waiting<B>,
+    queued: Duration,
+) -> Result<(Link<B>, Turn), Error>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    let mut timeout = match waiting.wait() {
-        Wait::Shared | Wait::Queued => pool.config().pool.queue_timeout,
-        // The connect timeout counts.
-        Wait::Connecting => None,
-    };
-    let mut queued = Instant::now();
+    let mut times = Times::new(pool, queued, waiting.wait());
     loop {
         let mail = poll_fn(|cx| waiting.poll_mail(cx));
-        let Some(mail) = before(timeout.and_then(|it| queued.checked_add(it)), mail).await else {
-            if waiting.is_covered() {
-                // Not for lack of a place: for a connection that has a timeout of its own.
-                queued = Instant::now();
-                continue;
+        let Some(mail) = before(times.next(), mail).await else {
+            match times.look(waiting.is_covered()) {
+                Some(kind) => return Err(Error::new(kind).at(waiting.origin())),
+                None => continue,
             }
-            let after = timeout.unwrap_or_default();
-            return Err(Error::new(Kind::PoolTimeout(after)).at(waiting.origin()));
         };
         match mail {
             Mail::Slot(slot) => {
-                // It waits for a place no more: from now on the connect timeout counts. One that
-                // turns out to be shared may still be full.
-                queued = Instant::now();
-                timeout = timeout.filter(|_| pool.shares(slot.origin()));
+                times.connects();
                 pool.open(slot);
             }
             Mail::Served(outcome) => {
                 let origin = waiting.origin();
-                return outcome.map_err(|error| match error.origin() {
+                let link = outcome.map_err(|error| match error.origin() {
                     Some(_) => error,
                     None => error.at(origin),
-                });
+                })?;
+                let turn = Turn {
+                    arrival: waiting.arrival(),
+                    queued: times.queued(),
+                };
+                return Ok((link, turn));
             }
+        }
+    }
+}
+
+/// How long a request waits for a connection.
+///
+/// What it waits for may change unseen: a place becomes free, or a connection that was to serve
+/// many turns out to be full. So it is asked for when a time has passed.
+struct Times {
+    /// The settings.
+    queue: Option<Duration>,
+    connect: Option<Duration>,
+    /// How much of the queue's timeout is used up.
+    queued: Duration,
+    wait: Wait,
+    /// Since when it waits for that.
+    since: Instant,
+    /// When the times were looked at last.
+    looked: Instant,
+}
+
+impl Times {
+    fn new<B: Send + 'static>(pool: &Pool<B>, queued: Duration, wait: Wait) -> Self {
+        let now = Instant::now();
+        Self {
+            queue: pool.config().pool.queue_timeout,
+            connect: pool.config().timeouts.connect,
+            queued,
+            wait,
+            since: now,
+            looked: now,
+        }
+    }
+
+    fn queue_ends(&self) -> Option<Instant> {
+        let left = self.queue?.saturating_sub(self.queued);
+        self.since.checked_add(left)
+    }
+
+    /// When it has waited long enough for connections to be opened. A connect has a timeout of its
+    /// own, which knows better what took so long; this is for one that waits through several.
+    fn connect_ends(&self) -> Option<Instant> {
+        let timeout = self.connect.filter(|_| self.wait == Wait::Connecting)?;
+        self.since.checked_add(timeout.saturating_add(timeout / 4))
+    }
+
+    /// When to look at the times next.
+    fn next(&self) -> Option<Instant> {
+        let ends = [self.queue_ends(), self.connect_ends()].into_iter();
+        ends.flatten().filter(|at| *at > self.looked).min()
+    }
+
+    /// Looks at the times; says which has run out, if it waits for what that is for.
+    fn look(&mut self, is_covered: bool) -> Option<Kind> {
+        let now = Instant::now();
+        self.looked = now;
+        let is_over = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        if !is_covered {
+            let after = self.queue.unwrap_or_default();
+            return is_over(self.queue_ends()).then_some(Kind::PoolTimeout(after));
+        }
+        if self.wait == Wait::Queued {
+            // Not for lack of a place any more.
+            self.connects();
+            return None;
+        }
+        let after = self.connect.unwrap_or_default();
+        is_over(self.connect_ends()).then_some(Kind::Timeout(Phase::Connect, after))
+    }
+
+    /// From now on it waits for a connection that is being opened.
+    fn connects(&mut self) {
+        self.queued = self.queued();
+        self.wait = Wait::Connecting;
+        self.since = Instant::now();
+        self.looked = self.since;
+    }
+
+    /// How long it has been in the queue.
+    fn queued(&self) -> Duration {
+        match self.wait {
+            Wait::Queued => self.queued.saturating_add(self.since.elapsed()),
+            Wait::Connecting => self.queued,
         }
     }
 }
@@ -229,7 +341,7 @@ async fn when_ready<B>(
     link: Link<B>,
     request: Request<RequestBody<B>>,
     noted: Noted,
-    asked: Instant,
+    turn: Turn,
 ) -> Result<Exchange<B>, Error>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
@@ -239,8 +351,7 @@ where
     // An error here means that it is closed; sending hands the request back then.
     poll_fn(|cx| link.get().poll_ready(cx)).await;
     let now = Instant::now();
-    let waited = now.saturating_duration_since(asked);
-    Ok(Exchange::begin(link.take(), request, noted, now, waited))
+    Ok(Exchange::begin(link.take(), request, noted, now, turn))
 }
 
 /// A link that nothing was sent on: dropped, it goes back to the pool.
@@ -289,8 +400,7 @@ struct Exchange<B: Send + 'static> {
     unsent: Option<Unsent<B>>,
     mark: Mark,
     began: Instant,
-    /// How many nanoseconds it waited for its connection.
-    waited: u64,
+    turn: Turn,
     asked_upgrade: bool,
     wants: Wants,
     reused: bool,
@@ -304,6 +414,7 @@ enum Lost<B: Send + 'static> {
     HandedBack {
         pool: Arc<Pool<B>>,
         origin: Origin,
+        turn: Turn,
         request: Unsent<B>,
     },
 }
@@ -320,7 +431,7 @@ where
         mut request: Request<RequestBody<B>>,
         noted: Noted,
         began: Instant,
-        waited: Duration,
+        turn: Turn,
     ) -> Self {
         let reused = link.has_been_used();
         if reused {
@@ -347,7 +458,7 @@ where
             unsent,
             mark,
             began,
-            waited: u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX),
+            turn,
             asked_upgrade: noted.upgrade,
             wants,
             reused,
@@ -388,13 +499,15 @@ where
     fn unsent(&mut self) -> Lost<B> {
         let link = self.link.take().expect("not polled after its end");
         let request = self.unsent.take().expect("asked only if it is there");
-        handed_back(link, request)
+        handed_back(link, self.turn, request)
     }
 
     #[cold]
     fn unanswered(&self, link: Link<B>, mut error: NotSent<B>) -> Lost<B> {
         match error.take_message() {
-            Some(request) if link.has_been_used() => handed_back(link, Box::new(request)),
+            Some(request) if link.has_been_used() => {
+                handed_back(link, self.turn, Box::new(request))
+            }
             // A new connection that takes no request: another would hardly do better.
             Some(_) => {
                 let failed = Error::new(Kind::Unsent).with(error.into_error());
@@ -475,10 +588,13 @@ where
     }
 
     fn info(&self, link: &Link<B>) -> ConnectionInfo {
+        let waited = self
+            .began
+            .saturating_duration_since(self.turn.arrival.since);
         ConnectionInfo {
             facts: link.connection.facts().clone(),
             reused: self.reused,
-            waited: self.waited,
+            waited: u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX),
         }
     }
 
@@ -548,13 +664,14 @@ where
 }
 
 /// It never left: the next connection gets it.
-fn handed_back<B: Send + 'static>(link: Link<B>, request: Unsent<B>) -> Lost<B> {
+fn handed_back<B: Send + 'static>(link: Link<B>, turn: Turn, request: Unsent<B>) -> Lost<B> {
     let pool = link.connection.pool().clone();
     let origin = link.origin().clone();
     link.abort(Cause::Broken);
     Lost::HandedBack {
         pool,
         origin,
+        turn,
         request,
     }
 }

@@ -143,8 +143,8 @@ where
                 origin = origin.by_http1();
             }
             match pool.take(&origin, now) {
-                Some(link) => Ok(CheckedOut::Link(link)),
-                None => pool.check_out(&origin.read()?, now),
+                Some((link, arrival)) => Ok(CheckedOut::Link(link, arrival)),
+                None => pool.check_out(&origin.read()?, now, None),
             }
         });
         match checked_out {

@@ -45,11 +45,11 @@ pub(crate) use self::{
     letter_box::Mail,
     shared::{Shared, Streams},
     slot::Slot,
-    state::{Limits, Multiplexing, Numbered},
+    state::{Arrival, Limits, Multiplexing, Numbered},
     waiter::{Wait, Waiting},
 };
 use self::{
-    state::{CheckOut, Effects, Given, Placed, State, Ticket},
+    state::{CheckOut, Effects, Failed, Failure, Given, Placed, State, Ticket},
     waiter::Waiter,
 };
 use crate::{
@@ -97,6 +97,8 @@ struct Live<B> {
 
 struct Opening {
     origin: Origin,
+    /// Whoever has a place before this waits for it since it began.
+    began: Ticket,
     /// Dropped to call it off, from when on the state does not count on it. That has no effect on
     /// a connection that is there by then.
     needed: Option<oneshot::Sender<Never>>,
@@ -107,7 +109,7 @@ const CUT_DEADLINE: Duration = Duration::from_secs(1);
 
 /// A connection for a request, or the place where it waits for one.
 pub(crate) enum CheckedOut<B: Send + 'static> {
-    Link(Link<B>),
+    Link(Link<B>, Arrival),
     Waiting(Waiting<B>),
 }
 
@@ -151,11 +153,15 @@ impl<B: Send + 'static> Pool<B> {
 
     /// Takes a usable connection that is there.
     #[inline]
-    pub(crate) fn take(self: &Arc<Self>, origin: &Spelled<'_>, now: Instant) -> Option<Link<B>> {
+    pub(crate) fn take(
+        self: &Arc<Self>,
+        origin: &Spelled<'_>,
+        now: Instant,
+    ) -> Option<(Link<B>, Arrival)> {
         loop {
-            let given = self.lock().state.take(origin)?;
+            let (given, ticket) = self.lock().state.take_first(origin)?;
             if let Some(link) = self.usable(given, now) {
-                return Some(link);
+                return Some((link, Arrival { ticket, since: now }));
             }
         }
     }
@@ -172,22 +178,28 @@ impl<B: Send + 'static> Pool<B> {
         None
     }
 
-    /// Finds a usable connection, or takes a place in the queue.
+    /// Finds a usable connection, or takes a place in the queue: where it comes `again`, the one
+    /// that it had.
     pub(crate) fn check_out(
         self: &Arc<Self>,
         origin: &OriginRef<'_>,
         now: Instant,
+        again: Option<Arrival>,
     ) -> Result<CheckedOut<B>, Error> {
+        let mut again = again;
         loop {
-            let answer = self
-                .lock()
-                .state
-                .check_out(origin, now, || Arc::new(Waiter::new()))?;
+            let waiter = || Arc::new(Waiter::new());
+            let answer = self.lock().state.check_out(origin, now, again, waiter)?;
             let (place, wait) = match answer {
-                CheckOut::Ready(given) => match self.usable(given, now) {
-                    Some(link) => return Ok(CheckedOut::Link(link)),
-                    None => continue,
-                },
+                CheckOut::Ready(given, ticket) => {
+                    let since = again.map_or(now, |arrival| arrival.since);
+                    let arrival = Arrival { ticket, since };
+                    match self.usable(given, now) {
+                        Some(link) => return Ok(CheckedOut::Link(link, arrival)),
+                        None => again = Some(arrival),
+                    }
+                    continue;
+                }
                 CheckOut::Closed => return Err(Error::new(Kind::Closed)),
                 CheckOut::Full(origin) => {
                     let limit = self.config.pool.max_waiting;
@@ -198,13 +210,9 @@ impl<B: Send + 'static> Pool<B> {
                         Slot::granted(self.clone(), place.origin.clone()),
                         &place.waiter,
                     );
-                    let wait = self.connecting_to(&place.origin);
-                    (place, wait)
+                    (place, Wait::Connecting)
                 }
-                CheckOut::Covered(place) => {
-                    let wait = self.connecting_to(&place.origin);
-                    (place, wait)
-                }
+                CheckOut::Covered(place) => (place, Wait::Connecting),
                 CheckOut::Queue(place, evicted) => {
                     if let Some(given) = evicted {
                         retire(given, Cause::Evicted);
@@ -225,19 +233,6 @@ impl<B: Send + 'static> Pool<B> {
             origin: connection.origin(),
             connection: connection.id(),
         });
-    }
-
-    /// Whether connections to this origin may turn out to be shared.
-    pub(crate) fn shares(&self, origin: &Origin) -> bool {
-        self.config.limits().multiplexing.is_possible(origin)
-    }
-
-    fn connecting_to(&self, origin: &Origin) -> Wait {
-        if self.shares(origin) {
-            Wait::Shared
-        } else {
-            Wait::Connecting
-        }
     }
 
     #[cold]
@@ -300,7 +295,7 @@ impl<B: Send + 'static> Pool<B> {
     /// Takes back the slot of a connection whose opening its runtime cut off; it failed nobody.
     fn reopen(self: &Arc<Self>, id: u64, origin: &Origin) {
         let mut inner = self.lock();
-        if inner.end_opening(id) {
+        if inner.end_opening(id).is_some() {
             inner.state.connect_abandoned(origin);
         }
         let granted = inner.state.slot_freed(origin);
@@ -388,16 +383,17 @@ impl<B: Send + 'static> Pool<B> {
     pub(crate) fn open(self: &Arc<Self>, mut slot: Slot<B>) {
         let id = self.next_id.fetch_add(1, Relaxed);
         let (needed, called_off) = oneshot::channel();
-        let opening = Opening {
-            origin: slot.origin().clone(),
-            needed: Some(needed),
-        };
         let mut inner = self.lock();
         if inner.state.is_closed() {
             // Whoever waited was told.
             drop(inner);
             return drop(slot);
         }
+        let opening = Opening {
+            origin: slot.origin().clone(),
+            began: inner.state.next_ticket(),
+            needed: Some(needed),
+        };
         inner.opening.insert(id, opening);
         drop(inner);
         slot.opening(id);
@@ -415,7 +411,7 @@ impl<B: Send + 'static> Pool<B> {
         };
         let mut inner = self.lock();
         inner.live.insert(id, live);
-        let (placed, granted) = if inner.end_opening(id) {
+        let (placed, granted) = if inner.end_opening(id).is_some() {
             inner.state.connected(&origin, link, now)
         } else {
             (inner.state.put_back(&origin, link, now), Vec::new())
@@ -449,7 +445,7 @@ impl<B: Send + 'static> Pool<B> {
         let expected = self.config.http2.max_concurrent_streams;
         let mut inner = self.lock();
         inner.live.insert(id, live);
-        let counted = inner.end_opening(id);
+        let counted = inner.end_opening(id).is_some();
         let state = &mut inner.state;
         let effects = state.connected_shared(origin, shared, expected, counted, Instant::now());
         drop(inner);
@@ -489,28 +485,42 @@ impl<B: Send + 'static> Pool<B> {
     /// says why it never came to carry any, where that is so.
     pub(crate) fn withdraw(self: &Arc<Self>, connection: &Connection<B>, failed: Option<Error>) {
         let (origin, id) = (connection.origin(), connection.id());
+        let how = failed.as_ref().map(|error| {
+            if error.is_timeout() {
+                Failed::TimedOut
+            } else {
+                Failed::Broken
+            }
+        });
         let mut inner = self.lock();
-        let effects = inner.state.withdraw(origin, id, failed.is_some());
+        let effects = inner.state.withdraw(origin, id, how);
         drop(inner);
         self.follow(effects, failed);
     }
 
     /// Takes note of a connection that did not come to be; returns whom to tell.
-    fn open_failed(&self, id: u64, origin: &Origin) -> Vec<Arc<Waiter<B>>> {
+    fn open_failed(&self, id: u64, origin: &Origin, error: &Error) -> Vec<Arc<Waiter<B>>> {
+        let is_lasting = error.is_host_not_found() || error.is_address_refused();
         let mut inner = self.lock();
         // Nobody counts on one that was called off.
-        if inner.end_opening(id) {
-            inner.state.connect_failed(origin)
+        let Some(began) = inner.end_opening(id) else {
+            return Vec::new();
+        };
+        let failure = if is_lasting {
+            Failure::Lasting
+        } else if error.is_timeout() {
+            Failure::TimedOut(began)
         } else {
-            Vec::new()
-        }
+            Failure::Passing
+        };
+        inner.state.connect_failed(origin, failure)
     }
 
     pub(crate) fn tell_failed(&self, id: u64, origin: &Origin, error: &Error) {
         self.config
             .listener
             .tell(|| Event::OpenFailed { origin, error });
-        Waiter::tell_all(self.open_failed(id, origin), error);
+        Waiter::tell_all(self.open_failed(id, origin, error), error);
     }
 
     fn open_abandoned(&self, origin: &Origin) {
@@ -748,10 +758,10 @@ impl<B: Send + 'static> Inner<B> {
         all.saturating_sub(own.count())
     }
 
-    /// Takes note of the end of an opening; returns whether the state still counts on it.
-    fn end_opening(&mut self, id: u64) -> bool {
-        let ended = self.opening.remove(&id);
-        ended.is_some_and(|opening| opening.needed.is_some())
+    /// Takes note of the end of an opening; returns when it began, if the state still counts on it.
+    fn end_opening(&mut self, id: u64) -> Option<Ticket> {
+        let ended = self.opening.remove(&id)?;
+        ended.needed.is_some().then_some(ended.began)
     }
 
     /// Calls off what was begun last; the sender is to be dropped after the lock.

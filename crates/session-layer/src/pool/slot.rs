@@ -46,14 +46,14 @@ impl<B: Send + 'static> Slot<B> {
     pub(crate) fn fail(mut self, error: &Error) {
         let (listener, origin) = (&self.pool.config().listener, &self.origin);
         listener.tell(|| Event::OpenFailed { origin, error });
-        let told = self.settle_failed();
+        let told = self.settle_failed(error);
         drop(self);
         Waiter::tell_all(told, error);
     }
 
-    fn settle_failed(&mut self) -> Vec<Arc<Waiter<B>>> {
+    fn settle_failed(&mut self, error: &Error) -> Vec<Arc<Waiter<B>>> {
         match mem::replace(&mut self.stage, Stage::Settled) {
-            Stage::Opening(id) => self.pool.open_failed(id, &self.origin),
+            Stage::Opening(id) => self.pool.open_failed(id, &self.origin, error),
             Stage::Granted | Stage::Settled => Vec::new(),
         }
     }
@@ -77,10 +77,14 @@ impl<B: Send + 'static> Drop for Slot<B> {
         if let (Stage::Opening(id), false) = (&self.stage, thread::panicking()) {
             return self.pool.reopen(*id, &self.origin);
         }
-        let told = self.settle_failed();
-        self.pool.free_slot(&self.origin);
+        if let Stage::Settled = self.stage {
+            return self.pool.free_slot(&self.origin);
+        }
         let why = "the connector panicked";
-        Waiter::tell_all(told, &Error::new(Kind::Connect).with(why).at(&self.origin));
+        let error = Error::new(Kind::Connect).with(why).at(&self.origin);
+        let told = self.settle_failed(&error);
+        self.pool.free_slot(&self.origin);
+        Waiter::tell_all(told, &error);
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
 };
 
 use super::{
-    Link, Pool, Slot,
+    Arrival, Link, Pool, Slot,
     letter_box::{LetterBox, Mail},
     state::Place,
 };
@@ -37,8 +37,6 @@ pub(crate) enum Wait {
     Queued,
     /// A connection that is being opened, which has a timeout of its own.
     Connecting,
-    /// One that may turn out to be shared, and then to be full.
-    Shared,
 }
 
 /// A request's place in the queue; dropping it leaves the queue, and whatever had been meant for
@@ -62,9 +60,14 @@ impl<B: Send + 'static> Waiting<B> {
         self.wait
     }
 
+    pub(crate) fn arrival(&self) -> Arrival {
+        self.place.arrival
+    }
+
     /// Whether a connection is being opened that it may count on.
     pub(crate) fn is_covered(&self) -> bool {
-        self.pool.is_covered(&self.place.origin, self.place.ticket)
+        self.pool
+            .is_covered(&self.place.origin, self.place.arrival.ticket)
     }
 
     pub(crate) fn poll_mail(&self, cx: &mut Context<'_>) -> Poll<Mail<Slot<B>, Outcome<B>>> {
@@ -76,10 +79,10 @@ impl<B: Send + 'static> Drop for Waiting<B> {
     fn drop(&mut self) {
         let Place {
             origin,
-            ticket,
+            arrival,
             waiter,
         } = &self.place;
-        self.pool.leave(origin, *ticket, waiter);
+        self.pool.leave(origin, arrival.ticket, waiter);
     }
 }
 

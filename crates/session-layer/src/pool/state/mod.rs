@@ -17,6 +17,7 @@ mod shared;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::shared::Failed;
 use self::shared::{Shared, Sharing};
 use crate::{
     error::Error,
@@ -137,12 +138,43 @@ struct Idle<C> {
 struct Waiting<W> {
     ticket: Ticket,
     since: Instant,
+    /// How many connections it has waited for that failed.
+    failures: u8,
     waiter: W,
 }
 
-/// A waiter's place in the order of arrival.
+/// A request's place in the order of arrival.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Ticket(u64);
+
+/// When a request came. One that was given a connection which takes no requests waits again at
+/// the place that it had.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    pub(crate) ticket: Ticket,
+    pub(crate) since: Instant,
+}
+
+/// How many failed connects a request waits through where one connect is to serve many.
+const MAX_FAILURES: u8 = 3;
+
+/// What the failure of a connect means to the requests that had only this connect to wait for.
+///
+/// Where a connection serves one request at a time, each failure fails one of them. Where one
+/// connect is to serve them all, one bad connection (one of several servers behind an address, a
+/// server that restarts) must not fail them all: the first of them fails, and the next connect
+/// begins at once. So there are never more connects than failed requests, and never more than one
+/// at a time; a host that is down fails everybody by the third connect.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Failure {
+    /// The next connect may succeed.
+    Passing,
+    /// The connect had all the time that there is for it, and whoever came before this request has
+    /// waited for as long.
+    TimedOut(Ticket),
+    /// The next connect would fail as well.
+    Lasting,
+}
 
 /// A connection for one request: its own, or a part of a shared one.
 #[derive(Debug)]
@@ -155,8 +187,8 @@ pub(crate) enum Given<C, S> {
 #[derive(Debug)]
 #[must_use]
 pub(crate) enum CheckOut<C, S, W> {
-    /// This connection takes it at once.
-    Ready(Given<C, S>),
+    /// This connection takes it at once; its place, should the connection turn out not to.
+    Ready(Given<C, S>, Ticket),
     /// Wait; a slot was taken, so open a connection.
     Connect(Place<W>),
     /// Wait; a connection that is being opened will do, or a returned one.
@@ -173,7 +205,7 @@ pub(crate) enum CheckOut<C, S, W> {
 #[derive(Debug)]
 pub(crate) struct Place<W> {
     pub(crate) origin: Origin,
-    pub(crate) ticket: Ticket,
+    pub(crate) arrival: Arrival,
     pub(crate) waiter: W,
 }
 
@@ -250,9 +282,19 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         }
     }
 
-    /// Takes a connection that is there for a request to this origin.
+    /// Takes a connection that is there for a request that has just come, and gives the request's
+    /// place, should the connection turn out to take no requests.
     #[inline]
-    pub(crate) fn take<Q>(&mut self, origin: &Q) -> Option<Given<C, S>>
+    pub(crate) fn take_first<Q>(&mut self, origin: &Q) -> Option<(Given<C, S>, Ticket)>
+    where
+        Q: Equivalent<Origin> + Hash,
+    {
+        let given = self.take(origin)?;
+        Some((given, Ticket(self.sequence())))
+    }
+
+    #[inline]
+    fn take<Q>(&mut self, origin: &Q) -> Option<Given<C, S>>
     where
         Q: Equivalent<Origin> + Hash,
     {
@@ -266,18 +308,24 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         Some(Given::Part(part))
     }
 
-    /// Finds a connection for a request, or the place where it waits for one.
+    /// Finds a connection for a request, or the place where it waits for one. A request that
+    /// comes `again` has the place that it had.
     pub(crate) fn check_out(
         &mut self,
         origin: &OriginRef<'_>,
         now: Instant,
+        again: Option<Arrival>,
         waiter: impl FnOnce() -> W,
     ) -> Result<CheckOut<C, S, W>, Error> {
         if self.mode == Mode::Closed {
             return Ok(CheckOut::Closed);
         }
         if let Some(given) = self.take(origin) {
-            return Ok(CheckOut::Ready(given));
+            let ticket = match again {
+                Some(arrival) => arrival.ticket,
+                None => Ticket(self.sequence()),
+            };
+            return Ok(CheckOut::Ready(given, ticket));
         }
         let origin = match self.origins.get_key_value(origin) {
             Some((known, _)) => known.clone(),
@@ -289,13 +337,19 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         let covered = entry.waiters.len() < entry.covered();
         let may_connect =
             !covered && total_is_free && entry.open < per_origin && !entry.is_refused();
-        if !covered && !may_connect && self.waiting >= self.limits.waiting {
+        // Whoever comes again was let in before.
+        let must_queue = !covered && !may_connect && again.is_none();
+        if must_queue && self.waiting >= self.limits.waiting {
             self.forget_if_unused(&origin);
             return Ok(CheckOut::Full(origin));
         }
 
-        let place = Place {
+        let arrival = again.unwrap_or_else(|| Arrival {
             ticket: Ticket(self.sequence()),
+            since: now,
+        });
+        let place = Place {
+            arrival,
             waiter: waiter(),
             origin,
         };
@@ -304,11 +358,16 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
             // Many origins never have more than one, nor more than one connection that stands idle.
             entry.waiters.reserve_exact(1);
         }
-        entry.waiters.push_back(Waiting {
-            ticket: place.ticket,
-            since: now,
+        let waiting = Waiting {
+            ticket: arrival.ticket,
+            since: arrival.since,
+            failures: 0,
             waiter: place.waiter.clone(),
-        });
+        };
+        let at = entry
+            .waiters
+            .partition_point(|other| other.ticket < arrival.ticket);
+        entry.waiters.insert(at, waiting);
         self.waiting += 1;
         if may_connect {
             self.take_slot(&place.origin);
@@ -416,26 +475,47 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
     /// Takes note that a connection could not be opened; returns whom to tell.
     ///
     /// Its slot stays taken until [`slot_freed`](Self::slot_freed).
-    pub(crate) fn connect_failed(&mut self, origin: &Origin) -> Vec<W> {
+    pub(crate) fn connect_failed(&mut self, origin: &Origin, failure: Failure) -> Vec<W> {
         self.stop_connecting(origin);
-        self.fail_uncovered(origin)
+        self.fail_uncovered(origin, failure)
     }
 
-    /// Takes those out of the queue who had only the connection that failed to wait for. Where
-    /// enough others are being opened, each still has its own.
-    fn fail_uncovered(&mut self, origin: &Origin) -> Vec<W> {
+    /// Takes those out of the queue whom a failure fails, among those who had only the connection
+    /// that failed to wait for. Where enough others are being opened, each still has its own.
+    fn fail_uncovered(&mut self, origin: &Origin, failure: Failure) -> Vec<W> {
         let Some(entry) = self.origins.get_mut(origin) else {
             return Vec::new();
         };
         let uncovered = entry.waiters.len().saturating_sub(entry.covered());
-        let told: Vec<_> = entry
-            .waiters
-            .drain(..uncovered.min(entry.sharing.share()))
-            .map(|waiting| waiting.waiter)
-            .collect();
+        let met = uncovered.min(entry.sharing.share());
+        let mut told = Vec::new();
+        let mut left = Vec::with_capacity(met.saturating_sub(1));
+        for mut waiting in entry.waiters.drain(..met) {
+            waiting.failures = waiting.failures.saturating_add(1);
+            let fails = told.is_empty()
+                || waiting.failures >= MAX_FAILURES
+                || match failure {
+                    Failure::Passing => false,
+                    Failure::TimedOut(before) => waiting.ticket < before,
+                    Failure::Lasting => true,
+                };
+            if fails {
+                told.push(waiting.waiter);
+            } else {
+                left.push(waiting);
+            }
+        }
+        for waiting in left.into_iter().rev() {
+            entry.waiters.push_front(waiting);
+        }
         self.waiting -= told.len();
         self.refresh(origin);
         told
+    }
+
+    /// A place behind everybody who has come so far.
+    pub(crate) fn next_ticket(&self) -> Ticket {
+        Ticket(self.next.saturating_add(1))
     }
 
     /// Whether connections are kept.

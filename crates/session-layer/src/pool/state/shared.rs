@@ -1,6 +1,6 @@
 use tokio::time::Instant;
 
-use super::{Effects, Mode, Multiplexing, Numbered, PerOrigin, State};
+use super::{Effects, Failure, Mode, Multiplexing, Numbered, PerOrigin, State, Ticket};
 use crate::origin::Origin;
 
 /// How many requests one connection to an origin serves at the same time, as far as is known.
@@ -31,12 +31,22 @@ impl Sharing {
     }
 }
 
+/// How a connection ended before its peer had said how many requests it allows.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Failed {
+    Broken,
+    /// The peer had all the time that there is for connecting.
+    TimedOut,
+}
+
 /// A connection that takes several requests at once.
 ///
 /// Until the peer has said how many it allows, it is *unsettled* and carries one.
 #[derive(Debug)]
 pub(super) struct Shared<S> {
     handle: S,
+    /// Whoever has a place before this was there when the connection was.
+    since: Ticket,
     streams: usize,
     /// How many the peer allows, once it has said so.
     limit: Option<usize>,
@@ -53,9 +63,10 @@ pub(super) struct Shared<S> {
 }
 
 impl<S: Numbered + Clone> Shared<S> {
-    fn new(handle: S, left: u64) -> Self {
+    fn new(handle: S, since: Ticket, left: u64) -> Self {
         Self {
             handle,
+            since,
             streams: 0,
             limit: None,
             refuses: false,
@@ -168,6 +179,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         }
         let mut effects = Effects::default();
         let (mode, requests) = (self.mode, self.limits.requests);
+        let since = self.next_ticket();
         let Some(entry) = self
             .origins
             .get_mut(origin)
@@ -180,7 +192,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
             entry.sharing = Sharing::Many(expected);
         }
         let id = handle.id();
-        entry.shared.push(Shared::new(handle, requests));
+        entry.shared.push(Shared::new(handle, since, requests));
         self.fill(origin, id, now, &mut effects);
         effects
     }
@@ -264,9 +276,14 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
     }
 
     /// Gives nothing more to a connection; returns it to be let go, which ends it when it carries
-    /// nothing. `failed` says that it never got as far as to tell its limit, which whoever waited
-    /// for that is told.
-    pub(crate) fn withdraw(&mut self, origin: &Origin, id: u64, failed: bool) -> Effects<S, W> {
+    /// nothing. `failed` says that it never got as far as to tell its limit, which those who waited
+    /// for that may be told.
+    pub(crate) fn withdraw(
+        &mut self,
+        origin: &Origin,
+        id: u64,
+        failed: Option<Failed>,
+    ) -> Effects<S, W> {
         let mut effects = Effects::default();
         let Some(entry) = self.origins.get_mut(origin) else {
             return effects;
@@ -277,8 +294,12 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         let shared = entry.shared.remove(at);
         self.idle -= usize::from(shared.is_idle());
         self.leaving.retain(|(leaving, _)| *leaving != id);
-        if failed && shared.limit.is_none() {
-            effects.tell = self.fail_uncovered(origin);
+        if let Some(failed) = failed.filter(|_| shared.limit.is_none()) {
+            let failure = match failed {
+                Failed::Broken => Failure::Passing,
+                Failed::TimedOut => Failure::TimedOut(shared.since),
+            };
+            effects.tell = self.fail_uncovered(origin, failure);
         }
         effects.close.push(shared.into_handle());
         self.refresh(origin);

@@ -40,10 +40,20 @@ fn origin(name: &str) -> Origin {
 }
 
 fn ask(state: &mut Ids, name: &str, waiter: u32, now: Instant) -> CheckOut<u32, u32, u32> {
+    ask_again(state, name, waiter, now, None)
+}
+
+fn ask_again(
+    state: &mut Ids,
+    name: &str,
+    waiter: u32,
+    now: Instant,
+    again: Option<Arrival>,
+) -> CheckOut<u32, u32, u32> {
     let uri = uri(name);
-    state
-        .check_out(&Spelled::of(&uri).unwrap().read().unwrap(), now, || waiter)
-        .unwrap()
+    let spelled = Spelled::of(&uri).unwrap().read().unwrap();
+    let asked = state.check_out(&spelled, now, again, || waiter);
+    asked.unwrap()
 }
 
 impl Ids {
@@ -100,7 +110,7 @@ fn the_connection_used_last_is_reused_first() {
     }
     assert!(matches!(
         ask(&mut state, "a", 3, now),
-        CheckOut::Ready(Given::Own(2))
+        CheckOut::Ready(Given::Own(2), _)
     ));
 }
 
@@ -125,7 +135,7 @@ fn a_failed_connect_fails_one_waiter_and_frees_its_slot_for_the_next() {
         ask(&mut state, "a", 2, now),
         CheckOut::Queue(_, None)
     ));
-    assert_eq!(state.connect_failed(&a), [1]);
+    assert_eq!(state.connect_failed(&a, Failure::Passing), [1]);
     assert!(matches!(*state.slot_freed(&a), [(_, 2)]));
     state.assert_consistent();
 }
@@ -139,8 +149,8 @@ fn a_failed_connect_that_nobody_needs_fails_nobody() {
     assert!(matches!(ask(&mut state, "a", 2, now), CheckOut::Connect(_)));
     assert!(matches!(ask(&mut state, "a", 3, now), CheckOut::Connect(_)));
     assert!(matches!(state.put_back(&a, 1, now), Placed::Serve(2, 1)));
-    assert!(state.connect_failed(&a).is_empty());
-    assert_eq!(state.connect_failed(&a), [3]);
+    assert!(state.connect_failed(&a, Failure::Passing).is_empty());
+    assert_eq!(state.connect_failed(&a, Failure::Passing), [3]);
 }
 
 #[test]
@@ -157,7 +167,7 @@ fn an_idle_connection_of_another_origin_makes_room_at_the_total_limit() {
             Placed::Serve(_, _)
         ));
         assert!(matches!(state.put_back(&a, id, now), Placed::Idle));
-        assert!(matches!(ask(&mut state, "a", 0, now), CheckOut::Ready(_)));
+        assert!(matches!(ask(&mut state, "a", 0, now), CheckOut::Ready(..)));
     }
     for id in [1, 2] {
         assert!(matches!(state.put_back(&a, id, now), Placed::Idle));
@@ -256,8 +266,8 @@ fn what_came_back_before_a_stale_request_began_is_retired() {
 fn ask_secure(state: &mut Ids, waiters: std::ops::Range<u32>, now: Instant) -> Vec<Ticket> {
     waiters
         .map(|waiter| match ask(state, "s", waiter, now) {
-            CheckOut::Connect(place) if waiter == 0 => place.ticket,
-            CheckOut::Covered(place) if waiter > 0 => place.ticket,
+            CheckOut::Connect(place) if waiter == 0 => place.arrival.ticket,
+            CheckOut::Covered(place) if waiter > 0 => place.arrival.ticket,
             other => panic!("waiter {waiter}: {other:?}"),
         })
         .collect()
@@ -294,19 +304,118 @@ fn others_fan_out_once_the_first_turns_out_to_be_exclusive() {
 }
 
 #[test]
-fn those_who_waited_for_one_connection_fail_with_it() {
+fn a_connect_for_many_that_fails_fails_the_first_and_the_third_fails_all_who_waited() {
     let (mut state, now) = (state(99, 99), Instant::now());
     let s = origin("s");
     ask_secure(&mut state, 0..9, now);
-    assert_eq!(state.connect_failed(&s).len(), 9);
+    for first in 0..2 {
+        assert_eq!(state.connect_failed(&s, Failure::Passing), [first]);
+        assert!(matches!(*state.slot_freed(&s), [(_, next)] if next == first + 1));
+        state.assert_consistent();
+    }
+    // Who comes now has waited for one only.
+    assert!(matches!(ask(&mut state, "s", 9, now), CheckOut::Covered(_)));
+    let told = state.connect_failed(&s, Failure::Passing);
+    assert_eq!(told, (2..9).collect::<Vec<_>>());
+    assert!(matches!(*state.slot_freed(&s), [(_, 9)]));
+    assert_eq!(state.connect_failed(&s, Failure::Passing), [9]);
     assert!(state.slot_freed(&s).is_empty());
     assert!(state.origins.is_empty());
+}
 
+#[test]
+fn a_connect_that_took_all_its_time_fails_all_who_came_before_it_began() {
+    let (mut state, now) = (state(99, 99), Instant::now());
+    let s = origin("s");
+    ask_secure(&mut state, 0..5, now);
+    let began = state.next_ticket();
+    ask_secure(&mut state, 5..9, now);
+    let told = state.connect_failed(&s, Failure::TimedOut(began));
+    assert_eq!(told, (0..5).collect::<Vec<_>>());
+    assert!(matches!(*state.slot_freed(&s), [(_, 5)]));
+    state.assert_consistent();
+}
+
+#[test]
+fn a_connect_that_will_fail_again_fails_all_who_waited() {
+    let (mut state, now) = (state(99, 99), Instant::now());
+    let s = origin("s");
+    ask_secure(&mut state, 0..9, now);
+    assert_eq!(state.connect_failed(&s, Failure::Lasting).len(), 9);
+    assert!(state.slot_freed(&s).is_empty());
+    assert!(state.origins.is_empty());
+}
+
+#[test]
+fn a_connection_that_ends_before_it_is_settled_fails_as_a_connect_does() {
+    let (mut state, now) = (state(99, 99), Instant::now());
+    let s = origin("s");
     ask_secure(&mut state, 0..9, now);
     let opened = state.connected_shared(&s, 1, 100, true, now);
     assert_eq!(served(&opened), [0]);
-    let ended = state.withdraw(&s, 1, true);
-    assert_eq!(ended.tell, (1..9).collect::<Vec<_>>());
+    let ended = state.withdraw(&s, 1, Some(Failed::Broken));
+    assert_eq!(ended.tell, [1]);
+    assert!(matches!(*ended.grant, [(_, 2)]));
+
+    let opened = state.connected_shared(&s, 2, 100, true, now);
+    assert_eq!(served(&opened), [2]);
+    ask_secure(&mut state, 9..10, now);
+    let ended = state.withdraw(&s, 2, Some(Failed::TimedOut));
+    assert_eq!(ended.tell, (3..9).collect::<Vec<_>>());
+    assert!(matches!(*ended.grant, [(_, 9)]));
+    state.assert_consistent();
+}
+
+#[test]
+fn a_request_whose_connection_takes_none_waits_again_where_it_was() {
+    let (mut state, now) = (state(1, 1), Instant::now());
+    let a = origin("a");
+    let CheckOut::Connect(first) = ask(&mut state, "a", 1, now) else {
+        panic!("it may connect");
+    };
+    for waiter in 2..5 {
+        assert!(matches!(
+            ask(&mut state, "a", waiter, now),
+            CheckOut::Queue(_, None)
+        ));
+    }
+    assert!(matches!(state.connected(&a, 1, now).0, Placed::Serve(1, 1)));
+    let later = now + Duration::from_secs(1);
+    let again = ask_again(&mut state, "a", 1, later, Some(first.arrival));
+    let CheckOut::Queue(place, None) = again else {
+        panic!("{again:?}");
+    };
+    assert_eq!(place.arrival.ticket, first.arrival.ticket);
+    assert_eq!(place.arrival.since, now);
+    state.assert_consistent();
+    assert!(matches!(*state.slot_freed(&a), [(_, 1)]));
+    assert!(matches!(
+        state.connected(&a, 2, later).0,
+        Placed::Serve(1, 2)
+    ));
+}
+
+#[test]
+fn a_request_that_was_let_in_finds_no_queue_full() {
+    let now = Instant::now();
+    let mut state: Ids = State::new(Limits {
+        connections: 1,
+        per_origin: 1,
+        waiting: 1,
+        steal_after: STEAL_AFTER,
+        multiplexing: Multiplexing::Negotiated,
+        requests: u64::MAX,
+    });
+    let a = origin("a");
+    let CheckOut::Connect(first) = ask(&mut state, "a", 1, now) else {
+        panic!("it may connect");
+    };
+    assert!(matches!(state.connected(&a, 1, now).0, Placed::Serve(1, 1)));
+    assert!(matches!(ask(&mut state, "a", 2, now), CheckOut::Queue(..)));
+    assert!(matches!(ask(&mut state, "a", 3, now), CheckOut::Full(_)));
+    let again = ask_again(&mut state, "a", 1, now, Some(first.arrival));
+    assert!(matches!(again, CheckOut::Queue(..)), "{again:?}");
+    state.assert_consistent();
 }
 
 #[test]
@@ -344,7 +453,7 @@ fn a_paused_connection_is_left_and_comes_back() {
     assert_eq!(served(&state.set_paused(&s, 1, false, now)), [1]);
     assert!(matches!(
         ask(&mut state, "s", 2, now),
-        CheckOut::Ready(Given::Part(1))
+        CheckOut::Ready(Given::Part(1), _)
     ));
     state.assert_consistent();
 }
@@ -356,13 +465,13 @@ fn a_busy_shared_connection_takes_no_more_when_another_origin_has_waited_too_lon
     ask_secure(&mut state, 0..1, now);
     let _ = state.connected_shared(&s, 1, 100, true, now);
     let _ = state.set_limit(&s, 1, 100, now);
-    assert!(matches!(ask(&mut state, "s", 1, now), CheckOut::Ready(_)));
+    assert!(matches!(ask(&mut state, "s", 1, now), CheckOut::Ready(..)));
     assert!(matches!(
         ask(&mut state, "b", 2, now),
         CheckOut::Queue(_, None)
     ));
     assert!(state.part_ended(&s, 1, now).close.is_empty());
-    assert!(matches!(ask(&mut state, "s", 3, now), CheckOut::Ready(_)));
+    assert!(matches!(ask(&mut state, "s", 3, now), CheckOut::Ready(..)));
     let later = now + STEAL_AFTER;
     assert!(
         state.part_ended(&s, 1, later).close.is_empty(),
@@ -413,12 +522,14 @@ enum Step {
     Ask(u8),
     Connected(u8),
     ConnectedShared(u8),
-    ConnectFailed(u8),
+    ConnectFailed(u8, u8),
     PutBack(u8),
+    /// A connection that was given takes no request, which asks again.
+    Dead(u8),
     Settled(u8, usize),
     Paused(u8, bool),
     PartEnded(u8),
-    Withdrawn(u8, bool),
+    Withdrawn(u8, u8),
     Closed(u8),
     Leave(u8),
     Wait,
@@ -429,12 +540,13 @@ fn step() -> impl Strategy<Value = Step> {
         5 => (0..3_u8).prop_map(Step::Ask),
         2 => any::<u8>().prop_map(Step::Connected),
         2 => any::<u8>().prop_map(Step::ConnectedShared),
-        1 => any::<u8>().prop_map(Step::ConnectFailed),
+        1 => (any::<u8>(), 0..3_u8).prop_map(|(at, how)| Step::ConnectFailed(at, how)),
         3 => any::<u8>().prop_map(Step::PutBack),
+        1 => any::<u8>().prop_map(Step::Dead),
         2 => (any::<u8>(), 0..4_usize).prop_map(|(at, limit)| Step::Settled(at, limit)),
         1 => (any::<u8>(), any::<bool>()).prop_map(|(at, paused)| Step::Paused(at, paused)),
         3 => any::<u8>().prop_map(Step::PartEnded),
-        1 => (any::<u8>(), any::<bool>()).prop_map(|(at, failed)| Step::Withdrawn(at, failed)),
+        1 => (any::<u8>(), 0..3_u8).prop_map(|(at, how)| Step::Withdrawn(at, how)),
         2 => any::<u8>().prop_map(Step::Closed),
         1 => any::<u8>().prop_map(Step::Leave),
         1 => Just(Step::Wait),
@@ -454,11 +566,11 @@ struct Open {
 #[derive(Default)]
 struct World {
     connecting: Vec<Origin>,
-    in_use: Vec<(Origin, u32)>,
+    in_use: Vec<(Origin, u32, Arrival)>,
     shared: Vec<Open>,
     parts: Vec<u32>,
     closing: Vec<Origin>,
-    waiting: Vec<(Origin, Ticket, u32)>,
+    waiting: Vec<(Origin, Arrival, u32)>,
     served: usize,
     failed: usize,
     left: usize,
@@ -467,11 +579,12 @@ struct World {
 
 impl World {
     /// First come, first served, among the origin's own.
-    fn serve_first(&mut self, origin: &Origin, waiter: u32) {
+    fn serve_first(&mut self, origin: &Origin, waiter: u32) -> Arrival {
         let first = self.waiting.iter().position(|(of, _, _)| of == origin);
-        let (_, _, first) = self.waiting.remove(first.expect("somebody waits"));
+        let (_, arrival, first) = self.waiting.remove(first.expect("somebody waits"));
         assert_eq!(first, waiter);
         self.served += 1;
+        arrival
     }
 
     fn placed(&mut self, origin: &Origin, placed: &Placed<u32, u32>) {
@@ -479,8 +592,8 @@ impl World {
             Placed::Idle => {}
             Placed::Close(_) => self.closing.push(origin.clone()),
             Placed::Serve(waiter, id) => {
-                self.serve_first(origin, waiter);
-                self.in_use.push((origin.clone(), id));
+                let arrival = self.serve_first(origin, waiter);
+                self.in_use.push((origin.clone(), id, arrival));
             }
         }
     }
@@ -554,27 +667,30 @@ struct Run {
 }
 
 impl Run {
-    fn ask(&mut self, name: u8, id: u32) {
+    fn ask(&mut self, name: &str, id: u32, again: Option<Arrival>) {
         let Self {
             state, world, now, ..
         } = self;
         world.asked += 1;
-        let name = ["a", "b", "s"][usize::from(name)];
-        match ask(state, name, id, *now) {
-            CheckOut::Ready(given) => {
+        match ask_again(state, name, id, *now, again) {
+            CheckOut::Ready(given, ticket) => {
                 assert!(!world.waiting.iter().any(|(of, _, _)| *of == origin(name)));
                 world.served += 1;
+                let arrival = Arrival {
+                    ticket,
+                    since: *now,
+                };
                 match given {
-                    Given::Own(link) => world.in_use.push((origin(name), link)),
+                    Given::Own(link) => world.in_use.push((origin(name), link, arrival)),
                     Given::Part(id) => world.take_part(id),
                 }
             }
             CheckOut::Connect(place) => {
                 world.connecting.push(place.origin.clone());
-                world.waiting.push((place.origin, place.ticket, id));
+                world.waiting.push((place.origin, place.arrival, id));
             }
             CheckOut::Queue(place, evicted) => {
-                world.waiting.push((place.origin, place.ticket, id));
+                world.waiting.push((place.origin, place.arrival, id));
                 match evicted {
                     // Which origin it was of, its slot's owner knows: find it.
                     Some(Given::Own(_)) => world.closing.push(lost(state, world)),
@@ -583,9 +699,12 @@ impl Run {
                 }
             }
             CheckOut::Covered(place) => {
-                world.waiting.push((place.origin, place.ticket, id));
+                world.waiting.push((place.origin, place.arrival, id));
             }
-            CheckOut::Full(_) | CheckOut::Closed => world.failed += 1,
+            CheckOut::Full(_) | CheckOut::Closed => {
+                assert!(again.is_none(), "it was let in");
+                world.failed += 1;
+            }
         }
     }
 
@@ -597,7 +716,7 @@ impl Run {
         self.next += 1;
         let id = self.next;
         match step {
-            Step::Ask(name) => self.ask(name, id),
+            Step::Ask(name) => self.ask(["a", "b", "s"][usize::from(name)], id, None),
             Step::Connected(at) => {
                 if let Some(of) = pick(&mut world.connecting, at) {
                     let (placed, granted) = state.connected(&of, id, now_is);
@@ -619,17 +738,31 @@ impl Run {
                     world.follow(&of, effects);
                 }
             }
-            Step::ConnectFailed(at) => {
+            Step::ConnectFailed(at, how) => {
                 if let Some(of) = pick(&mut world.connecting, at) {
-                    let told = state.connect_failed(&of);
+                    let failure = match how {
+                        0 => Failure::Passing,
+                        1 => Failure::TimedOut(state.next_ticket()),
+                        _ => Failure::Lasting,
+                    };
+                    let told = state.connect_failed(&of, failure);
                     world.failed(&told);
                     world.granted(state.slot_freed(&of));
                 }
             }
             Step::PutBack(at) => {
-                if let Some((of, link)) = pick(&mut world.in_use, at) {
+                if let Some((of, link, _)) = pick(&mut world.in_use, at) {
                     let placed = state.put_back(&of, link, now_is);
                     world.placed(&of, &placed);
+                }
+            }
+            Step::Dead(at) => {
+                if let Some((of, _, arrival)) = pick(&mut world.in_use, at) {
+                    world.closing.push(of.clone());
+                    world.served -= 1;
+                    world.asked -= 1;
+                    let name = of.host().to_owned();
+                    self.ask(&name, id, Some(arrival));
                 }
             }
             Step::Settled(at, limit) => {
@@ -655,8 +788,13 @@ impl Run {
                     world.follow(&of, effects);
                 }
             }
-            Step::Withdrawn(at, failed) => {
+            Step::Withdrawn(at, how) => {
                 if let Some((of, id)) = world.open_at(at) {
+                    let failed = match how {
+                        0 => None,
+                        1 => Some(Failed::Broken),
+                        _ => Some(Failed::TimedOut),
+                    };
                     let effects = state.withdraw(&of, id.into(), failed);
                     assert_eq!(effects.close, [id]);
                     world.follow(&of, effects);
@@ -668,14 +806,16 @@ impl Run {
                 }
             }
             Step::Leave(at) => {
-                if let Some((of, ticket, _)) = pick(&mut world.waiting, at) {
-                    assert!(state.cancel(&of, ticket).0);
+                if let Some((of, arrival, _)) = pick(&mut world.waiting, at) {
+                    assert!(state.cancel(&of, arrival.ticket).0);
                     world.left += 1;
                 }
             }
             Step::Wait => *now += STEAL_AFTER,
         }
-        self.world.waiting.sort_by_key(|(_, ticket, _)| *ticket);
+        self.world
+            .waiting
+            .sort_by_key(|(_, arrival, _)| arrival.ticket);
         self.state.assert_consistent();
         let World {
             closing, shared, ..
@@ -730,7 +870,7 @@ proptest! {
 fn lost(state: &Ids, world: &World) -> Origin {
     let count = |of: &Origin| {
         world.connecting.iter().filter(|o| *o == of).count()
-            + world.in_use.iter().filter(|(o, _)| o == of).count()
+            + world.in_use.iter().filter(|(o, ..)| o == of).count()
             + world.closing.iter().filter(|o| *o == of).count()
             + world
                 .shared
