@@ -55,20 +55,19 @@ impl Progress {
         B: Body<Data = Bytes>,
         B::Error: Into<BoxError>,
     {
+        // hyper resets the stream then.
         if self.wire.is_orphan() {
-            // hyper resets the stream then.
             return Poll::Ready(Some(Err("the exchange is over".into())));
+        }
+        if self.wire.has_body_failed() {
+            return Poll::Ready(Some(Err("the body panicked".into())));
         }
         if !self.rest.is_empty() {
             self.wire.note_upload_waits(true);
             let rest = mem::take(&mut self.rest);
             return Poll::Ready(Some(Ok(self.piece(rest))));
         }
-        // A panic of one body must not end the task that drives the others.
-        let polled = panic::catch_unwind(AssertUnwindSafe(|| inner.poll_frame(cx)));
-        let Ok(polled) = polled else {
-            self.wire.note_body_failed();
-            self.wire.sever(Cause::Dropped);
+        let Some(polled) = self.caught(|| inner.poll_frame(cx)) else {
             return Poll::Ready(Some(Err("the body panicked".into())));
         };
         // hyper asks for more when the peer takes more.
@@ -85,6 +84,17 @@ impl Progress {
             }
             None => None,
         })
+    }
+
+    /// Asks the body of one request of several for something: its panic ends its own request, and
+    /// not the task that drives the others.
+    fn caught<T>(&self, ask: impl FnOnce() -> T) -> Option<T> {
+        let answer = panic::catch_unwind(AssertUnwindSafe(ask)).ok();
+        if answer.is_none() {
+            self.wire.note_body_failed();
+            self.wire.sever(Cause::Dropped);
+        }
+        answer
     }
 
     fn piece(&mut self, mut bytes: Bytes) -> Frame<Bytes> {
@@ -193,7 +203,7 @@ where
         let inner = Pin::new(&mut self.inner);
         let Some(progress) = &mut self.progress else {
             let frame = ready!(inner.poll_frame(cx)).map(|frame| frame.map_err(Into::into));
-            let ends = frame.is_none() || self.inner.is_end_stream();
+            let ends = frame.is_none() || self.inner_has_ended();
             return Poll::Ready((frame, ends));
         };
         let mut frame = if progress.part {
@@ -201,16 +211,64 @@ where
         } else {
             ready!(inner.poll_frame(cx)).map(|frame| frame.map_err(Into::into))
         };
-        let ends = frame.is_none() || (progress.rest.is_empty() && self.inner.is_end_stream());
-        if let Err(error) = progress.note(frame.as_ref(), ends, &mut self.left) {
-            frame = Some(Err(error));
+        let ends = frame.is_none() || self.is_end_stream();
+        if let Some(progress) = &self.progress {
+            if let Err(error) = progress.note(frame.as_ref(), ends, &mut self.left) {
+                frame = Some(Err(error));
+            }
         }
         Poll::Ready((frame, ends))
     }
 
     fn is_end_stream(&self) -> bool {
         let rest = self.progress.as_ref().map(|progress| &progress.rest);
-        rest.is_none_or(Bytes::is_empty) && self.inner.is_end_stream()
+        rest.is_none_or(Bytes::is_empty) && self.inner_has_ended()
+    }
+
+    fn inner_has_ended(&self) -> bool {
+        let ask = || self.inner.is_end_stream();
+        match self.part() {
+            Some(progress) => progress.caught(ask).unwrap_or(false),
+            None => ask(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let ask = || self.inner.size_hint();
+        match self.part() {
+            Some(progress) => progress.caught(ask).unwrap_or_default(),
+            None => ask(),
+        }
+    }
+}
+
+impl<B> Upload<B> {
+    /// What is told, where others use the connection at the same time.
+    fn part(&self) -> Option<&Progress> {
+        self.progress.as_ref().filter(|progress| progress.part)
+    }
+}
+
+impl<B> RequestBody<B> {
+    /// Drops the body.
+    fn end(&mut self) {
+        let Some(upload) = self.0.take() else {
+            return;
+        };
+        if upload.part().is_some() {
+            // What it panics with when it is dropped is for nobody else, either. Its progress is
+            // dropped after it, and takes note.
+            let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(upload)));
+        }
+    }
+}
+
+impl<B> Drop for RequestBody<B> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.0.is_some() {
+            self.end();
+        }
     }
 }
 
@@ -229,7 +287,7 @@ where
         let (frame, ends) = ready!(upload.poll_frame(cx));
         // After the last frame hyper may ask no more.
         if ends {
-            self.0 = None;
+            self.end();
         }
         Poll::Ready(frame)
     }
@@ -240,6 +298,6 @@ where
 
     fn size_hint(&self) -> SizeHint {
         let upload = self.0.as_ref();
-        upload.map_or_else(|| SizeHint::with_exact(0), |it| it.inner.size_hint())
+        upload.map_or_else(|| SizeHint::with_exact(0), |it| it.size_hint())
     }
 }
