@@ -1,5 +1,6 @@
 use std::{
     fmt,
+    future::Future,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -8,10 +9,11 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::time::{Sleep, sleep};
 
 use crate::{
     ConnectionInfo, Error,
-    connect::{Cause, Wire},
+    connect::{Cause, Wire, is_away},
     error::{Kind, Phase},
     pool::Release,
 };
@@ -32,6 +34,9 @@ pub struct SessionBody {
     bare: bool,
     /// Whether its reader was told to wait.
     waits: bool,
+    /// Ends its reader's wait, where that is on another runtime than the one that drives the
+    /// connection.
+    away: Option<Pin<Box<Sleep>>>,
 }
 
 /// The right to a connection, or to a part of one, until the body that came over it has ended.
@@ -93,6 +98,7 @@ impl SessionBody {
             info,
             bare: false,
             waits: false,
+            away: None,
         };
         if body.has_ended() {
             body.finish();
@@ -132,6 +138,26 @@ impl SessionBody {
     fn is_short(&self) -> bool {
         let is_part = self.lease.as_ref().is_some_and(|it| it.part.is_some());
         is_part && !self.is_end_stream() && self.size_hint().lower() > 0
+    }
+
+    /// Whether its reader has waited for too long on another runtime than the one that drives the
+    /// connection, which would end the wait otherwise.
+    fn has_waited_away(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(lease) = &self.lease else {
+            return false;
+        };
+        if !is_away(lease.connection.runtime()) {
+            return false;
+        }
+        let Some(idle) = lease.connection.body_idle() else {
+            return false;
+        };
+        let timer = self.away.get_or_insert_with(|| Box::pin(sleep(idle)));
+        if timer.as_mut().poll(cx).is_pending() {
+            return false;
+        }
+        lease.wire().sever(Cause::BodyTimeout);
+        true
     }
 
     /// Says why the body ended, by hyper's error or because its time ran out.
@@ -206,7 +232,12 @@ impl Body for SessionBody {
                 }
             }
         }
-        match ready!(polled) {
+        if polled.is_pending() && this.has_waited_away(cx) {
+            return Poll::Ready(Some(Err(this.fail(None))));
+        }
+        let polled = ready!(polled);
+        this.away = None;
+        match polled {
             Some(Ok(frame)) => {
                 if this.has_ended() {
                     this.finish();

@@ -22,11 +22,11 @@ use tokio::time::Instant;
 use crate::{
     ConnectionInfo, Error, SessionBody,
     body::Lease,
-    connect::{Cause, Mark},
+    connect::{Away, Cause, Mark},
     error::{BoxError, Kind, Phase},
     origin::Origin,
     pool::{Arrival, CheckedOut, Link, Mail, NotSent, Pool, Unsent, Wait, Waiting},
-    reuse,
+    reuse, runtime, service,
     target::{self, Noted},
     upload::RequestBody,
 };
@@ -48,7 +48,12 @@ enum State<B: Send + 'static> {
     CheckingOut(Pin<Box<dyn Future<Output = Result<Exchange<B>, Error>> + Send>>),
     Exchanging(Exchange<B>),
     Failed(Option<Error>),
+    /// Called outside of a runtime; begins where it is polled.
+    Later(Option<Box<Called<B>>>),
 }
+
+/// What a session was called with.
+type Called<B> = (Arc<Pool<B>>, Request<B>);
 
 impl<B> ResponseFuture<B>
 where
@@ -58,6 +63,13 @@ where
     pub(crate) fn failed(error: Error) -> Self {
         Self {
             state: State::Failed(Some(error)),
+        }
+    }
+
+    #[cold]
+    pub(crate) fn later(pool: Arc<Pool<B>>, request: Request<B>) -> Self {
+        Self {
+            state: State::Later(Some(Box::new((pool, request)))),
         }
     }
 
@@ -141,6 +153,10 @@ where
                     let error = error.take().expect("polled after it had failed");
                     return Poll::Ready(Err(error));
                 }
+                State::Later(call) => {
+                    let (pool, request) = *call.take().expect("replaced when it is polled");
+                    service::start(&pool, request, runtime::current()).state
+                }
             };
         }
     }
@@ -152,6 +168,7 @@ impl<B: Send + 'static> fmt::Debug for ResponseFuture<B> {
             State::CheckingOut(_) => "CheckingOut",
             State::Exchanging(_) => "Exchanging",
             State::Failed(_) => "Failed",
+            State::Later(_) => "Later",
         };
         f.debug_struct("ResponseFuture")
             .field("state", &state)
@@ -406,6 +423,8 @@ struct Exchange<B: Send + 'static> {
     reused: bool,
     /// Whether it is the last that its connection may carry.
     last: bool,
+    /// Keeps the times, where it is polled on another runtime than its connection's.
+    away: Away,
 }
 
 /// What becomes of a request that got no response.
@@ -463,6 +482,7 @@ where
             wants,
             reused,
             last,
+            away: Away::default(),
         }
     }
 
@@ -474,15 +494,20 @@ where
         let link = self.link.as_mut().expect("not polled after its end");
         let answer = match link.poll_answer(cx) {
             Poll::Ready(answer) => answer,
-            Poll::Pending if link.is_part() => {
-                link.wire().register(cx);
-                if link.wire().severed().is_none() {
+            Poll::Pending => {
+                let is_part = link.is_part();
+                if is_part {
+                    link.wire().register(cx);
+                }
+                let config = link.connection.pool().config();
+                let driven_on = link.connection.runtime();
+                let is_over = self.away.is_over(cx, driven_on, config, link.wire());
+                if !is_over && (!is_part || link.wire().severed().is_none()) {
                     return Poll::Pending;
                 }
                 let link = self.link.take().expect("not polled after its end");
                 return Poll::Ready(Err(self.failed(link, None)));
             }
-            Poll::Pending => return Poll::Pending,
         };
         let link = self.link.take().expect("not polled after its end");
         Poll::Ready(match answer {

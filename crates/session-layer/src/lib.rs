@@ -108,6 +108,7 @@ mod observer;
 mod origin;
 mod pool;
 mod reuse;
+mod runtime;
 mod service;
 mod stats;
 mod target;

@@ -11,6 +11,7 @@ use http::{
     HeaderValue, Uri,
     uri::{Authority, Parts, PathAndQuery, Scheme},
 };
+use tokio::runtime;
 
 use crate::error::{Error, Kind};
 
@@ -26,6 +27,8 @@ pub struct Origin(Arc<Inner>);
 struct Inner {
     secure: bool,
     http1: bool,
+    /// The runtime that its connections are driven on.
+    runtime: Option<runtime::Id>,
     /// How much of its name is the host.
     host_len: usize,
     port: u16,
@@ -44,6 +47,7 @@ pub(crate) struct OriginRef<'a> {
     secure: bool,
     /// Only HTTP/1 will do, where others may be answered over HTTP/2.
     http1: bool,
+    runtime: Option<runtime::Id>,
     /// In lower case, without the port that the scheme implies.
     authority: Cow<'a, str>,
     host_len: usize,
@@ -57,6 +61,7 @@ pub(crate) struct OriginRef<'a> {
 pub(crate) struct Spelled<'a> {
     secure: bool,
     http1: bool,
+    runtime: Option<runtime::Id>,
     authority: &'a Authority,
     hash: u64,
 }
@@ -87,6 +92,17 @@ impl Origin {
         self.0.http1
     }
 
+    /// The runtime that its connections are driven on, in the pool that it is a key of.
+    #[inline]
+    pub(crate) fn runtime(&self) -> Option<runtime::Id> {
+        self.0.runtime
+    }
+
+    /// Whether the pool has the same connections for both.
+    pub(crate) fn is_same_key(&self, other: &Self) -> bool {
+        self == other && self.0.runtime == other.0.runtime
+    }
+
     #[inline]
     pub(crate) fn authority(&self) -> &HeaderValue {
         &self.0.authority
@@ -101,6 +117,7 @@ impl Origin {
         OriginRef {
             secure: self.0.secure,
             http1: self.0.http1,
+            runtime: self.0.runtime,
             // Made of text.
             authority: String::from_utf8_lossy(self.0.authority.as_bytes()),
             host_len: self.0.host_len,
@@ -126,6 +143,7 @@ impl<'a> Spelled<'a> {
         Ok(Self {
             secure,
             http1: false,
+            runtime: None,
             hash: hash(secure, authority.as_str()),
             authority,
         })
@@ -139,6 +157,13 @@ impl<'a> Spelled<'a> {
     /// connections of its own.
     pub(crate) fn by_http1(mut self) -> Self {
         self.http1 = true;
+        self
+    }
+
+    /// The same, for a request that runs on this runtime.
+    #[inline]
+    pub(crate) fn on(mut self, runtime: Option<runtime::Id>) -> Self {
+        self.runtime = runtime;
         self
     }
 
@@ -171,6 +196,7 @@ impl<'a> Spelled<'a> {
         Ok(OriginRef {
             secure: self.secure,
             http1: self.http1,
+            runtime: self.runtime,
             hash: hash(self.secure, &authority),
             authority,
             host_len: host.len(),
@@ -195,6 +221,7 @@ impl OriginRef<'_> {
         Ok(Origin(Arc::new(Inner {
             secure: self.secure,
             http1: self.http1,
+            runtime: self.runtime,
             host_len: self.host_len,
             port: self.port,
             authority: HeaderValue::from_maybe_shared(name).map_err(|_| invalid())?,
@@ -205,7 +232,8 @@ impl OriginRef<'_> {
 }
 
 /// The hash of an origin's name. Seeded once per process, so that an origin can keep it; whether
-/// only HTTP/1 will do is left out, since hardly any origin is asked for both.
+/// only HTTP/1 will do, and the runtime, are left out, since hardly any origin is asked for more
+/// than one of them.
 #[inline]
 fn hash(secure: bool, authority: &str) -> u64 {
     static SEED: LazyLock<DefaultHashBuilder> = LazyLock::new(DefaultHashBuilder::default);
@@ -281,24 +309,49 @@ impl Hash for Origin {
     }
 }
 
-impl Origin {
+/// An origin as the pool's key: the connections of each runtime are apart.
+#[derive(Clone, Debug)]
+pub(crate) struct Key(pub(crate) Origin);
+
+impl Hash for Key {
     #[inline]
-    fn is_named(&self, secure: bool, http1: bool, authority: &str) -> bool {
-        self.0.secure == secure && self.0.http1 == http1 && self.0.authority == *authority
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
     }
 }
 
-impl Equivalent<Origin> for Spelled<'_> {
-    #[inline]
-    fn equivalent(&self, origin: &Origin) -> bool {
-        origin.is_named(self.secure, self.http1, self.authority.as_str())
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.is_same_key(&other.0)
     }
 }
 
-impl Equivalent<Origin> for OriginRef<'_> {
+impl Eq for Key {}
+
+impl Equivalent<Key> for Origin {
     #[inline]
-    fn equivalent(&self, origin: &Origin) -> bool {
-        origin.is_named(self.secure, self.http1, &self.authority)
+    fn equivalent(&self, key: &Key) -> bool {
+        Arc::ptr_eq(&self.0, &key.0.0) || self.is_same_key(&key.0)
+    }
+}
+
+impl Equivalent<Key> for Spelled<'_> {
+    #[inline]
+    fn equivalent(&self, Key(Origin(key)): &Key) -> bool {
+        key.secure == self.secure
+            && key.http1 == self.http1
+            && key.runtime == self.runtime
+            && key.authority == *self.authority.as_str()
+    }
+}
+
+impl Equivalent<Key> for OriginRef<'_> {
+    #[inline]
+    fn equivalent(&self, Key(Origin(key)): &Key) -> bool {
+        key.secure == self.secure
+            && key.http1 == self.http1
+            && key.runtime == self.runtime
+            && key.authority == *self.authority
     }
 }
 

@@ -20,7 +20,7 @@ use crate::{
     layer::Config,
     origin::Spelled,
     pool::{CheckedOut, Pool},
-    reuse,
+    reuse, runtime,
     target::Noted,
     upload::RequestBody,
 };
@@ -32,7 +32,15 @@ use crate::{
 /// absent.
 ///
 /// A call takes its place in the pool at once, not at the first poll of its future: one that is
-/// kept without being polled keeps its place from others.
+/// kept without being polled keeps its place from others. Outside of a Tokio runtime it does so at
+/// the first poll.
+///
+/// A request uses connections of the runtime that it is made on, and opens those that it needs
+/// there: a runtime that is not being driven, as one of a single thread between two calls of
+/// `block_on`, drives no connections either. So each runtime has connections of its own, and the
+/// [limit per origin](crate::PoolConfig::max_connections_per_origin) counts for each; all other
+/// limits count for all runtimes together. A future, or the body of a response, may go on on another
+/// runtime: the timeouts of the session end its waits there too.
 ///
 /// When the last clone is dropped, idle connections close. Requests in flight and response bodies
 /// go on to their end; to wait for them, use [`close`](Self::close).
@@ -90,8 +98,7 @@ impl<B: Send + 'static> Session<B> {
     /// unseen. Until then something has come, or one of them has ended the wait. `None` if one of
     /// them is off.
     ///
-    /// It does not hold while a request body is sent, which takes as long as it takes; nor on a
-    /// runtime that is not driven.
+    /// It does not hold while a request body is sent, which takes as long as it takes.
     #[must_use]
     pub fn patience(&self) -> Option<Duration> {
         self.handle.pool.config().patience()
@@ -132,25 +139,43 @@ where
 
     fn call(&mut self, request: Request<B>) -> ResponseFuture<B> {
         let pool = &self.handle.pool;
-        let now = Instant::now();
-        let mut request = request.map(RequestBody::new);
-        let mut noted = Noted::of(request.headers());
-        let framed = reuse::frame_request(&mut request, &mut noted).map_err(Error::new);
-        let checked_out = framed.and_then(|announced| {
-            request.body_mut().announce(announced);
-            let mut origin = Spelled::of(request.uri())?;
-            if noted.upgrade && pool.config().may_share(&origin) {
-                origin = origin.by_http1();
-            }
-            match pool.take(&origin, now) {
-                Some((link, arrival)) => Ok(CheckedOut::Link(link, arrival)),
-                None => pool.check_out(&origin.read()?, now, None),
-            }
-        });
-        match checked_out {
-            Ok(checked_out) => ResponseFuture::start(pool, checked_out, request, noted, now),
-            Err(error) => ResponseFuture::failed(error),
+        let Some(runtime) = runtime::current() else {
+            // Which connections it may have is known when it is polled.
+            return ResponseFuture::later(pool.clone(), request);
+        };
+        start(pool, request, Some(runtime))
+    }
+}
+
+/// Finds a connection for a request that runs on this runtime, or lets it wait for one.
+#[inline]
+pub(crate) fn start<B>(
+    pool: &Arc<Pool<B>>,
+    request: Request<B>,
+    runtime: Option<runtime::Id>,
+) -> ResponseFuture<B>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    let now = Instant::now();
+    let mut request = request.map(RequestBody::new);
+    let mut noted = Noted::of(request.headers());
+    let framed = reuse::frame_request(&mut request, &mut noted).map_err(Error::new);
+    let checked_out = framed.and_then(|announced| {
+        request.body_mut().announce(announced);
+        let mut origin = Spelled::of(request.uri())?.on(runtime);
+        if noted.upgrade && pool.config().may_share(&origin) {
+            origin = origin.by_http1();
         }
+        match pool.take(&origin, now) {
+            Some((link, arrival)) => Ok(CheckedOut::Link(link, arrival)),
+            None => pool.check_out(&origin.read()?, now, None),
+        }
+    });
+    match checked_out {
+        Ok(checked_out) => ResponseFuture::start(pool, checked_out, request, noted, now),
+        Err(error) => ResponseFuture::failed(error),
     }
 }
 

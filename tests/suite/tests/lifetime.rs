@@ -3,7 +3,7 @@
 
 use std::{
     future::{Future, poll_fn},
-    pin::pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, Wake},
     thread,
@@ -11,10 +11,13 @@ use std::{
 };
 
 use http_body_util::BodyExt;
-use session_layer::{Lifecycle, PoolConfig, Timeouts};
+use session_layer::{
+    Connector, Http2, Lifecycle, Phase, PoolConfig, Resolver, SessionLayer, Timeouts,
+};
 use test_suite::{BytesSession, Captured, fetch, get, in_memory, send, session};
-use test_support::{Connection, MemoryConnector, Reply, Server, always, sequence};
+use test_support::{Connection, MemoryConnector, Reply, Server, always, http2, sequence};
 use tokio::{runtime, sync::oneshot, time::Instant};
+use tower::{Layer, Service};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -404,4 +407,151 @@ fn requests_meet_a_runtime_that_ends_with_an_answer_or_an_error_and_never_hang()
     let report = within(&staying, session.close(PATIENCE));
     assert_eq!(report.aborted, 0);
     assert_eq!(session.stats().open, 0);
+}
+
+fn with_timeouts(pool: PoolConfig, timeouts: Timeouts, http2: bool) -> BytesSession {
+    SessionLayer::new(pool, timeouts)
+        .and_then(|layer| layer.http2(Http2::default().prior_knowledge(http2)))
+        .expect("the test's settings are valid")
+        .layer(Connector::new())
+}
+
+/// Polls a future once, on this runtime.
+fn poll_once<F: Future + Unpin>(runtime: &runtime::Runtime, future: &mut F) {
+    let once = poll_fn(|cx| {
+        assert!(Pin::new(&mut *future).poll(cx).is_pending());
+        Poll::Ready(())
+    });
+    runtime.block_on(once);
+}
+
+fn quick() -> Timeouts {
+    Timeouts::default()
+        .connect(SECOND / 2)
+        .head(SECOND / 5)
+        .body_idle(SECOND / 5)
+}
+
+#[test]
+fn a_runtime_that_stands_still_keeps_no_connection_from_another() {
+    let (peer, server) = peer(always(200, "x"));
+    let http2 = http2::Peer::new(h2::server::Builder::new(), |stream: http2::Stream| async {
+        stream.answer(200, "x");
+    });
+    let address = peer.block_on(http2.listen());
+    for (knows, url) in [
+        (false, server.url("/")),
+        (true, format!("http://{address}/")),
+    ] {
+        let session = with_timeouts(PoolConfig::default(), Timeouts::default(), knows);
+        let runtimes: Vec<_> = (0..3).map(|_| current_thread()).collect();
+        for round in 0..3 {
+            for runtime in &runtimes {
+                let answered = within(runtime, fetch(&session, get(&url)));
+                assert_eq!(answered.expect("it is answered").1, "x");
+            }
+            assert_eq!(session.stats().opened, 3, "round {round}");
+        }
+        // Called outside of any, and polled on one of them.
+        let call = session.clone().call(get(&url));
+        within(&runtimes[1], call).expect("it is answered");
+        assert_eq!(session.stats().opened, 3);
+    }
+}
+
+#[test]
+fn a_connect_on_a_runtime_that_stands_still_holds_nobody_up() {
+    let (peer, server) = peer(always(200, "x"));
+    let http2 = http2::Peer::new(h2::server::Builder::new(), |stream: http2::Stream| async {
+        stream.answer(200, "x");
+    });
+    let address = peer.block_on(http2.listen());
+    let by_name = Resolver::over(tower::service_fn(move |_| async move {
+        Ok::<_, std::io::Error>([address])
+    }));
+    for (knows, url) in [
+        (false, server.url("/")),
+        (true, format!("http://{address}/")),
+        (true, format!("http://peer.test:{}/", address.port())),
+    ] {
+        let session: BytesSession = SessionLayer::new(PoolConfig::default(), quick())
+            .and_then(|layer| layer.http2(Http2::default().prior_knowledge(knows)))
+            .expect("the test's settings are valid")
+            .layer(Connector::new().resolver(by_name.clone().ttl(None)));
+        let (still, driven) = (current_thread(), current_thread());
+        let mut first = Box::pin(fetch(&session, get(&url)));
+        poll_once(&still, &mut first);
+        let answered = within(&driven, fetch(&session, get(&url)));
+        assert_eq!(answered.expect("it is answered").1, "x");
+    }
+}
+
+#[test]
+fn a_full_pool_whose_runtime_stands_still_ends_in_a_pool_timeout() {
+    let (_peer, server) = peer(always(200, "x"));
+    let pool = PoolConfig::default()
+        .max_connections(1)
+        .queue_timeout(SECOND / 10);
+    let session = session(pool);
+    let (still, driven) = (current_thread(), current_thread());
+    within(&still, ok(&session, &server));
+    let failed = within(&driven, fetch(&session, get(&server.url("/"))));
+    assert!(failed.expect_err("the place is taken").is_pool_timeout());
+    // It closes its connection for the next as soon as it is driven.
+    within(&still, async { tokio::task::yield_now().await });
+    within(&driven, ok(&session, &server));
+}
+
+#[test]
+fn a_call_that_goes_on_on_another_runtime_ends_by_its_timeouts_there() {
+    let (peer, server) = peer(|mut connection: Connection| async move {
+        let _ = connection.read_request().await;
+        connection.stall().await;
+    });
+    let http2 = http2::Peer::new(h2::server::Builder::new(), http2::Stream::hold);
+    let address = peer.block_on(http2.listen());
+    for (knows, url) in [
+        (false, server.url("/")),
+        (true, format!("http://{address}/")),
+    ] {
+        let session = with_timeouts(PoolConfig::default(), quick(), knows);
+        let (still, driven) = (current_thread(), current_thread());
+        let arrived = || server.log().requests.len() + http2.log().streams();
+        let before = arrived();
+        let mut call = Box::pin(send(&session, get(&url)));
+        while arrived() == before {
+            poll_once(&still, &mut call);
+            within(&still, async { tokio::time::sleep(SECOND / 1000).await });
+        }
+        let failed = within(&driven, call).expect_err("no head comes");
+        assert_eq!(failed.timeout_phase(), Some(Phase::Head), "{failed:?}");
+        let began = Instant::now();
+        within(&driven, session.close(SECOND / 10));
+        assert!(began.elapsed() < 5 * SECOND);
+    }
+}
+
+#[test]
+fn a_body_that_is_read_on_another_runtime_ends_by_its_timeout_there() {
+    let (peer, server) = peer(|mut connection: Connection| async move {
+        let _ = connection.read_request().await;
+        let head = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n";
+        connection.write(head).await;
+        connection.stall().await;
+    });
+    let http2 = http2::Peer::new(h2::server::Builder::new(), |stream: http2::Stream| {
+        stream.drip(&["x", "y"], 60 * SECOND, true)
+    });
+    let address = peer.block_on(http2.listen());
+    for (knows, url) in [
+        (false, server.url("/")),
+        (true, format!("http://{address}/")),
+    ] {
+        let session = with_timeouts(PoolConfig::default(), quick(), knows);
+        let (still, driven) = (current_thread(), current_thread());
+        let response = within(&still, send(&session, get(&url))).expect("its head is there");
+        let failed = within(&driven, response.into_body().collect());
+        let failed = failed.expect_err("nothing comes");
+        assert_eq!(failed.timeout_phase(), Some(Phase::Body), "{failed:?}");
+    }
 }

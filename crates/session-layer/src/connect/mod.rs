@@ -1,5 +1,6 @@
 //! From an origin to a connection that hyper drives.
 
+mod away;
 mod connector;
 mod counted;
 pub mod dns;
@@ -13,13 +14,14 @@ mod open;
 pub use self::connector::{Proxy, ProxyConfigError, ProxyError};
 #[cfg(feature = "tls")]
 pub use self::connector::{TlsConfigError, TlsOptions, TlsVersion};
+pub(crate) use self::{
+    away::{Away, is_away},
+    connector::{Stage, ViaProxy},
+    io::{Cause, Mark, Phase, Wire},
+    open::{Connect, Never, Opener},
+};
 pub use self::{
     connector::{ConnectError, ConnectTimes, Connector, Transport},
     dns::{DnsError, Resolver},
     open::must_be_http1,
-};
-pub(crate) use self::{
-    connector::{Stage, ViaProxy},
-    io::{Cause, Mark, Phase, Wire},
-    open::{Connect, Never, Opener},
 };

@@ -1,5 +1,6 @@
 use std::{
     future::{Future, poll_fn},
+    panic::{self, AssertUnwindSafe},
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
@@ -16,6 +17,7 @@ use hyper::{
 use hyper_util::client::legacy::connect::Connection as Connected;
 use pin_project_lite::pin_project;
 use tokio::{
+    runtime::Handle,
     sync::oneshot,
     time::{Instant, sleep},
 };
@@ -82,8 +84,19 @@ where
     B::Error: Into<BoxError>,
 {
     fn open(&self, slot: Slot<B>, id: u64, called_off: CalledOff) {
-        let opening = open(self.0.clone(), slot, id, called_off);
-        tokio::spawn(Task::Opening {
+        let Ok(runtime) = Handle::try_current() else {
+            let error = Error::new(Kind::Connect).with("there is no Tokio runtime to connect on");
+            let error = error.at(slot.origin());
+            return slot.fail(&error);
+        };
+        // It is called by whoever frees a slot, which its panic would unwind through.
+        let Ok(connector) = panic::catch_unwind(AssertUnwindSafe(|| self.0.clone())) else {
+            let error = Error::new(Kind::Connect).with("the connector panicked");
+            let error = error.at(slot.origin());
+            return slot.fail(&error);
+        };
+        let opening = open(connector, slot, id, called_off);
+        runtime.spawn(Task::Opening {
             opening: Box::pin(opening),
         });
     }

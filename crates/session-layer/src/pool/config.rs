@@ -41,7 +41,8 @@ impl PoolConfig {
         self
     }
 
-    /// Limits the connections to one origin, those being opened included. Default: 256.
+    /// Limits the connections to one origin, those being opened included. Where a session is used
+    /// on several Tokio runtimes, each has connections of its own, and as many of them. Default: 256.
     pub fn max_connections_per_origin(mut self, limit: usize) -> Self {
         self.max_connections_per_origin = limit;
         self

@@ -18,7 +18,7 @@ use hyper::{
     client::conn::{TrySendError, http1::SendRequest},
 };
 use pin_project_lite::pin_project;
-use tokio::time::Instant;
+use tokio::{runtime, time::Instant};
 use tokio_util::sync::ReusableBoxFuture;
 
 use super::{
@@ -84,6 +84,8 @@ pub(crate) struct Connection<B: Send + 'static> {
     expires: Option<Instant>,
     /// Set if the peer is an HTTP proxy that is sent requests whole.
     via_proxy: Option<ViaProxy>,
+    /// What drives it.
+    runtime: Option<runtime::Id>,
     /// Whether a response has come over it.
     used: AtomicBool,
     /// How many requests it has been given, where that is limited.
@@ -123,6 +125,8 @@ pub(crate) trait Release: Send + Sync {
     fn wire(&self) -> &Wire;
     fn origin(&self) -> &Origin;
     fn body_idle(&self) -> Option<Duration>;
+    /// The runtime that drives the connection.
+    fn runtime(&self) -> Option<runtime::Id>;
 }
 
 impl<B: Send + 'static> Connection<B> {
@@ -141,6 +145,7 @@ impl<B: Send + 'static> Connection<B> {
             wire,
             expires,
             via_proxy,
+            runtime: crate::runtime::current(),
             used: AtomicBool::new(false),
             requests: AtomicU64::new(0),
             idle_hint: AtomicU32::new(0),
@@ -151,6 +156,12 @@ impl<B: Send + 'static> Connection<B> {
 
     pub(crate) fn id(&self) -> u64 {
         self.facts.id
+    }
+
+    /// The runtime that drives it.
+    #[inline]
+    pub(crate) fn runtime(&self) -> Option<runtime::Id> {
+        self.runtime
     }
 
     pub(crate) fn facts(&self) -> &Arc<Facts> {
@@ -256,6 +267,10 @@ impl<B: Send + 'static> Release for Connection<B> {
 
     fn body_idle(&self) -> Option<Duration> {
         self.pool.config().timeouts.body_idle
+    }
+
+    fn runtime(&self) -> Option<runtime::Id> {
+        self.runtime
     }
 }
 

@@ -58,6 +58,7 @@ use crate::{
     error::Kind,
     layer::Config,
     origin::{Origin, OriginRef, Spelled},
+    runtime,
 };
 
 pub(crate) struct Pool<B: Send + 'static> {
@@ -331,10 +332,12 @@ impl<B: Send + 'static> Pool<B> {
         next
     }
 
-    /// Opens a connection at once, whoever polls what: others may wait for it. Outside of a
-    /// runtime the waiter does it when it is polled.
+    /// Opens a connection at once, whoever polls what: others may wait for it. On another runtime
+    /// than the waiter's, or outside of any, the waiter does it when it is polled: a connection is
+    /// driven by the runtime that opens it.
     fn start(self: &Arc<Self>, slot: Slot<B>, waiter: &Waiter<B>) {
-        if Handle::try_current().is_ok() {
+        let here = runtime::current();
+        if here.is_some() && here == slot.origin().runtime() {
             self.open(slot);
         } else {
             waiter.grant(slot);
@@ -769,7 +772,7 @@ impl<B: Send + 'static> Inner<B> {
         let (_, newest) = self
             .opening
             .iter_mut()
-            .filter(|(_, opening)| opening.origin == *origin && opening.needed.is_some())
+            .filter(|(_, opening)| opening.origin.is_same_key(origin) && opening.needed.is_some())
             .max_by_key(|(id, _)| **id)?;
         let needed = newest.needed.take();
         self.state.connect_abandoned(origin);

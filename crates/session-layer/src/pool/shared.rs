@@ -281,6 +281,10 @@ impl<B: Send + 'static> Release for Shared<B> {
     fn body_idle(&self) -> Option<Duration> {
         self.connection.body_idle()
     }
+
+    fn runtime(&self) -> Option<tokio::runtime::Id> {
+        Release::runtime(&*self.connection)
+    }
 }
 
 impl<B: Send + 'static> Numbered for Arc<Shared<B>> {

@@ -11,7 +11,11 @@ use std::{
 };
 
 use hyper_util::client::legacy::connect::dns::Name;
-use tokio::{runtime::Handle, sync::watch, time::Instant};
+use tokio::{
+    runtime::{self, Handle},
+    sync::watch,
+    time::Instant,
+};
 
 use super::{
     DnsError,
@@ -31,8 +35,9 @@ pub(super) struct Lookups {
 #[derive(Default)]
 struct State {
     cache: Cache,
-    /// Owned by the tasks: what is in here tells only where to wait.
-    in_flight: HashMap<Arc<str>, Weak<InFlight>>,
+    /// Owned by the tasks: what is in here tells only where to wait. Each runtime has its own: a
+    /// task of another may stand still.
+    in_flight: HashMap<(Arc<str>, Option<runtime::Id>), Weak<InFlight>>,
 }
 
 /// Carries the outcome to those who wait. It closes without one if the task does not get to it.
@@ -41,6 +46,13 @@ type InFlight = watch::Sender<Option<Outcome>>;
 type Receiver = watch::Receiver<Option<Outcome>>;
 
 type Outcome = Result<Arc<Answer>, DnsError>;
+
+/// How many failed lookups a caller waits through.
+const MAX_FAILURES: u8 = 3;
+
+/// A failure that took this long is everybody's: name servers that answer so late have been asked
+/// more than once, and the rest of the time is for connecting.
+const LONG: Duration = Duration::from_secs(1);
 
 enum Role {
     Cached(Arc<Answer>),
@@ -57,12 +69,17 @@ impl Lookups {
     }
 
     /// Returns an answer younger than `ttl`, or that of the lookup in flight, or of a new one.
+    ///
+    /// A failure fails whoever began the lookup. Of those who joined it, one begins the next, as
+    /// long as that may help and nobody has waited long: else one lost packet would fail them all.
     pub(super) async fn lookup(
         self: &Arc<Self>,
         name: &Arc<str>,
         ttl: Duration,
         capacity: usize,
     ) -> Outcome {
+        let began = Instant::now();
+        let mut failures = 0_u8;
         loop {
             let receiver = match self.join(name, ttl) {
                 Role::Cached(answer) => return Ok(answer),
@@ -70,10 +87,18 @@ impl Lookups {
                 Role::Waiter(in_flight) => in_flight.subscribe(),
                 Role::Leader(leader, receiver) => return leader.start(receiver, capacity).await,
             };
-            if let Some(outcome) = outcome(receiver).await {
-                return outcome;
+            match outcome(receiver).await {
+                Some(Err(error)) => {
+                    failures = failures.saturating_add(1);
+                    let lasts = error.is_not_found() || failures >= MAX_FAILURES;
+                    if lasts || began.elapsed() >= LONG {
+                        return Err(error);
+                    }
+                }
+                Some(Ok(answer)) => return Ok(answer),
+                // Its runtime shut down, or the others left it just now: it is begun anew.
+                None => {}
             }
-            // Its runtime shut down, or the others left it just now: it is begun anew.
         }
     }
 
@@ -82,7 +107,8 @@ impl Lookups {
         if let Some(answer) = state.cache.get(name, ttl, Instant::now()) {
             return Role::Cached(answer);
         }
-        if let Some(in_flight) = state.in_flight.get(name).and_then(Weak::upgrade) {
+        let place = (name.clone(), crate::runtime::current());
+        if let Some(in_flight) = state.in_flight.get(&place).and_then(Weak::upgrade) {
             // One that all have left is about to end, or nobody drives its runtime any more.
             if in_flight.receiver_count() > 0 {
                 return Role::Waiter(in_flight);
@@ -93,10 +119,11 @@ impl Lookups {
         let in_flight = Arc::new(in_flight);
         state
             .in_flight
-            .insert(name.clone(), Arc::downgrade(&in_flight));
+            .insert(place.clone(), Arc::downgrade(&in_flight));
         let leader = Leader {
             lookups: self.clone(),
             name: name.clone(),
+            place,
             in_flight,
         };
         Role::Leader(leader, receiver)
@@ -121,6 +148,8 @@ async fn outcome(mut receiver: Receiver) -> Option<Outcome> {
 struct Leader {
     lookups: Arc<Lookups>,
     name: Arc<str>,
+    /// Where the lookup stands among those in flight.
+    place: (Arc<str>, Option<runtime::Id>),
     in_flight: Arc<InFlight>,
 }
 
@@ -172,8 +201,8 @@ impl Leader {
     fn forget(&self) {
         let mut state = self.lookups.lock();
         let ours = |other: &Weak<InFlight>| other.as_ptr() == Arc::as_ptr(&self.in_flight);
-        if state.in_flight.get(&self.name).is_some_and(ours) {
-            state.in_flight.remove(&self.name);
+        if state.in_flight.get(&self.place).is_some_and(ours) {
+            state.in_flight.remove(&self.place);
         }
     }
 }

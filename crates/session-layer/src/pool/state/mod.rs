@@ -21,7 +21,7 @@ pub(crate) use self::shared::Failed;
 use self::shared::{Shared, Sharing};
 use crate::{
     error::Error,
-    origin::{Hashed, Origin, OriginRef},
+    origin::{Hashed, Key, Origin, OriginRef},
 };
 
 /// How many connections and waiters a pool may have.
@@ -77,7 +77,8 @@ impl Multiplexing {
 #[derive(Debug)]
 pub(crate) struct State<C, S, W> {
     limits: Limits,
-    origins: HashMap<Origin, PerOrigin<C, S, W>, BuildHasherDefault<Hashed>>,
+    /// The connections of each runtime are those of an origin of its own.
+    origins: HashMap<Key, PerOrigin<C, S, W>, BuildHasherDefault<Hashed>>,
     open: usize,
     connecting: usize,
     idle: usize,
@@ -287,7 +288,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
     #[inline]
     pub(crate) fn take_first<Q>(&mut self, origin: &Q) -> Option<(Given<C, S>, Ticket)>
     where
-        Q: Equivalent<Origin> + Hash,
+        Q: Equivalent<Key> + Hash,
     {
         let given = self.take(origin)?;
         Some((given, Ticket(self.sequence())))
@@ -296,7 +297,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
     #[inline]
     fn take<Q>(&mut self, origin: &Q) -> Option<Given<C, S>>
     where
-        Q: Equivalent<Origin> + Hash,
+        Q: Equivalent<Key> + Hash,
     {
         let entry = self.origins.get_mut(origin)?;
         if let Some(idle) = entry.idle.pop() {
@@ -328,7 +329,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
             return Ok(CheckOut::Ready(given, ticket));
         }
         let origin = match self.origins.get_key_value(origin) {
-            Some((known, _)) => known.clone(),
+            Some((Key(known), _)) => known.clone(),
             None => origin.to_origin()?,
         };
         let total_is_free = self.open < self.limits.connections;
@@ -377,7 +378,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         if covered {
             return Ok(CheckOut::Covered(place));
         }
-        let evicted = self.evict();
+        let evicted = self.evict(&place.origin);
         Ok(CheckOut::Queue(place, evicted))
     }
 
@@ -676,7 +677,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
     fn entry(&mut self, origin: &Origin) -> &mut PerOrigin<C, S, W> {
         let multiplexing = self.limits.multiplexing;
         self.origins
-            .entry(origin.clone())
+            .entry(Key(origin.clone()))
             .or_insert_with(|| PerOrigin::new(Sharing::expected(multiplexing, origin)))
     }
 
@@ -770,27 +771,28 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         Some((ticket, now.saturating_duration_since(waiting.since)))
     }
 
-    /// Takes out the connection that has stood idle longest, where an origin waits for a slot
-    /// that no closing connection is about to free.
-    fn evict(&mut self) -> Option<Given<C, S>> {
+    /// Takes out the connection that has stood idle longest, where this origin waits for a slot
+    /// that no closing connection is about to free. It closes at once if its runtime is driven: so
+    /// those of the origin's own runtime go first, and only they are sure to free a slot.
+    fn evict(&mut self, asks: &Origin) -> Option<Given<C, S>> {
         if self.wanted <= self.evicting {
             return None;
         }
         // Only origins that hold a slot are in the map, so this looks at no more than the limit.
-        let (_, id, origin) = self
+        let (is_foreign, _, id, origin) = self
             .origins
             .iter()
-            .filter_map(|(origin, entry)| {
+            .filter_map(|(Key(origin), entry)| {
                 let own = entry.idle.first();
                 let own = own.map(|idle| (idle.sequence, idle.connection.id()));
                 let shared = entry.shared.iter().filter_map(Shared::idle_order);
                 let (sequence, id) = own.into_iter().chain(shared).min()?;
-                Some((sequence, id, origin))
+                Some((origin.runtime() != asks.runtime(), sequence, id, origin))
             })
-            .min_by_key(|(sequence, ..)| *sequence)?;
+            .min_by_key(|(is_foreign, sequence, ..)| (*is_foreign, *sequence))?;
         let origin = origin.clone();
         let evicted = self.remove(&origin, id)?;
-        self.evicting += 1;
+        self.evicting += usize::from(!is_foreign);
         Some(evicted)
     }
 

@@ -71,7 +71,7 @@ impl Ids {
         assert_eq!(self.waiting, sum(|entry| entry.waiters.len()));
         assert_eq!(self.wanted, sum(|entry| entry.wanted));
         assert!(self.open <= self.limits.connections);
-        for (origin, entry) in &self.origins {
+        for (Key(origin), entry) in &self.origins {
             assert!(entry.open <= self.limits.per_origin);
             assert!(entry.connecting + entry.idle.len() + entry.shared.len() <= entry.open);
             assert!(entry.idle.is_empty() || entry.waiters.is_empty());
@@ -878,10 +878,10 @@ fn lost(state: &Ids, world: &World) -> Origin {
                 .filter(|open| open.origin == *of)
                 .count()
     };
-    let (origin, _) = state
+    let (Key(origin), _) = state
         .origins
         .iter()
-        .find(|(origin, entry)| entry.open > count(origin) + entry.idle.len())
+        .find(|(Key(origin), entry)| entry.open > count(origin) + entry.idle.len())
         .expect("a connection was evicted");
     origin.clone()
 }
