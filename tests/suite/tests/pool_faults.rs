@@ -1,0 +1,498 @@
+//! The pool, where something fails: connects that many wait for, connections that are dead when
+//! they are given out, and foreign code that panics.
+
+use std::{
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use client::{Client, session_layer};
+use h2::server::Builder;
+use http::{StatusCode, Uri};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::{BodyExt as _, Full};
+use session_layer::{
+    Connector, Event, Http2, Observer, PoolConfig, Resolver, Session, SessionLayer, Timeouts,
+};
+use test_suite::{BytesSession, eventually, fetch, get, in_memory, session};
+use test_support::{
+    Connect, MemoryConnector, Server, always,
+    http2::{Peer, Stream},
+};
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+    time::Instant,
+};
+use tower::{Layer as _, Service, ServiceExt as _, service_fn};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A connector that does something else first.
+#[derive(Clone)]
+struct Before<C, F>(C, F);
+
+impl<C, F> Service<Uri> for Before<C, F>
+where
+    C: Service<Uri, Error = io::Error>,
+    C::Future: Send + 'static,
+    F: Fn() -> io::Result<()>,
+{
+    type Response = C::Response;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<C::Response>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        match (self.1)() {
+            Ok(()) => Box::pin(self.0.call(uri)),
+            Err(error) => Box::pin(async { Err(error) }),
+        }
+    }
+}
+
+/// Refuses the first so many connects.
+fn refusing<C>(connector: C, times: usize) -> Before<C, impl Fn() -> io::Result<()> + Clone> {
+    let connects = Arc::new(AtomicUsize::new(0));
+    Before(connector, move || {
+        if connects.fetch_add(1, Relaxed) < times {
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        }
+        Ok(())
+    })
+}
+
+fn hello() -> Peer {
+    Peer::new(Builder::new(), |stream: Stream| async {
+        stream.answer(200, "hello");
+    })
+}
+
+/// Makes a hundred calls at once; returns how many were answered.
+async fn hundred(client: &Client, url: &str) -> usize {
+    let mut calls = JoinSet::new();
+    for _ in 0..100 {
+        let call = client.get(url).fetch();
+        calls.spawn(async move { call.await.is_ok() });
+    }
+    let answered = calls.join_all().await;
+    answered.into_iter().filter(|answered| *answered).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connect_that_fails_costs_none_of_a_hundred_calls() {
+    for refused in 1..=2 {
+        let connector = refusing(MemoryConnector::new(always(200, "hello")), refused);
+        let client = Client::builder().build_with_connector(connector).unwrap();
+        assert_eq!(hundred(&client, "https://peer/").await, 100, "{refused}");
+
+        let client = Client::builder()
+            .http2(Http2::default().prior_knowledge(true))
+            .build_with_connector(refusing(hello().connector(), refused))
+            .unwrap();
+        assert_eq!(hundred(&client, "http://peer/").await, 100, "{refused}");
+        assert_eq!(client.stats().opened, 1);
+    }
+}
+
+/// Accepts connections and closes the first so many at once; passes the others on.
+async fn closing(address: SocketAddr, times: usize) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let front = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        for number in 0.. {
+            let (mut near, _) = listener.accept().await.unwrap();
+            if number >= times {
+                tokio::spawn(async move {
+                    let mut far = TcpStream::connect(address).await.unwrap();
+                    let _ = copy_bidirectional(&mut near, &mut far).await;
+                });
+            }
+        }
+    });
+    front
+}
+
+#[tokio::test]
+async fn a_connection_that_ends_before_its_settings_costs_none_of_a_hundred_calls() {
+    for closed in 1..=2 {
+        let front = closing(hello().listen().await, closed).await;
+        let client = Client::builder()
+            .http2(Http2::default().prior_knowledge(true))
+            .build()
+            .unwrap();
+        let url = format!("http://{front}/");
+        assert_eq!(hundred(&client, &url).await, 100, "{closed}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_is_down_fails_everybody_at_once_and_is_dialled_a_few_times() {
+    let connector = MemoryConnector::new(always(200, "never"));
+    connector.refuse();
+    let session = in_memory(PoolConfig::default(), Timeouts::default(), &connector);
+    let mut calls = JoinSet::new();
+    for _ in 0..100 {
+        let session = session.clone();
+        calls.spawn(async move { fetch(&session, get("https://peer/")).await });
+    }
+    let began = Instant::now();
+    for failed in calls.join_all().await {
+        assert!(failed.unwrap_err().is_connect());
+    }
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    assert_eq!(connector.log().dialled.len(), 3);
+    let stats = session.stats();
+    assert_eq!((stats.open, stats.connecting, stats.waiting), (0, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_does_not_answer_fails_each_in_its_own_time() {
+    let connector = MemoryConnector::new(always(200, "never"));
+    connector.hang();
+    let session = in_memory(PoolConfig::default(), Timeouts::default(), &connector);
+    let mut calls = JoinSet::new();
+    for number in 0..100_u32 {
+        let session = session.clone();
+        calls.spawn(async move {
+            // A fifth comes each two seconds.
+            tokio::time::sleep(2 * SECOND * (number % 5)).await;
+            let began = Instant::now();
+            let failed = fetch(&session, get("https://peer/")).await.unwrap_err();
+            assert!(failed.is_connect() && failed.is_timeout(), "{failed:?}");
+            began.elapsed()
+        });
+    }
+    for took in calls.join_all().await {
+        assert!(took <= 13 * SECOND, "{took:?}");
+    }
+    assert_eq!(connector.log().dialled.len(), 2);
+    assert_eq!(session.stats().open, 0);
+}
+
+#[tokio::test]
+async fn a_lookup_that_fails_costs_none_of_a_hundred_calls() {
+    let server = Server::start(always(200, "hello")).await;
+    let address = server.addr();
+    for failing in 1..=2 {
+        let lookups = Arc::new(AtomicUsize::new(0));
+        let counted = lookups.clone();
+        let resolver = Resolver::over(service_fn(move |_| {
+            let fails = counted.fetch_add(1, Relaxed) < failing;
+            async move {
+                tokio::task::yield_now().await;
+                if fails {
+                    return Err(io::Error::other("try again"));
+                }
+                Ok([address])
+            }
+        }));
+        let client = Client::builder()
+            .map_connector(|connector| connector.resolver(resolver))
+            .build()
+            .unwrap();
+        let url = format!("http://peer.test:{}/", address.port());
+        assert_eq!(hundred(&client, &url).await, 100);
+        assert_eq!(lookups.load(Relaxed), failing + 1);
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_fails_for_good_is_looked_up_a_few_times() {
+    let lookups = Arc::new(AtomicUsize::new(0));
+    let counted = lookups.clone();
+    let resolver = Resolver::over(service_fn(move |_| {
+        counted.fetch_add(1, Relaxed);
+        async {
+            tokio::task::yield_now().await;
+            Err::<[SocketAddr; 0], _>(io::Error::other("try again"))
+        }
+    }));
+    let session: BytesSession = SessionLayer::new(PoolConfig::default(), Timeouts::default())
+        .unwrap()
+        .layer(Connector::new().resolver(resolver));
+    let mut calls = JoinSet::new();
+    for _ in 0..100 {
+        let session = session.clone();
+        calls.spawn(async move { fetch(&session, get("http://peer.test/")).await });
+    }
+    for failed in calls.join_all().await {
+        assert!(failed.unwrap_err().is_dns());
+    }
+    assert!(lookups.load(Relaxed) <= 4, "{}", lookups.load(Relaxed));
+}
+
+/// The most that any request was overtaken by requests that came later.
+fn overtaken(served: &[usize]) -> usize {
+    let later = |at: usize| {
+        let before = served.iter().take(at);
+        before.filter(|other| **other > served[at]).count()
+    };
+    (0..served.len()).map(later).max().unwrap_or_default()
+}
+
+#[tokio::test]
+async fn no_request_is_overtaken_where_the_server_closes_after_each_answer() {
+    let served = Arc::new(Mutex::new(Vec::new()));
+    let noted = served.clone();
+    let server = Server::start(move |mut connection| {
+        let noted = noted.clone();
+        async move {
+            if let Some(request) = connection.read_request().await {
+                let number: usize = request.path().trim_start_matches('/').parse().unwrap();
+                noted
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(number);
+                connection.respond(200, "x").await;
+                connection.shutdown().await;
+            }
+        }
+    })
+    .await;
+    let session = session(PoolConfig::default().max_connections_per_origin(1));
+    let mut calls = JoinSet::new();
+    for number in 0..150 {
+        // The place in the queue is taken by the call, so this loop is the order of arrival.
+        let call = session
+            .clone()
+            .call(get(&server.url(&format!("/{number}"))));
+        calls.spawn(async move {
+            // One that meets the end of a connection may fail; who comes next is what counts.
+            if let Ok(response) = call.await {
+                let _ = response.into_body().collect().await;
+            }
+        });
+    }
+    calls.join_all().await;
+    let served = served.lock().unwrap_or_else(PoisonError::into_inner);
+    assert!(overtaken(&served) <= 1, "{served:?}");
+}
+
+/// Panics at every event, or at those after the first so many.
+struct Panics(Arc<AtomicUsize>);
+
+impl Observer for Panics {
+    fn observe(&self, event: &Event<'_>) {
+        self.0.fetch_add(1, Relaxed);
+        panic!("the observer's own fault, at {event:?}");
+    }
+}
+
+fn observed(connector: &MemoryConnector) -> (BytesSession, Arc<AtomicUsize>) {
+    let events = Arc::new(AtomicUsize::new(0));
+    let pool = PoolConfig::default().max_connections(1);
+    let session = SessionLayer::new(pool, Timeouts::default())
+        .unwrap()
+        .observer(Panics(events.clone()))
+        .layer(connector.clone());
+    (session, events)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_that_panics_disturbs_no_request_and_leaks_nothing() {
+    let connector = MemoryConnector::new(always(200, "hello"));
+    connector.script([Connect::Refuse, Connect::Accept]);
+    let (session, events) = observed(&connector);
+    for scheme in ["http", "https"] {
+        for _ in 0..3 {
+            let url = format!("{scheme}://peer/");
+            let (one, two) = tokio::join!(fetch(&session, get(&url)), fetch(&session, get(&url)));
+            for answered in [one, two] {
+                let failed = answered.err().map(|error| error.is_connect());
+                assert!(failed.is_none_or(|is_connect| is_connect));
+            }
+            assert_eq!(fetch(&session, get(&url)).await.unwrap().1, "hello");
+        }
+    }
+    session.close(SECOND).await;
+    let stats = session.stats();
+    assert_eq!((stats.open, stats.connecting, stats.waiting), (0, 0, 0));
+    // Queued, failed, opened, reused and closed.
+    assert!(events.load(Relaxed) > 10);
+}
+
+/// Panics when it is cloned, while it is told to.
+struct Fragile(MemoryConnector, Arc<AtomicBool>);
+
+impl Clone for Fragile {
+    fn clone(&self) -> Self {
+        assert!(!self.1.load(Relaxed), "the connector's own fault");
+        Self(self.0.clone(), self.1.clone())
+    }
+}
+
+impl Service<Uri> for Fragile {
+    type Response = <MemoryConnector as Service<Uri>>::Response;
+    type Error = io::Error;
+    type Future = <MemoryConnector as Service<Uri>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        self.0.call(uri)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connector_that_panics_when_it_is_cloned_fails_requests_and_leaks_nothing() {
+    let panics = Arc::new(AtomicBool::new(false));
+    let connector = Fragile(MemoryConnector::new(always(200, "hello")), panics.clone());
+    let pool = PoolConfig::default().max_connections(1);
+    let session: BytesSession = SessionLayer::new(pool, Timeouts::default())
+        .unwrap()
+        .layer(connector);
+    panics.store(true, Relaxed);
+    let mut calls = JoinSet::new();
+    for number in 0..10 {
+        let (session, url) = (session.clone(), format!("https://peer-{}/", number % 2));
+        calls.spawn(async move { fetch(&session, get(&url)).await });
+    }
+    for failed in calls.join_all().await {
+        assert!(failed.unwrap_err().is_connect());
+    }
+    panics.store(false, Relaxed);
+    assert_eq!(
+        fetch(&session, get("https://peer-0/")).await.unwrap().1,
+        "hello"
+    );
+    let stats = session.stats();
+    assert_eq!((stats.open, stats.connecting, stats.waiting), (1, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connector_that_panics_once_costs_one_request() {
+    let connects = AtomicUsize::new(0);
+    let connects = Arc::new(connects);
+    let connector = Before(MemoryConnector::new(always(200, "hello")), move || {
+        assert!(
+            connects.fetch_add(1, Relaxed) > 0,
+            "the connector's own fault"
+        );
+        Ok(())
+    });
+    let client = Client::builder().build_with_connector(connector).unwrap();
+    assert_eq!(hundred(&client, "https://peer/").await, 100);
+    assert_eq!(client.stats().connecting, 0);
+}
+
+/// A request body that panics where it is asked something.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Asked {
+    Frame,
+    End,
+    Size,
+    Dropped,
+}
+
+struct Bomb {
+    at: Option<Asked>,
+    /// How often it is asked before.
+    after: AtomicUsize,
+}
+
+impl Bomb {
+    fn asked(&self, what: Asked) {
+        if self.at == Some(what) && self.after.fetch_sub(1, Relaxed) == 1 {
+            panic!("the body's own fault, at {what:?}");
+        }
+    }
+}
+
+impl Body for Bomb {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        self.asked(Asked::Frame);
+        Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.asked(Asked::End);
+        false
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.asked(Asked::Size);
+        SizeHint::default()
+    }
+}
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.asked(Asked::Dropped);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_panics_wherever_it_is_asked_fails_no_other_request_and_leaks_nothing() {
+    let gate = Arc::new(tokio::sync::Notify::new());
+    let held = gate.clone();
+    let peer = Peer::new(Builder::new(), move |stream: Stream| {
+        let held = held.clone();
+        async move {
+            if stream.request.uri().path() == "/other" {
+                held.notified().await;
+            }
+            stream.answer(200, "hello");
+        }
+    });
+    let http2 = peer.listen().await;
+    let http1 = Server::start(always(200, "hello")).await;
+    for (knows, address) in [(true, http2), (false, http1.addr())] {
+        let layer = SessionLayer::new(PoolConfig::default(), Timeouts::default()).unwrap();
+        let layer = layer
+            .http2(Http2::default().prior_knowledge(knows))
+            .unwrap();
+        let session: Session<Bomb> = layer.layer(Connector::new());
+        let call = |path: &str, at: Option<Asked>, after: usize| {
+            let request = http::Request::post(format!("http://{address}{path}"));
+            let after = AtomicUsize::new(after);
+            let request = request.body(Bomb { at, after }).unwrap();
+            let session = session.clone();
+            tokio::spawn(async move { session.oneshot(request).await })
+        };
+        let other = knows.then(|| call("/other", None, 0));
+        if knows {
+            eventually("the other is there", || peer.log().streams() > 0).await;
+        }
+        for at in [Asked::Frame, Asked::End, Asked::Size, Asked::Dropped] {
+            for after in 1..=6 {
+                // It fails, or is answered where nobody asked, or its own task panics.
+                let _ = tokio::time::timeout(10 * SECOND, call("/", Some(at), after))
+                    .await
+                    .expect("it does not hang");
+                let answered = call("/", None, 0).await.unwrap();
+                assert_eq!(answered.unwrap().status(), StatusCode::OK, "{at:?}");
+            }
+        }
+        if let Some(other) = other {
+            gate.notify_one();
+            let answered = other.await.unwrap().expect("nobody else's panic ends it");
+            assert_eq!(answered.status(), StatusCode::OK);
+        }
+        drop(session.close(SECOND).await);
+        let stats = session.stats();
+        assert_eq!((stats.open, stats.connecting, stats.waiting), (0, 0, 0));
+    }
+}
