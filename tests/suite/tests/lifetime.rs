@@ -427,9 +427,9 @@ fn poll_once<F: Future + Unpin>(runtime: &runtime::Runtime, future: &mut F) {
 
 fn quick() -> Timeouts {
     Timeouts::default()
-        .connect(SECOND / 2)
-        .head(SECOND / 5)
-        .body_idle(SECOND / 5)
+        .connect(2 * SECOND)
+        .head(SECOND)
+        .body_idle(SECOND)
 }
 
 #[test]

@@ -24,7 +24,7 @@ use session_layer::{
 };
 use test_suite::{BytesSession, eventually, fetch, get, in_memory, session};
 use test_support::{
-    Connect, MemoryConnector, Server, always,
+    Connect, MemoryConnector, MemoryStream, Reply, Server, always, answer,
     http2::{Peer, Stream},
 };
 use tokio::{
@@ -281,6 +281,49 @@ async fn no_request_is_overtaken_where_the_server_closes_after_each_answer() {
     assert!(overtaken(&served) <= 1, "{served:?}");
 }
 
+#[tokio::test]
+async fn no_request_is_overtaken_where_each_answer_comes_with_a_goaway() {
+    let served = Arc::new(Mutex::new(Vec::new()));
+    let noted = served.clone();
+    let mut builder = Builder::new();
+    builder.max_concurrent_streams(2);
+    let peer = Peer::new(builder, move |stream: Stream| {
+        let noted = noted.clone();
+        async move {
+            let path = stream.request.uri().path().trim_start_matches('/');
+            let number: usize = path.parse().unwrap();
+            noted
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(number);
+            stream.go_away();
+            stream.answer(200, "x");
+        }
+    });
+    let address = peer.listen().await;
+    let pool = PoolConfig::default().max_connections_per_origin(1);
+    let session: BytesSession = SessionLayer::new(pool, Timeouts::default())
+        .and_then(|layer| layer.http2(Http2::default().prior_knowledge(true)))
+        .unwrap()
+        .layer(Connector::new());
+    let mut calls = JoinSet::new();
+    for number in 0..60 {
+        let call = session
+            .clone()
+            .call(get(&format!("http://{address}/{number}")));
+        calls.spawn(async move {
+            // One that the peer refuses fails; who comes next is what counts.
+            if let Ok(response) = call.await {
+                let _ = response.into_body().collect().await;
+            }
+        });
+    }
+    calls.join_all().await;
+    let served = served.lock().unwrap_or_else(PoisonError::into_inner);
+    assert!(served.len() > 10, "{served:?}");
+    assert!(overtaken(&served) <= 2, "{served:?}");
+}
+
 /// Panics at every event, or at those after the first so many.
 struct Panics(Arc<AtomicUsize>);
 
@@ -388,6 +431,149 @@ async fn a_connector_that_panics_once_costs_one_request() {
     let client = Client::builder().build_with_connector(connector).unwrap();
     assert_eq!(hundred(&client, "https://peer/").await, 100);
     assert_eq!(client.stats().connecting, 0);
+}
+
+#[tokio::test]
+async fn a_guard_of_addresses_that_panics_fails_its_requests_and_leaks_nothing() {
+    let server = Server::start(always(200, "hello")).await;
+    let address = server.addr();
+    let panics = Arc::new(AtomicBool::new(true));
+    let told = panics.clone();
+    let resolver = Resolver::over(service_fn(
+        move |_| async move { Ok::<_, io::Error>([address]) },
+    ))
+    .guard(move |_, _| {
+        assert!(!told.load(Relaxed), "the guard's own fault");
+        true
+    });
+    let session: BytesSession = SessionLayer::new(PoolConfig::default(), Timeouts::default())
+        .unwrap()
+        .layer(Connector::new().resolver(resolver));
+    let url = format!("http://peer.test:{}/", address.port());
+    for _ in 0..3 {
+        let (one, two) = tokio::join!(fetch(&session, get(&url)), fetch(&session, get(&url)));
+        assert!(one.unwrap_err().is_connect() && two.unwrap_err().is_connect());
+    }
+    panics.store(false, Relaxed);
+    assert_eq!(fetch(&session, get(&url)).await.unwrap().1, "hello");
+    let stats = session.stats();
+    assert_eq!((stats.open, stats.connecting, stats.waiting), (1, 0, 0));
+}
+
+/// What a stream is asked, and panics at.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Used {
+    Facts,
+    Read,
+    Write,
+    Dropped,
+}
+
+struct FragileStream {
+    inner: MemoryStream,
+    at: Used,
+    /// How often it is used before.
+    after: AtomicUsize,
+}
+
+impl FragileStream {
+    fn used(&self, what: Used) {
+        if self.at == what && self.after.fetch_sub(1, Relaxed) == 1 {
+            panic!("the stream's own fault, at {what:?}");
+        }
+    }
+}
+
+impl hyper_util::client::legacy::connect::Connection for FragileStream {
+    fn connected(&self) -> hyper_util::client::legacy::connect::Connected {
+        self.used(Used::Facts);
+        self.inner.connected()
+    }
+}
+
+impl hyper::rt::Read for FragileStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: hyper::rt::ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.used(Used::Read);
+        Pin::new(&mut self.inner).poll_read(cx, buf)
+    }
+}
+
+impl hyper::rt::Write for FragileStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.used(Used::Write);
+        Pin::new(&mut self.inner).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+impl Drop for FragileStream {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.used(Used::Dropped);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_panics_wherever_it_is_used_fails_its_requests_and_leaks_nothing() {
+    let memory = MemoryConnector::new(answer(|_| Reply::status(200).body("hello")));
+    let http2 = hello();
+    for knows in [false, true] {
+        for at in [Used::Facts, Used::Read, Used::Write, Used::Dropped] {
+            for after in 1..=4 {
+                let (memory, http2) = (memory.clone(), http2.connector());
+                let connects = Arc::new(AtomicUsize::new(0));
+                let connector = service_fn(move |uri: Uri| {
+                    let (mut memory, mut http2) = (memory.clone(), http2.clone());
+                    // The first connection panics, all others are sound.
+                    let first = connects.fetch_add(1, Relaxed) == 0;
+                    let after = AtomicUsize::new(if first { after } else { 0 });
+                    async move {
+                        let inner: io::Result<_> = if knows {
+                            http2.call(uri).await
+                        } else {
+                            memory.call(uri).await
+                        };
+                        inner.map(|inner| FragileStream { inner, at, after })
+                    }
+                });
+                let pool = PoolConfig::default().max_connections(1);
+                let session: BytesSession = SessionLayer::new(pool, Timeouts::default())
+                    .and_then(|layer| layer.http2(Http2::default().prior_knowledge(knows)))
+                    .unwrap()
+                    .layer(connector);
+                let url = "http://peer/";
+                for _ in 0..3 {
+                    let two = async {
+                        tokio::join!(fetch(&session, get(url)), fetch(&session, get(url)))
+                    };
+                    // No longer than a time-out takes.
+                    let two = tokio::time::timeout(100 * SECOND, two);
+                    let _ = two.await.expect("they do not hang");
+                }
+                let answered = fetch(&session, get(url)).await;
+                assert_eq!(answered.unwrap().1, "hello", "{at:?} {after} {knows}");
+                session.close(SECOND).await;
+                let stats = session.stats();
+                assert_eq!((stats.open, stats.connecting, stats.waiting), (0, 0, 0));
+            }
+        }
+    }
 }
 
 /// A request body that panics where it is asked something.

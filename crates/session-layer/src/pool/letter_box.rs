@@ -36,10 +36,11 @@ impl<S, O> LetterBox<S, O> {
         }))
     }
 
-    /// Lets the request open a connection; a slot for somebody who left is free again at once.
+    /// Lets the request open a connection; a slot for one that left, or waits no more, is free again
+    /// at once.
     pub(super) fn grant(&self, slot: S) {
         let mut inbox = self.lock();
-        if inbox.gone {
+        if inbox.gone || inbox.served.is_some() {
             drop(inbox);
             drop(slot);
             return;
@@ -53,15 +54,17 @@ impl<S, O> LetterBox<S, O> {
         }
     }
 
-    /// Ends the wait; gives back what is meant for somebody who left.
+    /// Ends the wait, and frees a slot that was not taken out, which may take long on a runtime that
+    /// stands still; gives back what is meant for somebody who left.
     pub(super) fn serve(&self, outcome: O) -> Result<(), O> {
         let mut inbox = self.lock();
         if inbox.gone {
             return Err(outcome);
         }
         inbox.served = Some(outcome);
-        let waker = inbox.waker.take();
+        let (waker, slot) = (inbox.waker.take(), inbox.slot.take());
         drop(inbox);
+        drop(slot);
         if let Some(waker) = waker {
             waker.wake();
         }
