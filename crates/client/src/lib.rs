@@ -37,7 +37,9 @@
 //!
 //! It needs a Tokio runtime whose clock and IO are enabled, as `#[tokio::main]` and `#[tokio::test]`
 //! have them; without one a request panics. It can be made anywhere, also in a `static`: each
-//! connection ends with the runtime that it was opened on, and the next request opens another.
+//! connection ends with the runtime that it was opened on, and serves only requests of that runtime,
+//! since another may stand still between two calls of `block_on`. A client that is used on several
+//! runtimes has connections on each.
 //!
 //! # What happens to a request
 //!

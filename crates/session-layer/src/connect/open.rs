@@ -30,7 +30,7 @@ use crate::{
     info::Facts,
     layer::Config,
     origin::Origin,
-    pool::{Connection, Link, Slot},
+    pool::{Connection, Link, Pool, Slot},
 };
 
 /// The most bytes of a response head, informational responses before it included.
@@ -241,6 +241,12 @@ where
     let wire = Arc::new(Wire::new(pool.epoch(), MAX_HEAD, told.torn_writes));
     // From here on the slot only waits for the socket to close.
     slot.settle();
+    let mut unopened = Unopened {
+        pool: &pool,
+        id,
+        origin: &origin,
+        is_over: false,
+    };
     let io = Io::new(io, wire.clone(), slot);
     let expires = expiry(pool.config().pool.max_lifetime);
     let facts = Facts {
@@ -271,11 +277,29 @@ where
     } else {
         drive_http1(io, connection).await.map(Some)
     };
+    unopened.is_over = true;
     begun.unwrap_or_else(|error| {
         let error = Error::new(Kind::Connect).with(error).at(&origin);
         pool.tell_failed(id, &origin, &error);
         None
     })
+}
+
+/// Tells the pool if the task ends, by a panic of the stream or with its runtime, while hyper
+/// begins to use the connection.
+struct Unopened<'a, B: Send + 'static> {
+    pool: &'a Arc<Pool<B>>,
+    id: u64,
+    origin: &'a Origin,
+    is_over: bool,
+}
+
+impl<B: Send + 'static> Drop for Unopened<'_, B> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.pool.open_broke_off(self.id, self.origin);
+        }
+    }
 }
 
 /// Begins to speak HTTP/1; returns what drives the connection.

@@ -29,6 +29,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    thread,
     time::Duration,
 };
 
@@ -293,10 +294,11 @@ impl<B: Send + 'static> Pool<B> {
         self.gone.notify_waiters();
     }
 
-    /// Takes back the slot of a connection whose opening its runtime cut off; it failed nobody.
-    fn reopen(self: &Arc<Self>, id: u64, origin: &Origin) {
+    /// Takes back the slot of a connection that nobody began to open, or whose opening its runtime
+    /// cut off; it failed nobody.
+    fn reopen(self: &Arc<Self>, id: Option<u64>, origin: &Origin) {
         let mut inner = self.lock();
-        if inner.end_opening(id).is_some() {
+        if id.is_none_or(|id| inner.end_opening(id).is_some()) {
             inner.state.connect_abandoned(origin);
         }
         let granted = inner.state.slot_freed(origin);
@@ -526,8 +528,27 @@ impl<B: Send + 'static> Pool<B> {
         Waiter::tell_all(self.open_failed(id, origin, error), error);
     }
 
-    fn open_abandoned(&self, origin: &Origin) {
-        self.lock().state.connect_abandoned(origin);
+    /// Takes note of a connection whose task ended before it was there: its stream panicked, or its
+    /// runtime ended. Its slot is free by then.
+    pub(crate) fn open_broke_off(self: &Arc<Self>, id: u64, origin: &Origin) {
+        let panicked = thread::panicking().then(|| {
+            let why = "the stream panicked";
+            Error::new(Kind::Connect).with(why).at(origin)
+        });
+        let told = panicked
+            .as_ref()
+            .map(|error| self.open_failed(id, origin, error));
+        let mut inner = self.lock();
+        if inner.end_opening(id).is_some() {
+            inner.state.connect_abandoned(origin);
+        }
+        let granted = inner.state.grant_all();
+        drop(inner);
+        let Some(error) = panicked else {
+            return self.grant_late(granted);
+        };
+        self.grant(granted);
+        Waiter::tell_all(told.unwrap_or_default(), &error);
     }
 
     /// Takes note that a connection's task ends.
@@ -698,7 +719,9 @@ impl<B: Send + 'static> Pool<B> {
 
     fn is_drained(&self) -> bool {
         let inner = self.lock();
-        inner.live.is_empty() && inner.opening.is_empty()
+        // What still connects has been granted, and is on its way to its waiter.
+        let none_granted = inner.state.counts().connecting == 0;
+        inner.live.is_empty() && inner.opening.is_empty() && none_granted
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner<B>> {

@@ -70,12 +70,12 @@ impl<B: Send + 'static> Slot<B> {
 impl<B: Send + 'static> Drop for Slot<B> {
     fn drop(&mut self) {
         if let Stage::Granted = self.stage {
-            self.pool.open_abandoned(&self.origin);
+            return self.pool.reopen(None, &self.origin);
         }
         // Still being opened: its runtime went away, or it was called off, since nobody waited for
         // it any more. Whoever still waits opens another.
         if let (Stage::Opening(id), false) = (&self.stage, thread::panicking()) {
-            return self.pool.reopen(*id, &self.origin);
+            return self.pool.reopen(Some(*id), &self.origin);
         }
         if let Stage::Settled = self.stage {
             return self.pool.free_slot(&self.origin);

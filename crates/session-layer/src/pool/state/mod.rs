@@ -710,7 +710,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
     }
 
     /// Gives all free slots away that somebody waits for.
-    fn grant_all(&mut self) -> Vec<(Origin, W)> {
+    pub(crate) fn grant_all(&mut self) -> Vec<(Origin, W)> {
         let mut granted = Vec::new();
         while let Some(grant) = self.grant() {
             granted.push(grant);
