@@ -1,16 +1,21 @@
 //! The connector's sockets: where they are bound, what they are set to, and what they tell.
 
-use std::{net::Ipv4Addr, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use http::{StatusCode, Uri};
 use hyper_util::client::legacy::connect::{Connected, Connection as _};
-use session_layer::{ConnectTimes, Connector, Session};
+use session_layer::{ConnectTimes, Connector, Resolver, Session};
 use test_suite::{BytesSession, fetch, get};
 use test_support::{
     Connection, Server, always,
     tls::{Authority, LOOPBACK},
 };
 use tokio::net::TcpListener;
+#[cfg(target_os = "linux")]
+use tokio::net::{TcpSocket, TcpStream};
 use tower::ServiceExt;
 
 /// What a session learns of a connection to this URI.
@@ -119,6 +124,119 @@ async fn a_connection_is_refused_at_once_and_by_type() {
     let error = fetch(&session, get(&server.url("/"))).await.unwrap_err();
     assert!(error.is_connect() && error.is_unsent(), "{error:?}");
     assert!(!error.is_dns() && !error.is_tls() && !error.is_timeout());
+}
+
+/// A name with these addresses, in this order.
+fn named(addresses: &[SocketAddr]) -> Connector {
+    let addresses = addresses.iter().copied();
+    Connector::new().resolver(Resolver::new().override_host("peer.test", addresses))
+}
+
+/// An address at which nobody listens: it was free just now.
+async fn refusing() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::new(127, 0, 0, 9), 0))
+        .await
+        .expect("the address is local");
+    listener.local_addr().expect("it is bound")
+}
+
+/// An address where a connect neither succeeds nor fails: the queue of its listener is full, and the
+/// system drops what comes beyond that.
+#[cfg(target_os = "linux")]
+struct BlackHole {
+    address: SocketAddr,
+    _listener: TcpListener,
+    _queued: Vec<TcpStream>,
+}
+
+#[cfg(target_os = "linux")]
+impl BlackHole {
+    async fn new() -> Self {
+        let socket = TcpSocket::new_v4().expect("there is IPv4");
+        let any = (Ipv4Addr::LOCALHOST, 0).into();
+        socket.bind(any).expect("a port is free");
+        let listener = socket.listen(1).expect("it is bound");
+        let address = listener.local_addr().expect("it is bound");
+        let mut queued = Vec::new();
+        // A queue of one takes a second connection, and the next one waits.
+        for _ in 0..2 {
+            let stream = TcpStream::connect(address).await;
+            queued.push(stream.expect("the queue has room"));
+        }
+        Self {
+            address,
+            _listener: listener,
+            _queued: queued,
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_refuses_is_passed_over_at_once() {
+    let server = Server::start(always(200, "x")).await;
+    let dead = [refusing().await, refusing().await, refusing().await];
+    let connector = named(&[dead[0], dead[1], dead[2], server.addr()])
+        // The next attempt waits for the failure, and for nothing else.
+        .happy_eyeballs_delay(Duration::from_secs(3_600))
+        .connect_timeout(None);
+    let connected = connected(connector, "http://peer.test/").await;
+    assert_eq!(times(&connected).peer, Some(server.addr()));
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn an_address_of_the_same_family_that_does_not_answer_is_passed_over() {
+    let server = Server::start(always(200, "x")).await;
+    let dead = [BlackHole::new().await, BlackHole::new().await];
+    let connector = named(&[dead[0].address, dead[1].address, server.addr()])
+        .connect_timeout(Duration::from_secs(60));
+    let first = times(&connected(connector.clone(), "http://peer.test/").await);
+    assert_eq!(first.peer, Some(server.addr()));
+    let took = first.tcp.expect("TCP is timed");
+    // Two delays of 250 ms, and not two thirds of a minute.
+    assert!(took >= Duration::from_millis(500), "{took:?}");
+    assert!(took < Duration::from_secs(15), "{took:?}");
+
+    // Both are known by now, so the address that answers is tried before them.
+    let again = times(&connected(connector, "http://peer.test/").await);
+    assert_eq!(again.peer, Some(server.addr()));
+    let took = again.tcp.expect("TCP is timed");
+    assert!(took < Duration::from_millis(500), "{took:?}");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_connect_that_runs_out_of_time_tells_how_many_addresses_it_tried() {
+    let dead = [BlackHole::new().await, BlackHole::new().await];
+    let connector = named(&[refusing().await, dead[0].address, dead[1].address])
+        .connect_timeout(Duration::from_millis(150));
+    let session: BytesSession = Session::new(connector);
+    let error = fetch(&session, get("http://peer.test/")).await.unwrap_err();
+    assert!(error.is_timeout() && error.is_unsent(), "{error:?}");
+    let causes = causes(&error);
+    assert!(causes.contains("none of 2 addresses"), "{causes}");
+}
+
+#[tokio::test]
+async fn addresses_that_all_refuse_fail_at_once_and_tell_how_many_they_are() {
+    let connector = named(&[refusing().await, refusing().await])
+        .happy_eyeballs_delay(Duration::from_secs(3_600))
+        .connect_timeout(None);
+    let session: BytesSession = Session::new(connector);
+    let error = fetch(&session, get("http://peer.test/")).await.unwrap_err();
+    assert!(error.is_connect() && !error.is_timeout(), "{error:?}");
+    let causes = causes(&error);
+    assert!(causes.contains("none of 2 addresses"), "{causes}");
+    assert!(causes.to_lowercase().contains("refused"), "{causes}");
+}
+
+/// The messages of an error and of all its causes.
+fn causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }
 
 #[tokio::test]

@@ -41,10 +41,11 @@ pub(crate) use self::{
 
 /// The connector that a session uses unless it is given another: TCP, and TLS for `https`.
 ///
-/// It resolves the name by its [`Resolver`], connects to one of the addresses by hyper-util's
-/// connector, and speaks TLS by rustls. By default Nagle's algorithm is off, TCP keep-alive
-/// begins after 60 s, happy eyeballs after 300 ms, and all of it ends after a connect timeout of
-/// 10 s. With the feature `tls` it speaks TLS 1.2 and 1.3 with the ring provider, and trusts the
+/// It resolves the name by its [`Resolver`], connects to one of the addresses by TCP, and speaks TLS
+/// by rustls. By default Nagle's algorithm is off, TCP keep-alive begins after 60 s, an address that
+/// does not answer is joined by the next one after 250 ms
+/// ([`happy_eyeballs_delay`](Self::happy_eyeballs_delay)), and all of it ends after a connect timeout
+/// of 10 s. With the feature `tls` it speaks TLS 1.2 and 1.3 with the ring provider, and trusts the
 /// platform's root certificates, which are read once per process, at the first `https`
 /// connection. Without that feature an `https` URI is an error.
 ///
@@ -101,9 +102,9 @@ impl Connector {
         self
     }
 
-    /// Limits the time from the name to the end of the last handshake, a proxy's included. The
-    /// addresses of a name share what is left of it, so that one that does not answer leaves time
-    /// for the next. `None` leaves TCP to the system, and sets no limit to the rest. Default: 10 s.
+    /// Limits the time from the name to the end of the last handshake, a proxy's included. All
+    /// addresses of a name have what is left of it in common: none has a fixed share. `None` leaves
+    /// TCP to the system, and sets no limit to the rest. Default: 10 s.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.settings().timeout = timeout.into();

@@ -1,4 +1,4 @@
-use std::{future::Future, io, time::Duration};
+use std::{future::Future, io};
 
 use http::{Uri, uri::Scheme};
 #[cfg(unix)]
@@ -121,8 +121,8 @@ impl<'a> Dial<'a> {
             .map_err(|error| ConnectError::new(Stage::Resolve, error))?;
         let resolved = Instant::now();
         self.times.dns = Some(resolved - began);
-        let stream = self
-            .within(self.settings.tcp.connect(addresses, self.left()))
+        let connect = self.settings.tcp.connect(addresses, self.deadline);
+        let stream = connect
             .await
             .map_err(|error| ConnectError::new(Stage::Connect, error))?;
         self.times.tcp = Some(resolved.elapsed());
@@ -145,12 +145,6 @@ impl<'a> Dial<'a> {
     async fn secure(&mut self, _: Stream, _: &str) -> Result<Stream, ConnectError> {
         let error = "https needs the feature `tls`";
         Err(ConnectError::new(Stage::Connect, error))
-    }
-
-    /// What is left of the connect timeout.
-    fn left(&self) -> Option<Duration> {
-        self.deadline
-            .map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
     /// Waits for a step, at most until the deadline.

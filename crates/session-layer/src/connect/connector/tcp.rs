@@ -1,8 +1,9 @@
 use std::{
     convert::Infallible,
-    future::{Ready, ready},
+    future::{Future, Ready, ready},
+    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::LazyLock,
+    sync::{LazyLock, Mutex, PoisonError},
     task::{Context, Poll},
     time::Duration,
     vec,
@@ -10,16 +11,25 @@ use std::{
 
 use http::Uri;
 use hyper_util::client::legacy::connect::{HttpConnector, dns::Name};
-use tokio::net::TcpStream;
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout_at},
+};
 use tower_service::Service;
 
+use self::{history::History, race::race};
 use super::Connector;
 use crate::error::BoxError;
 
-/// What every socket is set to.
+mod history;
+mod race;
+
+/// How addresses are tried, and what every socket is set to.
 #[derive(Clone, Debug)]
 pub(super) struct Tcp {
-    happy_eyeballs: Option<Duration>,
+    /// The time after which the next address is tried.
+    delay: Option<Duration>,
+    history: SharedHistory,
     keepalive: Option<Duration>,
     keepalive_interval: Option<Duration>,
     keepalive_retries: Option<u32>,
@@ -46,12 +56,21 @@ pub(super) struct Tcp {
 }
 
 impl Connector {
-    /// Tries the addresses of the other family, IPv6 or IPv4, when those of the first have not
-    /// connected after this time ([RFC 8305](https://www.rfc-editor.org/rfc/rfc8305)). `None` tries
-    /// one address after the other. Default: 300 ms.
+    /// Sets how long an address may take to connect before the next one is tried beside it (happy
+    /// eyeballs, [RFC 8305](https://www.rfc-editor.org/rfc/rfc8305#section-5)). Less than 10 ms
+    /// counts as 10 ms, the least that section 8 allows. `None` tries an address only when the one
+    /// before it has failed, so that one that never answers uses up the connect timeout. Default:
+    /// 250 ms.
+    ///
+    /// IPv6 and IPv4 take turns, beginning with the resolver's first address; an address that fails
+    /// starts the next attempt at once. The first connection that is there is used, and the other
+    /// attempts are closed. An address that failed, or that had this time to itself and was
+    /// overtaken, is tried after all others for the next 60 s, and the one that connected in its
+    /// place is tried first.
     #[must_use]
     pub fn happy_eyeballs_delay(mut self, delay: impl Into<Option<Duration>>) -> Self {
-        self.settings().tcp.happy_eyeballs = delay.into();
+        let delay: Option<Duration> = delay.into();
+        self.settings().tcp.delay = delay.map(|delay| delay.max(LEAST_DELAY));
         self
     }
 
@@ -150,19 +169,62 @@ impl Connector {
     }
 }
 
+/// The least time between two attempts (RFC 8305, section 8).
+const LEAST_DELAY: Duration = Duration::from_millis(10);
+
 impl Tcp {
-    /// Connects to one of these addresses, which share the time that is left.
+    /// Connects to one of these addresses, at the latest by the deadline.
     pub(super) async fn connect(
         &self,
-        mut addresses: Vec<SocketAddr>,
-        timeout: Option<Duration>,
+        addresses: Vec<SocketAddr>,
+        deadline: Option<Instant>,
     ) -> Result<TcpStream, BoxError> {
+        self.connect_by(addresses, deadline, |address| self.dial(address))
+            .await
+    }
+
+    /// Connects by dialling addresses in the order that the history says. `dial` gets one address,
+    /// in the vector that hyper-util wants it in.
+    async fn connect_by<T, F>(
+        &self,
+        mut addresses: Vec<SocketAddr>,
+        deadline: Option<Instant>,
+        dial: impl Fn(Vec<SocketAddr>) -> F,
+    ) -> Result<T, BoxError>
+    where
+        F: Future<Output = Result<T, BoxError>>,
+    {
         addresses.retain(|address| self.reaches(address));
-        let alone = addresses.len() == 1;
-        let mut tcp = HttpConnector::new_with_resolver(Addresses(addresses));
-        // One address has nobody to share its time with, nor another family to wait for.
-        tcp.set_connect_timeout(timeout.filter(|_| !alone));
-        tcp.set_happy_eyeballs_timeout(self.happy_eyeballs.filter(|_| !alone));
+        match addresses.len() {
+            0 => Err(io::Error::new(
+                io::ErrorKind::AddrNotAvailable,
+                "no address is of the local address's family",
+            )
+            .into()),
+            1 => match deadline {
+                Some(deadline) => timeout_at(deadline, dial(addresses))
+                    .await
+                    .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?,
+                None => dial(addresses).await,
+            },
+            _ => {
+                let addresses = self
+                    .history
+                    .with(|history| history.arrange(addresses, Instant::now()));
+                let dial = |address| dial(vec![address]);
+                let ended = race(addresses, self.delay, deadline, dial).await;
+                self.history
+                    .with(|history| history.note(&ended.outcomes, Instant::now()));
+                Ok(ended.result?)
+            }
+        }
+    }
+
+    /// Connects to one address.
+    async fn dial(&self, address: Vec<SocketAddr>) -> Result<TcpStream, BoxError> {
+        let mut tcp = HttpConnector::new_with_resolver(Addresses(address));
+        // There is no other family to wait for.
+        tcp.set_happy_eyeballs_timeout(None);
         tcp.set_keepalive(self.keepalive);
         tcp.set_keepalive_interval(self.keepalive_interval);
         tcp.set_keepalive_retries(self.keepalive_retries);
@@ -198,8 +260,7 @@ impl Tcp {
         Ok(stream.into_inner())
     }
 
-    /// Whether an address is of a family that sockets are bound to, where they are. hyper-util asks
-    /// that only where it is told of happy eyeballs.
+    /// Whether an address is of a family that sockets are bound to, where they are.
     fn reaches(&self, address: &SocketAddr) -> bool {
         match (self.local_v4, self.local_v6) {
             (Some(_), None) => address.is_ipv4(),
@@ -212,7 +273,8 @@ impl Tcp {
 impl Default for Tcp {
     fn default() -> Self {
         Self {
-            happy_eyeballs: Some(Duration::from_millis(300)),
+            delay: Some(Duration::from_millis(250)),
+            history: SharedHistory::default(),
             keepalive: Some(Duration::from_secs(60)),
             keepalive_interval: None,
             keepalive_retries: None,
@@ -243,7 +305,27 @@ impl Default for Tcp {
 /// What hyper-util is told to connect to: without a port in it, the addresses keep their own.
 static RESOLVED: LazyLock<Uri> = LazyLock::new(|| Uri::from_static("http://resolved"));
 
-/// Hands out the addresses that were resolved before: exactly these are dialled.
+/// The history of a connector, which its clones share until one of them is set to something else:
+/// with another local address, for instance, other addresses may be reached.
+#[derive(Debug, Default)]
+struct SharedHistory(Mutex<History>);
+
+impl SharedHistory {
+    fn with<T>(&self, work: impl FnOnce(&mut History) -> T) -> T {
+        // No foreign code runs under the lock.
+        let mut history = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        work(&mut history)
+    }
+}
+
+/// Begins without any marks.
+impl Clone for SharedHistory {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+/// Hands out the address that was resolved before: exactly this one is dialled.
 #[derive(Clone)]
 struct Addresses(Vec<SocketAddr>);
 
@@ -258,5 +340,79 @@ impl Service<Name> for Addresses {
 
     fn call(&mut self, _: Name) -> Self::Future {
         ready(Ok(std::mem::take(&mut self.0).into_iter()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::RefCell, future::pending};
+
+    use super::*;
+
+    fn address(port: u16) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+    }
+
+    /// Connects to ports of which only those from 100 answer, and tells which were dialled.
+    async fn dialled(tcp: &Tcp, ports: &[u16]) -> Vec<u16> {
+        let dialled = RefCell::new(Vec::new());
+        let addresses = ports.iter().copied().map(address).collect();
+        let connect = tcp.connect_by(addresses, None, |addresses| {
+            let [address] = addresses[..] else {
+                panic!("dialled together: {addresses:?}");
+            };
+            dialled.borrow_mut().push(address.port());
+            async move {
+                match address.port() {
+                    100.. => Ok(()),
+                    _ => pending().await,
+                }
+            }
+        });
+        connect.await.expect("one of the ports answers");
+        dialled.into_inner()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dead_address_costs_one_delay_a_minute() {
+        let tcp = Tcp::default();
+        let began = Instant::now();
+        assert_eq!(dialled(&tcp, &[1, 100]).await, [1, 100]);
+        assert_eq!(began.elapsed(), Duration::from_millis(250));
+        for ports in [[1, 100], [100, 1], [1, 100]] {
+            assert_eq!(dialled(&tcp, &ports).await, [100]);
+        }
+        assert_eq!(began.elapsed(), Duration::from_millis(250));
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert_eq!(dialled(&tcp, &[1, 100]).await, [1, 100]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_stay_spread_over_addresses_that_work() {
+        let tcp = Tcp::default();
+        for ports in [[100, 101, 102], [101, 102, 100], [102, 100, 101]] {
+            assert_eq!(dialled(&tcp, &ports).await, ports[..1]);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connector_that_is_set_to_something_else_forgets_what_failed() {
+        let connector = Connector::new();
+        let other = connector.clone().tcp_nodelay(false);
+        let same = connector.clone();
+        let [connector, same, other] = [connector, same, other].map(|it| it.settings);
+        assert_eq!(dialled(&connector.tcp, &[1, 100]).await, [1, 100]);
+        assert_eq!(dialled(&same.tcp, &[1, 100]).await, [100]);
+        assert_eq!(dialled(&other.tcp, &[1, 100]).await, [1, 100]);
+    }
+
+    #[test]
+    fn a_delay_is_never_below_what_the_rfc_allows() {
+        let delay = |delay: Duration| {
+            let connector = Connector::new().happy_eyeballs_delay(delay);
+            connector.settings.tcp.delay
+        };
+        assert_eq!(delay(Duration::ZERO), Some(LEAST_DELAY));
+        assert_eq!(delay(Duration::from_secs(1)), Some(Duration::from_secs(1)));
     }
 }

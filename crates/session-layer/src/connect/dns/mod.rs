@@ -40,8 +40,11 @@
 //!
 //! Each answer starts at the address after the one that the last answer started at. IPv4 and IPv6
 //! rotate for themselves and each keeps its places in the list: which family comes first is the
-//! system's word about what works here (RFC 6724), and happy eyeballs goes by it. The addresses of
-//! an override are given out in their own order.
+//! system's word about what works here (RFC 6724), and happy eyeballs begins with it. The addresses
+//! of an override are given out in their own order.
+//!
+//! A [`Connector`](crate::Connector) tries them in this order, the families in turn. Only where an
+//! address has failed within the last minute does it begin with one that is known to connect.
 
 mod address;
 mod cache;
