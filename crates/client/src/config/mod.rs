@@ -72,7 +72,7 @@ use crate::{ClientBuilder, Error};
 /// | `http2.prior_knowledge`, `.adaptive_window` | true or false; with the feature `http2`, as the next two |
 /// | `http2.max_concurrent_streams`, `.stream_window`, `.connection_window` | numbers, the windows in bytes |
 /// | `http2.keep_alive_interval`, `.keep_alive_timeout` | a duration or `"none"`; a duration |
-/// | `proxy.all`, `.http`, `.https`, `.no_proxy` | URLs; hosts, separated by commas; with the feature `proxy` |
+/// | `proxy.all`, `.http`, `.https`, `.no_proxy` | URLs; hosts, separated by commas or blanks; with the feature `proxy` |
 ///
 /// ```
 /// use client::{Client, ClientBuilder, ClientConfig};

@@ -29,7 +29,9 @@ impl ProxyConfig {
                 continue;
             };
             let proxy = make(&url).map_err(|error| super::invalid(key).with(error))?;
-            builder = builder.proxy(proxy.no_proxy(exempt.clone()));
+            let proxy = proxy.try_no_proxy(exempt.clone());
+            let proxy = proxy.map_err(|error| super::invalid("proxy.no_proxy").with(error))?;
+            builder = builder.proxy(proxy);
         }
         Ok(builder)
     }

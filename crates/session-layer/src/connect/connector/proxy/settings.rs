@@ -1,15 +1,11 @@
-use std::{
-    env,
-    ffi::OsString,
-    fmt::{self, Write as _},
-};
+use std::{env, ffi::OsString, fmt};
 
 use http::Uri;
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{
-    exempt::Exempt,
+    exempt::{Exempt, Useless},
     url::{ProxyConfigError, check},
 };
 
@@ -43,7 +39,7 @@ use super::{
 pub struct Proxy {
     http: String,
     https: String,
-    exempt: String,
+    exempt: Exempt,
 }
 
 impl Proxy {
@@ -83,9 +79,12 @@ impl Proxy {
     /// In a CGI program, where `REQUEST_METHOD` is set, nothing is taken: there a client of the
     /// program sets `HTTP_PROXY` by the header `Proxy` (known as httpoxy).
     ///
+    /// An entry of `NO_PROXY` that can match nothing is left out with a warning, since other programs
+    /// may know a form that this does not.
+    ///
     /// # Errors
     ///
-    /// If a variable holds what [`all`](Self::all) refuses: to ignore it would be to connect
+    /// If another variable holds what [`all`](Self::all) refuses: to ignore it would be to connect
     /// directly where a proxy was asked for.
     pub fn from_env() -> Result<Self, ProxyConfigError> {
         Self::from_variables(|name| env::var_os(name))
@@ -93,14 +92,42 @@ impl Proxy {
 
     /// Connects to these hosts directly; it replaces what was set before.
     ///
-    /// The list is separated by commas. `example.com` and `.example.com` both mean the name and its
-    /// subdomains; an IP address, a network like `10.0.0.0/8` or `fd00::/8`, and `*` for everything
-    /// are known, and an entry may end with a port. Case and a dot at the end of a name do not
-    /// matter. Names are compared as they are, not resolved: `127.0.0.0/8` does not cover
-    /// `localhost`. Nothing is exempt by itself, loopback neither.
+    /// The list is separated by commas, blanks, or both:
+    ///
+    /// | entry | what is connected to directly | read so by |
+    /// |---|---|---|
+    /// | `example.com`, `.example.com` | the name and its subdomains | curl (Go: the second one without the name itself) |
+    /// | `*.example.com` | its subdomains | Go |
+    /// | `10.1.2.3`, `fd00::1`, `[fd00::1]` | the address | both (Go: without brackets) |
+    /// | `10.0.0.0/8`, `fd00::/8` | the addresses of the network | both |
+    /// | `*` | everything | both (curl: if it is alone in the list) |
+    /// | each but a network with `:8080` at its end | only that port | Go |
+    ///
+    /// Case does not matter, nor does a dot at the end of a name. An IPv4-mapped IPv6 address is
+    /// compared as the IPv4 address. Names are compared as they are, not resolved: `127.0.0.0/8`
+    /// does not cover `localhost`. Nothing is exempt by itself, loopback neither.
+    ///
+    /// An entry that can match nothing is left out, with an event of `tracing` at `WARN`;
+    /// [`try_no_proxy`](Self::try_no_proxy) makes it an error.
     pub fn no_proxy(mut self, list: impl Into<String>) -> Self {
-        self.exempt = list.into();
+        self.exempt_and_warn(&list.into());
         self
+    }
+
+    /// Connects to these hosts directly, as [`no_proxy`](Self::no_proxy) does.
+    ///
+    /// # Errors
+    ///
+    /// If an entry can match nothing: a network or a port that is none, a name that cannot stand in
+    /// a URI. To ignore it would be to send to the proxy what was to stay inside. The error tells the
+    /// place of the entry in the list.
+    pub fn try_no_proxy(mut self, list: impl Into<String>) -> Result<Self, ProxyConfigError> {
+        let (exempt, useless) = Exempt::read(&list.into());
+        if let Some(Useless { place, why }) = useless.first() {
+            return Err(ProxyConfigError::exemption(*place, why));
+        }
+        self.exempt = exempt;
+        Ok(self)
     }
 
     /// Sets user and password in place of those in the URL: `Basic`
@@ -128,8 +155,17 @@ impl Proxy {
         Self {
             http,
             https,
-            exempt: String::new(),
+            exempt: Exempt::default(),
         }
+    }
+
+    fn exempt_and_warn(&mut self, list: &str) {
+        let (exempt, useless) = Exempt::read(list);
+        for Useless { place, why } in useless {
+            // The entry itself may be a URL with a password in it.
+            tracing::warn!(place, why, "an entry of NO_PROXY matches nothing");
+        }
+        self.exempt = exempt;
     }
 
     fn from_variables(
@@ -151,7 +187,7 @@ impl Proxy {
         let all = read_url("ALL_PROXY", "all_proxy")?;
         proxy.http = read_url("HTTP_PROXY", "http_proxy")?;
         proxy.https = read_url("HTTPS_PROXY", "https_proxy")?;
-        proxy.exempt = read("NO_PROXY", "no_proxy")?;
+        proxy.exempt_and_warn(&read("NO_PROXY", "no_proxy")?);
         for url in [&mut proxy.http, &mut proxy.https] {
             if url.is_empty() {
                 url.clone_from(&all);
@@ -161,13 +197,11 @@ impl Proxy {
     }
 
     pub(super) fn compile(self) -> Compiled {
-        let exempt = Exempt::new(&self.exempt);
-        let matcher = Matcher::builder()
-            .http(self.http)
-            .https(self.https)
-            .no(exempt.list())
-            .build();
-        Compiled { matcher, exempt }
+        let matcher = Matcher::builder().http(self.http).https(self.https).build();
+        Compiled {
+            matcher,
+            exempt: self.exempt,
+        }
     }
 }
 
@@ -198,23 +232,11 @@ pub(super) struct Compiled {
 
 impl Compiled {
     pub(super) fn intercept(&self, uri: &Uri) -> Option<Intercept> {
-        let host = uri.host()?;
         let port = match uri.port_u16() {
             Some(port) => port,
             None if uri.scheme_str() == Some("https") => 443,
             None => 80,
         };
-        match host.strip_suffix('.') {
-            None => self.ask(uri, port),
-            Some(host) => {
-                let mut named = String::new();
-                _ = write!(named, "{}://{host}/", uri.scheme_str()?);
-                self.ask(&named.parse().ok()?, port)
-            }
-        }
-    }
-
-    fn ask(&self, uri: &Uri, port: u16) -> Option<Intercept> {
         if self.exempt.covers(uri, port) {
             return None;
         }
@@ -317,43 +339,34 @@ mod tests {
     }
 
     #[test]
-    fn no_proxy_is_read_as_elsewhere() {
-        for (list, uri, direct) in [
-            ("example.com", "http://example.com/", true),
-            ("example.com", "http://EXAMPLE.com:81/", true),
-            ("EXAMPLE.com", "http://www.example.com/", true),
-            (".example.com", "http://example.com/", true),
-            (".example.com", "http://www.example.com/", true),
-            ("example.com", "http://notexample.com/", false),
-            ("example.com", "http://example.com.evil.test/", false),
-            ("example.com.", "http://example.com/", true),
-            ("example.com", "http://example.com./", true),
-            (" a , example.com ", "https://example.com/", true),
-            ("example.com:81", "http://example.com:81/", true),
-            ("example.com:81", "http://example.com/", false),
-            ("example.com:443", "https://example.com/", true),
-            ("example.com:81", "http://notexample.com:81/", false),
-            ("10.0.0.0/8", "http://10.1.2.3/", true),
-            ("10.0.0.0/8", "http://11.1.2.3/", false),
-            ("10.1.2.3", "http://10.1.2.3:81/", true),
-            ("10.1.2.3:81", "http://10.1.2.3:81/", true),
-            ("::1", "http://[::1]/", true),
-            ("[::1]", "http://[::1]/", true),
-            ("[::1]:81", "http://[::1]:81/", true),
-            ("[::1]:81", "http://[::1]:82/", false),
-            ("fd00::/8", "http://[fd00::1]/", true),
-            ("*", "http://example.com/", true),
-            ("*", "http://127.0.0.1/", true),
-            ("a,*", "https://[::1]/", true),
-            ("127.0.0.1", "http://localhost/", false),
-            ("", "http://localhost/", false),
-            ("", "http://127.0.0.1/", false),
-            (",", "http://example.com/", false),
+    fn what_no_proxy_lists_is_direct() {
+        let proxy = Proxy::all("proxy:1").unwrap();
+        for proxy in [
+            proxy.clone().no_proxy("*.example.com localhost 10.0.0.0/8"),
+            proxy
+                .try_no_proxy("*.example.com localhost 10.0.0.0/8")
+                .unwrap(),
         ] {
-            let proxy = Proxy::all("proxy:1").unwrap().no_proxy(list);
-            let went = through(&proxy, uri);
-            assert_eq!(went.is_none(), direct, "{list:?} {uri}");
+            for uri in [
+                "http://www.example.com./",
+                "https://localhost/",
+                "http://10.1.2.3/",
+            ] {
+                assert_eq!(through(&proxy, uri), None, "{uri}");
+            }
+            assert!(through(&proxy, "http://other.test/").is_some());
         }
+    }
+
+    #[test]
+    fn an_exemption_that_matches_nothing_is_an_error_that_tells_its_place() {
+        let proxy = Proxy::all("proxy:1").unwrap();
+        let error = proxy.try_no_proxy("localhost, 10.0.0.0/33").map(drop);
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            "not an exemption from a proxy: entry 2 is a network whose prefix is none, or is longer \
+             than an address"
+        );
     }
 
     #[test]

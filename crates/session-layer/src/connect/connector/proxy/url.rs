@@ -68,12 +68,14 @@ fn check_userinfo(protocol: Protocol, userinfo: &str) -> Result<(), ProxyConfigE
     Ok(())
 }
 
-/// Why the address of a proxy was refused. It holds nothing of the address, which may have a
-/// password in it.
+/// Why the address of a proxy was refused, or the list of what goes past it. It holds nothing of
+/// what was given, which may have a password in it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct ProxyConfigError {
     why: &'static str,
     variable: Option<&'static str>,
+    /// The place in a list of exemptions; `None` stands for the address of a proxy.
+    exemption: Option<usize>,
 }
 
 impl ProxyConfigError {
@@ -81,6 +83,14 @@ impl ProxyConfigError {
         Self {
             why,
             variable: None,
+            exemption: None,
+        }
+    }
+
+    pub(super) fn exemption(place: usize, why: &'static str) -> Self {
+        Self {
+            exemption: Some(place),
+            ..Self::new(why)
         }
     }
 
@@ -92,7 +102,11 @@ impl ProxyConfigError {
 
 impl fmt::Display for ProxyConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "not the address of a proxy: {}", self.why)?;
+        let why = self.why;
+        match self.exemption {
+            None => write!(f, "not the address of a proxy: {why}")?,
+            Some(place) => write!(f, "not an exemption from a proxy: entry {place} is {why}")?,
+        }
         match self.variable {
             Some(variable) => write!(f, " (in {variable})"),
             None => Ok(()),
