@@ -94,6 +94,69 @@ async fn a_path_cookie_comes_back_to_what_is_below() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_deletion_deletes_however_it_is_written() {
+    let url = "http://www.peer.test/";
+    for attributes in [
+        "Expires=Thu, 01 Jan 1970 00:00:00 GMT",
+        "Expires=Thu, 1 Jan 1970 0:0:0 GMT",
+        "Expires=Thursday, 01-January-1970 00:00:00 UTC",
+        "Expires=thu, 01 jan 1970 00:00:00 gmt",
+        "Expires=Thu, 01 Jan 1970 00:00:00",
+        "Expires=Thu, 01 Jan 1970 00:00:00 -0800",
+        "Expires=Thu Jan 01 1970 00:00:00 GMT+0000 (Coordinated Universal Time)",
+        "Expires=Mon, 01-Jan-0001 00:00:00 GMT",
+        "Expires=\"Thu, 01 Jan 1970 00:00:00 GMT\"",
+        "Expires=1 Jan 2100 0:00:00; Expires=1 Jan 1970 0:00:00",
+        "Max-Age=; Max-Age=0",
+        "Max-Age=60; Max-Age=0",
+        "Max-Age=0; Max-Age=",
+        "Path=/elsewhere; Path=; Max-Age=0",
+        "Path=/elsewhere; Path; Max-Age=0",
+        "Domain=peer.test; Domain=; Max-Age=0",
+        "Comment=\u{e9}; Max-Age=0",
+    ] {
+        let jar = Jar::new();
+        let deletion = Reply::status(200).header("set-cookie", format!("id=; {attributes}"));
+        let connector = MemoryConnector::new(sequence([
+            Reply::status(200).header("set-cookie", "id=1"),
+            deletion,
+            Reply::status(200),
+        ]));
+        let service = with_cookies(&connector, &jar);
+        for _ in 0..3 {
+            fetch(&service, get(url)).await;
+        }
+        let log = connector.log();
+        let sent: Vec<_> = log.requests.iter().map(|it| it.header("cookie")).collect();
+        assert_eq!(sent, [None, Some("id=1"), None], "{attributes}");
+        assert!(jar.is_empty(), "{attributes}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_domain_counts_without_the_blanks_around_it_and_an_empty_one_takes_it_back() {
+    let from = "http://www.peer.test/";
+    for (line, on_all_hosts) in [
+        ("id=1; Domain= peer.test ", true),
+        ("id=1; Domain\t=\t.peer.test\t", true),
+        ("id=1; Domain=other.test; Domain=peer.test", true),
+        ("id=1; Domain=peer.test; Domain=", false),
+        ("id=1; Domain=peer.test; Domain= ", false),
+        ("id=1; Domain=other.test; Domain", false),
+    ] {
+        assert!(sent_after(line, from, from).await.is_some(), "{line}");
+        let above = sent_after(line, from, "http://peer.test/").await;
+        assert_eq!(above.is_some(), on_all_hosts, "{line}");
+    }
+    for line in [
+        "id=1; Domain=peer. test",
+        "id=1; Domain=peer.test; Domain=other.test",
+    ] {
+        assert_eq!(sent_after(line, from, from).await, None, "{line}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_cookie_for_another_domain_is_refused() {
     for domain in [
         "other.test",

@@ -54,7 +54,13 @@
 //!   the one that was not sent for longest. 4096 bytes of name and value, 8 KiB of a whole
 //!   `Set-Cookie`. A `Cookie` header is not filled beyond 8 KiB, which is more than many servers
 //!   take.
-//! - **Bytes.** A cookie with a control character or with bytes that are not UTF-8 is refused.
+//! - **Bytes.** A cookie with a control character is refused, and one whose name or value is not
+//!   UTF-8.
+//! - **Attributes.** Of one that is given twice the last one counts; an empty `Domain` or `Path`
+//!   takes back what came before it, an `Expires` or `Max-Age` that cannot be read does not. Dates
+//!   are read by the [algorithm of RFC
+//!   6265](https://www.rfc-editor.org/rfc/rfc6265#section-5.1.1), in whatever form they come, and
+//!   always as UTC.
 //!
 //! Cookies expire by the wall clock; nothing else in this crate asks it. `SameSite` and
 //! `Partitioned` mean nothing here: they are about pages that make requests, and a client has none.
@@ -70,6 +76,8 @@
 //! | name prefixes, limits | no | no | yes |
 //! | a `Cookie` header of the request | merged, the jar's win | kept, the jar's left out | merged, the request's win |
 
+mod attributes;
+mod date;
 mod error;
 mod file;
 pub mod future;

@@ -3,7 +3,7 @@
 use cookie_store::{Cookie, CookieDomain, CookieError, RawCookie};
 use url::{Host, Url};
 
-use super::error::Reason;
+use super::{attributes, error::Reason};
 
 /// The most bytes of a cookie's name and value
 /// ([RFC 6265, section 6.1](https://www.rfc-editor.org/rfc/rfc6265#section-6.1)).
@@ -32,16 +32,12 @@ impl Rules {
         if line.len() > MAX_LINE {
             return Err(Reason::TooLarge);
         }
-        let line = std::str::from_utf8(line).map_err(|_| Reason::Bytes)?;
-        if line.bytes().any(is_control) {
+        if line.iter().copied().any(is_control) {
             return Err(Reason::Bytes);
         }
-        let mut raw = RawCookie::parse(line).map_err(|_| Reason::Syntax)?;
+        let raw = attributes::parse(line)?;
         if raw.name().len() + raw.value().len() > MAX_PAIR {
             return Err(Reason::TooLarge);
-        }
-        if has_empty_max_age(line) {
-            raw.set_max_age(None);
         }
         if raw.secure().unwrap_or(false) && !is_secure(url) {
             return Err(Reason::Insecure);
@@ -55,7 +51,7 @@ impl Rules {
             }
             cookie.domain = CookieDomain::host_only(url).map_err(|error| reason(&error))?;
         }
-        Ok(cookie.into_owned())
+        Ok(cookie)
     }
 
     /// Checks a cookie that comes from a file: whatever does not depend on who set it.
@@ -115,15 +111,6 @@ pub(super) fn is_secure(url: &Url) -> bool {
 /// string or a file can.
 fn is_control(byte: u8) -> bool {
     byte.is_ascii_control() && byte != b'\t'
-}
-
-/// Whether there is a `Max-Age` without a value, which is to be ignored and would be read as
-/// for ever.
-fn has_empty_max_age(line: &str) -> bool {
-    line.split(';').skip(1).any(|attribute| {
-        let (name, value) = attribute.split_once('=').unwrap_or((attribute, "none"));
-        name.trim().eq_ignore_ascii_case("max-age") && value.trim().is_empty()
-    })
 }
 
 /// Refuses a `Domain` with an empty label, above all after a dot at its end: by that dot, which has
@@ -248,6 +235,7 @@ mod tests {
             ("Max-Age=ten", false),
             ("Expires=never", false),
             ("Expires=Wed, 99 Feb 2099 25:61:61 GMT", false),
+            ("Expires=Fri Jan 01 2100 00:00:00 GMT+0000 (UTC)", true),
             ("Expires=Thu, 01 Jan 99999 00:00:00 GMT", false),
             ("Expires=Thu, 31-Dec-37 23:55:55 GMT", true),
             ("Expires=", false),
