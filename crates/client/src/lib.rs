@@ -183,6 +183,7 @@ pub mod multipart;
 mod observe;
 mod origin;
 mod predicate;
+mod quoted;
 mod read;
 mod redirect;
 mod request;

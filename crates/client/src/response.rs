@@ -22,6 +22,7 @@ use crate::{
     call::{Description, Limit},
     collect::Gathering,
     error::{self, Kind},
+    quoted,
     redirect::Answerer,
 };
 
@@ -453,14 +454,11 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// The charset parameter of a media type
 /// ([RFC 9110, section 8.3.2](https://www.rfc-editor.org/rfc/rfc9110#section-8.3.2)).
 fn charset(content_type: &HeaderValue) -> Option<&'static Encoding> {
-    let text = content_type.to_str().ok()?;
-    text.split(';').skip(1).find_map(|parameter| {
-        let (name, value) = parameter.split_once('=')?;
-        let label = value.trim().trim_matches('"');
-        name.trim()
-            .eq_ignore_ascii_case("charset")
-            .then(|| Encoding::for_label(label.as_bytes()))?
-    })
+    let parameters = quoted::split(content_type.as_bytes(), b';').skip(1);
+    parameters
+        .filter_map(quoted::parameter)
+        .filter(|(name, _)| name.eq_ignore_ascii_case(b"charset"))
+        .find_map(|(_, value)| Encoding::for_label(&quoted::unquoted(value)))
 }
 
 impl<T> fmt::Debug for Response<T> {

@@ -151,6 +151,25 @@ async fn text_is_read_in_its_charset() {
         ("text/html; charset=shift_jis", b"\x93\xfa\x96\x7b", "日本"),
         ("text/html; charset=gb18030", b"\xd6\xd0\xce\xc4", "中文"),
         ("text/plain; charset=utf-16le", b"a\0\xe9\0", "aé"),
+        // Other parameters may hold any bytes, and semicolons where they are quoted.
+        (
+            "text/plain; name=\"é\"; charset=iso-8859-1",
+            b"caf\xe9",
+            "café",
+        ),
+        (
+            "text/plain; name=\"a; charset=koi8-r\"; charset=latin1",
+            b"caf\xe9",
+            "café",
+        ),
+        (
+            "text/plain; name=\"a\\\"; charset=koi8-r\"; charset=latin1",
+            b"caf\xe9",
+            "café",
+        ),
+        ("text/plain; charset=\"iso\\-8859\\-1\"", b"caf\xe9", "café"),
+        ("text/plain; charset = latin1 ;", b"caf\xe9", "café"),
+        ("text/plain; charset=\"latin1", b"caf\xe9", "café"),
         // A byte order mark says more than the header.
         (
             "text/plain; charset=iso-8859-1",
