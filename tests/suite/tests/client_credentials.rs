@@ -331,6 +331,40 @@ async fn what_belongs_to_the_base_url_goes_nowhere_else_by_whatever_way() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_redirect_by_slashes_of_any_kind_leaves_the_origin_and_its_credentials() {
+    for location in [
+        "///b/on",
+        "\\\\b/on",
+        "/\\b/on",
+        "/\t/b/on",
+        " //me:own@b/on ",
+    ] {
+        let connector = MemoryConnector::new(answer(move |request| match request.path() {
+            "/start" => Reply::status(302).header("location", location),
+            _ => Reply::status(200),
+        }));
+        let client = Client::builder()
+            .build_with_connector(connector.clone())
+            .unwrap();
+        let request = client.get("http://a/start").bearer("own");
+        request.send().await.unwrap();
+        let log = connector.log();
+        let sent = log.requests.iter().map(|it| {
+            (
+                it.header("host").unwrap(),
+                it.path(),
+                it.header("authorization").is_some(),
+            )
+        });
+        assert_eq!(
+            sent.collect::<Vec<_>>(),
+            [("a", "/start", true), ("b", "/on", false)],
+            "{location:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_request_keeps_its_own_in_place_of_the_clients() {
     let connector = peer("", "");
     let client = Client::builder()

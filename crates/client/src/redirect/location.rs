@@ -1,7 +1,7 @@
 use std::{borrow::Cow, str};
 
 use http::{HeaderValue, Uri};
-use percent_encoding::{CONTROLS, percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 use url::Url;
 
 use crate::{Error, error::Kind, target};
@@ -22,7 +22,7 @@ impl Location {
         let refused = |why: &str| Error::new(Kind::Redirect(why.into()));
         let garbled = || refused("the redirect's `Location` is not a valid URL");
         let base = Url::parse(&from.to_string()).map_err(|_| garbled())?;
-        let url = base.join(&text(value)).map_err(|_| garbled())?;
+        let url = base.join(&reference(value)).map_err(|_| garbled())?;
         if !matches!(url.scheme(), "http" | "https") {
             // Somebody else has written it, at any length.
             let scheme: String = url.scheme().chars().take(20).collect();
@@ -39,13 +39,33 @@ impl Location {
     }
 }
 
-/// The value as text. Bytes that are no UTF-8 are escaped one by one.
-fn text(value: &HeaderValue) -> Cow<'_, str> {
-    match str::from_utf8(value.as_bytes()) {
-        Ok(text) => Cow::Borrowed(text),
-        Err(_) => percent_encode(value.as_bytes(), CONTROLS).into(),
+/// The value as `Url` can read it: without the blanks around it and the tabs in it, which mean nothing.
+///
+/// Two slashes or more lead to another host, and so do backslashes; `Url` reads the host only behind
+/// just two slashes.
+fn reference(value: &HeaderValue) -> Cow<'_, str> {
+    let text = text(value.as_bytes().trim_ascii());
+    let text = if text.contains('\t') {
+        Cow::Owned(text.replace('\t', ""))
+    } else {
+        text
+    };
+    let rest = text.trim_start_matches(['/', '\\']);
+    match text.len() - rest.len() {
+        0..=1 => text,
+        _ => format!("//{rest}").into(),
     }
 }
+
+/// The bytes as text. Those that are no UTF-8 are escaped one by one; a tab stays a tab.
+fn text(bytes: &[u8]) -> Cow<'_, str> {
+    match str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => percent_encode(bytes, ALL_BUT_TABS).into(),
+    }
+}
+
+const ALL_BUT_TABS: &AsciiSet = &CONTROLS.remove(b'\t');
 
 #[cfg(test)]
 mod tests {
@@ -84,10 +104,51 @@ mod tests {
     }
 
     #[test]
+    fn a_host_is_found_behind_any_number_of_slashes_as_browsers_find_it() {
+        for value in [
+            "//g.example/x",
+            "///g.example/x",
+            "////g.example/x",
+            "\\\\g.example/x",
+            "/\\g.example/x",
+            "\\/g.example/x",
+            "//\\g.example\\x",
+            "/\t/g.example/\tx",
+            "\t///g.example/x",
+            " //g.example/x ",
+            "http:///g.example/x",
+            "http:\\\\g.example\\x",
+            "///me:secret@g.example:80/x",
+        ] {
+            assert_eq!(uri(value), "http://g.example/x", "{value:?}");
+        }
+        // The scheme stays that of the URL that gave it.
+        let from = Uri::from_static("https://a.example/");
+        let location = Location::resolve(&HeaderValue::from_static("///g.example"), &from);
+        assert_eq!(location.unwrap().uri, "https://g.example/");
+        // One slash or backslash leads to no other host.
+        for (value, path) in [
+            ("/g.example/x", "/g.example/x"),
+            ("\\g.example/x", "/g.example/x"),
+            ("x///g.example", "/b/c/x///g.example"),
+            ("./\\\\g.example", "/b/c///g.example"),
+            ("?///g.example", "/b/c/d;p?///g.example"),
+        ] {
+            assert_eq!(
+                uri(value),
+                format!("http://a.example:8080{path}"),
+                "{value}"
+            );
+        }
+    }
+
+    #[test]
     fn text_that_is_no_ascii_is_escaped_and_never_lost() {
         assert_eq!(uri("/ä b"), "http://a.example:8080/%C3%A4%20b");
         let latin = resolve(b"/caf\xe9?\xff").unwrap();
         assert_eq!(latin.uri, "http://a.example:8080/caf%E9?%FF");
+        let tabbed = resolve(b"\t///g.example/\t\xe9\t").unwrap();
+        assert_eq!(tabbed.uri, "http://g.example/%E9");
         assert_eq!(
             uri("http://bücher.example/"),
             "http://xn--bcher-kva.example/"
@@ -114,6 +175,9 @@ mod tests {
             ),
             ("http://secret:99999/", "not a valid URL"),
             ("http://", "not a valid URL"),
+            ("//", "not a valid URL"),
+            ("///", "not a valid URL"),
+            ("///?secret", "not a valid URL"),
             ("http://[secret/", "not a valid URL"),
             (&long, "not a valid URL"),
         ] {
