@@ -19,7 +19,7 @@ pub(crate) fn give(headers: &mut HeaderMap, name: &HeaderName) {
 }
 
 /// Draws from the keyed hash of the standard library, whose keys come from the operating system.
-fn random() -> String {
+pub(crate) fn random() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     // Relaxed: each needs another number, in no particular order.
     let count = COUNT.fetch_add(1, Relaxed);

@@ -373,6 +373,14 @@ async fn digest_answers_the_first_challenge_that_it_can_however_that_is_written(
             "nonce=\"two\"",
         ),
         (
+            "NTLM, Negotiate YII=, Digest realm=\"x\", nonce=\"two\", qop=\"auth\"",
+            "nonce=\"two\"",
+        ),
+        (
+            "Bearer, NTLM TlRM==, Digest realm=\"x\", nonce=\"two\"",
+            "nonce=\"two\"",
+        ),
+        (
             "Digest realm=\"x\", nonce=\"one\", algorithm=ROT13, \
              Basic realm=\"x\", Digest realm=\"x\", nonce=\"two\"",
             "nonce=\"two\"",
@@ -391,6 +399,26 @@ async fn digest_answers_the_first_challenge_that_it_can_however_that_is_written(
         let response = client.get("http://peer/").fetch().await.unwrap();
         assert_eq!(response.status(), 200, "{challenge}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn digest_answers_a_realm_that_is_not_ascii_by_the_same_bytes() {
+    let connector = MemoryConnector::new(answer(|request| {
+        let answer = request.headers.get("authorization");
+        match answer.map(|it| String::from_utf8_lossy(it.as_bytes()).into_owned()) {
+            Some(answer) if answer.contains("realm=\"café\"") => Reply::status(200),
+            _ => Reply::status(401).header(
+                "WWW-Authenticate",
+                "Digest realm=\"café\", nonce=\"n\", qop=\"auth\"",
+            ),
+        }
+    }));
+    let client = Client::builder()
+        .digest("me", "secret")
+        .build_with_connector(connector.clone())
+        .unwrap();
+    let response = client.get("http://peer/").fetch().await.unwrap();
+    assert_eq!(response.status(), 200);
 }
 
 #[tokio::test(start_paused = true)]

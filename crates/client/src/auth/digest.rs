@@ -5,9 +5,13 @@ use std::{
 };
 
 use http::{HeaderMap, HeaderValue, Method, Uri, header::WWW_AUTHENTICATE};
-use http_auth::{ChallengeParser, ChallengeRef, DigestClient, ParamValue, PasswordParams};
 
-use crate::origin;
+use self::answer::{Asked, Request};
+use super::challenge::challenges;
+use crate::{id, origin};
+
+mod answer;
+mod hash;
 
 /// Digest authentication ([RFC 7616](https://www.rfc-editor.org/rfc/rfc7616)): the password is
 /// never sent, and nothing is until a server has asked for it.
@@ -15,7 +19,7 @@ pub(crate) struct Digest {
     user: String,
     password: String,
     /// What each origin has asked for last.
-    challenges: Mutex<HashMap<String, DigestClient>>,
+    asked: Mutex<HashMap<String, Asked>>,
 }
 
 /// More origins than one are met only by clients without a base URL.
@@ -26,94 +30,50 @@ impl Digest {
         Self {
             user,
             password,
-            challenges: Mutex::default(),
+            asked: Mutex::default(),
         }
     }
 
     /// Answers what the origin has asked for last, if it has.
     pub(crate) fn header(&self, method: &Method, uri: &Uri) -> Option<HeaderValue> {
         let origin = origin::display(uri)?;
-        self.answer(self.lock().get_mut(&origin)?, method, uri)
-    }
-
-    fn answer(
-        &self,
-        challenge: &mut DigestClient,
-        method: &Method,
-        uri: &Uri,
-    ) -> Option<HeaderValue> {
-        let answer = challenge.respond(&PasswordParams {
-            username: &self.user,
+        let request = Request {
+            user: &self.user,
             password: &self.password,
-            uri: uri.path_and_query().map_or("/", |it| it.as_str()),
             method: method.as_str(),
-            // A body is not read twice for `qop=auth-int`.
-            body: None,
-        });
-        let mut header = HeaderValue::try_from(answer.ok()?).ok()?;
+            target: uri.path_and_query().map_or("/", |it| it.as_str()),
+        };
+        let answer = self
+            .lock()
+            .get_mut(&origin)?
+            .answer(&request, &id::random());
+        let mut header = HeaderValue::try_from(answer?).ok()?;
         header.set_sensitive(true);
         Some(header)
     }
 
-    /// Takes the first challenge of a response that can be answered, if there is one.
+    /// Takes the first challenge of a response that can be answered, if there is one. A challenge for
+    /// another scheme is none of them: a server that asks for Basic instead is not told the password.
     pub(crate) fn challenge(&self, uri: &Uri, answer: &HeaderMap) -> bool {
-        // Tried on one of two, for each answer is counted.
-        let is_answered = |mut tried| self.answer(&mut tried, &Method::GET, uri).is_some();
-        let first = challenges(answer).position(is_answered);
-        let challenge = first.and_then(|first| challenges(answer).nth(first));
-        let (Some(challenge), Some(origin)) = (challenge, origin::display(uri)) else {
+        let mut values = answer.get_all(WWW_AUTHENTICATE).into_iter();
+        let first = values.find_map(|value| {
+            let challenges = challenges(value.as_bytes());
+            challenges.iter().find_map(Asked::read)
+        });
+        let (Some(first), Some(origin)) = (first, origin::display(uri)) else {
             return false;
         };
-        let mut challenges = self.lock();
-        if challenges.len() >= MAX_ORIGINS && !challenges.contains_key(&origin) {
-            challenges.clear();
+        let mut asked = self.lock();
+        if asked.len() >= MAX_ORIGINS && !asked.contains_key(&origin) {
+            asked.clear();
         }
-        challenges.insert(origin, challenge);
+        asked.insert(origin, first);
         true
     }
 
-    // A panic of the crate that works it out would leave the map whole.
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, DigestClient>> {
-        self.challenges
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The challenges for Digest. One for another scheme is none of them: a server that asks for Basic
-/// instead is not told the password.
-fn challenges(answer: &HeaderMap) -> impl Iterator<Item = DigestClient> {
-    let values = answer.get_all(WWW_AUTHENTICATE).into_iter();
-    values
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| ChallengeParser::new(value).map_while(Result::ok))
-        .filter(|challenge| challenge.scheme.eq_ignore_ascii_case("Digest"))
-        .filter_map(|mut challenge| {
-            spell_algorithm(&mut challenge);
-            DigestClient::try_from(&challenge).ok()
-        })
-}
-
-/// The algorithms as they are registered.
-const ALGORITHMS: [&str; 6] = [
-    "MD5",
-    "MD5-sess",
-    "SHA-256",
-    "SHA-256-sess",
-    "SHA-512-256",
-    "SHA-512-256-sess",
-];
-
-/// Writes the name of the algorithm as it is registered: many a device has `md5`.
-fn spell_algorithm(challenge: &mut ChallengeRef<'_>) {
-    for (name, value) in &mut challenge.params {
-        if name.eq_ignore_ascii_case("algorithm") {
-            let said = value.to_unescaped();
-            let known = ALGORITHMS.iter().find(|it| it.eq_ignore_ascii_case(&said));
-            if let Some(Ok(known)) = known.map(|it| ParamValue::try_from_escaped(it)) {
-                *value = known;
-            }
-        }
+    // No foreign code runs under the lock.
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Asked>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,6 +1,8 @@
 //! Credentials that have to be fetched, or worked out for each request.
 
 #[cfg(feature = "digest")]
+mod challenge;
+#[cfg(feature = "digest")]
 mod digest;
 mod header;
 mod refresh;
