@@ -522,6 +522,18 @@ fn from_toml(text: &str) -> Result<ClientBuilder, Error> {
     ClientBuilder::from_config(config)
 }
 
+#[test]
+fn a_configuration_with_an_exemption_that_matches_nothing_is_refused() {
+    let proxied = |no_proxy: &str| {
+        from_toml(&format!(
+            "[proxy]\nall = \"http://proxy.test\"\nno_proxy = \"{no_proxy}\""
+        ))
+    };
+    assert!(proxied("*.inside.test 10.0.0.0/8,localhost:8080").is_ok());
+    let error = proxied("inside.test, 10.0.0.0/33").unwrap_err();
+    assert!(error.to_string().contains("proxy.no_proxy"), "{error}");
+}
+
 #[tokio::test]
 async fn a_configuration_sets_http2_and_proxies() {
     let nobody = SocketAddr::from(([127, 0, 0, 1], 1));

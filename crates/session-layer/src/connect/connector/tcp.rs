@@ -212,10 +212,10 @@ impl Tcp {
                     .history
                     .with(|history| history.arrange(addresses, Instant::now()));
                 let dial = |address| dial(vec![address]);
-                let ended = race(addresses, self.delay, deadline, dial).await;
+                let won = race(addresses, self.delay, deadline, dial).await?;
                 self.history
-                    .with(|history| history.note(&ended.outcomes, Instant::now()));
-                Ok(ended.result?)
+                    .with(|history| history.note(&won.outcomes, Instant::now()));
+                Ok(won.stream)
             }
         }
     }
@@ -384,6 +384,17 @@ mod tests {
         }
         assert_eq!(began.elapsed(), Duration::from_millis(250));
         tokio::time::advance(Duration::from_secs(60)).await;
+        assert_eq!(dialled(&tcp, &[1, 100]).await, [1, 100]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connect_that_reached_nobody_tells_nothing_of_its_addresses() {
+        let tcp = Tcp::default();
+        let deadline = Instant::now() + Duration::from_secs(1);
+        let addresses = [1, 2].map(address).to_vec();
+        let silent = |_| pending::<Result<(), BoxError>>();
+        let connect = tcp.connect_by(addresses, Some(deadline), silent);
+        connect.await.expect_err("nobody answers");
         assert_eq!(dialled(&tcp, &[1, 100]).await, [1, 100]);
     }
 

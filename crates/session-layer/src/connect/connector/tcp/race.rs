@@ -17,10 +17,11 @@ use tokio::time::{Instant, sleep_until};
 use super::history::Outcome;
 use crate::error::BoxError;
 
-/// What a race leaves behind.
-pub(super) struct Ended<T> {
-    pub(super) result: Result<T, NoneConnected>,
-    /// The attempts that tell something about their address.
+/// The stream of the attempt that won.
+pub(super) struct Won<T> {
+    pub(super) stream: T,
+    /// What became of the attempts that tell something about their address. If none had connected,
+    /// they would tell nothing: the network may be down.
     pub(super) outcomes: Vec<(SocketAddr, Outcome)>,
 }
 
@@ -45,7 +46,7 @@ pub(super) async fn race<T, F>(
     delay: Option<Duration>,
     deadline: Option<Instant>,
     dial: impl Fn(SocketAddr) -> F,
-) -> Ended<T>
+) -> Result<Won<T>, NoneConnected>
 where
     F: Future<Output = Result<T, BoxError>>,
 {
@@ -72,9 +73,9 @@ where
         });
         match step.await {
             Step::Next => {}
-            Step::Connected(connected) => return race.won(connected),
-            Step::Failed => return race.lost(),
-            Step::TimedOut => return race.timed_out(),
+            Step::Connected(connected) => return Ok(race.won(connected)),
+            Step::Failed => return Err(race.lost()),
+            Step::TimedOut => return Err(race.timed_out()),
         }
     }
 }
@@ -160,59 +161,43 @@ impl<F> Race<F> {
         Poll::Pending
     }
 
-    fn won<T>(mut self, Connected { place, stream }: Connected<T>) -> Ended<T> {
-        let mut outcomes = self.failed();
+    fn won<T>(mut self, Connected { place, stream }: Connected<T>) -> Won<T> {
+        let failed = self.failures.iter();
+        let mut outcomes: Vec<_> = failed
+            .map(|(address, _)| (*address, Outcome::Failed))
+            .collect();
         // Those that began after the winner have not lost to it: they had less time.
         self.attempts.truncate(place + 1);
         if let Some(winner) = self.attempts.pop() {
-            outcomes.extend(self.overdue(Instant::now()));
+            let now = Instant::now();
+            // Nor has one that had less than the delay: it may be as good as the winner.
+            let overtaken = self
+                .attempts
+                .iter()
+                .filter(|attempt| now.saturating_duration_since(attempt.began) >= self.delay);
+            outcomes.extend(overtaken.map(|attempt| (attempt.address, Outcome::Failed)));
             outcomes.push((winner.address, Outcome::Connected));
         }
-        Ended {
-            result: Ok(stream),
-            outcomes,
-        }
+        Won { stream, outcomes }
     }
 
-    fn lost<T>(self) -> Ended<T> {
-        let (outcomes, tried) = (self.failed(), self.failures.len());
+    fn lost(self) -> NoneConnected {
+        let tried = self.failures.len();
         let causes = self.failures.into_iter().map(|(_, cause)| cause);
         // The later of two that tell as much.
         let cause = causes.max_by_key(|cause| weight(cause.as_ref()));
-        let cause = cause.unwrap_or_else(|| io::Error::from(io::ErrorKind::NotConnected).into());
-        Ended {
-            result: Err(NoneConnected { tried, cause }),
-            outcomes,
+        NoneConnected {
+            tried,
+            cause: cause.unwrap_or_else(|| io::Error::from(io::ErrorKind::NotConnected).into()),
         }
     }
 
     /// The deadline ended the attempts that were still running.
-    fn timed_out<T>(self) -> Ended<T> {
-        let mut outcomes = self.failed();
-        outcomes.extend(self.overdue(Instant::now()));
-        Ended {
-            result: Err(NoneConnected {
-                tried: self.failures.len() + self.attempts.len(),
-                cause: io::Error::from(io::ErrorKind::TimedOut).into(),
-            }),
-            outcomes,
+    fn timed_out(self) -> NoneConnected {
+        NoneConnected {
+            tried: self.failures.len() + self.attempts.len(),
+            cause: io::Error::from(io::ErrorKind::TimedOut).into(),
         }
-    }
-
-    fn failed(&self) -> Vec<(SocketAddr, Outcome)> {
-        let failures = self.failures.iter();
-        failures
-            .map(|(address, _)| (*address, Outcome::Failed))
-            .collect()
-    }
-
-    /// The running attempts that have had the whole delay to themselves. One that had less may be
-    /// as good as the winner.
-    fn overdue(&self, now: Instant) -> impl Iterator<Item = (SocketAddr, Outcome)> {
-        let running = self.attempts.iter();
-        running
-            .filter(move |it| now.saturating_duration_since(it.began) >= self.delay)
-            .map(|it| (it.address, Outcome::Failed))
     }
 }
 
@@ -321,11 +306,15 @@ mod tests {
             }
         })
         .await;
-        let outcomes = ended.outcomes.into_iter();
+        let (connected, outcomes) = match ended {
+            Ok(won) => (Ok(won.stream), won.outcomes),
+            Err(failed) => (Err(failed), Vec::new()),
+        };
+        let outcomes = outcomes.into_iter();
         Seen {
             dialled: dialled.into_inner(),
             took: began.elapsed().as_millis(),
-            connected: ended.result,
+            connected,
             outcomes: outcomes.map(|(it, outcome)| (it.port(), outcome)).collect(),
             open: open.get(),
         }
@@ -394,7 +383,6 @@ mod tests {
         assert_eq!(cause(&failed), io::ErrorKind::TimedOut);
         let told = failed.to_string();
         assert_eq!(told, "none of 3 addresses could be connected to");
-        assert_eq!(seen.outcomes.len(), 3);
     }
 
     #[tokio::test(start_paused = true)]
