@@ -78,9 +78,13 @@ impl Lease {
 
     /// Gives the connection back, or ends it if the exchange left something behind.
     fn finish(self) {
-        match self.ends {
+        let wire = self.connection.wire();
+        let ends = self
+            .ends
+            .or(wire.has_write_failed().then_some(Cause::Broken));
+        match ends {
             Some(cause) if self.part.is_none() => {
-                self.connection.wire().sever(cause);
+                wire.sever(cause);
             }
             Some(_) | None => self.connection.release(self.part),
         }

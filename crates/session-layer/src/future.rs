@@ -652,7 +652,16 @@ where
             pool.retire_idle(link.origin(), self.began);
         }
         let own = match kind {
-            Kind::RequestBody => wire.take_body_error(),
+            Kind::RequestBody => wire.take_error(),
+            // What the end of reading says hides why the peer was gone.
+            Kind::Broken | Kind::Stale { .. } | Kind::Unsent
+                if severed.is_some()
+                    || error
+                        .as_ref()
+                        .is_none_or(hyper::Error::is_incomplete_message) =>
+            {
+                link.socket().take_error()
+            }
             _ => None,
         };
         let failed = Error::new(kind).at(link.origin());

@@ -49,6 +49,12 @@
 //! It does not retry. A request that hyper hands back never left, so the next connection gets it;
 //! anything else is reported.
 //!
+//! # HTTP/1
+//!
+//! | | rule |
+//! |---|---|
+//! | a peer that answers and closes while a body is uploaded | the answer is given ([RFC 9112, section 9.5](https://www.rfc-editor.org/rfc/rfc9112#section-9.5)); the error of a write only where none comes within a second |
+//!
 //! # How it differs
 //!
 //! | | hyper-util's legacy client | this crate |

@@ -79,7 +79,7 @@ impl Progress {
             })),
             Some(Err(error)) => {
                 // hyper makes a reset of it, and keeps it to itself.
-                self.wire.keep_body_error(error.into());
+                self.wire.keep_error(error.into());
                 Some(Err("the request body failed".into()))
             }
             None => None,

@@ -306,3 +306,26 @@ fn whoever_reads_hears_that_the_runtime_is_gone() {
         assert!(assert_ready!(reading.poll()).is_err());
     }
 }
+
+#[tokio::test]
+async fn whoever_took_an_upgrade_is_told_that_a_write_failed() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut io, _) = listener.accept().await?;
+        let mut head = [0; 1024];
+        let _ = io.read(&mut head).await?;
+        let switched =
+            "HTTP/1.1 101 Switching Protocols\r\nupgrade: echo\r\nconnection: upgrade\r\n\r\n";
+        io.write_all(switched.as_bytes()).await
+        // Closed with bytes unread: by RST.
+    });
+    let mut io = upgraded(&session(Connector::new()), &url).await;
+    let writes = async {
+        while io.write_all(&[0; 1024]).await.is_ok() && io.flush().await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        io.write_all(b"more").await.unwrap_err();
+    };
+    timeout(PATIENCE, writes).await.expect("it fails");
+}

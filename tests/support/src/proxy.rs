@@ -245,7 +245,12 @@ async fn relay(mut client: Connection, upstream: SocketAddr) {
     loop {
         tokio::select! {
             bytes = client.read_bytes() => match bytes {
-                Some(bytes) => if upstream.write_all(&bytes).await.is_err() { return },
+                Some(bytes) => if upstream.write_all(&bytes).await.is_err() {
+                    // It takes no more, and may have answered before.
+                    while let Ok(1..) = upstream.read_buf(&mut back).await {}
+                    client.write(back).await;
+                    return;
+                },
                 None => return,
             },
             read = upstream.read_buf(&mut back) => match read {

@@ -104,6 +104,9 @@ where
         if let Some(hint) = this.connection.new_idle_hint() {
             this.watch.as_mut().shorten(hint);
         }
+        if let Some(by) = wire.take_look_by() {
+            this.watch.as_mut().look_by(by, cx);
+        }
         let cause = ready!(this.watch.poll(cx, |now| look(this.connection, now)));
         wire.sever(cause);
         Poll::Ready(())
@@ -156,6 +159,21 @@ impl Watch {
         }
     }
 
+    /// Looks at `moment` at the latest, this once.
+    #[cold]
+    pub(super) fn look_by(self: Pin<&mut Self>, moment: Instant, cx: &mut Context<'_>) {
+        let mut this = self.project();
+        match this.timer.as_mut().as_pin_mut() {
+            Some(timer) if timer.deadline() <= moment => return,
+            Some(timer) => timer.reset(moment),
+            None => this.timer.set(Some(tokio::time::sleep_until(moment))),
+        }
+        // It has to know its task; whether it has fired is asked elsewhere.
+        if let Some(timer) = this.timer.as_pin_mut() {
+            let _ = timer.poll(cx);
+        }
+    }
+
     /// Looks when it is time to; ends when a time has run out, with the cause.
     pub(super) fn poll(
         self: Pin<&mut Self>,
@@ -163,13 +181,14 @@ impl Watch {
         mut look: impl FnMut(Instant) -> Look,
     ) -> Poll<Cause> {
         let mut this = self.project();
-        let Some(longest_sleep) = *this.longest_sleep else {
-            return Poll::Pending;
-        };
+        let longest_sleep = *this.longest_sleep;
         // Only a timer that was just set needs a poll to know its task; later `is_elapsed` tells.
         let timer = this.timer.as_ref().as_pin_ref();
         match timer.map(|timer| timer.is_elapsed()) {
-            None => this.timer.set(Some(tokio::time::sleep(longest_sleep))),
+            None => match longest_sleep {
+                Some(longest_sleep) => this.timer.set(Some(tokio::time::sleep(longest_sleep))),
+                None => return Poll::Pending,
+            },
             Some(false) => return Poll::Pending,
             Some(true) => {}
         }
@@ -183,8 +202,12 @@ impl Watch {
                 Look::Cut(cause) => return Poll::Ready(cause),
                 Look::Again(at) => at,
             };
-            let at = at.into_iter().chain(now.checked_add(longest_sleep)).min();
-            if let (Some(at), Some(timer)) = (at, this.timer.as_mut().as_pin_mut()) {
+            let longest = longest_sleep.and_then(|longest_sleep| now.checked_add(longest_sleep));
+            let Some(at) = at.into_iter().chain(longest).min() else {
+                this.timer.set(None);
+                return Poll::Pending;
+            };
+            if let Some(timer) = this.timer.as_mut().as_pin_mut() {
                 timer.reset(at);
             }
         }
@@ -216,6 +239,10 @@ pub(super) fn look_at_exchange(wire: &Wire, timeouts: &Timeouts, now: Instant) -
     };
     let (deadline, cause) = match wire.phase() {
         Phase::Idle => return Look::Again(None),
+        // Whatever the peer had to say has come by then.
+        Phase::Sending | Phase::Head if wire.has_write_failed() && !wire.is_answered() => {
+            (wire.failed_write_deadline(), Cause::Broken)
+        }
         Phase::Sending => (
             after(wire.write_blocked(), timeouts.head),
             Cause::HeadTimeout,

@@ -215,6 +215,9 @@ impl<D: Dispatch, B: Send + 'static> Future for Driver<D, B> {
         if read != self.read {
             self.as_mut().heard(read, cx);
         }
+        if let Some(by) = wire.take_look_by() {
+            self.as_mut().project().watch.look_by(by, cx);
+        }
         if self.dispatch.is_none() && !self.streams.is_busy() {
             // It carries nothing and never will; h2 says so to the peer once more.
             let _ = self.as_mut().poll_frames(cx);
@@ -302,7 +305,12 @@ impl<B: Send + 'static> Looked<'_, B> {
         if self.settle_by.is_some_and(|by| by <= now) {
             return Look::Cut(Cause::HeadTimeout);
         }
-        let mut next: Vec<_> = self.settle_by.into_iter().collect();
+        // Whatever the peer had to say when it took no more has come by then.
+        let failed = self.connection.wire().failed_write_deadline();
+        if failed.is_some_and(|by| by <= now) {
+            return Look::Cut(Cause::Broken);
+        }
+        let mut next: Vec<_> = self.settle_by.into_iter().chain(failed).collect();
         let timeouts = &pool.config().timeouts;
         let mut suspect = false;
         for wire in self.streams.wires() {

@@ -47,8 +47,8 @@ pub(crate) struct Wire {
     head_deadline: AtomicU64,
     /// The value of `read` when the present exchange began.
     response_from: AtomicU64,
-    /// The value of `read` above which the head has had more bytes than it may, while one is
-    /// awaited.
+    /// The value of `read` above which more has come than informational responses and a head may
+    /// have, while a head is awaited.
     head_ends_by: AtomicU64,
     /// The bytes of the request body that hyper has taken.
     uploaded: AtomicU64,
@@ -56,8 +56,13 @@ pub(crate) struct Wire {
     wrote_at: AtomicU64,
     /// Whether the request body itself gave an error, or panicked.
     body_failed: AtomicBool,
-    /// The error that it gave, where hyper does not pass it on: of one request of several.
-    body_error: Mutex<Option<BoxError>>,
+    /// An error that hyper does not pass on: of the body of one request of several, or of a write.
+    error: Mutex<Option<BoxError>>,
+    /// Since when writes have failed; 0 while they have not.
+    write_failed: AtomicU64,
+    /// When the task of the connection has to look at its times, where that is earlier than it
+    /// plans; 0 if it is not.
+    look_by: AtomicU64,
     /// Whether a write that fails may have sent a part before, as TLS does with its records.
     torn_writes: bool,
     /// Whether response bytes were there before the end of the request body was taken.
@@ -194,7 +199,9 @@ impl Wire {
             uploaded: AtomicU64::new(0),
             wrote_at: AtomicU64::new(0),
             body_failed: AtomicBool::new(false),
-            body_error: Mutex::new(None),
+            error: Mutex::new(None),
+            write_failed: AtomicU64::new(0),
+            look_by: AtomicU64::new(0),
             torn_writes,
             answered_early: AtomicBool::new(false),
             upload: Mutex::new(Upload::Ended),
@@ -281,19 +288,57 @@ impl Wire {
         self.body_failed.load(Relaxed)
     }
 
-    /// Keeps the error of the request body for whoever waits for the response.
-    pub(crate) fn keep_body_error(&self, error: BoxError) {
-        *self.body_error() = Some(error);
+    /// Keeps an error for whoever waits for the response.
+    pub(crate) fn keep_error(&self, error: BoxError) {
+        *self.error() = Some(error);
     }
 
-    pub(crate) fn take_body_error(&self) -> Option<BoxError> {
-        self.body_error().take()
+    pub(crate) fn take_error(&self) -> Option<BoxError> {
+        self.error().take()
     }
 
-    fn body_error(&self) -> MutexGuard<'_, Option<BoxError>> {
-        self.body_error
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn error(&self) -> MutexGuard<'_, Option<BoxError>> {
+        self.error.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes the task of the connection look at its times at `moment`, when it is polled next.
+    pub(crate) fn look_by(&self, moment: Instant) {
+        let moment = self.tick(moment);
+        let earlier = |set: u64| (set == 0 || moment < set).then_some(moment);
+        let _ = self.look_by.fetch_update(AcqRel, Acquire, earlier);
+    }
+
+    /// The moment that was set last, once.
+    #[inline]
+    pub(crate) fn take_look_by(&self) -> Option<Instant> {
+        if self.look_by.load(Relaxed) == 0 {
+            return None;
+        }
+        self.instant(self.look_by.swap(0, AcqRel))
+    }
+
+    /// Takes note that the peer takes no more bytes, and keeps the error. It may have answered
+    /// before: what it has sent is still to be read.
+    fn note_write_failed(&self, error: io::Error) {
+        let now = Instant::now();
+        self.keep_error(error.into());
+        // Whatever comes, not all of the request was taken.
+        self.answered_early.store(true, Relaxed);
+        self.write_blocked.store(0, Relaxed);
+        self.write_failed.store(self.tick(now), Release);
+        self.look_by(now.checked_add(AFTER_FAILED_WRITE).unwrap_or(now));
+    }
+
+    #[inline]
+    pub(crate) fn has_write_failed(&self) -> bool {
+        self.write_failed.load(Relaxed) != 0
+    }
+
+    /// Until when the response of a request may come that could not be written.
+    #[inline]
+    pub(crate) fn failed_write_deadline(&self) -> Option<Instant> {
+        let failed = self.instant(self.write_failed.load(Acquire));
+        failed.and_then(|failed| failed.checked_add(AFTER_FAILED_WRITE))
     }
 
     /// Whether response bytes have come, and hyper asks for no more: the head is there, and waits
@@ -517,7 +562,7 @@ impl Wire {
         Ok(())
     }
 
-    /// Whether the head has had all the bytes that it may have, informational responses included.
+    /// Whether more has come than informational responses and a head may have.
     #[inline]
     fn check_head(&self) -> io::Result<()> {
         if self.read.load(Relaxed) > self.head_ends_by.load(Relaxed) {
@@ -580,21 +625,51 @@ fn note_blocked<T>(since: &AtomicU64, wire: &Wire, polled: &Poll<T>) {
     }
 }
 
+/// How long a response may take to come when its request cannot be written any more: what the peer
+/// had sent before is there at once, but a proxy may have it still on the way.
+const AFTER_FAILED_WRITE: Duration = Duration::from_secs(1);
+
 /// The IO of one connection: it counts bytes, keeps the limits, can be cut from outside, and owns
 /// the pool's slot, which is free again when this is dropped.
+///
+/// A write that fails does not end it. A peer that refuses a request may answer and close without
+/// reading the rest
+/// ([RFC 9112, section 9.5](https://www.rfc-editor.org/rfc/rfc9112#section-9.5)), and hyper would
+/// give up at the failed write what lies there to be read. So hyper is not told: reading goes on,
+/// and ends by the answer, by the end of the stream, or by [`AFTER_FAILED_WRITE`].
 #[derive(Debug)]
 pub(crate) struct Io<T, S> {
     inner: TokioIo<Counted<TokioIo<T>>>,
     wire: Arc<Wire>,
+    writes: Writes,
+    /// What becomes of further bytes when a write has failed.
+    when_failed: WhenFailed,
     #[expect(dead_code, reason = "its life is what the pool counts")]
     slot: S,
 }
 
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Writes {
+    Pass,
+    Failed,
+}
+
+/// What becomes of bytes that cannot be written any more.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum WhenFailed {
+    /// They wait, and so does the body that they come from.
+    Wait,
+    /// They are dropped: HTTP/2 does not read while it waits to write.
+    Discard,
+}
+
 impl<T, S> Io<T, S> {
-    pub(crate) fn new(inner: T, wire: Arc<Wire>, slot: S) -> Self {
+    pub(crate) fn new(inner: T, wire: Arc<Wire>, when_failed: WhenFailed, slot: S) -> Self {
         Self {
             inner: TokioIo::new(Counted::new(TokioIo::new(inner))),
             wire,
+            writes: Writes::Pass,
+            when_failed,
             slot,
         }
     }
@@ -603,6 +678,59 @@ impl<T, S> Io<T, S> {
     #[inline]
     fn transport(&mut self) -> &mut T {
         self.inner.inner_mut().get_mut().inner_mut()
+    }
+
+    /// Ends writing, and lets reading go on; returns what hyper is told.
+    #[cold]
+    fn fail_writes<R>(
+        &mut self,
+        cx: &Context<'_>,
+        error: io::Error,
+        done: R,
+    ) -> Poll<io::Result<R>> {
+        if self.is_upgraded() {
+            return Poll::Ready(Err(error));
+        }
+        self.writes = Writes::Failed;
+        self.wire.note_write_failed(error);
+        // hyper reads first and writes then: what is there to be read may have been missed.
+        cx.waker().wake_by_ref();
+        self.unwritten(done)
+    }
+
+    /// What hyper is told of bytes that cannot be written any more; `done` says that they are.
+    #[cold]
+    fn unwritten<R>(&self, done: R) -> Poll<io::Result<R>> {
+        match self.when_failed {
+            WhenFailed::Wait if self.is_upgraded() => {
+                Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+            }
+            WhenFailed::Wait => Poll::Pending,
+            WhenFailed::Discard => Poll::Ready(Ok(done)),
+        }
+    }
+
+    /// Whether there is no exchange whose answer might come: whoever writes has taken the
+    /// connection over by an upgrade.
+    fn is_upgraded(&self) -> bool {
+        self.when_failed == WhenFailed::Wait && self.wire.phase() == Phase::Idle
+    }
+
+    /// Takes note of how a write ended, and keeps its failure from hyper.
+    #[inline]
+    fn wrote(
+        &mut self,
+        cx: &Context<'_>,
+        polled: Poll<io::Result<usize>>,
+        all: impl FnOnce() -> usize,
+    ) -> Poll<io::Result<usize>> {
+        self.wire.note_written(&polled);
+        let error = match polled {
+            Poll::Ready(Err(error)) => error,
+            Poll::Ready(Ok(0)) => io::ErrorKind::WriteZero.into(),
+            polled => return polled,
+        };
+        self.fail_writes(cx, error, all())
     }
 }
 
@@ -638,14 +766,22 @@ impl<T: hyper::rt::Write + Unpin, S: Unpin> hyper::rt::Write for Io<T, S> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.wire.check()?;
+        if self.writes == Writes::Failed {
+            return self.unwritten(buf.len());
+        }
         let polled = Pin::new(self.transport()).poll_write(cx, buf);
-        self.wire.note_written(&polled);
-        polled
+        self.wrote(cx, polled, || buf.len())
     }
 
     #[inline]
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(self.transport()).poll_flush(cx)
+        if self.writes == Writes::Failed {
+            return self.unwritten(());
+        }
+        match Pin::new(self.transport()).poll_flush(cx) {
+            Poll::Ready(Err(error)) => self.fail_writes(cx, error, ()),
+            polled => polled,
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -664,9 +800,12 @@ impl<T: hyper::rt::Write + Unpin, S: Unpin> hyper::rt::Write for Io<T, S> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.wire.check()?;
+        let all = || bufs.iter().map(|buf| buf.len()).sum();
+        if self.writes == Writes::Failed {
+            return self.unwritten(all());
+        }
         let polled = Pin::new(self.transport()).poll_write_vectored(cx, bufs);
-        self.wire.note_written(&polled);
-        polled
+        self.wrote(cx, polled, all)
     }
 }
 

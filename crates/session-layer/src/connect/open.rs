@@ -23,7 +23,11 @@ use tokio::{
 };
 use tower_service::Service;
 
-use super::{connector::Told, driver::Driver, io::Io, io::Wire};
+use super::{
+    connector::Told,
+    driver::Driver,
+    io::{Io, WhenFailed, Wire},
+};
 use crate::{
     Error,
     error::{BoxError, Kind, Phase},
@@ -247,7 +251,12 @@ where
         origin: &origin,
         is_over: false,
     };
-    let io = Io::new(io, wire.clone(), slot);
+    let when_failed = if http2 {
+        WhenFailed::Discard
+    } else {
+        WhenFailed::Wait
+    };
+    let io = Io::new(io, wire.clone(), when_failed, slot);
     let expires = expiry(pool.config().pool.max_lifetime);
     let facts = Facts {
         id,
