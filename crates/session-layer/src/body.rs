@@ -16,14 +16,17 @@ use crate::{
     connect::{Cause, Wire, is_away},
     error::{Kind, Phase},
     pool::Release,
+    unread::{Drained, Unread},
 };
 
 /// A response body that holds its connection, and gives it back when it has ended.
 ///
 /// # Cancel safety
 ///
-/// Dropping it before its end closes the connection, unless hyper has passed on all that is left,
-/// as it has for a small body that came with its head; then the connection serves the next request.
+/// Dropping it before its end closes the connection, unless little is left: up to 64 KiB that come
+/// within 50 ms are read by the connection itself, which then serves the next request. Until then
+/// it counts as in use, and whoever needs a connection opens another where the limits allow one.
+/// Over HTTP/2 the drop resets the stream, and the connection goes on.
 pub struct SessionBody {
     /// Absent after an error: nothing more comes, and its stream is reset.
     inner: Option<Incoming>,
@@ -90,9 +93,6 @@ impl Lease {
         }
     }
 }
-
-/// How much of an unwanted body is taken from the buffers to save its connection.
-const LEFTOVER: usize = 64 * 1024;
 
 impl SessionBody {
     pub(crate) fn new(inner: Incoming, lease: Option<Lease>, info: ConnectionInfo) -> Self {
@@ -189,23 +189,21 @@ impl SessionBody {
         }
     }
 
-    /// Takes what is left of an unwanted body, if it is all there.
-    fn drain_buffered(&mut self) {
+    /// Reads what is left of a body that nobody wants, so that its connection can be used again; what
+    /// is not there yet is left to the connection.
+    fn drain(&mut self) {
+        let Some(inner) = self.inner.take() else {
+            return;
+        };
+        let mut unread = Unread::new(inner);
         let mut cx = Context::from_waker(std::task::Waker::noop());
-        let mut taken = 0_usize;
-        while taken <= LEFTOVER {
-            let Some(inner) = self.inner.as_mut() else {
-                return;
-            };
-            match Pin::new(inner).poll_frame(&mut cx) {
-                Poll::Ready(Some(Ok(frame))) => {
-                    taken = taken.saturating_add(frame.data_ref().map_or(0, Bytes::len));
+        match unread.poll(&mut cx) {
+            Poll::Ready(Drained::Ended) => self.finish(),
+            Poll::Ready(Drained::NotWorthIt) => {}
+            Poll::Pending => {
+                if let Some(lease) = self.lease.take() {
+                    lease.connection.drain(unread);
                 }
-                Poll::Ready(None) => return self.finish(),
-                Poll::Ready(Some(Err(_))) | Poll::Pending => return,
-            }
-            if self.is_end_stream() {
-                return self.finish();
             }
         }
     }
@@ -273,7 +271,7 @@ impl Drop for SessionBody {
     fn drop(&mut self) {
         let saves = |lease: &Lease| lease.ends.is_none() && lease.part.is_none();
         if self.lease.as_ref().is_some_and(saves) {
-            self.drain_buffered();
+            self.drain();
         }
         // Its stream is reset before its place is given to the next.
         self.inner = None;

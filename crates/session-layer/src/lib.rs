@@ -54,6 +54,7 @@
 //! | | rule |
 //! |---|---|
 //! | a peer that answers and closes while a body is uploaded | the answer is given ([RFC 9112, section 9.5](https://www.rfc-editor.org/rfc/rfc9112#section-9.5)); the error of a write only where none comes within a second |
+//! | a response body that is dropped unread | up to 64 KiB that come within 50 ms are read, and the connection goes on; else it closes |
 //!
 //! # How it differs
 //!
@@ -119,6 +120,7 @@ mod service;
 mod stats;
 mod target;
 mod timeout;
+mod unread;
 mod upload;
 
 #[cfg(feature = "proxy")]

@@ -14,6 +14,7 @@ use crate::{
     Timeouts,
     layer::Config,
     pool::{Connection, Expiry, Release, retire},
+    unread::{Drained, Unread},
 };
 
 pin_project! {
@@ -29,6 +30,8 @@ pin_project! {
         hyper: Option<F>,
         #[pin]
         watch: Watch,
+        // The rest of a response body that nobody wants, while the connection reads it.
+        unread: Option<Box<Unread>>,
         // Whom the wire wakes: mostly the same for good, and so no lock is taken to tell it.
         task: Option<Waker>,
         connection: Arc<Connection<B>>,
@@ -64,6 +67,7 @@ impl<F, B: Send + 'static> Driver<F, B> {
         Self {
             hyper: Some(hyper),
             watch: Watch::new(connection.pool().config(), None),
+            unread: None,
             task: None,
             connection,
         }
@@ -106,6 +110,21 @@ where
         }
         if let Some(by) = wire.take_look_by() {
             this.watch.as_mut().look_by(by, cx);
+            if let Some(unread) = this.connection.take_unread() {
+                *this.unread = Some(unread);
+            }
+        }
+        if let Some(unread) = this.unread {
+            if let Poll::Ready(drained) = unread.poll(cx) {
+                *this.unread = None;
+                match drained {
+                    Drained::Ended => this.connection.clone().release(None),
+                    Drained::NotWorthIt => {
+                        wire.sever(Cause::Dropped);
+                        return Poll::Ready(());
+                    }
+                }
+            }
         }
         let cause = ready!(this.watch.poll(cx, |now| look(this.connection, now)));
         wire.sever(cause);
@@ -263,6 +282,7 @@ pub(super) fn look_at_exchange(wire: &Wire, timeouts: &Timeouts, now: Instant) -
             after(wire.wanted_since(), timeouts.body_idle),
             Cause::BodyTimeout,
         ),
+        Phase::Draining => (wire.head_deadline(), Cause::Dropped),
         Phase::Orphan => (after(wire.write_blocked(), timeouts.head), Cause::Unclean),
     };
     match deadline {

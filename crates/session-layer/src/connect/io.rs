@@ -109,6 +109,8 @@ pub(crate) enum Phase {
     Body = 3,
     /// The exchange is over, and its request body is not.
     Orphan = 4,
+    /// Nobody wants the rest of the response body, which the connection reads to be used again.
+    Draining = 5,
 }
 
 /// Why a connection was cut.
@@ -299,6 +301,18 @@ impl Wire {
 
     fn error(&self) -> MutexGuard<'_, Option<BoxError>> {
         self.error.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Leaves the rest of a response body to the task of the connection, for a short time.
+    pub(crate) fn begin_draining(&self, time: Duration) {
+        let now = Instant::now();
+        self.wanted_since.store(0, Relaxed);
+        self.set_head_deadline(now, Some(time));
+        self.phase.store(Phase::Draining as u8, Release);
+        if let Some(by) = now.checked_add(time) {
+            self.look_by(by);
+        }
+        self.wake();
     }
 
     /// Makes the task of the connection look at its times at `moment`, when it is polled next.
@@ -507,6 +521,7 @@ impl Wire {
             2 => Phase::Head,
             3 => Phase::Body,
             4 => Phase::Orphan,
+            5 => Phase::Draining,
             _ => Phase::Idle,
         }
     }

@@ -31,6 +31,7 @@ use crate::{
     error::BoxError,
     info::Facts,
     origin::Origin,
+    unread::{self, Unread},
     upload::RequestBody,
 };
 
@@ -96,6 +97,8 @@ pub(crate) struct Connection<B: Send + 'static> {
     idle_hint_is_new: AtomicBool,
     /// Kept here while a response body holds an HTTP/1 connection, whose type does not know `B`.
     parked: Mutex<Option<Channel<B>>>,
+    /// The rest of a response body that nobody wants, for the task of the connection.
+    unread: Mutex<Option<Box<Unread>>>,
 }
 
 /// The way to hyper's connection.
@@ -122,6 +125,11 @@ pub(crate) trait Release: Send + Sync {
     /// Gives back the connection, or the part of it whose wire this is: the exchange is over and
     /// left nothing behind.
     fn release(self: Arc<Self>, part: Option<Arc<Wire>>);
+    /// Leaves the rest of a response body to the connection, which is given back when it has ended
+    /// in time, and closed else. Where others use the connection too, its stream is reset instead.
+    fn drain(self: Arc<Self>, unread: Unread) {
+        drop(unread);
+    }
     fn wire(&self) -> &Wire;
     fn origin(&self) -> &Origin;
     fn body_idle(&self) -> Option<Duration>;
@@ -151,6 +159,7 @@ impl<B: Send + 'static> Connection<B> {
             idle_hint: AtomicU32::new(0),
             idle_hint_is_new: AtomicBool::new(false),
             parked: Mutex::new(None),
+            unread: Mutex::new(None),
         })
     }
 
@@ -240,6 +249,15 @@ impl<B: Send + 'static> Connection<B> {
         self.via_proxy.as_ref()
     }
 
+    /// What a response body has left behind.
+    pub(crate) fn take_unread(&self) -> Option<Box<Unread>> {
+        self.unread().take()
+    }
+
+    fn unread(&self) -> MutexGuard<'_, Option<Box<Unread>>> {
+        self.unread.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn parked(&self) -> MutexGuard<'_, Option<Channel<B>>> {
         self.parked.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -255,6 +273,11 @@ impl<B: Send + 'static> Release for Connection<B> {
                 channel,
             });
         }
+    }
+
+    fn drain(self: Arc<Self>, unread: Unread) {
+        *self.unread() = Some(Box::new(unread));
+        self.wire.begin_draining(unread::FOR);
     }
 
     fn wire(&self) -> &Wire {
