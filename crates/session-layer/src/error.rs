@@ -306,6 +306,10 @@ impl Error {
     }
 
     /// Whether the peer sent what is not HTTP, or a response that RFC 9112 or 9113 forbids to trust.
+    ///
+    /// A response of HTTP/1.0 with `Transfer-Encoding` is one: its framing is faulty
+    /// ([RFC 9112, section 6.1](https://www.rfc-editor.org/rfc/rfc9112#section-6.1)), and hyper does
+    /// not read it.
     #[must_use]
     pub fn is_protocol(&self) -> bool {
         matches!(self.0.kind, Kind::Protocol(_))

@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    Method, Request, Response, StatusCode, Version,
+    HeaderMap, Method, Request, Response, StatusCode, Version,
     header::{CONNECTION, TRANSFER_ENCODING},
     response::Parts,
 };
@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use crate::{
     ConnectionInfo, Error, SessionBody,
     body::Lease,
-    connect::{Away, Cause, Mark},
+    connect::{Away, Cause, MAX_HEAD, Mark},
     error::{BoxError, Kind, Phase},
     origin::Origin,
     pool::{Arrival, CheckedOut, Link, Mail, NotSent, Pool, Unsent, Wait, Waiting},
@@ -720,7 +720,7 @@ fn ends_by_head<B: Send + 'static>(
     head: &mut Parts,
 ) -> Result<Option<Cause>, Kind> {
     if link.is_part() {
-        return Ok(None);
+        return check_head_size(&head.headers).map(|()| None);
     }
     let mut speaks = head.version == Version::HTTP_10;
     let mut is_coded = false;
@@ -739,6 +739,21 @@ fn ends_by_head<B: Send + 'static>(
         }
     }
     Ok((!framed).then_some(Cause::Unclean))
+}
+
+/// Holds a head over HTTP/2 to the size that one over HTTP/1 may have, as
+/// [RFC 9113, section 6.5.2](https://www.rfc-editor.org/rfc/rfc9113#section-6.5.2) counts it.
+fn check_head_size(headers: &HeaderMap) -> Result<(), Kind> {
+    const PER_FIELD: usize = 32;
+    let sizes = headers.iter().map(|(name, value)| {
+        let size = name.as_str().len().saturating_add(value.len());
+        size.saturating_add(PER_FIELD)
+    });
+    let size = sizes.fold(0, usize::saturating_add);
+    if u64::try_from(size).is_ok_and(|size| size <= MAX_HEAD) {
+        return Ok(());
+    }
+    Err(Kind::TooLarge("its head"))
 }
 
 #[cold]

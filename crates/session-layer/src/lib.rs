@@ -55,6 +55,10 @@
 //! |---|---|
 //! | a peer that answers and closes while a body is uploaded | the answer is given ([RFC 9112, section 9.5](https://www.rfc-editor.org/rfc/rfc9112#section-9.5)); the error of a write only where none comes within a second |
 //! | a response body that is dropped unread | up to 64 KiB that come within 50 ms are read, and the connection goes on; else it closes |
+//! | a response head | 256 KiB, and 100 fields unless [`PoolConfig::http1_max_headers`] says otherwise; informational responses have bounds too |
+//! | folded lines | become spaces ([section 5.2](https://www.rfc-editor.org/rfc/rfc9112#section-5.2)) |
+//! | a space before the colon, a line that is no field | refused, unless [`PoolConfig`] allows it |
+//! | HTTP/1.0 with `Transfer-Encoding` | refused: hyper does not read it |
 //!
 //! # How it differs
 //!

@@ -30,6 +30,150 @@ fn in_turn(
     })
 }
 
+// Heads.
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_body_that_comes_with_its_head_keeps_its_connection() {
+    // A long body makes hyper's buffer grow, so that one read brings a whole shorter response.
+    let server = Server::start(in_turn(vec![
+        Reply::status(200).body(vec![b'x'; 8 << 20]),
+        Reply::status(200).body(vec![b'y'; 300_000]),
+        Reply::status(200).body(vec![b'z'; 417_000]),
+    ]))
+    .await;
+    let session = session(PoolConfig::default());
+    for round in 0..60 {
+        let response = send(&session, get(&server.url("/"))).await.unwrap();
+        let left = session.stats().closed;
+        assert_eq!(left.total(), 0, "round {round}: {left:?}");
+        response.into_body().collect().await.unwrap();
+    }
+    assert_eq!(session.stats().opened, 1, "{:?}", session.stats());
+}
+
+/// A head of so many bytes, in lines of a thousand.
+fn head_of(status: &str, bytes: usize) -> String {
+    let mut head = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n");
+    let ends = "\r\n";
+    let line = |bytes: usize| format!("x: {}\r\n", "a".repeat(bytes - 5));
+    while head.len() + 2000 + ends.len() < bytes {
+        head.push_str(&line(1000));
+    }
+    let rest = bytes - head.len() - ends.len();
+    head.push_str(&line(rest / 2));
+    head.push_str(&line(rest - rest / 2));
+    head.push_str(ends);
+    head
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_may_have_256_kib_and_not_a_byte_more() {
+    const MOST: usize = 256 * 1024;
+    for (bytes, fits) in [(MOST, true), (MOST + 1, false), (2 * MOST, false)] {
+        let connector = MemoryConnector::new(sequence([Reply::raw(head_of("200 OK", bytes))]));
+        let pool = PoolConfig::default().http1_max_headers(1000);
+        let session = in_memory(pool, Timeouts::default(), &connector);
+        match fetch(&session, get("http://peer/")).await {
+            Ok(_) => assert!(fits, "{bytes}"),
+            Err(error) => assert!(!fits && error.is_too_large(), "{bytes}: {error:?}"),
+        }
+        let closed = session.stats().closed.unclean;
+        assert_eq!(closed, u64::from(!fits), "{bytes}: counted with its reason");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_informational_heads_is_counted_with_its_reason() {
+    let connector = MemoryConnector::new(|mut connection: Connection| async move {
+        let _ = connection.read_request().await;
+        while connection
+            .write("HTTP/1.1 103 Hints\r\nlink: </x>\r\n\r\n")
+            .await
+        {}
+    });
+    let session = over(&connector);
+    let error = fetch(&session, get("http://peer/")).await.unwrap_err();
+    assert!(error.is_too_large(), "{error:?}");
+    assert_eq!(session.stats().closed.unclean, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn folded_lines_are_read_as_one() {
+    for (lines, value) in [
+        ("x: a\r\n folded", "a folded"),
+        ("x: a\r\n\t folded\r\n  twice  ", "a folded twice"),
+        ("x:\r\n a", "a"),
+    ] {
+        let raw = format!("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n{lines}\r\n\r\nok");
+        let connector = MemoryConnector::new(sequence([Reply::raw(raw)]));
+        let session = over(&connector);
+        for _ in 0..2 {
+            let response = send(&session, get("http://peer/")).await.unwrap();
+            let read = response.headers()["x"].to_str().unwrap().trim().to_owned();
+            assert_eq!(read, value, "{lines:?}");
+            let body = response.into_body().collect().await.unwrap();
+            assert_eq!(body.to_bytes(), "ok");
+        }
+        assert_eq!(connector.log().accepted, 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_folded_line_does_not_frame_the_message() {
+    let raw =
+        "HTTP/1.1 200 OK\r\nx: a\r\n transfer-encoding: chunked\r\ncontent-length: 2\r\n\r\nok";
+    let connector = MemoryConnector::new(sequence([Reply::raw(raw)]));
+    let (_, body) = fetch(&over(&connector), get("http://peer/")).await.unwrap();
+    assert_eq!(body, "ok");
+}
+
+fn with_fields(fields: usize) -> Reply {
+    let mut raw = String::from("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n");
+    for field in 1..fields {
+        write!(raw, "x-{field}: y\r\n").expect("a string takes everything");
+    }
+    Reply::raw(raw + "\r\n")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_has_as_many_fields_as_the_setting_allows() {
+    for (setting, limit) in [(None, 100), (Some(10), 10), (Some(5_000), 5_000)] {
+        for (fields, fits) in [(limit, true), (limit + 1, false)] {
+            let connector = MemoryConnector::new(sequence([with_fields(fields)]));
+            let pool = PoolConfig::default().http1_max_headers(setting);
+            let session = in_memory(pool, Timeouts::default(), &connector);
+            match fetch(&session, get("http://peer/")).await {
+                Ok(_) => assert!(fits, "{fields}"),
+                Err(error) => assert!(!fits && error.is_too_large(), "{fields}: {error:?}"),
+            }
+        }
+    }
+    for refused in [0, 16_385] {
+        let pool = PoolConfig::default().http1_max_headers(refused);
+        SessionLayer::<String>::new(pool, Timeouts::default()).unwrap_err();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_valid_is_read_where_that_was_asked_for() {
+    let spaced = "HTTP/1.1 200 OK\r\nx : y\r\ncontent-length: 2\r\n\r\nok";
+    let no_field = "HTTP/1.1 200 OK\r\nno colon\r\nx: y\r\ncontent-length: 2\r\n\r\nok";
+    let strict = PoolConfig::default;
+    for (raw, lenient) in [
+        (spaced, strict().http1_space_before_colon(true)),
+        (no_field, strict().http1_ignore_invalid_headers(true)),
+    ] {
+        for (pool, is_read) in [(strict(), false), (lenient, true)] {
+            let connector = MemoryConnector::new(sequence([Reply::raw(raw)]));
+            let session = in_memory(pool, Timeouts::default(), &connector);
+            match send(&session, get("http://peer/")).await {
+                Ok(response) => assert!(is_read && response.headers()["x"] == "y", "{raw:?}"),
+                Err(error) => assert!(!is_read && error.is_protocol(), "{raw:?}: {error:?}"),
+            }
+        }
+    }
+}
+
 // Bodies that nobody reads.
 
 /// What came of the connection of a response whose body is dropped unread.

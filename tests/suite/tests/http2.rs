@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::{Reason, server::Builder};
-use http::{Request, StatusCode, Version};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt, Full, StreamBody};
 use session_layer::{Connector, Error, Http2, Phase, PoolConfig, Session, SessionLayer, Timeouts};
 use test_suite::{BytesSession, eventually, fetch, get, post, send};
@@ -627,4 +627,27 @@ async fn a_request_that_asks_for_an_upgrade_goes_over_http1() {
         .header("connection", "upgrade");
     let response = send(&session, request.body(Full::default()).unwrap()).await;
     assert_eq!(response.unwrap().status(), StatusCode::SWITCHING_PROTOCOLS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_is_too_large_says_so_and_the_connection_goes_on() {
+    let peer = Peer::new(Builder::new(), |stream: Stream| async move {
+        let fields = stream.request.uri().path()[1..].parse::<usize>().unwrap();
+        let mut head = Response::new(());
+        for field in 0..fields {
+            let name = HeaderName::try_from(format!("x-{field:04}")).unwrap();
+            // With name and overhead this makes a kilobyte.
+            let value = HeaderValue::try_from("y".repeat(1024 - 32 - 6)).unwrap();
+            head.headers_mut().insert(name, value);
+        }
+        stream.answer_head(head, true);
+    });
+    let session = in_memory(PoolConfig::default(), Timeouts::default(), &peer);
+    for (fields, fits) in [(256, true), (257, false), (600, false), (256, true)] {
+        match fetch(&session, get(&format!("http://peer/{fields}"))).await {
+            Ok(_) => assert!(fits, "{fields}"),
+            Err(error) => assert!(!fits && error.is_too_large(), "{fields}: {error:?}"),
+        }
+    }
+    assert_eq!(peer.log().connections.len(), 1);
 }

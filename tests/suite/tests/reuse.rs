@@ -80,7 +80,7 @@ async fn what_is_no_valid_response_is_a_protocol_error() {
         "HTTP/1.1 200 OK\r\ncontent-length: 99999999999999999999\r\n\r\nok",
         "HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
         "HTTP/1.1 200 OK\r\nx : y\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nx: a\r\n folded\r\n\r\n",
+        "HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
         "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",
     ] {
         let (first, _) = connections_after(raw).await;

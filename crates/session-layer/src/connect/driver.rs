@@ -102,6 +102,7 @@ where
             if let Err(error) = ended {
                 tracing::trace!(origin = %this.connection.origin(), %error, "connection ended");
             }
+            wire.hyper_ended();
             this.hyper.set(None);
             return Poll::Ready(());
         }

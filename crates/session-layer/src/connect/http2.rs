@@ -79,7 +79,9 @@ fn builder(config: &Http2, tasks: Tasks) -> http2::Builder<Tasks> {
         .initial_stream_window_size(config.stream_window)
         .initial_connection_window_size(config.connection_window)
         .adaptive_window(config.adaptive_window)
-        .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
+        // A larger head is refused here, where the error can say so: h2 says of one that is above
+        // its own limit only that it breaks the rules.
+        .max_header_list_size(u32::try_from(MAX_HEAD.saturating_mul(4)).unwrap_or(u32::MAX))
         .keep_alive_interval(config.keep_alive_interval)
         .keep_alive_timeout(config.keep_alive_timeout)
         .keep_alive_while_idle(false);

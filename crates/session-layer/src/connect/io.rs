@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use super::{
     connector::Transport,
     counted::{self, Counted},
+    open::MAX_HEAD,
 };
 use crate::{CloseReason, error::BoxError};
 
@@ -38,6 +39,8 @@ pub(crate) struct Wire {
     /// Whether hyper waits for bytes. It may ask for more before anybody wants them, and what it
     /// gets need not be content.
     read_blocked: AtomicBool,
+    /// Whether the peer has ended or broken the connection, as far as it was read.
+    has_read_ended: AtomicBool,
     /// Since when the reader of the response body has been waiting; 0 while it is not.
     wanted_since: AtomicU64,
     /// Since when a write has been waiting for room; 0 while none is.
@@ -192,6 +195,7 @@ impl Wire {
             read: AtomicU64::new(0),
             written: AtomicU64::new(0),
             read_blocked: AtomicBool::new(false),
+            has_read_ended: AtomicBool::new(false),
             wanted_since: AtomicU64::new(0),
             write_blocked: AtomicU64::new(0),
             phase: AtomicU8::new(Phase::Idle as u8),
@@ -416,6 +420,17 @@ impl Wire {
         let left = || Cause::of(self.leaving.load(Relaxed));
         let cause = self.severed().or_else(left);
         cause.map_or(CloseReason::Peer, Cause::reason)
+    }
+
+    /// Takes note that hyper has ended the connection by itself. It tells only whoever waits for the
+    /// head that this was too large for it.
+    pub(crate) fn hyper_ended(&self) {
+        let waits = matches!(self.phase(), Phase::Sending | Phase::Head);
+        let from = self.response_from.load(Relaxed);
+        let head = self.read.load(Relaxed).wrapping_sub(from);
+        if waits && !self.has_read_ended.load(Relaxed) && head >= MAX_HEAD {
+            self.leave(Cause::HeadTooLarge);
+        }
     }
 
     /// Makes it as new, for the next request of a connection that carries several.
@@ -769,6 +784,8 @@ impl<T: hyper::rt::Read + Unpin + 'static, S: Unpin> hyper::rt::Read for Io<T, S
         // hyper asks several times per response, and mostly nothing is there yet.
         if bytes > 0 {
             wire.note_read(bytes);
+        } else if polled.is_ready() {
+            wire.has_read_ended.store(true, Relaxed);
         }
         polled
     }

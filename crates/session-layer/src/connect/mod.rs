@@ -18,7 +18,7 @@ pub(crate) use self::{
     away::{Away, is_away},
     connector::{Stage, ViaProxy},
     io::{Cause, Mark, Phase, Wire},
-    open::{Connect, Never, Opener},
+    open::{Connect, MAX_HEAD, Never, Opener},
 };
 pub use self::{
     connector::{ConnectError, ConnectTimes, Connector, Transport},

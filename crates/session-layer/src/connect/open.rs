@@ -29,7 +29,7 @@ use super::{
     io::{Io, WhenFailed, Wire},
 };
 use crate::{
-    Error,
+    Error, PoolConfig,
     error::{BoxError, Kind, Phase},
     info::Facts,
     layer::Config,
@@ -37,8 +37,23 @@ use crate::{
     pool::{Connection, Link, Pool, Slot},
 };
 
-/// The most bytes of a response head, informational responses before it included.
-pub(super) const MAX_HEAD: u64 = 256 * 1024;
+/// The most bytes of a response head.
+pub(crate) const MAX_HEAD: u64 = 256 * 1024;
+
+/// The largest buffer that hyper reads into, where none is asked for: its own default, said here
+/// because [`most_before_head`] counts with it.
+const READ_BUFFER: usize = 8 * 1024 + 100 * 4096;
+
+/// The most bytes that may come before the head is known to be there, over HTTP/1: informational
+/// responses and the head.
+///
+/// hyper holds each single head to [`MAX_HEAD`]. All together are counted as they are read, and one
+/// read brings what follows the head too; hyper may read twice more before whoever waits for the
+/// head has looked at it. So that much is left out of the count.
+fn most_before_head(read_buffer: usize) -> u64 {
+    let buffer = u64::try_from(read_buffer).unwrap_or(u64::MAX);
+    MAX_HEAD.saturating_add(buffer.saturating_mul(3))
+}
 
 tokio::task_local! {
     static BY_HTTP1: bool;
@@ -242,7 +257,9 @@ where
             return None;
         }
     };
-    let wire = Arc::new(Wire::new(pool.epoch(), MAX_HEAD, told.torn_writes));
+    let read_buffer = pool.config().pool.http1_read_buffer;
+    let max_head = most_before_head(read_buffer.unwrap_or(READ_BUFFER));
+    let wire = Arc::new(Wire::new(pool.epoch(), max_head, told.torn_writes));
     // From here on the slot only waits for the socket to close.
     slot.settle();
     let mut unopened = Unopened {
@@ -321,15 +338,30 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    let (sender, connection) = http1::Builder::new()
-        .read_buf_exact_size(facts.pool().config().pool.http1_read_buffer)
-        .handshake(io)
-        .await?;
+    let (sender, connection) = builder(&facts.pool().config().pool).handshake(io).await?;
     let link = Link::http1(facts.clone(), sender);
     // Made first: should the task end before its next poll, the pool still hears of it.
     let driver = Driver::new(connection.with_upgrades(), facts.clone());
     facts.pool().opened(link);
     Ok(driver)
+}
+
+fn builder(config: &PoolConfig) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    match config.http1_read_buffer {
+        Some(bytes) => builder.read_buf_exact_size(Some(bytes)),
+        None => builder.max_buf_size(READ_BUFFER),
+    };
+    if let Some(fields) = config.http1_max_headers {
+        builder.max_headers(fields);
+    }
+    builder
+        .max_header_size(usize::try_from(MAX_HEAD).unwrap_or(usize::MAX))
+        // RFC 9112, section 5.2: a user agent must read them.
+        .allow_obsolete_multiline_headers_in_responses(true)
+        .allow_spaces_after_header_name_in_responses(config.http1_space_before_colon)
+        .ignore_invalid_headers_in_responses(config.http1_ignore_invalid_headers);
+    builder
 }
 
 /// Whether a connection speaks HTTP/2: if the peer chose it, or is known to. What is known of an

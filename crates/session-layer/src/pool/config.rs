@@ -26,10 +26,16 @@ pub struct PoolConfig {
     pub(crate) max_lifetime: Option<Duration>,
     pub(crate) max_requests_per_connection: Option<u64>,
     pub(crate) http1_read_buffer: Option<usize>,
+    pub(crate) http1_max_headers: Option<usize>,
+    pub(crate) http1_space_before_colon: bool,
+    pub(crate) http1_ignore_invalid_headers: bool,
 }
 
 /// How large a buffer may be asked for: heads have to fit in it, and each connection has one.
 const READ_BUFFER: RangeInclusive<usize> = 512..=16 * 1024 * 1024;
+
+/// How many header fields may be allowed: room for each is made for each response.
+const MAX_HEADERS: RangeInclusive<usize> = 1..=16_384;
 
 /// How long a request that the total limit holds back lets another origin's waiters go first.
 const STEAL_AFTER: Duration = Duration::from_millis(100);
@@ -100,6 +106,37 @@ impl PoolConfig {
         self
     }
 
+    /// Limits the header fields of an HTTP/1 response, trailers counted apart, from 1 to 16,384; one
+    /// more fails the request with an error for which [`is_too_large`](crate::Error::is_too_large)
+    /// holds. `None` limits them to 100. Default: `None`. HTTP/2 is not concerned.
+    ///
+    /// A limit that is set, whatever its size, costs two allocations of 32 bytes for each field that
+    /// it allows, each time a part of a response head has come; the default costs none. Whatever the
+    /// number of fields, a head may have 256 KiB.
+    pub fn http1_max_headers(mut self, fields: impl Into<Option<usize>>) -> Self {
+        self.http1_max_headers = fields.into();
+        self
+    }
+
+    /// Takes HTTP/1 responses whose field names are followed by spaces before the colon, and drops
+    /// the spaces. Default: `false`, and such a response is an error for which
+    /// [`is_protocol`](crate::Error::is_protocol) holds: peers that read such a line in different
+    /// ways disagree on where a message ends
+    /// ([RFC 9112, section 5.1](https://www.rfc-editor.org/rfc/rfc9112#section-5.1)).
+    pub fn http1_space_before_colon(mut self, allowed: bool) -> Self {
+        self.http1_space_before_colon = allowed;
+        self
+    }
+
+    /// Leaves lines out of the head of HTTP/1 responses that are no fields: without a colon, or with
+    /// a name that is not valid. Default: `false`, and such a response is an error for which
+    /// [`is_protocol`](crate::Error::is_protocol) holds. A line that is left out may have been meant
+    /// to say where the message ends, so this is for servers that are known and trusted.
+    pub fn http1_ignore_invalid_headers(mut self, ignored: bool) -> Self {
+        self.http1_ignore_invalid_headers = ignored;
+        self
+    }
+
     pub(crate) fn limits(&self, multiplexing: Multiplexing) -> Limits {
         Limits {
             multiplexing,
@@ -134,6 +171,13 @@ impl PoolConfig {
             let why = "must be from 512 bytes to 16 MiB; `None` turns it off";
             return Err(ConfigError::new("http1_read_buffer", why));
         }
+        if self
+            .http1_max_headers
+            .is_some_and(|fields| !MAX_HEADERS.contains(&fields))
+        {
+            let why = "must be from 1 to 16,384; `None` stands for 100";
+            return Err(ConfigError::new("http1_max_headers", why));
+        }
         for (name, time) in [
             ("queue_timeout", self.queue_timeout),
             ("idle_timeout", self.idle_timeout),
@@ -156,6 +200,9 @@ impl Default for PoolConfig {
             max_lifetime: Some(Duration::from_secs(30 * 60)),
             max_requests_per_connection: None,
             http1_read_buffer: None,
+            http1_max_headers: None,
+            http1_space_before_colon: false,
+            http1_ignore_invalid_headers: false,
         }
     }
 }
