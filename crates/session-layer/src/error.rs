@@ -321,7 +321,9 @@ impl Error {
         matches!(self.0.kind, Kind::TooLarge(_))
     }
 
-    /// Whether the request's own body gave the error.
+    /// Whether the request's own body gave the error, or turned out not to be as long as announced.
+    ///
+    /// The peer never got the whole of such a request.
     #[must_use]
     pub fn is_request_body(&self) -> bool {
         self.0.kind == Kind::RequestBody

@@ -24,6 +24,7 @@ use crate::{
     body::Lease,
     connect::{Away, Cause, MAX_HEAD, Mark},
     error::{BoxError, Kind, Phase},
+    expect::Expectation,
     origin::Origin,
     pool::{Arrival, CheckedOut, Link, Mail, NotSent, Pool, Unsent, Wait, Waiting},
     reuse, runtime, service,
@@ -425,6 +426,8 @@ struct Exchange<B: Send + 'static> {
     last: bool,
     /// Keeps the times, where it is polled on another runtime than its connection's.
     away: Away,
+    /// What its body waits for, if it waits.
+    expectation: Option<Box<Expectation<B>>>,
 }
 
 /// What becomes of a request that got no response.
@@ -471,6 +474,11 @@ where
             let via_proxy = link.connection.via_proxy();
             target::for_http1(&mut request, noted, link.origin(), via_proxy);
         }
+        let expectation = if noted.expect {
+            Expectation::begin(&mut request, &link, began).map(Box::new)
+        } else {
+            None
+        };
         let unsent = link.send(request).err();
         Self {
             link: Some(link),
@@ -483,6 +491,7 @@ where
             reused,
             last,
             away: Away::default(),
+            expectation,
         }
     }
 
@@ -503,6 +512,7 @@ where
                 let driven_on = link.connection.runtime();
                 let is_over = self.away.is_over(cx, driven_on, config, link.wire());
                 if !is_over && (!is_part || link.wire().severed().is_none()) {
+                    self.poll_expectation(cx);
                     return Poll::Pending;
                 }
                 let link = self.link.take().expect("not polled after its end");
@@ -513,11 +523,34 @@ where
         Poll::Ready(match answer {
             Ok(response) => {
                 let (mut head, body) = response.into_parts();
+                if let Some(request) = self.without_expectation(&link, head.status) {
+                    return Poll::Ready(Err(handed_back(link, self.turn, Box::new(request))));
+                }
                 self.answered(link, &mut head, body)
                     .map(|body| Response::from_parts(head, body))
             }
             Err(error) => Err(self.unanswered(link, error)),
         })
+    }
+
+    /// Waits for what the body waits for.
+    #[inline]
+    fn poll_expectation(&mut self, cx: &mut Context<'_>) {
+        let waits = self.expectation.as_mut();
+        if waits.is_some_and(|it| it.poll_wait(cx).is_ready()) {
+            self.expectation = None;
+        }
+    }
+
+    /// Ends the wait of the body, as a final response does; returns the request without its
+    /// expectation if that alone was refused.
+    #[inline]
+    fn without_expectation(
+        &mut self,
+        link: &Link<B>,
+        status: StatusCode,
+    ) -> Option<Request<RequestBody<B>>> {
+        self.expectation.take()?.end(status, link.is_part())
     }
 
     #[cold]
@@ -558,7 +591,7 @@ where
         let misdirected = status == StatusCode::MISDIRECTED_REQUEST;
         if link.is_part() {
             wire.forgive(Cause::HeadTimeout);
-            if wire.severed() == Some(Cause::BodyTooLong) {
+            if wire.severed() == Some(Cause::WrongLength) {
                 return Err(self.failed(link, None));
             }
             if misdirected {
@@ -637,7 +670,7 @@ where
             }
             Some(Cause::HeadTooLarge) => Kind::TooLarge("its head"),
             Some(Cause::Closed) => Kind::Aborted,
-            Some(Cause::BodyTooLong) => Kind::RequestBody,
+            Some(Cause::WrongLength) => Kind::RequestBody,
             _ => {
                 if wire.has_body_failed() {
                     Kind::RequestBody

@@ -59,6 +59,9 @@
 //! | folded lines | become spaces ([section 5.2](https://www.rfc-editor.org/rfc/rfc9112#section-5.2)) |
 //! | a space before the colon, a line that is no field | refused, unless [`PoolConfig`] allows it |
 //! | HTTP/1.0 with `Transfer-Encoding` | refused: hyper does not read it |
+//! | `Transfer-Encoding` of a request | `chunked`, once, or an error |
+//! | `Content-Length` of a request | what the body has, or an error; a body that has given that much has one second to end |
+//! | `Expect: 100-continue`, where the caller sets it | the body waits: [`Timeouts::expect_continue`] |
 //!
 //! # How it differs
 //!
@@ -109,6 +112,7 @@ mod connect;
 #[cfg(feature = "cookies")]
 pub mod cookies;
 mod error;
+mod expect;
 pub mod future;
 #[cfg(feature = "http2")]
 mod http2;

@@ -96,15 +96,24 @@ pub(crate) fn check_framing(headers: &mut HeaderMap) -> Result<bool, Kind> {
     Ok(headers.remove(header::CONTENT_LENGTH).is_none())
 }
 
+/// How long the body of a request must be.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Length {
+    /// Only a header says so. Nothing is known of where the body ends until it has ended.
+    Announced(u64),
+    /// The body itself says so.
+    Known(u64),
+}
+
 /// Makes a request's framing what its body says, or refuses it: what the headers say about the
 /// body and what is sent must not differ, or the peer takes the one request's bytes for another's
 /// ([RFC 9112, section 11.2](https://www.rfc-editor.org/rfc/rfc9112#section-11.2)).
 ///
-/// Returns how long the body must be, where only a header says so; a header that it adds is noted.
+/// Returns how long the body must be, if that is known; a header that it adds is noted.
 pub(crate) fn frame_request<B: Body>(
     request: &mut Request<B>,
     noted: &mut Noted,
-) -> Result<Option<u64>, Kind> {
+) -> Result<Option<Length>, Kind> {
     let is_empty = request.body().is_end_stream();
     // HTTP/1.1 whatever version a request came here with.
     *request.version_mut() = Version::HTTP_11;
@@ -116,12 +125,20 @@ pub(crate) fn frame_request<B: Body>(
     if noted.host && request.headers().get_all(header::HOST).iter().count() > 1 {
         return Err(Kind::Headers("more than one Host"));
     }
+    let length = if noted.length {
+        Some(content_length(request.headers(), *noted)?)
+    } else {
+        None
+    };
     let method = request.method();
     // Some servers wait for a body that is not announced (RFC 9110, section 8.6).
     let announces_none = is_empty && [Method::POST, Method::PUT, Method::PATCH].contains(method);
     let exact = request.body().size_hint().exact();
     let headers = request.headers_mut();
     if is_empty {
+        if length.is_some_and(|length| length != 0) {
+            return Err(Kind::Headers(NOT_ITS_LENGTH));
+        }
         if noted.coding {
             headers.remove(header::TRANSFER_ENCODING);
         }
@@ -130,31 +147,73 @@ pub(crate) fn frame_request<B: Body>(
         } else if noted.length {
             headers.remove(header::CONTENT_LENGTH);
         }
-        return Ok(None);
-    }
-    if !noted.length {
-        if exact.is_none() && !noted.coding {
-            // hyper would leave the body of a GET out.
-            let chunked = HeaderValue::from_static("chunked");
-            headers.insert(header::TRANSFER_ENCODING, chunked);
-            noted.adds_coding();
+        if noted.expect {
+            // RFC 9110, section 10.1.1: not without content.
+            headers.remove(header::EXPECT);
+            noted.expect = false;
         }
         return Ok(None);
     }
+    if noted.coding {
+        check_coding(headers)?;
+    }
+    match (length, exact) {
+        (Some(length), Some(exact)) if length != exact => Err(Kind::Headers(NOT_ITS_LENGTH)),
+        // hyper would not ask for a body that is announced as empty, and so would not find out.
+        (Some(0), None) => {
+            headers.remove(header::CONTENT_LENGTH);
+            noted.length = false;
+            chunk(headers, noted);
+            Ok(Some(Length::Announced(0)))
+        }
+        (Some(length), None) => Ok(Some(Length::Announced(length))),
+        (_, Some(exact)) => Ok(Some(Length::Known(exact))),
+        (None, None) => {
+            if !noted.coding {
+                // hyper would leave the body of a GET out.
+                chunk(headers, noted);
+            }
+            Ok(None)
+        }
+    }
+}
+
+const NOT_ITS_LENGTH: &str = "Content-Length is not the body's length";
+
+fn chunk(headers: &mut HeaderMap, noted: &mut Noted) {
+    let chunked = HeaderValue::from_static("chunked");
+    headers.insert(header::TRANSFER_ENCODING, chunked);
+    noted.adds_coding();
+}
+
+/// Reads the one `Content-Length` of a request, which is digits and nothing else
+/// ([RFC 9110, section 8.6](https://www.rfc-editor.org/rfc/rfc9110#section-8.6)).
+fn content_length(headers: &HeaderMap, noted: Noted) -> Result<u64, Kind> {
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
     let length = lengths.next();
     if lengths.next().is_some() || noted.coding {
         return Err(Kind::Headers("the body's length is given twice"));
     }
-    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
-    match (length, exact) {
-        (None, _) => Err(Kind::Headers("Content-Length is no number")),
-        (Some(length), Some(exact)) if length != exact => {
-            Err(Kind::Headers("Content-Length is not the body's length"))
-        }
-        (Some(length), None) => Ok(Some(length)),
-        (Some(_), Some(_)) => Ok(None),
+    length
+        .and_then(|length| length.to_str().ok())
+        .filter(|length| length.bytes().all(|byte| byte.is_ascii_digit()))
+        .and_then(|length| length.parse().ok())
+        .ok_or(Kind::Headers("Content-Length is no number"))
+}
+
+/// Refuses any coding of a request but `chunked`, once: that is what the body is sent in
+/// ([RFC 9112, section 6.1](https://www.rfc-editor.org/rfc/rfc9112#section-6.1)).
+fn check_coding(headers: &HeaderMap) -> Result<(), Kind> {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let coding = codings.next();
+    let is_chunked = coding.is_some_and(|coding| {
+        let coding = coding.as_bytes().trim_ascii();
+        coding.eq_ignore_ascii_case(b"chunked")
+    });
+    if is_chunked && codings.next().is_none() {
+        return Ok(());
     }
+    Err(Kind::Headers("Transfer-Encoding is not chunked, once"))
 }
 
 #[cfg(test)]

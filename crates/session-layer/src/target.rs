@@ -5,7 +5,8 @@ use std::mem;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Request, Uri, Version,
     header::{
-        CONNECTION, CONTENT_LENGTH, HOST, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
+        CONNECTION, CONTENT_LENGTH, EXPECT, HOST, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING,
+        UPGRADE,
     },
     uri::{Authority, PathAndQuery},
 };
@@ -37,6 +38,7 @@ pub(crate) struct Noted {
     pub(crate) length: bool,
     /// `Transfer-Encoding`.
     pub(crate) coding: bool,
+    pub(crate) expect: bool,
     pub(crate) proxy_authorization: bool,
     /// Any that is about the connection, or may be.
     pub(crate) of_connection: bool,
@@ -54,6 +56,7 @@ impl Noted {
             noted.upgrade |= *name == UPGRADE;
             noted.length |= *name == CONTENT_LENGTH;
             noted.coding |= *name == TRANSFER_ENCODING;
+            noted.expect |= *name == EXPECT;
             noted.proxy_authorization |= *name == PROXY_AUTHORIZATION;
             noted.of_connection |= *name == CONNECTION || *name == TE;
             noted.of_connection |= OF_CONNECTION.contains(name);

@@ -17,6 +17,7 @@ pub struct Timeouts {
     pub(crate) connect: Option<Duration>,
     pub(crate) head: Option<Duration>,
     pub(crate) body_idle: Option<Duration>,
+    pub(crate) expect_continue: Duration,
 }
 
 impl Timeouts {
@@ -45,6 +46,20 @@ impl Timeouts {
         self
     }
 
+    /// Limits the time that the body of a request with `Expect: 100-continue` is held back. It is
+    /// sent when the peer asks for it by a 100 (Continue), and when this time has passed, since
+    /// not every server knows of it; zero sends it at once. Default: 1 s.
+    ///
+    /// A final response ends the wait: over HTTP/1 the body is not sent then, and the connection is
+    /// closed. A 417 (Expectation Failed) is not given out: the request is sent once more, without
+    /// the expectation
+    /// ([RFC 9110, section 10.1.1](https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1)). Over
+    /// HTTP/2 hyper does not pass a 100 on, so that the body is sent after this time.
+    pub fn expect_continue(mut self, timeout: Duration) -> Self {
+        self.expect_continue = timeout;
+        self
+    }
+
     /// Returns the connect timeout.
     #[must_use]
     pub fn connect_timeout(&self) -> Option<Duration> {
@@ -64,6 +79,7 @@ impl Default for Timeouts {
             connect: Some(Duration::from_secs(10)),
             head: Some(Duration::from_secs(30)),
             body_idle: Some(Duration::from_secs(30)),
+            expect_continue: Duration::from_secs(1),
         }
     }
 }

@@ -9,10 +9,13 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use tokio::time::Instant;
 
 use crate::{
     connect::{Cause, Wire},
     error::BoxError,
+    expect::Withheld,
+    reuse::Length,
 };
 
 /// A request body as hyper sees it; a body that is empty from the start is none.
@@ -22,12 +25,33 @@ use crate::{
 pub(crate) struct RequestBody<B>(Option<Box<Upload<B>>>);
 
 struct Upload<B> {
-    inner: B,
+    source: Source<B>,
     /// Tells the wire when hyper has taken the end.
     progress: Option<Progress>,
-    /// How many bytes may still come, where only a header says so.
-    left: Option<u64>,
+    /// How many bytes may still come, if that is known.
+    left: Option<Length>,
+    /// What completes the announced length, until the body has ended.
+    last: Option<Box<Last>>,
 }
+
+enum Source<B> {
+    Own(B),
+    /// Its request asks the peer first.
+    Withheld(Arc<Withheld<B>>),
+    Nothing,
+}
+
+/// The frame that completes the announced length of a body over HTTP/1. hyper gets it when the body
+/// has ended: it would ask for no more, and so would not find out that there is more.
+struct Last {
+    frame: Frame<Bytes>,
+    /// When hyper gets it although the body has not ended.
+    until: Instant,
+}
+
+/// How long a body may take to end after all that it announced. A sender may have given everything
+/// and wait for the response before it ends the body.
+const END: Duration = Duration::from_secs(1);
 
 /// Tells the wire how far the body is, and its end by being dropped: hyper drops a body whose
 /// announced length it has, without asking for the end.
@@ -97,6 +121,14 @@ impl Progress {
         answer
     }
 
+    /// Asks the body for something that it can always say; a body that panicked says the default.
+    fn ask<T: Default>(&self, ask: impl FnOnce() -> T) -> T {
+        if self.part {
+            return self.caught(ask).unwrap_or_default();
+        }
+        ask()
+    }
+
     fn piece(&mut self, mut bytes: Bytes) -> Frame<Bytes> {
         if bytes.len() > PIECE {
             let piece = bytes.split_to(PIECE);
@@ -111,7 +143,7 @@ impl Progress {
         &self,
         frame: Option<&Result<Frame<Bytes>, BoxError>>,
         ends: bool,
-        left: &mut Option<u64>,
+        left: &mut Option<Length>,
     ) -> Result<(), BoxError> {
         let bytes = match frame {
             Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
@@ -123,16 +155,19 @@ impl Progress {
         };
         self.wire.uploaded(bytes);
         let too_long = is_too_long(left, bytes);
-        // HTTP/1 sees to that itself.
-        let too_short = self.part && ends && left.is_some_and(|left| left > 0);
+        let too_short = ends && bytes_left(*left).is_some_and(|left| left > 0);
         if too_long || too_short {
-            // hyper would send the beginning, and call it whole.
-            self.wire.sever(Cause::BodyTooLong);
-            if self.part {
-                return Err("the body is not as long as announced".into());
-            }
+            return Err(self.wrong_length());
         }
         Ok(())
+    }
+
+    /// Ends the exchange, so that the peer does not take what it has for the whole.
+    fn wrong_length(&self) -> BoxError {
+        const WHY: &str = "the body is not as long as announced";
+        self.wire.keep_error(WHY.into());
+        self.wire.sever(Cause::WrongLength);
+        WHY.into()
     }
 }
 
@@ -154,16 +189,35 @@ impl<B: Body> RequestBody<B> {
             return Self(None);
         }
         Self(Some(Box::new(Upload {
-            inner,
+            source: Source::Own(inner),
             progress: None,
             left: None,
+            last: None,
         })))
     }
 
-    /// Holds the body to the length that a header announces.
-    pub(crate) fn announce(&mut self, length: Option<u64>) {
+    /// Holds the body to the length that it must have.
+    pub(crate) fn announce(&mut self, length: Option<Length>) {
         if let Some(upload) = &mut self.0 {
             upload.left = length;
+        }
+    }
+
+    /// Keeps the body from hyper for now.
+    pub(crate) fn withhold(&mut self) -> Option<(Arc<Withheld<B>>, Option<Length>)> {
+        let upload = self.0.as_mut()?;
+        match mem::replace(&mut upload.source, Source::Nothing) {
+            Source::Own(body) => {
+                let body = Arc::new(Withheld::new(body));
+                upload.source = Source::Withheld(body.clone());
+                Some((body, upload.left))
+            }
+            // It was given to a connection that handed it back.
+            Source::Withheld(body) => {
+                upload.source = Source::Withheld(body.clone());
+                Some((body, upload.left))
+            }
+            Source::Nothing => None,
         }
     }
 
@@ -183,9 +237,13 @@ impl<B: Body> RequestBody<B> {
     }
 }
 
+fn bytes_left(left: Option<Length>) -> Option<u64> {
+    left.map(|(Length::Announced(left) | Length::Known(left))| left)
+}
+
 /// Counts bytes against what was announced.
-fn is_too_long(left: &mut Option<u64>, bytes: usize) -> bool {
-    let Some(left) = left else {
+fn is_too_long(left: &mut Option<Length>, bytes: usize) -> bool {
+    let Some(Length::Announced(left) | Length::Known(left)) = left else {
         return false;
     };
     let rest = left.checked_sub(u64::try_from(bytes).unwrap_or(u64::MAX));
@@ -200,52 +258,121 @@ where
 {
     /// Gives the next frame, and whether it is the last.
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<(Next, bool)> {
-        let inner = Pin::new(&mut self.inner);
+        if self.last.is_some() {
+            return self.poll_end(cx);
+        }
+        if let Source::Withheld(body) = &self.source {
+            let Some(body) = ready!(body.poll_take(cx)) else {
+                return Poll::Ready((Some(Err("the request is sent again".into())), true));
+            };
+            self.source = Source::Own(body);
+        }
+        let Source::Own(inner) = &mut self.source else {
+            return Poll::Ready((None, true));
+        };
         let Some(progress) = &mut self.progress else {
-            let frame = ready!(inner.poll_frame(cx)).map(|frame| frame.map_err(Into::into));
-            let ends = frame.is_none() || self.inner_has_ended();
+            let frame = ready!(Pin::new(&mut *inner).poll_frame(cx));
+            let frame = frame.map(|frame| frame.map_err(Into::into));
+            let ends = frame.is_none() || inner.is_end_stream();
             return Poll::Ready((frame, ends));
         };
         let mut frame = if progress.part {
-            ready!(progress.poll_part(inner, cx))
+            ready!(progress.poll_part(Pin::new(&mut *inner), cx))
         } else {
-            ready!(inner.poll_frame(cx)).map(|frame| frame.map_err(Into::into))
+            ready!(Pin::new(&mut *inner).poll_frame(cx)).map(|frame| frame.map_err(Into::into))
         };
-        let ends = frame.is_none() || self.is_end_stream();
-        if let Some(progress) = &self.progress {
-            if let Err(error) = progress.note(frame.as_ref(), ends, &mut self.left) {
-                frame = Some(Err(error));
+        let has_ended = progress.rest.is_empty() && progress.ask(|| inner.is_end_stream());
+        let ends = frame.is_none() || has_ended;
+        if let Err(error) = progress.note(frame.as_ref(), ends, &mut self.left) {
+            frame = Some(Err(error));
+        }
+        if !ends && !progress.part && bytes_left(self.left) == Some(0) {
+            if let Some(Ok(frame)) = frame {
+                return self.withhold_last(frame, cx);
             }
         }
         Poll::Ready((frame, ends))
     }
 
-    fn is_end_stream(&self) -> bool {
-        let rest = self.progress.as_ref().map(|progress| &progress.rest);
-        rest.is_none_or(Bytes::is_empty) && self.inner_has_ended()
+    #[cold]
+    fn withhold_last(&mut self, frame: Frame<Bytes>, cx: &mut Context<'_>) -> Poll<(Next, bool)> {
+        let now = Instant::now();
+        let until = match self.left {
+            Some(Length::Announced(_)) => now.checked_add(END).unwrap_or(now),
+            // It has said itself that this is all.
+            Some(Length::Known(_)) | None => now,
+        };
+        self.last = Some(Box::new(Last { frame, until }));
+        self.poll_end(cx)
     }
 
-    fn inner_has_ended(&self) -> bool {
-        let ask = || self.inner.is_end_stream();
-        match self.part() {
-            Some(progress) => progress.caught(ask).unwrap_or(false),
-            None => ask(),
+    /// Gives the last frame when the body has ended.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<(Next, bool)> {
+        let Self {
+            source,
+            progress,
+            last,
+            ..
+        } = self;
+        let (Source::Own(inner), Some(progress)) = (source, progress) else {
+            return Poll::Ready((None, true));
+        };
+        while !inner.is_end_stream() {
+            match Pin::new(&mut *inner).poll_frame(cx) {
+                Poll::Ready(None) => break,
+                Poll::Ready(Some(Ok(frame))) => {
+                    // Trailers have no place after a body of a known length.
+                    if frame.data_ref().is_some_and(|bytes| !bytes.is_empty()) {
+                        *last = None;
+                        return Poll::Ready((Some(Err(progress.wrong_length())), false));
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    *last = None;
+                    progress.wire.note_body_failed();
+                    return Poll::Ready((Some(Err(error.into())), false));
+                }
+                Poll::Pending => {
+                    let until = last.as_ref().map(|last| last.until);
+                    if until.is_none_or(|until| until <= Instant::now()) {
+                        break;
+                    }
+                    if let Some(until) = until {
+                        progress.wire.look_by(until);
+                    }
+                    return Poll::Pending;
+                }
+            }
+        }
+        let frame = last.take().map(|last| Ok(last.frame));
+        Poll::Ready((frame, true))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        if self.last.is_some() {
+            return false;
+        }
+        match &self.source {
+            Source::Own(inner) => {
+                let Some(progress) = &self.progress else {
+                    return inner.is_end_stream();
+                };
+                progress.rest.is_empty() && progress.ask(|| inner.is_end_stream())
+            }
+            Source::Withheld(_) => false,
+            Source::Nothing => true,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        let ask = || self.inner.size_hint();
-        match self.part() {
-            Some(progress) => progress.caught(ask).unwrap_or_default(),
-            None => ask(),
+        match &self.source {
+            Source::Own(inner) => match &self.progress {
+                Some(progress) => progress.ask(|| inner.size_hint()),
+                None => inner.size_hint(),
+            },
+            Source::Withheld(body) => body.size_hint(),
+            Source::Nothing => SizeHint::with_exact(0),
         }
-    }
-}
-
-impl<B> Upload<B> {
-    /// What is told, where others use the connection at the same time.
-    fn part(&self) -> Option<&Progress> {
-        self.progress.as_ref().filter(|progress| progress.part)
     }
 }
 
@@ -255,7 +382,11 @@ impl<B> RequestBody<B> {
         let Some(upload) = self.0.take() else {
             return;
         };
-        if upload.part().is_some() {
+        if upload
+            .progress
+            .as_ref()
+            .is_some_and(|progress| progress.part)
+        {
             // What it panics with when it is dropped is for nobody else, either. Its progress is
             // dropped after it, and takes note.
             let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(upload)));

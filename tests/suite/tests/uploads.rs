@@ -323,3 +323,184 @@ async fn what_an_http2_peer_said_before_it_took_no_more_is_read() {
         began.elapsed()
     );
 }
+
+// A length that is not the body's.
+
+/// A session over HTTP/1 whose requests have such a body.
+fn plain<B>(connector: &MemoryConnector) -> Session<B>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    Session::new(connector.clone())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_of_another_length_than_announced_is_an_error_of_the_request() {
+    for (length, frames) in [
+        // The length ends where a frame does.
+        ("3", &["abc", "de"][..]),
+        ("3", &["abc", "", "de"]),
+        ("3", &["abcde"]),
+        ("9", &["abc", "de"]),
+        ("9", &["abcde"]),
+        ("0", &["abc"]),
+        ("3", &[]),
+    ] {
+        let connector = MemoryConnector::new(sequence([Reply::status(200)]));
+        let session = plain(&connector);
+        let request = Request::post("http://peer/")
+            .header(header::CONTENT_LENGTH, length)
+            .body(stream(frames))
+            .unwrap();
+        let error = session.clone().oneshot(request).await.unwrap_err();
+        assert!(
+            error.is_request_body() && !error.is_unsent(),
+            "{length} and {frames:?}: {error:?}"
+        );
+        let log = connector.wait_for(|log| log.open == 0).await;
+        assert!(
+            log.requests.iter().all(|request| !request.complete),
+            "{length} and {frames:?}: {:?}",
+            log.requests
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_of_its_announced_length_is_sent_however_it_ends() {
+    for (length, frames) in [
+        ("5", &["abc", "de"][..]),
+        ("5", &["abcde", ""]),
+        ("5", &["", "abcde"]),
+        ("0", &[]),
+        ("0", &[""]),
+    ] {
+        let connector = MemoryConnector::new(answer(|request| {
+            Reply::status(200).body(request.body.clone())
+        }));
+        let session = plain(&connector);
+        for _ in 0..2 {
+            let request = Request::post("http://peer/")
+                .header(header::CONTENT_LENGTH, length)
+                .body(stream(frames))
+                .unwrap();
+            let response = session.clone().oneshot(request).await.unwrap();
+            let (_, sent) = read(response).await.unwrap();
+            assert_eq!(sent, frames.concat(), "{length}");
+        }
+        assert_eq!(connector.log().accepted, 1, "{length} and {frames:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_gave_all_it_announced_and_does_not_end_is_sent_after_a_second() {
+    let connector = MemoryConnector::new(sequence([Reply::status(200)]));
+    let session = plain(&connector);
+    let (mut sender, body) = Channel::<Bytes>::new(1);
+    sender.send_data(Bytes::from_static(b"abc")).await.unwrap();
+    let request = Request::post("http://peer/")
+        .header(header::CONTENT_LENGTH, 3)
+        .body(body)
+        .unwrap();
+    let began = Instant::now();
+    let response = session.clone().oneshot(request).await.unwrap();
+    assert_eq!(read(response).await.unwrap().0, StatusCode::OK);
+    assert_eq!(began.elapsed().as_secs(), 1);
+    drop(sender);
+}
+
+/// A body that says how long it is, and is not.
+struct Lies(u64, Option<Bytes>);
+
+impl Body for Lies {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.1.take().map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_not_as_long_as_it_says_itself_is_an_error_of_the_request() {
+    for length in [2, 9] {
+        let connector = MemoryConnector::new(sequence([Reply::status(200)]));
+        let session = plain(&connector);
+        let body = Lies(length, Some(Bytes::from_static(b"abcde")));
+        let request = Request::post("http://peer/").body(body).unwrap();
+        let error = session.clone().oneshot(request).await.unwrap_err();
+        assert!(error.is_request_body(), "{length}: {error:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn any_transfer_coding_of_a_request_but_one_chunked_is_refused() {
+    let connector = MemoryConnector::new(answer(|request| {
+        Reply::status(200).body(request.body.clone())
+    }));
+    let session = plain(&connector);
+    let with = |codings: &[&'static str]| {
+        let mut request = Request::post("http://peer/")
+            .body(stream(&["abc"]))
+            .unwrap();
+        for coding in codings {
+            let coding = http::HeaderValue::from_static(coding);
+            request
+                .headers_mut()
+                .append(header::TRANSFER_ENCODING, coding);
+        }
+        session.clone().oneshot(request)
+    };
+    for codings in [
+        &["chunked", "chunked"][..],
+        &["gzip", "chunked"],
+        &["chunked, gzip"],
+        &["gzip, chunked"],
+        &["chunked, chunked"],
+        &["gzip"],
+        &["identity"],
+        &[""],
+    ] {
+        let error = with(codings).await.unwrap_err();
+        assert!(
+            error.is_headers() && error.is_unsent(),
+            "{codings:?}: {error:?}"
+        );
+    }
+    for codings in [&["chunked"][..], &["Chunked"]] {
+        let response = with(codings).await.unwrap();
+        assert_eq!(read(response).await.unwrap().1, "abc");
+    }
+    assert_eq!(connector.log().requests.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_length_that_is_not_digits_alone_is_refused() {
+    let connector = MemoryConnector::new(sequence([Reply::status(200)]));
+    let session = in_memory(PoolConfig::default(), Timeouts::default(), &connector);
+    for length in [
+        "+3",
+        " 3",
+        "3,3",
+        "3, 3",
+        "-3",
+        "0x3",
+        "",
+        "99999999999999999999",
+    ] {
+        let mut request = post("http://peer/", "abc");
+        let value = http::HeaderValue::from_static(length);
+        request.headers_mut().insert(header::CONTENT_LENGTH, value);
+        let error = fetch(&session, request).await.unwrap_err();
+        assert!(error.is_headers(), "{length:?}: {error:?}");
+    }
+    assert_eq!(connector.log().requests.len(), 0);
+}

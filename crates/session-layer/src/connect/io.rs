@@ -127,8 +127,8 @@ pub(crate) enum Cause {
     Dropped = 4,
     /// The session closed and its deadline passed.
     Closed = 5,
-    /// The request body is longer than it was announced.
-    BodyTooLong = 6,
+    /// The request body is longer or shorter than it was announced.
+    WrongLength = 6,
     /// The peer closed it, said that it would, or broke it.
     Broken = 7,
     Idle = 8,
@@ -150,7 +150,7 @@ impl Cause {
         Self::HeadTooLarge,
         Self::Dropped,
         Self::Closed,
-        Self::BodyTooLong,
+        Self::WrongLength,
         Self::Broken,
         Self::Idle,
         Self::TooOld,
@@ -167,7 +167,7 @@ impl Cause {
     pub(crate) fn reason(self) -> CloseReason {
         match self {
             Self::HeadTimeout | Self::BodyTimeout => CloseReason::Timeout,
-            Self::HeadTooLarge | Self::BodyTooLong | Self::Unclean => CloseReason::Unclean,
+            Self::HeadTooLarge | Self::WrongLength | Self::Unclean => CloseReason::Unclean,
             Self::Dropped => CloseReason::Abandoned,
             Self::Closed => CloseReason::Session,
             Self::Broken => CloseReason::Peer,
@@ -305,6 +305,11 @@ impl Wire {
 
     fn error(&self) -> MutexGuard<'_, Option<BoxError>> {
         self.error.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of an informational response: what comes after it is the beginning of the answer.
+    pub(crate) fn note_informational(&self) {
+        self.response_from.store(self.read.load(Relaxed), Relaxed);
     }
 
     /// Leaves the rest of a response body to the task of the connection, for a short time.

@@ -1,0 +1,193 @@
+//! `Expect: 100-continue`: a request body that waits until the peer asks for it
+//! ([RFC 9110, section 10.1.1](https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1)).
+
+use std::{
+    future::Future,
+    mem,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode, header, request::Parts};
+use http_body::{Body, SizeHint};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::{error::BoxError, pool::Link, reuse::Length, upload::RequestBody};
+
+/// A request body that both hyper and the request's future have: hyper gets it when it may be sent,
+/// and the future gets it back when the request is to be sent again without the expectation.
+pub(crate) struct Withheld<B> {
+    size_hint: SizeHint,
+    state: Mutex<State<B>>,
+}
+
+enum State<B> {
+    /// hyper may not have the body yet. Its task is woken when it may.
+    Waits(B, Option<Waker>),
+    /// hyper gets the body when it asks for it.
+    Goes(B),
+    Taken,
+}
+
+impl<B> Withheld<B> {
+    pub(crate) fn new(body: B) -> Self
+    where
+        B: Body,
+    {
+        Self {
+            size_hint: body.size_hint(),
+            state: Mutex::new(State::Waits(body, None)),
+        }
+    }
+
+    pub(crate) fn size_hint(&self) -> SizeHint {
+        self.size_hint
+    }
+
+    /// Gives hyper the body, once it may be sent; `None` if it is sent over another connection.
+    pub(crate) fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Option<B>> {
+        let mut state = self.state();
+        match mem::replace(&mut *state, State::Taken) {
+            State::Goes(body) => Poll::Ready(Some(body)),
+            State::Waits(body, _) => {
+                *state = State::Waits(body, Some(cx.waker().clone()));
+                Poll::Pending
+            }
+            State::Taken => Poll::Ready(None),
+        }
+    }
+
+    /// Lets hyper have the body.
+    pub(crate) fn let_go(&self) {
+        let mut state = self.state();
+        let waker = match mem::replace(&mut *state, State::Taken) {
+            State::Waits(body, waker) => {
+                *state = State::Goes(body);
+                waker
+            }
+            other => {
+                *state = other;
+                None
+            }
+        };
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Takes the body back, if nothing of it has been asked for.
+    fn take_back(&self) -> Option<B> {
+        let taken = mem::replace(&mut *self.state(), State::Taken);
+        match taken {
+            State::Waits(body, waker) => {
+                // The stream that was to carry it ends then.
+                if let Some(waker) = waker {
+                    waker.wake();
+                }
+                Some(body)
+            }
+            State::Goes(body) => Some(body),
+            State::Taken => None,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<B>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a request with an expectation keeps until its body may be sent.
+pub(crate) struct Expectation<B> {
+    body: Arc<Withheld<B>>,
+    length: Option<Length>,
+    head: Parts,
+    /// When the body is sent although nothing has come.
+    until: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl<B> Expectation<B>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    /// Withholds the body of a request, if the request says so. It has its final form, and is not
+    /// sent yet.
+    #[cold]
+    pub(crate) fn begin(
+        request: &mut Request<RequestBody<B>>,
+        link: &Link<B>,
+        now: Instant,
+    ) -> Option<Self> {
+        if !is_expected(request.headers()) {
+            return None;
+        }
+        let (body, length) = request.body_mut().withhold()?;
+        let (mut head, ()) = Request::new(()).into_parts();
+        head.method = request.method().clone();
+        head.uri = request.uri().clone();
+        head.version = request.version();
+        head.headers = request.headers().clone();
+        head.headers.remove(header::EXPECT);
+        head.extensions = request.extensions().clone();
+        if !link.is_part() {
+            let (body, wire) = (body.clone(), link.wire().clone());
+            hyper::ext::on_informational(request, move |response| {
+                wire.note_informational();
+                if response.status() == StatusCode::CONTINUE {
+                    body.let_go();
+                }
+            });
+        }
+        let wait = link.connection.pool().config().timeouts.expect_continue;
+        Some(Self {
+            body,
+            length,
+            head,
+            until: now.checked_add(wait),
+            timer: None,
+        })
+    }
+
+    /// Waits, and lets the body go when that has been long enough: the peer, or a proxy before it,
+    /// may not know of expectations. Ready when there is nothing more to wait for.
+    pub(crate) fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(until) = self.until else {
+            return Poll::Pending;
+        };
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(sleep_until(until)));
+        timer.as_mut().poll(cx).map(|()| self.body.let_go())
+    }
+
+    /// Ends the wait by a final status. Returns the request without its expectation, if that alone
+    /// was refused and nothing of the body has been asked for.
+    ///
+    /// Over HTTP/1 a body that was not sent stays so, and its connection is closed. A stream of
+    /// HTTP/2 is complete only with its body.
+    pub(crate) fn end(
+        self,
+        status: StatusCode,
+        is_stream: bool,
+    ) -> Option<Request<RequestBody<B>>> {
+        if status != StatusCode::EXPECTATION_FAILED {
+            if is_stream {
+                self.body.let_go();
+            }
+            return None;
+        }
+        let mut body = RequestBody::new(self.body.take_back()?);
+        body.announce(self.length);
+        Some(Request::from_parts(self.head, body))
+    }
+}
+
+/// Whether a request asks for a 100 (Continue) before its body.
+fn is_expected(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(header::EXPECT).iter();
+    values.any(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}

@@ -1,0 +1,248 @@
+//! `Expect: 100-continue`: a body that waits until the peer asks for it.
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test fails by its panic"
+)]
+
+use std::{
+    convert::Infallible,
+    error::Error as StdError,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode, header};
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt, Full, StreamBody};
+use session_layer::{Error, Http2, PoolConfig, Session, SessionBody, SessionLayer, Timeouts};
+use test_suite::{eventually, fetch, get, in_memory, post};
+use test_support::{Connection as Peer, MemoryConnector, Reply, answer, http2, sequence};
+use tokio::time::Instant;
+use tower::{Layer, ServiceExt};
+
+/// A body in frames that does not know its end, nor its length, beforehand.
+fn stream(
+    frames: &[&'static str],
+) -> StreamBody<impl futures_core::Stream<Item = Result<Frame<Bytes>, Infallible>> + use<>> {
+    let frames: Vec<_> = frames
+        .iter()
+        .map(|frame| Ok(Frame::data(Bytes::from_static(frame.as_bytes()))))
+        .collect();
+    StreamBody::new(Iter(frames.into_iter()))
+}
+
+struct Iter<I>(I);
+
+impl<I: Iterator + Unpin> futures_core::Stream for Iter<I> {
+    type Item = I::Item;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<I::Item>> {
+        Poll::Ready(self.0.next())
+    }
+}
+
+/// The status and the whole body of an answer.
+async fn read(response: http::Response<SessionBody>) -> Result<(StatusCode, Bytes), Error> {
+    let status = response.status();
+    Ok((status, response.into_body().collect().await?.to_bytes()))
+}
+
+fn expecting<B>(body: B) -> Request<B> {
+    Request::post("http://peer/")
+        .header(header::EXPECT, "100-continue")
+        .body(body)
+        .unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_waits_for_the_peer_to_ask_for_it() {
+    let connector = MemoryConnector::new(|mut connection: Peer| async move {
+        while let Some(request) = connection.read_head().await {
+            assert_eq!(request.header("expect"), Some("100-continue"));
+            let early = connection.read_bytes();
+            let early = tokio::time::timeout(Duration::from_millis(500), early).await;
+            assert!(early.is_err(), "{early:?} came before it was asked for");
+            connection
+                .write("HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n")
+                .await;
+            let asked = Instant::now();
+            let body = connection.read_body().await.unwrap();
+            assert_eq!(asked.elapsed(), Duration::ZERO);
+            connection.respond(200, body).await;
+        }
+    });
+    let session = in_memory(PoolConfig::default(), Timeouts::default(), &connector);
+    for _ in 0..2 {
+        let began = Instant::now();
+        let (_, body) = fetch(&session, expecting(Full::from("abc"))).await.unwrap();
+        assert_eq!(body, "abc");
+        assert_eq!(began.elapsed(), Duration::from_millis(500));
+    }
+    assert_eq!(connector.log().accepted, 1, "a 100 is no early answer");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_nobody_asks_for_is_sent_after_a_second() {
+    for (timeouts, waits) in [
+        (Timeouts::default(), 1000),
+        (
+            Timeouts::default().expect_continue(Duration::from_millis(20)),
+            20,
+        ),
+        (Timeouts::default().expect_continue(Duration::ZERO), 0),
+    ] {
+        let connector = MemoryConnector::new(|mut connection: Peer| async move {
+            while connection.read_head().await.is_some() {
+                let body = connection.read_body().await.unwrap();
+                connection.respond(200, body).await;
+            }
+        });
+        let session = in_memory(PoolConfig::default(), timeouts, &connector);
+        let began = Instant::now();
+        let (_, body) = fetch(&session, expecting(Full::from("abc"))).await.unwrap();
+        assert_eq!(body, "abc");
+        let took = began.elapsed().as_millis();
+        assert!(
+            (waits..=waits + 2).contains(&took),
+            "{took} ms, not {waits}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_final_answer_in_place_of_a_100_is_given_and_the_body_is_not_sent() {
+    let connector = MemoryConnector::new(|mut connection: Peer| async move {
+        if connection.read_head().await.is_some() {
+            connection.respond(401, "who?").await;
+            let closed = connection.stall_until_closed().await;
+            assert_eq!(closed.discarded, 0);
+        }
+    });
+    let session = in_memory(PoolConfig::default(), Timeouts::default(), &connector);
+    for _ in 0..2 {
+        let (status, body) = fetch(&session, expecting(Full::from("abc"))).await.unwrap();
+        assert_eq!((status, &*body), (StatusCode::UNAUTHORIZED, &b"who?"[..]));
+        connector.wait_for(|log| log.open == 0).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_whose_expectation_fails_is_sent_once_more_without_it() {
+    let connector = MemoryConnector::new(|mut connection: Peer| async move {
+        while let Some(request) = connection.read_head().await {
+            if request.header("expect").is_some() {
+                connection.respond(417, "").await;
+                return;
+            }
+            let body = connection.read_body().await.unwrap();
+            connection.respond(200, body).await;
+        }
+    });
+    let session = Session::new(connector.clone());
+    let request = expecting(stream(&["abc", "de"]));
+    let response = session.clone().oneshot(request).await.unwrap();
+    let (status, body) = read(response).await.unwrap();
+    assert_eq!((status, &*body), (StatusCode::OK, &b"abcde"[..]));
+    assert_eq!(connector.log().requests.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_417_is_given_out_where_the_body_was_sent_or_nothing_was_expected() {
+    let connector = MemoryConnector::new(sequence([Reply::status(417)]));
+    let session = in_memory(PoolConfig::default(), Timeouts::default(), &connector);
+    // The peer of this test asks for the body before it answers.
+    let sent = fetch(&session, expecting(Full::from("abc"))).await.unwrap();
+    let plain = fetch(&session, post("http://peer/", "abc")).await.unwrap();
+    let bare = fetch(&session, get("http://peer/")).await.unwrap();
+    for (status, _) in [sent, plain, bare] {
+        assert_eq!(status, StatusCode::EXPECTATION_FAILED);
+    }
+    assert_eq!(connector.log().requests.len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_expected_for_a_request_without_a_body() {
+    let connector = MemoryConnector::new(answer(|request| {
+        assert_eq!(request.header("expect"), None);
+        Reply::status(200)
+    }));
+    let session = in_memory(PoolConfig::default(), Timeouts::default(), &connector);
+    for method in [Method::GET, Method::POST] {
+        let mut request = expecting(Full::default());
+        *request.method_mut() = method;
+        fetch(&session, request).await.unwrap();
+    }
+}
+
+/// A session over HTTP/2.
+fn over_http2<B>(peer: &http2::Peer) -> Session<B>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    SessionLayer::new(PoolConfig::default(), Timeouts::default())
+        .and_then(|layer| layer.http2(Http2::default().prior_knowledge(true)))
+        .unwrap()
+        .layer(peer.connector())
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_http2_a_body_is_held_back_for_a_second() {
+    let peer = http2::Peer::new(h2::server::Builder::new(), http2::Stream::echo);
+    let session = over_http2(&peer);
+    let began = Instant::now();
+    let (_, body) = fetch(&session, expecting(Full::from("abc"))).await.unwrap();
+    assert_eq!(body, "abc");
+    assert_eq!(began.elapsed().as_secs(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_http2_too_a_failed_expectation_is_left_out() {
+    let peer = http2::Peer::new(
+        h2::server::Builder::new(),
+        |stream: http2::Stream| async move {
+            if stream.request.headers().contains_key(header::EXPECT) {
+                stream.answer(417, "");
+            } else {
+                stream.echo().await;
+            }
+        },
+    );
+    let session = over_http2(&peer);
+    for _ in 0..3 {
+        let began = Instant::now();
+        let response = session.clone().oneshot(expecting(stream(&["abc", "de"])));
+        let (status, body) = read(response.await.unwrap()).await.unwrap();
+        assert_eq!((status, &*body), (StatusCode::OK, &b"abcde"[..]));
+        assert!(began.elapsed() < Duration::from_secs(1));
+        eventually("no stream is left", || session.stats().streams == 0).await;
+    }
+    assert_eq!(peer.log().connections.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_waits_again_where_its_connection_turns_out_to_be_closed() {
+    let connector = MemoryConnector::new(|mut connection: Peer| async move {
+        if connection.number() == 0 {
+            let _ = connection.read_request().await;
+            connection.respond(200, "").await;
+            return;
+        }
+        while connection.read_head().await.is_some() {
+            connection.write("HTTP/1.1 100 Continue\r\n\r\n").await;
+            let body = connection.read_body().await.unwrap();
+            connection.respond(200, body).await;
+        }
+    });
+    let session = in_memory(PoolConfig::default(), Timeouts::default(), &connector);
+    fetch(&session, get("http://peer/")).await.unwrap();
+    // Its end has not been seen yet: hyper hands the request back.
+    let began = Instant::now();
+    let (_, body) = fetch(&session, expecting(Full::from("abc"))).await.unwrap();
+    assert_eq!(body, "abc");
+    assert_eq!(connector.log().accepted, 2);
+    assert!(began.elapsed() < Duration::from_secs(1));
+}
