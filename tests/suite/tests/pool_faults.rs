@@ -18,7 +18,7 @@ use client::{Client, session_layer};
 use h2::server::Builder;
 use http::{StatusCode, Uri};
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::BodyExt as _;
 use session_layer::{
     Connector, Event, Http2, Observer, PoolConfig, Resolver, Session, SessionLayer, Timeouts,
 };
@@ -680,7 +680,7 @@ async fn a_body_that_panics_wherever_it_is_asked_fails_no_other_request_and_leak
             let answered = other.await.unwrap().expect("nobody else's panic ends it");
             assert_eq!(answered.status(), StatusCode::OK);
         }
-        drop(session.close(SECOND).await);
+        session.close(SECOND).await;
         let stats = session.stats();
         assert_eq!((stats.open, stats.connecting, stats.waiting), (0, 0, 0));
     }
