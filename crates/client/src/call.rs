@@ -148,7 +148,8 @@ pin_project! {
     {
         Standard { #[pin] call: Retrying<W> },
         Custom { #[pin] call: Oneshot<Custom, Request<Body>> },
-        Gathering { gathering: Option<Gathering> },
+        // The body of what the call returns, and the request that it answers.
+        Gathering { gathering: Option<Gathering>, request: Option<Description> },
         Draining { drain: Drain, next: Option<Box<Request<Body>>> },
         Failed { error: Option<Error> },
     }
@@ -205,7 +206,8 @@ impl<W: Way> State<W> {
     fn asked<'a>(&'a self, kept: Option<&'a Kept>) -> Option<(&'a Method, &'a Uri)> {
         match self {
             Self::Standard { call } => Some((call.method(), call.uri())),
-            Self::Custom { .. } | Self::Gathering { .. } => kept.map(Kept::asked),
+            Self::Custom { .. } => kept.map(Kept::asked),
+            Self::Gathering { request, .. } => request.as_ref().map(Description::asked),
             Self::Draining { next, .. } => next.as_ref().map(|it| (it.method(), it.uri())),
             Self::Failed { .. } => None,
         }
@@ -248,11 +250,19 @@ pub(crate) struct Description {
 }
 
 impl Description {
-    pub(crate) fn of<B>(request: &Request<B>) -> Self {
+    pub(crate) fn new(method: &Method, uri: &Uri) -> Self {
         Self {
-            method: request.method().clone(),
-            uri: request.uri().clone(),
+            method: method.clone(),
+            uri: uri.clone(),
         }
+    }
+
+    pub(crate) fn of<B>(request: &Request<B>) -> Self {
+        Self::new(request.method(), request.uri())
+    }
+
+    pub(crate) fn asked(&self) -> (&Method, &Uri) {
+        (&self.method, &self.uri)
     }
 
     pub(crate) fn uri(&self) -> &Uri {
@@ -477,6 +487,12 @@ impl<W: Way> Projected<'_, W> {
             if let Some(report) = self.state.report_so_far() {
                 error.set_report(report);
             }
+            if let StateProj::Gathering { gathering, .. } = self.state.as_mut().project() {
+                error = match gathering.take() {
+                    Some(gathering) => gathering.fail_call(error),
+                    None => error,
+                };
+            }
             *polled = Poll::Ready(Err(self.named(error)));
         }
     }
@@ -486,7 +502,7 @@ impl<W: Way> Projected<'_, W> {
             return match self.state.as_mut().project() {
                 StateProj::Standard { call } => call.poll(cx),
                 StateProj::Custom { call } => call.poll(cx),
-                StateProj::Gathering { gathering } => poll_gathering(gathering, cx),
+                StateProj::Gathering { gathering, .. } => poll_gathering(gathering, cx),
                 StateProj::Draining { drain, next } => {
                     ready!(drain.as_mut().poll(cx));
                     let next = next.take().expect("there is one until it is sent");
@@ -523,12 +539,10 @@ impl<W: Way> Projected<'_, W> {
             history.annotate(self.state.asked(self.kept.as_deref()), &mut response);
         }
         if W::COLLECTS && !response.body().is_collected() {
-            let settings = &self.shared.settings;
-            if self.kept.is_none() {
-                *self.kept = self.state.kept(settings);
-            }
-            let gathering = Some(Gathering::new(response, settings.max_body));
-            self.state.set(State::Gathering { gathering });
+            let request = self.state.asked(self.kept.as_deref());
+            let request = request.map(|(method, uri)| Description::new(method, uri));
+            let gathering = Some(Gathering::new(response, self.shared.settings.max_body));
+            self.state.set(State::Gathering { gathering, request });
             return Ok(None);
         }
         Ok(Some(response))
@@ -580,13 +594,9 @@ fn poll_gathering(
         None => Ok(()),
     };
     let gathered = gathering.take().expect("polled after it was ready");
-    let response = gathered.into_response();
     Poll::Ready(match ended {
-        Ok(()) => Ok(response),
-        Err(mut error) => {
-            error.set_report(response.retry_report());
-            Err(error)
-        }
+        Ok(()) => Ok(gathered.into_response()),
+        Err(error) => Err(gathered.fail_call(error)),
     })
 }
 

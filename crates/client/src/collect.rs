@@ -1,7 +1,14 @@
 //! Collects response bodies below the retries, so that one that breaks is an attempt that failed.
 //!
-//! One that is too large is none: its response goes on without it, is judged by its status and
-//! headers like any other, and becomes an error above the retries.
+//! A response is judged at its head, as without collecting: only one that will be returned, and that
+//! is no failure, is collected here. One that the policy refuses goes up as it came: the retry layer
+//! reads no more of it than its connection is worth, and never waits for its end. A failed status
+//! goes up too: it is the outcome of the attempt, whatever becomes of its body. If it is the last
+//! one, the call collects it above the retries, where a body that breaks leaves the status in the
+//! error.
+//!
+//! A body that is too large did not break: its response goes on without it, and becomes an error
+//! above the retries.
 
 use std::{
     future::Future,
@@ -10,18 +17,21 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{Request, Response, response};
+use http::{Method, Request, Response, StatusCode, Uri, response};
 use http_body::Body as _;
 use pin_project_lite::pin_project;
+use retry_layer::{Attempt, Class, NoRetry, Outcome, ResponseExt as _, RetryPolicy};
 use tower_service::Service;
 
-use crate::{Error, ResponseBody, decode, redirect};
+use crate::{Error, ResponseBody, decode, error, redirect};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Collect<S> {
     inner: S,
     limit: usize,
     when: When,
+    /// The policy of the retries above, if it refuses responses whose status is no failure.
+    refuses: Option<RetryPolicy>,
 }
 
 /// Which responses are collected.
@@ -40,9 +50,74 @@ pub(crate) struct CollectBody;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FollowsNone;
 
+/// A response extension: how the policy has judged its head, so that it is asked only once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Judged(pub(crate) Class);
+
 impl<S> Collect<S> {
     pub(crate) fn new(inner: S, limit: usize, when: When) -> Self {
-        Self { inner, limit, when }
+        Self {
+            inner,
+            limit,
+            when,
+            refuses: None,
+        }
+    }
+
+    /// Leaves the responses alone that this policy, of the retries above, refuses.
+    pub(crate) fn below(mut self, policy: &RetryPolicy) -> Self {
+        self.refuses = may_refuse_success(policy).then(|| policy.clone());
+        self
+    }
+
+    fn judge<B>(&self, request: &Request<B>) -> Option<Box<Judge>> {
+        let of_request = request.extensions().get::<RetryPolicy>();
+        let of_request = of_request.filter(|policy| may_refuse_success(policy));
+        let policy = of_request.or(self.refuses.as_ref())?;
+        Judge::new(policy, request).map(Box::new)
+    }
+}
+
+/// Whether a policy has to see the head of a response whose status is no failure. The default has
+/// not.
+fn may_refuse_success(policy: &RetryPolicy) -> bool {
+    let mut statuses = (200..400).filter_map(|status| StatusCode::from_u16(status).ok());
+    !statuses.all(|status| policy.predicate().is_always_final(status))
+}
+
+/// Asks a policy what it makes of the head of a response.
+struct Judge {
+    policy: RetryPolicy,
+    method: Method,
+    uri: Uri,
+    attempt: u32,
+}
+
+impl Judge {
+    /// None for a request that is sent once, whatever comes.
+    fn new<B>(policy: &RetryPolicy, request: &Request<B>) -> Option<Self> {
+        let extensions = request.extensions();
+        if policy.max_attempts() == 1 || extensions.get::<NoRetry>().is_some() {
+            return None;
+        }
+        Some(Self {
+            policy: policy.clone(),
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            attempt: extensions.get::<Attempt>().map_or(1, Attempt::number),
+        })
+    }
+
+    /// Whether the response will not be returned. The retries above read the answer where it is
+    /// left.
+    fn refuses<T>(&self, response: &mut Response<T>) -> bool {
+        let (status, headers) = (response.status(), response.headers());
+        let outcome = Outcome::from_response(&self.method, &self.uri, status, headers)
+            .with_extensions(response.extensions())
+            .at_attempt(self.attempt);
+        let class = self.policy.predicate().classify(&outcome);
+        response.extensions_mut().insert(Judged(class));
+        class.is_retryable()
     }
 }
 
@@ -68,11 +143,13 @@ where
             decode: decode::IS_POSSIBLE && decode::is_wanted(&request),
             redirects: request.extensions().get::<FollowsNone>().is_some(),
         };
+        let how = collects.then_some(how);
         Collecting {
+            judge: how.and_then(|_| self.judge(&request)),
+            how,
             state: State::Head {
                 inner: self.inner.call(request),
             },
-            how: collects.then_some(how),
         }
     }
 }
@@ -86,6 +163,16 @@ struct How {
     redirects: bool,
 }
 
+impl How {
+    /// Whether this response is to be collected here, if the policy does not refuse it.
+    #[inline]
+    fn collects<T>(&self, response: &Response<T>) -> bool {
+        // Little of a redirect's body is read if it is followed, and the call collects it if it
+        // turns out that it is not.
+        !error::is_failed(response.status()) && (self.redirects || !redirect::is_redirect(response))
+    }
+}
+
 pin_project! {
     /// Waits for the head, then for the body.
     pub(crate) struct Collecting<F> {
@@ -93,6 +180,8 @@ pin_project! {
         state: State<F>,
         // None if the body is not to be collected.
         how: Option<How>,
+        // None if the status says it all.
+        judge: Option<Box<Judge>>,
     }
 }
 
@@ -166,6 +255,19 @@ impl Gathering {
         Poll::Ready(Ok(()))
     }
 
+    /// Adds to an error of this body the response that it is of.
+    pub(crate) fn fail(self, error: Error) -> Error {
+        let head = Response::from_parts(self.head, ());
+        error.answered(&head, self.collected.so_far())
+    }
+
+    /// Adds to the error that ends a call what was tried, too.
+    pub(crate) fn fail_call(self, mut error: Error) -> Error {
+        let head = Response::from_parts(self.head, ());
+        error.set_report(head.retry_report());
+        error.answered(&head, self.collected.so_far())
+    }
+
     /// Gives the response with what was collected; what is left of a body that was too large
     /// closes its connection here.
     pub(crate) fn into_response(self) -> Response<ResponseBody> {
@@ -188,10 +290,14 @@ const MAX_RESERVED: usize = 1024 * 1024;
 
 impl Collected {
     fn len(&self) -> usize {
+        self.so_far().len()
+    }
+
+    fn so_far(&self) -> &[u8] {
         match self {
-            Self::Nothing | Self::TooLarge => 0,
-            Self::One(bytes) => bytes.len(),
-            Self::Many(bytes) => bytes.len(),
+            Self::Nothing | Self::TooLarge => &[],
+            Self::One(bytes) => bytes,
+            Self::Many(bytes) => bytes,
         }
     }
 
@@ -225,14 +331,15 @@ where
             match this.state.as_mut().project() {
                 StateProj::Head { inner } => {
                     let mut response = ready!(inner.poll(cx))?;
-                    // Little of a redirect's body is read if it is followed, and the call
-                    // collects it if it turns out that it is not.
-                    let how = this
-                        .how
-                        .filter(|how| how.redirects || !redirect::is_redirect(&response));
+                    let how = this.how.filter(|how| how.collects(&response));
                     let Some(How { limit, decode, .. }) = how else {
                         return Poll::Ready(Ok(response));
                     };
+                    if let Some(judge) = this.judge {
+                        if judge.refuses(&mut response) {
+                            return Poll::Ready(Ok(response));
+                        }
+                    }
                     if decode {
                         response = decode::response(response)?;
                     }
@@ -240,11 +347,15 @@ where
                     this.state.set(State::Body { gathering });
                 }
                 StateProj::Body { gathering } => {
-                    if let Some(gathering) = gathering {
-                        ready!(gathering.poll_gather(cx))?;
-                    }
+                    let ended = match gathering {
+                        Some(gathering) => ready!(gathering.poll_gather(cx)),
+                        None => Ok(()),
+                    };
                     let gathered = gathering.take().expect("polled after it was ready");
-                    return Poll::Ready(Ok(gathered.into_response()));
+                    return Poll::Ready(match ended {
+                        Ok(()) => Ok(gathered.into_response()),
+                        Err(error) => Err(gathered.fail(error)),
+                    });
                 }
             }
         }

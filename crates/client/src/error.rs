@@ -1,7 +1,7 @@
 use std::{error::Error as StdError, fmt, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode, Uri};
+use http::{HeaderMap, Method, Response, StatusCode, Uri};
 use retry_layer::{RetryReport, StopReason, transport};
 use session_layer::Phase;
 
@@ -23,7 +23,19 @@ struct Inner {
     uri: Option<Uri>,
     source: Option<BoxError>,
     report: Option<RetryReport>,
+    /// The response, where it had come before the call failed.
+    answer: Option<Answer>,
 }
+
+/// The head of a response, and the beginning of its body.
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+/// How much of a body an error keeps.
+pub(crate) const KEPT_OF_BODY: usize = 8 * 1024;
 
 #[derive(Debug)]
 pub(crate) enum Kind {
@@ -35,14 +47,10 @@ pub(crate) enum Kind {
     Service,
     Deadline(Duration),
     Closed,
-    Status {
-        status: StatusCode,
-        headers: HeaderMap,
-        body: Bytes,
-    },
+    /// The response has a failed status, and the caller wanted an error then.
+    Status,
     BodyTooLarge {
         limit: usize,
-        status: StatusCode,
     },
     /// A part of a body is larger than allowed.
     TooLong {
@@ -90,6 +98,7 @@ impl Error {
             uri: None,
             source: None,
             report: None,
+            answer: None,
         }))
     }
 
@@ -125,6 +134,18 @@ impl Error {
             // What could not be made whole is no URL.
             self.0.uri = uri.filter(|uri| uri.host().is_some()).cloned();
         }
+        self
+    }
+
+    /// Adds the response that had come, and what there is of its body.
+    pub(crate) fn answered<T>(mut self, response: &Response<T>, body: &[u8]) -> Self {
+        // A copy: the error does not hold all of a large body.
+        let kept = Bytes::copy_from_slice(body.get(..KEPT_OF_BODY).unwrap_or(body));
+        self.0.answer = Some(Answer {
+            status: response.status(),
+            headers: response.headers().clone(),
+            body: kept,
+        });
         self
     }
 
@@ -188,32 +209,28 @@ impl Error {
         self.0.report.as_ref()
     }
 
-    /// Returns the status, if the error was made of one, or if its body was larger than allowed.
+    /// Returns the status of the response, where the call failed after its head had come: the error
+    /// was made of a failed status, or the body broke off, was larger than allowed, could not be
+    /// decoded, or had not ended at the deadline.
+    ///
+    /// Of a body that was read piece by piece it is `None`: whoever reads it has the response's head.
     #[must_use]
     pub fn status(&self) -> Option<StatusCode> {
-        match self.0.kind {
-            Kind::Status { status, .. } | Kind::BodyTooLarge { status, .. } => Some(status),
-            _ => None,
-        }
+        self.0.answer.as_ref().map(|answer| answer.status)
     }
 
-    /// Returns the headers that came with a failed status.
+    /// Returns the headers of the response, where there is a [`status`](Self::status).
     #[must_use]
     pub fn headers(&self) -> Option<&HeaderMap> {
-        match &self.0.kind {
-            Kind::Status { headers, .. } => Some(headers),
-            _ => None,
-        }
+        self.0.answer.as_ref().map(|answer| &answer.headers)
     }
 
-    /// Returns the beginning of the body that came with a failed status, where it was collected:
-    /// at most 8 KiB.
+    /// Returns the beginning of the response's body, where there is a [`status`](Self::status) and
+    /// anything of the body was collected: at most 8 KiB.
     #[must_use]
     pub fn body(&self) -> Option<&Bytes> {
-        match &self.0.kind {
-            Kind::Status { body, .. } if !body.is_empty() => Some(body),
-            _ => None,
-        }
+        let answer = self.0.answer.as_ref();
+        answer.map(|it| &it.body).filter(|body| !body.is_empty())
     }
 
     /// Whether the request, or the client, was not valid, so that nothing was tried: a bad URL, a
@@ -303,7 +320,7 @@ impl Error {
     /// [`error_for_status`](crate::Response::error_for_status).
     #[must_use]
     pub fn is_status(&self) -> bool {
-        matches!(self.0.kind, Kind::Status { .. })
+        matches!(self.0.kind, Kind::Status)
     }
 
     /// Whether a body was not what it was read as, JSON or text, or not encoded as its
@@ -391,6 +408,7 @@ impl fmt::Display for Error {
             method,
             origin,
             report,
+            answer,
             ..
         } = &*self.0;
         match (method, origin) {
@@ -398,6 +416,10 @@ impl fmt::Display for Error {
             (Some(method), None) => write!(f, "{method}: ")?,
             (None, Some(origin)) => write!(f, "{origin}: ")?,
             (None, None) => {}
+        }
+        let status = answer.as_ref().map(|answer| answer.status);
+        if let (Some(status), false) = (status.filter(|it| is_failed(*it)), self.is_status()) {
+            write!(f, "the server answered {status}, and ")?;
         }
         match kind {
             Kind::Builder(why) | Kind::Redirect(why) => f.write_str(why)?,
@@ -408,13 +430,16 @@ impl fmt::Display for Error {
             Kind::Deadline(Duration::ZERO) => {
                 f.write_str("the deadline had passed before the call began")?;
             }
+            Kind::Deadline(after) if answer.is_some() => {
+                write!(f, "the body had not ended at the deadline of {after:?}")?;
+            }
             Kind::Deadline(after) => write!(f, "no answer within the deadline of {after:?}")?,
             Kind::Closed => f.write_str("the client is closed")?,
-            Kind::Status { status, .. } => write!(f, "the server answered {status}")?,
-            Kind::BodyTooLarge { limit, status } => {
-                if is_failed(*status) {
-                    write!(f, "the server answered {status}, and ")?;
-                }
+            Kind::Status => match status {
+                Some(status) => write!(f, "the server answered {status}")?,
+                None => f.write_str("the server answered a failed status")?,
+            },
+            Kind::BodyTooLarge { limit } => {
                 write!(f, "the body is larger than {limit} bytes; see `max_body`")?;
             }
             Kind::TooLong { what, limit } => {
@@ -492,11 +517,11 @@ pub(crate) fn is_failed(status: StatusCode) -> bool {
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("Error");
-        match &self.0.kind {
+        out.field("kind", &self.0.kind);
+        if let Some(Answer { status, .. }) = &self.0.answer {
             // A body and headers may hold anything.
-            Kind::Status { status, .. } => out.field("kind", &format_args!("Status({status})")),
-            kind => out.field("kind", kind),
-        };
+            out.field("status", status);
+        }
         if let Some(method) = &self.0.method {
             out.field("method", method);
         }

@@ -2,10 +2,10 @@
 
 use std::{error::Error as StdError, sync::Arc, time::Duration};
 
-use http::{Request, StatusCode};
+use http::{Extensions, Request, StatusCode};
 use retry_layer::{BuildError, Class, Outcome, Predicate, RetryPolicy, RetryReport, transport};
 
-use crate::{Error, auth::TryAgain, error::Kind};
+use crate::{Error, auth::TryAgain, collect::Judged, error::Kind};
 
 /// A policy's own predicate, told what the session's errors are.
 struct SessionAware {
@@ -43,6 +43,9 @@ impl Predicate for SessionAware {
         if TryAgain::is_asked_for(outcome) {
             return Class::Unprocessed;
         }
+        if let Some(Judged(class)) = outcome.extensions().and_then(Extensions::get) {
+            return *class;
+        }
         match outcome.find_error::<Error>().and_then(class) {
             Some(class) => self.inner.classify(&outcome.with_error_class(class)),
             None => self.inner.classify(outcome),
@@ -77,7 +80,7 @@ fn class(error: &Error) -> Option<Class> {
         Kind::Builder(_)
         | Kind::Deadline(_)
         | Kind::Closed
-        | Kind::Status { .. }
+        | Kind::Status
         | Kind::TooLong { .. }
         | Kind::Write
         | Kind::Json(_)

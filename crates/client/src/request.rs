@@ -370,13 +370,18 @@ impl RequestBuilder {
     }
 
     /// Sends the request and collects the body, up to
-    /// [`max_body`](crate::ClientBuilder::max_body). A body that breaks counts as a failed
-    /// attempt, like a connection that does.
+    /// [`max_body`](crate::ClientBuilder::max_body). A response is judged at its head, as by
+    /// [`send`](Self::send): the body of one that is tried again is not waited for. If the status is
+    /// no failure and the body breaks, that counts as a failed attempt, like a connection that
+    /// breaks. A failed status (4xx, 5xx) that is not tried again is the outcome, whatever becomes
+    /// of its body.
     ///
     /// # Errors
     ///
     /// If the request was not valid, the last attempt had no whole response, or its body was
-    /// larger than the limit. A failed status is a response.
+    /// larger than the limit. A failed status is a response; if its body breaks off, or does not end
+    /// before the deadline, the error has [the status, the headers](Error::status) and what came of
+    /// the body.
     ///
     /// # Cancel safety
     ///

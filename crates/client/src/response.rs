@@ -21,7 +21,7 @@ use crate::{
     ByteStream, Error, Redirected, ResponseBody,
     call::{Description, Limit},
     collect::Gathering,
-    error::{self, Kind},
+    error::{self, KEPT_OF_BODY, Kind},
     quoted,
     redirect::Answerer,
 };
@@ -39,9 +39,6 @@ pub struct Response<T = ResponseBody> {
     /// The rest of the call's deadline, for a body that is still to be collected.
     limit: Option<Limit>,
 }
-
-/// How much of a body an error made of a status keeps.
-const KEPT_OF_BODY: usize = 8 * 1024;
 
 impl<T> Response<T> {
     /// Returns the status.
@@ -127,9 +124,7 @@ impl<T> Response<T> {
             return Ok(self);
         }
         let body = self.inner.body().collected();
-        // A copy: the error does not hold all of a large body.
-        let kept = Bytes::copy_from_slice(body.get(..KEPT_OF_BODY).unwrap_or(&body));
-        Err(self.request.name(failed(&self.inner, kept)))
+        Err(self.request.name(failed(&self.inner, &body)))
     }
 }
 
@@ -141,12 +136,8 @@ fn connection(response: &http::Response<ResponseBody>) -> Option<ConnectionInfo>
 }
 
 /// The error of a failed status.
-fn failed<T>(response: &http::Response<T>, body: Bytes) -> Error {
-    let mut error = Error::new(Kind::Status {
-        status: response.status(),
-        headers: response.headers().clone(),
-        body,
-    });
+fn failed<T>(response: &http::Response<T>, body: &[u8]) -> Error {
+    let mut error = Error::new(Kind::Status).answered(response, body);
     error.set_report(response.retry_report());
     error
 }
@@ -259,7 +250,7 @@ impl Response {
             None => reading.await,
         }
         let head = http::Response::from_parts(head, ());
-        Err(request.name(failed(&head, kept.freeze())))
+        Err(request.name(failed(&head, &kept)))
     }
 
     /// Returns the next piece of the body, or `None` at its end. The deadline of the call does not
@@ -328,12 +319,10 @@ impl Response {
             })
             .await
         };
-        let response = gathering.into_response();
-        if let Err(mut error) = ended {
-            error.set_report(response.retry_report());
-            return Err(request.name(error));
+        match ended {
+            Ok(()) => Response::collected(gathering.into_response(), request),
+            Err(error) => Err(request.name(gathering.fail_call(error))),
         }
-        Response::collected(response, request)
     }
 
     /// Collects the body and gives its bytes.
@@ -380,9 +369,9 @@ impl Response<Bytes> {
                 limit: None,
             }),
             Err(limit) => {
-                let status = head.status;
-                let mut error = Error::new(Kind::BodyTooLarge { limit, status });
-                error.set_report(http::Response::from_parts(head, ()).retry_report());
+                let head = http::Response::from_parts(head, ());
+                let mut error = Error::new(Kind::BodyTooLarge { limit }).answered(&head, &[]);
+                error.set_report(head.retry_report());
                 Err(request.name(error))
             }
         }

@@ -219,7 +219,8 @@ fn told(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
 /// 1. `call_layers`: somebody's, once for each hop of a call.
 /// 2. **retry**: the only loop; what is below is done once per attempt.
 /// 3. **collect**, for `fetch`: below retry, so that a body that breaks is a failed attempt. It
-///    decodes the body too, which for `send` the call does.
+///    decodes the body too, which for `send` the call does. What retry refuses at its head, and a
+///    failed status, it leaves alone: of the last one of these the call collects the body.
 /// 4. `attempt_layers`: somebody's, once per attempt, with an end to each that they may time.
 /// 5. **attempt**: headers of each attempt, and one type of response and error from here on.
 /// 6. **cookies**, if there is a jar: below everything that changes the URI, by which they are
@@ -237,6 +238,7 @@ where
 {
     let attempt = attempt_layers(Attempt::new(transport, parts.attempt));
     let streaming = Retry::new(attempt.clone(), parts.policy.clone());
-    let collecting = Retry::new(Collect::new(attempt, parts.max_body, when), parts.policy);
+    let collect = Collect::new(attempt, parts.max_body, when).below(&parts.policy);
+    let collecting = Retry::new(collect, parts.policy);
     call_layers(streaming, collecting, parts.call_layers)
 }

@@ -5,7 +5,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::StatusCode;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use session_layer::{ConnectionInfo, SessionBody};
@@ -171,10 +170,7 @@ impl HttpBody for ResponseBody {
                 .map(|frame| frame.map(|frame| frame.map_err(Error::from))),
             ResponseRepr::Bytes { bytes, .. } => Poll::Ready(take_frame(bytes).map(Ok)),
             ResponseRepr::TooLarge(limit) => {
-                Poll::Ready(Some(Err(Error::new(Kind::BodyTooLarge {
-                    limit: *limit,
-                    status: StatusCode::OK,
-                }))))
+                Poll::Ready(Some(Err(Error::new(Kind::BodyTooLarge { limit: *limit }))))
             }
             ResponseRepr::Decoded(body) => Pin::new(&mut **body).poll_frame(cx),
             ResponseRepr::Observed(body) => Pin::new(&mut **body).poll_frame(cx),

@@ -84,7 +84,8 @@ fn encoded(mut response: Response<ResponseBody>) -> Result<Response<ResponseBody
     let codings = match Codings::of(response.headers()) {
         Codings::Unknown => return Ok(response),
         Codings::Known(codings) if codings.len() > MAX_CODINGS => {
-            return Err(Error::new(Kind::TooManyCodings(codings.len())));
+            let error = Error::new(Kind::TooManyCodings(codings.len()));
+            return Err(error.answered(&response, &[]));
         }
         Codings::Known(codings) => codings,
     };
