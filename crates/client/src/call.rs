@@ -23,15 +23,16 @@ use tower::{ServiceExt, util::Oneshot};
 use tower_service::Service;
 
 use crate::{
-    Body, Error, NoDecompression, Redirects, ResponseBody,
+    Body, Error, NoDecompression, Redirected, Redirects, ResponseBody,
     auth::{self, Refresh},
+    call_settings,
     collect::{CollectBody, FollowsNone, Gathering},
     decode,
     error::Kind,
     id,
     observe::Metrics,
     predicate,
-    redirect::{self, Drain, History, Kept, Next},
+    redirect::{self, Answerer, Drain, History, Kept, Next},
     stack::{Custom, Stack, Way, WireBody, way},
     target::{self, Base, Credentials, Target},
     watch::{Unwatched, Watch},
@@ -166,7 +167,7 @@ impl<W: Way> State<W> {
             },
             Stack::Custom(stack) => {
                 if W::COLLECTS {
-                    request.extensions_mut().insert(CollectBody);
+                    call_settings::set(request.extensions_mut(), CollectBody);
                 }
                 Self::Custom {
                     call: stack.clone().oneshot(request),
@@ -265,6 +266,15 @@ impl Description {
         (&self.method, &self.uri)
     }
 
+    /// The request that gave this response, which after a redirect is not the one that was made, and
+    /// with endpoints may have gone to another URL.
+    pub(crate) fn answered_by<T>(&self, response: &Response<T>) -> Self {
+        match response.extensions().get::<Redirected>() {
+            Some(redirected) => Self::new(redirected.method(), redirected.uri()),
+            None => Self::new(&self.method, Answerer::of(response).unwrap_or(&self.uri)),
+        }
+    }
+
     pub(crate) fn uri(&self) -> &Uri {
         &self.uri
     }
@@ -285,7 +295,7 @@ pub(crate) fn start<W: Way>(
     let now = Instant::now();
     let prepared = prepare(settings, &mut request);
     if let Some(timeout) = timeout {
-        request.extensions_mut().insert(Deadline::within(timeout));
+        call_settings::set(request.extensions_mut(), Deadline::within(timeout));
     }
     let of_request = request.extensions().get::<Deadline>();
     let within = timeout
@@ -297,7 +307,7 @@ pub(crate) fn start<W: Way>(
         // How long it takes to be sent is bound by nothing else.
         watch.at_once();
         if let Some(factory) = request.body().factory() {
-            request.extensions_mut().insert(factory);
+            call_settings::set(request.extensions_mut(), factory);
         }
     }
     // Nothing is left to decode if the body was collected, below the retries.
@@ -308,7 +318,7 @@ pub(crate) fn start<W: Way>(
         Some(_) | None => Ok(()),
     });
     if W::COLLECTS && redirect::follows_none(&request, &settings.redirects) {
-        request.extensions_mut().insert(FollowsNone);
+        call_settings::set(request.extensions_mut(), FollowsNone);
     }
     if let Err(error) = prepared {
         return Call::failed(shared, &request, error);
@@ -341,10 +351,10 @@ fn prepare(settings: &Settings, request: &mut Request<Body>) -> Result<(), Error
         id::give(request.headers_mut(), name);
     }
     if settings.renews {
-        request.extensions_mut().insert(Refresh::default());
+        call_settings::set(request.extensions_mut(), Refresh::default());
     }
     if decode::IS_POSSIBLE && !settings.decompression {
-        request.extensions_mut().insert(NoDecompression);
+        call_settings::set(request.extensions_mut(), NoDecompression);
     }
     predicate::tell(request, settings.deadline)
         .map_err(|error| Error::builder(error.to_string()).with(error))?;

@@ -5,7 +5,10 @@ use http::{HeaderMap, Method, Response, StatusCode, Uri};
 use retry_layer::{RetryReport, StopReason, transport};
 use session_layer::Phase;
 
-use crate::origin;
+use crate::{
+    origin,
+    redirect::{Answerer, Redirected},
+};
 
 pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
 
@@ -127,18 +130,30 @@ impl Error {
     /// Names the request, as far as it is not named yet.
     pub(crate) fn of(mut self, method: &Method, uri: Option<&Uri>) -> Self {
         self.0.method.get_or_insert_with(|| method.clone());
-        if self.0.origin.is_none() {
-            self.0.origin = uri.and_then(origin::display);
-        }
-        if self.0.uri.is_none() {
-            // What could not be made whole is no URL.
-            self.0.uri = uri.filter(|uri| uri.host().is_some()).cloned();
+        if let Some(uri) = uri {
+            self.locate(uri);
         }
         self
     }
 
-    /// Adds the response that had come, and what there is of its body.
+    fn locate(&mut self, uri: &Uri) {
+        if self.0.origin.is_none() {
+            self.0.origin = origin::display(uri);
+        }
+        // What could not be made whole is no URL.
+        if self.0.uri.is_none() && uri.host().is_some() {
+            self.0.uri = Some(uri.clone());
+        }
+    }
+
+    /// Adds the response that had come, and what there is of its body. After a redirect it names the
+    /// request that gave the response.
     pub(crate) fn answered<T>(mut self, response: &Response<T>, body: &[u8]) -> Self {
+        if let Some(redirected) = response.extensions().get::<Redirected>() {
+            self = self.of(redirected.method(), Some(redirected.uri()));
+        } else if let Some(uri) = Answerer::of(response) {
+            self.locate(uri);
+        }
         // A copy: the error does not hold all of a large body.
         let kept = Bytes::copy_from_slice(body.get(..KEPT_OF_BODY).unwrap_or(body));
         self.0.answer = Some(Answer {
@@ -192,8 +207,8 @@ impl Error {
     }
 
     /// Returns the URL that was asked, without userinfo: after redirects, that of the last hop. With
-    /// [endpoints](crate::ClientBuilder::endpoints) it is the first one's; [`origin`](Self::origin)
-    /// tells which failed.
+    /// [endpoints](crate::ClientBuilder::endpoints) it is that of the one that answered; if none did,
+    /// it is the first one's, and [`origin`](Self::origin) tells which failed.
     ///
     /// Its path and query may hold what is in no log: neither [`Display`](fmt::Display) nor `Debug`
     /// of the error shows them.

@@ -166,6 +166,7 @@ mod auth;
 mod body;
 mod builder;
 mod call;
+mod call_settings;
 mod client;
 mod collect;
 pub mod coming_from;

@@ -5,7 +5,7 @@ use std::{error::Error as StdError, sync::Arc, time::Duration};
 use http::{Extensions, Request, StatusCode};
 use retry_layer::{BuildError, Class, Outcome, Predicate, RetryPolicy, RetryReport, transport};
 
-use crate::{Error, auth::TryAgain, collect::Judged, error::Kind};
+use crate::{Error, auth::TryAgain, call_settings, collect::Judged, error::Kind};
 
 /// A policy's own predicate, told what the session's errors are.
 struct SessionAware {
@@ -33,7 +33,7 @@ pub(crate) fn tell<B>(
 ) -> Result<(), BuildError> {
     if let Some(policy) = request.extensions().get::<RetryPolicy>() {
         let policy = aware(policy, deadline)?;
-        request.extensions_mut().insert(policy);
+        call_settings::set(request.extensions_mut(), policy);
     }
     Ok(())
 }

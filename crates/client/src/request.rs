@@ -18,6 +18,7 @@ use serde::Serialize;
 use crate::{
     Body, Client, Error, NoDecompression, Redirects, Response, ResponseBody, auth,
     call::{self, Call, Description},
+    call_settings::{self, CallSetting},
     stack::{Way, way},
     target::Target,
 };
@@ -274,7 +275,7 @@ impl RequestBuilder {
         P::Error: Into<BuildError>,
     {
         match policy.try_into().map_err(Into::into) {
-            Ok(policy) => self.extension(policy),
+            Ok(policy) => self.setting(policy),
             Err(error) => self.alter(|_| Err(Error::builder(error.to_string()).with(error))),
         }
     }
@@ -285,39 +286,52 @@ impl RequestBuilder {
     /// The key is random. One of your own, which outlives this process, is set by
     /// [`header`](Self::header) alone: `.header("idempotency-key", key)` permits retries too.
     pub fn idempotency_key(self) -> Self {
-        self.extension(IdempotencyKeys::new())
+        self.setting(IdempotencyKeys::new())
     }
 
     /// Sends this request once, whatever comes of it: also where a connection that was reused turns
     /// out to be closed, and where the server did not process it. A policy of
     /// [one attempt](retry_layer::RetryPolicyBuilder::max_attempts) sends it again in these two cases.
     pub fn no_retry(self) -> Self {
-        self.extension(NoRetry)
+        self.setting(NoRetry)
     }
 
-    /// Follows redirects of this request by other rules than the client's.
+    /// Follows redirects of this request by other rules than the client's, on all hops of the call.
     pub fn redirects(self, redirects: Redirects) -> Self {
-        self.extension(redirects)
+        self.setting(redirects)
     }
 
     /// Vouches that this request may be processed more than once, whatever its method: so it is
     /// retried where a GET would be.
     pub fn idempotent(self) -> Self {
-        self.extension(Idempotent)
+        self.setting(Idempotent)
     }
 
     /// Gives the body as it comes over the wire: no `Accept-Encoding` is added, and nothing is
     /// decoded. See [decoding](crate#decoding).
     pub fn no_decompression(self) -> Self {
-        self.extension(NoDecompression)
+        self.setting(NoDecompression)
     }
 
     /// Puts something in the request's extensions, for the layers that look for it there: a
     /// [`Deadline`], a [`BeforeAttempt`](retry_layer::BeforeAttempt) of this request's own, a
     /// marker of one's own layer.
+    ///
+    /// The settings of the call hold on all its hops: those that the methods of this builder set,
+    /// and the extensions `Deadline`, `Idempotent`, `IdempotencyKeys`, `NoRetry`, `NoDecompression`,
+    /// `Redirects`, `RetryOwner` and `RetryPolicy`. Anything else may be a secret, and is dropped
+    /// when a [redirect](Redirects) leads to another origin.
     pub fn extension(self, extension: impl Clone + Send + Sync + 'static) -> Self {
         self.alter(|request| {
             request.extensions_mut().insert(extension);
+            Ok(())
+        })
+    }
+
+    /// Adds a setting of the call, which holds on all its hops.
+    fn setting(self, setting: impl CallSetting) -> Self {
+        self.alter(|request| {
+            call_settings::set(request.extensions_mut(), setting);
             Ok(())
         })
     }
@@ -348,7 +362,7 @@ impl RequestBuilder {
     pub fn build(self) -> Result<Request<Body>, Error> {
         let mut request = self.request?;
         if let Some(timeout) = self.timeout {
-            request.extensions_mut().insert(Deadline::within(timeout));
+            call_settings::set(request.extensions_mut(), Deadline::within(timeout));
         }
         Ok(request)
     }

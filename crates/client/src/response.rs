@@ -104,6 +104,11 @@ impl<T> Response<T> {
         self.connection.as_ref()
     }
 
+    /// The request that an error of this response is about.
+    pub(crate) fn description(&self) -> Description {
+        self.request.answered_by(&self.inner)
+    }
+
     /// Gives the response of the `http` crate.
     pub fn into_inner(self) -> http::Response<T> {
         self.inner
@@ -192,14 +197,10 @@ impl Response {
         self.inner.body().size_hint().exact()
     }
 
-    #[cfg(feature = "fs")]
-    pub(crate) fn description(&self) -> Description {
-        self.request.clone()
-    }
-
     /// Gives what a stream needs of it.
     pub(crate) fn into_streamed(self) -> (ResponseBody, Description) {
-        (self.inner.into_body(), self.request)
+        let request = self.description();
+        (self.inner.into_body(), request)
     }
 
     /// Gives an error if the status is a client's or a server's error (4xx, 5xx), like
@@ -268,7 +269,7 @@ impl Response {
             let mut body = Pin::new(self.inner.body_mut());
             let frame = match poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
                 None => return Ok(None),
-                Some(frame) => frame.map_err(|error| self.request.name(error))?,
+                Some(frame) => frame.map_err(|error| self.description().name(error))?,
             };
             // Trailers are no piece of the body.
             if let Ok(data) = frame.into_data() {
@@ -433,7 +434,10 @@ impl Response<Bytes> {
                 Ok(()) => Ok(value),
                 Err(error) => Err((String::new(), error)),
             })
-            .map_err(|(path, error)| self.request.name(Error::new(Kind::Json(path)).with(error)))
+            .map_err(|(path, error)| {
+                let error = Error::new(Kind::Json(path)).with(error);
+                self.description().name(error)
+            })
         })
     }
 }

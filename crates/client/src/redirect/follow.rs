@@ -1,15 +1,17 @@
 use std::mem;
 
-use http::{Method, Request, Response, StatusCode, Uri, header::LOCATION};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header::LOCATION};
 use retry_layer::{BodyFactory, Deadline, EarlierResends, ResponseExt as _, RetryReport};
 
 use super::{
     headers,
-    history::{Answerer, Hop, Redirected},
+    history::{Answerer, CrossOrigin, Hop, Redirected},
     location::Location,
     policy::{Redirect, RedirectAction, Redirects},
 };
-use crate::{Body, Error, ResponseBody, call::Limit, error::Kind, observe::SentBefore, origin};
+use crate::{
+    Body, Error, ResponseBody, call::Limit, call_settings, error::Kind, observe::SentBefore, origin,
+};
 
 /// What is kept of a request so that a redirect can be followed, and an error can say what it is
 /// about.
@@ -63,7 +65,7 @@ impl Kept {
             Ok(None) => Next::Return,
             Ok(Some(mut next)) => {
                 if let Some(limit) = limit {
-                    next.extensions_mut().insert(Deadline::at(limit.at));
+                    call_settings::set(next.extensions_mut(), Deadline::at(limit.at));
                 }
                 Next::Follow(next)
             }
@@ -82,7 +84,7 @@ impl Kept {
         let status = response.status();
         let (Some(changed), Some(location)) = (
             method_after(status, self.request.method()),
-            response.headers().get(LOCATION),
+            location_of(response),
         ) else {
             return Ok(None);
         };
@@ -95,7 +97,14 @@ impl Kept {
         };
         let from = Answerer::of(response).unwrap_or(self.request.uri()).clone();
         let to = Location::resolve(location, &from)?;
-        let followed = history.as_ref().map_or(0, |history| history.hops.len());
+        let hops = history.as_ref().map_or(&[][..], |history| &history.hops);
+        if changed == Change::Nothing
+            && !self.request.method().is_idempotent()
+            && is_loop(&to.uri, &from, hops)
+        {
+            return Ok(None);
+        }
+        let followed = hops.len();
         let followed = u32::try_from(followed).unwrap_or(u32::MAX);
         self.check(followed, limit, &from, &to.uri)?;
         let method = match changed {
@@ -116,8 +125,9 @@ impl Kept {
         }
         if redirect.is_cross_origin() {
             headers::leave_origin(self.request.headers_mut(), &self.redirects);
-            let left = headers::leave_origin_behind(self.request.extensions());
-            *self.request.extensions_mut() = left;
+            let mut of_the_call = call_settings::only(self.request.extensions());
+            call_settings::set(&mut of_the_call, CrossOrigin);
+            *self.request.extensions_mut() = of_the_call;
         }
         if let Change::ToGet = changed {
             *self.request.method_mut() = Method::GET;
@@ -136,9 +146,9 @@ impl Kept {
         }
         let mut next = mem::take(&mut self.request).map(|_| body);
         *next.uri_mut() = to.uri;
-        next.extensions_mut().insert(sent);
+        call_settings::set(next.extensions_mut(), sent);
         if let Some(resends) = resends {
-            next.extensions_mut().insert(resends);
+            call_settings::set(next.extensions_mut(), resends);
         }
         Ok(Some(Box::new(next)))
     }
@@ -184,9 +194,10 @@ impl History {
         if let Some(report) = self.complete(Some(response.retry_report())) {
             response.extensions_mut().insert(report);
         }
-        let uri = Answerer::of(response).or(asked.map(|(_, uri)| uri));
-        if let Some(uri) = uri.cloned() {
+        if let Some((method, asked)) = asked {
+            let uri = Answerer::of(response).unwrap_or(asked).clone();
             response.extensions_mut().insert(Redirected {
+                method: method.clone(),
                 uri,
                 fragment: self.fragment,
                 hops: self.hops,
@@ -203,7 +214,27 @@ pub(crate) fn follows_none<B>(request: &Request<B>, of_client: &Redirects) -> bo
 
 /// Whether this response may be followed.
 pub(crate) fn is_redirect<T>(response: &Response<T>) -> bool {
-    response.status().is_redirection() && response.headers().contains_key(LOCATION)
+    response.status().is_redirection() && location_of(response).is_some()
+}
+
+/// The `Location` of a response. One without a value leads nowhere; as a reference it would mean
+/// the URL that gave it.
+fn location_of<T>(response: &Response<T>) -> Option<&HeaderValue> {
+    let location = response.headers().get(LOCATION)?;
+    (!location.as_bytes().trim_ascii().is_empty()).then_some(location)
+}
+
+/// Whether this URL has been asked in this call. A method that is not idempotent has not changed by
+/// then, since it can only become GET: so the same request would be processed again.
+fn is_loop(to: &Uri, from: &Uri, hops: &[Hop]) -> bool {
+    let asked = hops.iter().map(|hop| &hop.uri).chain([from]);
+    let is_same = |uri: &Uri| origin::is_same(uri, to) && path_of(uri) == path_of(to);
+    asked.into_iter().any(is_same)
+}
+
+/// Path and query, where none stands for the root.
+fn path_of(uri: &Uri) -> &str {
+    uri.path_and_query().map_or("/", |it| it.as_str())
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -1,16 +1,14 @@
 //! What of a request goes along when it is redirected.
 
 use http::{
-    Extensions, HeaderMap, HeaderName, HeaderValue,
+    HeaderMap, HeaderName, HeaderValue,
     header::{
         AUTHORIZATION, COOKIE, EXPECT, HOST, LAST_MODIFIED, PROXY_AUTHORIZATION, TRAILER,
         TRANSFER_ENCODING,
     },
 };
-use retry_layer::{BodyFactory, IdempotencyKeys, Idempotent, NoRetry, RetryPolicy};
 
-use super::{history::CrossOrigin, policy::Redirects};
-use crate::{Body, NoDecompression, collect::CollectBody};
+use super::policy::Redirects;
 
 /// What describes a body, beside the names that begin with `content-`.
 const OF_BODY: [HeaderName; 6] = [
@@ -44,26 +42,6 @@ pub(super) fn leave_origin(headers: &mut HeaderMap, redirects: &Redirects) {
     let dropped: Vec<_> = headers.iter().filter_map(bound).collect();
     for name in dropped {
         headers.remove(name);
-    }
-}
-
-/// Keeps of the extensions only those that say how a request is sent, and nothing of what it holds.
-pub(super) fn leave_origin_behind(extensions: &Extensions) -> Extensions {
-    let mut kept = Extensions::new();
-    keep::<NoRetry>(extensions, &mut kept);
-    keep::<Idempotent>(extensions, &mut kept);
-    keep::<IdempotencyKeys>(extensions, &mut kept);
-    keep::<RetryPolicy>(extensions, &mut kept);
-    keep::<BodyFactory<Body>>(extensions, &mut kept);
-    keep::<CollectBody>(extensions, &mut kept);
-    keep::<NoDecompression>(extensions, &mut kept);
-    kept.insert(CrossOrigin);
-    kept
-}
-
-fn keep<T: Clone + Send + Sync + 'static>(all: &Extensions, kept: &mut Extensions) {
-    if let Some(extension) = all.get::<T>() {
-        kept.insert(extension.clone());
     }
 }
 

@@ -1,18 +1,26 @@
 use std::fmt;
 
-use http::{Response, StatusCode, Uri};
+use http::{Method, Response, StatusCode, Uri};
 
 use crate::origin;
 
 /// A response extension: the call was redirected on its way to this response.
 #[derive(Clone)]
 pub struct Redirected {
+    pub(super) method: Method,
     pub(super) uri: Uri,
     pub(super) fragment: Option<String>,
     pub(super) hops: Vec<Hop>,
 }
 
 impl Redirected {
+    /// Returns the method of the request that gave this response: a redirect may have made a GET of
+    /// it.
+    #[must_use]
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
     /// Returns the URL that gave this response.
     #[must_use]
     pub fn uri(&self) -> &Uri {
@@ -38,6 +46,7 @@ impl fmt::Debug for Redirected {
     // No path and no query: either may hold a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Redirected")
+            .field("method", &self.method)
             .field("origin", &origin::display(&self.uri))
             .field("hops", &self.hops)
             .finish_non_exhaustive()

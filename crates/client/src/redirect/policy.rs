@@ -9,14 +9,19 @@ use crate::origin;
 /// By default ten per call, from `http` to `https` but not back. 301 and 302 make a GET of a POST,
 /// 303 makes a GET of everything but a HEAD; all others keep the method, and the body if it can
 /// be sent again. If it cannot, the redirect itself is the answer, and so it is without a
-/// `Location`. Only `http` and `https` are followed, and what is against the rules is an
-/// [error](crate::Error::is_redirect).
+/// `Location`, or with one that is empty. A request whose method is not idempotent is not sent again
+/// to a URL that it has been sent to: that redirect is the answer too. Only `http` and `https` are
+/// followed, and what is against the rules is an [error](crate::Error::is_redirect).
+///
+/// The rules that a call begins with hold for all its hops, those of its request
+/// ([`RequestBuilder::redirects`](crate::RequestBuilder::redirects)) before the client's.
 ///
 /// As soon as scheme, host or port change, these are gone for the rest of the call, also on the
 /// way back: `Authorization`, `Cookie`, `Proxy-Authorization`, every header whose value is
 /// [flagged as sensitive](http::HeaderValue::set_sensitive), those of
-/// [`sensitive_headers`](Self::sensitive_headers), the request's extensions, and what the client
-/// adds by itself for its own origin. Credentials in a `Location` are never used.
+/// [`sensitive_headers`](Self::sensitive_headers), the request's extensions but for the
+/// [settings of the call](crate::RequestBuilder::extension), and what the client adds by itself for
+/// its own origin. Credentials in a `Location` are never used.
 ///
 /// Each hop is a request with its own attempts. The retry report has those of all, one after the
 /// other, and the [`Redirected`](crate::Redirected) of a response tells where they led.

@@ -1,0 +1,123 @@
+//! The settings of one call that its request carries as extensions: how it is sent, on every hop.
+//!
+//! Whatever else is in the extensions is its caller's, may be a secret, and stays with the origin
+//! that it was meant for.
+
+use http::Extensions;
+use retry_layer::{
+    Attempt, BodyFactory, Deadline, EarlierResends, IdempotencyKeys, Idempotent, NoRetry,
+    RetryOwner, RetryPolicy,
+};
+
+use crate::{
+    Body, NoDecompression, Redirects,
+    auth::Refresh,
+    collect::{CollectBody, FollowsNone},
+    observe::SentBefore,
+    redirect::CrossOrigin,
+};
+
+/// An extension that is a setting of its call. This crate puts none into a request that is not one:
+/// [`set`] asks for it, so that none can be forgotten where a redirect leaves an origin.
+pub(crate) trait CallSetting: Clone + Send + Sync + 'static {}
+
+/// Adds a setting to a request's extensions, in place of one of its type.
+#[inline]
+pub(crate) fn set<T: CallSetting>(extensions: &mut Extensions, setting: T) {
+    extensions.insert(setting);
+}
+
+macro_rules! call_settings {
+    ($($setting:ty),+ $(,)?) => {
+        $(impl CallSetting for $setting {})+
+
+        /// The settings of the call among these extensions, and nothing else of them.
+        pub(crate) fn only(extensions: &Extensions) -> Extensions {
+            let mut kept = Extensions::new();
+            $(keep::<$setting>(extensions, &mut kept);)+
+            kept
+        }
+
+        #[cfg(test)]
+        const NAMES: &[&str] = &[$(stringify!($setting)),+];
+    };
+}
+
+call_settings! {
+    // Of the retry layer: what may be sent again, and who sends it.
+    Attempt,
+    BodyFactory<Body>,
+    Deadline,
+    EarlierResends,
+    IdempotencyKeys,
+    Idempotent,
+    NoRetry,
+    RetryOwner,
+    RetryPolicy,
+    // Of this crate.
+    CollectBody,
+    CrossOrigin,
+    FollowsNone,
+    NoDecompression,
+    Redirects,
+    Refresh,
+    SentBefore,
+}
+
+fn keep<T: CallSetting>(all: &Extensions, kept: &mut Extensions) {
+    if let Some(setting) = all.get::<T>() {
+        set(kept, setting.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[derive(Clone)]
+    struct Secret;
+
+    #[test]
+    fn every_setting_of_a_call_is_kept_and_what_its_caller_added_is_not() {
+        let mut all = Extensions::new();
+        let mut added = Vec::new();
+        macro_rules! add {
+            ($($setting:ty = $value:expr),+ $(,)?) => {
+                $(
+                    set::<$setting>(&mut all, $value);
+                    added.push(stringify!($setting));
+                )+
+            };
+        }
+        add! {
+            BodyFactory<Body> = BodyFactory::new(|| Body::from("x")),
+            Deadline = Deadline::within(Duration::from_secs(1)),
+            IdempotencyKeys = IdempotencyKeys::new(),
+            Idempotent = Idempotent,
+            NoRetry = NoRetry,
+            RetryOwner = RetryOwner,
+            RetryPolicy = RetryPolicy::default(),
+            CollectBody = CollectBody,
+            CrossOrigin = CrossOrigin,
+            FollowsNone = FollowsNone,
+            NoDecompression = NoDecompression,
+            Redirects = Redirects::none(),
+            Refresh = Refresh::default(),
+            SentBefore = SentBefore(1),
+        }
+        // Only a retry layer can make them.
+        let made_elsewhere = ["Attempt", "EarlierResends"];
+        let known: Vec<_> = NAMES
+            .iter()
+            .filter(|name| !made_elsewhere.contains(name))
+            .collect();
+        assert_eq!(known, added.iter().collect::<Vec<_>>());
+
+        all.insert(Secret);
+        let kept = only(&all);
+        assert_eq!(kept.len(), added.len());
+        assert!(kept.get::<Secret>().is_none());
+    }
+}
