@@ -202,6 +202,183 @@ async fn a_body_is_saved_under_its_name_once_it_is_whole() {
     );
 }
 
+/// A folder that is gone when the test is over, with all that is in it.
+#[cfg(unix)]
+struct Folder(PathBuf);
+
+#[cfg(unix)]
+impl Folder {
+    fn new(name: &str) -> Self {
+        let name = format!("client-files-{}-{name}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir(&path).expect("the temporary directory can be written to");
+        Self(path)
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.0).expect("the folder can be read");
+        let names = entries.map(|entry| entry.expect("the entry can be read").file_name());
+        let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
+
+#[cfg(unix)]
+impl Drop for Folder {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+#[cfg(unix)]
+async fn save(path: &Path) -> Result<u64, client::Error> {
+    let connector = MemoryConnector::new(answer(|_| Reply::status(200).body("new")));
+    let response = over(&connector).get("http://peer/").send().await.unwrap();
+    response.save_to(path).await
+}
+
+#[cfg(unix)]
+#[tokio::test(start_paused = true)]
+async fn a_file_that_is_replaced_leaves_its_mode_to_the_new_one() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+
+    let folder = Folder::new("mode");
+    for mode in [0o600, 0o640, 0o666, 0o755, 0o400] {
+        let file = folder.file("file");
+        fs::write(&file, "old").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        // Only root may, and then both are kept.
+        let given_away = chown(&file, Some(12_345), Some(54_321)).is_ok();
+        assert_eq!(save(&file).await.unwrap(), 3);
+        assert_eq!(fs::read(&file).unwrap(), b"new");
+        let found = fs::metadata(&file).unwrap();
+        assert_eq!(found.mode() & 0o7777, mode);
+        if given_away {
+            assert_eq!((found.uid(), found.gid()), (12_345, 54_321));
+        }
+        fs::remove_file(&file).unwrap();
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test(start_paused = true)]
+async fn symbolic_links_are_followed_and_stay() {
+    use std::os::unix::fs::symlink;
+
+    let folder = Folder::new("links");
+    fs::create_dir(folder.file("data")).unwrap();
+    fs::write(folder.file("data/old"), "old").unwrap();
+    symlink("data/old", folder.file("first")).unwrap();
+    symlink(folder.file("first"), folder.file("second")).unwrap();
+    symlink("data/missing", folder.file("third")).unwrap();
+    symlink("loop", folder.file("loop")).unwrap();
+    symlink("data", folder.file("folder")).unwrap();
+    for (link, target) in [
+        ("first", "data/old"),
+        ("second", "data/old"),
+        ("third", "data/missing"),
+        ("folder/inside", "data/inside"),
+    ] {
+        fs::write(folder.file("data/old"), "old").unwrap();
+        assert_eq!(save(&folder.file(link)).await.unwrap(), 3, "{link}");
+        assert_eq!(fs::read(folder.file(target)).unwrap(), b"new", "{link}");
+    }
+    for link in ["first", "second", "third", "folder"] {
+        assert!(folder.file(link).is_symlink(), "{link}");
+    }
+    save(&folder.file("loop")).await.unwrap_err();
+    let names = ["data", "first", "folder", "loop", "second", "third"];
+    assert_eq!(folder.names(), names, "and no part is left");
+}
+
+#[cfg(unix)]
+#[tokio::test(start_paused = true)]
+async fn only_a_regular_file_is_replaced() {
+    use std::{
+        error::Error as _,
+        os::unix::{fs::FileTypeExt as _, net::UnixListener},
+    };
+
+    let folder = Folder::new("kinds");
+    let fifo = folder.file("fifo");
+    let make = |what: &[&str]| {
+        let mut command = std::process::Command::new("mknod");
+        let made = command.current_dir(&folder.0).args(what).output();
+        made.unwrap().status.success()
+    };
+    assert!(make(&["fifo", "p"]));
+    let _socket = UnixListener::bind(folder.file("socket")).unwrap();
+    fs::create_dir(folder.file("folder")).unwrap();
+    for name in ["fifo", "socket", "folder"] {
+        let error = save(&folder.file(name)).await.unwrap_err();
+        let cause = error.source().unwrap().to_string();
+        assert!(cause.contains("no regular file"), "{name}: {cause}");
+    }
+    assert!(fs::symlink_metadata(&fifo).unwrap().file_type().is_fifo());
+    // A file that this process has open: to replace it would leave the writer with the old one.
+    let open = fs::File::create(folder.file("open")).unwrap();
+    let number = std::os::fd::AsRawFd::as_raw_fd(&open);
+    if cfg!(target_os = "linux") {
+        let path = format!("/proc/self/fd/{number}");
+        let error = save(Path::new(&path)).await.unwrap_err();
+        assert!(error.source().unwrap().to_string().contains("has open"));
+    }
+    assert_eq!(folder.names(), ["fifo", "folder", "open", "socket"]);
+    // One that forgets what is written to it. Only root may make it, and not everywhere.
+    let device = folder.file("device");
+    if make(&["device", "c", "1", "3"]) && fs::write(&device, "x").is_ok() {
+        assert_eq!(save(&device).await.unwrap(), 3);
+        assert!(fs::metadata(&device).unwrap().file_type().is_char_device());
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test(start_paused = true)]
+async fn a_name_may_be_as_long_as_the_file_system_allows() {
+    let folder = Folder::new("names");
+    for name in ["x".repeat(255), "ä".repeat(127), "x".repeat(250)] {
+        let file = folder.file(&name);
+        assert_eq!(save(&file).await.unwrap(), 3);
+        assert_eq!(save(&file).await.unwrap(), 3);
+        assert_eq!(folder.names(), [name]);
+        fs::remove_file(file).unwrap();
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_download_that_is_dropped_while_its_file_is_created_leaves_nothing() {
+    let folder = Folder::new("dropped");
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().build().unwrap();
+    runtime.block_on(async {
+        let connector = MemoryConnector::new(answer(|_| Reply::status(200).body("new")));
+        let client = over(&connector);
+        for _ in 0..50 {
+            let response = client.get("http://peer/").send().await.unwrap();
+            let file = folder.file("file");
+            let mut saving = Box::pin(response.save_to(&file));
+            tokio::select! {
+                biased;
+                // Another thread may have been as quick as that.
+                saved = &mut saving => {
+                    saved.unwrap();
+                    fs::remove_file(&file).unwrap();
+                }
+                () = std::future::ready(()) => {}
+            }
+        }
+    });
+    // It waits for the threads that create files.
+    drop(runtime);
+    assert_eq!(folder.names(), [] as [&str; 0]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_download_that_is_dropped_leaves_nothing() {
     let connector = MemoryConnector::new(|mut connection: Connection| async move {

@@ -1,6 +1,8 @@
 //! Ways to read a response's body while it comes.
 
 mod copy;
+#[cfg(feature = "fs")]
+mod destination;
 mod events;
 mod line;
 mod lines;

@@ -1,18 +1,17 @@
-use std::{
-    fs,
-    hash::{BuildHasher, RandomState},
-    path::{Path, PathBuf},
-};
+use std::path::Path;
 
-use tokio::fs::File;
-
+use super::destination::Destination;
 use crate::{Error, Progress, Response, error::Kind};
 
 impl Response {
     /// Writes the body to a file, in place of one that is there, and returns the number of bytes.
     ///
     /// The file gets its name once the body is whole: until then it is another one beside it, whose
-    /// name ends with `.part`, and which goes away if the body breaks off.
+    /// name ends with `.part`, and which goes away if the body breaks off. It takes over the mode of
+    /// the file that it replaces, and its owner and group where that is allowed. Symbolic links are
+    /// followed, and stay. A character device, such as `/dev/null`, is written as it is; what else is
+    /// no regular file is refused, and so is a file that a process has open, such as `/dev/stdout`
+    /// where it is redirected: see [`copy_to`](Self::copy_to).
     ///
     /// ```no_run
     /// # async fn example(client: client::Client) -> Result<(), client::Error> {
@@ -25,7 +24,8 @@ impl Response {
     ///
     /// # Errors
     ///
-    /// If the body breaks off or stands still for too long, or the file cannot be written.
+    /// If the body breaks off or stands still for too long, or the file cannot be written: it is a
+    /// directory, a pipe or a socket, or the directory is not there or may not be written to.
     ///
     /// # Cancel safety
     ///
@@ -59,31 +59,10 @@ impl Response {
         let path = path.as_ref();
         let request = self.description();
         let failed = |error| request.name(Error::new(Kind::Write).with(error));
-        let (part, mut file) = Part::create(path).await.map_err(failed)?;
-        let written = self.copy_with_progress(&mut file, progress).await?;
-        file.sync_all().await.map_err(failed)?;
-        drop(file);
-        tokio::fs::rename(&part.0, path).await.map_err(failed)?;
+        let mut destination = Destination::open(path).await.map_err(failed)?;
+        let file = &mut destination.file;
+        let written = self.copy_with_progress(file, progress).await?;
+        destination.finish().await.map_err(failed)?;
         Ok(written)
-    }
-}
-
-/// A file that is not whole yet; it is removed unless it was given another name.
-struct Part(PathBuf);
-
-impl Part {
-    async fn create(path: &Path) -> std::io::Result<(Self, File)> {
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!(".{:016x}.part", RandomState::new().hash_one(0)));
-        let path = PathBuf::from(name);
-        let file = File::create_new(&path).await?;
-        Ok((Self(path), file))
-    }
-}
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        // After the rename there is none of this name.
-        fs::remove_file(&self.0).ok();
     }
 }
