@@ -21,7 +21,7 @@ use crate::{
     auth::{Auth, Refresh},
     decode,
     extras::{Dressed, Extras},
-    observe::{Metrics, Record},
+    observe::{Metrics, Paths, Record},
     redirect::Answerer,
 };
 
@@ -31,6 +31,7 @@ pub(crate) struct Settings {
     pub(crate) user_agent: Option<HeaderValue>,
     pub(crate) extras: Option<Box<Extras>>,
     pub(crate) metrics: Metrics,
+    pub(crate) paths: Paths,
     /// The codings that are decoded, if any are.
     pub(crate) accept_encoding: Option<HeaderValue>,
 }
@@ -64,6 +65,11 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        // First, since a default header takes the place of what is built in.
+        let dressed = match &self.settings.extras {
+            Some(extras) => extras.dress(&mut request),
+            None => Dressed::default(),
+        };
         if let Some(user_agent) = &self.settings.user_agent {
             if !request.headers().contains_key(USER_AGENT) {
                 let user_agent = user_agent.clone();
@@ -73,11 +79,7 @@ where
         if let Some(accepted) = &self.settings.accept_encoding {
             decode::advertise(&mut request, accepted);
         }
-        let dressed = match &self.settings.extras {
-            Some(extras) => extras.dress(&mut request),
-            None => Dressed::default(),
-        };
-        let record = Record::begin(&request, self.settings.metrics);
+        let record = Record::begin(&request, self.settings.metrics, self.settings.paths);
         if dressed.is_ready() && record.is_none() {
             return ResponseFuture::Plain {
                 inner: self.inner.call(request),

@@ -25,7 +25,7 @@ use crate::{
     error::BoxError,
     extras::Extras,
     layers::{AttemptBody, Layers},
-    observe::{Metrics, Observers},
+    observe::{Metrics, Observers, Paths},
     predicate,
     stack::{self, Parts, WireBody},
     target::Base,
@@ -62,7 +62,8 @@ pub struct ClientBuilder {
     user_agent: Option<HeaderValue>,
     extras: Extras,
     request_id: Option<HeaderName>,
-    metrics: Metrics,
+    pub(crate) metrics: Metrics,
+    pub(crate) paths: Paths,
     /// The first setting that cannot be.
     problem: Option<Error>,
     pub(crate) connector: Connector,
@@ -95,6 +96,7 @@ impl ClientBuilder {
             extras: Extras::default(),
             request_id: None,
             metrics: Metrics::Off,
+            paths: Paths::default(),
             problem: None,
             connector: Connector::new(),
             #[cfg(feature = "http2")]
@@ -263,6 +265,19 @@ impl ClientBuilder {
         self
     }
 
+    /// Records the paths of URLs in the attribute `url.full` of spans. Default: they are redacted,
+    /// since many hold a secret: a signed link, a token to reset a password, a chat's bot. The scheme,
+    /// the host and the port are recorded in any case, userinfo and the values of queries never.
+    ///
+    /// ```
+    /// let client = client::Client::builder().record_paths().build()?;
+    /// # Ok::<(), client::Error>(())
+    /// ```
+    pub fn record_paths(mut self) -> Self {
+        self.paths = Paths::Recorded;
+        self
+    }
+
     /// Keeps figures by the [`metrics`](https://docs.rs/metrics) facade, under the names of
     /// OpenTelemetry: the histogram `http.client.request.duration` in seconds and the gauge
     /// `http.client.active_requests`, both by attempt; and the counters `retry.attempts`, of
@@ -391,6 +406,7 @@ impl ClientBuilder {
                 user_agent: self.user_agent,
                 extras: self.extras.boxed(),
                 metrics: self.metrics,
+                paths: self.paths,
                 accept_encoding: decode::accepted(),
             }),
             max_body: self.max_body,

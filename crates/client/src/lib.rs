@@ -96,8 +96,8 @@
 //! Each attempt is a [`tracing`](https://docs.rs/tracing) span, named `http.client.request`, of the
 //! level INFO and the target `client`, with the fields of [OpenTelemetry's
 //! conventions](https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-client-span):
-//! `http.request.method`, `server.address`, `server.port`, `url.full` (without userinfo, the query
-//! as `REDACTED`), `http.response.status_code`, `network.protocol.version`, `error.type`, and
+//! `http.request.method`, `server.address`, `server.port`, `url.full` (without userinfo, path and
+//! query as `REDACTED`; [`ClientBuilder::record_paths`] shows the path), `http.response.status_code`, `network.protocol.version`, `error.type`, and
 //! `http.request.resend_count` from the second attempt on. A span lasts until the body was read or
 //! dropped, so that a subscriber which tells when spans close tells each attempt once it is over.
 //!

@@ -80,10 +80,17 @@ async fn an_attempt_is_a_client_span_with_the_names_of_opentelemetry() {
         ("network.protocol.version", "1.1"),
         ("server.address", "peer"),
         ("server.port", "81"),
-        ("url.full", "http://peer:81/a/b?REDACTED"),
+        ("url.full", "http://peer:81/REDACTED?REDACTED"),
     ];
     let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
     assert_eq!(attributes(span), expected.into());
+    // A path is told on demand.
+    let client = Client::builder().record_paths();
+    let client = client.build_with_connector(connector).unwrap();
+    let request = client.get("http://user:secret@peer:81/a/b?token=secret");
+    request.fetch().await.unwrap();
+    let told = attributes(&crate::spans(&exporter)[1]);
+    assert_eq!(told["url.full"], "http://peer:81/a/b?REDACTED");
     // Numbers are numbers.
     for name in ["http.response.status_code", "server.port"] {
         let mut all = span.attributes.iter();
@@ -270,7 +277,7 @@ impl io::Write for Log {
 
 const CANARY: &str = "c4n4ry";
 
-/// Every place that a secret can be in, but the path, which is told.
+/// Every place that a secret can be in.
 fn with_secrets() -> ClientBuilder {
     let mut flagged = HeaderValue::from_static(CANARY);
     flagged.set_sensitive(true);
@@ -303,7 +310,7 @@ fn jar() -> Jar {
 fn requests(client: &Client) -> [RequestBuilder; 5] {
     let post = || {
         client
-            .post(format!("x?key={CANARY}"))
+            .post(format!("{CANARY}/x?key={CANARY}"))
             .header("authorization", CANARY)
             .header("proxy-authorization", CANARY)
             .header("cookie", CANARY)

@@ -11,7 +11,9 @@ use crate::{
 };
 
 impl ClientBuilder {
-    /// Adds a header to requests that do not have it, on each attempt.
+    /// Adds a header to requests that do not have it, on each attempt. It takes the place of what is
+    /// built in: of [`user_agent`](Self::user_agent), and of the `Accept-Encoding` that names what
+    /// can be decoded. Whatever was asked for, a response is [decoded](crate#decoding) by what it is.
     ///
     /// It belongs to one origin, as do all of the client's own headers and credentials but
     /// `User-Agent` and ids: to that of the [base URL](Self::base_url), or of each

@@ -1,7 +1,7 @@
 use http::{Method, Request, Uri, Version};
 use retry_layer::Attempt;
 
-use super::SentBefore;
+use super::{Paths, SentBefore};
 use crate::{Error, TimeoutPhase};
 
 /// The method, or `_OTHER` for one that few know: what a peer or a caller makes up must not become
@@ -14,8 +14,8 @@ pub(super) fn method(method: &Method) -> &'static str {
     known.unwrap_or("_OTHER")
 }
 
-/// The URL without userinfo, and without what its query says.
-pub(super) fn url(uri: &Uri) -> String {
+/// The URL without userinfo, and without what its query says; of the path only what is wanted.
+pub(super) fn url(uri: &Uri, paths: Paths) -> String {
     let scheme = uri.scheme_str().unwrap_or("http");
     let host = uri.host().unwrap_or_default();
     let port = uri.port().map_or(String::new(), |port| format!(":{port}"));
@@ -24,7 +24,12 @@ pub(super) fn url(uri: &Uri) -> String {
     } else {
         ""
     };
-    format!("{scheme}://{host}{port}{}{query}", uri.path())
+    let path = match uri.path() {
+        path @ ("" | "/" | "*") => path,
+        path if paths == Paths::Recorded => path,
+        _ => "/REDACTED",
+    };
+    format!("{scheme}://{host}{port}{path}{query}")
 }
 
 /// The host; an IPv6 address without its brackets.
@@ -82,12 +87,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn neither_userinfo_nor_a_query_is_told() {
+    fn neither_userinfo_nor_a_query_is_told_and_a_path_only_where_it_is_wanted() {
         let uri = Uri::from_static("https://user:secret@[::1]:8443/x/y?token=secret");
-        assert_eq!(url(&uri), "https://[::1]:8443/x/y?REDACTED");
+        let recorded = url(&uri, Paths::Recorded);
+        assert_eq!(recorded, "https://[::1]:8443/x/y?REDACTED");
+        let redacted = url(&uri, Paths::Redacted);
+        assert_eq!(redacted, "https://[::1]:8443/REDACTED?REDACTED");
         assert_eq!(address(&uri), "::1");
         assert_eq!(
-            url(&Uri::from_static("http://a.example")),
+            url(&Uri::from_static("http://a.example"), Paths::Redacted),
             "http://a.example/"
         );
     }

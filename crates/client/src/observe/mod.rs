@@ -21,6 +21,14 @@ pub(crate) enum Metrics {
     On,
 }
 
+/// What spans tell of the paths of URLs.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Paths {
+    #[default]
+    Redacted,
+    Recorded,
+}
+
 /// A request extension: how often the call had sent a request before it was redirected here.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SentBefore(pub(crate) u32);

@@ -3,7 +3,7 @@ use tracing::{Span, field::Empty};
 
 #[cfg(feature = "metrics")]
 use super::meter::Meter;
-use super::{Metrics, body::Observed, fields};
+use super::{Metrics, Paths, body::Observed, fields};
 use crate::{Error, ResponseBody, origin};
 
 /// The span and the figures of one attempt, from when it is begun until its body has ended.
@@ -25,7 +25,7 @@ enum State {
 impl Record {
     /// Begins a record, if anybody wants one.
     #[inline]
-    pub(crate) fn begin<B>(request: &Request<B>, metrics: Metrics) -> Option<Self> {
+    pub(crate) fn begin<B>(request: &Request<B>, metrics: Metrics, paths: Paths) -> Option<Self> {
         let span = tracing::info_span!(
             target: "client",
             "http.client.request",
@@ -40,7 +40,7 @@ impl Record {
             network.protocol.version = Empty,
             server.address = fields::address(request.uri()),
             server.port = i64::from(origin::port(request.uri())),
-            url.full = fields::url(request.uri()),
+            url.full = fields::url(request.uri(), paths),
             "error.type" = Empty,
         );
         if span.is_disabled() && metrics == Metrics::Off {
