@@ -49,6 +49,13 @@ impl Exponential {
         }
     }
 
+    /// What the schedule starts with: 100 milliseconds unless set.
+    #[must_use]
+    pub const fn base(mut self, base: Duration) -> Self {
+        self.base = base;
+        self
+    }
+
     /// What each wait is multiplied with to get the next: 2 unless set. Must be finite and at
     /// least 1; [`build`](crate::RetryPolicyBuilder::build) refuses anything else.
     #[must_use]
@@ -302,6 +309,29 @@ impl Backoff {
             exponential.cap = cap;
         }
         self.cap = cap;
+        self
+    }
+
+    /// Alters the exponential schedule and keeps the jitter: to change a part of what a policy has
+    /// already. A schedule of another kind gives way to the altered default.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use retry_layer::{Backoff, Exponential, Jitter};
+    ///
+    /// let second = Duration::from_secs(1);
+    /// let backoff = Backoff::from(Exponential::new(second)).jitter(Jitter::None);
+    /// let slower = backoff.map_exponential(|schedule| schedule.factor(3));
+    /// assert_eq!(slower.delays(0).nth(1), Some(3 * second));
+    /// ```
+    #[must_use]
+    pub fn map_exponential(mut self, map: impl FnOnce(Exponential) -> Exponential) -> Self {
+        let exponential = map(match self.schedule {
+            Schedule::Exponential(exponential) => exponential,
+            Schedule::Custom(_) => Exponential::default(),
+        });
+        self.cap = exponential.cap;
+        self.schedule = Schedule::Exponential(exponential);
         self
     }
 

@@ -457,6 +457,12 @@ impl RetryPolicyBuilder {
         self
     }
 
+    /// Makes another backoff of the one that is set so far.
+    pub fn map_backoff(mut self, map: impl FnOnce(Backoff) -> Backoff) -> Self {
+        self.backoff = map(self.backoff);
+        self
+    }
+
     /// Sets the jitter of the backoff that is set so far.
     pub fn jitter(mut self, jitter: Jitter) -> Self {
         self.backoff = self.backoff.jitter(jitter);
@@ -480,6 +486,13 @@ impl RetryPolicyBuilder {
         self
     }
 
+    /// Looks at `Retry-After` and `RateLimit` again, after
+    /// [`ignore_retry_after`](Self::ignore_retry_after) or [`hints`](Self::hints).
+    pub fn honor_retry_after(mut self) -> Self {
+        self.hints = self.hints.with(Hint::RetryAfter).with(Hint::RateLimit);
+        self
+    }
+
     /// Sets which [hints](crate::hint) of a server are heard: `Retry-After` and `RateLimit` unless
     /// set.
     pub fn hints(mut self, hints: Hints) -> Self {
@@ -492,6 +505,12 @@ impl RetryPolicyBuilder {
     /// sent. With one attempt the layer is off: the request is sent once, and nothing of it is kept.
     pub fn without_resends(mut self) -> Self {
         self.resends = Resends::NONE;
+        self
+    }
+
+    /// Makes free resends again, after [`without_resends`](Self::without_resends).
+    pub fn with_resends(mut self) -> Self {
+        self.resends = Resends::ALL;
         self
     }
 

@@ -217,6 +217,120 @@ async fn a_configuration_is_laid_over_what_code_has_set() {
     );
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_default_header_takes_the_place_of_what_is_built_in() {
+    let gzip = |request: &test_support::Request| {
+        let asked = request.header("accept-encoding");
+        Reply::status(200).body(asked.unwrap_or("nothing").to_owned())
+    };
+    let connector = MemoryConnector::new(answer(gzip));
+    let by_code = Client::builder()
+        .default_header("user-agent", "mine/1")
+        .default_header("Accept-Encoding", "identity");
+    let by_file = "headers = { User-Agent = \"mine/1\", accept-encoding = \"identity\" }";
+    let by_file = ClientBuilder::from_config(from_toml(by_file).unwrap()).unwrap();
+    for builder in [by_code, by_file] {
+        let client = builder.build_with_connector(connector.clone()).unwrap();
+        let response = client.get("http://peer/").fetch().await.unwrap();
+        assert_eq!(response.body(), "identity");
+        let agent = |log: test_support::Log| log.requests[log.requests.len() - 1].clone();
+        let sent = agent(connector.log());
+        assert_eq!(sent.header("user-agent"), Some("mine/1"));
+        // What a request says for itself comes first.
+        let request = client.get("http://peer/").header("user-agent", "own/1");
+        let request = request.header("accept-encoding", "br");
+        assert_eq!(request.fetch().await.unwrap().body(), "br");
+        let sent = agent(connector.log());
+        assert_eq!(sent.header("user-agent"), Some("own/1"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_configuration_turns_on_what_code_has_turned_off_and_back() {
+    let hinted = || {
+        MemoryConnector::new(sequence([
+            Reply::status(503).header("retry-after", "60"),
+            Reply::status(200),
+        ]))
+    };
+    let deaf = || RetryPolicy::builder().ignore_retry_after();
+    let hearing = RetryPolicy::builder;
+    for (code, file, waits) in [
+        (deaf(), "", false),
+        (deaf(), "honor_retry_after = true", true),
+        (deaf(), "honor_retry_after = false", false),
+        (hearing(), "", true),
+        (hearing(), "honor_retry_after = false", false),
+    ] {
+        let config = from_toml(&format!("[retry]\n{file}")).unwrap();
+        let builder = Client::builder().retry(code).config(config).unwrap();
+        let client = builder.build_with_connector(hinted()).unwrap();
+        let began = Instant::now();
+        client.get("http://peer/").fetch().await.unwrap();
+        let waited = began.elapsed() >= Duration::from_secs(60);
+        assert_eq!(waited, waits, "{file}");
+    }
+
+    let stale = || {
+        MemoryConnector::new(sequence([
+            Reply::status(200),
+            Reply::close(),
+            Reply::status(200),
+        ]))
+    };
+    let counted = || RetryPolicy::builder().without_resends();
+    for (code, file, resends) in [
+        (counted(), "", 0),
+        (counted(), "resends = true", 1),
+        (RetryPolicy::builder(), "", 1),
+        (RetryPolicy::builder(), "resends = false", 0),
+    ] {
+        let config = from_toml(&format!("[retry]\n{file}")).unwrap();
+        let builder = Client::builder().retry(code).config(config).unwrap();
+        let client = builder.build_with_connector(stale()).unwrap();
+        client.get("http://peer/").fetch().await.unwrap();
+        let response = client.get("http://peer/").fetch().await.unwrap();
+        assert_eq!(response.retry_report().resends(), resends, "{file}");
+    }
+
+    let builder = Client::builder().cookies(client::Jar::new());
+    let builder = builder.record_metrics().record_paths();
+    let off = "cookies = false\nmetrics = false\nrecord_paths = false";
+    let told = format!("{:?}", builder.config(from_toml(off).unwrap()).unwrap());
+    for off in ["jar: None", "metrics: Off", "paths: Redacted"] {
+        assert!(told.contains(off), "{off}: {told}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_part_of_a_backoff_leaves_the_rest_as_code_has_set_it() {
+    let ms = Duration::from_millis;
+    let exponential = Exponential::new(ms(100)).factor(3).cap(ms(5000));
+    let exponential = || Backoff::from(exponential.throttled_base(ms(200))).jitter(Jitter::None);
+    let fixed = || Backoff::fixed(ms(40));
+    for (code, file, waits) in [
+        (exponential(), "factor = 2.0", [100, 200, 400]),
+        (exponential(), "base = \"200ms\"", [200, 600, 1800]),
+        (exponential(), "cap = \"250ms\"", [100, 250, 250]),
+        (exponential(), "throttled_base = \"1s\"", [100, 300, 900]),
+        (exponential(), "", [100, 300, 900]),
+        (fixed(), "cap = \"30ms\"", [30, 30, 30]),
+        (fixed(), "jitter = \"none\"", [40, 40, 40]),
+        (fixed(), "base = \"10ms\"", [10, 20, 40]),
+    ] {
+        let config = from_toml(&format!("[retry.backoff]\n{file}")).unwrap();
+        let policy = RetryPolicy::builder().max_attempts(4).backoff(code);
+        let builder = Client::builder().retry(policy).config(config).unwrap();
+        let connector = MemoryConnector::new(answer(|_| Reply::status(503)));
+        let client = builder.build_with_connector(connector).unwrap();
+        let response = client.get("http://peer/").fetch().await.unwrap();
+        let report = response.retry_report();
+        let waited = report.attempts().iter().filter_map(|it| it.wait());
+        let waited: Vec<_> = waited.map(|wait| wait.delay()).collect();
+        assert_eq!(waited, waits.map(ms), "{file}");
+    }
+}
+
 #[test]
 fn what_code_or_a_file_cannot_set_together_is_refused_by_name() {
     let statuses = from_toml("[retry]\nstatuses = [503]").unwrap();

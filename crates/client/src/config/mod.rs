@@ -31,7 +31,9 @@ use self::{
     retry::RetryConfig,
     session::{PoolSettings, TimeoutSettings},
 };
-use crate::{ClientBuilder, Error};
+#[cfg(feature = "metrics")]
+use crate::observe::Metrics;
+use crate::{ClientBuilder, Error, observe::Paths};
 
 /// The settings of a [`ClientBuilder`] as a configuration file has them.
 ///
@@ -47,6 +49,7 @@ use crate::{ClientBuilder, Error};
 /// | `deadline` | a duration or `"none"` |
 /// | `max_body` | bytes |
 /// | `decompression` | true or false |
+/// | `record_paths` | whether [spans have the paths](ClientBuilder::record_paths) of URLs |
 /// | `user_agent` | text; none is sent if it is empty |
 /// | `request_id`, `attempt_id` | a header's name |
 /// | `headers` | [default headers](ClientBuilder::default_header): name and value |
@@ -68,7 +71,7 @@ use crate::{ClientBuilder, Error};
 /// | `tls.roots_pem`, `.only_added_roots` | the text of certificates, no path; true or false; with the feature `tls`, as the next two |
 /// | `tls.certificate_pem` and `.key_pem` | the text of both, no paths: what is shown to a server that asks for it |
 /// | `tls.min_version` | `"1.2"` or `"1.3"` |
-/// | `cookies`, `metrics` | true for a jar, and for [figures](crate#features); with the features of these names |
+/// | `cookies`, `metrics` | true for a jar, and for [figures](crate#features), false for none; with the features of these names |
 /// | `http2.prior_knowledge`, `.adaptive_window` | true or false; with the feature `http2`, as the next two |
 /// | `http2.max_concurrent_streams`, `.stream_window`, `.connection_window` | numbers, the windows in bytes |
 /// | `http2.keep_alive_interval`, `.keep_alive_timeout` | a duration or `"none"`; a duration |
@@ -96,6 +99,7 @@ pub struct ClientConfig {
     deadline: Option<Limit>,
     max_body: Option<usize>,
     decompression: Option<bool>,
+    record_paths: Option<bool>,
     user_agent: Option<String>,
     request_id: Option<String>,
     attempt_id: Option<String>,
@@ -110,9 +114,9 @@ pub struct ClientConfig {
     #[cfg(feature = "tls")]
     tls: Option<TlsConfig>,
     #[cfg(feature = "cookies")]
-    cookies: bool,
+    cookies: Option<bool>,
     #[cfg(feature = "metrics")]
-    metrics: bool,
+    metrics: Option<bool>,
     #[cfg(feature = "http2")]
     http2: Option<Http2Settings>,
     #[cfg(feature = "proxy")]
@@ -171,8 +175,10 @@ impl ClientBuilder {
     /// Takes what a configuration says over what is set so far; what it leaves out stays. So code
     /// may have defaults of its own, and one configuration may be laid over another.
     ///
-    /// Headers and proxies are added, of a section each key counts alone, and `retry.backoff` and `tls`
-    /// are one setting each. Statuses do not go with a predicate that is set already: give that
+    /// Headers and proxies are added, of a section each key counts alone, and `tls` is one setting: it
+    /// takes the place of what code has set for TLS. A key that is false, or `"none"`, turns off what
+    /// code has turned on. A `retry.backoff` keeps what it does not name of an exponential one, and
+    /// takes the place of another kind. Statuses do not go with a predicate that is set already: give that
     /// [afterwards](Self::map_retry).
     ///
     /// # Errors
@@ -187,6 +193,7 @@ impl ClientBuilder {
             deadline,
             max_body,
             decompression,
+            record_paths,
             user_agent,
             request_id,
             attempt_id,
@@ -264,12 +271,15 @@ impl ClientBuilder {
             builder.connector = tls.alter(builder.connector)?;
         }
         #[cfg(feature = "cookies")]
-        if cookies && builder.jar.is_none() {
-            builder = builder.cookies(Jar::new());
+        if let Some(on) = cookies {
+            builder = keep_cookies(builder, on);
+        }
+        if let Some(on) = record_paths {
+            builder = record_paths_of(builder, on);
         }
         #[cfg(feature = "metrics")]
-        if metrics {
-            builder = builder.record_metrics();
+        if let Some(on) = metrics {
+            builder = record_metrics_of(builder, on);
         }
         #[cfg(feature = "http2")]
         if let Some(http2) = http2 {
@@ -289,6 +299,35 @@ fn introduce(builder: ClientBuilder, user_agent: String) -> ClientBuilder {
     } else {
         builder.user_agent(user_agent)
     }
+}
+
+#[cfg(feature = "cookies")]
+fn keep_cookies(mut builder: ClientBuilder, on: bool) -> ClientBuilder {
+    match (on, &builder.jar) {
+        (true, None) => builder.cookies(Jar::new()),
+        (true, Some(_)) => builder,
+        (false, _) => {
+            builder.jar = None;
+            builder
+        }
+    }
+}
+
+fn record_paths_of(mut builder: ClientBuilder, on: bool) -> ClientBuilder {
+    if on {
+        return builder.record_paths();
+    }
+    builder.paths = Paths::Redacted;
+    builder
+}
+
+#[cfg(feature = "metrics")]
+fn record_metrics_of(mut builder: ClientBuilder, on: bool) -> ClientBuilder {
+    if on {
+        return builder.record_metrics();
+    }
+    builder.metrics = Metrics::Off;
+    builder
 }
 
 fn invalid(key: &str) -> Error {

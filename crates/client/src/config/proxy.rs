@@ -23,6 +23,12 @@ impl ProxyConfig {
             ("proxy.https", self.https, Proxy::https),
             ("proxy.all", self.all, Proxy::all),
         ];
+        if self.no_proxy.is_some() && proxies.iter().all(|(_, url, _)| url.is_none()) {
+            return Err(Error::builder(
+                "the setting `proxy.no_proxy` does nothing without a proxy beside it: `proxy.all`, \
+                 `proxy.http` or `proxy.https`",
+            ));
+        }
         let exempt = self.no_proxy.unwrap_or_default();
         for (key, url, make) in proxies {
             let Some(url) = url else {

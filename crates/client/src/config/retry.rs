@@ -1,5 +1,5 @@
 use http::Method;
-use retry_layer::{Backoff, Exponential, Jitter, RetryPolicyBuilder, budget::SuccessBudget};
+use retry_layer::{Backoff, Jitter, RetryPolicyBuilder, budget::SuccessBudget};
 use serde::Deserialize;
 
 use super::{duration::Span, invalid};
@@ -65,14 +65,16 @@ impl RetryConfig {
             policy = policy.methods(methods);
         }
         if let Some(backoff) = self.backoff {
-            policy = policy.backoff(backoff.backoff());
+            policy = policy.map_backoff(|so_far| backoff.alter(so_far));
         }
         if let Some(Span(longest)) = self.max_retry_after {
             policy = policy.max_retry_after(longest);
         }
-        if self.honor_retry_after == Some(false) {
-            policy = policy.ignore_retry_after();
-        }
+        policy = match self.honor_retry_after {
+            Some(true) => policy.honor_retry_after(),
+            Some(false) => policy.ignore_retry_after(),
+            None => policy,
+        };
         if let Some(percent) = self.budget_percent {
             let budget = SuccessBudget::new(percent);
             policy = policy.budget(budget.map_err(|error| {
@@ -88,34 +90,48 @@ impl RetryConfig {
         if let Some(DrainConfig { bytes, time }) = self.drain {
             policy = policy.drain(bytes, time.0);
         }
-        if self.resends == Some(false) {
-            policy = policy.without_resends();
-        }
-        Ok(policy)
+        Ok(match self.resends {
+            Some(true) => policy.with_resends(),
+            Some(false) => policy.without_resends(),
+            None => policy,
+        })
     }
 }
 
 impl BackoffConfig {
-    fn backoff(self) -> Backoff {
-        let mut schedule = Exponential::default();
-        if let Some(Span(base)) = self.base {
-            schedule = Exponential::new(base);
+    /// Alters what is set so far. The jitter, and the cap, can be those of any schedule; the rest
+    /// asks for an exponential one.
+    fn alter(self, mut backoff: Backoff) -> Backoff {
+        let Self {
+            base,
+            throttled_base,
+            factor,
+            cap,
+            jitter,
+        } = self;
+        if base.is_some() || throttled_base.is_some() || factor.is_some() {
+            backoff = backoff.map_exponential(|mut schedule| {
+                if let Some(Span(base)) = base {
+                    schedule = schedule.base(base);
+                }
+                if let Some(Span(base)) = throttled_base {
+                    schedule = schedule.throttled_base(base);
+                }
+                if let Some(factor) = factor {
+                    schedule = schedule.factor(factor);
+                }
+                schedule
+            });
         }
-        if let Some(Span(base)) = self.throttled_base {
-            schedule = schedule.throttled_base(base);
+        if let Some(Span(cap)) = cap {
+            backoff = backoff.cap(cap);
         }
-        if let Some(factor) = self.factor {
-            schedule = schedule.factor(factor);
+        match jitter {
+            None => backoff,
+            Some(JitterConfig::Full) => backoff.jitter(Jitter::Full),
+            Some(JitterConfig::Equal) => backoff.jitter(Jitter::Equal),
+            Some(JitterConfig::Decorrelated) => backoff.jitter(Jitter::Decorrelated),
+            Some(JitterConfig::None) => backoff.jitter(Jitter::None),
         }
-        if let Some(Span(cap)) = self.cap {
-            schedule = schedule.cap(cap);
-        }
-        let jitter = match self.jitter {
-            None | Some(JitterConfig::Full) => Jitter::Full,
-            Some(JitterConfig::Equal) => Jitter::Equal,
-            Some(JitterConfig::Decorrelated) => Jitter::Decorrelated,
-            Some(JitterConfig::None) => Jitter::None,
-        };
-        Backoff::from(schedule).jitter(jitter)
     }
 }
