@@ -373,7 +373,6 @@ impl ClientBuilder {
         if let Some(problem) = self.problem {
             return Err(problem);
         }
-        let builder = |error: BuildError| Error::builder(error.to_string()).with(error);
         if self.deadline.is_some_and(|deadline| deadline.is_zero()) {
             return Err(Error::builder(
                 "deadline must be longer than 0; `None` turns it off",
@@ -381,8 +380,7 @@ impl ClientBuilder {
         }
         let policy = self
             .retry
-            .and_then(|policy| predicate::aware(&policy, self.deadline))
-            .map_err(builder)?;
+            .and_then(|policy| predicate::aware(&policy, self.deadline))?;
         let bases = match &self.base {
             Some(base) if self.extras.endpoints.is_empty() => std::slice::from_ref(base),
             Some(_) | None => &self.extras.endpoints,

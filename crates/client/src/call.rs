@@ -356,8 +356,7 @@ fn prepare(settings: &Settings, request: &mut Request<Body>) -> Result<(), Error
     if decode::IS_POSSIBLE && !settings.decompression {
         call_settings::set(request.extensions_mut(), NoDecompression);
     }
-    predicate::tell(request, settings.deadline)
-        .map_err(|error| Error::builder(error.to_string()).with(error))?;
+    predicate::tell(request, settings.deadline)?;
     authorize(request, credentials)
 }
 

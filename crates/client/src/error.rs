@@ -15,7 +15,8 @@ pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
 /// Why a call has no answer.
 ///
 /// [`Display`](fmt::Display) is one line that names the method, the origin, what failed and how
-/// many attempts were made; the cause is in [`source`](StdError::source). It holds neither
+/// many attempts were made; the cause is in [`source`](StdError::source), and says nothing twice. Of
+/// a setting that is not valid the line has the name, and the cause what is wrong with it. It holds neither
 /// userinfo nor a path or query, and no header.
 pub struct Error(Box<Inner>);
 
@@ -389,14 +390,16 @@ impl From<session_layer::Error> for Error {
 /// A setting of the retries is not valid: an error of a builder.
 impl From<retry_layer::BuildError> for Error {
     fn from(error: retry_layer::BuildError) -> Self {
-        Self::builder(error.to_string()).with(error)
+        let setting = error.setting();
+        Self::builder(format!("the retry setting `{setting}` is not valid")).with(error)
     }
 }
 
 /// A setting of the session is not valid: an error of a builder.
 impl From<session_layer::ConfigError> for Error {
     fn from(error: session_layer::ConfigError) -> Self {
-        Self::builder(error.to_string()).with(error)
+        let setting = error.setting();
+        Self::builder(format!("the setting `{setting}` is not valid")).with(error)
     }
 }
 
@@ -404,7 +407,7 @@ impl From<session_layer::ConfigError> for Error {
 #[cfg(feature = "proxy")]
 impl From<session_layer::ProxyConfigError> for Error {
     fn from(error: session_layer::ProxyConfigError) -> Self {
-        Self::builder(error.to_string()).with(error)
+        Self::builder("a proxy is not valid").with(error)
     }
 }
 
@@ -412,7 +415,7 @@ impl From<session_layer::ProxyConfigError> for Error {
 #[cfg(feature = "tls")]
 impl From<session_layer::TlsConfigError> for Error {
     fn from(error: session_layer::TlsConfigError) -> Self {
-        Self::builder(error.to_string()).with(error)
+        Self::builder("the TLS settings are not valid").with(error)
     }
 }
 

@@ -276,7 +276,7 @@ impl RequestBuilder {
     {
         match policy.try_into().map_err(Into::into) {
             Ok(policy) => self.setting(policy),
-            Err(error) => self.alter(|_| Err(Error::builder(error.to_string()).with(error))),
+            Err(error) => self.alter(|_| Err(error.into())),
         }
     }
 

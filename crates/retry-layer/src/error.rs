@@ -18,6 +18,23 @@ pub(crate) enum Problem {
     Setting(&'static str),
 }
 
+impl BuildError {
+    /// The setting that makes no sense, by the name of the method that sets it, or `policy` for
+    /// another.
+    #[must_use]
+    pub fn setting(&self) -> &'static str {
+        match self.0 {
+            Problem::NoAttempts => "max_attempts",
+            Problem::Status | Problem::StatusesBesidePredicate => "statuses",
+            Problem::Factor(_) => "factor",
+            Problem::CapBelowBase { .. } => "cap",
+            Problem::JitterPercent(_) => "jitter",
+            Problem::Budget(_) => "budget",
+            Problem::Setting(_) => "policy",
+        }
+    }
+}
+
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {

@@ -162,6 +162,12 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
+    /// Returns the setting that cannot be, by the name of the method that sets it.
+    #[must_use]
+    pub fn setting(&self) -> &'static str {
+        self.setting
+    }
+
     pub(crate) fn new(setting: &'static str, why: &'static str) -> Self {
         Self { setting, why }
     }

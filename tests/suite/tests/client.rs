@@ -846,6 +846,74 @@ fn settings_that_cannot_be_are_refused_by_name() {
 }
 
 #[test]
+fn no_error_of_a_builder_says_twice_what_its_causes_say() {
+    let client = Client::new();
+    let policy = || RetryPolicy::builder().max_attempts(0);
+    let built = |builder: client::ClientBuilder| builder.build().unwrap_err();
+    let asked = |request: client::RequestBuilder| request.build().unwrap_err();
+    let get = || client.get("http://a/");
+    let long = "x".repeat(70_000);
+    let unequal = [("a", vec![vec![1]])];
+    let mut errors = vec![
+        built(Client::builder().retry(policy())),
+        built(Client::builder().retry(RetryPolicy::builder().statuses([99]))),
+        built(Client::builder().retry(RetryPolicy::builder().jitter(Jitter::Proportional(101)))),
+        built(Client::builder().pool(PoolConfig::default().max_connections(0))),
+        built(Client::builder().timeouts(Timeouts::default().head(Duration::ZERO))),
+        built(Client::builder().http2(client::Http2::default().max_concurrent_streams(0))),
+        built(Client::builder().deadline(Duration::ZERO)),
+        built(Client::builder().user_agent("a\nb")),
+        built(Client::builder().default_header("a", "a\nb")),
+        Client::builder().base_url("peer").unwrap_err(),
+        Client::builder()
+            .tls(TlsOptions::new().only_added_roots())
+            .unwrap_err(),
+        client::Error::from(client::Proxy::all("ftp://a/").unwrap_err()),
+        client::Error::from(TlsOptions::new().add_roots_pem("no PEM").unwrap_err()),
+        client::Error::from(budget::FixedBudget::new(10, 0).unwrap_err()),
+        asked(get().retry(policy())),
+        asked(get().query(&unequal)),
+        asked(get().query(&[("a", &long)])),
+        asked(get().form(&unequal)),
+        asked(get().json(&std::collections::HashMap::from([(vec![1], 2)]))),
+        asked(get().header("a b", "x")),
+        asked(get().header("a", "a\nb")),
+        asked(client.get("http://a:99999/")),
+        asked(client.get(format!("http://a/{long}"))),
+    ];
+    for (text, build) in [
+        ("[retry]\nbudget_percent = 0", false),
+        ("[retry]\nmax_attempts = 0", true),
+        ("[proxy]\nall = \"ftp://a/\"", false),
+        ("[tls]\nroots_pem = \"none\"", false),
+        ("base_url = \"peer\"", false),
+    ] {
+        let config: client::ClientConfig = toml::from_str(text).unwrap();
+        let builder = client::ClientBuilder::from_config(config);
+        errors.push(match builder {
+            Ok(builder) if build => built(builder),
+            builder => builder.unwrap_err(),
+        });
+    }
+    for error in errors {
+        assert!(error.is_builder(), "{error:?}");
+        let mut said = vec![error.to_string()];
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            let text = error.to_string();
+            for before in &said {
+                assert!(
+                    !before.contains(&text) && !text.contains(before),
+                    "{said:?}: {text}"
+                );
+            }
+            said.push(text);
+            cause = error.source();
+        }
+    }
+}
+
+#[test]
 fn settings_of_the_layers_that_cannot_be_are_errors_of_a_builder() {
     fn retrying() -> Result<Client, client::Error> {
         let budget = budget::FixedBudget::new(10, 0)?;

@@ -10,7 +10,7 @@ use session_layer::Proxy;
 use session_layer::TlsOptions;
 #[cfg(feature = "cookies")]
 use session_layer::cookies::Jar;
-use session_layer::{ConfigError, Connector, Observer, PoolConfig, SessionLayer, Timeouts};
+use session_layer::{Connector, Observer, PoolConfig, SessionLayer, Timeouts};
 
 #[cfg(feature = "metrics")]
 use crate::observe::{Metrics, OpenConnections};
@@ -200,10 +200,9 @@ impl ClientBuilder {
     }
 
     pub(super) fn session_layer(&mut self) -> Result<SessionLayer<WireBody>, Error> {
-        let refused = |error: ConfigError| Error::builder(error.to_string()).with(error);
-        let layer = SessionLayer::new(self.pool.clone(), self.timeouts.clone()).map_err(refused)?;
+        let layer = SessionLayer::new(self.pool.clone(), self.timeouts.clone())?;
         #[cfg(feature = "http2")]
-        let layer = layer.http2(self.http2.clone()).map_err(refused)?;
+        let layer = layer.http2(self.http2.clone())?;
         #[cfg(feature = "metrics")]
         if self.metrics == Metrics::On {
             self.observers.add(OpenConnections);

@@ -77,9 +77,8 @@ impl RetryConfig {
         };
         if let Some(percent) = self.budget_percent {
             let budget = SuccessBudget::new(percent);
-            policy = policy.budget(budget.map_err(|error| {
-                Error::builder(format!("the setting `retry.budget_percent`: {error}"))
-            })?);
+            policy =
+                policy.budget(budget.map_err(|error| invalid("retry.budget_percent").with(error))?);
         }
         if let Some(bytes) = self.replay_limit {
             policy = policy.replay_limit(bytes);
