@@ -345,6 +345,11 @@ fn prepare(settings: &Settings, request: &mut Request<Body>) -> Result<(), Error
         let uri = mem::take(request.uri_mut());
         let Target { uri, credentials } = target::resolve(uri, settings.base.as_ref())?;
         *request.uri_mut() = uri;
+        if target::is_asterisk(request.uri()) && request.method() != Method::OPTIONS {
+            return Err(Error::builder(
+                "only an OPTIONS request can be about the server as a whole, with `*` for its path",
+            ));
+        }
         credentials
     };
     if let Some(name) = &settings.request_id {

@@ -1,6 +1,7 @@
 use std::{
     fmt,
     future::Future,
+    mem,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -20,7 +21,7 @@ use crate::{
     call::{self, Call, Description},
     call_settings::{self, CallSetting},
     stack::{Way, way},
-    target::Target,
+    target::{self, Target},
 };
 
 /// A request that is being put together.
@@ -169,6 +170,30 @@ impl RequestBuilder {
             *request.uri_mut() = parts
                 .try_into()
                 .map_err(|error: http::uri::InvalidUriParts| Error::builder(invalid).with(error))?;
+            Ok(())
+        })
+    }
+
+    /// Asks about the server as a whole, not about any resource of it: the request's target is `*`
+    /// ([RFC 9112, section 3.2.4](https://www.rfc-editor.org/rfc/rfc9112#section-3.2.4)), over HTTP/2
+    /// its `:path`
+    /// ([RFC 9113, section 8.3.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.3.1)). Path and
+    /// query of the URL are left out. Only for `OPTIONS`; with any other method the call fails.
+    ///
+    /// An [`http::Uri`] whose path is `*` says the same. An HTTP proxy for a server without TLS is
+    /// asked about `/` instead: its form of this target cannot be written.
+    ///
+    /// ```
+    /// # async fn example(client: client::Client) -> Result<(), client::Error> {
+    /// let response = client.options("https://example.com/").asterisk_form().fetch().await?;
+    /// println!("{:?}", response.headers().get("allow"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn asterisk_form(self) -> Self {
+        self.alter(|request| {
+            let uri = target::to_asterisk(mem::take(request.uri_mut()))?;
+            *request.uri_mut() = uri;
             Ok(())
         })
     }

@@ -17,7 +17,8 @@ use crate::Error;
 ///
 /// A [`Uri`] without a scheme is a path, as a server is asked for it: it goes to the base URL's
 /// host, with nothing of the base URL's path, and is sent as it is, but for characters that are no
-/// ASCII. Whatever it holds, it never chooses the host.
+/// ASCII. Whatever it holds, it never chooses the host. One whose path is an asterisk is for `OPTIONS`
+/// alone; see [`RequestBuilder::asterisk_form`](crate::RequestBuilder::asterisk_form).
 ///
 /// What names its own host is sent there, whatever the base URL: a `Uri` with a scheme, absolute
 /// text, and text that begins with two slashes (a network-path reference,
@@ -182,7 +183,7 @@ impl Base {
     /// Puts the path and query of a URI in place of its own, as they are: to join them would make
     /// a host of a path that begins with two slashes.
     fn with_path(&self, uri: &Uri) -> Result<Target, Error> {
-        if uri.authority().is_some() || !uri.path().starts_with('/') {
+        if uri.authority().is_some() || !(uri.path().starts_with('/') || is_asterisk(uri)) {
             return Err(Error::builder(
                 "a URI without a scheme must be a path that begins with a slash",
             ));
@@ -224,6 +225,22 @@ pub(crate) fn is_sendable(uri: &Uri) -> bool {
     is_http
         && uri.authority().is_some_and(|it| !has_userinfo(it))
         && uri.path_and_query().is_some_and(|it| is_path(it.as_str()))
+}
+
+/// In place of a path: the server as a whole
+/// ([RFC 9112, section 3.2.4](https://www.rfc-editor.org/rfc/rfc9112#section-3.2.4)).
+const ASTERISK: &str = "*";
+
+pub(crate) fn is_asterisk(uri: &Uri) -> bool {
+    uri.path_and_query()
+        .is_some_and(|it| it.as_str() == ASTERISK)
+}
+
+/// The same URI for the server as a whole.
+pub(crate) fn to_asterisk(uri: Uri) -> Result<Uri, Error> {
+    let mut parts = uri.into_parts();
+    parts.path_and_query = Some(uri::PathAndQuery::from_static(ASTERISK));
+    Uri::from_parts(parts).map_err(|error| Error::builder("the URL is not valid").with(error))
 }
 
 fn is_path(text: &str) -> bool {
@@ -278,7 +295,7 @@ fn resolve_uri(uri: Uri, base: Option<&Base>) -> Result<Target, Error> {
 /// slash then for everybody who looks at it, and hold text that is no ASCII, which is escaped.
 fn sendable(uri: Uri) -> Result<Uri, Error> {
     let text = uri.path_and_query().map_or("/", uri::PathAndQuery::as_str);
-    if is_path(text) {
+    if is_path(text) || text == ASTERISK {
         return Ok(uri);
     }
     let slash = if text.starts_with('/') { "" } else { "/" };

@@ -118,7 +118,10 @@ fn origin_form<B>(request: &mut Request<B>) {
 /// is for the proxy alone. Userinfo is not part of an origin, so none can come back.
 fn absolute_form<B>(request: &mut Request<B>, origin: &Origin, via_proxy: &ViaProxy) {
     let mut parts = origin.uri().clone().into_parts();
-    parts.path_and_query = path(request.uri_mut()).or(parts.path_and_query);
+    // For the server as a whole there would be no path at all (RFC 9112, section 3.2.4), which `Uri`
+    // cannot write; an asterisk would become part of the host.
+    let path = path(request.uri_mut()).filter(|path| path.as_str() != "*");
+    parts.path_and_query = path.or(parts.path_and_query);
     *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
     if let Some(authorization) = &via_proxy.authorization {
         request
@@ -267,6 +270,8 @@ mod tests {
         let mut request = Request::options(uri).body(()).unwrap();
         origin_form(&mut request);
         assert_eq!(request.uri().path(), "*");
+        absolute_form(&mut request, &origin, &ViaProxy::default());
+        assert_eq!(request.uri(), "https://a/");
     }
 
     #[test]

@@ -2,7 +2,10 @@
 
 use client::Client;
 use http::{Request, Uri};
-use test_support::{MemoryConnector, always};
+use test_support::{
+    MemoryConnector, Reply, always, answer,
+    http2::{Peer, Stream},
+};
 use tower::Service as _;
 
 fn at_base(connector: &MemoryConnector) -> Client {
@@ -146,4 +149,64 @@ async fn a_host_that_looks_like_a_number_is_one_or_is_refused() {
         let refused = result.is_err_and(|error| error.is_builder());
         assert_eq!(refused, host.is_none(), "{text}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn options_may_be_about_the_server_as_a_whole_and_nothing_else_may() {
+    let connector = MemoryConnector::new(always(200, ""));
+    let mut client = at_base(&connector);
+    let whole = Uri::builder().scheme("http").authority("peer");
+    let whole = whole.path_and_query("*").build().unwrap();
+    let requests = [
+        client.options("orders?x=1").asterisk_form(),
+        client.options("http://user:pass@peer/a?b").asterisk_form(),
+        client.options(Uri::from_static("*")),
+        client.options(&whole),
+    ];
+    for request in requests {
+        assert_eq!(request.fetch().await.unwrap().status(), 200);
+    }
+    let request = Request::options(whole.clone()).body(client::Body::empty());
+    client.call(request.unwrap()).await.unwrap();
+    let log = connector.log();
+    assert_eq!(log.targets(), ["*"; 5]);
+    let hosts: Vec<_> = log.requests.iter().map(|it| it.header("host")).collect();
+    let (base, peer) = (Some("api.example:81"), Some("peer"));
+    assert_eq!(hosts, [base, peer, base, peer, peer]);
+
+    for refused in [
+        client.get("orders").asterisk_form(),
+        client.post(Uri::from_static("*")),
+        client.delete(&whole),
+    ] {
+        let error = refused.fetch().await.unwrap_err();
+        assert!(error.is_builder(), "{error:?}");
+    }
+    assert_eq!(connector.log().requests.len(), 5);
+
+    // A redirect leads on from the root, and text is a path as ever.
+    let moved = MemoryConnector::new(answer(|request| match &*request.target {
+        "*" => Reply::status(307).header("Location", "there"),
+        _ => Reply::status(200),
+    }));
+    let client = at_base(&moved);
+    let response = client.options("").asterisk_form().fetch().await.unwrap();
+    assert_eq!(response.url(), "http://api.example:81/there");
+    client.options("*").fetch().await.unwrap();
+    assert_eq!(moved.log().targets(), ["*", "/there", "/v2/*"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_http2_the_server_as_a_whole_is_an_asterisk_too() {
+    let handler = |stream: Stream| async move {
+        let path = stream.request.uri().path().to_owned();
+        stream.answer(200, path);
+    };
+    let peer = Peer::new(h2::server::Builder::new(), handler);
+    let client = Client::builder()
+        .http2(client::Http2::default().prior_knowledge(true))
+        .build_with_connector(peer.connector())
+        .unwrap();
+    let request = client.options("http://peer/a").asterisk_form();
+    assert_eq!(request.fetch().await.unwrap().body(), "*");
 }

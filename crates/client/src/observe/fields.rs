@@ -25,7 +25,9 @@ pub(super) fn url(uri: &Uri, paths: Paths) -> String {
         ""
     };
     let path = match uri.path() {
-        path @ ("" | "/" | "*") => path,
+        // The server as a whole.
+        "*" => "",
+        path @ ("" | "/") => path,
         path if paths == Paths::Recorded => path,
         _ => "/REDACTED",
     };

@@ -4,7 +4,7 @@ use http::{HeaderValue, Uri};
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 use url::Url;
 
-use crate::{Error, error::Kind, target};
+use crate::{Error, error::Kind, origin, target};
 
 /// Where a `Location` leads to: a URI without userinfo, and its fragment.
 #[derive(Debug)]
@@ -21,7 +21,13 @@ impl Location {
     pub(super) fn resolve(value: &HeaderValue, from: &Uri) -> Result<Self, Error> {
         let refused = |why: &str| Error::new(Kind::Redirect(why.into()));
         let garbled = || refused("the redirect's `Location` is not a valid URL");
-        let base = Url::parse(&from.to_string()).map_err(|_| garbled())?;
+        // The server as a whole has no path of its own to count from.
+        let base = match target::is_asterisk(from) {
+            true => origin::display(from),
+            false => Some(from.to_string()),
+        };
+        let base = base.and_then(|base| Url::parse(&base).ok());
+        let base = base.ok_or_else(garbled)?;
         let url = base.join(&reference(value)).map_err(|_| garbled())?;
         if !matches!(url.scheme(), "http" | "https") {
             // Somebody else has written it, at any length.
