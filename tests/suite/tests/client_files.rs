@@ -222,7 +222,9 @@ impl Folder {
     fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(&self.0).expect("the folder can be read");
         let names = entries.map(|entry| entry.expect("the entry can be read").file_name());
-        let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+        let mut names: Vec<_> = names
+            .map(|name| name.into_string().expect("the test's names are text"))
+            .collect();
         names.sort();
         names
     }
@@ -238,7 +240,7 @@ impl Drop for Folder {
 #[cfg(unix)]
 async fn save(path: &Path) -> Result<u64, client::Error> {
     let connector = MemoryConnector::new(answer(|_| Reply::status(200).body("new")));
-    let response = over(&connector).get("http://peer/").send().await.unwrap();
+    let response = over(&connector).get("http://peer/").send().await?;
     response.save_to(path).await
 }
 

@@ -271,15 +271,13 @@ impl ClientBuilder {
             builder.connector = tls.alter(builder.connector)?;
         }
         #[cfg(feature = "cookies")]
-        if let Some(on) = cookies {
-            builder = keep_cookies(builder, on);
+        {
+            builder = keep_cookies(builder, cookies);
         }
-        if let Some(on) = record_paths {
-            builder = record_paths_of(builder, on);
-        }
+        builder = tell_paths(builder, record_paths);
         #[cfg(feature = "metrics")]
-        if let Some(on) = metrics {
-            builder = record_metrics_of(builder, on);
+        {
+            builder = keep_figures(builder, metrics);
         }
         #[cfg(feature = "http2")]
         if let Some(http2) = http2 {
@@ -302,31 +300,31 @@ fn introduce(builder: ClientBuilder, user_agent: String) -> ClientBuilder {
 }
 
 #[cfg(feature = "cookies")]
-fn keep_cookies(mut builder: ClientBuilder, on: bool) -> ClientBuilder {
+fn keep_cookies(mut builder: ClientBuilder, on: Option<bool>) -> ClientBuilder {
     match (on, &builder.jar) {
-        (true, None) => builder.cookies(Jar::new()),
-        (true, Some(_)) => builder,
-        (false, _) => {
-            builder.jar = None;
-            builder
-        }
+        (Some(true), None) => return builder.cookies(Jar::new()),
+        (Some(false), _) => builder.jar = None,
+        (Some(true), Some(_)) | (None, _) => {}
     }
+    builder
 }
 
-fn record_paths_of(mut builder: ClientBuilder, on: bool) -> ClientBuilder {
-    if on {
-        return builder.record_paths();
+fn tell_paths(mut builder: ClientBuilder, on: Option<bool>) -> ClientBuilder {
+    match on {
+        Some(true) => builder.paths = Paths::Recorded,
+        Some(false) => builder.paths = Paths::Redacted,
+        None => {}
     }
-    builder.paths = Paths::Redacted;
     builder
 }
 
 #[cfg(feature = "metrics")]
-fn record_metrics_of(mut builder: ClientBuilder, on: bool) -> ClientBuilder {
-    if on {
-        return builder.record_metrics();
+fn keep_figures(mut builder: ClientBuilder, on: Option<bool>) -> ClientBuilder {
+    match on {
+        Some(true) => return builder.record_metrics(),
+        Some(false) => builder.metrics = Metrics::Off,
+        None => {}
     }
-    builder.metrics = Metrics::Off;
     builder
 }
 

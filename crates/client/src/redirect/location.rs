@@ -22,9 +22,10 @@ impl Location {
         let refused = |why: &str| Error::new(Kind::Redirect(why.into()));
         let garbled = || refused("the redirect's `Location` is not a valid URL");
         // The server as a whole has no path of its own to count from.
-        let base = match target::is_asterisk(from) {
-            true => origin::display(from),
-            false => Some(from.to_string()),
+        let base = if target::is_asterisk(from) {
+            origin::display(from)
+        } else {
+            Some(from.to_string())
         };
         let base = base.and_then(|base| Url::parse(&base).ok());
         let base = base.ok_or_else(garbled)?;

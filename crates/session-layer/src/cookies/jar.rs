@@ -207,7 +207,13 @@ impl fmt::Debug for Jar {
 
 /// The URL by which cookies are judged, unless there can be none.
 fn absolute(uri: &Uri) -> Option<Url> {
-    let url = Url::parse(&uri.to_string()).ok()?;
+    let text = uri.to_string();
+    let text = match uri.path() {
+        // An `OPTIONS` request about the server as a whole: to `Url` it would be part of the host.
+        "*" => text.strip_suffix('*')?,
+        _ => &text,
+    };
+    let url = Url::parse(text).ok()?;
     let is_http = matches!(url.scheme(), "http" | "https");
     (is_http && url.has_host()).then_some(url)
 }
