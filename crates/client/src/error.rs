@@ -1,8 +1,8 @@
-use std::{error::Error as StdError, fmt, time::Duration};
+use std::{error::Error as StdError, fmt, io, iter, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response, StatusCode, Uri};
-use retry_layer::{RetryReport, StopReason, transport};
+use retry_layer::{Class, RetryReport, StopReason, transport};
 use session_layer::Phase;
 
 use crate::{
@@ -181,11 +181,13 @@ impl Error {
         &self.0.kind
     }
 
-    /// Returns the session's error, which tells more of what happened.
+    /// Returns the session's error, which tells more of what happened. It is found too where a
+    /// layer or a service has wrapped it in an error of its own.
     #[must_use]
     pub fn session_error(&self) -> Option<&session_layer::Error> {
         match &self.0.kind {
             Kind::Session(error) => Some(error),
+            Kind::Service => session_cause(self.0.source.as_deref()?),
             _ => None,
         }
     }
@@ -193,6 +195,14 @@ impl Error {
     /// Asks the session's error, if that is what is below.
     fn session_is(&self, question: fn(&session_layer::Error) -> bool) -> bool {
         self.session_error().is_some_and(question)
+    }
+
+    /// Asks the error of a service that stands in the session's place.
+    fn service_is(&self, question: fn(&(dyn StdError + 'static)) -> bool) -> bool {
+        match (&self.0.kind, &self.0.source) {
+            (Kind::Service, Some(source)) => question(source.as_ref()),
+            _ => false,
+        }
     }
 
     /// Returns the request's method.
@@ -258,10 +268,13 @@ impl Error {
             || self.session_is(session_layer::Error::is_headers)
     }
 
-    /// Whether no connection came to be, on the last attempt.
+    /// Whether no connection came to be, on the last attempt. Of a service in place of the session
+    /// the causes tell: an [`io::Error`](std::io::Error) of kind
+    /// [`ConnectionRefused`](std::io::ErrorKind::ConnectionRefused), or a connect error of
+    /// hyper-util's client.
     #[must_use]
     pub fn is_connect(&self) -> bool {
-        self.session_is(session_layer::Error::is_connect)
+        self.session_is(session_layer::Error::is_connect) || self.service_is(transport::is_connect)
     }
 
     /// Whether the host's name could not be resolved. That of a proxy is a matter of the proxy.
@@ -273,7 +286,7 @@ impl Error {
     /// Whether TLS with the server failed: certificate, name, protocol version, an alert.
     #[must_use]
     pub fn is_tls(&self) -> bool {
-        self.session_is(session_layer::Error::is_tls)
+        self.session_is(session_layer::Error::is_tls) || self.service_is(is_tls)
     }
 
     /// Whether a proxy stood in the way: it could not be reached or trusted, refused, or did not
@@ -296,6 +309,7 @@ impl Error {
     #[must_use]
     pub fn is_refused(&self) -> bool {
         self.session_is(session_layer::Error::is_refused)
+            || self.service_is(|source| transport::classify(source) == Class::Unprocessed)
     }
 
     /// Whether the server reset the request's HTTP/2 stream, which proves nothing of what became of
@@ -309,11 +323,7 @@ impl Error {
     /// that of somebody's own layer or service.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
-        let of_service = || match (&self.0.kind, &self.0.source) {
-            (Kind::Service, Some(source)) => transport::is_timeout(source.as_ref()),
-            _ => false,
-        };
-        self.timeout_phase().is_some() || of_service()
+        self.timeout_phase().is_some() || self.service_is(transport::is_timeout)
     }
 
     /// Returns what the call was waiting for when its time ran out.
@@ -489,6 +499,44 @@ impl fmt::Display for Error {
             Some(_) | None => Ok(()),
         }
     }
+}
+
+/// How many causes are looked at: a chain that leads back to itself must end too.
+const MAX_CAUSES: usize = 32;
+
+/// The error and its causes, outermost first. It looks into [`io::Error`]s too: their `source`
+/// leaves out the very error that they wrap.
+fn causes<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    iter::successors(Some(error), |error: &&'a (dyn StdError + 'static)| {
+        let error = *error;
+        match error.downcast_ref().and_then(io::Error::get_ref) {
+            Some(wrapped) => Some(wrapped),
+            None => error.source(),
+        }
+    })
+    .take(MAX_CAUSES)
+}
+
+/// The session's error among the causes of a service's error.
+fn session_cause<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a session_layer::Error> {
+    causes(error).find_map(|cause| match cause.downcast_ref::<Error>() {
+        // Its own sources leave the session's error out.
+        Some(error) => error.session_error(),
+        None => cause.downcast_ref(),
+    })
+}
+
+/// Whether an error of rustls is among the causes of a service's error.
+#[cfg(feature = "tls")]
+fn is_tls(error: &(dyn StdError + 'static)) -> bool {
+    causes(error).any(<dyn StdError>::is::<rustls::Error>)
+}
+
+#[cfg(not(feature = "tls"))]
+fn is_tls(_: &(dyn StdError + 'static)) -> bool {
+    false
 }
 
 /// A text that somebody else made, in one line and not too long.

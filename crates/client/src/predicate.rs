@@ -46,9 +46,13 @@ impl Predicate for SessionAware {
         if let Some(Judged(class)) = outcome.extensions().and_then(Extensions::get) {
             return *class;
         }
-        match outcome.find_error::<Error>().and_then(class) {
+        let Some(error) = outcome.find_error::<Error>() else {
+            return self.inner.classify(outcome);
+        };
+        let outcome = with_session_error(*outcome, error);
+        match class(error) {
             Some(class) => self.inner.classify(&outcome.with_error_class(class)),
-            None => self.inner.classify(outcome),
+            None => self.inner.classify(&outcome),
         }
     }
 
@@ -69,12 +73,22 @@ impl Predicate for SessionAware {
     }
 }
 
+/// Lets a user's predicate find the session's error, which is not among the sources of this
+/// crate's: that one says in its own line what the session's error says.
+fn with_session_error<'a>(outcome: Outcome<'a>, error: &'a Error) -> Outcome<'a> {
+    match error.kind() {
+        Kind::Session(session) => outcome.with_inner_error(session),
+        _ => outcome,
+    }
+}
+
 /// The class of an error of this crate; `None` where only its cause can tell.
 fn class(error: &Error) -> Option<Class> {
     match error.kind() {
         Kind::Session(error) => Some(session_class(error)),
-        // Of a service in place of the session nothing is known but the error's causes.
-        Kind::Service => None,
+        // Of a service in place of the session nothing is known but the error's causes. A session
+        // may be among them, below a layer that wraps errors.
+        Kind::Service => error.session_error().map(session_class),
         // A body that was spoilt on the way, like one that was cut off there.
         Kind::Coding(_) => Some(Class::Ambiguous),
         Kind::Builder(_)

@@ -22,7 +22,15 @@ pub struct Outcome<'a> {
 #[derive(Clone, Copy)]
 enum Ending<'a> {
     Response(StatusCode, &'a HeaderMap),
-    Error(&'a (dyn Error + 'static), Option<Class>),
+    Error(Failure<'a>),
+}
+
+#[derive(Clone, Copy)]
+struct Failure<'a> {
+    error: &'a (dyn Error + 'static),
+    /// What stands between the error and its sources, where `source()` leaves it out.
+    inner: Option<&'a (dyn Error + 'static)>,
+    class: Option<Class>,
 }
 
 impl<'a> Outcome<'a> {
@@ -50,13 +58,18 @@ impl<'a> Outcome<'a> {
     /// otherwise. Meant for testing a predicate without a service.
     #[must_use]
     pub fn from_error(method: &'a Method, uri: &'a Uri, error: &'a (dyn Error + 'static)) -> Self {
+        let failure = Failure {
+            error,
+            inner: None,
+            class: None,
+        };
         Self {
             method,
             uri,
             attempt: 1,
             keyed: false,
             extensions: None,
-            ending: Ending::Error(error, None),
+            ending: Ending::Error(failure),
         }
     }
 
@@ -147,7 +160,7 @@ impl<'a> Outcome<'a> {
     pub fn error(&self) -> Option<&'a (dyn Error + 'static)> {
         match self.ending {
             Ending::Response(..) => None,
-            Ending::Error(error, _) => Some(error),
+            Ending::Error(failure) => Some(failure.error),
         }
     }
 
@@ -157,7 +170,7 @@ impl<'a> Outcome<'a> {
     pub fn error_class(&self) -> Option<Class> {
         match self.ending {
             Ending::Response(..) => None,
-            Ending::Error(error, class) => {
+            Ending::Error(Failure { error, class, .. }) => {
                 Some(class.unwrap_or_else(|| transport::classify(error)))
             }
         }
@@ -167,8 +180,20 @@ impl<'a> Outcome<'a> {
     /// transport, and leaves the rest to another. Of a response it changes nothing.
     #[must_use]
     pub fn with_error_class(mut self, class: Class) -> Self {
-        if let Ending::Error(_, known) = &mut self.ending {
-            *known = Some(class);
+        if let Ending::Error(failure) = &mut self.ending {
+            failure.class = Some(class);
+        }
+        self
+    }
+
+    /// The same outcome with `inner` between its error and the sources of that: for a predicate
+    /// that knows an error whose `source()` passes over the error it was made of.
+    /// [`causes`](Self::causes) and [`find_error`](Self::find_error) find it then. It must have the
+    /// same sources as the outer one. Of a response it changes nothing.
+    #[must_use]
+    pub fn with_inner_error(mut self, inner: &'a (dyn Error + 'static)) -> Self {
+        if let Ending::Error(failure) = &mut self.ending {
+            failure.inner = Some(inner);
         }
         self
     }
@@ -184,7 +209,14 @@ impl<'a> Outcome<'a> {
 
     /// The error and all that caused it, outermost first; nothing for a response.
     pub fn causes(&self) -> impl Iterator<Item = &'a (dyn Error + 'static)> + use<'a> {
-        self.error().into_iter().flat_map(chain)
+        let (outer, rest) = match self.ending {
+            Ending::Response(..) => (None, None),
+            Ending::Error(Failure { error, inner, .. }) => match inner {
+                Some(inner) => (Some(error), Some(inner)),
+                None => (None, Some(error)),
+            },
+        };
+        outer.into_iter().chain(rest.into_iter().flat_map(chain))
     }
 }
 
@@ -197,7 +229,7 @@ impl fmt::Debug for Outcome<'_> {
             .field("attempt", &self.attempt);
         match self.ending {
             Ending::Response(status, _) => debug.field("status", &status),
-            Ending::Error(error, _) => debug.field("error", &error),
+            Ending::Error(Failure { error, .. }) => debug.field("error", &error),
         };
         debug.finish_non_exhaustive()
     }
@@ -247,6 +279,24 @@ mod tests {
         let outcome = Outcome::from_error(&Method::GET, &uri, &error);
         assert!(outcome.find_error::<Endless>().is_some());
         assert!(outcome.find_error::<fmt::Error>().is_none());
+    }
+
+    #[test]
+    fn an_inner_error_is_found_between_the_outer_one_and_its_sources() {
+        let inner = io::Error::other(Endless);
+        let uri = Uri::from_static("/");
+        let outcome = Outcome::from_error(&Method::GET, &uri, &fmt::Error);
+        assert!(outcome.find_error::<io::Error>().is_none());
+        let outcome = outcome.with_inner_error(&inner);
+        assert!(outcome.find_error::<fmt::Error>().is_some());
+        assert!(outcome.find_error::<io::Error>().is_some());
+        assert!(outcome.find_error::<Endless>().is_some());
+        assert!(
+            outcome
+                .causes()
+                .next()
+                .is_some_and(|it| it.is::<fmt::Error>())
+        );
     }
 
     #[test]

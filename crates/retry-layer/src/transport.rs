@@ -120,6 +120,31 @@ pub fn is_timeout(error: &(dyn Error + 'static)) -> bool {
     })
 }
 
+/// Whether anything in the chain of sources says that no connection came to be: an error of
+/// hyper-util's client that says so, or an [`io::Error`] that the system gives for it (connection
+/// refused, address not available, host or network unreachable) which did not happen on a
+/// connection that stood already.
+#[must_use]
+pub fn is_connect(error: &(dyn Error + 'static)) -> bool {
+    for cause in chain(error) {
+        #[cfg(feature = "hyper-util")]
+        if cause
+            .downcast_ref::<hyper_util::client::legacy::Error>()
+            .is_some_and(hyper_util::client::legacy::Error::is_connect)
+        {
+            return true;
+        }
+        if let Some(error) = cause.downcast_ref::<io::Error>() {
+            if let Finding::Suggests(Class::NotSent) = inspect_io(error.kind(), false) {
+                return true;
+            }
+        } else if let Finding::Connected | Finding::Settles(_) = inspect(cause, false) {
+            return false;
+        }
+    }
+    false
+}
+
 /// Whether the peer let the connection go before it processed the request.
 pub(crate) fn is_go_away(error: &(dyn Error + 'static)) -> bool {
     #[cfg(feature = "h2")]

@@ -21,7 +21,10 @@ pub(super) fn of(error: Error) -> Status {
 fn code(error: &Error) -> Code {
     match error.kind() {
         Kind::Session(session) => session_code(session),
-        Kind::Service => error.source().map_or(Code::Unknown, service_code),
+        Kind::Service => match error.session_error() {
+            Some(session) => session_code(session),
+            None => error.source().map_or(Code::Unknown, service_code),
+        },
         Kind::Deadline(_) => Code::DeadlineExceeded,
         Kind::Closed => Code::Unavailable,
         Kind::Token => Code::Unauthenticated,
