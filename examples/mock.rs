@@ -1,13 +1,16 @@
-//! How to test code that takes a `Client`: over a mock on a paused clock, over an axum router, and
-//! over a real socket.
+//! How to test code that takes a `Client`: over a fake, over a mock that is driven step by step,
+//! over an axum router, and over a real socket.
 //!
-//! `cargo run --example mock` runs the three, `cargo test --example mock` runs them as tests.
+//! `cargo run --example mock` runs the four, `cargo test --example mock` runs them as tests.
 
 use std::{error::Error, time::Duration};
 
 use axum::{Json, Router, extract::Query, routing::get};
 use bytes::Bytes;
-use client::{Body, Client};
+use client::{
+    Body, Client,
+    testing::{Answer, Failure, Fake},
+};
 use http::{Request, Response, StatusCode, header::RETRY_AFTER};
 use http_body_util::Full;
 use serde::{Deserialize, Serialize};
@@ -17,7 +20,7 @@ use wiremock::{
     matchers::{path, query_param},
 };
 
-type Failure = Box<dyn Error + Send + Sync>;
+type BoxError = Box<dyn Error + Send + Sync>;
 
 /// The code under test: it takes a `Client`, and does not care what is below.
 struct Shop {
@@ -49,14 +52,14 @@ impl Shop {
     }
 }
 
-fn main() -> Result<(), Failure> {
+fn main() -> Result<(), BoxError> {
     let mut runtime = runtime::Builder::new_current_thread();
     runtime.enable_all();
     let begun = std::time::Instant::now();
-    runtime
-        .start_paused(true)
-        .build()?
-        .block_on(a_mock_answers_step_by_step())?;
+    runtime.start_paused(true).build()?.block_on(async {
+        a_fake_answers_in_order().await?;
+        a_mock_answers_step_by_step().await
+    })?;
     println!("   … of which {:.1?} were real", begun.elapsed());
     runtime.start_paused(false);
     runtime.build()?.block_on(an_axum_router_answers())?;
@@ -65,9 +68,36 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
+/// Over a fake: the answers are a list, the client's own retries, deadline and decoding stand above
+/// it, and what was asked can be looked at. The clock is paused, so that no wait takes any time.
+async fn a_fake_answers_in_order() -> Result<(), BoxError> {
+    let fake = Fake::new([
+        Answer::new(503).header("retry-after", "60"),
+        Answer::from(Failure::Connect),
+        Answer::json(&Price { cents: 125 }),
+    ]);
+    let shop = Shop::new(fake.client(), "http://shop.example/price");
+
+    assert_eq!(shop.price_of("tea").await?, 125);
+    let asked = fake.requests();
+    assert_eq!(asked.len(), 3);
+    assert!(asked.iter().all(|it| it.uri().query() == Some("item=tea")));
+
+    // In one line: a status, and then nothing but silence until the deadline.
+    let silent = Client::fake([Answer::new(500), Answer::never(), Answer::never()]);
+    let error = Shop::new(silent, "http://shop.example/price")
+        .price_of("tea")
+        .await
+        .err()
+        .ok_or("nothing was answered")?;
+    assert!(error.is_timeout());
+    println!("a fake: {error}");
+    Ok(())
+}
+
 /// Over tower-test's mock, with the client's own retries in between. The clock is paused: it jumps
 /// to the end of a wait as soon as nothing else is left to do.
-async fn a_mock_answers_step_by_step() -> Result<(), Failure> {
+async fn a_mock_answers_step_by_step() -> Result<(), BoxError> {
     let (service, mut server) = tower_test::mock::pair::<Request<Body>, Response<Full<Bytes>>>();
     let client = Client::builder().build_with_service(service)?;
     let shop = Shop::new(client, "http://shop.example/price");
@@ -98,7 +128,7 @@ async fn a_mock_answers_step_by_step() -> Result<(), Failure> {
 }
 
 /// Over an axum router, without a socket and without retries.
-async fn an_axum_router_answers() -> Result<(), Failure> {
+async fn an_axum_router_answers() -> Result<(), BoxError> {
     let price = async |Query(wanted): Query<Wanted<String>>| match wanted.item.as_str() {
         "tea" => Ok(Json(Price { cents: 125 })),
         _ => Err((StatusCode::NOT_FOUND, "not sold here")),
@@ -119,7 +149,7 @@ async fn an_axum_router_answers() -> Result<(), Failure> {
 }
 
 /// Over a real socket: all of the client, its pool and timeouts included.
-async fn a_server_answers() -> Result<(), Failure> {
+async fn a_server_answers() -> Result<(), BoxError> {
     let server = MockServer::start().await;
     Mock::given(path("/price"))
         .respond_with(ResponseTemplate::new(503))
@@ -154,17 +184,22 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn retry_after_is_waited_for() -> Result<(), Failure> {
+    async fn what_a_fake_refuses_is_tried_again() -> Result<(), BoxError> {
+        a_fake_answers_in_order().await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn retry_after_is_waited_for() -> Result<(), BoxError> {
         a_mock_answers_step_by_step().await
     }
 
     #[tokio::test]
-    async fn a_failed_status_is_an_error_with_its_body() -> Result<(), Failure> {
+    async fn a_failed_status_is_an_error_with_its_body() -> Result<(), BoxError> {
         an_axum_router_answers().await
     }
 
     #[tokio::test]
-    async fn a_retry_reuses_the_connection() -> Result<(), Failure> {
+    async fn a_retry_reuses_the_connection() -> Result<(), BoxError> {
         a_server_answers().await
     }
 }

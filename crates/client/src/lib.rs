@@ -113,6 +113,21 @@
 //!
 //! # Code that takes a `Client` needs no network to be tested
 //!
+//! [`Client::fake`] makes a client whose attempts get the answers that a test gives, with all of
+//! this crate's retries, redirects and decoding above them; [`testing`] has more, and errors of
+//! each kind:
+//!
+//! ```
+//! use client::Client;
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), client::Error> {
+//! let client = Client::fake([503, 429, 200]);
+//! assert_eq!(client.get("http://any/").fetch().await?.status(), 200);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! [`Client::from_service`] puts the same front door over any service: a mock, an axum `Router`, a
 //! client of hyper-util. [`ClientBuilder::build_with_service`] does it with this crate's retries
 //! in between.
@@ -191,6 +206,7 @@ mod request;
 mod response;
 mod stack;
 mod target;
+pub mod testing;
 mod watch;
 #[cfg(feature = "cookies")]
 mod wire;

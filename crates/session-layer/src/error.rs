@@ -219,7 +219,7 @@ impl Error {
     /// proxy and why.
     #[must_use]
     pub fn is_proxy(&self) -> bool {
-        is_proxy(self)
+        self.0.kind == Kind::Proxy || is_proxy(self)
     }
 
     /// Returns the status by which an HTTP proxy refused to open a tunnel: 407 if it wants other

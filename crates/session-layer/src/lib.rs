@@ -127,6 +127,7 @@ mod runtime;
 mod service;
 mod stats;
 mod target;
+pub mod testing;
 mod timeout;
 mod unread;
 mod upload;

@@ -66,6 +66,18 @@ impl Timeouts {
         self.connect
     }
 
+    /// Returns the head timeout.
+    #[must_use]
+    pub fn head_timeout(&self) -> Option<Duration> {
+        self.head
+    }
+
+    /// Returns the body idle timeout.
+    #[must_use]
+    pub fn body_idle_timeout(&self) -> Option<Duration> {
+        self.body_idle
+    }
+
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         ConfigError::refuse_zero("connect timeout", self.connect)?;
         ConfigError::refuse_zero("head timeout", self.head)?;
