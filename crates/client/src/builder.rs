@@ -59,6 +59,7 @@ pub struct ClientBuilder {
     max_body: usize,
     pub(crate) redirects: Redirects,
     decompression: bool,
+    error_for_status: bool,
     user_agent: Option<HeaderValue>,
     extras: Extras,
     request_id: Option<HeaderName>,
@@ -92,6 +93,7 @@ impl ClientBuilder {
             max_body: MAX_BODY,
             redirects: Redirects::default(),
             decompression: true,
+            error_for_status: false,
             user_agent: Some(HeaderValue::from_static(USER_AGENT)),
             extras: Extras::default(),
             request_id: None,
@@ -233,6 +235,39 @@ impl ClientBuilder {
     /// `gzip`, `br`, `zstd` and `deflate` are; see [decoding](crate#decoding). Default: true.
     pub fn decompression(mut self, decode: bool) -> Self {
         self.decompression = decode;
+        self
+    }
+
+    /// Whether a response with a client's or a server's error (4xx, 5xx) becomes an error of
+    /// [`send`](crate::RequestBuilder::send) and [`fetch`](crate::RequestBuilder::fetch), as
+    /// [`error_for_status_with_body`](crate::Response::error_for_status_with_body) makes it: with
+    /// the status, the headers and the beginning of the body. One request decides otherwise by
+    /// [`RequestBuilder::error_for_status`](crate::RequestBuilder::error_for_status).
+    /// Default: false.
+    ///
+    /// It is done to the last response only, after the retries have judged it by its status, so it
+    /// changes nothing about what is tried again. Where the client is used as a `Service` or by
+    /// `forward` or `grpc`, a response stays one.
+    ///
+    /// ```
+    /// use client::{Client, testing::Fake};
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), client::Error> {
+    /// let client = Client::builder()
+    ///     .error_for_status(true)
+    ///     .build_with_fake(&Fake::new([(404, "no such item"), (404, "no such item")]))?;
+    /// let error = client.get("http://any/").fetch().await.unwrap_err();
+    /// assert_eq!(error.body().map(|it| &it[..]), Some(&b"no such item"[..]));
+    ///
+    /// let response = client.get("http://any/").error_for_status(false).fetch().await?;
+    /// assert_eq!(response.status(), 404);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "raise_for_status")]
+    pub fn error_for_status(mut self, on: bool) -> Self {
+        self.error_for_status = on;
         self
     }
 
@@ -395,6 +430,7 @@ impl ClientBuilder {
             metrics: self.metrics,
             renews: self.extras.auth.is_some(),
             decompression: self.decompression,
+            error_for_status: self.error_for_status,
             ..call::Settings::default()
         };
         let parts = Parts {

@@ -52,6 +52,8 @@ pub(crate) struct Settings {
     pub(crate) renews: bool,
     /// Whether any coding is decoded.
     pub(crate) decompression: bool,
+    /// Whether a failed status is an error of `send` and `fetch`.
+    pub(crate) error_for_status: bool,
     /// How often a call may find that it has to wait before its deadline gets a timer; see
     /// [`Watch`].
     pub(crate) unwatched: Unwatched,

@@ -188,6 +188,12 @@ impl Client {
         call::start(&self.shared, request, timeout)
     }
 
+    /// Whether a failed status is an error, where a request does not say it.
+    #[inline]
+    pub(crate) fn raises_status(&self) -> bool {
+        self.shared.settings.error_for_status
+    }
+
     /// Returns the figures of the connection pool, or zeros over somebody's own service.
     #[must_use]
     pub fn stats(&self) -> Stats {

@@ -68,7 +68,7 @@
 //! | names, TCP, TLS | see [`Connector`] | [`ClientBuilder::connector`] |
 //! | connections | 1024, 256 per origin; 10 s in the queue; 50 s idle; 30 min in all | [`ClientBuilder::pool`] |
 //! | collected body | 64 MiB | [`ClientBuilder::max_body`] |
-//! | a failed status | is an answer like any other | [`Response::error_for_status`] |
+//! | a failed status | is an answer like any other | [`ClientBuilder::error_for_status`], [`Response::error_for_status`] |
 //! | redirects | 10, never from `https` to `http`; no credentials to another origin | [`ClientBuilder::redirects`] |
 //! | cookies | none | `ClientBuilder::cookies` |
 //! | proxies | none, also where the environment names one | `ClientBuilder::proxy` |

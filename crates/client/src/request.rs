@@ -20,6 +20,7 @@ use crate::{
     Body, Client, Error, NoDecompression, Redirects, Response, ResponseBody, auth,
     call::{self, Call, Description},
     call_settings::{self, CallSetting},
+    error::is_failed,
     stack::{Way, way},
     target::{self, Target},
 };
@@ -34,6 +35,8 @@ pub struct RequestBuilder {
     client: Client,
     request: Result<Request<Body>, Error>,
     timeout: Option<Duration>,
+    /// Whether a failed status is an error, if not as the client has it.
+    error_for_status: Option<bool>,
 }
 
 impl RequestBuilder {
@@ -51,6 +54,7 @@ impl RequestBuilder {
             client,
             request,
             timeout: None,
+            error_for_status: None,
         }
     }
 
@@ -338,6 +342,15 @@ impl RequestBuilder {
         self.setting(NoDecompression)
     }
 
+    /// Whether a response with a client's or a server's error (4xx, 5xx) becomes an error of
+    /// [`send`](Self::send) and [`fetch`](Self::fetch), in place of what the
+    /// [client](crate::ClientBuilder::error_for_status) is set to.
+    #[doc(alias = "raise_for_status")]
+    pub fn error_for_status(mut self, on: bool) -> Self {
+        self.error_for_status = Some(on);
+        self
+    }
+
     /// Puts something in the request's extensions, for the layers that look for it there: a
     /// [`Deadline`], a [`BeforeAttempt`](retry_layer::BeforeAttempt) of this request's own, a
     /// marker of one's own layer.
@@ -375,6 +388,7 @@ impl RequestBuilder {
             client: self.client.clone(),
             request: Ok(clone),
             timeout: self.timeout,
+            error_for_status: self.error_for_status,
         })
     }
 
@@ -399,7 +413,7 @@ impl RequestBuilder {
     /// # Errors
     ///
     /// If the request was not valid, or the last attempt had no response. A failed status is a
-    /// response.
+    /// response, unless [`error_for_status`](Self::error_for_status) is on.
     ///
     /// # Cancel safety
     ///
@@ -418,9 +432,10 @@ impl RequestBuilder {
     /// # Errors
     ///
     /// If the request was not valid, the last attempt had no whole response, or its body was
-    /// larger than the limit. A failed status is a response; if its body breaks off, or does not end
-    /// before the deadline, the error has [the status, the headers](Error::status) and what came of
-    /// the body.
+    /// larger than the limit. A failed status is a response, unless
+    /// [`error_for_status`](Self::error_for_status) is on. If the body of one breaks off, or does
+    /// not end before the deadline, the error has [the status, the headers](Error::status) and what
+    /// came of the body.
     ///
     /// # Cancel safety
     ///
@@ -429,16 +444,18 @@ impl RequestBuilder {
         Sent::<way::Collecting>::new(self)
     }
 
-    /// Calls the client, and says what is asked of it.
-    fn call<W: Way>(self) -> Result<(Call<W>, Description), Error> {
+    /// Calls the client, and says what is asked of it, and whether a failed status is an error.
+    fn call<W: Way>(self) -> Result<(Call<W>, Description, bool), Error> {
         let Self {
             client,
             request,
             timeout,
+            error_for_status,
         } = self;
         let request = request?;
+        let raises = error_for_status.unwrap_or_else(|| client.raises_status());
         let description = Description::of(&request);
-        Ok((client.start(request, timeout), description))
+        Ok((client.start(request, timeout), description, raises))
     }
 }
 
@@ -458,6 +475,12 @@ pin_project! {
             call: Call<W>,
             // Until the response takes it along.
             description: Option<Description>,
+            // Whether a failed status is an error.
+            raises: bool,
+        },
+        // Reads the beginning of the body of a failed status, for the error.
+        Raising {
+            raising: Pin<Box<dyn Future<Output = Result<Response, Error>> + Send>>,
         },
         // Over, and nothing is held any more.
         Done,
@@ -471,42 +494,76 @@ impl<W: Way> Sent<W> {
         }
     }
 
-    /// Gives the response, with what it takes along.
+    /// Gives the response, with what it takes along, and whether its status is to be an error.
     fn poll_response<T>(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        take_along: impl FnOnce(http::Response<ResponseBody>, Description, &Call<W>) -> T,
+        take_along: impl FnOnce(http::Response<ResponseBody>, Description, &Call<W>, bool) -> T,
     ) -> Poll<Result<T, Error>> {
         if let SentProj::Built { builder } = self.as_mut().project() {
             let builder = builder.take().expect("polled after it had failed");
-            let (call, description) = builder.call()?;
+            let (call, description, raises) = builder.call()?;
             self.set(Self::Called {
                 call,
                 description: Some(description),
+                raises,
             });
         }
         let SentProj::Called {
             mut call,
             description,
+            raises,
         } = self.as_mut().project()
         else {
             panic!("polled after it was ready")
         };
         let answer = ready!(call.as_mut().poll(cx));
         let description = description.take().expect("there until the call is over");
-        let taken = answer.map(|response| take_along(response, description, &call));
+        let taken = answer.map(|response| {
+            let raises = *raises && is_failed(response.status());
+            take_along(response, description, &call, raises)
+        });
         self.set(Self::Done);
         Poll::Ready(taken)
+    }
+
+    /// Waits for the beginning of a body that goes with an error, if this is what is done now.
+    fn poll_raising(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Option<Poll<Result<Response, Error>>> {
+        let SentProj::Raising { raising } = self.as_mut().project() else {
+            return None;
+        };
+        let raised = raising.as_mut().poll(cx);
+        if raised.is_ready() {
+            self.set(Self::Done);
+        }
+        Some(raised)
     }
 }
 
 impl Future for Sent<way::Streaming> {
     type Output = Result<Response, Error>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.poll_response(cx, |response, description, call| {
-            Response::streaming(response, description, call.max_body(), call.limit())
-        })
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(raised) = self.as_mut().poll_raising(cx) {
+            return raised;
+        }
+        let (response, raises) = ready!(self.as_mut().poll_response(
+            cx,
+            |response, description, call, raises| {
+                let (max_body, limit) = (call.max_body(), call.limit());
+                let response = Response::streaming(response, description, max_body, limit);
+                (response, raises)
+            }
+        ))?;
+        if !raises {
+            return Poll::Ready(Ok(response));
+        }
+        let raising = Box::pin(response.error_for_status_with_body());
+        self.set(Self::Raising { raising });
+        self.poll(cx)
     }
 }
 
@@ -514,8 +571,12 @@ impl Future for Sent<way::Collecting> {
     type Output = Result<Response<Bytes>, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.poll_response(cx, |response, description, _| {
-            Response::collected(response, description)
+        self.poll_response(cx, |response, description, _, raises| {
+            if raises {
+                Err(Response::raised(response, description))
+            } else {
+                Response::collected(response, description)
+            }
         })
         .map(|collected| collected?)
     }

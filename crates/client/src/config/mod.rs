@@ -50,6 +50,7 @@ use crate::{ClientBuilder, Error, observe::Paths};
 /// | `max_body` | bytes |
 /// | `decompression` | true or false |
 /// | `record_paths` | whether [spans have the paths](ClientBuilder::record_paths) of URLs |
+/// | `error_for_status` | true or false |
 /// | `user_agent` | text; none is sent if it is empty |
 /// | `request_id`, `attempt_id` | a header's name |
 /// | `headers` | [default headers](ClientBuilder::default_header): name and value |
@@ -100,6 +101,7 @@ pub struct ClientConfig {
     max_body: Option<usize>,
     decompression: Option<bool>,
     record_paths: Option<bool>,
+    error_for_status: Option<bool>,
     user_agent: Option<String>,
     request_id: Option<String>,
     attempt_id: Option<String>,
@@ -137,6 +139,7 @@ impl fmt::Debug for ClientConfig {
             .field("deadline", &self.deadline)
             .field("max_body", &self.max_body)
             .field("decompression", &self.decompression)
+            .field("error_for_status", &self.error_for_status)
             .field("user_agent", &self.user_agent)
             .field("retry", &self.retry)
             .field("redirects", &self.redirects)
@@ -194,6 +197,7 @@ impl ClientBuilder {
             max_body,
             decompression,
             record_paths,
+            error_for_status,
             user_agent,
             request_id,
             attempt_id,
@@ -248,6 +252,9 @@ impl ClientBuilder {
         }
         if let Some(decode) = decompression {
             builder = builder.decompression(decode);
+        }
+        if let Some(raises) = error_for_status {
+            builder = builder.error_for_status(raises);
         }
         // A policy that cannot be is an error of `build`.
         if let (Some(retry), Ok(policy)) = (retry, &builder.retry) {
