@@ -13,15 +13,16 @@ use std::{
     time::Duration,
 };
 
-use client::{Client, Http2, grpc::GrpcChannel};
+use client::{Client, grpc::GrpcChannel};
 use futures_util::stream;
 use retry_layer::{
-    ReplayBody, Retry, RetryLayer, RetryPolicyBuilder, RetryReport, grpc::GrpcRetry,
+    RetryPolicyBuilder, RetryReport,
+    grpc::GrpcRetry,
+    tonic::{RetryChannel, RetryChannelLayer},
 };
 use tokio::net::TcpListener;
 use tonic::{
     Request, Response, Status,
-    body::Body,
     transport::{Channel, Endpoint, Server, server::TcpIncoming},
 };
 use tonic_health::pb::{
@@ -31,7 +32,6 @@ use tonic_health::pb::{
     health_server::{Health, HealthServer},
 };
 use tower::Layer;
-use tower_http::map_request_body::{MapRequestBody, MapRequestBodyLayer};
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -72,21 +72,15 @@ fn policy() -> Result<RetryPolicyBuilder, retry_layer::BuildError> {
     GrpcRetry::new(4, Duration::from_millis(20), Duration::from_secs(1), 2.0).to_builder()
 }
 
-/// The whole type, as it would stand in a struct. A channel takes tonic's own body only, so what the
-/// layer sends is put into one.
-type Retrying = Retry<MapRequestBody<Channel, fn(ReplayBody<Body>) -> Body>>;
-
-fn retrying(channel: Channel) -> Result<Retrying, Failure> {
-    let map: fn(ReplayBody<Body>) -> Body = Body::new;
-    let channel = MapRequestBodyLayer::new(map).layer(channel);
-    Ok(RetryLayer::new(policy()?.build()?).layer(channel))
+/// The whole type, as it would stand in a struct.
+fn retrying(channel: Channel) -> Result<RetryChannel<Channel>, Failure> {
+    Ok(RetryChannelLayer::new(policy()?.build()?).layer(channel))
 }
 
-/// A client that asks one server, over HTTP/2 without TLS, which has to be known beforehand.
+/// A client that asks one server; its gRPC goes over HTTP/2, also without TLS.
 fn client(origin: &str) -> Result<Client, Failure> {
     Ok(Client::builder()
         .base_url(origin)?
-        .http2(Http2::default().prior_knowledge(true))
         .retry(policy()?)
         .build()?)
 }

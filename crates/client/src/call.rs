@@ -17,7 +17,7 @@ use http::{HeaderName, Method, Request, Response, Uri, header::AUTHORIZATION};
 use http_body::Body as _;
 use pin_project_lite::pin_project;
 use retry_layer::{Deadline, ResponseExt as _, Retry, RetryReport};
-use session_layer::Session;
+use session_layer::{RequestOptions, Session};
 use tokio::time::Instant;
 use tower::{ServiceExt, util::Oneshot};
 use tower_service::Service;
@@ -305,6 +305,11 @@ pub(crate) fn start<W: Way>(
         .or(settings.deadline);
     let limit = within.and_then(|within| Limit::new(now, within));
     let mut watch = Watch::new(limit, &settings.unwatched);
+    let options = request.extensions().get::<RequestOptions>();
+    if options.is_some_and(RequestOptions::may_wait_long) {
+        // The session's timeouts, on which a call without a timer relies, do not count.
+        watch.at_once();
+    }
     if !request.body().is_end_stream() {
         // How long it takes to be sent is bound by nothing else.
         watch.at_once();

@@ -227,7 +227,8 @@ pub use session_layer::Proxy;
 #[cfg(feature = "cookies")]
 pub use session_layer::cookies::{self, Jar};
 pub use session_layer::{
-    self, CloseReport, ConnectionInfo, Connector, PoolConfig, Resolver, Stats, Timeouts,
+    self, CloseReport, ConnectionInfo, Connector, PoolConfig, RequestOptions, Resolver, Stats,
+    Timeouts,
 };
 #[cfg(feature = "tls")]
 pub use session_layer::{TlsOptions, TlsVersion};

@@ -573,7 +573,7 @@ impl Future for Sent<way::Collecting> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.poll_response(cx, |response, description, _, raises| {
             if raises {
-                Err(Response::raised(response, description))
+                Err(Response::raised(response, &description))
             } else {
                 Response::collected(response, description)
             }

@@ -379,7 +379,7 @@ impl Response<Bytes> {
     }
 
     /// Makes an error of a failed status. A body that was too large to be collected is left out.
-    pub(crate) fn raised(response: http::Response<ResponseBody>, request: Description) -> Error {
+    pub(crate) fn raised(response: http::Response<ResponseBody>, request: &Description) -> Error {
         let (head, body) = response.into_parts();
         let kept = body.into_collected().unwrap_or_default();
         let head = http::Response::from_parts(head, ());

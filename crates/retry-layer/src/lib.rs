@@ -99,6 +99,7 @@
 //! - `hyper-util`: knows the errors of its legacy client.
 //! - `h2`: knows refused streams and GOAWAY.
 //! - `rustls`: knows a certificate that will not be better next time.
+//! - `tonic`: retries over tonic's channel, by `tonic::RetryChannelLayer`.
 //! - `tower`: lends budgets of `tower::retry`, and knows the errors of tower's timeout and load shed.
 
 mod aiohttp;
@@ -135,6 +136,8 @@ mod replay;
 mod report;
 pub mod retry_after;
 mod service;
+#[cfg(feature = "tonic")]
+pub mod tonic;
 pub mod transport;
 mod verdict;
 

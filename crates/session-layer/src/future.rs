@@ -139,7 +139,7 @@ where
                         request,
                     }) => {
                         let now = Instant::now();
-                        let noted = Noted::of(request.headers());
+                        let noted = Noted::of(&request);
                         match pool.check_out(&origin.borrowed(), now, Some(turn.arrival)) {
                             Ok(checked_out) => {
                                 let queued = turn.queued;
@@ -460,10 +460,13 @@ where
             link.connection.pool().reused(&link.connection);
         }
         let last = link.count_request();
-        let head = link.connection.pool().config().timeouts.head;
+        let timeouts = &link.connection.pool().config().timeouts;
+        let exempt = noted.options.exempt(timeouts);
+        let head = timeouts.head.filter(|_| !exempt.head);
         let has_body = !request.body().is_end_stream();
         let mark = link.socket().mark();
         link.wire().begin(began, head, has_body);
+        link.wire().set_exempt(exempt);
         if has_body {
             request.body_mut().attach(link.wire(), head, link.is_part());
         }

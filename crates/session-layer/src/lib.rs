@@ -120,6 +120,7 @@ mod info;
 mod layer;
 mod lifecycle;
 mod observer;
+mod options;
 mod origin;
 mod pool;
 mod reuse;
@@ -151,6 +152,7 @@ pub use self::{
         CloseReport, Lifecycle, SetupError, ShutdownError, TeardownError, TeardownOutcome,
     },
     observer::{Event, Observer},
+    options::RequestOptions,
     origin::Origin,
     pool::PoolConfig,
     service::Session,

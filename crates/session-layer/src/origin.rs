@@ -26,7 +26,7 @@ pub struct Origin(Arc<Inner>);
 
 struct Inner {
     secure: bool,
-    http1: bool,
+    protocol: Protocol,
     /// The runtime that its connections are driven on.
     runtime: Option<runtime::Id>,
     /// How much of its name is the host.
@@ -41,12 +41,23 @@ struct Inner {
     uri: Uri,
 }
 
+/// Which protocol the connections of an origin have to speak, for the requests that use them.
+/// Each kind has connections of its own.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Protocol {
+    /// Whichever the session's settings and the peer choose.
+    Any,
+    /// Only HTTP/1 will do, where others may be answered over HTTP/2.
+    Http1,
+    /// Only HTTP/2 will do, of which the peer is known to speak it.
+    Http2,
+}
+
 /// An origin by its name, for look-ups without an allocation.
 #[derive(Debug)]
 pub(crate) struct OriginRef<'a> {
     secure: bool,
-    /// Only HTTP/1 will do, where others may be answered over HTTP/2.
-    http1: bool,
+    protocol: Protocol,
     runtime: Option<runtime::Id>,
     /// In lower case, without the port that the scheme implies.
     authority: Cow<'a, str>,
@@ -60,7 +71,7 @@ pub(crate) struct OriginRef<'a> {
 #[derive(Debug)]
 pub(crate) struct Spelled<'a> {
     secure: bool,
-    http1: bool,
+    protocol: Protocol,
     runtime: Option<runtime::Id>,
     authority: &'a Authority,
     hash: u64,
@@ -89,7 +100,13 @@ impl Origin {
     /// Whether only HTTP/1 will do.
     #[inline]
     pub(crate) fn is_by_http1(&self) -> bool {
-        self.0.http1
+        self.0.protocol == Protocol::Http1
+    }
+
+    /// Whether only HTTP/2 will do, without a handshake that could choose it.
+    #[inline]
+    pub(crate) fn is_by_http2(&self) -> bool {
+        self.0.protocol == Protocol::Http2
     }
 
     /// The runtime that its connections are driven on, in the pool that it is a key of.
@@ -116,7 +133,7 @@ impl Origin {
     pub(crate) fn borrowed(&self) -> OriginRef<'_> {
         OriginRef {
             secure: self.0.secure,
-            http1: self.0.http1,
+            protocol: self.0.protocol,
             runtime: self.0.runtime,
             // Made of text.
             authority: String::from_utf8_lossy(self.0.authority.as_bytes()),
@@ -142,7 +159,7 @@ impl<'a> Spelled<'a> {
         };
         Ok(Self {
             secure,
-            http1: false,
+            protocol: Protocol::Any,
             runtime: None,
             hash: hash(secure, authority.as_str()),
             authority,
@@ -156,7 +173,14 @@ impl<'a> Spelled<'a> {
     /// The same, for a request that only HTTP/1 can carry: one that asks for an upgrade. It has
     /// connections of its own.
     pub(crate) fn by_http1(mut self) -> Self {
-        self.http1 = true;
+        self.protocol = Protocol::Http1;
+        self
+    }
+
+    /// The same, for a request to a peer that is known to speak HTTP/2 where others are not sent
+    /// so. It has connections of its own.
+    pub(crate) fn by_http2(mut self) -> Self {
+        self.protocol = Protocol::Http2;
         self
     }
 
@@ -195,7 +219,7 @@ impl<'a> Spelled<'a> {
         };
         Ok(OriginRef {
             secure: self.secure,
-            http1: self.http1,
+            protocol: self.protocol,
             runtime: self.runtime,
             hash: hash(self.secure, &authority),
             authority,
@@ -220,7 +244,7 @@ impl OriginRef<'_> {
         parts.path_and_query = Some(PathAndQuery::from_static("/"));
         Ok(Origin(Arc::new(Inner {
             secure: self.secure,
-            http1: self.http1,
+            protocol: self.protocol,
             runtime: self.runtime,
             host_len: self.host_len,
             port: self.port,
@@ -231,9 +255,9 @@ impl OriginRef<'_> {
     }
 }
 
-/// The hash of an origin's name. Seeded once per process, so that an origin can keep it; whether
-/// only HTTP/1 will do, and the runtime, are left out, since hardly any origin is asked for more
-/// than one of them.
+/// The hash of an origin's name. Seeded once per process, so that an origin can keep it; the
+/// protocol and the runtime are left out, since hardly any origin is asked for more than one of
+/// them.
 #[inline]
 fn hash(secure: bool, authority: &str) -> u64 {
     static SEED: LazyLock<DefaultHashBuilder> = LazyLock::new(DefaultHashBuilder::default);
@@ -339,7 +363,7 @@ impl Equivalent<Key> for Spelled<'_> {
     #[inline]
     fn equivalent(&self, Key(Origin(key)): &Key) -> bool {
         key.secure == self.secure
-            && key.http1 == self.http1
+            && key.protocol == self.protocol
             && key.runtime == self.runtime
             && key.authority == *self.authority.as_str()
     }
@@ -349,7 +373,7 @@ impl Equivalent<Key> for OriginRef<'_> {
     #[inline]
     fn equivalent(&self, Key(Origin(key)): &Key) -> bool {
         key.secure == self.secure
-            && key.http1 == self.http1
+            && key.protocol == self.protocol
             && key.runtime == self.runtime
             && key.authority == *self.authority
     }
@@ -359,7 +383,7 @@ impl PartialEq for Origin {
     fn eq(&self, other: &Self) -> bool {
         let is = |other: &Inner| {
             self.0.secure == other.secure
-                && self.0.http1 == other.http1
+                && self.0.protocol == other.protocol
                 && self.0.authority == other.authority
         };
         Arc::ptr_eq(&self.0, &other.0) || is(&other.0)

@@ -160,13 +160,15 @@ where
 {
     let now = Instant::now();
     let mut request = request.map(RequestBody::new);
-    let mut noted = Noted::of(request.headers());
+    let mut noted = Noted::of(&request);
     let framed = reuse::frame_request(&mut request, &mut noted).map_err(Error::new);
     let checked_out = framed.and_then(|announced| {
         request.body_mut().announce(announced);
         let mut origin = Spelled::of(request.uri())?.on(runtime);
         if noted.upgrade && pool.config().may_share(&origin) {
             origin = origin.by_http1();
+        } else if noted.options.is_by_http2(request.uri(), pool.config()) {
+            origin = origin.by_http2();
         }
         match pool.take(&origin, now) {
             Some((link, arrival)) => Ok(CheckedOut::Link(link, arrival)),

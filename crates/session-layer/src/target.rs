@@ -11,7 +11,7 @@ use http::{
     uri::{Authority, PathAndQuery},
 };
 
-use crate::{connect::ViaProxy, origin::Origin};
+use crate::{connect::ViaProxy, options::RequestOptions, origin::Origin};
 
 /// Headers about the connection, which HTTP/2 has no place for
 /// ([RFC 9113, section 8.2.2](https://www.rfc-editor.org/rfc/rfc9113#section-8.2.2)).
@@ -42,12 +42,18 @@ pub(crate) struct Noted {
     pub(crate) proxy_authorization: bool,
     /// Any that is about the connection, or may be.
     pub(crate) of_connection: bool,
+    /// What it asks of the session.
+    pub(crate) options: RequestOptions,
 }
 
 impl Noted {
     #[inline]
-    pub(crate) fn of(headers: &HeaderMap) -> Self {
-        let mut noted = Self::default();
+    pub(crate) fn of<B>(request: &Request<B>) -> Self {
+        let headers = request.headers();
+        let mut noted = Self {
+            options: RequestOptions::of(request.extensions()),
+            ..Self::default()
+        };
         if headers.is_empty() {
             return noted;
         }

@@ -18,6 +18,10 @@ pub struct Timeouts {
     pub(crate) head: Option<Duration>,
     pub(crate) body_idle: Option<Duration>,
     pub(crate) expect_continue: Duration,
+    /// Whether the head timeout was set by hand.
+    pub(crate) head_is_chosen: bool,
+    /// Whether the body idle timeout was set by hand.
+    pub(crate) body_idle_is_chosen: bool,
 }
 
 impl Timeouts {
@@ -35,6 +39,7 @@ impl Timeouts {
     /// Default: 30 s.
     pub fn head(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.head = timeout.into();
+        self.head_is_chosen = true;
         self
     }
 
@@ -43,6 +48,7 @@ impl Timeouts {
     /// that takes its time is not limited. `None` waits for ever. Default: 30 s.
     pub fn body_idle(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.body_idle = timeout.into();
+        self.body_idle_is_chosen = true;
         self
     }
 
@@ -92,6 +98,8 @@ impl Default for Timeouts {
             head: Some(Duration::from_secs(30)),
             body_idle: Some(Duration::from_secs(30)),
             expect_continue: Duration::from_secs(1),
+            head_is_chosen: false,
+            body_idle_is_chosen: false,
         }
     }
 }

@@ -13,10 +13,11 @@ use std::{
 
 use retry_layer::{
     AttemptHeader, AttemptOutcome, Backoff, Class, Exponential, Jitter, Outcome, Predicate,
-    ReplayBody, Retry, RetryLayer, RetryPolicy, RetryReport, Standard, WaitReason,
+    RetryLayer, RetryPolicy, RetryReport, Standard, WaitReason,
     attempt_timeout::AttemptTimeoutLayer,
     grpc::{Grpc, GrpcRetry},
     predicate_fn,
+    tonic::{RetryChannel, RetryChannelLayer},
 };
 use tokio::{
     net::TcpListener,
@@ -37,27 +38,18 @@ use tonic_health::pb::{
     health_client::HealthClient,
     health_server::{Health, HealthServer},
 };
-use tower::ServiceBuilder;
-use tower_http::map_request_body::{MapRequestBody, MapRequestBodyLayer};
-
-/// A channel takes a tonic body and nothing else, so what the layer sends is put into one.
-type Inner = MapRequestBody<Channel, fn(ReplayBody<Body>) -> Body>;
+use tower::{Layer as _, ServiceBuilder};
+use tower_http::map_request_body::MapRequestBodyLayer;
 
 /// What stands in a user's struct, with every type written out.
 #[derive(Clone)]
 struct Monitor {
-    health: HealthClient<Retry<Inner>>,
+    health: HealthClient<RetryChannel<Channel>>,
 }
 
 impl Monitor {
     fn new(channel: Channel, policy: RetryPolicy) -> Self {
-        let service = ServiceBuilder::new()
-            .layer(RetryLayer::new(policy))
-            .layer(MapRequestBodyLayer::new(
-                Body::new as fn(ReplayBody<Body>) -> Body,
-            ))
-            .service(channel);
-        let health = HealthClient::new(service);
+        let health = HealthClient::new(RetryChannelLayer::new(policy).layer(channel));
         Self { health }
     }
 
@@ -67,7 +59,7 @@ impl Monitor {
     }
 }
 
-/// What a user's function returns, ready for any generated client.
+/// The same by hand, with the layers of tower-http: what a user's function returns, ready for any generated client.
 fn retrying(
     channel: Channel,
     policy: RetryPolicy,

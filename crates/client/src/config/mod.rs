@@ -226,12 +226,7 @@ impl ClientBuilder {
             (None, Some(urls)) => self.endpoints(urls)?,
             (Some(_), Some(_)) => return Err(twice("base_url", "endpoints")),
         };
-        builder = match (bearer, basic) {
-            (None, None) => builder,
-            (Some(token), None) => builder.bearer(token),
-            (None, Some(basic)) => builder.basic(basic.user, basic.password),
-            (Some(_), Some(_)) => return Err(twice("bearer", "basic")),
-        };
+        builder = authorize(builder, bearer, basic)?;
         for (name, value) in headers {
             builder = builder.default_header(name, value);
         }
@@ -295,6 +290,19 @@ impl ClientBuilder {
             builder = proxy.apply(builder)?;
         }
         Ok(builder)
+    }
+}
+
+fn authorize(
+    builder: ClientBuilder,
+    bearer: Option<String>,
+    basic: Option<BasicConfig>,
+) -> Result<ClientBuilder, Error> {
+    match (bearer, basic) {
+        (None, None) => Ok(builder),
+        (Some(token), None) => Ok(builder.bearer(token)),
+        (None, Some(basic)) => Ok(builder.basic(basic.user, basic.password)),
+        (Some(_), Some(_)) => Err(twice("bearer", "basic")),
     }
 }
 

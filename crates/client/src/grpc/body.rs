@@ -75,6 +75,13 @@ impl Body for ResponseBody {
     }
 }
 
+/// The empty body, which tonic gives in place of an answer where an interceptor refuses the call.
+impl Default for ResponseBody {
+    fn default() -> Self {
+        Self::new(crate::ResponseBody::default(), None)
+    }
+}
+
 impl fmt::Debug for ResponseBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.inner.fmt(f)

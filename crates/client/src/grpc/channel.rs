@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body as HttpBody;
 use retry_layer::{Deadline, TimeoutHeader};
+use session_layer::RequestOptions;
 use tonic::Status;
 use tower_service::Service;
 
@@ -70,6 +71,11 @@ where
         let bounds_body = extensions.get::<Deadline>().is_some();
         extensions.insert(Redirects::none());
         extensions.insert(NoDecompression);
+        extensions.get_or_insert_with(|| {
+            RequestOptions::new()
+                .prior_knowledge()
+                .only_chosen_timeouts()
+        });
         let call: Streaming = self.client.start(request, None);
         // The client's own deadline ends at the head of what streams.
         let limit = call.limit().filter(|_| bounds_body);

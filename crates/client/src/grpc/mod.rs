@@ -1,12 +1,9 @@
 //! A client as the transport of gRPC clients that [tonic](https://docs.rs/tonic) generates.
 //!
 //! ```
-//! use client::{Client, Http2};
+//! use client::Client;
 //!
-//! let client = Client::builder()
-//!     .base_url("http://127.0.0.1:50051")?
-//!     .http2(Http2::default().prior_knowledge(true))
-//!     .build()?;
+//! let client = Client::builder().base_url("http://127.0.0.1:50051")?.build()?;
 //! // As a generated client does it: `GreeterClient::new(client.grpc())`.
 //! let greeter = tonic::client::Grpc::new(client.grpc());
 //! # Ok::<(), client::Error>(())
@@ -20,16 +17,22 @@
 //! - `grpc-timeout`, which tonic's `Request::set_timeout` sets, is the deadline of the call, its
 //!   stream of answers included. [`timeout_header`] tells a server what is left of it where an
 //!   attempt is not the first.
+//! - Calls go over HTTP/2. Over `http` nothing is asked: the peer is known to speak it, and what
+//!   else the client sends to the same server goes over HTTP/1.1 on other connections, unless
+//!   [`prior_knowledge`](crate::Http2::prior_knowledge) is on for all. Over `https` the peer
+//!   chooses it, and [`Connector::http2_only`](crate::Connector::http2_only) makes an error of any
+//!   other choice.
+//! - The default timeouts for the head and for an idle body do not count, since a stream may be
+//!   silent for long: the deadline of the call ends it, and [PING](crate::Http2::keep_alive_interval)
+//!   finds out whether the peer is alive. Those that are set by hand in
+//!   [`Timeouts`](crate::Timeouts) count for gRPC too. A call whose answer streams and that has no
+//!   deadline of its own is bound by the client's until its head.
 //! - Redirects are not followed, and bodies are not decoded by `Content-Encoding`, of which gRPC
 //!   knows neither.
 //!
 //! Which calls are tried again is decided by the client's policy, as always. Each call is a POST,
 //! so by default only what was provably not processed is; [`retry_layer::grpc`] has gRPC's own
-//! policy. Over `http` the peer has to be [known](crate::Http2::prior_knowledge) to speak HTTP/2;
-//! over `https` it chooses it, and [`Connector::http2_only`](crate::Connector::http2_only) makes an
-//! error of any other choice. The client's [timeouts](crate::Timeouts) count too: for a stream
-//! that may be silent for longer, set the idle timeout of bodies to `None`, and let
-//! [PING](crate::Http2::keep_alive_interval) find out whether the peer is alive.
+//! policy. To put that over tonic's own channel instead, see [`retry_layer::tonic`].
 //!
 //! | what failed | code |
 //! |---|---|

@@ -25,8 +25,10 @@ struct Shared {
 
 enum Script {
     Answers(Mutex<Box<dyn Iterator<Item = Answer> + Send>>),
-    Function(Box<dyn Fn(&Request<Bytes>) -> Answer + Send + Sync>),
+    Function(Box<Function>),
 }
+
+type Function = dyn Fn(&Request<Bytes>) -> Answer + Send + Sync;
 
 impl Fake {
     /// Gives these answers, one for each attempt of each call in the order in which they come. An

@@ -257,6 +257,7 @@ pub(super) fn look_at_exchange(wire: &Wire, timeouts: &Timeouts, now: Instant) -
             .zip(timeout)
             .and_then(|(since, timeout)| since.checked_add(timeout))
     };
+    let exempt = wire.exempt();
     let (deadline, cause) = match wire.phase() {
         Phase::Idle => return Look::Again(None),
         // Whatever the peer had to say has come by then.
@@ -267,8 +268,9 @@ pub(super) fn look_at_exchange(wire: &Wire, timeouts: &Timeouts, now: Instant) -
             after(wire.write_blocked(), timeouts.head),
             Cause::HeadTimeout,
         ),
-        // The answer is there, and whoever asked for it has not looked yet.
-        Phase::Head if wire.is_answered() => (None, Cause::HeadTimeout),
+        // The answer is there, and whoever asked for it has not looked yet; or it may take as long
+        // as it takes.
+        Phase::Head if exempt.head || wire.is_answered() => (None, Cause::HeadTimeout),
         // A body that hyper has taken whole may still be on its way out, and moving. A head alone
         // has its deadline, however a peer takes it.
         Phase::Head => {
@@ -280,7 +282,10 @@ pub(super) fn look_at_exchange(wire: &Wire, timeouts: &Timeouts, now: Instant) -
             (deadline, Cause::HeadTimeout)
         }
         Phase::Body => (
-            after(wire.wanted_since(), timeouts.body_idle),
+            after(
+                wire.wanted_since(),
+                timeouts.body_idle.filter(|_| !exempt.body_idle),
+            ),
             Cause::BodyTimeout,
         ),
         Phase::Draining => (wire.head_deadline(), Cause::Dropped),

@@ -22,7 +22,10 @@ use super::{
     counted::{self, Counted},
     open::MAX_HEAD,
 };
-use crate::{CloseReason, error::BoxError};
+use crate::{CloseReason, error::BoxError, options::Exempt};
+
+const EXEMPT_HEAD: u8 = 1;
+const EXEMPT_BODY: u8 = 2;
 
 /// What a connection's socket and its users know of each other.
 ///
@@ -46,6 +49,8 @@ pub(crate) struct Wire {
     /// Since when a write has been waiting for room; 0 while none is.
     write_blocked: AtomicU64,
     phase: AtomicU8,
+    /// Which timeouts do not count for the present exchange: `EXEMPT_HEAD`, `EXEMPT_BODY`.
+    exempt: AtomicU8,
     /// When the present exchange must have its head.
     head_deadline: AtomicU64,
     /// The value of `read` when the present exchange began.
@@ -199,6 +204,7 @@ impl Wire {
             wanted_since: AtomicU64::new(0),
             write_blocked: AtomicU64::new(0),
             phase: AtomicU8::new(Phase::Idle as u8),
+            exempt: AtomicU8::new(0),
             head_deadline: AtomicU64::new(0),
             response_from: AtomicU64::new(0),
             head_ends_by: AtomicU64::new(u64::MAX),
@@ -251,6 +257,23 @@ impl Wire {
             Phase::Head
         };
         self.phase.store(phase as u8, Release);
+    }
+
+    /// Sets which timeouts do not count for the present exchange.
+    #[inline]
+    pub(crate) fn set_exempt(&self, exempt: Exempt) {
+        let bits = if exempt.head { EXEMPT_HEAD } else { 0 }
+            | if exempt.body_idle { EXEMPT_BODY } else { 0 };
+        self.exempt.store(bits, Relaxed);
+    }
+
+    /// Which timeouts do not count for the present exchange.
+    pub(crate) fn exempt(&self) -> Exempt {
+        let bits = self.exempt.load(Relaxed);
+        Exempt {
+            head: bits & EXEMPT_HEAD != 0,
+            body_idle: bits & EXEMPT_BODY != 0,
+        }
     }
 
     /// Takes note of request body bytes that hyper has taken.

@@ -378,7 +378,8 @@ fn speaks_http2(config: &Config, origin: &Origin, told: &Told) -> Result<bool, E
                 Ok(false)
             };
         }
-        let known = config.http2.prior_knowledge && told.via_proxy.is_none();
+        let known = config.http2.prior_knowledge || origin.is_by_http2();
+        let known = known && told.via_proxy.is_none();
         if known && !negotiated && origin.scheme() == "https" {
             return Err(Error::new(Kind::Tls).with("the peer did not choose HTTP/2"));
         }

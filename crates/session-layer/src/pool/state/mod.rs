@@ -50,6 +50,7 @@ impl Multiplexing {
     pub(crate) fn is_possible(self, origin: &Origin) -> bool {
         match self {
             _ if origin.is_by_http1() => false,
+            _ if origin.is_by_http2() => true,
             Self::Never => false,
             Self::Negotiated => origin.scheme() == "https",
             Self::Always => true,
