@@ -8,45 +8,27 @@ use std::{error::Error, net::SocketAddr, time::Duration};
 use axum::{
     Router,
     body::Body,
-    extract::{Request, State},
+    extract::{ConnectInfo, Request, State},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 use bytes::Bytes;
-use client::{Client, Redirects};
+use client::Client;
 use futures_util::stream;
-use http::{
-    HeaderMap, HeaderName, StatusCode,
-    header::{CONNECTION, HOST},
-};
+use http::{HeaderMap, HeaderName};
 use tokio::{net::TcpListener, sync::mpsc, time::Instant};
 
 type Failure = Box<dyn Error + Send + Sync>;
 
 /// How long the caller waits, in milliseconds; as Envoy calls it.
 const PATIENCE: HeaderName = HeaderName::from_static("x-envoy-expected-rq-timeout-ms");
-const HOP_BY_HOP: [&str; 9] = [
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
 const LONGEST: Duration = Duration::from_secs(60);
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
     let upstream = serve(upstream()).await?;
-    // Redirects and encoded bodies are the caller's; a proxy hands them on as they are.
     let client = Client::builder()
         .base_url(format!("http://{upstream}/"))?
-        .redirects(Redirects::none())
-        .decompression(false)
-        .no_user_agent()
         .build()?;
     let proxy = serve(Router::new().fallback(forward).with_state(client.clone())).await?;
     visit(proxy).await?;
@@ -54,26 +36,21 @@ async fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Sends a request on. Its body streams; it is sent again only as long as it can be.
-async fn forward(State(client): State<Client>, mut request: Request) -> Response {
+/// Sends a request on. Its body streams; it is sent again only as long as it can be. Redirects,
+/// cookies and encoded bodies are the caller's, and an upgrade is passed through.
+async fn forward(
+    State(client): State<Client>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response {
     let patience = patience(request.headers());
-    drop_hop_by_hop(request.headers_mut());
-    // The upstream's own name comes in its place.
-    request.headers_mut().remove(HOST);
-    match client.request_from(request).timeout(patience).send().await {
-        Ok(response) => {
-            let mut response = response.into_inner().map(Body::new);
-            drop_hop_by_hop(response.headers_mut());
-            response
-        }
+    let forwarding = client.forward(request).timeout(patience);
+    let forwarding = forwarding.peer(peer.ip()).forwarded().via("proxy");
+    match forwarding.send().await {
+        Ok(response) => response.map(Body::new),
         Err(error) => {
             println!("  the proxy: {error}");
-            let status = if error.is_timeout() {
-                StatusCode::GATEWAY_TIMEOUT
-            } else {
-                StatusCode::BAD_GATEWAY
-            };
-            status.into_response()
+            error.gateway_status().into_response()
         }
     }
 }
@@ -83,18 +60,6 @@ fn patience(headers: &HeaderMap) -> Duration {
     let wanted = headers.get(PATIENCE).and_then(|it| it.to_str().ok());
     let wanted = wanted.and_then(|it| it.parse().ok());
     wanted.map_or(LONGEST, |it| Duration::from_millis(it).min(LONGEST))
-}
-
-/// What is for one connection only
-/// ([RFC 9110, section 7.6.1](https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1)).
-fn drop_hop_by_hop(headers: &mut HeaderMap) {
-    let named = headers.get_all(CONNECTION).iter();
-    let named = named
-        .filter_map(|value| value.to_str().ok())
-        .collect::<Vec<_>>();
-    for name in named.join(",").split(',').chain(HOP_BY_HOP) {
-        headers.remove(name.trim());
-    }
 }
 
 fn upstream() -> Router {
@@ -142,6 +107,7 @@ async fn visit(proxy: SocketAddr) -> Result<(), Failure> {
 async fn serve(router: Router) -> Result<SocketAddr, Failure> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
+    let router = router.into_make_service_with_connect_info::<SocketAddr>();
     tokio::spawn(axum::serve(listener, router).into_future());
     Ok(address)
 }

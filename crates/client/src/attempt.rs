@@ -21,6 +21,7 @@ use crate::{
     auth::{Auth, Refresh},
     decode,
     extras::{Dressed, Extras},
+    forward::AsItIs,
     observe::{Metrics, Paths, Record},
     redirect::Answerer,
 };
@@ -70,7 +71,8 @@ where
             Some(extras) => extras.dress(&mut request),
             None => Dressed::default(),
         };
-        if let Some(user_agent) = &self.settings.user_agent {
+        let as_it_is = AsItIs::is(&request);
+        if let Some(user_agent) = self.settings.user_agent.as_ref().filter(|_| !as_it_is) {
             if !request.headers().contains_key(USER_AGENT) {
                 let user_agent = user_agent.clone();
                 request.headers_mut().insert(USER_AGENT, user_agent);

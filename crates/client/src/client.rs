@@ -188,6 +188,12 @@ impl Client {
         call::start(&self.shared, request, timeout)
     }
 
+    /// The root of the base URL, without userinfo.
+    pub(crate) fn base_origin(&self) -> Result<Option<http::Uri>, Error> {
+        let base = self.shared.settings.base.as_ref();
+        base.map(target::Base::origin).transpose()
+    }
+
     /// Whether a failed status is an error, where a request does not say it.
     #[inline]
     pub(crate) fn raises_status(&self) -> bool {

@@ -8,7 +8,7 @@ use http::{
 };
 use retry_layer::Attempt;
 
-use crate::{CrossOrigin, auth::Auth, id, origin, target::Base};
+use crate::{CrossOrigin, auth::Auth, forward::AsItIs, id, origin, target::Base};
 
 #[derive(Default)]
 pub(crate) struct Extras {
@@ -74,6 +74,7 @@ impl Extras {
     fn is_home<B>(&self, request: &Request<B>) -> bool {
         let uri = request.uri();
         request.extensions().get::<CrossOrigin>().is_none()
+            && !AsItIs::is(request)
             && (self.homes.is_empty() || self.homes.iter().any(|home| origin::is_same(home, uri)))
     }
 

@@ -190,6 +190,7 @@ mod config;
 mod decode;
 mod error;
 mod extras;
+pub mod forward;
 #[cfg(feature = "tonic")]
 pub mod grpc;
 mod id;

@@ -192,7 +192,10 @@ fn drop_those_of_the_connection(headers: &mut HeaderMap) {
     headers.remove(CONNECTION);
     for named in &options {
         for name in named.to_str().unwrap_or_default().split(',') {
-            headers.remove(name.trim());
+            // HTTP/1 names it there, and HTTP/2 knows it without: what of it may go is seen below.
+            if !name.trim().eq_ignore_ascii_case(TE.as_str()) {
+                headers.remove(name.trim());
+            }
         }
     }
     for name in &OF_CONNECTION {

@@ -23,14 +23,27 @@ pin_project! {
     pub struct ResponseFuture<F> {
         #[pin]
         inner: F,
-        jar: Jar,
+        // None if nothing is to be kept.
+        jar: Option<Jar>,
         uri: Uri,
     }
 }
 
 impl<F> ResponseFuture<F> {
     pub(super) fn new(inner: F, jar: Jar, uri: Uri) -> Self {
-        Self { inner, jar, uri }
+        Self {
+            inner,
+            jar: Some(jar),
+            uri,
+        }
+    }
+
+    pub(super) fn without(inner: F) -> Self {
+        Self {
+            inner,
+            jar: None,
+            uri: Uri::default(),
+        }
     }
 }
 
@@ -43,7 +56,9 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let response = ready!(this.inner.poll(cx))?;
-        this.jar.store(response.headers(), this.uri);
+        if let Some(jar) = this.jar {
+            jar.store(response.headers(), this.uri);
+        }
         Poll::Ready(Ok(response))
     }
 }

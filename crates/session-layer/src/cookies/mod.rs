@@ -94,5 +94,5 @@ mod suffixes;
 pub use self::suffixes::{PublicSuffixes, PublicSuffixesError};
 pub use self::{
     error::CookieError, file::Save, jar::Jar, layer::CookieLayer, service::Cookies,
-    stored::StoredCookie,
+    service::NoCookies, stored::StoredCookie,
 };

@@ -40,6 +40,11 @@ impl<S> Cookies<S> {
     }
 }
 
+/// A request extension: no cookie of the jar is sent with the request, and none of its response is
+/// kept. For requests that are passed on for somebody else.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct NoCookies;
+
 impl<S, B, R> Service<Request<B>> for Cookies<S>
 where
     S: Service<Request<B>, Response = Response<R>>,
@@ -53,6 +58,9 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        if request.extensions().get::<NoCookies>().is_some() {
+            return ResponseFuture::without(self.inner.call(request));
+        }
         let uri = request.uri().clone();
         if let Some(header) = self.jar.merged(request.headers(), &uri) {
             request.headers_mut().insert(COOKIE, header);

@@ -1,0 +1,284 @@
+use std::{fmt, net::IpAddr, time::Duration};
+
+use bytes::Bytes;
+use http::{
+    HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
+    header::HOST,
+    uri::{Authority, Scheme},
+};
+use http_body::Body as HttpBody;
+use hyper::upgrade::OnUpgrade;
+
+use super::{
+    AsItIs,
+    forwarded::{self, Received},
+    headers, max_forwards, upgrade,
+};
+use crate::{
+    Body, Client, Error, IntoUrl, NoDecompression, Redirects, ResponseBody,
+    call::{Description, Streaming},
+    error::BoxError,
+    target,
+};
+
+/// A request that is passed on; made by [`Client::forward`].
+///
+/// See the [module docs](crate::forward) for what becomes of it.
+#[must_use = "a request does nothing until it is sent"]
+pub struct Forward {
+    client: Client,
+    request: Request<Body>,
+    to: Option<Result<Uri, Error>>,
+    timeout: Option<Duration>,
+    peer: Option<IpAddr>,
+    scheme: Scheme,
+    via: Option<String>,
+    says: Says,
+}
+
+/// What is said of the caller.
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is about another header"
+)]
+struct Says {
+    host: bool,
+    forwarded: bool,
+    x_forwarded: bool,
+    distrusts: bool,
+}
+
+impl Client {
+    /// Passes on a request that a server has received, as a gateway does: without what is for one
+    /// connection only, without anything of this client's own, and with streams both ways; see
+    /// [`forward`](crate::forward).
+    pub fn forward<B>(&self, request: Request<B>) -> Forward
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        Forward {
+            client: self.clone(),
+            request: request.map(Body::new),
+            to: None,
+            timeout: None,
+            peer: None,
+            scheme: Scheme::HTTP,
+            via: None,
+            says: Says::default(),
+        }
+    }
+}
+
+impl Forward {
+    /// Sends the request to the origin of this URL. Default: that of the client's
+    /// [base URL](crate::ClientBuilder::base_url).
+    ///
+    /// Only its scheme, host and port count. The path and query are the request's, as they are;
+    /// one that is to be changed is changed in the request.
+    pub fn to(mut self, url: impl IntoUrl) -> Self {
+        self.to = Some(target::resolve(url, None).map(|target| target.uri));
+        self
+    }
+
+    /// Limits this call in place of the client's [deadline](crate::ClientBuilder::deadline), until
+    /// the head of the response.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Sends the `Host` that the caller named. Default: the upstream's own.
+    pub fn preserve_host(mut self) -> Self {
+        self.says.host = true;
+        self
+    }
+
+    /// Tells who the caller is, for [`forwarded`](Self::forwarded) and
+    /// [`x_forwarded`](Self::x_forwarded). Default: `unknown`.
+    pub fn peer(mut self, address: impl Into<IpAddr>) -> Self {
+        self.peer = Some(address.into());
+        self
+    }
+
+    /// Tells by which scheme the request came, for the same. Default: `http`.
+    pub fn received_over(mut self, scheme: Scheme) -> Self {
+        self.scheme = scheme;
+        self
+    }
+
+    /// Adds the caller, its `Host` and its scheme to `Forwarded`
+    /// ([RFC 7239](https://www.rfc-editor.org/rfc/rfc7239)). Default: the header is passed on as it
+    /// is.
+    pub fn forwarded(mut self) -> Self {
+        self.says.forwarded = true;
+        self
+    }
+
+    /// Adds the caller to `X-Forwarded-For`, and its `Host` and scheme as `X-Forwarded-Host` and
+    /// `X-Forwarded-Proto` where they are not there. Default: these headers are passed on as they
+    /// are.
+    pub fn x_forwarded(mut self) -> Self {
+        self.says.x_forwarded = true;
+        self
+    }
+
+    /// Removes what the caller says in `Forwarded` and `X-Forwarded-*`: for a gateway whose callers
+    /// are not gateways of one's own, and could name anybody.
+    pub fn distrust_forwarded(mut self) -> Self {
+        self.says.distrusts = true;
+        self
+    }
+
+    /// Adds this gateway to `Via`, of the request and of the response, by a name of its own or its
+    /// host. RFC 9110 wants each gateway there. Default: none, since none has a name.
+    pub fn via(mut self, name: impl Into<String>) -> Self {
+        self.via = Some(name.into());
+        self
+    }
+
+    /// Sends the request, and waits for the head of the response, to be given to the caller as it
+    /// is; its body streams.
+    ///
+    /// After a 101 a task passes the bytes of both connections on, which ends with them; the
+    /// response has to be given to the server that took the request.
+    ///
+    /// # Errors
+    ///
+    /// If nothing says where to, the method is `CONNECT`, or the last attempt had no response.
+    /// [`Error::gateway_status`] says what to tell the caller. A failed status is a response.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends the call; what was sent by then may have been processed.
+    pub async fn send(mut self) -> Result<Response<ResponseBody>, Error> {
+        if let Some(answer) = max_forwards::count(&mut self.request) {
+            return Ok(answer);
+        }
+        let caller = upgrade::of_caller(&mut self.request);
+        self.prepare(caller.is_some())
+            .map_err(|error| Description::of(&self.request).name(error))?;
+        let call: Streaming = self.client.start(self.request, self.timeout);
+        let mut response = call.await?;
+        respond(&mut response, caller);
+        if let Some(name) = &self.via {
+            let version = response.version();
+            forwarded::add_via(response.headers_mut(), version, name);
+        }
+        // Each connection has its own version (RFC 9110, section 6.2).
+        *response.version_mut() = Version::HTTP_11;
+        Ok(response)
+    }
+
+    /// Makes of the request that was received the one that is sent.
+    fn prepare(&mut self, can_upgrade: bool) -> Result<(), Error> {
+        if self.request.method() == Method::CONNECT {
+            return Err(Error::builder(
+                "CONNECT asks for a tunnel, which is not passed on",
+            ));
+        }
+        let uri = self.target()?;
+        let host = named_host(&self.request);
+        let version = self.request.version();
+        let headers = self.request.headers_mut();
+        let protocols = headers::upgrade(headers);
+        let takes_trailers = headers::takes_trailers(headers);
+        headers::remove_hop_by_hop(headers);
+        if can_upgrade {
+            headers::set_upgrade(headers, protocols);
+        }
+        if takes_trailers {
+            headers::take_trailers(headers);
+        }
+        headers.remove(HOST);
+        if self.says.distrusts {
+            forwarded::forget(headers);
+        }
+        if self.says.host {
+            if let Some(host) = &host {
+                headers.insert(HOST, host.clone());
+            }
+        }
+        let received = Received {
+            peer: self.peer,
+            scheme: self.scheme.clone(),
+            host,
+        };
+        if self.says.forwarded {
+            received.add_forwarded(headers);
+        }
+        if self.says.x_forwarded {
+            received.add_x_forwarded(headers);
+        }
+        if let Some(name) = &self.via {
+            if !forwarded::is_pseudonym(name) {
+                return Err(Error::builder(
+                    "the name for `via` must be a token, or a host with its port",
+                ));
+            }
+            forwarded::add_via(headers, version, name);
+        }
+        *self.request.uri_mut() = uri;
+        // That it came over HTTP/2 says nothing of the next connection.
+        *self.request.version_mut() = Version::HTTP_11;
+        let extensions = self.request.extensions_mut();
+        extensions.insert(AsItIs);
+        extensions.insert(Redirects::none());
+        extensions.insert(NoDecompression);
+        #[cfg(feature = "cookies")]
+        extensions.insert(session_layer::cookies::NoCookies);
+        Ok(())
+    }
+
+    /// The upstream's scheme and authority, with the path and query of the request.
+    fn target(&mut self) -> Result<Uri, Error> {
+        let origin = match self.to.take() {
+            Some(to) => to?,
+            None => self.client.base_origin()?.ok_or_else(|| {
+                Error::builder("nothing says where to forward to; see `base_url` and `to`")
+            })?,
+        };
+        let mut parts = origin.into_parts();
+        parts.path_and_query = self.request.uri().path_and_query().cloned();
+        if parts.path_and_query.is_none() {
+            parts.path_and_query = Some(http::uri::PathAndQuery::from_static("/"));
+        }
+        Uri::from_parts(parts).map_err(|error| Error::builder("the URL is not valid").with(error))
+    }
+}
+
+/// The host that the caller named: in `Host`, or over HTTP/2 in the URI.
+fn named_host(request: &Request<Body>) -> Option<HeaderValue> {
+    let in_uri = || {
+        let named = request.uri().authority().map(Authority::as_str)?;
+        let host = named.rsplit('@').next().unwrap_or(named);
+        HeaderValue::from_str(host).ok()
+    };
+    request.headers().get(HOST).cloned().or_else(in_uri)
+}
+
+/// Makes of the response that came the one that is given to the caller.
+fn respond(response: &mut Response<ResponseBody>, caller: Option<OnUpgrade>) {
+    let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    // A 426 has to say which protocols are meant.
+    let keeps = switches || response.status() == StatusCode::UPGRADE_REQUIRED;
+    let protocols = headers::upgrade(response.headers());
+    headers::remove_hop_by_hop(response.headers_mut());
+    if keeps {
+        headers::set_upgrade(response.headers_mut(), protocols);
+    }
+    if let Some(caller) = caller.filter(|_| switches) {
+        upgrade::join(caller, hyper::upgrade::on(response));
+    }
+}
+
+impl fmt::Debug for Forward {
+    // No headers and no query: either may hold a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Forward")
+            .field("method", self.request.method())
+            .field("says", &self.says)
+            .finish_non_exhaustive()
+    }
+}

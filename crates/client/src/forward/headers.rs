@@ -1,0 +1,142 @@
+//! Header fields that are for one connection only
+//! ([RFC 9110, section 7.6.1](https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1)).
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE},
+};
+
+/// Those that are for one connection, or for the next proxy alone, whether `Connection` names them
+/// or not. `Trailer` is not among them: it tells of fields that are passed on.
+static OF_ONE_CONNECTION: [HeaderName; 10] = [
+    CONNECTION,
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("http2-settings"),
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-authentication-info"),
+    HeaderName::from_static("proxy-connection"),
+];
+
+/// Removes what is for one connection.
+pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<_> = members(headers, &CONNECTION)
+        .filter_map(|name| HeaderName::from_bytes(name).ok())
+        .collect();
+    for name in named.iter().chain(&OF_ONE_CONNECTION) {
+        headers.remove(name);
+    }
+}
+
+/// The protocols that one side offers or has chosen for the connection.
+pub(super) fn upgrade(headers: &HeaderMap) -> Vec<HeaderValue> {
+    if !has_member(headers, &CONNECTION, "upgrade") {
+        return Vec::new();
+    }
+    headers.get_all(UPGRADE).iter().cloned().collect()
+}
+
+/// Says them on the next connection.
+pub(super) fn set_upgrade(headers: &mut HeaderMap, protocols: Vec<HeaderValue>) {
+    if protocols.is_empty() {
+        return;
+    }
+    headers.append(CONNECTION, HeaderValue::from_static("upgrade"));
+    for protocol in protocols {
+        headers.append(UPGRADE, protocol);
+    }
+}
+
+/// Whether the caller takes trailers.
+pub(super) fn takes_trailers(headers: &HeaderMap) -> bool {
+    has_member(headers, &TE, "trailers")
+}
+
+/// Says on the next connection that trailers are taken, as section 10.1.4 of RFC 9110 wants it said.
+pub(super) fn take_trailers(headers: &mut HeaderMap) {
+    headers.append(CONNECTION, HeaderValue::from_static("te"));
+    headers.insert(TE, HeaderValue::from_static("trailers"));
+}
+
+fn has_member(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
+    members(headers, name).any(|member| member.eq_ignore_ascii_case(wanted.as_bytes()))
+}
+
+/// The members of a list, on however many lines it stands.
+fn members<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+    headers
+        .get_all(name)
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+}
+
+/// Adds a member to a list, and leaves the list on one line: some readers look at no more.
+pub(super) fn extend_list(headers: &mut HeaderMap, name: HeaderName, member: &str) {
+    let mut list = Vec::new();
+    for line in headers.get_all(&name) {
+        list.extend_from_slice(line.as_bytes());
+        list.extend_from_slice(b", ");
+    }
+    list.extend_from_slice(member.as_bytes());
+    if let Ok(value) = HeaderValue::from_bytes(&list) {
+        headers.insert(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    #[test]
+    fn what_connection_names_on_any_line_in_any_spelling_is_removed() {
+        let mut map = headers(&[
+            ("connection", "X-One,  close , ,x-two"),
+            ("connection", "\"x-three\", X-FOUR"),
+            ("x-one", "1"),
+            ("x-two", "2"),
+            ("x-two", "2 again"),
+            ("x-four", "4"),
+            ("keep-alive", "timeout=5"),
+            ("proxy-connection", "keep-alive"),
+            ("transfer-encoding", "chunked"),
+            ("trailer", "x-checksum"),
+            ("x-five", "5"),
+        ]);
+        remove_hop_by_hop(&mut map);
+        let left: Vec<_> = map.keys().map(HeaderName::as_str).collect();
+        assert_eq!(left, ["trailer", "x-five"]);
+    }
+
+    #[test]
+    fn an_upgrade_counts_only_if_connection_names_it() {
+        assert!(upgrade(&headers(&[("upgrade", "h2c")])).is_empty());
+        let map = headers(&[
+            ("upgrade", "a"),
+            ("upgrade", "b"),
+            ("connection", "x, Upgrade"),
+        ]);
+        assert_eq!(upgrade(&map), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_list_is_extended_in_order_on_one_line() {
+        let mut map = headers(&[("x-forwarded-for", "a, b"), ("x-forwarded-for", "c")]);
+        extend_list(&mut map, HeaderName::from_static("x-forwarded-for"), "d");
+        assert_eq!(
+            map.get_all("x-forwarded-for").iter().collect::<Vec<_>>(),
+            ["a, b, c, d"]
+        );
+    }
+}
