@@ -1,7 +1,6 @@
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{Response, StatusCode};
 use session_layer::{Phase, testing};
 
 use crate::{Error, TimeoutPhase, error::Kind};
@@ -84,20 +83,23 @@ impl From<Failure> for Error {
             Failure::Reset => session(testing::Failure::Reset),
             Failure::Protocol => session(testing::Failure::Protocol),
             Failure::Body => session(testing::Failure::ResponseBody),
-            Failure::TooLarge => Self::new(Kind::BodyTooLarge {
-                limit: 64 * 1024 * 1024,
-                status: StatusCode::OK,
-            }),
+            Failure::TooLarge => {
+                let limit = 64 * 1024 * 1024;
+                answered(Kind::BodyTooLarge { limit }, StatusCode::OK)
+            }
             Failure::Decode => Self::new(Kind::Decode("text")),
             Failure::Redirect => Self::new(Kind::Redirect(MADE_FOR_A_TEST.to_owned())),
-            Failure::Status(status) => Self::new(Kind::Status {
-                status,
-                headers: HeaderMap::new(),
-                body: Bytes::new(),
-            }),
+            Failure::Status(status) => answered(Kind::Status, status),
             Failure::Token => Self::new(Kind::Token),
             Failure::Builder => Self::builder(MADE_FOR_A_TEST),
             Failure::Closed => Self::new(Kind::Closed),
         }
     }
+}
+
+/// An error that came after the head of a response.
+fn answered(kind: Kind, status: StatusCode) -> Error {
+    let mut response = Response::new(());
+    *response.status_mut() = status;
+    Error::new(kind).answered(&response, &[])
 }
