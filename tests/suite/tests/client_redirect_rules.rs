@@ -107,7 +107,10 @@ fn chain(origins: &'static [&'static str]) -> MemoryConnector {
         match step.parse::<usize>() {
             Ok(next) => {
                 let rest = steps.next().unwrap_or_default();
-                Reply::status(302).header("Location", format!("{}/{rest}", origins[next]))
+                Reply::status(302).header(
+                    "Location",
+                    format!("{}/{rest}", origins.get(next).expect("there are as many")),
+                )
             }
             Err(_) => Reply::status(200).body("inside"),
         }
@@ -201,8 +204,9 @@ fn leads_to(reply: Reply) -> MemoryConnector {
 }
 
 fn names_the_last_hop(error: &Error) {
-    assert_eq!(error.url().unwrap(), "http://last.example/there", "{error}");
-    assert_eq!(error.method().unwrap(), "GET", "{error}");
+    let url = error.url().map(ToString::to_string);
+    assert_eq!(url.as_deref(), Some("http://last.example/there"), "{error}");
+    assert_eq!(error.method(), Some(&http::Method::GET), "{error}");
     let text = error.to_string();
     assert!(text.starts_with("GET http://last.example:80: "), "{text}");
 }
