@@ -3,6 +3,7 @@
 use std::{
     fmt,
     future::{Future, poll_fn},
+    io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -26,7 +27,9 @@ use crate::{
     error::{BoxError, Kind, Phase},
     expect::Expectation,
     origin::Origin,
-    pool::{Arrival, CheckedOut, Link, Mail, NotSent, Pool, Unsent, Wait, Waiting},
+    pool::{
+        ALLOWS_NO_REQUEST, Arrival, CheckedOut, Link, Mail, NotSent, Pool, Unsent, Wait, Waiting,
+    },
     reuse, runtime, service,
     target::{self, Noted},
     upload::RequestBody,
@@ -236,10 +239,16 @@ where
     loop {
         let mail = poll_fn(|cx| waiting.poll_mail(cx));
         let Some(mail) = before(times.next(), mail).await else {
-            match times.look(waiting.is_covered()) {
-                Some(kind) => return Err(Error::new(kind).at(waiting.origin())),
-                None => continue,
-            }
+            let Some(kind) = times.look(waiting.is_covered()) else {
+                continue;
+            };
+            let refused = matches!(kind, Kind::PoolTimeout(_)) && pool.is_refused(waiting.origin());
+            let error = Error::new(kind).at(waiting.origin());
+            return Err(if refused {
+                error.with(ALLOWS_NO_REQUEST)
+            } else {
+                error
+            });
         };
         match mail {
             Mail::Slot(slot) => {
@@ -467,6 +476,9 @@ where
         let mark = link.socket().mark();
         link.wire().begin(began, head, has_body);
         link.wire().set_exempt(exempt);
+        if link.is_part() {
+            link.wire().begin_part(began, link.socket());
+        }
         if has_body {
             request.body_mut().attach(link.wire(), head, link.is_part());
         }
@@ -505,16 +517,16 @@ where
         }
         let link = self.link.as_mut().expect("not polled after its end");
         let answer = match link.poll_answer(cx) {
-            Poll::Ready(answer) => answer,
+            Poll::Ready(Ok(answer)) => answer,
+            Poll::Ready(Err(request)) => {
+                let link = self.link.take().expect("not polled after its end");
+                return Poll::Ready(Err(returned(link, self.turn, request)));
+            }
             Poll::Pending => {
-                let is_part = link.is_part();
-                if is_part {
-                    link.wire().register(cx);
-                }
                 let config = link.connection.pool().config();
                 let driven_on = link.connection.runtime();
                 let is_over = self.away.is_over(cx, driven_on, config, link.wire());
-                if !is_over && (!is_part || link.wire().severed().is_none()) {
+                if !is_over && (!link.is_part() || link.wire().severed().is_none()) {
                     self.poll_expectation(cx);
                     return Poll::Pending;
                 }
@@ -621,7 +633,7 @@ where
             self.last.then_some(Cause::Served)
         };
         let info = self.info(&link);
-        link.mark_used();
+        link.note_answered();
         let (connection, part) = link.park();
         let lease = Lease {
             connection,
@@ -667,12 +679,22 @@ where
         let wire = link.wire();
         // Of a connection that is cut, all parts are.
         let severed = wire.severed().or_else(|| link.socket().severed());
+        let untaken = link.take_back().is_some();
         let kind = match severed {
+            Some(Cause::Closed) if untaken => Kind::Closed,
+            _ if untaken => Kind::Unsent,
             Some(Cause::HeadTimeout) => {
-                Kind::Timeout(Phase::Head, pool.config().timeouts.head.unwrap_or_default())
+                // What lies in a queue of its connection waits for its place there.
+                let phase = if link.may_be_sent() {
+                    Phase::Head
+                } else {
+                    Phase::Queue
+                };
+                Kind::Timeout(phase, pool.config().timeouts.head.unwrap_or_default())
             }
             Some(Cause::HeadTooLarge) => Kind::TooLarge("its head"),
             Some(Cause::Closed) => Kind::Aborted,
+            Some(Cause::Unanswered) => Kind::Broken,
             Some(Cause::WrongLength) => Kind::RequestBody,
             _ => {
                 if wire.has_body_failed() {
@@ -707,6 +729,10 @@ where
         }
         // What hyper says of a connection that was cut here would only hide why.
         Lost::Failed(match error.filter(|_| severed.is_none()) {
+            _ if severed == Some(Cause::Unanswered) => failed.with(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "no answer to a PING",
+            )),
             Some(error) => failed.with(error),
             None => failed,
         })
@@ -715,13 +741,14 @@ where
     /// Says what hyper's error means for the request.
     fn broken(&self, link: &Link<B>, error: &hyper::Error) -> Kind {
         let (wrote, read) = link.socket().since(self.mark);
-        if let Some(kind) = reuse::stream_error(error) {
+        let wrote = wrote && link.may_be_sent();
+        if let Some(kind) = reuse::stream_error(error, || link.is_alone()) {
             kind
         } else if error.is_parse_too_large() {
             Kind::TooLarge("its head")
         } else if error.is_parse() {
             Kind::Protocol("it is not HTTP/1")
-        } else if read {
+        } else if read && (wrote || !link.is_part()) {
             Kind::Broken
         } else if link.has_been_used() {
             Kind::Stale { wrote }
@@ -731,6 +758,18 @@ where
             Kind::Unsent
         }
     }
+}
+
+/// Its connection does not take it.
+#[cold]
+fn returned<B: Send + 'static>(link: Link<B>, turn: Turn, request: Unsent<B>) -> Lost<B> {
+    if link.is_closed() && !link.has_been_used() {
+        // A new connection that takes no request: another would hardly do better.
+        let failed = Error::new(Kind::Unsent).at(link.origin());
+        link.abort(Cause::Broken);
+        return Lost::Failed(failed);
+    }
+    handed_back(link, turn, request)
 }
 
 /// It never left: the next connection gets it.

@@ -14,7 +14,7 @@ use crate::{layer::ConfigError, pool::Multiplexing};
 /// # fn example() -> Result<(), session_layer::ConfigError> {
 /// let http2 = Http2::default()
 ///     .max_concurrent_streams(50)
-///     .keep_alive_interval(Duration::from_secs(10));
+///     .keep_alive_timeout(Duration::from_secs(5));
 /// let layer = SessionLayer::<String>::new(PoolConfig::default(), Timeouts::default())?.http2(http2)?;
 /// # Ok(())
 /// # }
@@ -53,15 +53,27 @@ impl Http2 {
         self
     }
 
-    /// Pings the peer while requests are under way and nothing has come for this long; `None`
-    /// leaves it to other timeouts to notice that a peer is dead. Default: 20 s.
+    /// Sends a PING when requests are under way and nothing has come on their connection for this
+    /// long. `None` leaves it to the timeouts to notice that a peer is dead. Default: 5.5 minutes.
+    ///
+    /// gRPC's servers end a connection after a few PINGs that come within five minutes of each
+    /// other, where they have sent nothing meanwhile
+    /// ([gRFC A8](https://github.com/grpc/proposal/blob/master/A8-client-side-keepalive.md)); so a
+    /// shorter interval is for servers that are known to allow it. After a GOAWAY with
+    /// `ENHANCE_YOUR_CALM` to a connection that has sent PINGs, the interval for its origin is
+    /// doubled. An idle connection is never asked.
+    ///
+    /// Whatever the interval, a PING is sent at once when a request was given up (its time ran out,
+    /// or its future was dropped) and nothing has come on its connection since it began. The
+    /// connection gets no new request until something comes. This is done twice at most while the
+    /// peer sends nothing but answers to PINGs; after that, the connection is replaced.
     pub fn keep_alive_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
         self.keep_alive_interval = interval.into();
         self
     }
 
-    /// Closes a connection whose ping is not answered within this time, which fails the requests
-    /// on it. Default: 10 s.
+    /// Closes a connection on which nothing has come for this long after a PING, which fails the
+    /// requests on it. Default: 10 s.
     pub fn keep_alive_timeout(mut self, timeout: Duration) -> Self {
         self.keep_alive_timeout = timeout;
         self
@@ -122,7 +134,7 @@ impl Default for Http2 {
         Self {
             prior_knowledge: false,
             max_concurrent_streams: 100,
-            keep_alive_interval: Some(Duration::from_secs(20)),
+            keep_alive_interval: Some(Duration::from_secs(330)),
             keep_alive_timeout: Duration::from_secs(10),
             stream_window: 1024 * 1024,
             connection_window: 128 * 1024 * 1024,

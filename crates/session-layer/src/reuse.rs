@@ -55,25 +55,42 @@ pub(crate) static KEEP_ALIVE: header::HeaderName = header::HeaderName::from_stat
 
 /// What an error of one HTTP/2 stream says of its request; `None` if the error is not of a stream.
 ///
+/// When this side ends the connection because the peer broke the rules, h2 gives that error to all
+/// streams, and does not tell whose frame it was. Where `is_alone` says that there was one stream,
+/// it was a frame of its response; else most of them have nothing to do with it, and the error is
+/// one of the connection.
+///
 /// A GOAWAY from the peer shows on a stream only if that is above the last one that the peer takes
 /// ([RFC 9113, section 6.8](https://www.rfc-editor.org/rfc/rfc9113#section-6.8)).
 #[cfg(feature = "http2")]
-pub(crate) fn stream_error(error: &hyper::Error) -> Option<Kind> {
+pub(crate) fn stream_error(error: &hyper::Error, is_alone: impl FnOnce() -> bool) -> Option<Kind> {
     let error: &h2::Error = std::error::Error::source(error)?.downcast_ref()?;
     let refused = error.reason() == Some(h2::Reason::REFUSED_STREAM);
     if error.is_remote() && (error.is_go_away() || (error.is_reset() && refused)) {
         Some(Kind::Refused)
     } else if error.is_remote() && error.is_reset() {
         Some(Kind::Reset)
-    } else if error.is_library() {
+    } else if error.is_library() && (error.is_reset() || is_alone()) {
         Some(Kind::Protocol("it breaks the rules of HTTP/2"))
     } else {
         None
     }
 }
 
+/// Whether the peer ended an HTTP/2 connection because it is asked too much of it.
+#[cfg(feature = "http2")]
+pub(crate) fn asks_for_calm(error: &hyper::Error) -> bool {
+    let source = std::error::Error::source(error);
+    source
+        .and_then(|error| error.downcast_ref::<h2::Error>())
+        .is_some_and(|error| {
+            let calm = error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM);
+            error.is_remote() && error.is_go_away() && calm
+        })
+}
+
 #[cfg(not(feature = "http2"))]
-pub(crate) fn stream_error(_: &hyper::Error) -> Option<Kind> {
+pub(crate) fn stream_error(_: &hyper::Error, _: impl FnOnce() -> bool) -> Option<Kind> {
     None
 }
 

@@ -11,6 +11,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
+#[cfg(feature = "http2")]
+use crate::connect;
 use crate::{
     connect::{Cause, Wire},
     error::BoxError,
@@ -79,9 +81,8 @@ impl Progress {
         B: Body<Data = Bytes>,
         B::Error: Into<BoxError>,
     {
-        // hyper resets the stream then.
         if self.wire.is_orphan() {
-            return Poll::Ready(Some(Err("the exchange is over".into())));
+            return Poll::Ready(Some(Err(over())));
         }
         if self.wire.has_body_failed() {
             return Poll::Ready(Some(Err("the body panicked".into())));
@@ -171,6 +172,14 @@ impl Progress {
     }
 }
 
+/// What hyper is told instead of the rest of a body whose exchange is over: to reset the stream.
+fn over() -> BoxError {
+    #[cfg(feature = "http2")]
+    return h2::Error::from(h2::Reason::CANCEL).into();
+    #[cfg(not(feature = "http2"))]
+    "the exchange is over".into()
+}
+
 impl Drop for Progress {
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -258,6 +267,10 @@ where
 {
     /// Gives the next frame, and whether it is the last.
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<(Next, bool)> {
+        #[cfg(feature = "http2")]
+        if let Some(progress) = self.progress.as_ref().filter(|progress| progress.part) {
+            connect::note_polled(&progress.wire);
+        }
         if self.last.is_some() {
             return self.poll_end(cx);
         }
@@ -400,6 +413,8 @@ impl<B> Drop for RequestBody<B> {
         if self.0.is_some() {
             self.end();
         }
+        #[cfg(feature = "http2")]
+        connect::note_dropped();
     }
 }
 

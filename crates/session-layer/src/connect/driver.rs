@@ -110,7 +110,7 @@ where
             this.watch.as_mut().shorten(hint);
         }
         if let Some(by) = wire.take_look_by() {
-            this.watch.as_mut().look_by(by, cx);
+            this.watch.as_mut().look_by(by);
             if let Some(unread) = this.connection.take_unread() {
                 *this.unread = Some(unread);
             }
@@ -142,6 +142,8 @@ pin_project! {
     pub(super) struct Watch {
         #[pin]
         timer: Option<Sleep>,
+        // When it must look first, where that was said before there was a timer.
+        first: Option<Instant>,
         longest_sleep: Option<Duration>,
     }
 }
@@ -160,6 +162,7 @@ impl Watch {
         .min();
         Self {
             timer: None,
+            first: None,
             longest_sleep,
         }
     }
@@ -179,18 +182,13 @@ impl Watch {
         }
     }
 
-    /// Looks at `moment` at the latest, this once.
-    #[cold]
-    pub(super) fn look_by(self: Pin<&mut Self>, moment: Instant, cx: &mut Context<'_>) {
-        let mut this = self.project();
-        match this.timer.as_mut().as_pin_mut() {
-            Some(timer) if timer.deadline() <= moment => return,
-            Some(timer) => timer.reset(moment),
-            None => this.timer.set(Some(tokio::time::sleep_until(moment))),
-        }
-        // It has to know its task; whether it has fired is asked elsewhere.
-        if let Some(timer) = this.timer.as_pin_mut() {
-            let _ = timer.poll(cx);
+    /// Looks at this moment at the latest, this once.
+    pub(super) fn look_by(self: Pin<&mut Self>, at: Instant) {
+        let this = self.project();
+        match this.timer.as_pin_mut() {
+            Some(timer) if timer.deadline() > at => timer.reset(at),
+            Some(_) => {}
+            None => *this.first = Some(this.first.map_or(at, |first| first.min(at))),
         }
     }
 
@@ -205,10 +203,13 @@ impl Watch {
         // Only a timer that was just set needs a poll to know its task; later `is_elapsed` tells.
         let timer = this.timer.as_ref().as_pin_ref();
         match timer.map(|timer| timer.is_elapsed()) {
-            None => match longest_sleep {
-                Some(longest_sleep) => this.timer.set(Some(tokio::time::sleep(longest_sleep))),
-                None => return Poll::Pending,
-            },
+            None => {
+                let longest = longest_sleep.and_then(|it| Instant::now().checked_add(it));
+                let Some(at) = this.first.take().into_iter().chain(longest).min() else {
+                    return Poll::Pending;
+                };
+                this.timer.set(Some(tokio::time::sleep_until(at)));
+            }
             Some(false) => return Poll::Pending,
             Some(true) => {}
         }

@@ -4,6 +4,10 @@
 //! Both run in one task here, because hyper tells nobody of two things that the frames bring:
 //! a new limit on streams, and a GOAWAY. So whenever bytes have come, the first future is looked
 //! at after the second.
+//!
+//! A request is given to hyper only when it can leave: h2 has taken in all frames that have come,
+//! and the peer's limit leaves room. Then nothing is read until h2 has written its HEADERS, for a
+//! limit that is lowered in between would keep the request in h2, where nobody could take it back.
 
 use std::{
     future::Future,
@@ -11,27 +15,32 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use http_body::Body;
 use hyper::{
-    client::conn::http2,
+    client::conn::http2::{self, SendRequest},
     rt::{Executor, Read, Write},
 };
-use hyper_util::rt::TokioTimer;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
 use super::{
     driver::{Ended, Look, Watch, look_at_exchange},
-    io::Cause,
+    frames::Gate,
+    io::{Cause, Wire},
+    keep_alive::{Act, KeepAlive},
     open::MAX_HEAD,
+    ping::{self, OnDemand},
+    upload_task,
 };
 use crate::{
     Error, Http2,
     error::{BoxError, Kind, Phase as Waited},
-    pool::{Connection, Expiry, Release, Shared, Streams, retire},
+    pool::{ALLOWS_NO_REQUEST, Connection, Expiry, Release, Shared, Streams, retire},
+    reuse,
     upload::RequestBody,
 };
 
@@ -40,8 +49,19 @@ type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// The length of the head of a frame. The first frame of a peer says how many streams it allows.
 const FRAME_HEAD: u64 = 9;
 
+/// How long a connection whose peer allows no request is kept for one that it may allow. Others
+/// to the same origin are opened meanwhile only if the peer has answered on this one.
+const ALLOWS_NOTHING: Duration = Duration::from_secs(1);
+
+/// How long a connection's timer sleeps if no timeout is set.
+const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
+
 /// Runs an HTTP/2 connection to its end; an error means that it never began.
-pub(super) async fn drive<T, B>(io: T, facts: Arc<Connection<B>>) -> hyper::Result<()>
+pub(super) async fn drive<T, B>(
+    io: T,
+    facts: Arc<Connection<B>>,
+    gate: Arc<Gate>,
+) -> hyper::Result<()>
 where
     T: Read + Write + Unpin + Send + 'static,
     B: Body<Data = Bytes> + Send + Unpin + 'static,
@@ -49,20 +69,34 @@ where
 {
     let pool = facts.pool();
     let tasks = Tasks::default();
-    let (sender, dispatch) = builder(&pool.config().http2, tasks.clone())
+    let config = &pool.config().http2;
+    let on_demand = OnDemand::new(config.adaptive_window);
+    let (sender, dispatch) = builder(config, tasks.clone(), on_demand.clone())
         .handshake(io)
         .await?;
-    let shared = Shared::new(facts.clone(), sender);
+    let shared = Shared::new(facts.clone(), gate);
     let connect = pool.config().timeouts.connect;
+    let now = Instant::now();
+    let keep_alive = KeepAlive::new(
+        pool.keep_alive_interval(facts.origin()),
+        config.keep_alive_timeout,
+        facts.facts().took,
+        now,
+    );
     // Made first: should the task end before its first poll, the pool still hears of it.
     let driver = Driver {
+        sender: Some(sender),
         dispatch: Some(dispatch),
         frames: tasks.take(),
-        watch: Watch::new(pool.config(), connect),
-        settle_by: connect.and_then(|connect| Instant::now().checked_add(connect)),
+        watch: Watch::new(pool.config(), connect.or(Some(LONGEST_SLEEP))),
+        settle_by: connect.and_then(|connect| now.checked_add(connect)),
         streams: shared.streams().clone(),
         limit: None,
+        allows_nothing: None,
         read: 0,
+        keep_alive,
+        on_demand,
+        pinged: false,
         paused: false,
         connection: facts.clone(),
     };
@@ -72,19 +106,19 @@ where
     Ok(())
 }
 
-fn builder(config: &Http2, tasks: Tasks) -> http2::Builder<Tasks> {
+fn builder(config: &Http2, tasks: Tasks, on_demand: OnDemand) -> http2::Builder<Tasks> {
     let mut builder = http2::Builder::new(tasks);
     builder
-        .timer(TokioTimer::new())
+        .timer(on_demand)
         .initial_stream_window_size(config.stream_window)
         .initial_connection_window_size(config.connection_window)
         .adaptive_window(config.adaptive_window)
         // A larger head is refused here, where the error can say so: h2 says of one that is above
         // its own limit only that it breaks the rules.
         .max_header_list_size(u32::try_from(MAX_HEAD.saturating_mul(4)).unwrap_or(u32::MAX))
-        .keep_alive_interval(config.keep_alive_interval)
-        .keep_alive_timeout(config.keep_alive_timeout)
-        .keep_alive_while_idle(false);
+        .keep_alive_interval(ping::INTERVAL)
+        .keep_alive_timeout(ping::TIMEOUT)
+        .keep_alive_while_idle(true);
     builder
 }
 
@@ -122,7 +156,7 @@ where
             return;
         }
         drop(first);
-        tokio::spawn(future);
+        upload_task::spawn(future);
     }
 }
 
@@ -150,6 +184,8 @@ pin_project! {
         B: Send,
         B: 'static,
     {
+        // Gives requests to hyper; absent once there is nobody who sends any.
+        sender: Option<SendRequest<RequestBody<B>>>,
         // Passes requests on; absent once it takes no more.
         dispatch: Option<D>,
         // Moves frames, and owns the socket.
@@ -161,8 +197,14 @@ pin_project! {
         streams: Arc<Streams<B>>,
         // What the pool was told last of how many streams the peer allows.
         limit: Option<usize>,
+        // Since when the peer has allowed none, while it is waited for to allow some.
+        allows_nothing: Option<Instant>,
         // How many bytes had come when the peer was last heard of.
         read: u64,
+        keep_alive: KeepAlive,
+        on_demand: OnDemand,
+        // Whether a PING was ever sent.
+        pinged: bool,
         // Whether the pool gives it nothing, because the peer may be dead.
         paused: bool,
         connection: Arc<Connection<B>>,
@@ -178,29 +220,38 @@ pin_project! {
             let _tells = Ended(this.connection);
             // The socket is closed before the pool hears of it: who waits for that may rely on it.
             drop(this.frames.take());
+            drop(this.sender.take());
             drop(this.dispatch.take());
+            this.streams.close();
             this.connection.wire().leave(Cause::Broken);
-            let failed = this.limit.is_none().then(|| unsettled(this.connection));
+            let failed = failed(this.connection, *this.limit);
             this.connection.pool().withdraw(this.connection, failed);
         }
     }
 }
 
-/// What those are told who waited to share a connection whose peer never got so far.
-fn unsettled<B: Send + 'static>(connection: &Connection<B>) -> Error {
-    let error = match connection.wire().severed() {
-        Some(Cause::HeadTimeout) => {
+/// What those are told who waited to share a connection that ends, if it never took a request.
+fn failed<B: Send + 'static>(connection: &Connection<B>, limit: Option<usize>) -> Option<Error> {
+    let error = match (limit, connection.wire().severed()) {
+        (None, Some(Cause::HeadTimeout)) => {
             let connect = connection.pool().config().timeouts.connect;
             Error::new(Kind::Timeout(Waited::Connect, connect.unwrap_or_default()))
         }
-        _ => {
+        (None, _) => {
             Error::new(Kind::Connect).with("the connection ended before it said that it is HTTP/2")
         }
+        (Some(0), _) => Error::new(Kind::Connect).with(ALLOWS_NO_REQUEST),
+        (Some(_), _) => return None,
     };
-    error.at(connection.origin())
+    Some(error.at(connection.origin()))
 }
 
-impl<D: Dispatch, B: Send + 'static> Future for Driver<D, B> {
+impl<D, B> Future for Driver<D, B>
+where
+    D: Dispatch,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -209,32 +260,39 @@ impl<D: Dispatch, B: Send + 'static> Future for Driver<D, B> {
         if wire.severed().is_some() {
             return Poll::Ready(());
         }
-        self.as_mut().poll_dispatch(cx);
+        self.streams.gate().wake();
         if self.as_mut().poll_frames(cx).is_ready() {
+            // It may have been told why.
+            self.poll_dispatch(cx);
             return Poll::Ready(());
         }
         let read = wire.bytes_read();
         if read != self.read {
-            self.as_mut().heard(read, cx);
+            self.as_mut().heard(read);
+        }
+        // A GOAWAY ends it.
+        self.as_mut().poll_dispatch(cx);
+        if let Some(cause) = self.as_mut().note_doubt() {
+            wire.sever(cause);
+            return Poll::Ready(());
+        }
+        if self.as_mut().hand_over(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        if self.streams.is_abandoned() && self.sender.is_some() {
+            drop(self.as_mut().project().sender.take());
+            self.as_mut().poll_dispatch(cx);
         }
         if let Some(by) = wire.take_look_by() {
-            self.as_mut().project().watch.look_by(by, cx);
+            self.as_mut().project().watch.look_by(by);
         }
         if self.dispatch.is_none() && !self.streams.is_busy() {
             // It carries nothing and never will; h2 says so to the peer once more.
             let _ = self.as_mut().poll_frames(cx);
             return Poll::Ready(());
         }
-        let this = self.project();
-        let look = |now| {
-            Looked {
-                connection: this.connection,
-                streams: this.streams,
-                settle_by: this.settle_by.filter(|_| this.limit.is_none()),
-            }
-            .look(now, this.paused)
-        };
-        match this.watch.poll(cx, look) {
+        let (watch, mut looked) = self.looked();
+        match watch.poll(cx, |now| looked.look(now)) {
             Poll::Ready(cause) => {
                 wire.sever(cause);
                 Poll::Ready(())
@@ -244,24 +302,36 @@ impl<D: Dispatch, B: Send + 'static> Future for Driver<D, B> {
     }
 }
 
-impl<D: Dispatch, B: Send + 'static> Driver<D, B> {
+impl<D, B> Driver<D, B>
+where
+    D: Dispatch,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
     /// Passes requests on to h2; notes when it takes no more.
     fn poll_dispatch(self: Pin<&mut Self>, cx: &mut Context<'_>) {
         let this = self.project();
         let Some(dispatch) = this.dispatch.as_mut() else {
             return;
         };
-        let Poll::Ready(ended) = Pin::new(dispatch).poll(cx) else {
+        let polled = upload_task::while_taking(|| Pin::new(dispatch).poll(cx));
+        let Poll::Ready(ended) = polled else {
             return;
         };
+        *this.sender = None;
         *this.dispatch = None;
+        this.streams.close();
+        let pool = this.connection.pool();
         if let Err(error) = ended {
             tracing::trace!(origin = %this.connection.origin(), %error, "connection ended");
+            if *this.pinged && reuse::asks_for_calm(&error) {
+                pool.ping_less(this.connection.origin());
+            }
         }
         // The peer went away, unless this side has said why it does.
         this.connection.wire().leave(Cause::Broken);
-        let failed = this.limit.is_none().then(|| unsettled(this.connection));
-        this.connection.pool().withdraw(this.connection, failed);
+        let failed = failed(this.connection, *this.limit);
+        pool.withdraw(this.connection, failed);
     }
 
     fn poll_frames(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -271,10 +341,52 @@ impl<D: Dispatch, B: Send + 'static> Driver<D, B> {
         }
     }
 
-    /// Looks at what bytes from the peer may have changed.
-    fn heard(mut self: Pin<&mut Self>, read: u64, cx: &mut Context<'_>) {
+    /// Gives the requests that wait to hyper, as many as the peer allows, and lets them leave; the
+    /// others go back to their futures, for another connection.
+    fn hand_over(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.as_mut().project();
-        *this.read = read;
+        let (Some(sender), Some(dispatch)) = (this.sender.as_mut(), this.dispatch.as_ref()) else {
+            return Poll::Pending;
+        };
+        let mut next = this.streams.next_submission();
+        if next.is_none() {
+            return Poll::Pending;
+        }
+        let mut excess = this.streams.excess(dispatch.allowed());
+        if *this.paused {
+            excess = usize::MAX;
+        }
+        let returned = this.streams.return_newest(excess);
+        if let Some(first) = next.take_if(|_| returned < excess) {
+            first.give_back();
+        }
+        let gate = this.streams.gate().clone();
+        let opened = gate.opened();
+        let mut handed = false;
+        while let Some(submission) = next {
+            handed |= submission.hand_over(opened, |request| sender.try_send_request(request));
+            next = this.streams.next_submission();
+        }
+        if !handed {
+            return Poll::Pending;
+        }
+        self.as_mut().poll_dispatch(cx);
+        gate.hold();
+        let polled = self.poll_frames(cx);
+        if gate.release() {
+            cx.waker().wake_by_ref();
+        }
+        polled
+    }
+
+    /// Looks at what bytes from the peer may have changed.
+    fn heard(mut self: Pin<&mut Self>, read: u64) {
+        let this = self.as_mut().project();
+        let now = Instant::now();
+        let bytes = read.wrapping_sub(mem::replace(this.read, read));
+        if this.keep_alive.heard(bytes, now) {
+            this.on_demand.forget();
+        }
         let (pool, origin) = (this.connection.pool(), this.connection.origin());
         let id = this.connection.id();
         if mem::take(this.paused) {
@@ -285,11 +397,50 @@ impl<D: Dispatch, B: Send + 'static> Driver<D, B> {
         let limit = allowed.map(|it| it.min(pool.config().http2.max_concurrent_streams));
         if let Some(limit) = limit.filter(|_| limit != *this.limit) {
             *this.limit = Some(limit);
-            pool.set_limit(origin, id, limit);
+            *this.allows_nothing = (limit == 0).then_some(now);
+            if let Some(by) = this
+                .allows_nothing
+                .and_then(|it| it.checked_add(ALLOWS_NOTHING))
+            {
+                this.watch.look_by(by);
+            }
+            // First, so that nothing that the pool gives out now is taken for too much.
             this.streams.set_limit(limit);
+            pool.set_limit(origin, id, limit);
         }
-        // A GOAWAY ends it.
-        self.poll_dispatch(cx);
+    }
+
+    /// Looks at a request that was given up before anything came; returns why the connection must
+    /// be closed, if it must.
+    fn note_doubt(self: Pin<&mut Self>) -> Option<Cause> {
+        let began = self.streams.take_doubt()?;
+        let (watch, mut looked) = self.looked();
+        if let Some(began) = looked.connection.wire().moment(began) {
+            looked.keep_alive.doubt(began);
+        }
+        // At once: what is given out next must not go to a peer that may be dead.
+        match looked.look_at_peer(Instant::now()) {
+            Look::Cut(cause) => return Some(cause),
+            Look::Again(Some(at)) => watch.look_by(at),
+            Look::Again(None) => {}
+        }
+        None
+    }
+
+    /// What its times are looked up in, and what keeps them.
+    fn looked(self: Pin<&mut Self>) -> (Pin<&mut Watch>, Looked<'_, B>) {
+        let this = self.project();
+        let looked = Looked {
+            connection: this.connection,
+            streams: this.streams,
+            settle_by: this.settle_by.filter(|_| this.limit.is_none()),
+            allows_nothing: this.allows_nothing,
+            keep_alive: this.keep_alive,
+            on_demand: this.on_demand,
+            pinged: this.pinged,
+            paused: this.paused,
+        };
+        (this.watch, looked)
     }
 }
 
@@ -298,12 +449,15 @@ struct Looked<'a, B: Send + 'static> {
     connection: &'a Arc<Connection<B>>,
     streams: &'a Streams<B>,
     settle_by: Option<Instant>,
+    allows_nothing: &'a mut Option<Instant>,
+    keep_alive: &'a mut KeepAlive,
+    on_demand: &'a OnDemand,
+    pinged: &'a mut bool,
+    paused: &'a mut bool,
 }
 
 impl<B: Send + 'static> Looked<'_, B> {
-    fn look(&self, now: Instant, paused: &mut bool) -> Look {
-        let pool = self.connection.pool();
-        let (origin, id) = (self.connection.origin(), self.connection.id());
+    fn look(&mut self, now: Instant) -> Look {
         if self.settle_by.is_some_and(|by| by <= now) {
             return Look::Cut(Cause::HeadTimeout);
         }
@@ -313,34 +467,30 @@ impl<B: Send + 'static> Looked<'_, B> {
             return Look::Cut(Cause::Broken);
         }
         let mut next: Vec<_> = self.settle_by.into_iter().chain(failed).collect();
-        let timeouts = &pool.config().timeouts;
-        let mut suspect = false;
         for wire in self.streams.wires() {
-            match look_at_exchange(&wire, timeouts, now) {
-                Look::Cut(cause) => {
-                    wire.sever(cause);
-                    suspect |= cause == Cause::HeadTimeout;
-                    if cause == Cause::Unclean {
-                        // hyper goes on with an upload that nobody wants, and the peer takes
-                        // nothing of it: only the end of the connection ends that.
-                        if !self.streams.is_busy() {
-                            return Look::Cut(cause);
-                        }
-                        self.connection.wire().leave(cause);
-                        pool.withdraw(self.connection, None);
-                    }
-                }
+            match self.look_at(&wire, now) {
+                Look::Cut(cause) => return Look::Cut(cause),
                 Look::Again(at) => next.extend(at),
             }
         }
-        if suspect && !*paused {
-            *paused = true;
-            pool.set_paused(origin, id, true);
+        match self.look_at_peer(now) {
+            Look::Cut(cause) => return Look::Cut(cause),
+            Look::Again(at) => next.extend(at),
+        }
+        let pool = self.connection.pool();
+        let allows = self
+            .allows_nothing
+            .and_then(|it| it.checked_add(ALLOWS_NOTHING));
+        if allows.is_some_and(|at| at <= now) {
+            // As if it had gone away: another may lead to a peer that allows something.
+            *self.allows_nothing = None;
+            self.withdraw(Cause::Broken);
+        } else {
+            next.extend(allows);
         }
         if self.connection.expires().is_some_and(|at| at <= now) {
             // Too old for new requests; those on it finish.
-            self.connection.wire().leave(Cause::TooOld);
-            pool.withdraw(self.connection, None);
+            self.withdraw(Cause::TooOld);
         } else {
             next.extend(self.connection.expires());
         }
@@ -350,5 +500,70 @@ impl<B: Send + 'static> Looked<'_, B> {
             Expiry::InUse => {}
         }
         Look::Again(next.into_iter().min())
+    }
+
+    /// Looks at the times of one request.
+    fn look_at(&mut self, wire: &Wire, now: Instant) -> Look {
+        let wanted = wire.wanted_since();
+        let cause = match look_at_exchange(wire, &self.connection.pool().config().timeouts, now) {
+            Look::Cut(cause) => cause,
+            again @ Look::Again(_) => return again,
+        };
+        wire.sever(cause);
+        match cause {
+            Cause::HeadTimeout => {
+                let socket = self.connection.wire();
+                let unheard = wire.unheard_since(socket).and_then(|it| socket.moment(it));
+                if let Some(began) = unheard {
+                    self.keep_alive.doubt(began);
+                }
+            }
+            Cause::BodyTimeout => {
+                if let Some(wanted) = wanted {
+                    self.keep_alive.doubt(wanted);
+                }
+            }
+            Cause::Unclean => {
+                // hyper goes on with an upload that nobody wants, and the peer takes nothing of
+                // it: only the end of the connection ends that.
+                if !self.streams.is_busy() {
+                    return Look::Cut(cause);
+                }
+                self.withdraw(cause);
+            }
+            _ => {}
+        }
+        Look::Again(None)
+    }
+
+    /// Looks at whether the peer is alive.
+    fn look_at_peer(&mut self, now: Instant) -> Look {
+        let act = self.keep_alive.next(now, self.streams.count() > 0);
+        if self.keep_alive.is_doubted(now) && !*self.paused {
+            *self.paused = true;
+            let (origin, id) = (self.connection.origin(), self.connection.id());
+            self.connection.pool().set_paused(origin, id, true);
+        }
+        match act {
+            Act::Wait(at) => Look::Again(at),
+            Act::Ask => {
+                *self.pinged = true;
+                self.on_demand.want();
+                // hyper sends it when it is polled.
+                self.connection.wire().wake();
+                Look::Again(Some(now))
+            }
+            Act::Leave => {
+                self.withdraw(Cause::Suspect);
+                Look::Again(None)
+            }
+            Act::Close => Look::Cut(Cause::Unanswered),
+        }
+    }
+
+    /// Gives nothing new to the connection; what it carries goes on.
+    fn withdraw(&self, cause: Cause) {
+        self.connection.wire().leave(cause);
+        self.connection.pool().withdraw(self.connection, None);
     }
 }

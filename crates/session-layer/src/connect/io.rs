@@ -1,6 +1,6 @@
 use std::{
     any::Any,
-    io, mem,
+    io,
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use super::{
     connector::Transport,
     counted::{self, Counted},
+    frames::{Gate, Outgoing},
     open::MAX_HEAD,
 };
 use crate::{CloseReason, error::BoxError, options::Exempt};
@@ -55,6 +56,13 @@ pub(crate) struct Wire {
     head_deadline: AtomicU64,
     /// The value of `read` when the present exchange began.
     response_from: AtomicU64,
+    /// When the present exchange began, of one request of several.
+    began: AtomicU64,
+    /// The connection's value of `read` then.
+    began_at: AtomicU64,
+    /// How many streams the connection had opened when hyper was given this request, of several;
+    /// [`NEVER`] before.
+    sent_from: AtomicU64,
     /// The value of `read` above which more has come than informational responses and a head may
     /// have, while a head is awaited.
     head_ends_by: AtomicU64,
@@ -86,11 +94,21 @@ pub(crate) struct Wire {
 
 /// How the body of one request of several on a connection and its exchange end: the later of the
 /// two gives their place back.
-enum Upload {
-    Ended,
-    Goes,
+#[derive(Default)]
+struct Upload {
+    /// Whether hyper has not taken the body to its end.
+    goes: bool,
+    /// Whether hyper sends the body in a task of its own, and who that is once it has been polled.
+    has_task: bool,
+    task: Option<Waker>,
     /// The exchange is over; this is for its place.
-    Orphaned(Arc<Place>),
+    orphaned: Option<Arc<Place>>,
+}
+
+impl Upload {
+    fn is_under_way(&self) -> bool {
+        self.goes || self.has_task
+    }
 }
 
 /// What takes a place back.
@@ -98,11 +116,11 @@ type Place = dyn crate::pool::Release;
 
 impl std::fmt::Debug for Upload {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Ended => "Ended",
-            Self::Goes => "Goes",
-            Self::Orphaned(_) => "Orphaned",
-        })
+        f.debug_struct("Upload")
+            .field("goes", &self.goes)
+            .field("has_task", &self.has_task)
+            .field("orphaned", &self.orphaned.is_some())
+            .finish()
     }
 }
 
@@ -146,10 +164,12 @@ pub(crate) enum Cause {
     Unclean = 12,
     /// What it leads to has turned out to be gone, or wrong.
     Suspect = 13,
+    /// The peer did not answer a PING.
+    Unanswered = 14,
 }
 
 impl Cause {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::HeadTimeout,
         Self::BodyTimeout,
         Self::HeadTooLarge,
@@ -163,6 +183,7 @@ impl Cause {
         Self::Evicted,
         Self::Unclean,
         Self::Suspect,
+        Self::Unanswered,
     ];
 
     fn of(number: u8) -> Option<Self> {
@@ -171,7 +192,7 @@ impl Cause {
 
     pub(crate) fn reason(self) -> CloseReason {
         match self {
-            Self::HeadTimeout | Self::BodyTimeout => CloseReason::Timeout,
+            Self::HeadTimeout | Self::BodyTimeout | Self::Unanswered => CloseReason::Timeout,
             Self::HeadTooLarge | Self::WrongLength | Self::Unclean => CloseReason::Unclean,
             Self::Dropped => CloseReason::Abandoned,
             Self::Closed => CloseReason::Session,
@@ -184,6 +205,9 @@ impl Cause {
         }
     }
 }
+
+/// Of a request that hyper was not given.
+const NEVER: u64 = u64::MAX;
 
 /// Where an exchange began on its connection.
 #[derive(Clone, Copy, Debug)]
@@ -207,6 +231,9 @@ impl Wire {
             exempt: AtomicU8::new(0),
             head_deadline: AtomicU64::new(0),
             response_from: AtomicU64::new(0),
+            began: AtomicU64::new(0),
+            began_at: AtomicU64::new(0),
+            sent_from: AtomicU64::new(NEVER),
             head_ends_by: AtomicU64::new(u64::MAX),
             uploaded: AtomicU64::new(0),
             wrote_at: AtomicU64::new(0),
@@ -216,7 +243,7 @@ impl Wire {
             look_by: AtomicU64::new(0),
             torn_writes,
             answered_early: AtomicBool::new(false),
-            upload: Mutex::new(Upload::Ended),
+            upload: Mutex::default(),
             severed: AtomicU8::new(0),
             leaving: AtomicU8::new(0),
             driver: Mutex::new(None),
@@ -274,6 +301,42 @@ impl Wire {
             head: bits & EXEMPT_HEAD != 0,
             body_idle: bits & EXEMPT_BODY != 0,
         }
+    }
+
+    /// Takes note of when one request of several begins, and what had come on its connection.
+    #[inline]
+    pub(crate) fn begin_part(&self, now: Instant, socket: &Self) {
+        self.began.store(self.tick(now), Relaxed);
+        self.began_at.store(socket.read.load(Relaxed), Relaxed);
+        self.sent_from.store(NEVER, Relaxed);
+    }
+
+    /// Since when one request of several has been under way, if nothing has come on its connection
+    /// from then on; [`moment`](Self::moment) tells the time.
+    #[inline]
+    pub(crate) fn unheard_since(&self, socket: &Self) -> Option<u64> {
+        if self.began_at.load(Relaxed) != socket.read.load(Relaxed) {
+            return None;
+        }
+        Some(self.began.load(Relaxed)).filter(|began| *began != 0)
+    }
+
+    #[cfg(feature = "http2")]
+    pub(super) fn moment(&self, tick: u64) -> Option<Instant> {
+        self.instant(tick)
+    }
+
+    /// Takes note that hyper is given this request, of several; so many streams had been opened by
+    /// then.
+    #[cfg(feature = "http2")]
+    pub(crate) fn sends(&self, opened: u64) {
+        self.sent_from.store(opened, Release);
+    }
+
+    /// Whether the HEADERS of one request of several may have been written.
+    pub(crate) fn may_be_sent(&self, gate: &Gate) -> bool {
+        let from = self.sent_from.load(Acquire);
+        from != NEVER && gate.opened() != from
     }
 
     /// Takes note of request body bytes that hyper has taken.
@@ -465,6 +528,8 @@ impl Wire {
     pub(crate) fn reset(&self) {
         self.phase.store(Phase::Idle as u8, Release);
         self.severed.store(0, Release);
+        self.began.store(0, Relaxed);
+        self.sent_from.store(NEVER, Relaxed);
         self.wanted_since.store(0, Relaxed);
         self.write_blocked.store(0, Relaxed);
         self.body_failed.store(false, Relaxed);
@@ -472,27 +537,81 @@ impl Wire {
 
     /// Takes note, for one request of several on a connection, that its body is on its way.
     pub(crate) fn upload_begins(&self) {
-        *self.upload() = Upload::Goes;
+        *self.upload() = Upload {
+            goes: true,
+            ..Upload::default()
+        };
     }
 
-    /// Takes note that it has ended; the place of an exchange that is over is free then.
+    /// Takes note that hyper has taken its end, or dropped it.
     pub(crate) fn upload_ended(wire: &Arc<Self>) {
-        let ended = mem::replace(&mut *wire.upload(), Upload::Ended);
-        if let Upload::Orphaned(place) = ended {
+        wire.upload().goes = false;
+        Self::free_after_upload(wire);
+    }
+
+    /// Takes note that hyper sends the body in a task of its own.
+    #[cfg(feature = "http2")]
+    pub(super) fn upload_task_begins(&self) {
+        self.upload().has_task = true;
+    }
+
+    /// Takes note that the task is no more.
+    #[cfg(feature = "http2")]
+    pub(super) fn upload_task_ended(wire: &Arc<Self>) {
+        let mut upload = wire.upload();
+        upload.has_task = false;
+        let ended = upload.task.take();
+        drop(upload);
+        drop(ended);
+        Self::free_after_upload(wire);
+    }
+
+    /// Whether the exchange is over, so that nobody wants its request body any more; if not, the
+    /// task is woken when it is.
+    #[cfg(feature = "http2")]
+    pub(super) fn is_over_for_upload(&self, cx: &Context<'_>) -> bool {
+        let mut upload = self.upload();
+        let known = upload.task.as_ref();
+        if known.is_some_and(|it| it.will_wake(cx.waker())) {
+            return upload.orphaned.is_some();
+        }
+        let before = upload.task.replace(cx.waker().clone());
+        let over = upload.orphaned.is_some();
+        drop(upload);
+        drop(before);
+        over
+    }
+
+    /// Frees the place of an exchange that is over, if its request body is too.
+    fn free_after_upload(wire: &Arc<Self>) {
+        let mut upload = wire.upload();
+        let place = if upload.is_under_way() {
+            None
+        } else {
+            upload.orphaned.take()
+        };
+        drop(upload);
+        if let Some(place) = place {
             place.release(Some(wire.clone()));
         }
     }
 
     /// Leaves the place of an exchange that is over to its request body, if that is still on its
-    /// way: it ends when hyper asks it for more.
+    /// way; it is told to end.
     pub(crate) fn leave_to_upload(&self, place: impl FnOnce() -> Arc<Place>) -> bool {
         let mut upload = self.upload();
-        let goes = matches!(*upload, Upload::Goes);
-        if goes {
-            *upload = Upload::Orphaned(place());
-            self.phase.store(Phase::Orphan as u8, Release);
+        let goes = upload.is_under_way();
+        if !goes {
+            return false;
         }
-        goes
+        upload.orphaned = Some(place());
+        self.phase.store(Phase::Orphan as u8, Release);
+        let task = upload.task.clone();
+        drop(upload);
+        if let Some(task) = task {
+            task.wake();
+        }
+        true
     }
 
     pub(crate) fn is_orphan(&self) -> bool {
@@ -544,6 +663,12 @@ impl Wire {
         let before = driver.replace(cx.waker().clone());
         drop(driver);
         drop(before);
+    }
+
+    /// The task that waits for this part.
+    #[cfg(feature = "http2")]
+    pub(crate) fn waker(&self) -> Option<Waker> {
+        self.driver().clone()
     }
 
     /// Forgets the task, which has ended: the socket of an upgraded connection may outlive it.
@@ -702,6 +827,8 @@ pub(crate) struct Io<T, S> {
     writes: Writes,
     /// What becomes of further bytes when a write has failed.
     when_failed: WhenFailed,
+    /// The frames of an HTTP/2 connection.
+    outgoing: Option<Outgoing>,
     #[expect(dead_code, reason = "its life is what the pool counts")]
     slot: S,
 }
@@ -728,8 +855,15 @@ impl<T, S> Io<T, S> {
             wire,
             writes: Writes::Pass,
             when_failed,
+            outgoing: None,
             slot,
         }
+    }
+
+    /// The same, for a connection that speaks HTTP/2.
+    pub(crate) fn with_frames(mut self, gate: Arc<Gate>) -> Self {
+        self.outgoing = Some(Outgoing::new(gate));
+        self
     }
 
     /// The transport itself, below what only counts.
@@ -800,6 +934,10 @@ impl<T: hyper::rt::Read + Unpin + 'static, S: Unpin> hyper::rt::Read for Io<T, S
         buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         self.wire.check_head()?;
+        let gate = self.outgoing.as_ref().map(Outgoing::gate);
+        if gate.is_some_and(Gate::puts_off) {
+            return Poll::Pending;
+        }
         // Nothing is left of this question when it is compiled: a stream of ours counts by itself,
         // and saves two conversions of the buffer.
         let transport: &mut dyn Any = self.transport();
@@ -809,6 +947,9 @@ impl<T: hyper::rt::Read + Unpin + 'static, S: Unpin> hyper::rt::Read for Io<T, S
         };
         let wire = &*self.wire;
         wire.read_blocked.store(polled.is_pending(), Relaxed);
+        if let Some(outgoing) = self.outgoing.as_ref().filter(|_| polled.is_pending()) {
+            outgoing.gate().note_drained();
+        }
         // hyper asks several times per response, and mostly nothing is there yet.
         if bytes > 0 {
             wire.note_read(bytes);
@@ -830,6 +971,9 @@ impl<T: hyper::rt::Write + Unpin, S: Unpin> hyper::rt::Write for Io<T, S> {
             return self.unwritten(buf.len());
         }
         let polled = Pin::new(self.transport()).poll_write(cx, buf);
+        if let (Some(outgoing), Poll::Ready(Ok(bytes))) = (&mut self.outgoing, &polled) {
+            outgoing.pass(buf.get(..*bytes).unwrap_or(buf));
+        }
         self.wrote(cx, polled, || buf.len())
     }
 
@@ -865,6 +1009,9 @@ impl<T: hyper::rt::Write + Unpin, S: Unpin> hyper::rt::Write for Io<T, S> {
             return self.unwritten(all());
         }
         let polled = Pin::new(self.transport()).poll_write_vectored(cx, bufs);
+        if let (Some(outgoing), Poll::Ready(Ok(bytes))) = (&mut self.outgoing, &polled) {
+            outgoing.pass_slices(bufs, *bytes);
+        }
         self.wrote(cx, polled, all)
     }
 }

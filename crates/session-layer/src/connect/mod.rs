@@ -5,18 +5,28 @@ mod connector;
 mod counted;
 pub mod dns;
 mod driver;
+mod frames;
 #[cfg(feature = "http2")]
 mod http2;
 mod io;
+#[cfg(feature = "http2")]
+mod keep_alive;
 mod open;
+#[cfg(feature = "http2")]
+mod ping;
+#[cfg(feature = "http2")]
+mod upload_task;
 
 #[cfg(feature = "proxy")]
 pub use self::connector::{Proxy, ProxyConfigError, ProxyError};
 #[cfg(feature = "tls")]
 pub use self::connector::{TlsConfigError, TlsOptions, TlsVersion};
+#[cfg(feature = "http2")]
+pub(crate) use self::upload_task::{note_dropped, note_polled};
 pub(crate) use self::{
     away::{Away, is_away},
     connector::{Stage, ViaProxy},
+    frames::Gate,
     io::{Cause, Mark, Phase, Wire},
     open::{Connect, MAX_HEAD, Never, Opener},
 };

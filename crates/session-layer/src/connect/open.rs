@@ -26,6 +26,7 @@ use tower_service::Service;
 use super::{
     connector::Told,
     driver::Driver,
+    frames::Gate,
     io::{Io, WhenFailed, Wire},
 };
 use crate::{
@@ -273,7 +274,11 @@ where
     } else {
         WhenFailed::Wait
     };
-    let io = Io::new(io, wire.clone(), when_failed, slot);
+    let mut io = Io::new(io, wire.clone(), when_failed, slot);
+    let gate = http2.then(Arc::<Gate>::default);
+    if let Some(gate) = &gate {
+        io = io.with_frames(gate.clone());
+    }
     let expires = expiry(pool.config().pool.max_lifetime);
     let facts = Facts {
         id,
@@ -293,12 +298,15 @@ where
         expires,
         told.via_proxy,
     );
-    let begun = if http2 {
+    let begun = if let Some(gate) = gate {
         #[cfg(feature = "http2")]
         // Boxed: it is large, and room for it would be made for each connection.
-        let begun = Box::pin(super::http2::drive(io, connection)).await;
+        let begun = Box::pin(super::http2::drive(io, connection, gate)).await;
         #[cfg(not(feature = "http2"))]
-        let begun = Ok(());
+        let begun = {
+            drop(gate);
+            Ok(())
+        };
         begun.map(|()| None)
     } else {
         drive_http1(io, connection).await.map(Some)

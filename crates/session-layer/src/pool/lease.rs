@@ -325,10 +325,10 @@ impl<B: Send + 'static> Link<B> {
     /// Takes the part of a shared connection that the state has counted.
     pub(super) fn part(shared: Arc<Shared<B>>) -> Self {
         let connection = shared.connection().clone();
-        let (part, answer) = Part::begin(shared);
         let channel = Channel {
-            sender: Sender::Http2(part),
-            answer,
+            sender: Sender::Http2(Part::begin(shared)),
+            // Takes no memory: the part has the answer.
+            answer: ReusableBoxFuture::new(std::future::pending()),
         };
         Self {
             connection,
@@ -385,12 +385,7 @@ impl<B: Send + 'static> Link<B> {
     /// Whether a request may be given to it: neither closed nor too old.
     #[inline]
     pub(crate) fn is_usable(&self, now: Instant) -> bool {
-        let is_closed = match &self.channel.sender {
-            Sender::Http1(sender) => sender.is_closed(),
-            Sender::Http2(part) => part.is_closed(),
-            Sender::Gone => true,
-        };
-        !is_closed && self.connection.is_fresh(now)
+        !self.is_closed() && self.connection.is_fresh(now)
     }
 
     /// Whether it is a part that the peer does not allow any more.
@@ -430,7 +425,7 @@ impl<B: Send + 'static> Link<B> {
                 self.connection.wire.sever(cause);
             }
             // Dropping hyper's future resets the stream.
-            Sender::Http2(part) => drop((self.channel.answer, part)),
+            Sender::Http2(part) => drop(part),
         }
     }
 
@@ -453,12 +448,61 @@ impl<B: Send + 'static> Link<B> {
                 *connection.parked() = Some(channel);
                 (connection, None)
             }
-            Sender::Http2(part) => part.park(channel.answer),
+            Sender::Http2(part) => part.park(),
         }
     }
 
-    pub(crate) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Answer<B>> {
-        self.channel.answer.poll(cx)
+    /// Asks for the answer, or for the request if its connection turns out not to take it.
+    pub(crate) fn poll_answer(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Answer<B>, Unsent<B>>> {
+        match &self.channel.sender {
+            Sender::Http2(part) => part.poll_answer(cx),
+            Sender::Http1(_) | Sender::Gone => self.channel.answer.poll(cx).map(Ok),
+        }
+    }
+
+    /// Takes the request back, if hyper was not given it.
+    pub(crate) fn take_back(&self) -> Option<Unsent<B>> {
+        match &self.channel.sender {
+            Sender::Http2(part) => part.take_back(),
+            Sender::Http1(_) | Sender::Gone => None,
+        }
+    }
+
+    /// Whether the connection takes no request any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        match &self.channel.sender {
+            Sender::Http1(sender) => sender.is_closed(),
+            Sender::Http2(part) => part.is_closed(),
+            Sender::Gone => true,
+        }
+    }
+
+    /// Whether the head of the request may have been written, of a part; of a whole connection its
+    /// socket tells.
+    pub(crate) fn may_be_sent(&self) -> bool {
+        match &self.channel.sender {
+            Sender::Http2(part) => part.may_be_sent(),
+            Sender::Http1(_) | Sender::Gone => true,
+        }
+    }
+
+    /// Whether the connection has carried no other request since this one began.
+    pub(crate) fn is_alone(&self) -> bool {
+        match &self.channel.sender {
+            Sender::Http2(part) => part.is_alone(),
+            Sender::Http1(_) | Sender::Gone => true,
+        }
+    }
+
+    /// Takes note that a response has come.
+    pub(crate) fn note_answered(&self) {
+        self.mark_used();
+        if let Sender::Http2(part) = &self.channel.sender {
+            part.note_answered();
+        }
     }
 }
 
@@ -487,7 +531,7 @@ where
                 }
                 Ok(())
             }
-            Sender::Http2(part) => part.send(request, answer),
+            Sender::Http2(part) => part.send(request),
             Sender::Gone => Err(Box::new(request)),
         }
     }
@@ -496,6 +540,10 @@ where
 impl<B: Send + 'static> Numbered for Link<B> {
     fn id(&self) -> u64 {
         self.connection.facts.id
+    }
+
+    fn has_answered(&self) -> bool {
+        self.has_been_used()
     }
 }
 

@@ -3,6 +3,8 @@
 //! `state` decides, without a lock, a clock or a waker; this file asks it and does what it says.
 //! Nothing foreign runs, and no connection is dropped, while the lock is held.
 
+#[cfg(feature = "http2")]
+mod calm;
 mod config;
 mod lease;
 mod letter_box;
@@ -19,6 +21,11 @@ mod slot;
     allow(dead_code, reason = "only HTTP/2 shares connections")
 )]
 mod state;
+#[cfg_attr(
+    not(feature = "http2"),
+    allow(dead_code, reason = "only HTTP/2 shares connections")
+)]
+mod submission;
 mod waiter;
 
 use std::{
@@ -73,6 +80,8 @@ pub(crate) struct Pool<B: Send + 'static> {
     reused: AtomicU64,
     /// Told when a connection or an attempt to open one is gone.
     gone: Notify,
+    #[cfg(feature = "http2")]
+    calm: calm::Calm,
 }
 
 /// What the state decides about: exclusive connections, shared ones, and letter boxes.
@@ -105,6 +114,10 @@ struct Opening {
     /// a connection that is there by then.
     needed: Option<oneshot::Sender<Never>>,
 }
+
+/// What is told of an origin whose HTTP/2 connections take no request.
+pub(crate) const ALLOWS_NO_REQUEST: &str =
+    "the peer allows no requests: its SETTINGS_MAX_CONCURRENT_STREAMS is 0";
 
 /// How long the tasks of connections that were cut may take to end.
 const CUT_DEADLINE: Duration = Duration::from_secs(1);
@@ -142,7 +155,27 @@ impl<B: Send + 'static> Pool<B> {
             opened: AtomicU64::new(0),
             reused: AtomicU64::new(0),
             gone: Notify::new(),
+            #[cfg(feature = "http2")]
+            calm: calm::Calm::default(),
         })
+    }
+
+    /// How long an HTTP/2 connection to this origin may be silent before a PING is sent.
+    #[cfg(feature = "http2")]
+    pub(crate) fn keep_alive_interval(&self, origin: &Origin) -> Option<Duration> {
+        let interval = self.config.http2.keep_alive_interval?;
+        Some(self.calm.interval(origin, interval))
+    }
+
+    /// Takes note that an origin ended a connection because of its PINGs.
+    #[cfg(feature = "http2")]
+    pub(crate) fn ping_less(&self, origin: &Origin) {
+        self.calm.double(origin);
+    }
+
+    /// Whether all connections to this origin are such that allow no request.
+    pub(crate) fn is_refused(&self, origin: &Origin) -> bool {
+        self.lock().state.is_refused(origin)
     }
 
     pub(crate) fn config(&self) -> &Config {

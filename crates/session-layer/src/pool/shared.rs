@@ -1,52 +1,66 @@
 use std::{
-    fmt,
+    collections::VecDeque,
+    fmt, mem,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{
+            AtomicBool, AtomicU64, AtomicUsize,
+            Ordering::{Acquire, Relaxed, Release as Releasing},
+        },
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
 use http::Request;
 use http_body::Body;
-#[cfg(feature = "http2")]
-use hyper::client::conn::http2::SendRequest;
-use tokio_util::sync::ReusableBoxFuture;
 
-#[cfg(feature = "http2")]
-use super::lease::Exchanged;
 use super::{
-    lease::{AnswerBox, Connection, Release, Unsent},
+    lease::{Answer, Connection, Release, Unsent},
     state::Numbered,
+    submission::Submission,
 };
 use crate::{
-    connect::{Cause, Phase, Wire},
+    connect::{Cause, Gate, Phase, Wire},
     error::BoxError,
     origin::Origin,
     upload::RequestBody,
 };
 
-/// Without HTTP/2 there is none.
-#[cfg(not(feature = "http2"))]
-type SendRequest<B> = (std::convert::Infallible, std::marker::PhantomData<fn(B)>);
-
 /// An HTTP/2 connection, which carries several requests at once.
 ///
 /// The pool's state holds it while it takes new requests, and each request on it does. When none
-/// does any more, hyper ends the connection.
+/// does any more, the connection's task ends it.
 pub(crate) struct Shared<B: Send + 'static> {
     connection: Arc<Connection<B>>,
-    /// Absent once the connection has ended.
-    sender: Mutex<Option<SendRequest<RequestBody<B>>>>,
     streams: Arc<Streams<B>>,
 }
 
 /// What is kept for the requests on a connection, present and to come.
 pub(crate) struct Streams<B> {
     kept: Mutex<Kept<B>>,
+    /// How many requests are under way.
+    active: AtomicUsize,
     /// How many the peer is known to allow.
     limit: AtomicUsize,
+    queue: Mutex<Queue<B>>,
+    /// Whether the connection takes no request any more.
+    closed: AtomicBool,
+    /// Whether nobody will send another request on it.
+    abandoned: AtomicBool,
+    /// A response has come.
+    answered: AtomicBool,
+    /// When the first of the requests began that were given up before anything came; 0 if none
+    /// was.
+    doubted: AtomicU64,
+    gate: Arc<Gate>,
+}
+
+/// Requests that the connection's task has yet to give to hyper.
+struct Queue<B> {
+    waiting: VecDeque<Arc<Submission<B>>>,
+    closed: bool,
 }
 
 struct Kept<B> {
@@ -54,7 +68,9 @@ struct Kept<B> {
     wires: Vec<Arc<Wire>>,
     /// Those of them that are free.
     spare: Vec<Arc<Wire>>,
-    boxes: Vec<AnswerBox<B>>,
+    submissions: Vec<Arc<Submission<B>>>,
+    /// How many requests it has carried.
+    begun: u64,
 }
 
 /// The right to send one request on a shared connection; free again when dropped.
@@ -62,18 +78,24 @@ pub(super) struct Part<B: Send + 'static> {
     shared: Arc<Shared<B>>,
     /// Taken when a response body goes on with it.
     wire: Option<Arc<Wire>>,
+    submission: Arc<Submission<B>>,
+    /// Which request of the connection it is for, if no other was under way when it began.
+    alone: Option<u64>,
+}
+
+/// What is taken for one request on a connection.
+struct Taken<B> {
+    wire: Arc<Wire>,
+    submission: Option<Arc<Submission<B>>>,
+    alone: Option<u64>,
 }
 
 impl<B: Send + 'static> Shared<B> {
     #[cfg(feature = "http2")]
-    pub(crate) fn new(
-        connection: Arc<Connection<B>>,
-        sender: SendRequest<RequestBody<B>>,
-    ) -> Arc<Self> {
+    pub(crate) fn new(connection: Arc<Connection<B>>, gate: Arc<Gate>) -> Arc<Self> {
         Arc::new(Self {
             connection,
-            sender: Mutex::new(Some(sender)),
-            streams: Arc::new(Streams::new()),
+            streams: Arc::new(Streams::new(gate)),
         })
     }
 
@@ -85,32 +107,133 @@ impl<B: Send + 'static> Shared<B> {
         &self.streams
     }
 
-    fn sender(&self) -> MutexGuard<'_, Option<SendRequest<RequestBody<B>>>> {
-        self.sender.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Ends an exchange; its place is free when its request body has ended too.
     fn end(self: &Arc<Self>, wire: Arc<Wire>) {
+        let connection = &self.connection;
+        let unheard = wire.unheard_since(connection.wire());
+        if let Some(began) = unheard.filter(|_| wire.may_be_sent(&self.streams.gate)) {
+            if self.streams.doubt(began) {
+                connection.wire().wake();
+            }
+        }
         if wire.leave_to_upload(|| self.clone()) {
             return;
         }
         self.streams.give_back(wire);
-        let connection = &self.connection;
         let pool = connection.pool();
         pool.part_ended(connection.origin(), connection.id());
     }
 }
 
+impl<B: Send + 'static> Drop for Shared<B> {
+    fn drop(&mut self) {
+        self.streams.abandoned.store(true, Releasing);
+        self.connection.wire().wake();
+    }
+}
+
 impl<B> Streams<B> {
-    fn new() -> Self {
+    fn new(gate: Arc<Gate>) -> Self {
         Self {
             kept: Mutex::new(Kept {
                 wires: Vec::new(),
                 spare: Vec::new(),
-                boxes: Vec::new(),
+                submissions: Vec::new(),
+                begun: 0,
             }),
+            active: AtomicUsize::new(0),
             limit: AtomicUsize::new(usize::MAX),
+            queue: Mutex::new(Queue {
+                waiting: VecDeque::new(),
+                closed: false,
+            }),
+            closed: AtomicBool::new(false),
+            abandoned: AtomicBool::new(false),
+            answered: AtomicBool::new(false),
+            doubted: AtomicU64::new(0),
+            gate,
         }
+    }
+
+    /// Puts a request into the queue; it is refused if the connection takes none any more.
+    fn submit(&self, submission: &Arc<Submission<B>>) -> bool {
+        let mut queue = self.queue();
+        if !queue.closed {
+            queue.waiting.push_back(submission.clone());
+        }
+        !queue.closed
+    }
+
+    /// Takes the request that has waited longest to be given to hyper.
+    #[cfg(feature = "http2")]
+    pub(crate) fn next_submission(&self) -> Option<Arc<Submission<B>>> {
+        self.queue().waiting.pop_front()
+    }
+
+    /// How many more requests than the peer allows are under way.
+    #[cfg(feature = "http2")]
+    pub(crate) fn excess(&self, allowed: usize) -> usize {
+        self.count().saturating_sub(allowed)
+    }
+
+    /// Gives the newest requests back that hyper was not given, as many as this or fewer; returns
+    /// how many.
+    #[cfg(feature = "http2")]
+    pub(crate) fn return_newest(&self, count: usize) -> usize {
+        for returned in 0..count {
+            let newest = self.queue().waiting.pop_back();
+            let Some(newest) = newest else {
+                return returned;
+            };
+            newest.give_back();
+        }
+        count
+    }
+
+    /// Takes no more requests, and gives back those that hyper was not given.
+    #[cfg(feature = "http2")]
+    pub(crate) fn close(&self) {
+        let mut queue = self.queue();
+        queue.closed = true;
+        self.closed.store(true, Releasing);
+        let waiting = mem::take(&mut queue.waiting);
+        drop(queue);
+        for submission in waiting {
+            submission.give_back();
+        }
+    }
+
+    /// Whether nobody will send another request.
+    #[cfg(feature = "http2")]
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Acquire)
+    }
+
+    /// Takes note of a request that was given up before anything came, by when it began; returns
+    /// whether it is the first.
+    fn doubt(&self, began: u64) -> bool {
+        self.doubted
+            .compare_exchange(0, began, Relaxed, Relaxed)
+            .is_ok()
+    }
+
+    /// When the first of the requests began that were given up before anything came.
+    #[cfg(feature = "http2")]
+    pub(crate) fn take_doubt(&self) -> Option<u64> {
+        // Mostly there is none, and a look is cheaper.
+        if self.doubted.load(Relaxed) == 0 {
+            return None;
+        }
+        Some(self.doubted.swap(0, Relaxed))
+    }
+
+    #[cfg(feature = "http2")]
+    pub(crate) fn gate(&self) -> &Arc<Gate> {
+        &self.gate
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue<B>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes note of how many the peer allows.
@@ -126,8 +249,7 @@ impl<B> Streams<B> {
 
     /// How many requests are under way.
     pub(crate) fn count(&self) -> usize {
-        let kept = self.lock();
-        kept.wires.len().saturating_sub(kept.spare.len())
+        self.active.load(Relaxed)
     }
 
     /// Whether any exchange is under way.
@@ -143,21 +265,29 @@ impl<B> Streams<B> {
         active.filter(|wire| wire.sever(cause)).count()
     }
 
-    fn take(&self, new: impl FnOnce() -> Wire) -> (Arc<Wire>, Option<AnswerBox<B>>) {
+    fn take(&self, new: impl FnOnce() -> Wire) -> Taken<B> {
+        let others = self.active.fetch_add(1, Relaxed);
         let mut kept = self.lock();
-        let answer = kept.boxes.pop();
+        let submission = kept.submissions.pop();
         let wire = kept.spare.pop().unwrap_or_else(|| {
             let wire = Arc::new(new());
             kept.wires.push(wire.clone());
             wire
         });
+        kept.begun = kept.begun.wrapping_add(1);
+        let alone = (others == 0).then_some(kept.begun);
         drop(kept);
         wire.reset();
-        (wire, answer)
+        Taken {
+            wire,
+            submission,
+            alone,
+        }
     }
 
     fn give_back(&self, wire: Arc<Wire>) {
         wire.end();
+        self.active.fetch_sub(1, Relaxed);
         let mut kept = self.lock();
         // One is here, and one in the list. A request body that goes on after its response has
         // another, and would write on the next request's.
@@ -168,8 +298,8 @@ impl<B> Streams<B> {
         }
     }
 
-    fn keep_box(&self, answer: AnswerBox<B>) {
-        self.lock().boxes.push(answer);
+    fn keep(&self, submission: Arc<Submission<B>>) {
+        self.lock().submissions.push(submission);
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept<B>> {
@@ -178,39 +308,61 @@ impl<B> Streams<B> {
 }
 
 impl<B: Send + 'static> Part<B> {
-    pub(super) fn begin(shared: Arc<Shared<B>>) -> (Self, AnswerBox<B>) {
+    pub(super) fn begin(shared: Arc<Shared<B>>) -> Self {
         let socket = shared.connection.wire();
-        let (wire, answer) = shared.streams.take(|| socket.part());
-        let answer = answer.unwrap_or_else(|| ReusableBoxFuture::new(std::future::pending()));
-        let wire = Some(wire);
-        (Self { shared, wire }, answer)
+        let taken = shared.streams.take(|| socket.part());
+        Self {
+            shared,
+            wire: Some(taken.wire),
+            submission: taken.submission.unwrap_or_default(),
+            alone: taken.alone,
+        }
+    }
+
+    /// Whether no other request has been under way since it began.
+    pub(super) fn is_alone(&self) -> bool {
+        self.alone
+            .is_some_and(|number| self.shared.streams.lock().begun == number)
     }
 
     pub(super) fn wire(&self) -> &Arc<Wire> {
         self.wire.as_ref().expect("taken only at its end")
     }
 
-    /// Whether the peer has turned out to allow less than is under way: h2 would hold this one
-    /// back, for nobody knows how long.
+    /// Whether the peer has turned out to allow less than is under way.
     pub(super) fn is_too_much(&self) -> bool {
         let streams = &self.shared.streams;
         streams.count() > streams.limit.load(Relaxed)
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        #[cfg(feature = "http2")]
-        return self
-            .shared
-            .sender()
-            .as_ref()
-            .is_none_or(SendRequest::is_closed);
-        #[cfg(not(feature = "http2"))]
-        self.shared.sender().is_none()
+        self.shared.streams.closed.load(Acquire)
     }
 
-    /// Leaves the stream to a response body; the box is free for the next request.
-    pub(super) fn park(mut self, answer: AnswerBox<B>) -> (Arc<dyn Release>, Option<Arc<Wire>>) {
-        self.shared.streams.keep_box(answer);
+    /// Whether the HEADERS of its request may have been written.
+    pub(super) fn may_be_sent(&self) -> bool {
+        self.wire().may_be_sent(&self.shared.streams.gate)
+    }
+
+    /// Takes note that a response has come.
+    pub(super) fn note_answered(&self) {
+        self.shared.streams.answered.store(true, Relaxed);
+    }
+
+    /// Asks for the answer of hyper, or for the request if the connection does not take it.
+    pub(super) fn poll_answer(&self, cx: &Context<'_>) -> Poll<Result<Answer<B>, Unsent<B>>> {
+        self.submission.poll(self.wire(), cx)
+    }
+
+    /// Takes the request back, if hyper was not given it.
+    pub(super) fn take_back(&self) -> Option<Unsent<B>> {
+        self.submission.take_back()
+    }
+
+    /// Leaves the stream to a response body; the submission is free for the next request.
+    pub(super) fn park(mut self) -> (Arc<dyn Release>, Option<Arc<Wire>>) {
+        self.submission.clear();
+        self.shared.streams.keep(self.submission.clone());
         let wire = self.wire.take();
         (self.shared.clone(), wire)
     }
@@ -221,43 +373,25 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    /// Gives the request to hyper now, as [`Link::send`](super::Link::send) says.
-    #[cfg(feature = "http2")]
-    pub(super) fn send(
-        &self,
-        request: Request<RequestBody<B>>,
-        answer: &mut AnswerBox<B>,
-    ) -> Result<(), Unsent<B>> {
-        let mut kept = self.shared.sender();
-        let Some(sender) = kept.as_mut() else {
-            // Another request met the connection's end, after this one was given its part.
-            return Err(Box::new(request));
-        };
-        answer.set(Exchanged::new(sender.try_send_request(request)));
-        let gone = if sender.is_closed() {
-            kept.take()
-        } else {
-            None
-        };
-        drop(kept);
-        drop(gone);
-        Ok(())
-    }
-
-    #[cfg(not(feature = "http2"))]
-    #[expect(clippy::unused_self, reason = "with HTTP/2 it sends")]
-    pub(super) fn send(
-        &self,
-        request: Request<RequestBody<B>>,
-        _: &mut AnswerBox<B>,
-    ) -> Result<(), Unsent<B>> {
-        Err(Box::new(request))
+    /// Gives the request to the connection's task, as [`Link::send`](super::Link::send) says.
+    pub(super) fn send(&self, request: Request<RequestBody<B>>) -> Result<(), Unsent<B>> {
+        self.submission.fill(request, self.wire());
+        if self.shared.streams.submit(&self.submission) {
+            self.shared.connection.wire().wake();
+            return Ok(());
+        }
+        match self.submission.take_back() {
+            Some(request) => Err(request),
+            None => Ok(()),
+        }
     }
 }
 
 impl<B: Send + 'static> Drop for Part<B> {
     fn drop(&mut self) {
         if let Some(wire) = self.wire.take() {
+            // hyper resets the stream, and the request body ends with the request.
+            self.submission.clear();
             self.shared.end(wire);
         }
     }
@@ -290,6 +424,10 @@ impl<B: Send + 'static> Release for Shared<B> {
 impl<B: Send + 'static> Numbered for Arc<Shared<B>> {
     fn id(&self) -> u64 {
         self.connection.id()
+    }
+
+    fn has_answered(&self) -> bool {
+        self.streams.answered.load(Relaxed)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::iter;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
 
 pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;
@@ -15,6 +15,7 @@ pub(crate) const GOAWAY: u8 = 7;
 pub(crate) const WINDOW_UPDATE: u8 = 8;
 pub(crate) const CONTINUATION: u8 = 9;
 
+pub(crate) const ACK: u8 = 1;
 pub(crate) const END_STREAM: u8 = 1;
 pub(crate) const END_HEADERS: u8 = 4;
 
@@ -62,8 +63,76 @@ pub(crate) fn head(flags: u8, fields: &[Vec<u8>]) -> Vec<u8> {
     frame(HEADERS, END_HEADERS | flags, FIRST, &block)
 }
 
+/// A SETTINGS frame that allows so many streams at the same time.
+pub(crate) fn allow(streams: u32) -> Vec<u8> {
+    let setting = [&[0, 3], &streams.to_be_bytes()[..]].concat();
+    frame(SETTINGS, 0, 0, &setting)
+}
+
+pub(crate) fn settings_ack() -> Vec<u8> {
+    frame(SETTINGS, ACK, 0, &[])
+}
+
+/// A frame that was read.
+#[derive(Clone, Debug)]
+pub(crate) struct Frame {
+    pub(crate) kind: u8,
+    pub(crate) flags: u8,
+    pub(crate) stream: u32,
+    pub(crate) payload: Vec<u8>,
+}
+
+/// The peer's end of one connection, frame by frame. It answers the client's SETTINGS and PINGs by
+/// itself.
+pub(crate) struct Frames {
+    read: ReadHalf<DuplexStream>,
+    write: WriteHalf<DuplexStream>,
+}
+
+impl Frames {
+    /// Reads how the client begins. Nothing is written.
+    pub(crate) async fn accept(io: DuplexStream) -> Option<Self> {
+        let (mut read, write) = tokio::io::split(io);
+        read.read_exact(&mut [0; PREFACE]).await.ok()?;
+        Some(Self { read, write })
+    }
+
+    /// Writes these bytes at once; whether the client is there.
+    pub(crate) async fn write(&mut self, bytes: &[u8]) -> bool {
+        self.write.write_all(bytes).await.is_ok()
+    }
+
+    /// Reads the next frame, whatever it is; `None` if the client went away.
+    pub(crate) async fn any(&mut self) -> Option<Frame> {
+        let mut head = [0; 9];
+        self.read.read_exact(&mut head).await.ok()?;
+        let [a, b, c, kind, flags, stream @ ..] = head;
+        let mut payload = vec![0; usize::try_from(u32::from_be_bytes([0, a, b, c])).ok()?];
+        self.read.read_exact(&mut payload).await.ok()?;
+        Some(Frame {
+            kind,
+            flags,
+            stream: u32::from_be_bytes(stream),
+            payload,
+        })
+    }
+
+    /// Reads the next frame that it does not answer by itself.
+    pub(crate) async fn next(&mut self) -> Option<Frame> {
+        loop {
+            let it = self.any().await?;
+            match (it.kind, it.flags) {
+                (SETTINGS, 0) => self.write(&settings_ack()).await,
+                (PING, 0) => self.write(&frame(PING, ACK, 0, &it.payload)).await,
+                (SETTINGS | PING | WINDOW_UPDATE, _) => true,
+                _ => return Some(it),
+            };
+        }
+    }
+}
+
 /// A whole answer to the request on this stream.
-fn fine(stream: u32) -> Vec<u8> {
+pub(crate) fn fine(stream: u32) -> Vec<u8> {
     let mut answer = frame(HEADERS, END_HEADERS, stream, &[OK]);
     answer.extend(frame(DATA, END_STREAM, stream, b"fine"));
     answer

@@ -2,6 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by its panic")]
 
 mod abuse;
+mod alive;
+mod churn;
 mod frames;
+mod limits;
 mod pipe;
 mod sweeps;
+mod uploads;

@@ -52,7 +52,12 @@ impl<T> Pipe<T> {
 impl Pipe<TokioIo<DuplexStream>> {
     /// A stream that breaks only where the peer breaks it, and the peer's end of it.
     pub(crate) fn whole() -> (Self, DuplexStream) {
-        let (near, far) = tokio::io::duplex(64 * 1024);
+        Self::sized(64 * 1024)
+    }
+
+    /// The same, where no more than so many bytes are under way.
+    pub(crate) fn sized(size: usize) -> (Self, DuplexStream) {
+        let (near, far) = tokio::io::duplex(size);
         let pipe = Self::cut(TokioIo::new(near), usize::MAX, Break::Fin, Arc::default());
         (pipe, far)
     }

@@ -112,6 +112,8 @@ pub(crate) enum Mode {
 /// What the pool knows a connection by.
 pub(crate) trait Numbered {
     fn id(&self) -> u64;
+    /// Whether a response has come over it.
+    fn has_answered(&self) -> bool;
 }
 
 #[derive(Debug)]
@@ -122,6 +124,8 @@ struct PerOrigin<C, S, W> {
     /// Connections that take several requests at once, and take new ones.
     shared: Vec<Shared<S>>,
     sharing: Sharing,
+    /// Whether the connection that was opened last allowed nothing and had not answered.
+    refused: bool,
     waiters: VecDeque<Waiting<W>>,
     /// The key under which `starved` has this origin.
     starved: Option<u64>,
@@ -569,6 +573,11 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         (true, surplus)
     }
 
+    /// Whether the peer allows no request on any connection of this origin.
+    pub(crate) fn is_refused(&self, origin: &Origin) -> bool {
+        self.origins.get(origin).is_some_and(PerOrigin::is_refused)
+    }
+
     /// Whether a connection is being opened for this waiter.
     pub(crate) fn is_covered(&self, origin: &Origin, ticket: Ticket) -> bool {
         self.origins.get(origin).is_some_and(|entry| {
@@ -774,7 +783,8 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
 
     /// Takes out the connection that has stood idle longest, where this origin waits for a slot
     /// that no closing connection is about to free. It closes at once if its runtime is driven: so
-    /// those of the origin's own runtime go first, and only they are sure to free a slot.
+    /// those of the origin's own runtime go first, and only they are sure to free a slot. One to the
+    /// origin itself whose peer is being asked whether it is alive is waited for.
     fn evict(&mut self, asks: &Origin) -> Option<Given<C, S>> {
         if self.wanted <= self.evicting {
             return None;
@@ -786,7 +796,9 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
             .filter_map(|(Key(origin), entry)| {
                 let own = entry.idle.first();
                 let own = own.map(|idle| (idle.sequence, idle.connection.id()));
-                let shared = entry.shared.iter().filter_map(Shared::idle_order);
+                let shared = entry.shared.iter();
+                let shared = shared.filter(|it| !it.is_paused() || !origin.is_same_key(asks));
+                let shared = shared.filter_map(Shared::idle_order);
                 let (sequence, id) = own.into_iter().chain(shared).min()?;
                 Some((origin.runtime() != asks.runtime(), sequence, id, origin))
             })
@@ -818,6 +830,7 @@ impl<C, S, W> PerOrigin<C, S, W> {
             idle: Vec::new(),
             shared: Vec::new(),
             sharing,
+            refused: false,
             waiters: VecDeque::new(),
             starved: None,
             wanted: 0,

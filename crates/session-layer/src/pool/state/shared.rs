@@ -41,7 +41,8 @@ pub(crate) enum Failed {
 
 /// A connection that takes several requests at once.
 ///
-/// Until the peer has said how many it allows, it is *unsettled* and carries one.
+/// Until the peer has said how many it allows, it is *unsettled* and carries one; or none, if the
+/// connection before it allowed none.
 #[derive(Debug)]
 pub(super) struct Shared<S> {
     handle: S,
@@ -50,8 +51,8 @@ pub(super) struct Shared<S> {
     streams: usize,
     /// How many the peer allows, once it has said so.
     limit: Option<usize>,
-    /// Whether the peer allowed nothing from the first.
-    refuses: bool,
+    /// How many it may carry until then.
+    unsettled: usize,
     /// How many more it may ever carry.
     left: u64,
     /// Takes nothing until the peer shows that it is alive.
@@ -63,13 +64,13 @@ pub(super) struct Shared<S> {
 }
 
 impl<S: Numbered + Clone> Shared<S> {
-    fn new(handle: S, since: Ticket, left: u64) -> Self {
+    fn new(handle: S, since: Ticket, left: u64, unsettled: usize) -> Self {
         Self {
             handle,
             since,
             streams: 0,
             limit: None,
-            refuses: false,
+            unsettled,
             left,
             paused: false,
             leaving: false,
@@ -86,13 +87,22 @@ impl<S: Numbered + Clone> Shared<S> {
     }
 
     pub(super) fn has_room(&self) -> bool {
-        !self.paused && !self.leaving && self.left > 0 && self.streams < self.limit.unwrap_or(1)
+        let limit = self.limit.unwrap_or(self.unsettled);
+        !self.paused && !self.leaving && self.left > 0 && self.streams < limit
+    }
+
+    /// Whether the peer allows nothing, and has never answered on it.
+    fn refuses(&self) -> bool {
+        self.limit == Some(0) && !self.handle.has_answered()
     }
 
     /// Whether it is of no use to anybody: it carries nothing, and will not.
     fn is_spent(&self) -> bool {
-        let drained = self.limit == Some(0) && !self.refuses;
-        self.streams == 0 && (self.left == 0 || self.paused || self.leaving || drained)
+        self.streams == 0 && (self.left == 0 || self.leaving)
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -130,11 +140,10 @@ impl<C, S: Numbered + Clone, W> PerOrigin<C, S, W> {
         parts.fold(self.connecting.saturating_mul(share), usize::saturating_add)
     }
 
-    /// Whether the peer allows nothing at all, so that another connection would not help. One that
-    /// allowed something before may be going away; its successor does not.
+    /// Whether the peer allows nothing at all, so that another connection would hardly help now.
+    /// One on which it has answered may be going away; its successor does not.
     pub(super) fn is_refused(&self) -> bool {
-        let refuses = |shared: &Shared<S>| shared.refuses && shared.limit == Some(0);
-        !self.shared.is_empty() && self.shared.iter().all(refuses)
+        !self.shared.is_empty() && self.shared.iter().all(Shared::refuses)
     }
 
     pub(super) fn shared(&self, id: u64) -> Option<&Shared<S>> {
@@ -192,7 +201,9 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
             entry.sharing = Sharing::Many(expected);
         }
         let id = handle.id();
-        entry.shared.push(Shared::new(handle, since, requests));
+        let unsettled = usize::from(!entry.refused);
+        let shared = Shared::new(handle, since, requests, unsettled);
+        entry.shared.push(shared);
         self.fill(origin, id, now, &mut effects);
         effects
     }
@@ -208,9 +219,12 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         let mut effects = Effects::default();
         if let Some(entry) = self.origins.get_mut(origin) {
             if let Some(shared) = entry.shared_mut(id) {
-                shared.refuses |= shared.limit.is_none() && limit == 0;
                 shared.limit = Some(limit);
-                entry.sharing = Sharing::Many(limit);
+                entry.refused = entry.shared(id).is_some_and(Shared::refuses);
+                if limit > 0 {
+                    // What one that takes nothing says is no guide to the next.
+                    entry.sharing = Sharing::Many(limit);
+                }
                 self.fill(origin, id, now, &mut effects);
             }
         }
@@ -294,8 +308,10 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         let shared = entry.shared.remove(at);
         self.idle -= usize::from(shared.is_idle());
         self.leaving.retain(|(leaving, _)| *leaving != id);
-        if let Some(failed) = failed.filter(|_| shared.limit.is_none()) {
+        if let Some(failed) = failed.filter(|_| shared.limit.is_none() || shared.refuses()) {
             let failure = match failed {
+                // Another would hardly allow more.
+                _ if shared.refuses() => Failure::Lasting,
                 Failed::Broken => Failure::Passing,
                 Failed::TimedOut => Failure::TimedOut(shared.since),
             };

@@ -1,0 +1,95 @@
+//! A timer for hyper's PINGs that runs out when the connection's task says so.
+//!
+//! hyper sends a PING when an interval has passed, and cannot be asked for one at a certain moment.
+//! So the interval is for the connection's task to decide: it passes when a PING is
+//! [wanted](OnDemand::want). What follows from an answer, or from none, is decided there too.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use hyper::rt::{Sleep, Timer};
+use tokio::time::Instant;
+
+/// Told to hyper as the interval of its PINGs. Longer than any time that it measures otherwise, by
+/// which the two are told apart.
+pub(super) const INTERVAL: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Told to hyper as the time for an answer, which is kept elsewhere.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+
+/// hyper's clock and timer on one connection. Clones are the same.
+#[derive(Clone, Debug)]
+pub(super) struct OnDemand {
+    wanted: Arc<AtomicBool>,
+    /// What hyper is told about the time, where it does not measure the peer.
+    fixed: Option<Instant>,
+}
+
+impl OnDemand {
+    /// Returns a timer; `measures` says that hyper measures round trips, and so needs the time.
+    pub(super) fn new(measures: bool) -> Self {
+        Self {
+            wanted: Arc::default(),
+            fixed: (!measures).then(Instant::now),
+        }
+    }
+
+    /// Lets hyper send a PING when it is polled next.
+    pub(super) fn want(&self) {
+        self.wanted.store(true, Relaxed);
+    }
+
+    /// Wants none any more.
+    pub(super) fn forget(&self) {
+        self.wanted.store(false, Relaxed);
+    }
+
+    fn instant(&self) -> Instant {
+        self.fixed.unwrap_or_else(Instant::now)
+    }
+}
+
+impl Timer for OnDemand {
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Sleep>> {
+        let is_interval = duration > TIMEOUT;
+        if !is_interval {
+            // It waits for an answer: the PING was sent.
+            self.wanted.store(false, Relaxed);
+        }
+        let wanted = is_interval.then(|| self.wanted.clone());
+        Box::pin(Wanted(wanted))
+    }
+
+    fn sleep_until(&self, deadline: std::time::Instant) -> Pin<Box<dyn Sleep>> {
+        self.sleep(deadline.saturating_duration_since(self.now()))
+    }
+
+    fn now(&self) -> std::time::Instant {
+        self.instant().into_std()
+    }
+}
+
+/// Ends when a PING is wanted; never, where it waits for something else.
+struct Wanted(Option<Arc<AtomicBool>>);
+
+impl Future for Wanted {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        // The connection's task polls hyper itself after it has wanted one, so nobody is woken.
+        match &self.0 {
+            Some(wanted) if wanted.load(Relaxed) => Poll::Ready(()),
+            Some(_) | None => Poll::Pending,
+        }
+    }
+}
+
+impl Sleep for Wanted {}

@@ -1,0 +1,103 @@
+//! The task in which hyper sends a request body over HTTP/2, which can be ended from outside.
+//!
+//! hyper holds the stream of a request whose body it sends, until that ends. It asks the body for
+//! more only when the body has something and the peer takes it, so a stream whose response nobody
+//! wants would stay open until then. Dropping hyper's future resets it at once
+//! ([RFC 9113, section 8.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.1)).
+
+use std::{
+    cell::Cell,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use pin_project_lite::pin_project;
+
+use super::io::Wire;
+
+thread_local! {
+    /// Whether hyper is taking requests on this thread.
+    static TAKING: Cell<bool> = const { Cell::new(false) };
+    /// Whose request body it polled last, if that still lives.
+    static POLLED: Cell<Option<Arc<Wire>>> = const { Cell::new(None) };
+}
+
+/// Lets hyper take requests, and learns whose bodies it makes tasks of.
+///
+/// hyper polls a body for the first time when it takes the request. If that brings it to its end,
+/// hyper drops it; else hyper makes a task of it right then.
+pub(super) fn while_taking<R>(take: impl FnOnce() -> R) -> R {
+    /// Also where hyper panics.
+    struct Taking;
+    impl Drop for Taking {
+        fn drop(&mut self) {
+            TAKING.set(false);
+            drop(POLLED.take());
+        }
+    }
+    TAKING.set(true);
+    let _taking = Taking;
+    take()
+}
+
+/// Takes note that this request's body is polled.
+pub(crate) fn note_polled(wire: &Arc<Wire>) {
+    if TAKING.get() {
+        POLLED.set(Some(wire.clone()));
+    }
+}
+
+/// Takes note that a request body was dropped.
+pub(crate) fn note_dropped() {
+    if TAKING.get() {
+        drop(POLLED.take());
+    }
+}
+
+pin_project! {
+    /// hyper's future that sends a body, until the exchange is over.
+    struct UploadTask<F> {
+        #[pin]
+        hyper: Option<F>,
+        wire: Arc<Wire>,
+    }
+
+    impl<F> PinnedDrop for UploadTask<F> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            this.hyper.set(None);
+            Wire::upload_task_ended(this.wire);
+        }
+    }
+}
+
+/// Makes a task of hyper's future: one that can be ended, if it sends a body.
+pub(super) fn spawn(hyper: impl Future<Output = ()> + Send + 'static) {
+    match POLLED.take() {
+        Some(wire) => {
+            wire.upload_task_begins();
+            let hyper = Some(hyper);
+            tokio::spawn(UploadTask { hyper, wire });
+        }
+        None => {
+            tokio::spawn(hyper);
+        }
+    }
+}
+
+impl<F: Future<Output = ()>> Future for UploadTask<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        if this.wire.is_over_for_upload(cx) {
+            return Poll::Ready(());
+        }
+        match this.hyper.as_pin_mut() {
+            Some(hyper) => hyper.poll(cx),
+            None => Poll::Ready(()),
+        }
+    }
+}
