@@ -53,7 +53,7 @@ pub(crate) enum Kind {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Phase {
-    /// A free place in the pool.
+    /// A free place in the pool, or on its HTTP/2 connection, which has not sent it.
     Queue,
     /// The addresses of the name. Of a connector that is not this crate's, `Connect` has it.
     Dns,
@@ -250,6 +250,9 @@ impl Error {
     /// Whether the connection ended after bytes of the request were written and before the head of
     /// its response was complete. A stale connection is told apart: see
     /// [`is_stale`](Self::is_stale).
+    ///
+    /// True also of each of several requests on an HTTP/2 connection whose peer broke the rules:
+    /// nobody knows whose response was at fault.
     #[must_use]
     pub fn is_broken(&self) -> bool {
         self.0.kind == Kind::Broken
@@ -357,7 +360,9 @@ impl fmt::Display for Error {
             Kind::Refused => f.write_str("the peer refused the request unprocessed")?,
             Kind::Reset => f.write_str("the peer reset the request's stream")?,
             Kind::Broken => f.write_str("the connection broke before the response came")?,
-            Kind::Timeout(Phase::Queue, after) => write!(f, "no place within {after:?}")?,
+            Kind::Timeout(Phase::Queue, after) => {
+                write!(f, "its connection has not sent it within {after:?}")?;
+            }
             Kind::Timeout(Phase::Dns, Duration::ZERO) => {
                 f.write_str("the name servers did not answer in time")?;
             }

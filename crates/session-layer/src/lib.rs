@@ -82,7 +82,7 @@
 //! |---|---|
 //! | limit the connections per host ([reqwest#2445], [#1517]) and in all ([#2424]) | [`PoolConfig::max_connections_per_origin`], [`PoolConfig::max_connections`] |
 //! | another HTTP/2 connection when the streams are used up ([reqwest#976], [#3012], [hyper#3623], [hyper#3948]) | `Http2::max_concurrent_streams` |
-//! | stop using an HTTP/2 connection before its PING fails ([hyper#4186]) | done after a head timeout |
+//! | stop using an HTTP/2 connection before its PING fails ([hyper#4186]) | done when a request on it is given up and nothing has come since it began |
 //! | tell whether a connection was reused ([reqwest#2827]), statistics ([#1103]) | [`SessionBody::connection`], [`Session::stats`] |
 //!
 //! [reqwest#2445]: https://github.com/seanmonstar/reqwest/issues/2445

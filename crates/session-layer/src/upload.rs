@@ -192,8 +192,11 @@ impl Drop for Progress {
     }
 }
 
-impl<B: Body> RequestBody<B> {
-    pub(crate) fn new(inner: B) -> Self {
+impl<B> RequestBody<B> {
+    pub(crate) fn new(inner: B) -> Self
+    where
+        B: Body,
+    {
         if inner.is_end_stream() {
             return Self(None);
         }
@@ -209,6 +212,13 @@ impl<B: Body> RequestBody<B> {
     pub(crate) fn announce(&mut self, length: Option<Length>) {
         if let Some(upload) = &mut self.0 {
             upload.left = length;
+        }
+    }
+
+    /// Tells no wire any more: the body goes to another connection, and none of it was taken.
+    pub(crate) fn detach(&mut self) {
+        if let Some(upload) = &mut self.0 {
+            upload.progress = None;
         }
     }
 

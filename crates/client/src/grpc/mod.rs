@@ -34,6 +34,11 @@
 //! so by default only what was provably not processed is; [`retry_layer::grpc`] has gRPC's own
 //! policy. To put that over tonic's own channel instead, see [`retry_layer::tonic`].
 //!
+//! A stream may be silent for as long as it likes: a [PING](crate::Http2::keep_alive_interval) finds
+//! out whether the peer is alive, by default no oftener than gRPC's servers allow. A shorter interval
+//! needs a server that permits it (in grpcio, `grpc.http2.min_recv_ping_interval_without_data_ms`);
+//! one that does not ends the connection with `too_many_pings`, and gets half as many from then on.
+//!
 //! | what failed | code |
 //! |---|---|
 //! | name, connection, TLS, proxy, the pool's queue; a connection that ended; a stream that was refused; a client that is closed | `UNAVAILABLE` |

@@ -120,7 +120,7 @@ impl std::fmt::Debug for Upload {
             .field("goes", &self.goes)
             .field("has_task", &self.has_task)
             .field("orphaned", &self.orphaned.is_some())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

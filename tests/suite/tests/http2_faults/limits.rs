@@ -20,7 +20,7 @@ use tokio::{
 use tower::{Layer, service_fn};
 
 use crate::{
-    frames::{END_STREAM, Frames, HEADERS, allow, behave, fine, frame, settings_ack},
+    frames::{END_STREAM, Frames, HEADERS, allow, behave, fine, settings_ack},
     pipe::Pipe,
     sweeps::layer,
 };
@@ -114,10 +114,16 @@ async fn a_limit_lowered_to_nothing_with_an_answer_opens_another_connection_at_o
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_there_is_no_room_for_is_sent_once_and_elsewhere() {
+    for connections in [8, 1] {
+        sent_once_and_elsewhere(connections).await;
+    }
+}
+
+async fn sent_once_and_elsewhere(connections: usize) {
     let seen: Arc<Mutex<Vec<usize>>> = Arc::default();
     let log = seen.clone();
     let (session, made) = session(
-        PoolConfig::default(),
+        PoolConfig::default().max_connections_per_origin(connections),
         Timeouts::default(),
         |number| allow(if number == 0 { 0 } else { 100 }),
         move |number, far| {
@@ -310,5 +316,4 @@ async fn a_limit_that_is_raised_again_in_time_keeps_the_connection() {
         "fine"
     );
     assert_eq!(made.load(SeqCst), 1);
-    let _ = frame;
 }
