@@ -36,7 +36,7 @@
 //!
 //! A stream may be silent for as long as it likes: a [PING](crate::Http2::keep_alive_interval) finds
 //! out whether the peer is alive, by default no oftener than gRPC's servers allow. A shorter interval
-//! needs a server that permits it (in grpcio, `grpc.http2.min_recv_ping_interval_without_data_ms`);
+//! needs a server that permits it (in grpcio, `grpc.http2.min_ping_interval_without_data_ms`);
 //! one that does not ends the connection with `too_many_pings`, and gets half as many from then on.
 //!
 //! | what failed | code |

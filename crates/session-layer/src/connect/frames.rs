@@ -42,6 +42,7 @@ impl Gate {
     }
 
     /// Takes note that the connection's task was woken: there may be something to read.
+    #[cfg(feature = "http2")]
     pub(super) fn wake(&self) {
         self.drained.store(false, Relaxed);
     }
@@ -52,12 +53,14 @@ impl Gate {
     }
 
     /// Lets nothing be read until [`release`](Self::release).
+    #[cfg(feature = "http2")]
     pub(super) fn hold(&self) {
         self.put_off.store(false, Relaxed);
         self.held.store(true, Relaxed);
     }
 
     /// Lets reads pass again; returns whether one was put off that nobody will be woken for.
+    #[cfg(feature = "http2")]
     pub(super) fn release(&self) -> bool {
         self.held.store(false, Relaxed);
         self.put_off.load(Relaxed) && !self.drained.load(Relaxed)

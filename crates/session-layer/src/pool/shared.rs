@@ -1,6 +1,6 @@
 use std::{
     collections::VecDeque,
-    fmt, mem,
+    fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{
@@ -196,7 +196,7 @@ impl<B> Streams<B> {
         let mut queue = self.queue();
         queue.closed = true;
         self.closed.store(true, Releasing);
-        let waiting = mem::take(&mut queue.waiting);
+        let waiting = std::mem::take(&mut queue.waiting);
         drop(queue);
         for submission in waiting {
             submission.give_back();
