@@ -58,6 +58,8 @@
 //! [base URL](ClientBuilder::base_url), else the one that a call goes to at first. Headers,
 //! [tokens](ClientBuilder::auth) and passwords never go to another, wherever a redirect leads.
 //!
+//! A gateway passes the requests of others on by [`Client::forward`], with nothing of the client's own.
+//!
 //! | | default | set by |
 //! |---|---|---|
 //! | attempts | 3 in all; idempotent methods; 408, 421, 429, 500, 502, 503, 504 | [`ClientBuilder::retry`] |
