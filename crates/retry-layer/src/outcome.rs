@@ -295,7 +295,7 @@ mod tests {
             outcome
                 .causes()
                 .next()
-                .is_some_and(|it| it.is::<fmt::Error>())
+                .is_some_and(<dyn Error>::is::<fmt::Error>)
         );
     }
 

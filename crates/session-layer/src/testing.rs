@@ -100,10 +100,12 @@ impl From<Failure> for Error {
 mod tests {
     use super::*;
 
+    type Question = fn(&Error) -> bool;
+
     #[test]
     fn each_failure_answers_the_question_about_it() {
         let second = Duration::from_secs(1);
-        let cases: [(Failure, fn(&Error) -> bool); 15] = [
+        let cases: [(Failure, Question); 15] = [
             (Failure::Dns, Error::is_dns),
             (Failure::Connect, Error::is_connect),
             (Failure::Proxy, Error::is_proxy),

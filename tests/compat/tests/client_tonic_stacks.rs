@@ -84,6 +84,10 @@ fn at(server: &str) -> ClientBuilder {
     Client::builder().base_url(server).unwrap()
 }
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "an interceptor may refuse the request"
+)]
 fn with_token(mut request: Request<()>) -> Result<Request<()>, Status> {
     let token = MetadataValue::from_static("open");
     request.metadata_mut().insert("x-token", token);
@@ -289,7 +293,7 @@ async fn quiet(stream: Stream) {
 
 async fn silent(stream: Stream) {
     let _held = stream;
-    pending().await
+    pending::<()>().await;
 }
 
 fn over(peer: &Peer, builder: ClientBuilder) -> Client {

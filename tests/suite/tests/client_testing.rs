@@ -153,8 +153,10 @@ async fn a_closed_client_over_a_fake_is_closed() {
     assert!(client.get(URL).fetch().await.unwrap_err().is_closed());
 }
 
+type Question = fn(&Error) -> bool;
+
 /// Every failure, and the question that it answers with yes.
-fn failures() -> Vec<(Failure, fn(&Error) -> bool)> {
+fn failures() -> Vec<(Failure, Question)> {
     vec![
         (Failure::Dns, Error::is_dns),
         (Failure::Connect, Error::is_connect),
