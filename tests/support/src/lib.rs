@@ -34,6 +34,7 @@
 //! | real sockets, TLS | [`Server`], [`tls::Authority`] |
 //! | the same handlers under a paused clock | [`MemoryConnector`] |
 //! | HTTP/2 | [`http2::Peer`] |
+//! | HTTP/2 frames that break the rules | [`frames::Peer`] |
 //! | ready handlers | [`always`], [`sequence`], [`answer`] |
 //! | what the peer saw | [`Log`], through `log()` and `wait_for(..)` |
 //! | a proxy between client and server | [`proxy`] |
@@ -60,6 +61,7 @@
 )]
 
 mod connection;
+pub mod frames;
 mod handler;
 pub mod http2;
 mod log;
