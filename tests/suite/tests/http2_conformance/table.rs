@@ -111,5 +111,6 @@ fn the_page_names_tests_that_exist_and_leaves_none_out() {
             }
         }
     }
+    println!("figure: {} tests by section", named.len());
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
