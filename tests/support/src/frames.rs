@@ -151,7 +151,7 @@ pub fn settings(pairs: &[(u16, u32)]) -> Vec<u8> {
     frame(kind::SETTINGS, 0, 0, &payload)
 }
 
-/// Returns an RST_STREAM frame.
+/// Returns an `RST_STREAM` frame.
 #[must_use]
 pub fn reset(stream: u32, code: u32) -> Vec<u8> {
     frame(kind::RST_STREAM, 0, stream, &code.to_be_bytes())
@@ -171,7 +171,7 @@ pub fn go_away(last_stream: u32, code: u32) -> Vec<u8> {
     frame(kind::GOAWAY, 0, 0, &payload)
 }
 
-/// Returns a WINDOW_UPDATE frame.
+/// Returns a `WINDOW_UPDATE` frame.
 #[must_use]
 pub fn window_update(stream: u32, increment: u32) -> Vec<u8> {
     frame(kind::WINDOW_UPDATE, 0, stream, &increment.to_be_bytes())
@@ -198,7 +198,7 @@ impl Frame {
         self.flags & flag != 0
     }
 
-    /// Returns the error code of an RST_STREAM or a GOAWAY.
+    /// Returns the error code of an `RST_STREAM` or a GOAWAY.
     #[must_use]
     pub fn code(&self) -> Option<u32> {
         let at = match self.kind {

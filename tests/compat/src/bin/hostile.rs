@@ -6,7 +6,7 @@
 //! both outcomes: `ok <status> <body in hexadecimal>`, or `error <kind>`, parted by tabs.
 #![allow(clippy::print_stdout, reason = "its output is what it is for")]
 
-use std::{env, error::Error, io, sync::Arc, time::Duration};
+use std::{env, error::Error, fmt::Write as _, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use client::Client;
@@ -78,7 +78,11 @@ impl Asker {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 #[tokio::main]

@@ -144,7 +144,7 @@ mod section_6_3 {
                 return connection.close().await;
             }
             connection.respond(200, "second").await;
-            connection.stall().await
+            connection.stall().await;
         });
         let session = session(&connector);
         let (_, body) = fetch(&session, get("http://peer/")).await.unwrap();

@@ -114,8 +114,8 @@ mod section_4_3 {
                 .await;
             peer.write(&frame(kind::HEADERS, flag::END_HEADERS, VICTIM, &block))
                 .await;
-            // 62 is the first place behind the static table.
-            let block = [frames::STATUS_200, 0x80 | 62];
+            // 62, 0x3e, is the first place behind the static table.
+            let block = [frames::STATUS_200, 0x80 | 0x3e];
             let stream = scene::BYSTANDER;
             peer.write(&frame(kind::HEADERS, flag::END_HEADERS, stream, &block))
                 .await;

@@ -74,7 +74,7 @@ async fn code_for_an_upload(bytes: impl Fn(u32) -> Vec<u8>) -> Reason {
     Reason::from(code.await.expect("the client tells of the error"))
 }
 
-/// 6.9: WINDOW_UPDATE.
+/// 6.9: `WINDOW_UPDATE`.
 mod section_6_9 {
     use super::{PROTOCOL_ERROR, VICTIM, frame, frames, kind, scene};
 

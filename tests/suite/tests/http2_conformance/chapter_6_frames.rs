@@ -1,4 +1,4 @@
-//! RFC 9113, section 6: DATA, PRIORITY, RST_STREAM, PUSH_PROMISE, PING and GOAWAY.
+//! RFC 9113, section 6: DATA, PRIORITY, `RST_STREAM`, `PUSH_PROMISE`, PING and GOAWAY.
 
 use h2::Reason;
 use test_support::frames::{self, flag, frame, kind};
@@ -68,7 +68,7 @@ mod section_6_3 {
     }
 }
 
-/// 6.4: RST_STREAM.
+/// 6.4: `RST_STREAM`.
 mod section_6_4 {
     use super::{PROTOCOL_ERROR, VICTIM, frame, frames, kind, scene};
 
@@ -96,7 +96,7 @@ mod section_6_4 {
     }
 }
 
-/// 6.6: PUSH_PROMISE, which the client forbids.
+/// 6.6: `PUSH_PROMISE`, which the client forbids.
 mod section_6_6 {
     use super::{PROTOCOL_ERROR, VICTIM, flag, frame, frames, kind, scene};
     use test_support::frames::setting;

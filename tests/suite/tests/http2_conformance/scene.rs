@@ -244,15 +244,13 @@ pub(crate) async fn is_any_error(codes: &[Reason], bytes: Vec<u8>) {
         code.is_some_and(|code| codes.contains(&code)),
         "{code:?} instead of {codes:?}: {outcome:#?}"
     );
-    match outcome.go_away() {
-        None => outcome.spared_the_bystander(),
-        Some(_) => {
-            if let Err(error) = &outcome.bystander {
-                assert_ambiguous(error);
-            }
-            outcome.goes_on();
-        }
+    if outcome.go_away().is_none() {
+        return outcome.spared_the_bystander();
     }
+    if let Err(error) = &outcome.bystander {
+        assert_ambiguous(error);
+    }
+    outcome.goes_on();
 }
 
 /// Holds if these bytes end a connection that carries nothing, and the next request does not notice.

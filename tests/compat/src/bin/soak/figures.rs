@@ -46,7 +46,7 @@ impl Figures {
     }
 
     /// A POST that failed as it may.
-    pub(crate) fn failed(&self, why: String) {
+    pub(crate) fn failed(&self, why: &str) {
         add(&self.failed);
         self.note(format!("failed: {why}"));
     }

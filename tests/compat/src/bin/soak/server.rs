@@ -80,7 +80,7 @@ enum Fault {
     BrokenBefore,
     /// It ends after the request was executed.
     BrokenAfter,
-    /// REFUSED_STREAM, or over HTTP/1 what `BrokenBefore` is.
+    /// `REFUSED_STREAM`, or over HTTP/1 what `BrokenBefore` is.
     Refused,
     /// The body breaks off.
     CutBody,

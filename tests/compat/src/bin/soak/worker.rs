@@ -187,7 +187,7 @@ impl Caller {
         let figures = &self.figures;
         let response = match outcome {
             Ok(response) => response,
-            Err(error) if is_post => return figures.failed(kind_of(&error)),
+            Err(error) if is_post => return figures.failed(&kind_of(&error)),
             Err(error) => return figures.lost(&format!("{error:?}")),
         };
         let attempts = response.retry_report().attempts().len();
@@ -203,7 +203,7 @@ impl Caller {
                 }
                 add(&figures.answered);
             }
-            (status, true) => figures.failed(status.to_string()),
+            (status, true) => figures.failed(&status.to_string()),
             (status, false) => figures.lost(&status.to_string()),
         }
     }
