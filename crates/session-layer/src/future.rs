@@ -773,11 +773,7 @@ fn returned<B: Send + 'static>(link: Link<B>, turn: Turn, request: Unsent<B>) ->
 }
 
 /// It never left: the next connection gets it.
-fn handed_back<B: Send + 'static>(
-    link: Link<B>,
-    turn: Turn,
-    mut request: Unsent<B>,
-) -> Lost<B> {
+fn handed_back<B: Send + 'static>(link: Link<B>, turn: Turn, mut request: Unsent<B>) -> Lost<B> {
     // Its place is free at once, not only when it has found another.
     request.body_mut().detach();
     let pool = link.connection.pool().clone();

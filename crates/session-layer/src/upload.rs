@@ -192,11 +192,8 @@ impl Drop for Progress {
     }
 }
 
-impl<B> RequestBody<B> {
-    pub(crate) fn new(inner: B) -> Self
-    where
-        B: Body,
-    {
+impl<B: Body> RequestBody<B> {
+    pub(crate) fn new(inner: B) -> Self {
         if inner.is_end_stream() {
             return Self(None);
         }
@@ -206,20 +203,6 @@ impl<B> RequestBody<B> {
             left: None,
             last: None,
         })))
-    }
-
-    /// Holds the body to the length that it must have.
-    pub(crate) fn announce(&mut self, length: Option<Length>) {
-        if let Some(upload) = &mut self.0 {
-            upload.left = length;
-        }
-    }
-
-    /// Tells no wire any more: the body goes to another connection, and none of it was taken.
-    pub(crate) fn detach(&mut self) {
-        if let Some(upload) = &mut self.0 {
-            upload.progress = None;
-        }
     }
 
     /// Keeps the body from hyper for now.
@@ -237,6 +220,22 @@ impl<B> RequestBody<B> {
                 Some((body, upload.left))
             }
             Source::Nothing => None,
+        }
+    }
+}
+
+impl<B> RequestBody<B> {
+    /// Holds the body to the length that it must have.
+    pub(crate) fn announce(&mut self, length: Option<Length>) {
+        if let Some(upload) = &mut self.0 {
+            upload.left = length;
+        }
+    }
+
+    /// Tells no wire any more: the body goes to another connection, and none of it was taken.
+    pub(crate) fn detach(&mut self) {
+        if let Some(upload) = &mut self.0 {
+            upload.progress = None;
         }
     }
 
