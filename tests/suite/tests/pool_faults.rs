@@ -1,5 +1,6 @@
 //! The pool, where something fails: connects that many wait for, connections that are dead when
 //! they are given out, and foreign code that panics.
+#![allow(clippy::unwrap_used, reason = "a test fails by its panic")]
 
 use std::{
     io,
@@ -236,17 +237,17 @@ async fn a_name_that_fails_for_good_is_looked_up_a_few_times() {
 
 /// The most that any request was overtaken by requests that came later.
 fn overtaken(served: &[usize]) -> usize {
-    let later = |at: usize| {
+    let later = served.iter().enumerate().map(|(at, number)| {
         let before = served.iter().take(at);
-        before.filter(|other| **other > served[at]).count()
-    };
-    (0..served.len()).map(later).max().unwrap_or_default()
+        before.filter(|other| *other > number).count()
+    });
+    later.max().unwrap_or_default()
 }
 
 #[tokio::test]
 async fn no_request_is_overtaken_where_the_server_closes_after_each_answer() {
-    let served = Arc::new(Mutex::new(Vec::new()));
-    let noted = served.clone();
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let noted = order.clone();
     let server = Server::start(move |mut connection| {
         let noted = noted.clone();
         async move {
@@ -277,8 +278,8 @@ async fn no_request_is_overtaken_where_the_server_closes_after_each_answer() {
         });
     }
     calls.join_all().await;
-    let served = served.lock().unwrap_or_else(PoisonError::into_inner);
-    assert!(overtaken(&served) <= 1, "{served:?}");
+    let order = order.lock().unwrap_or_else(PoisonError::into_inner);
+    assert!(overtaken(&order) <= 1, "{order:?}");
 }
 
 #[tokio::test]
@@ -478,9 +479,8 @@ struct FragileStream {
 
 impl FragileStream {
     fn used(&self, what: Used) {
-        if self.at == what && self.after.fetch_sub(1, Relaxed) == 1 {
-            panic!("the stream's own fault, at {what:?}");
-        }
+        let panics = self.at == what && self.after.fetch_sub(1, Relaxed) == 1;
+        assert!(!panics, "the stream's own fault, at {what:?}");
     }
 }
 
@@ -596,9 +596,8 @@ struct Bomb {
 
 impl Bomb {
     fn asked(&self, what: Asked) {
-        if self.at == Some(what) && self.after.fetch_sub(1, Relaxed) == 1 {
-            panic!("the body's own fault, at {what:?}");
-        }
+        let panics = self.at == Some(what) && self.after.fetch_sub(1, Relaxed) == 1;
+        assert!(!panics, "the body's own fault, at {what:?}");
     }
 }
 

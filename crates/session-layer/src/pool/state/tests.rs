@@ -713,6 +713,32 @@ impl Run {
         }
     }
 
+    /// A connection that was given takes no request, and closes; the request asks again.
+    fn dead(&mut self, at: u8, id: u32) {
+        let world = &mut self.world;
+        if let Some((of, _, arrival)) = pick(&mut world.in_use, at) {
+            world.closing.push(of.clone());
+            world.served -= 1;
+            world.asked -= 1;
+            let name = of.host().to_owned();
+            self.ask(&name, id, Some(arrival));
+        }
+    }
+
+    fn connect_failed(&mut self, at: u8, how: u8) {
+        let Self { state, world, .. } = self;
+        if let Some(of) = pick(&mut world.connecting, at) {
+            let failure = match how {
+                0 => Failure::Passing,
+                1 => Failure::TimedOut(state.next_ticket()),
+                _ => Failure::Lasting,
+            };
+            let told = state.connect_failed(&of, failure);
+            world.failed(&told);
+            world.granted(state.slot_freed(&of));
+        }
+    }
+
     fn step(&mut self, step: Step) {
         let Self {
             state, world, now, ..
@@ -743,33 +769,14 @@ impl Run {
                     world.follow(&of, effects);
                 }
             }
-            Step::ConnectFailed(at, how) => {
-                if let Some(of) = pick(&mut world.connecting, at) {
-                    let failure = match how {
-                        0 => Failure::Passing,
-                        1 => Failure::TimedOut(state.next_ticket()),
-                        _ => Failure::Lasting,
-                    };
-                    let told = state.connect_failed(&of, failure);
-                    world.failed(&told);
-                    world.granted(state.slot_freed(&of));
-                }
-            }
+            Step::ConnectFailed(at, how) => self.connect_failed(at, how),
             Step::PutBack(at) => {
                 if let Some((of, link, _)) = pick(&mut world.in_use, at) {
                     let placed = state.put_back(&of, link, now_is);
                     world.placed(&of, &placed);
                 }
             }
-            Step::Dead(at) => {
-                if let Some((of, _, arrival)) = pick(&mut world.in_use, at) {
-                    world.closing.push(of.clone());
-                    world.served -= 1;
-                    world.asked -= 1;
-                    let name = of.host().to_owned();
-                    self.ask(&name, id, Some(arrival));
-                }
-            }
+            Step::Dead(at) => self.dead(at, id),
             Step::Settled(at, limit) => {
                 if let Some((of, id)) = world.open_at(at) {
                     let effects = state.set_limit(&of, id.into(), limit, now_is);
