@@ -279,6 +279,8 @@ struct Times {
     /// The settings.
     queue: Option<Duration>,
     connect: Option<Duration>,
+    /// How long it waits for connects, one after the other.
+    connects: Option<Duration>,
     /// How much of the queue's timeout is used up.
     queued: Duration,
     wait: Wait,
@@ -294,6 +296,7 @@ impl Times {
         Self {
             queue: pool.config().pool.queue_timeout,
             connect: pool.config().timeouts.connect,
+            connects: pool.config().timeouts.connects(),
             queued,
             wait,
             since: now,
@@ -306,11 +309,10 @@ impl Times {
         self.since.checked_add(left)
     }
 
-    /// When it has waited long enough for connections to be opened. A connect has a timeout of its
-    /// own, which knows better what took so long; this is for one that waits through several.
+    /// When it has waited long enough for connections to be opened.
     fn connect_ends(&self) -> Option<Instant> {
-        let timeout = self.connect.filter(|_| self.wait == Wait::Connecting)?;
-        self.since.checked_add(timeout.saturating_add(timeout / 4))
+        let within = self.connects.filter(|_| self.wait == Wait::Connecting)?;
+        self.since.checked_add(within)
     }
 
     /// When to look at the times next.

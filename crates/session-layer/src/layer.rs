@@ -58,7 +58,8 @@ impl Config {
         let (head, body) = (self.timeouts.head?, self.timeouts.body_idle?);
         // A connection that a place was found on may be gone, and both are waited for once more.
         let twice = place.saturating_add(connection).saturating_mul(2);
-        Some(twice.saturating_add(head).saturating_add(body))
+        let waits = place.saturating_add(self.timeouts.connects()?).max(twice);
+        Some(waits.saturating_add(head).saturating_add(body))
     }
 
     pub(crate) fn limits(&self) -> Limits {

@@ -84,6 +84,15 @@ impl Timeouts {
         self.body_idle
     }
 
+    /// How long a request waits for connections to be opened. Each connect has the connect timeout,
+    /// which knows better what took so long and must run out first: this bounds the wait of a
+    /// request that waits through several.
+    pub(crate) fn connects(&self) -> Option<Duration> {
+        let connect = self.connect?;
+        let more = (connect / 4).max(Duration::from_millis(100));
+        Some(connect.saturating_add(more))
+    }
+
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         ConfigError::refuse_zero("connect timeout", self.connect)?;
         ConfigError::refuse_zero("head timeout", self.head)?;
