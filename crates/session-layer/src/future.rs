@@ -574,7 +574,7 @@ where
     fn unsent(&mut self) -> Lost<B> {
         let link = self.link.take().expect("not polled after its end");
         let request = self.unsent.take().expect("asked only if it is there");
-        handed_back(link, self.turn, request)
+        returned(link, self.turn, request)
     }
 
     #[cold]
