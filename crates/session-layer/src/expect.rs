@@ -167,15 +167,16 @@ where
     /// Ends the wait by a final status. Returns the request without its expectation, if that alone
     /// was refused and nothing of the body has been asked for.
     ///
-    /// Over HTTP/1 a body that was not sent stays so, and its connection is closed. A stream of
-    /// HTTP/2 is complete only with its body.
+    /// A peer that answers a success before the body may go on reading it. Behind any other status
+    /// the body is not sent over HTTP/1, and its connection is closed; a stream of HTTP/2 is
+    /// complete only with its body.
     pub(crate) fn end(
         self,
         status: StatusCode,
         is_stream: bool,
     ) -> Option<Request<RequestBody<B>>> {
         if status != StatusCode::EXPECTATION_FAILED {
-            if is_stream {
+            if is_stream || status.is_success() {
                 self.body.let_go();
             }
             return None;

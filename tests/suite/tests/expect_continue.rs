@@ -130,6 +130,22 @@ async fn a_final_answer_in_place_of_a_100_is_given_and_the_body_is_not_sent() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_success_in_place_of_a_100_lets_the_body_go() {
+    let connector = MemoryConnector::new(|mut connection: Peer| async move {
+        connection.read_head().await;
+        connection
+            .write("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n")
+            .await;
+        // It answers while it reads, as a peer that echoes does.
+        let body = connection.read_body().await.unwrap();
+        connection.write(body).await;
+    });
+    let session = in_memory(PoolConfig::default(), Timeouts::default(), &connector);
+    let (status, body) = fetch(&session, expecting(Full::from("abc"))).await.unwrap();
+    assert_eq!((status, &*body), (StatusCode::OK, &b"abc"[..]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_request_whose_expectation_fails_is_sent_once_more_without_it() {
     let connector = MemoryConnector::new(|mut connection: Peer| async move {
         while let Some(request) = connection.read_head().await {
