@@ -180,11 +180,18 @@ async fn a_connection_whose_runtime_goes_away_is_broken_and_no_fault_of_the_body
     let (first, url) = (session.clone(), server.url("/"));
     let opened = other.spawn(async move { fetch(&first, get(&url)).await });
     opened.await.unwrap().unwrap();
+    // Begun on that runtime, whose connection it goes over, and awaited on this one.
     let (second, url) = (session.clone(), server.url("/"));
-    let call = tokio::spawn(async move { fetch(&second, get(&url)).await });
+    let begun = other.spawn(async move {
+        let mut call = Box::pin(async move { fetch(&second, get(&url)).await });
+        std::future::poll_fn(|cx| std::task::Poll::Ready(call.as_mut().poll(cx).is_pending()))
+            .await;
+        call
+    });
+    let call = begun.await.unwrap();
     server.wait_for(|log| log.requests.len() == 2).await;
     other.shutdown_background();
-    let error = call.await.unwrap().unwrap_err();
+    let error = call.await.unwrap_err();
     assert!(error.is_stale() && !error.is_unsent(), "{error:?}");
     assert!(!error.is_request_body());
 }
