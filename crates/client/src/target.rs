@@ -243,10 +243,8 @@ pub(crate) fn to_asterisk(uri: Uri) -> Result<Uri, Error> {
     Uri::from_parts(parts).map_err(|error| Error::builder("the URL is not valid").with(error))
 }
 
-/// Whether it can stand in a request: a path, or the asterisk of an `OPTIONS` request for the whole
-/// server.
 fn is_path(text: &str) -> bool {
-    (text.starts_with('/') && text.is_ascii()) || text == ASTERISK
+    text.starts_with('/') && text.is_ascii()
 }
 
 fn resolve_text(text: &str, base: Option<&Base>) -> Result<Target, Error> {
@@ -297,7 +295,7 @@ fn resolve_uri(uri: Uri, base: Option<&Base>) -> Result<Target, Error> {
 /// slash then for everybody who looks at it, and hold text that is no ASCII, which is escaped.
 fn sendable(uri: Uri) -> Result<Uri, Error> {
     let text = uri.path_and_query().map_or("/", uri::PathAndQuery::as_str);
-    if is_path(text) {
+    if is_path(text) || text == ASTERISK {
         return Ok(uri);
     }
     let slash = if text.starts_with('/') { "" } else { "/" };
