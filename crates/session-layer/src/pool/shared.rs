@@ -1,6 +1,7 @@
 use std::{
     collections::VecDeque,
     fmt,
+    num::NonZeroU64,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{
@@ -80,14 +81,14 @@ pub(super) struct Part<B: Send + 'static> {
     wire: Option<Arc<Wire>>,
     submission: Arc<Submission<B>>,
     /// Which request of the connection it is for, if no other was under way when it began.
-    alone: Option<u64>,
+    alone: Option<NonZeroU64>,
 }
 
 /// What is taken for one request on a connection.
 struct Taken<B> {
     wire: Arc<Wire>,
     submission: Option<Arc<Submission<B>>>,
-    alone: Option<u64>,
+    alone: Option<NonZeroU64>,
 }
 
 impl<B: Send + 'static> Shared<B> {
@@ -275,7 +276,7 @@ impl<B> Streams<B> {
             wire
         });
         kept.begun = kept.begun.wrapping_add(1);
-        let alone = (others == 0).then_some(kept.begun);
+        let alone = NonZeroU64::new(kept.begun).filter(|_| others == 0);
         drop(kept);
         wire.reset();
         Taken {
@@ -322,7 +323,7 @@ impl<B: Send + 'static> Part<B> {
     /// Whether no other request has been under way since it began.
     pub(super) fn is_alone(&self) -> bool {
         self.alone
-            .is_some_and(|number| self.shared.streams.lock().begun == number)
+            .is_some_and(|number| self.shared.streams.lock().begun == number.get())
     }
 
     pub(super) fn wire(&self) -> &Arc<Wire> {
