@@ -119,6 +119,11 @@ where
             if let Poll::Ready(drained) = unread.poll(cx) {
                 *this.unread = None;
                 match drained {
+                    // As where a body is read to its end by who asked for it.
+                    Drained::Ended if wire.has_write_failed() => {
+                        wire.sever(Cause::Broken);
+                        return Poll::Ready(());
+                    }
                     Drained::Ended => this.connection.clone().release(None),
                     Drained::NotWorthIt => {
                         wire.sever(Cause::Dropped);

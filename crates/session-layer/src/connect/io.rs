@@ -541,6 +541,9 @@ impl Wire {
             goes: true,
             ..Upload::default()
         };
+        // What an earlier body failed with, where nobody has asked for it.
+        let before = self.take_error();
+        drop(before);
     }
 
     /// Takes note that hyper has taken its end, or dropped it.
@@ -908,6 +911,21 @@ impl<T, S> Io<T, S> {
         self.when_failed == WhenFailed::Wait && self.wire.phase() == Phase::Idle
     }
 
+    /// How many of the bytes of a write may have reached the peer: where a write that fails may have
+    /// sent a part before, all of them.
+    #[inline]
+    fn may_have_left(
+        &self,
+        polled: &Poll<io::Result<usize>>,
+        all: impl FnOnce() -> usize,
+    ) -> usize {
+        match polled {
+            Poll::Ready(Ok(bytes)) => *bytes,
+            Poll::Ready(Err(_)) if self.wire.torn_writes => all(),
+            Poll::Ready(Err(_)) | Poll::Pending => 0,
+        }
+    }
+
     /// Takes note of how a write ended, and keeps its failure from hyper.
     #[inline]
     fn wrote(
@@ -971,8 +989,9 @@ impl<T: hyper::rt::Write + Unpin, S: Unpin> hyper::rt::Write for Io<T, S> {
             return self.unwritten(buf.len());
         }
         let polled = Pin::new(self.transport()).poll_write(cx, buf);
-        if let (Some(outgoing), Poll::Ready(Ok(bytes))) = (&mut self.outgoing, &polled) {
-            outgoing.pass(buf.get(..*bytes).unwrap_or(buf));
+        let left = self.may_have_left(&polled, || buf.len());
+        if let Some(outgoing) = &mut self.outgoing {
+            outgoing.pass(buf.get(..left).unwrap_or(buf));
         }
         self.wrote(cx, polled, || buf.len())
     }
@@ -1009,8 +1028,9 @@ impl<T: hyper::rt::Write + Unpin, S: Unpin> hyper::rt::Write for Io<T, S> {
             return self.unwritten(all());
         }
         let polled = Pin::new(self.transport()).poll_write_vectored(cx, bufs);
-        if let (Some(outgoing), Poll::Ready(Ok(bytes))) = (&mut self.outgoing, &polled) {
-            outgoing.pass_slices(bufs, *bytes);
+        let left = self.may_have_left(&polled, all);
+        if let Some(outgoing) = &mut self.outgoing {
+            outgoing.pass_slices(bufs, left);
         }
         self.wrote(cx, polled, all)
     }
@@ -1044,5 +1064,72 @@ mod tests {
         assert!(task.0.load(Relaxed));
         wire.unregister();
         assert_eq!(Arc::strong_count(&task), before);
+    }
+
+    #[test]
+    fn the_error_of_one_request_body_is_not_told_of_the_next() {
+        let wire = Wire::new(Instant::now(), u64::MAX, false).part();
+        wire.upload_begins();
+        wire.keep_error("of the first".into());
+        wire.reset();
+        wire.upload_begins();
+        assert!(wire.take_error().is_none());
+    }
+
+    /// A stream whose writes fail.
+    struct Failing;
+
+    impl hyper::rt::Read for Failing {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: ReadBufCursor<'_>,
+        ) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl hyper::rt::Write for Failing {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_headers_in_a_failed_write_may_be_sent_where_a_part_of_it_may_have_left() {
+        const HEADERS: [u8; 10] = [0, 0, 1, 1, 4, 0, 0, 0, 1, 0x82];
+        let preface = [b'x'; 24];
+        let cx = &mut Context::from_waker(Waker::noop());
+        for torn_writes in [false, true] {
+            for is_vectored in [false, true] {
+                let wire = Arc::new(Wire::new(Instant::now(), u64::MAX, torn_writes));
+                let gate = Arc::<Gate>::default();
+                let part = wire.part();
+                part.sends(gate.opened());
+                let io = Io::new(Failing, wire, WhenFailed::Discard, ());
+                let mut io = io.with_frames(gate.clone());
+                let io = Pin::new(&mut io);
+                let polled = if is_vectored {
+                    let bufs = [io::IoSlice::new(&preface), io::IoSlice::new(&HEADERS)];
+                    hyper::rt::Write::poll_write_vectored(io, cx, &bufs)
+                } else {
+                    hyper::rt::Write::poll_write(io, cx, &[&preface[..], &HEADERS].concat())
+                };
+                assert!(matches!(polled, Poll::Ready(Ok(34))));
+                assert_eq!(part.may_be_sent(&gate), torn_writes, "{is_vectored}");
+            }
+        }
     }
 }
