@@ -290,6 +290,9 @@ struct Times {
     looked: Instant,
 }
 
+/// How long a request goes on waiting for nothing at most, where its time in the queue is over.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 impl Times {
     fn new<B: Send + 'static>(pool: &Pool<B>, queued: Duration, wait: Wait) -> Self {
         let now = Instant::now();
@@ -318,7 +321,11 @@ impl Times {
     /// When to look at the times next.
     fn next(&self) -> Option<Instant> {
         let ends = [self.queue_ends(), self.connect_ends()].into_iter();
-        ends.flatten().filter(|at| *at > self.looked).min()
+        let next = ends.flatten().filter(|at| *at > self.looked).min();
+        // The queue's time is over while a connection is being opened without a time of its own.
+        // Should that fail, the wait is over, and nothing else says so.
+        let again = self.looked.checked_add(LOOK_AGAIN);
+        next.or_else(|| again.filter(|_| self.queue.is_some()))
     }
 
     /// Looks at the times; says which has run out, if it waits for what that is for.
@@ -847,5 +854,29 @@ impl<B: Send + 'static> Drop for Exchange<B> {
         if let Some(link) = self.link.take() {
             link.abort(Cause::Dropped);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_whose_time_is_over_ends_soon_after_its_connect_has_failed() {
+        let now = Instant::now();
+        let second = Duration::from_secs(1);
+        let mut times = Times {
+            queue: Some(second),
+            connect: None,
+            connects: None,
+            queued: Duration::ZERO,
+            wait: Wait::Queued,
+            since: now,
+            looked: now,
+        };
+        tokio::time::sleep_until(times.next().expect("the queue has a timeout")).await;
+        assert!(times.look(true).is_none());
+        tokio::time::sleep_until(times.next().expect("the connect may fail")).await;
+        assert!(matches!(times.look(false), Some(Kind::PoolTimeout(_))));
     }
 }
