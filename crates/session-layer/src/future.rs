@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use crate::{
     ConnectionInfo, Error, SessionBody,
     body::Lease,
-    connect::{Away, Cause, MAX_HEAD, Mark},
+    connect::{Away, Cause, MAX_HEAD, Mark, is_away},
     error::{BoxError, Kind, Phase},
     expect::Expectation,
     origin::Origin,
@@ -143,7 +143,7 @@ where
                     }) => {
                         let now = Instant::now();
                         let noted = Noted::of(&request);
-                        match pool.check_out(&origin.borrowed(), now, Some(turn.arrival)) {
+                        match pool.check_out(&origin.here(), now, Some(turn.arrival)) {
                             Ok(checked_out) => {
                                 let queued = turn.queued;
                                 State::begin(&pool, checked_out, queued, *request, noted, now)
@@ -205,32 +205,41 @@ where
 {
     loop {
         let origin = waiting.origin().clone();
-        let (mut link, mut turn) = served(&pool, waiting, queued).await?;
-        if link.is_too_much() {
-            link.give_back();
-            let again = pool.check_out(&origin.borrowed(), Instant::now(), Some(turn.arrival));
-            match again.map_err(|error| error.at(&origin))? {
-                CheckedOut::Link(other, arrival) => {
-                    link = other;
-                    turn.arrival = arrival;
+        let (link, mut turn) = served(&pool, waiting, queued).await?;
+        let link = match link {
+            Some(link) if !link.is_too_much() => link,
+            link => {
+                if let Some(link) = link {
+                    link.give_back();
                 }
-                CheckedOut::Waiting(again) => {
-                    (waiting, queued) = (again, turn.queued);
-                    continue;
+                let again = pool.check_out(&origin.here(), Instant::now(), Some(turn.arrival));
+                match again.map_err(|error| error.at(&origin))? {
+                    CheckedOut::Link(link, arrival) => {
+                        turn.arrival = arrival;
+                        link
+                    }
+                    CheckedOut::Waiting(again) => {
+                        (waiting, queued) = (again, turn.queued);
+                        continue;
+                    }
                 }
             }
-        }
+        };
         return when_ready(link, request, noted, turn).await;
     }
 }
 
 /// Waits in the queue, where it has been for `queued` before, and opens a connection when a slot
 /// comes.
+///
+/// Returns no connection where the slot comes on another runtime than the one that the request was
+/// called on. A connection opened there would be kept for requests of the runtime of the call,
+/// which does not drive it; so the request has to wait anew, among those of its present runtime.
 async fn served<B>(
     pool: &Arc<Pool<B>>,
     waiting: Waiting<B>,
     queued: Duration,
-) -> Result<(Link<B>, Turn), Error>
+) -> Result<(Option<Link<B>>, Turn), Error>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
@@ -251,6 +260,14 @@ where
             });
         };
         match mail {
+            Mail::Slot(slot) if is_away(waiting.origin().runtime()) => {
+                drop(slot);
+                let turn = Turn {
+                    arrival: waiting.arrival(),
+                    queued: times.queued(),
+                };
+                return Ok((None, turn));
+            }
             Mail::Slot(slot) => {
                 times.connects();
                 pool.open(slot);
@@ -265,7 +282,7 @@ where
                     arrival: waiting.arrival(),
                     queued: times.queued(),
                 };
-                return Ok((link, turn));
+                return Ok((Some(link), turn));
             }
         }
     }

@@ -11,9 +11,11 @@ use http::{
     HeaderValue, Uri,
     uri::{Authority, Parts, PathAndQuery, Scheme},
 };
-use tokio::runtime;
 
-use crate::error::{Error, Kind};
+use crate::{
+    error::{Error, Kind},
+    runtime,
+};
 
 /// The peer that a connection leads to: scheme, host and port.
 ///
@@ -130,7 +132,16 @@ impl Origin {
         &self.0.uri
     }
 
-    pub(crate) fn borrowed(&self) -> OriginRef<'_> {
+    /// The same, for a request that goes on where the caller runs; outside of any runtime, where it
+    /// ran before.
+    pub(crate) fn here(&self) -> OriginRef<'_> {
+        OriginRef {
+            runtime: runtime::current().or(self.0.runtime),
+            ..self.borrowed()
+        }
+    }
+
+    fn borrowed(&self) -> OriginRef<'_> {
         OriginRef {
             secure: self.0.secure,
             protocol: self.0.protocol,

@@ -555,3 +555,21 @@ fn a_body_that_is_read_on_another_runtime_ends_by_its_timeout_there() {
         assert_eq!(failed.timeout_phase(), Some(Phase::Body), "{failed:?}");
     }
 }
+
+#[test]
+fn a_call_that_goes_on_on_another_runtime_connects_for_that_one() {
+    let (_peer, server) = peer(always(200, "x"));
+    let session = session(PoolConfig::default().max_connections(1));
+    let (first, second) = (current_thread(), current_thread());
+    let held = within(&second, send(&session, get(&server.url("/")))).expect("its head is there");
+    let url = server.url("/");
+    let mut call = Box::pin(fetch(&session, get(&url)));
+    poll_once(&first, &mut call);
+    // Its place becomes free where the first runtime does not run.
+    drop(held);
+    within(&second, call).expect("it is answered");
+    assert_eq!(session.stats().opened, 2);
+    // The connection is one of the runtime that drives it.
+    within(&second, ok(&session, &server));
+    assert_eq!(session.stats().opened, 2);
+}
