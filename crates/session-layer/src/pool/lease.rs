@@ -89,6 +89,8 @@ pub(crate) struct Connection<B: Send + 'static> {
     runtime: Option<runtime::Id>,
     /// Whether a response has come over it.
     used: AtomicBool,
+    /// Whether its task has ended.
+    ended: AtomicBool,
     /// How many requests it has been given, where that is limited.
     requests: AtomicU64,
     /// How long the peer says that it keeps the connection idle, in seconds; 0 if it does not.
@@ -155,6 +157,7 @@ impl<B: Send + 'static> Connection<B> {
             via_proxy,
             runtime: crate::runtime::current(),
             used: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
             requests: AtomicU64::new(0),
             idle_hint: AtomicU32::new(0),
             idle_hint_is_new: AtomicBool::new(false),
@@ -242,6 +245,16 @@ impl<B: Send + 'static> Connection<B> {
     pub(super) fn idle_timeout(&self) -> Option<Duration> {
         let own = self.pool.config().pool.idle_timeout;
         own.into_iter().chain(self.idle_hint()).min()
+    }
+
+    /// Takes note that its task has ended; comes before the pool forgets it.
+    pub(super) fn note_ended(&self) {
+        self.ended.store(true, Relaxed);
+    }
+
+    #[inline]
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.load(Relaxed)
     }
 
     /// The proxy that the peer is, if it is one that is sent requests whole.

@@ -289,8 +289,20 @@ impl<B: Send + 'static> Pool<B> {
         let connection = link.connection.clone();
         let (pool, origin) = (connection.pool(), connection.origin());
         let placed = pool.lock().state.put_back(origin, link, now);
-        if !matches!(placed, Placed::Idle) {
+        if matches!(placed, Placed::Idle) {
+            pool.keep(&connection);
+        } else {
             pool.carry_out(origin, placed);
+        }
+    }
+
+    /// Keeps a connection that was put back, unless its task ended at that very moment: nothing
+    /// else would take it out again, where its runtime is gone.
+    #[inline]
+    fn keep(&self, connection: &Connection<B>) {
+        // Set before the pool's lock is taken to look for it, so it is seen here if that came first.
+        if connection.has_ended() {
+            drop(self.take_idle(connection.id(), connection.origin()));
         }
     }
 
@@ -313,7 +325,11 @@ impl<B: Send + 'static> Pool<B> {
                     Ok(()) | Err(Err(_)) => return,
                     // The waiter left after the state had chosen it.
                     Err(Ok(link)) => {
+                        let connection = link.connection.clone();
                         placed = self.lock().state.put_back(origin, link, Instant::now());
+                        if matches!(placed, Placed::Idle) {
+                            self.keep(&connection);
+                        }
                     }
                 },
             }
@@ -588,6 +604,7 @@ impl<B: Send + 'static> Pool<B> {
     pub(crate) fn ended(self: &Arc<Self>, connection: &Connection<B>) {
         let (id, origin) = (connection.id(), connection.origin());
         let reason = connection.wire().close_reason();
+        connection.note_ended();
         let mut inner = self.lock();
         inner.closed.count(reason);
         inner.live.remove(&id);
