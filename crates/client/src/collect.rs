@@ -79,9 +79,10 @@ impl<S> Collect<S> {
 }
 
 /// Whether a policy has to see the head of a response whose status is no failure. The default has
-/// not.
+/// not. The statuses from 600 on belong to no class, and so are no failure either.
 fn may_refuse_success(policy: &RetryPolicy) -> bool {
-    let mut statuses = (200..400).filter_map(|status| StatusCode::from_u16(status).ok());
+    let statuses = (200..400).chain(600..1000);
+    let mut statuses = statuses.filter_map(|status| StatusCode::from_u16(status).ok());
     !statuses.all(|status| policy.predicate().is_always_final(status))
 }
 
@@ -94,10 +95,11 @@ struct Judge {
 }
 
 impl Judge {
-    /// None for a request that is sent once, whatever comes.
+    /// None for a request that is sent once, whatever comes. A policy of one attempt is asked: it may
+    /// call for a resend.
     fn new<B>(policy: &RetryPolicy, request: &Request<B>) -> Option<Self> {
         let extensions = request.extensions();
-        if policy.max_attempts() == 1 || extensions.get::<NoRetry>().is_some() {
+        if extensions.get::<NoRetry>().is_some() {
             return None;
         }
         Some(Self {
@@ -111,6 +113,8 @@ impl Judge {
     /// Whether the response will not be returned. The retries above read the answer where it is
     /// left.
     fn refuses<T>(&self, response: &mut Response<T>) -> bool {
+        // A client in the place of the session may have left the judgement of its own policy.
+        response.extensions_mut().remove::<Judged>();
         let (status, headers) = (response.status(), response.headers());
         let outcome = Outcome::from_response(&self.method, &self.uri, status, headers)
             .with_extensions(response.extensions())

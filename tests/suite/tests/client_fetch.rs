@@ -284,6 +284,65 @@ async fn a_success_that_a_policy_refuses_is_refused_at_its_head_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_attempt_that_may_be_resent_is_judged_at_its_head_too() {
+    let connector = begins("200 OK\r\nx-processed: no", drips);
+    let predicate = predicate_fn(|outcome: &Outcome<'_>| match outcome.headers() {
+        Some(headers) if headers.contains_key("x-processed") => Class::Unprocessed,
+        _ => Class::Final,
+    });
+    let policy = RetryPolicy::builder().max_attempts(1).predicate(predicate);
+    let client = with(Client::builder().retry(policy), &connector);
+    let began = Instant::now();
+    let response = client.get("http://peer/").fetch().await.unwrap();
+    assert_eq!(response.body().len(), 100);
+    assert_eq!(response.retry_report().resends(), 1);
+    let elapsed = began.elapsed().as_secs();
+    assert!((99..110).contains(&elapsed), "{elapsed}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_status_beyond_the_classes_that_a_policy_refuses_is_judged_at_its_head_too() {
+    let connector = begins("999 Request denied", drips);
+    let client = with(
+        Client::builder().retry(RetryPolicy::aiohttp_retry()),
+        &connector,
+    );
+    let began = Instant::now();
+    let response = client.get("http://peer/").fetch().await.unwrap();
+    assert_eq!(response.body().len(), 100);
+    assert_eq!(response.retry_report().attempts().len(), 3);
+    let elapsed = began.elapsed().as_secs();
+    assert!((105..116).contains(&elapsed), "{elapsed}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_over_another_judges_by_its_own_policy() {
+    let refuses = |refused: StatusCode, class: Class| {
+        let predicate = predicate_fn(move |outcome: &Outcome<'_>| {
+            if outcome.status() == Some(refused) {
+                class
+            } else {
+                Class::Final
+            }
+        });
+        RetryPolicy::builder().predicate(predicate)
+    };
+    let connector = MemoryConnector::new(sequence([
+        Reply::status(202).body("not yet"),
+        Reply::status(202).body("fine"),
+    ]));
+    let inner = Client::builder()
+        .retry(refuses(StatusCode::CREATED, Class::Ambiguous))
+        .layer(Identity::new());
+    let outer = Client::builder()
+        .retry(refuses(StatusCode::ACCEPTED, Class::Ambiguous))
+        .build_with_service(with(inner, &connector))
+        .expect("the settings are valid");
+    let response = outer.get("http://peer/").fetch().await.unwrap();
+    assert_eq!(response.body(), "fine");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_policy_that_looks_into_bodies_sees_them() {
     let connector = MemoryConnector::new(sequence([
         Reply::status(200).body("Code: 202. Too many simultaneous queries"),
