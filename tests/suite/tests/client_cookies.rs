@@ -149,6 +149,25 @@ async fn a_cookie_of_the_request_is_merged_and_stays_at_its_origin() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_without_cookies_has_none_wherever_a_redirect_leads() {
+    let connector = MemoryConnector::new(answer(|request| match request.path() {
+        "/" => Reply::status(302)
+            .header("location", "http://other/there")
+            .header("set-cookie", "first=1"),
+        _ => Reply::status(200).header("set-cookie", "second=1"),
+    }));
+    for (_, build) in WAYS {
+        let jar = holding("other", "theirs=1");
+        let client = build(Client::builder().cookies(jar.clone()), &connector);
+        let request = client.get("http://peer/");
+        let request = request.extension(client::cookies::NoCookies);
+        request.fetch().await.unwrap();
+        assert_eq!(jar.len(), 1);
+    }
+    assert!(cookies(&connector).iter().all(String::is_empty));
+}
+
+#[tokio::test(start_paused = true)]
 async fn each_endpoint_has_the_cookies_of_its_own_host() {
     let connector = MemoryConnector::new(answer(|request| {
         let host = request.header("host").expect("there is one");

@@ -265,3 +265,19 @@ async fn after_a_redirect_each_error_names_the_last_server() {
     names_the_last_hop(&nowhere.unwrap_err());
     std::fs::remove_dir_all(folder).unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_options_of_a_request_hold_on_all_hops_but_what_is_known_of_its_first_peer() {
+    use client::RequestOptions;
+
+    let connector = MemoryConnector::new(answer(|request| match request.path() {
+        "/" => Reply::status(302).header("Location", "http://other/slow"),
+        _ => Reply::status(200).delay(Duration::from_secs(100)),
+    }));
+    let client = over(&connector);
+    let asks = |options: RequestOptions| client.get("http://peer/").extension(options).send();
+    let patient = RequestOptions::new().only_chosen_timeouts();
+    assert_eq!(asks(patient).await.unwrap().status(), 200);
+    let error = asks(RequestOptions::new()).await.unwrap_err();
+    assert!(error.is_timeout(), "{error}");
+}

@@ -2,6 +2,7 @@ use std::mem;
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header::LOCATION};
 use retry_layer::{BodyFactory, Deadline, EarlierResends, ResponseExt as _, RetryReport};
+use session_layer::RequestOptions;
 
 use super::{
     headers,
@@ -127,6 +128,9 @@ impl Kept {
             headers::leave_origin(self.request.headers_mut(), &self.redirects);
             let mut of_the_call = call_settings::only(self.request.extensions());
             call_settings::set(&mut of_the_call, CrossOrigin);
+            if let Some(options) = self.request.extensions().get() {
+                call_settings::set(&mut of_the_call, of_any_peer(options));
+            }
             *self.request.extensions_mut() = of_the_call;
         }
         if let Change::ToGet = changed {
@@ -230,6 +234,15 @@ fn is_loop(to: &Uri, from: &Uri, hops: &[Hop]) -> bool {
     let asked = hops.iter().map(|hop| &hop.uri).chain([from]);
     let is_same = |uri: &Uri| origin::is_same(uri, to) && path_of(uri) == path_of(to);
     asked.into_iter().any(is_same)
+}
+
+/// What of these options holds for any peer: that the first one speaks HTTP/2 says nothing of others.
+fn of_any_peer(options: &RequestOptions) -> RequestOptions {
+    if options.may_wait_long() {
+        RequestOptions::new().only_chosen_timeouts()
+    } else {
+        RequestOptions::new()
+    }
 }
 
 /// Path and query, where none stands for the root.
