@@ -326,9 +326,11 @@ async fn only_a_regular_file_is_replaced() {
     let open = fs::File::create(folder.file("open")).unwrap();
     let number = std::os::fd::AsRawFd::as_raw_fd(&open);
     if cfg!(target_os = "linux") {
-        let path = format!("/proc/self/fd/{number}");
-        let error = save(Path::new(&path)).await.unwrap_err();
-        assert!(error.source().unwrap().to_string().contains("has open"));
+        for files in ["/proc/self/fd", "/dev/fd"] {
+            let path = format!("{files}/{number}");
+            let error = save(Path::new(&path)).await.expect_err(files);
+            assert!(error.source().unwrap().to_string().contains("has open"));
+        }
     }
     assert_eq!(folder.names(), ["fifo", "folder", "open", "socket"]);
     // One that forgets what is written to it. Only root may make it, and not everywhere.

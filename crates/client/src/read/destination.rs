@@ -103,7 +103,12 @@ fn follow(path: &Path) -> io::Result<PathBuf> {
     for _ in 0..LINKS {
         match fs::symlink_metadata(&path) {
             Ok(found) if found.is_symlink() => {
-                if path.starts_with("/proc") {
+                // Where the link stands, since `/dev/fd` leads there too.
+                let directory = match path.parent() {
+                    Some(parent) if !parent.as_os_str().is_empty() => fs::canonicalize(parent)?,
+                    Some(_) | None => PathBuf::new(),
+                };
+                if directory.starts_with("/proc") {
                     return Err(io::Error::new(
                         io::ErrorKind::InvalidInput,
                         "this is a file that a process has open, whose place a download cannot \
