@@ -51,6 +51,8 @@ pub(crate) enum Kind {
     Service,
     Deadline(Duration),
     Closed,
+    /// A request that a gateway received cannot be passed on, and its caller is told so by this status.
+    NotForwarded(StatusCode, &'static str),
     /// The response has a failed status, and the caller wanted an error then.
     Status,
     BodyTooLarge {
@@ -263,7 +265,7 @@ impl Error {
     /// header with a line break, a setting that cannot be.
     #[must_use]
     pub fn is_builder(&self) -> bool {
-        matches!(self.0.kind, Kind::Builder(_))
+        matches!(self.0.kind, Kind::Builder(_) | Kind::NotForwarded(..))
             || self.session_is(session_layer::Error::is_uri)
             || self.session_is(session_layer::Error::is_headers)
     }
@@ -383,8 +385,9 @@ impl Error {
 
     /// Returns the status by which a gateway tells its caller of this error: 504 where a time ran
     /// out, 503 where there was no room for the request here or the client is closed, 400 where
-    /// the caller's body broke off or its headers contradict each other, 500 where the gateway
-    /// itself asked for what cannot be, and 502 for all else. See [`forward`](crate::forward).
+    /// the caller's body broke off or its headers contradict each other, 400 or 501 where the
+    /// request [cannot be passed on](crate::forward), 500 where the gateway itself asked for what
+    /// cannot be, and 502 for all else.
     #[must_use]
     pub fn gateway_status(&self) -> StatusCode {
         use session_layer::Error as Session;
@@ -394,7 +397,9 @@ impl Error {
             || self.is_closed();
         let of_caller =
             self.session_is(Session::is_headers) || self.session_is(Session::is_request_body);
-        if no_room {
+        if let Kind::NotForwarded(status, _) = self.0.kind {
+            status
+        } else if no_room {
             StatusCode::SERVICE_UNAVAILABLE
         } else if self.is_timeout() {
             StatusCode::GATEWAY_TIMEOUT
@@ -489,6 +494,7 @@ impl fmt::Display for Error {
             }
             Kind::Deadline(after) => write!(f, "no answer within the deadline of {after:?}")?,
             Kind::Closed => f.write_str("the client is closed")?,
+            Kind::NotForwarded(_, why) => f.write_str(why)?,
             Kind::Status => match status {
                 Some(status) => write!(f, "the server answered {status}")?,
                 None => f.write_str("the server answered a failed status")?,

@@ -94,6 +94,7 @@ fn class(error: &Error) -> Option<Class> {
         Kind::Builder(_)
         | Kind::Deadline(_)
         | Kind::Closed
+        | Kind::NotForwarded(..)
         | Kind::Status
         | Kind::TooLong { .. }
         | Kind::Write

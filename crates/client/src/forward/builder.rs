@@ -17,7 +17,7 @@ use super::{
 use crate::{
     Body, Client, Error, IntoUrl, NoDecompression, Redirects, ResponseBody,
     call::{Description, Streaming},
-    error::BoxError,
+    error::{BoxError, Kind},
     target,
 };
 
@@ -146,7 +146,8 @@ impl Forward {
     ///
     /// # Errors
     ///
-    /// If nothing says where to, the method is `CONNECT`, or the last attempt had no response.
+    /// If nothing says where to, the request [cannot be passed on](crate::forward), or the last
+    /// attempt had no response.
     /// [`Error::gateway_status`] says what to tell the caller. A failed status is a response.
     ///
     /// # Cancel safety
@@ -173,11 +174,7 @@ impl Forward {
 
     /// Makes of the request that was received the one that is sent.
     fn prepare(&mut self, can_upgrade: bool) -> Result<(), Error> {
-        if self.request.method() == Method::CONNECT {
-            return Err(Error::builder(
-                "CONNECT asks for a tunnel, which is not passed on",
-            ));
-        }
+        check(&self.request)?;
         let uri = self.target()?;
         let host = named_host(&self.request);
         let version = self.request.version();
@@ -185,6 +182,7 @@ impl Forward {
         let protocols = headers::upgrade(headers);
         let takes_trailers = headers::takes_trailers(headers);
         headers::remove_hop_by_hop(headers);
+        headers::join_cookies(headers);
         if can_upgrade {
             headers::set_upgrade(headers, protocols);
         }
@@ -248,14 +246,50 @@ impl Forward {
     }
 }
 
-/// The host that the caller named: in `Host`, or over HTTP/2 in the URI.
+/// Refuses what cannot be passed on, whatever the upstream.
+fn check(request: &Request<Body>) -> Result<(), Error> {
+    let refused = |status, why| Err(Error::new(Kind::NotForwarded(status, why)));
+    let (method, uri) = (request.method(), request.uri());
+    if method == Method::CONNECT {
+        return refused(
+            StatusCode::NOT_IMPLEMENTED,
+            "CONNECT asks for a tunnel, which is not passed on",
+        );
+    }
+    // RFC 9112, sections 3.2.3 and 3.2.4.
+    if uri.scheme().is_none() && uri.authority().is_some() {
+        return refused(
+            StatusCode::BAD_REQUEST,
+            "only a CONNECT request can have a host and a port for its target",
+        );
+    }
+    if target::is_asterisk(uri) && method != Method::OPTIONS {
+        return refused(
+            StatusCode::BAD_REQUEST,
+            "only an OPTIONS request can have `*` for its target",
+        );
+    }
+    // A server takes the last one off, which must be `chunked`. Of another the content would remain
+    // encoded, and nothing would say so any more (RFC 9112, section 6.1).
+    if !headers::is_coded_plainly(request.headers()) {
+        return refused(
+            StatusCode::NOT_IMPLEMENTED,
+            "a transfer coding other than `chunked` cannot be passed on",
+        );
+    }
+    Ok(())
+}
+
+/// The host that the caller named: in the target, where it has one, or in `Host`, which does not
+/// count beside that
+/// ([RFC 9112, section 3.2.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2), and over HTTP/2
+/// [RFC 9113, section 8.3.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.3.1)).
 fn named_host(request: &Request<Body>) -> Option<HeaderValue> {
-    let in_uri = || {
-        let named = request.uri().authority().map(Authority::as_str)?;
-        let host = named.rsplit('@').next().unwrap_or(named);
-        HeaderValue::from_str(host).ok()
+    let Some(authority) = request.uri().authority().map(Authority::as_str) else {
+        return request.headers().get(HOST).cloned();
     };
-    request.headers().get(HOST).cloned().or_else(in_uri)
+    let host = authority.rsplit('@').next().unwrap_or(authority);
+    HeaderValue::from_str(host).ok()
 }
 
 /// Makes of the response that came the one that is given to the caller.

@@ -3,7 +3,9 @@
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
-    header::{CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE},
+    header::{
+        CONNECTION, COOKIE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
+    },
 };
 
 /// Those that are for one connection, or for the next proxy alone, whether `Connection` names them
@@ -28,6 +30,29 @@ pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
         .collect();
     for name in named.iter().chain(&OF_ONE_CONNECTION) {
         headers.remove(name);
+    }
+}
+
+/// Whether a body has no transfer coding, or is chunked and nothing else.
+pub(super) fn is_coded_plainly(headers: &HeaderMap) -> bool {
+    members(headers, &TRANSFER_ENCODING)
+        .enumerate()
+        .all(|(index, coding)| index == 0 && coding.eq_ignore_ascii_case(b"chunked"))
+}
+
+/// Puts cookies that HTTP/2 may have split on one line again, as HTTP/1 wants them
+/// ([RFC 9113, section 8.2.3](https://www.rfc-editor.org/rfc/rfc9113#section-8.2.3)).
+pub(super) fn join_cookies(headers: &mut HeaderMap) {
+    let lines: Vec<_> = headers.get_all(COOKIE).iter().collect();
+    if lines.len() < 2 {
+        return;
+    }
+    let is_sensitive = lines.iter().any(|line| line.is_sensitive());
+    let pairs = lines.iter().map(|line| line.as_bytes());
+    let pairs: Vec<_> = pairs.filter(|pair| !pair.is_empty()).collect();
+    if let Ok(mut joined) = HeaderValue::from_bytes(&pairs.join(&b"; "[..])) {
+        joined.set_sensitive(is_sensitive);
+        headers.insert(COOKIE, joined);
     }
 }
 

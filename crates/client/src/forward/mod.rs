@@ -42,7 +42,8 @@
 //! | `Connection`, what it names, and what is known to be for one connection | removed, both ways |
 //! | `TE: trailers` | said anew, since trailers are passed on |
 //! | `Upgrade`, if the server that took the request can upgrade | passed on, and after a 101 all bytes both ways |
-//! | `Host` | the upstream's, or [as it was](Forward::preserve_host) |
+//! | `Host` | the upstream's, or [as it was](Forward::preserve_host); where the target of the request names a host, that one counts and not `Host` |
+//! | `Cookie` on several lines, as HTTP/2 splits it | joined on one |
 //! | `Forwarded`, `X-Forwarded-*`, `Via` | passed on; added to by [choice](Forward) |
 //! | `Max-Forwards` of OPTIONS and TRACE | counted down; at 0 answered here |
 //! | `Expect: 100-continue` | passed on; the server asks its caller for the body when it is first read |
@@ -52,7 +53,9 @@
 //! | retries, deadline, timeouts | those of the client; what was read of a body is kept for another attempt within the policy's limit |
 //! | a failed status | a response |
 //!
-//! `CONNECT` asks for a tunnel and not for a resource, and is refused.
+//! A request that cannot be passed on is an error, with the [status](crate::Error::gateway_status)
+//! for its caller: 501 for `CONNECT`, which asks for a tunnel and not for a resource, and for a
+//! transfer coding other than `chunked`; 400 for a target that its method cannot have.
 
 mod builder;
 mod forwarded;

@@ -30,6 +30,7 @@ fn code(error: &Error) -> Code {
         Kind::Token => Code::Unauthenticated,
         Kind::BodyTooLarge { .. } | Kind::TooLong { .. } => Code::ResourceExhausted,
         Kind::Builder(_)
+        | Kind::NotForwarded(..)
         | Kind::Decode(_)
         | Kind::Json(_)
         | Kind::Coding(_)
