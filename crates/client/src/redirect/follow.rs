@@ -128,7 +128,7 @@ impl Kept {
             headers::leave_origin(self.request.headers_mut(), &self.redirects);
             let mut of_the_call = call_settings::only(self.request.extensions());
             call_settings::set(&mut of_the_call, CrossOrigin);
-            if let Some(options) = self.request.extensions().get() {
+            if let Some(options) = self.request.extensions().get().copied() {
                 call_settings::set(&mut of_the_call, of_any_peer(options));
             }
             *self.request.extensions_mut() = of_the_call;
@@ -237,7 +237,7 @@ fn is_loop(to: &Uri, from: &Uri, hops: &[Hop]) -> bool {
 }
 
 /// What of these options holds for any peer: that the first one speaks HTTP/2 says nothing of others.
-fn of_any_peer(options: &RequestOptions) -> RequestOptions {
+fn of_any_peer(options: RequestOptions) -> RequestOptions {
     if options.may_wait_long() {
         RequestOptions::new().only_chosen_timeouts()
     } else {
