@@ -11,6 +11,7 @@ use crate::{
     backoff::{Pressure, Waits},
     budget::{Cost, Counted, Withdrawal},
     deadline::Deadline,
+    details::{AttemptDetails, AttemptPhase, FailureKind},
     drain::DrainLimits,
     extras::Place,
     hint::Advice,
@@ -19,9 +20,11 @@ use crate::{
     observer::{Exchange, Observer},
     outcome::Outcome,
     policy::{IDEMPOTENCY_KEY, RetryPolicy},
-    predicate::Class,
+    predicate::{Class, Predicate as _, Standard},
     replay::{Ending, Kept, ReplayBody},
-    report::{AttemptOutcome, AttemptRecord, RetryReport, Wait, WaitReason},
+    report::{
+        AskedAgain, AttemptOutcome, AttemptRecord, AttemptTimes, RetryReport, Wait, WaitReason,
+    },
     transport,
     verdict::{Facts, Means, Resend, Resends, StopReason, Verdict, judge},
 };
@@ -39,6 +42,8 @@ pub(crate) struct Call<S, B> {
     pub(crate) extensions: Extensions,
     pub(crate) body: Kept<B>,
     pub(crate) deadline: Option<Deadline>,
+    /// When the call began, if somebody looked at the clock then.
+    pub(crate) started: Option<Instant>,
     pub(crate) attempts: u32,
     /// Whether the layer gave the request its key.
     pub(crate) keyed: bool,
@@ -52,6 +57,8 @@ pub(crate) struct Call<S, B> {
 /// What later attempts need, and the report.
 pub(crate) struct Journal {
     records: Vec<AttemptRecord>,
+    /// When the present attempt was sent; nothing before the second one is.
+    sent: Option<Instant>,
     resends: u32,
     /// Those that the call made before this request.
     earlier_resends: u32,
@@ -76,6 +83,26 @@ pub(crate) struct Pause {
 }
 
 impl RetryPolicy {
+    /// When a call begins, if somebody looks at the clock then: its caller, its deadline, or an
+    /// observer, to whom the times of the first attempt are told.
+    #[inline]
+    pub(crate) fn start_of(
+        &self,
+        extensions: &Extensions,
+        now: Option<Instant>,
+    ) -> Option<Instant> {
+        if now.is_some() {
+            return now;
+        }
+        let settings = self.settings();
+        let counts_from_now = settings.deadline.is_some() && extensions.get::<Deadline>().is_none();
+        let is_observed = || {
+            let extras = settings.extras.as_deref();
+            extras.is_some_and(|extras| extras.observer.is_some())
+        };
+        (counts_from_now || is_observed()).then(Instant::now)
+    }
+
     /// When a call has to be over that begins `now`, if the caller knows when that is, and whose
     /// request has these extensions.
     #[inline]
@@ -223,15 +250,16 @@ impl<S, B> Call<S, B> {
             return None;
         }
         let now = Instant::now();
+        let record = self.record(result, outcome, class, now);
         let next = match self.judge(result, class, now) {
             Verdict::Return(stop) => {
-                self.finish(result, outcome, class, stop);
+                self.finish_as(result, Some(record), class, stop);
                 return None;
             }
             Verdict::Resend { cause, wait } => Next::Resend { cause, wait },
             Verdict::Retry { wait, reason } => Next::Retry { wait, reason },
         };
-        let wait = self.go_on(outcome, next);
+        let wait = self.go_on(record, next);
         Some(Pause { from: now, wait })
     }
 
@@ -270,6 +298,7 @@ impl<S, B> Call<S, B> {
         let journal = self.journal.get_or_insert_with(|| {
             Box::new(Journal {
                 records: Vec::new(),
+                sent: None,
                 resends: 0,
                 earlier_resends: self.extensions.get().map_or(0, EarlierResends::count),
                 idempotent: self.policy.is_idempotent(
@@ -327,8 +356,57 @@ impl<S, B> Call<S, B> {
         Verdict::Return(StopReason::BodyNotReplayable)
     }
 
+    /// What there is to say of an attempt that is over.
+    fn record<R, E>(
+        &self,
+        result: &Result<Response<R>, E>,
+        outcome: AttemptOutcome,
+        class: Class,
+        now: Instant,
+    ) -> AttemptRecord
+    where
+        E: ServiceError,
+    {
+        let view = self
+            .view(result.as_ref().map_err(ServiceError::as_dyn))
+            .at_attempt(self.attempts);
+        let details = self.policy.predicate().describe(&view);
+        AttemptRecord::new(outcome)
+            .described(details.unwrap_or_else(|| AttemptDetails::of(&view)))
+            .asked_again(self.asked_again(&view, class))
+            .timed(AttemptTimes::new(self.started, self.sent(), now))
+    }
+
+    /// Whether a response is retried, or would be, because the policy's predicate wants that.
+    fn asked_again(&self, view: &Outcome<'_>, class: Class) -> AskedAgain {
+        let Some((status, headers)) = view.response() else {
+            return AskedAgain::No;
+        };
+        let is_retried = class.is_retryable()
+            && !self.policy.settings().hints.invites(status, headers)
+            && !Standard::default().classify(view).is_retryable();
+        if is_retried {
+            AskedAgain::ByPredicate
+        } else {
+            AskedAgain::No
+        }
+    }
+
+    /// When the present attempt was sent, where that is known.
+    fn sent(&self) -> Option<Instant> {
+        match &self.journal {
+            Some(journal) if !journal.records.is_empty() => journal.sent,
+            Some(_) | None => self.started,
+        }
+    }
+
+    /// The times of an attempt that is cut off now.
+    pub(crate) fn times_so_far(&self) -> AttemptTimes {
+        AttemptTimes::new(self.started, self.sent(), Instant::now())
+    }
+
     /// Writes down an attempt that another one follows, and says how long that one has to wait.
-    fn go_on(&mut self, outcome: AttemptOutcome, next: Next) -> Duration {
+    fn go_on(&mut self, record: AttemptRecord, next: Next) -> Duration {
         let wait = match next {
             Next::Resend { cause, wait } => {
                 self.resends.use_up(cause);
@@ -339,23 +417,31 @@ impl<S, B> Call<S, B> {
                 Wait::new(wait, reason)
             }
         };
+        let record = record.followed_after(wait);
         tracing::debug!(
             method = %self.method,
             host = self.uri.host(),
-            %outcome,
+            outcome = %record.outcome(),
+            "error.type" = record.kind().map(FailureKind::as_str),
+            phase = record.phase().map(AttemptPhase::as_str),
+            cause = record.cause(),
+            peer = record.peer(),
+            reused = record.is_reused(),
+            began = record.began().map(tracing::field::debug),
+            took = record.took().map(tracing::field::debug),
+            asked_by_predicate = record.is_asked_again(),
             wait = ?wait.delay(),
             reason = wait.reason().as_str(),
             attempt = self.attempts,
             http.request.resend_count = self.exchange(),
             "sending again",
         );
-        self.observe(outcome, |observer, exchange| {
+        self.observe(&record, |observer, exchange| {
             observer.sends_again(exchange, wait);
         });
         if let Some(journal) = &mut self.journal {
-            journal
-                .records
-                .push(AttemptRecord::new(outcome, Some(wait)));
+            journal.records.push(record);
+            journal.sent = None;
             if let Next::Resend { .. } = next {
                 journal.resends = journal.resends.saturating_add(1);
             }
@@ -372,6 +458,7 @@ impl<S, B> Call<S, B> {
         // The last attempt, too, leaves a copy: a redirect may answer it.
         let mut request = self.copy(self.body.rewind());
         if let Some(journal) = &mut self.journal {
+            journal.sent = Some(Instant::now());
             if let Some(withdrawal) = &mut journal.withdrawal {
                 withdrawal.spend();
             }
@@ -419,7 +506,7 @@ impl<S, B> Call<S, B> {
         });
         if let Some(record) = record {
             let stop = StopReason::DeadlineExceeded;
-            self.finish(result, record.outcome(), Class::Ambiguous, stop);
+            self.finish_as(result, Some(record.last()), Class::Ambiguous, stop);
         }
     }
 
@@ -428,6 +515,21 @@ impl<S, B> Call<S, B> {
         &mut self,
         result: &mut Result<Response<R>, E>,
         outcome: AttemptOutcome,
+        class: Class,
+        stop: StopReason,
+    ) where
+        E: ServiceError,
+    {
+        let is_told = result.is_err() || self.journal.is_some() || self.observer().is_some();
+        let record = is_told.then(|| self.record(result, outcome, class, Instant::now()));
+        self.finish_as(result, record, class, stop);
+    }
+
+    /// The same, with what there is to say of the last attempt, if anybody is told of it.
+    fn finish_as<R, E>(
+        &mut self,
+        result: &mut Result<Response<R>, E>,
+        record: Option<AttemptRecord>,
         class: Class,
         stop: StopReason,
     ) where
@@ -446,22 +548,33 @@ impl<S, B> Call<S, B> {
                 None => budget.deposit(uri),
             }
         }
-        self.observe(outcome, |observer, exchange| observer.stops(exchange, stop));
+        let Some(record) = record else { return };
+        self.observe(&record, |observer, exchange| {
+            observer.stops(exchange, stop);
+        });
         let (mut records, resends) = match self.journal.take() {
             Some(journal) => (journal.records, journal.resends),
             None if result.is_ok() => return,
             None => (Vec::new(), 0),
         };
-        records.push(AttemptRecord::new(outcome, None));
         tracing::debug!(
             method = %self.method,
             host = self.uri.host(),
-            %outcome,
-            attempts = records.len(),
+            outcome = %record.outcome(),
+            "error.type" = record.kind().map(FailureKind::as_str),
+            phase = record.phase().map(AttemptPhase::as_str),
+            cause = record.cause(),
+            peer = record.peer(),
+            reused = record.is_reused(),
+            began = record.began().map(tracing::field::debug),
+            took = record.took().map(tracing::field::debug),
+            asked_by_predicate = record.is_asked_again(),
+            attempts = records.len().saturating_add(1),
             resends,
             reason = stop.as_str(),
             "not sending again",
         );
+        records.push(record);
         let report = RetryReport::new(records, resends, stop);
         match result {
             Ok(response) => {
@@ -486,15 +599,19 @@ impl<S, B> Call<S, B> {
         outcome.with_key(self.keyed)
     }
 
+    fn observer(&self) -> Option<&dyn Observer> {
+        let extras = self.policy.settings().extras.as_deref()?;
+        extras.observer.as_deref()
+    }
+
     /// Tells the observer, if there is one, of the attempt that has ended.
-    fn observe(&self, outcome: AttemptOutcome, tell: impl FnOnce(&dyn Observer, &Exchange<'_>)) {
-        let extras = self.policy.settings().extras.as_deref();
-        if let Some(observer) = extras.and_then(|extras| extras.observer.as_deref()) {
+    fn observe(&self, record: &AttemptRecord, tell: impl FnOnce(&dyn Observer, &Exchange<'_>)) {
+        if let Some(observer) = self.observer() {
             let exchange = Exchange {
                 method: &self.method,
                 uri: &self.uri,
                 number: self.exchange(),
-                outcome,
+                record,
             };
             tell(observer, &exchange);
         }

@@ -18,15 +18,17 @@ use tower_service::Service;
 use crate::{
     budget::Counted,
     call::{Call, Pause},
+    details::{AttemptDetails, FailureKind},
     drain::Drain,
     extras::Place,
     factory::BodyFactory,
     last::Last,
     named::{BoxError, ServiceError},
+    outcome::Outcome,
     policy::RetryPolicy,
     predicate::Class,
     replay::{Kept, ReplayBody},
-    report::{AttemptOutcome, AttemptRecord, RetryReport},
+    report::{AttemptOutcome, AttemptRecord, AttemptTimes, RetryReport},
     verdict::StopReason,
 };
 
@@ -69,6 +71,8 @@ enum Course<S, B> {
         stop: StopReason,
         method: Method,
         uri: Uri,
+        /// When the call began, if somebody looked at the clock then.
+        started: Option<Instant>,
     },
     Repeatable {
         call: Call<S, B>,
@@ -123,6 +127,7 @@ where
                 stop,
                 method,
                 uri,
+                started: now,
             },
         }
     }
@@ -139,6 +144,7 @@ where
         now: Option<Instant>,
     ) -> Self {
         let (parts, passing) = request.into_parts();
+        let now = policy.start_of(&parts.extensions, now);
         let deadline = policy.deadline_of(&parts.extensions, now);
         let settings = policy.settings();
         let (limit, memory) = (settings.replay_limit, policy.replay_memory());
@@ -179,6 +185,7 @@ where
                     extensions,
                     body,
                     deadline,
+                    started: now,
                     attempts: 1,
                     keyed,
                     resends,
@@ -316,8 +323,17 @@ impl<S, B, F, R, E> ResponseFuture<S, B, F, R, E> {
             Course::Once { .. } => (Vec::new(), 0),
         };
         if let State::Sending { .. } = self.state {
-            let cut_off = AttemptOutcome::Error(Class::Ambiguous);
-            attempts.push(AttemptRecord::new(cut_off, None));
+            let times = match &self.course {
+                Course::Repeatable { call } => call.times_so_far(),
+                Course::Once { started, .. } => {
+                    AttemptTimes::new(*started, *started, Instant::now())
+                }
+            };
+            let details = AttemptDetails::default()
+                .kind(FailureKind::DEADLINE)
+                .cause("cut off at the deadline of the call");
+            let cut_off = AttemptRecord::new(AttemptOutcome::Error(Class::Ambiguous));
+            attempts.push(cut_off.described(details).timed(times));
         }
         RetryReport::new(attempts, resends, StopReason::DeadlineExceeded)
     }
@@ -472,9 +488,20 @@ impl<S, B> Course<S, B> {
             Self::Repeatable { call } => {
                 call.finish(result, outcome, class, StopReason::ErrorNotRetryable);
             }
-            Self::Once { policy, stop, .. } => {
+            Self::Once {
+                policy,
+                stop,
+                method,
+                uri,
+                started,
+            } => {
                 if let Err(error) = result {
-                    let report = RetryReport::single(outcome, *stop);
+                    let view = Outcome::from_error(method, uri, error.as_dyn());
+                    let details = policy.predicate().describe(&view);
+                    let record = AttemptRecord::new(outcome)
+                        .described(details.unwrap_or_else(|| AttemptDetails::of(&view)))
+                        .timed(AttemptTimes::new(*started, *started, Instant::now()));
+                    let report = RetryReport::single(record, *stop);
                     policy.predicate().annotate(error.as_dyn_mut(), report);
                 }
             }

@@ -110,6 +110,7 @@ mod before;
 pub mod budget;
 mod call;
 mod deadline;
+mod details;
 pub mod differences;
 mod drain;
 mod error;
@@ -123,6 +124,7 @@ mod jitter;
 mod key;
 mod last;
 mod layer;
+mod line;
 mod marker;
 mod memory;
 mod named;
@@ -147,6 +149,7 @@ pub use self::{
     backoff::{Backoff, Delays, Exponential, ExponentialIter},
     before::BeforeAttempt,
     deadline::Deadline,
+    details::{AttemptDetails, AttemptPhase, FailureKind},
     error::BuildError,
     factory::BodyFactory,
     headers::{AttemptHeader, TimeoutHeader},

@@ -3,7 +3,7 @@ use std::fmt;
 use http::{Method, Uri};
 
 use crate::{
-    report::{AttemptOutcome, Wait},
+    report::{AttemptOutcome, AttemptRecord, Wait},
     verdict::StopReason,
 };
 
@@ -66,7 +66,7 @@ pub struct Exchange<'a> {
     pub(crate) method: &'a Method,
     pub(crate) uri: &'a Uri,
     pub(crate) number: u32,
-    pub(crate) outcome: AttemptOutcome,
+    pub(crate) record: &'a AttemptRecord,
 }
 
 impl<'a> Exchange<'a> {
@@ -93,7 +93,14 @@ impl<'a> Exchange<'a> {
     /// How it ended.
     #[must_use]
     pub fn outcome(&self) -> AttemptOutcome {
-        self.outcome
+        self.record.outcome()
+    }
+
+    /// What the call's [report](crate::RetryReport) says of it: when it began, how long it took, why
+    /// it failed and with whom.
+    #[must_use]
+    pub fn record(&self) -> &'a AttemptRecord {
+        self.record
     }
 }
 
@@ -103,7 +110,7 @@ impl fmt::Debug for Exchange<'_> {
         f.debug_struct("Exchange")
             .field("method", self.method)
             .field("number", &self.number)
-            .field("outcome", &self.outcome)
+            .field("record", self.record)
             .finish_non_exhaustive()
     }
 }

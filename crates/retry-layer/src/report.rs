@@ -1,8 +1,13 @@
 use std::{fmt, time::Duration};
 
 use http::{Response, StatusCode};
+use tokio::time::Instant;
 
-use crate::{predicate::Class, verdict::StopReason};
+use crate::{
+    details::{AttemptDetails, AttemptPhase, FailureKind},
+    predicate::Class,
+    verdict::StopReason,
+};
 
 /// What became of a call: every attempt, every wait and its reason, and why it ended.
 ///
@@ -10,7 +15,9 @@ use crate::{predicate::Class, verdict::StopReason};
 /// attempt happened: a success at the first try carries none and costs nothing. For a final error,
 /// [`Predicate::annotate`](crate::Predicate::annotate) gets it.
 ///
-/// Its text is a timeline in one line:
+/// Its text is a timeline in one line, such as `head timeout after 30s on a reused connection to
+/// http://a:80, waited 512ms (backoff), 200 after 3ms; stopped: answered`. Of a call without a
+/// report it is short:
 ///
 /// ```
 /// # use http::{Response, StatusCode};
@@ -36,22 +43,24 @@ impl RetryReport {
         }
     }
 
-    pub(crate) fn single(outcome: AttemptOutcome, stop: StopReason) -> Self {
-        Self::new(
-            vec![AttemptRecord {
-                outcome,
-                wait: None,
-            }],
-            0,
-            stop,
-        )
+    pub(crate) fn single(record: AttemptRecord, stop: StopReason) -> Self {
+        Self::new(vec![record], 0, stop)
     }
 
     /// Joins the report of another request to this one, where the call went on with it: the hop of a
-    /// redirect. The call ended as that request did.
+    /// redirect. The call ended as that request did. Its times count on from the end of the last
+    /// attempt here.
     #[must_use]
     pub fn followed_by(mut self, next: Self) -> Self {
-        self.attempts.extend(next.attempts);
+        let ended = self.attempts.last().and_then(AttemptRecord::ended);
+        self.attempts
+            .extend(next.attempts.into_iter().map(|record| AttemptRecord {
+                began: match (ended, record.began) {
+                    (Some(ended), Some(began)) => Some(ended.saturating_add(began)),
+                    _ => None,
+                },
+                ..record
+            }));
         Self {
             attempts: self.attempts,
             resends: self.resends.saturating_add(next.resends),
@@ -83,7 +92,7 @@ impl RetryReport {
 impl fmt::Display for RetryReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, attempt) in self.attempts.iter().enumerate() {
-            write!(f, "{}", attempt.outcome)?;
+            write!(f, "{attempt}")?;
             match attempt.wait {
                 Some(Wait {
                     reason: WaitReason::Resend,
@@ -105,15 +114,67 @@ impl fmt::Display for RetryReport {
 }
 
 /// One exchange of a call.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+///
+/// Its text is how it ended, after how long, with whom and why, as far as that is known.
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct AttemptRecord {
     outcome: AttemptOutcome,
+    asked_again: AskedAgain,
     wait: Option<Wait>,
+    began: Option<Duration>,
+    took: Option<Duration>,
+    details: AttemptDetails,
+}
+
+/// Whether it was the predicate's own wish to send a request again that was answered.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum AskedAgain {
+    #[default]
+    No,
+    /// The response alone would have been final.
+    ByPredicate,
 }
 
 impl AttemptRecord {
-    pub(crate) fn new(outcome: AttemptOutcome, wait: Option<Wait>) -> Self {
-        Self { outcome, wait }
+    pub(crate) fn new(outcome: AttemptOutcome) -> Self {
+        Self {
+            outcome,
+            asked_again: AskedAgain::default(),
+            wait: None,
+            began: None,
+            took: None,
+            details: AttemptDetails::default(),
+        }
+    }
+
+    pub(crate) fn described(self, details: AttemptDetails) -> Self {
+        Self { details, ..self }
+    }
+
+    pub(crate) fn asked_again(self, asked_again: AskedAgain) -> Self {
+        Self {
+            asked_again,
+            ..self
+        }
+    }
+
+    pub(crate) fn timed(self, times: AttemptTimes) -> Self {
+        let AttemptTimes { began, took } = times;
+        Self {
+            began,
+            took,
+            ..self
+        }
+    }
+
+    pub(crate) fn followed_after(self, wait: Wait) -> Self {
+        let wait = Some(wait);
+        Self { wait, ..self }
+    }
+
+    /// The same as the last one of a call.
+    pub(crate) fn last(self) -> Self {
+        Self { wait: None, ..self }
     }
 
     /// How it ended.
@@ -127,6 +188,138 @@ impl AttemptRecord {
     #[must_use]
     pub fn wait(&self) -> Option<Wait> {
         self.wait
+    }
+
+    /// How long after the start of the call it began.
+    ///
+    /// A call that succeeds at once does not look at the clock. So the start of a call is known only
+    /// where somebody has looked anyway: where the policy has a
+    /// [deadline](crate::RetryPolicyBuilder::deadline) or an [observer](crate::Observer), or the
+    /// layer above [tells](crate::Retry::call_at). Elsewhere this is `None`, and so is
+    /// [`took`](Self::took) of the first attempt.
+    #[must_use]
+    pub fn began(&self) -> Option<Duration> {
+        self.began
+    }
+
+    /// How long it took, up to the head of the response or the error.
+    #[must_use]
+    pub fn took(&self) -> Option<Duration> {
+        self.took
+    }
+
+    /// What kind of failure it was; `None` for a response. See
+    /// [`Predicate::describe`](crate::Predicate::describe) for where this and all that follows come
+    /// from.
+    #[must_use]
+    pub fn kind(&self) -> Option<FailureKind> {
+        self.details.kind
+    }
+
+    /// How far it had come when it failed, where that is known.
+    #[must_use]
+    pub fn phase(&self) -> Option<AttemptPhase> {
+        self.details.phase
+    }
+
+    /// Why it failed, in one line of at most 200 bytes and an ellipsis. It holds no userinfo, path
+    /// or query of a URL.
+    #[must_use]
+    pub fn cause(&self) -> Option<&str> {
+        self.details.cause.as_deref()
+    }
+
+    /// To whom the request went, where that is known: an origin, as `scheme://host:port`, or an
+    /// address.
+    #[must_use]
+    pub fn peer(&self) -> Option<&str> {
+        self.details.peer.as_deref()
+    }
+
+    /// Whether its connection had carried another request before, where that is known.
+    #[must_use]
+    pub fn is_reused(&self) -> Option<bool> {
+        self.details.reused
+    }
+
+    /// Whether the predicate asked for another attempt after a response that the
+    /// [standard one](crate::Standard) finds final: for what stands in its body, or for a status
+    /// that it was told of.
+    #[must_use]
+    pub fn is_asked_again(&self) -> bool {
+        self.asked_again == AskedAgain::ByPredicate
+    }
+
+    fn ended(&self) -> Option<Duration> {
+        Some(self.began?.saturating_add(self.took?))
+    }
+}
+
+impl fmt::Display for AttemptRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.details.kind {
+            Some(kind) => spaced(kind.as_str(), f)?,
+            None => write!(f, "{}", self.outcome)?,
+        }
+        match self.took {
+            Some(took) if took < Duration::from_millis(1) => f.write_str(" at once")?,
+            Some(took) => {
+                let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+                write!(f, " after {:?}", Duration::from_millis(millis))?;
+            }
+            None => {}
+        }
+        match self.details.reused {
+            Some(true) => f.write_str(" on a reused connection")?,
+            Some(false) => f.write_str(" on a new connection")?,
+            None => {}
+        }
+        match (self.peer(), self.details.reused) {
+            (Some(peer), Some(_)) => write!(f, " to {peer}")?,
+            (Some(peer), None) => write!(f, " at {peer}")?,
+            (None, _) => {}
+        }
+        if let Some(cause) = self.details.further_cause() {
+            write!(f, " ({cause})")?;
+        }
+        match (self.asked_again, self.wait) {
+            (AskedAgain::No, _) => Ok(()),
+            (AskedAgain::ByPredicate, Some(_)) => {
+                f.write_str(", retried: the predicate asked for it")
+            }
+            (AskedAgain::ByPredicate, None) => {
+                f.write_str(", not retried though the predicate asked for it")
+            }
+        }
+    }
+}
+
+/// Writes a name of several words as words.
+fn spaced(name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for (index, word) in name.split('_').enumerate() {
+        if index > 0 {
+            f.write_str(" ")?;
+        }
+        f.write_str(word)?;
+    }
+    Ok(())
+}
+
+/// When an attempt began, from the start of its call, and how long it took.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct AttemptTimes {
+    began: Option<Duration>,
+    took: Option<Duration>,
+}
+
+impl AttemptTimes {
+    /// The times of an attempt that was sent at this moment, and is over `now`.
+    pub(crate) fn new(started: Option<Instant>, sent: Option<Instant>, now: Instant) -> Self {
+        let began = |(started, sent): (_, Instant)| sent.saturating_duration_since(started);
+        Self {
+            began: started.zip(sent).map(began),
+            took: sent.map(|sent| now.saturating_duration_since(sent)),
+        }
     }
 }
 
@@ -230,7 +423,7 @@ impl<T> ResponseExt for Response<T> {
         self.extensions().get().cloned().unwrap_or_else(|| {
             let status = self.status();
             let stop = StopReason::of_final(Some(status));
-            RetryReport::single(AttemptOutcome::Status(status), stop)
+            RetryReport::single(AttemptRecord::new(AttemptOutcome::Status(status)), stop)
         })
     }
 }
@@ -244,23 +437,25 @@ mod sealed {
 mod tests {
     use super::*;
 
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn status(code: u16) -> AttemptRecord {
+        AttemptRecord::new(AttemptOutcome::Status(code.try_into().unwrap()))
+    }
+
+    fn failed(class: Class) -> AttemptRecord {
+        AttemptRecord::new(AttemptOutcome::Error(class))
+    }
+
     #[test]
     fn the_text_is_a_timeline() {
-        let record = |outcome, wait| AttemptRecord { outcome, wait };
+        let after = Duration::from_millis(1_500);
         let report = RetryReport::new(
             vec![
-                record(
-                    AttemptOutcome::Error(Class::Stale { wrote: true }),
-                    Some(Wait::new(Duration::ZERO, WaitReason::Resend)),
-                ),
-                record(
-                    AttemptOutcome::Status(StatusCode::SERVICE_UNAVAILABLE),
-                    Some(Wait::new(
-                        Duration::from_millis(1_500),
-                        WaitReason::RetryAfter,
-                    )),
-                ),
-                record(AttemptOutcome::Status(StatusCode::OK), None),
+                failed(Class::Stale { wrote: true })
+                    .followed_after(Wait::new(Duration::ZERO, WaitReason::Resend)),
+                status(503).followed_after(Wait::new(after, WaitReason::RetryAfter)),
+                status(200),
             ],
             1,
             StopReason::Answered,
@@ -272,17 +467,62 @@ mod tests {
     }
 
     #[test]
+    fn the_text_of_an_attempt_says_what_happened_after_how_long_with_whom_and_why() {
+        let details = AttemptDetails::default()
+            .kind(FailureKind::new("head_timeout"))
+            .cause("no response within 30s")
+            .peer("http://a:80")
+            .reused(true);
+        let times = AttemptTimes {
+            began: Some(SECOND),
+            took: Some(SECOND * 30),
+        };
+        let late = failed(Class::Ambiguous).described(details).timed(times);
+        assert_eq!(
+            late.to_string(),
+            "head timeout after 30s on a reused connection to http://a:80"
+        );
+        assert_eq!(late.cause(), Some("no response within 30s"));
+
+        let details = AttemptDetails::default()
+            .kind(FailureKind::TLS)
+            .cause("unknown issuer")
+            .peer("https://a:443");
+        let untrusted = failed(Class::Permanent).described(details);
+        assert_eq!(
+            untrusted.to_string(),
+            "tls at https://a:443 (unknown issuer)"
+        );
+    }
+
+    #[test]
+    fn what_the_predicate_asked_for_is_named() {
+        let asked = status(200).asked_again(AskedAgain::ByPredicate);
+        let wait = Wait::new(SECOND, WaitReason::Backoff);
+        let report = RetryReport::new(
+            vec![asked.clone().followed_after(wait), asked],
+            0,
+            StopReason::AttemptsExhausted,
+        );
+        assert_eq!(
+            report.to_string(),
+            "200, retried: the predicate asked for it, waited 1s (backoff), \
+             200, not retried though the predicate asked for it; stopped: attempts_exhausted"
+        );
+    }
+
+    #[test]
     fn reports_of_requests_that_followed_each_other_are_one() {
-        let redirect = AttemptOutcome::Status(StatusCode::FOUND);
-        let first = RetryReport::single(redirect, StopReason::StatusNotRetryable);
-        let resent = AttemptRecord {
-            outcome: AttemptOutcome::Error(Class::Unprocessed),
-            wait: Some(Wait::new(Duration::ZERO, WaitReason::Resend)),
+        let times = |began, took| AttemptTimes {
+            began: Some(SECOND * began),
+            took: Some(SECOND * took),
         };
-        let answer = AttemptRecord {
-            outcome: AttemptOutcome::Status(StatusCode::OK),
-            wait: None,
-        };
+        let first = status(302).timed(times(0, 2));
+        let first = RetryReport::single(first, StopReason::StatusNotRetryable);
+        let resent = failed(Class::Unprocessed)
+            .timed(times(0, 1))
+            .followed_after(Wait::new(Duration::ZERO, WaitReason::Resend));
+        let answer = status(200).timed(times(1, 3));
         let second = RetryReport::new(vec![resent, answer], 1, StopReason::Answered);
 
         let whole = first.followed_by(second);
@@ -290,7 +530,10 @@ mod tests {
         assert_eq!(whole.resends(), 1);
         assert_eq!(
             whole.to_string(),
-            "302, then error (unprocessed), resent at once, 200; stopped: answered"
+            "302 after 2s, then error (unprocessed) after 1s, resent at once, 200 after 3s; \
+             stopped: answered"
         );
+        let began = whole.attempts().iter().map(AttemptRecord::began);
+        assert!(began.eq([0, 2, 3].map(|seconds| Some(SECOND * seconds))));
     }
 }

@@ -40,7 +40,7 @@ async fn an_attempt_that_takes_too_long_is_followed_by_another() {
     let report = response.retry_report();
     assert_eq!(
         report.to_string(),
-        "error (ambiguous), waited 100ms (backoff), 200; stopped: answered"
+        "timeout at http://peer, waited 100ms (backoff), 200 at once; stopped: answered"
     );
 }
 

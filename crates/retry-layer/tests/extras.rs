@@ -8,19 +8,21 @@
 mod support;
 
 use std::{
+    io,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use bytes::Bytes;
-use http::{HeaderName, Method, Request, Response, Uri};
+use http::{HeaderName, Method, Request, Response, StatusCode, Uri};
 use http_body_util::Empty;
 use retry_layer::{
-    AttemptHeader, AttemptOutcome, BeforeAttempt, Class, Deadline, Exchange, IdempotencyKeys,
-    Jitter, NoRetry, Observer, ResponseExt, Retry, RetryPolicy, RetryPolicyBuilder, StopReason,
-    TimeoutHeader, Wait, WaitReason, budget::Unlimited,
+    AttemptHeader, AttemptOutcome, AttemptRecord, BeforeAttempt, Class, Deadline, Exchange,
+    IdempotencyKeys, Jitter, NoRetry, Observer, Outcome, Predicate, ResponseExt, Retry,
+    RetryPolicy, RetryPolicyBuilder, StopReason, TimeoutHeader, Wait, WaitReason,
+    budget::Unlimited, predicate_fn,
 };
-use support::{Failure, Knowing, Peer, RefusedBody, Seen, error, status};
+use support::{Failure, Knowing, Peer, RefusedBody, Seen, error, io_error, status};
 use tower::ServiceExt;
 
 fn builder() -> RetryPolicyBuilder {
@@ -268,6 +270,96 @@ async fn an_observer_is_told_of_a_plain_success_too() {
     assert_eq!(response.retry_report().stop(), StopReason::Answered);
     let expected = (1, answered(200), Entry::Stop(StopReason::Answered));
     assert_eq!(*diary.0.lock().unwrap(), [expected]);
+}
+
+/// Notes what the record of each attempt says.
+#[derive(Default)]
+struct Times(Mutex<Vec<AttemptRecord>>);
+
+impl Observer for Times {
+    fn sends_again(&self, exchange: &Exchange<'_>, _: Wait) {
+        self.0.lock().unwrap().push(exchange.record().clone());
+    }
+
+    fn stops(&self, exchange: &Exchange<'_>, _: StopReason) {
+        self.0.lock().unwrap().push(exchange.record().clone());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_attempt_keeps_its_cause_and_its_time() {
+    const SECOND: Duration = Duration::from_secs(1);
+    let peer = Peer::new([
+        io_error(io::ErrorKind::TimedOut).taking(SECOND * 3),
+        io_error(io::ErrorKind::ConnectionReset).taking(SECOND),
+        io_error(io::ErrorKind::ConnectionRefused),
+    ]);
+    let times = Arc::new(Times::default());
+    let observed = builder().observer(Arc::clone(&times));
+    let failure = send(&peer, observed, request(Method::GET)).await;
+    let report = failure.unwrap_err().report.unwrap();
+
+    let records = report.attempts();
+    let kinds: Vec<_> = records.iter().filter_map(AttemptRecord::kind).collect();
+    let expected = ["timeout", "broken", "connection_refused"];
+    assert_eq!(kinds, expected.map(retry_layer::FailureKind::new));
+    let began: Vec<_> = records.iter().filter_map(AttemptRecord::began).collect();
+    let (first, second) = (Duration::from_millis(100), Duration::from_millis(200));
+    assert_eq!(
+        began,
+        [
+            Duration::ZERO,
+            SECOND * 3 + first,
+            SECOND * 4 + first + second
+        ]
+    );
+    let took: Vec<_> = records.iter().filter_map(AttemptRecord::took).collect();
+    assert_eq!(took, [SECOND * 3, SECOND, Duration::ZERO]);
+    for record in records {
+        assert_eq!(record.peer(), Some("http://peer"));
+        assert!(record.cause().is_some_and(|cause| !cause.is_empty()));
+    }
+    let seen = times.0.lock().unwrap();
+    assert_eq!(*seen, records);
+    let text = report.to_string();
+    assert!(
+        text.starts_with(
+            "timeout after 3s at http://peer, waited 100ms (backoff), broken after 1s"
+        ),
+        "{text}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_anybody_who_looks_at_the_clock_later_attempts_are_timed_alone() {
+    let second = Duration::from_secs(1);
+    let peer = Peer::new([status(503).taking(second), status(200).taking(second)]);
+    let response = send(&peer, builder(), request(Method::GET)).await.unwrap();
+    let report = response.retry_report();
+    let took: Vec<_> = report.attempts().iter().map(AttemptRecord::took).collect();
+    assert_eq!(took, [None, Some(second)]);
+    assert!(report.attempts().iter().all(|it| it.began().is_none()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_predicate_that_asks_for_a_retry_of_a_success_is_named() {
+    let standard = Knowing::standard();
+    let asks = predicate_fn(move |outcome: &Outcome<'_>| match outcome.status() {
+        Some(StatusCode::OK) => Class::Ambiguous,
+        _ => standard.classify(outcome),
+    });
+    let peer = Peer::new([status(200), status(503), status(200)]);
+    let asking = builder().predicate(asks);
+    let response = send(&peer, asking, request(Method::GET)).await.unwrap();
+    let report = response.retry_report();
+    let asked = report.attempts().iter().map(AttemptRecord::is_asked_again);
+    assert!(asked.eq([true, false, true]));
+    assert_eq!(
+        report.to_string(),
+        "200, retried: the predicate asked for it, waited 100ms (backoff), \
+         503 at once, waited 200ms (backoff), \
+         200 at once, not retried though the predicate asked for it; stopped: attempts_exhausted"
+    );
 }
 
 #[test]

@@ -3,7 +3,7 @@ use std::error::Error;
 use http::StatusCode;
 
 use super::{Class, Predicate};
-use crate::{outcome::Outcome, report::RetryReport};
+use crate::{details::AttemptDetails, outcome::Outcome, report::RetryReport};
 
 /// Retries what both predicates retry: made by [`Predicate::and`].
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +42,11 @@ where
     fn annotate(&self, error: &mut (dyn Error + 'static), report: RetryReport) {
         self.left.annotate(error, report.clone());
         self.right.annotate(error, report);
+    }
+
+    fn describe(&self, outcome: &Outcome<'_>) -> Option<AttemptDetails> {
+        let left = self.left.describe(outcome);
+        left.or_else(|| self.right.describe(outcome))
     }
 }
 
@@ -82,6 +87,11 @@ where
         self.left.annotate(error, report.clone());
         self.right.annotate(error, report);
     }
+
+    fn describe(&self, outcome: &Outcome<'_>) -> Option<AttemptDetails> {
+        let left = self.left.describe(outcome);
+        left.or_else(|| self.right.describe(outcome))
+    }
 }
 
 /// Retries what the predicate does not: made by [`Predicate::not`].
@@ -110,6 +120,10 @@ impl<P: Predicate> Predicate for Not<P> {
 
     fn annotate(&self, error: &mut (dyn Error + 'static), report: RetryReport) {
         self.inner.annotate(error, report);
+    }
+
+    fn describe(&self, outcome: &Outcome<'_>) -> Option<AttemptDetails> {
+        self.inner.describe(outcome)
     }
 }
 

@@ -111,7 +111,7 @@ pub use self::{
     standard::Standard,
     status::{StatusSet, StatusSetIter},
 };
-use crate::{outcome::Outcome, report::RetryReport};
+use crate::{details::AttemptDetails, outcome::Outcome, report::RetryReport};
 
 /// Decides what an outcome means.
 ///
@@ -149,6 +149,19 @@ pub trait Predicate: Send + Sync + 'static {
     /// have no such room.
     fn annotate(&self, error: &mut (dyn Error + 'static), report: RetryReport) {
         let _ = (error, report);
+    }
+
+    /// Says what is known of how an attempt ended: for [reports](RetryReport), events and
+    /// [observers](crate::Observer). It decides nothing.
+    ///
+    /// Asked of each attempt that failed or that another one follows, and not of a call that succeeds
+    /// at once. The default says `None`, and then the causes of the error tell what they can:
+    /// [`AttemptDetails::of`]. A predicate that knows the errors of its transport can tell more.
+    ///
+    /// What it says is logged. A cause must not hold secrets.
+    fn describe(&self, outcome: &Outcome<'_>) -> Option<AttemptDetails> {
+        let _ = outcome;
+        None
     }
 
     /// Retries only what both this one and the other retry.
@@ -202,5 +215,9 @@ where
 
     fn annotate(&self, error: &mut (dyn Error + 'static), report: RetryReport) {
         (**self).annotate(error, report);
+    }
+
+    fn describe(&self, outcome: &Outcome<'_>) -> Option<AttemptDetails> {
+        (**self).describe(outcome)
     }
 }

@@ -19,7 +19,8 @@ use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Uri};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use retry_layer::{
-    Attempt, BoxError, Class, EarlyData, Outcome, Predicate, ReplayBody, RetryReport, Standard,
+    Attempt, AttemptDetails, BoxError, Class, EarlyData, Outcome, Predicate, ReplayBody,
+    RetryReport, Standard,
 };
 use tokio::time::Instant;
 use tower::Service;
@@ -371,6 +372,15 @@ impl<P: Predicate> Predicate for Knowing<P> {
             }
             None => self.0.classify(outcome),
         }
+    }
+
+    fn describe(&self, outcome: &Outcome<'_>) -> Option<AttemptDetails> {
+        let FailureKind::Io(kind) = outcome.find_error::<Failure>()?.kind else {
+            return self.0.describe(outcome);
+        };
+        let error = io::Error::from(kind);
+        let outcome = Outcome::from_error(outcome.method(), outcome.uri(), &error);
+        Some(AttemptDetails::of(&outcome))
     }
 
     fn annotate(&self, error: &mut (dyn Error + 'static), report: RetryReport) {
