@@ -240,7 +240,7 @@ impl Gathering {
             let frame = match frame {
                 Ok(frame) => frame,
                 // Collected before, and wrapped by somebody's layer since.
-                Err(error) if error.is_too_large() => {
+                Err(error) if error.is_over_max_body() => {
                     self.collected = Collected::TooLarge;
                     break;
                 }

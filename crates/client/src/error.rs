@@ -1,14 +1,18 @@
+mod kind;
+
 use std::{error::Error as StdError, fmt, io, iter, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response, StatusCode, Uri};
-use retry_layer::{Class, RetryReport, StopReason, transport};
+use retry_layer::{RetryReport, StopReason, transport};
 use session_layer::Phase;
 
 use crate::{
     origin,
     redirect::{Answerer, Redirected},
 };
+
+pub use self::kind::ErrorKind;
 
 pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
 
@@ -179,7 +183,7 @@ impl Error {
         self.0.report = alter(self.0.report.take());
     }
 
-    pub(crate) fn kind(&self) -> &Kind {
+    pub(crate) fn reason(&self) -> &Kind {
         &self.0.kind
     }
 
@@ -305,20 +309,85 @@ impl Error {
         self.session_error()?.proxy_status()
     }
 
+    /// Whether the host refused the connection: nothing listens at its port, or a firewall says no.
+    #[must_use]
+    pub fn is_connection_refused(&self) -> bool {
+        self.kind() == ErrorKind::ConnectionRefused
+    }
+
+    /// Whether the connection pool had no room for the request: no connection became free in time,
+    /// or the queue was full.
+    #[must_use]
+    pub fn is_queue(&self) -> bool {
+        self.session_is(session_layer::Error::is_pool_timeout)
+            || self.session_is(session_layer::Error::is_queue_full)
+            || self.timeout_phase() == Some(TimeoutPhase::Queue)
+    }
+
+    /// Whether a reused connection turned out to be closed before the first byte of a response.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.kind() == ErrorKind::Stale
+    }
+
+    /// Whether the connection broke after bytes of the request were written and before the head of
+    /// its response was complete, so that the request may have been processed.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.kind() == ErrorKind::Broken
+    }
+
+    /// Whether the server sent what is not HTTP, or what HTTP's rules forbid to trust.
+    #[must_use]
+    pub fn is_protocol(&self) -> bool {
+        self.kind() == ErrorKind::Protocol
+    }
+
+    /// Whether the server sent more than is allowed: a head, a body that was collected, or a part
+    /// of one.
+    #[must_use]
+    pub fn is_too_large(&self) -> bool {
+        self.kind() == ErrorKind::TooLarge
+    }
+
+    /// Whether the request's own body gave an error, or was not as long as announced.
+    #[must_use]
+    pub fn is_request_body(&self) -> bool {
+        self.kind() == ErrorKind::RequestBody
+    }
+
+    /// Whether no token could be fetched to authorize the request.
+    #[must_use]
+    pub fn is_token(&self) -> bool {
+        matches!(self.0.kind, Kind::Token)
+    }
+
+    /// Whether the deadline of the whole call passed.
+    #[must_use]
+    pub fn is_deadline(&self) -> bool {
+        matches!(self.0.kind, Kind::Deadline(_))
+    }
+
     /// Whether the server proved that it has not processed the request, though it may have been
     /// sent: it refused the HTTP/2 stream, or went away before it. It was sent again for as long as
     /// the policy allowed.
     #[must_use]
+    pub fn is_unprocessed(&self) -> bool {
+        self.kind() == ErrorKind::Unprocessed
+    }
+
+    /// The same as [`is_unprocessed`](Self::is_unprocessed), by its older name. A connection that
+    /// is refused is another matter: [`is_connection_refused`](Self::is_connection_refused).
+    #[must_use]
     pub fn is_refused(&self) -> bool {
-        self.session_is(session_layer::Error::is_refused)
-            || self.service_is(|source| transport::classify(source) == Class::Unprocessed)
+        self.is_unprocessed()
     }
 
     /// Whether the server reset the request's HTTP/2 stream, which proves nothing of what became of
     /// the request.
     #[must_use]
     pub fn is_reset(&self) -> bool {
-        self.session_is(session_layer::Error::is_reset)
+        self.kind() == ErrorKind::Reset
     }
 
     /// Whether a time ran out; [`timeout_phase`](Self::timeout_phase) tells which, unless it was
@@ -376,10 +445,11 @@ impl Error {
             self.0.kind,
             Kind::BodyTooLarge { .. } | Kind::TooLong { .. } | Kind::Write
         ) || self.session_is(session_layer::Error::is_response_body)
-            || self.session_is(session_layer::Error::is_request_body)
+            || self.is_request_body()
     }
 
-    pub(crate) fn is_too_large(&self) -> bool {
+    /// Whether a body that was to be collected is larger than the client's limit.
+    pub(crate) fn is_over_max_body(&self) -> bool {
         matches!(self.0.kind, Kind::BodyTooLarge { .. })
     }
 
@@ -463,11 +533,9 @@ impl From<session_layer::TlsConfigError> for Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Inner {
-            kind,
             method,
             origin,
             report,
-            answer,
             ..
         } = &*self.0;
         match (method, origin) {
@@ -476,8 +544,22 @@ impl fmt::Display for Error {
             (None, Some(origin)) => write!(f, "{origin}: ")?,
             (None, None) => {}
         }
+        write!(f, "{}", What(self))?;
+        match report {
+            Some(report) if !self.is_closed() && !self.is_builder() => tried(report, f),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+/// What an error says without the request and the attempts.
+pub(crate) struct What<'a>(pub(crate) &'a Error);
+
+impl fmt::Display for What<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { kind, answer, .. } = &*self.0.0;
         let status = answer.as_ref().map(|answer| answer.status);
-        if let (Some(status), false) = (status.filter(|it| is_failed(*it)), self.is_status()) {
+        if let (Some(status), false) = (status.filter(|it| is_failed(*it)), self.0.is_status()) {
             write!(f, "the server answered {status}, and ")?;
         }
         match kind {
@@ -526,10 +608,7 @@ impl fmt::Display for Error {
                 )?;
             }
         }
-        match report {
-            Some(report) if !self.is_closed() && !self.is_builder() => tried(report, f),
-            Some(_) | None => Ok(()),
-        }
+        Ok(())
     }
 }
 
@@ -538,7 +617,7 @@ const MAX_CAUSES: usize = 32;
 
 /// The error and its causes, outermost first. It looks into [`io::Error`]s too: their `source`
 /// leaves out the very error that they wrap.
-fn causes<'a>(
+pub(crate) fn causes<'a>(
     error: &'a (dyn StdError + 'static),
 ) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     iter::successors(Some(error), |error: &&'a (dyn StdError + 'static)| {

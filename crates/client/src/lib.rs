@@ -99,12 +99,15 @@
 //! level INFO and the target `client`, with the fields of [OpenTelemetry's
 //! conventions](https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-client-span):
 //! `http.request.method`, `server.address`, `server.port`, `url.full` (without userinfo, path and
-//! query as `REDACTED`; [`ClientBuilder::record_paths`] shows the path), `http.response.status_code`, `network.protocol.version`, `error.type`, and
+//! query as `REDACTED`; [`ClientBuilder::record_paths`] shows the path), `http.response.status_code`, `network.protocol.version`,
+//! `error.type` (the name of an [`ErrorKind`], a failed status, or `cancelled`), and
 //! `http.request.resend_count` from the second attempt on. A span lasts until the body was read or
 //! dropped, so that a subscriber which tells when spans close tells each attempt once it is over.
 //!
 //! Why a call went on or gave up is told by events of the level DEBUG and the target `retry_layer`:
-//! "sending again", with what the attempt came to, the wait and its reason, and "not sending again". The
+//! "sending again", with what the attempt came to, when it began and how long it took, why it failed
+//! and with whom (`error.type`, `phase`, `cause`, `peer`, `reused`), the wait and its reason, and "not
+//! sending again". The
 //! same is in [`Response::retry_report`] and [`Error::retry_report`], for a program to act upon.
 //!
 //! Figures are kept by `ClientBuilder::record_metrics` (feature `metrics`) through the `metrics` facade;
@@ -219,9 +222,9 @@ pub use bytes;
 /// Methods, statuses and headers of this crate are its types.
 pub use http;
 pub use retry_layer::{
-    self, AiohttpException, AttemptOutcome, AttemptRecord, Backoff, BuildError, Class, Deadline,
-    Exponential, Jitter, Outcome, Predicate, RetryPolicy, RetryPolicyBuilder, RetryReport,
-    Standard, StopReason, Wait, WaitReason, budget, predicate_fn,
+    self, AiohttpException, AttemptDetails, AttemptOutcome, AttemptPhase, AttemptRecord, Backoff,
+    BuildError, Class, Deadline, Exponential, FailureKind, Jitter, Outcome, Predicate, RetryPolicy,
+    RetryPolicyBuilder, RetryReport, Standard, StopReason, Wait, WaitReason, budget, predicate_fn,
 };
 #[cfg(feature = "http2")]
 pub use session_layer::Http2;
@@ -245,7 +248,7 @@ pub use self::{
     call::ResponseFuture,
     client::Client,
     decode::NoDecompression,
-    error::{Error, TimeoutPhase},
+    error::{Error, ErrorKind, TimeoutPhase},
     layers::{AttemptBody, InnerService},
     read::{ByteStream, Event, Events, Lines, Progress},
     redirect::{CrossOrigin, Hop, Redirect, RedirectAction, Redirected, Redirects},

@@ -2,10 +2,21 @@
 
 use std::{error::Error as StdError, sync::Arc, time::Duration};
 
-use http::{Extensions, Request, StatusCode};
-use retry_layer::{BuildError, Class, Outcome, Predicate, RetryPolicy, RetryReport, transport};
+use http::{Extensions, Request, StatusCode, Uri};
+use retry_layer::{
+    AttemptDetails, BuildError, Class, Outcome, Predicate, RetryPolicy, RetryReport, transport,
+};
+use session_layer::ConnectionInfo;
 
-use crate::{Error, auth::TryAgain, call_settings, collect::Judged, error::Kind};
+use crate::{
+    Error,
+    auth::TryAgain,
+    call_settings,
+    collect::Judged,
+    error::{Kind, What, causes},
+    origin,
+    redirect::Answerer,
+};
 
 /// A policy's own predicate, told what the session's errors are.
 struct SessionAware {
@@ -65,6 +76,16 @@ impl Predicate for SessionAware {
         status != StatusCode::UNAUTHORIZED && self.inner.is_always_final(status)
     }
 
+    fn describe(&self, outcome: &Outcome<'_>) -> Option<AttemptDetails> {
+        if let Some(extensions) = outcome.extensions() {
+            return Some(of_response(extensions));
+        }
+        match outcome.find_error::<Error>() {
+            Some(error) => Some(details(error, outcome.uri())),
+            None => self.inner.describe(outcome),
+        }
+    }
+
     fn annotate(&self, error: &mut (dyn StdError + 'static), report: RetryReport) {
         match error.downcast_mut::<Error>() {
             Some(error) => error.set_report(report),
@@ -73,10 +94,51 @@ impl Predicate for SessionAware {
     }
 }
 
+/// Who gave a response, where that is not whom the request was for.
+fn of_response(extensions: &Extensions) -> AttemptDetails {
+    let mut details = AttemptDetails::default();
+    let answerer = extensions.get::<Answerer>();
+    if let Some(peer) = answerer.and_then(|Answerer(uri)| origin::display(uri)) {
+        details = details.peer(peer);
+    }
+    if let Some(connection) = extensions.get::<ConnectionInfo>() {
+        details = details.reused(connection.is_reused());
+    }
+    details
+}
+
+/// What an error of this crate tells of the attempt that it ended.
+fn details(error: &Error, uri: &Uri) -> AttemptDetails {
+    let kind = error.kind();
+    let mut details = AttemptDetails::default().kind(kind.into());
+    if let Some(phase) = kind.phase() {
+        details = details.phase(phase);
+    }
+    if error.is_stale() {
+        details = details.reused(true);
+    }
+    let session_origin = error.session_error().and_then(session_layer::Error::origin);
+    if let Some(origin) = session_origin {
+        details = details.peer(origin);
+    } else if let Some(origin) = origin::display(uri) {
+        details = details.peer(origin);
+    }
+    let last = error.source().and_then(|source| causes(source).last());
+    match (error.reason(), last) {
+        // A time that ran out has no cause but that.
+        (Kind::Session(_), Some(last)) if !error.is_timeout() => {
+            details.cause(format_args!("{}: {last}", What(error)))
+        }
+        (Kind::Service, Some(last)) => details.cause(last),
+        // The causes of the others may quote a body, or what a token was asked with.
+        _ => details.cause(What(error)),
+    }
+}
+
 /// Lets a user's predicate find the session's error, which is not among the sources of this
 /// crate's: that one says in its own line what the session's error says.
 fn with_session_error<'a>(outcome: Outcome<'a>, error: &'a Error) -> Outcome<'a> {
-    match error.kind() {
+    match error.reason() {
         Kind::Session(session) => outcome.with_inner_error(session),
         _ => outcome,
     }
@@ -84,7 +146,7 @@ fn with_session_error<'a>(outcome: Outcome<'a>, error: &'a Error) -> Outcome<'a>
 
 /// The class of an error of this crate; `None` where only its cause can tell.
 fn class(error: &Error) -> Option<Class> {
-    match error.kind() {
+    match error.reason() {
         Kind::Session(error) => Some(session_class(error)),
         // Of a service in place of the session nothing is known but the error's causes. A session
         // may be among them, below a layer that wraps errors.

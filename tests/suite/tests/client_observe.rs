@@ -128,7 +128,7 @@ async fn attempts_and_hops_count_on_and_failures_are_told() {
         })
         .collect();
     let expected = [
-        ("", "", "connect", true),
+        ("", "", "connection_refused", true),
         ("1", "503", "503", true),
         ("2", "307", "", false),
         ("3", "200", "body", true),

@@ -13,7 +13,8 @@ use std::{
 
 use bytes::Bytes;
 use client::{
-    Class, Client, Error, Outcome, RetryPolicy, TimeoutPhase, Timeouts,
+    AttemptPhase, AttemptRecord, Class, Client, Error, ErrorKind, FailureKind, Outcome,
+    RetryPolicy, TimeoutPhase, Timeouts,
     http::{Method, Request, Response, StatusCode},
     predicate_fn,
     testing::{Answer, Failure, Fake},
@@ -153,6 +154,42 @@ async fn a_closed_client_over_a_fake_is_closed() {
     assert!(client.get(URL).fetch().await.unwrap_err().is_closed());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_report_tells_of_each_attempt_what_failed_where_and_why() {
+    let client = Client::fake([
+        Failure::Timeout(TimeoutPhase::Head),
+        Failure::Broken,
+        Failure::Connect,
+    ]);
+    let error = client.get(URL).fetch().await.unwrap_err();
+    let records = error.retry_report().unwrap().attempts();
+
+    let kinds: Vec<_> = records.iter().filter_map(AttemptRecord::kind).collect();
+    let expected = [
+        ErrorKind::HeadTimeout,
+        ErrorKind::Broken,
+        ErrorKind::ConnectionRefused,
+    ];
+    assert_eq!(kinds, expected.map(FailureKind::from));
+    let phases: Vec<_> = records.iter().filter_map(AttemptRecord::phase).collect();
+    let expected = [
+        AttemptPhase::Head,
+        AttemptPhase::Head,
+        AttemptPhase::Connect,
+    ];
+    assert_eq!(phases, expected);
+    let causes: Vec<_> = records.iter().filter_map(AttemptRecord::cause).collect();
+    assert_eq!(causes[0], "no response within 30s");
+    assert!(causes[1].starts_with("the connection broke before the response came: "));
+    assert!(causes[2].starts_with("cannot connect: "));
+    for record in records {
+        assert_eq!(record.peer(), Some("http://any:80"));
+        assert_eq!(record.took(), Some(Duration::ZERO));
+    }
+    assert_eq!(records[0].began(), Some(Duration::ZERO));
+    assert!(records[0].began() < records[1].began());
+}
+
 type Question = fn(&Error) -> bool;
 
 /// Every failure, and the question that it answers with yes.
@@ -168,7 +205,7 @@ fn failures() -> Vec<(Failure, Question)> {
         (Failure::Timeout(TimeoutPhase::Head), Error::is_timeout),
         (Failure::Timeout(TimeoutPhase::Body), Error::is_body),
         (Failure::Timeout(TimeoutPhase::Deadline), Error::is_timeout),
-        (Failure::Unprocessed, Error::is_refused),
+        (Failure::Unprocessed, Error::is_unprocessed),
         (Failure::Reset, Error::is_reset),
         (Failure::Body, Error::is_body),
         (Failure::TooLarge, Error::is_body),
@@ -177,16 +214,10 @@ fn failures() -> Vec<(Failure, Question)> {
         (Failure::Status(StatusCode::NOT_FOUND), Error::is_status),
         (Failure::Builder, Error::is_builder),
         (Failure::Closed, Error::is_closed),
-        (Failure::QueueFull, |error| {
-            error.session_error().unwrap().is_queue_full()
-        }),
-        (Failure::Broken, |error| {
-            error.session_error().unwrap().is_broken()
-        }),
-        (Failure::Protocol, |error| {
-            error.session_error().unwrap().is_protocol()
-        }),
-        (Failure::Token, |error| error.to_string().contains("token")),
+        (Failure::QueueFull, Error::is_queue),
+        (Failure::Broken, Error::is_broken),
+        (Failure::Protocol, Error::is_protocol),
+        (Failure::Token, Error::is_token),
     ]
 }
 

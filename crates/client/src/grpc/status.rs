@@ -19,7 +19,7 @@ pub(super) fn of(error: Error) -> Status {
 }
 
 fn code(error: &Error) -> Code {
-    match error.kind() {
+    match error.reason() {
         Kind::Session(session) => session_code(session),
         Kind::Service => match error.session_error() {
             Some(session) => session_code(session),

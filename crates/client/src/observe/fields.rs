@@ -2,7 +2,6 @@ use http::{Method, Request, Uri, Version};
 use retry_layer::Attempt;
 
 use super::{Paths, SentBefore};
-use crate::{Error, TimeoutPhase};
 
 /// The method, or `_OTHER` for one that few know: what a peer or a caller makes up must not become
 /// one series each.
@@ -62,25 +61,6 @@ pub(super) fn version(version: Version) -> Option<&'static str> {
         Version::HTTP_2 => Some("2"),
         Version::HTTP_3 => Some("3"),
         _ => None,
-    }
-}
-
-/// The value of `error.type`: one of few.
-pub(super) fn error_type(error: &Error) -> &'static str {
-    match error.timeout_phase() {
-        Some(TimeoutPhase::Queue) => "queue_timeout",
-        Some(TimeoutPhase::Dns) => "dns_timeout",
-        Some(TimeoutPhase::Connect) => "connect_timeout",
-        Some(TimeoutPhase::Head) => "head_timeout",
-        Some(TimeoutPhase::Body) => "body_timeout",
-        Some(TimeoutPhase::Deadline) => "deadline",
-        None if error.is_timeout() => "timeout",
-        None if error.is_connect() => "connect",
-        None if error.is_closed() => "closed",
-        None if error.is_body() => "body",
-        None if error.is_decode() => "decode",
-        None if error.is_builder() => "invalid_request",
-        None => "_OTHER",
     }
 }
 

@@ -102,7 +102,7 @@ impl Record {
     }
 
     pub(super) fn failed(&mut self, error: &Error) {
-        self.tell(fields::error_type(error));
+        self.tell(error.kind().as_str());
     }
 
     fn tell(&mut self, error_type: &'static str) {
