@@ -17,9 +17,10 @@ use tower_service::Service;
 use tracing::Instrument as _;
 
 use crate::{
-    Error, ResponseBody,
+    DeadlinePhase, Error, ResponseBody,
     auth::{Auth, Refresh},
     decode,
+    doing::Doing,
     extras::{Dressed, Extras},
     forward::AsItIs,
     observe::{Metrics, Paths, Record},
@@ -173,6 +174,15 @@ pin_project! {
 }
 
 type Answer = Result<Response<ResponseBody>, Error>;
+
+impl<F: Doing> Doing for ResponseFuture<F> {
+    fn doing(&self) -> DeadlinePhase {
+        match self {
+            Self::Plain { inner } => inner.doing(),
+            Self::Boxed { .. } => DeadlinePhase::Attempt,
+        }
+    }
+}
 
 impl<F, R, E> Future for ResponseFuture<F>
 where

@@ -23,11 +23,12 @@ use tower::{ServiceExt, util::Oneshot};
 use tower_service::Service;
 
 use crate::{
-    Body, Error, NoDecompression, Redirected, Redirects, ResponseBody,
+    Body, DeadlinePhase, Error, NoDecompression, Redirected, Redirects, ResponseBody,
     auth::{self, Refresh},
     call_settings,
     collect::{CollectBody, FollowsNone, Gathering},
     decode,
+    doing::Doing,
     error::Kind,
     id,
     observe::Metrics,
@@ -201,6 +202,19 @@ impl<W: Way> State<W> {
         }
     }
 
+    /// What the call is doing, where the stack tells.
+    fn doing(&self) -> Option<DeadlinePhase> {
+        match self {
+            Self::Standard { call } => {
+                let attempt = call.attempt().map(Doing::doing);
+                Some(attempt.unwrap_or(DeadlinePhase::Retry))
+            }
+            Self::Gathering { .. } => Some(DeadlinePhase::Body),
+            Self::Draining { .. } => Some(DeadlinePhase::Redirect),
+            Self::Custom { .. } | Self::Failed { .. } => None,
+        }
+    }
+
     fn is_stack(&self) -> bool {
         matches!(self, Self::Standard { .. })
     }
@@ -321,7 +335,9 @@ pub(crate) fn start<W: Way>(
     let decode = decode::IS_POSSIBLE && settings.decompression && decode::is_wanted(&request);
     // To call the stack is to begin: what is too late must not get there.
     let prepared = prepared.and_then(|()| match limit {
-        Some(limit) if limit.within.is_zero() => Err(limit.exceeded()),
+        Some(limit) if limit.within.is_zero() => {
+            Err(limit.exceeded().while_doing(Some(DeadlinePhase::Start)))
+        }
         Some(_) | None => Ok(()),
     });
     if W::COLLECTS && redirect::follows_none(&request, &settings.redirects) {
@@ -504,7 +520,7 @@ impl<W: Way> Projected<'_, W> {
             self.watch.at_once();
         }
         if let Poll::Ready(limit) = self.watch.poll(cx) {
-            let mut error = limit.exceeded();
+            let mut error = limit.exceeded().while_doing(self.state.doing());
             if let Some(report) = self.state.report_so_far() {
                 error.set_report(report);
             }

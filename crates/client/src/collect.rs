@@ -23,7 +23,7 @@ use pin_project_lite::pin_project;
 use retry_layer::{Attempt, Class, NoRetry, Outcome, ResponseExt as _, RetryPolicy};
 use tower_service::Service;
 
-use crate::{Error, ResponseBody, decode, error, redirect};
+use crate::{DeadlinePhase, Error, ResponseBody, decode, doing::Doing, error, redirect};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Collect<S> {
@@ -319,6 +319,15 @@ impl Collected {
             }
             Self::Many(bytes) => bytes.extend_from_slice(&data),
             Self::TooLarge => {}
+        }
+    }
+}
+
+impl<F: Doing> Doing for Collecting<F> {
+    fn doing(&self) -> DeadlinePhase {
+        match &self.state {
+            State::Head { inner } => inner.doing(),
+            State::Body { .. } => DeadlinePhase::Body,
         }
     }
 }

@@ -1,3 +1,4 @@
+mod deadline;
 mod kind;
 
 use std::{error::Error as StdError, fmt, io, iter, time::Duration};
@@ -12,7 +13,7 @@ use crate::{
     redirect::{Answerer, Redirected},
 };
 
-pub use self::kind::ErrorKind;
+pub use self::{deadline::DeadlinePhase, kind::ErrorKind};
 
 pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
 
@@ -31,6 +32,8 @@ struct Inner {
     uri: Option<Uri>,
     source: Option<BoxError>,
     report: Option<RetryReport>,
+    /// What the call was doing when its deadline passed, where that is known.
+    doing: Option<DeadlinePhase>,
     /// The response, where it had come before the call failed.
     answer: Option<Answer>,
 }
@@ -108,6 +111,7 @@ impl Error {
             uri: None,
             source: None,
             report: None,
+            doing: None,
             answer: None,
         }))
     }
@@ -118,6 +122,12 @@ impl Error {
 
     pub(crate) fn with(mut self, source: impl Into<BoxError>) -> Self {
         self.0.source = Some(source.into());
+        self
+    }
+
+    /// Says what the call was doing when its deadline passed.
+    pub(crate) fn while_doing(mut self, doing: Option<DeadlinePhase>) -> Self {
+        self.0.doing = doing;
         self
     }
 
@@ -413,6 +423,13 @@ impl Error {
         }
     }
 
+    /// Returns what the call was doing when its deadline passed. `None` for any other error, and where
+    /// layers or a service of another kind hide it.
+    #[must_use]
+    pub fn deadline_phase(&self) -> Option<DeadlinePhase> {
+        self.0.doing
+    }
+
     /// Whether the error was made of a failed status, by
     /// [`error_for_status`](crate::Response::error_for_status).
     #[must_use]
@@ -557,7 +574,13 @@ pub(crate) struct What<'a>(pub(crate) &'a Error);
 
 impl fmt::Display for What<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { kind, answer, .. } = &*self.0.0;
+        let Inner {
+            kind,
+            answer,
+            report,
+            doing,
+            ..
+        } = &*self.0.0;
         let status = answer.as_ref().map(|answer| answer.status);
         if let (Some(status), false) = (status.filter(|it| is_failed(*it)), self.0.is_status()) {
             write!(f, "the server answered {status}, and ")?;
@@ -571,10 +594,15 @@ impl fmt::Display for What<'_> {
             Kind::Deadline(Duration::ZERO) => {
                 f.write_str("the deadline had passed before the call began")?;
             }
-            Kind::Deadline(after) if answer.is_some() => {
+            Kind::Deadline(after) if answer.is_some() || *doing == Some(DeadlinePhase::Body) => {
                 write!(f, "the body had not ended at the deadline of {after:?}")?;
             }
-            Kind::Deadline(after) => write!(f, "no answer within the deadline of {after:?}")?,
+            Kind::Deadline(after) => {
+                write!(f, "no answer within the deadline of {after:?}")?;
+                if let Some(doing) = doing {
+                    doing.describe(report.as_ref().map_or(0, attempts), f)?;
+                }
+            }
             Kind::Closed => f.write_str("the client is closed")?,
             Kind::NotForwarded(_, why) => f.write_str(why)?,
             Kind::Status => match status {
@@ -666,10 +694,16 @@ impl fmt::Display for Shortened<'_> {
     }
 }
 
+/// How many attempts were made; resends do not count.
+fn attempts(report: &RetryReport) -> usize {
+    let resends = usize::try_from(report.resends()).unwrap_or(usize::MAX);
+    report.attempts().len().saturating_sub(resends)
+}
+
 /// Says how often a request was sent, and why not more often where that is no matter of course.
 fn tried(report: &RetryReport, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let resends = usize::try_from(report.resends()).unwrap_or(usize::MAX);
-    let attempts = report.attempts().len().saturating_sub(resends);
+    let attempts = attempts(report);
     let plural = |count| if count == 1 { "" } else { "s" };
     write!(f, " ({attempts} attempt{}", plural(attempts))?;
     if resends > 0 {
@@ -704,6 +738,9 @@ impl fmt::Debug for Error {
         }
         if let Some(origin) = &self.0.origin {
             out.field("origin", origin);
+        }
+        if let Some(doing) = &self.0.doing {
+            out.field("doing", doing);
         }
         if let Some(report) = &self.0.report {
             out.field("report", report);

@@ -193,6 +193,7 @@ pub mod coming_from;
 #[cfg(feature = "serde")]
 mod config;
 mod decode;
+mod doing;
 mod error;
 mod extras;
 pub mod forward;
@@ -248,7 +249,7 @@ pub use self::{
     call::ResponseFuture,
     client::Client,
     decode::NoDecompression,
-    error::{Error, ErrorKind, TimeoutPhase},
+    error::{DeadlinePhase, Error, ErrorKind, TimeoutPhase},
     layers::{AttemptBody, InnerService},
     read::{ByteStream, Event, Events, Lines, Progress},
     redirect::{CrossOrigin, Hop, Redirect, RedirectAction, Redirected, Redirects},

@@ -18,7 +18,7 @@ use session_layer::ConnectionInfo;
 use tokio::time::{sleep_until, timeout_at};
 
 use crate::{
-    ByteStream, Error, Redirected, ResponseBody,
+    ByteStream, DeadlinePhase, Error, Redirected, ResponseBody,
     call::{Description, Limit},
     collect::Gathering,
     error::{self, KEPT_OF_BODY, Kind},
@@ -316,7 +316,8 @@ impl Response {
                 if let Some(timer) = timer.as_mut().as_pin_mut() {
                     ready!(timer.poll(cx));
                 }
-                Poll::Ready(Err(limit.exceeded()))
+                let doing = Some(DeadlinePhase::Body);
+                Poll::Ready(Err(limit.exceeded().while_doing(doing)))
             })
             .await
         };

@@ -19,6 +19,7 @@ use crate::{
     adapt::Adapt,
     attempt::{self, Attempt},
     collect::{Collect, When},
+    doing::Doing,
     error::BoxError,
     layers::{AttemptBody, InnerService, Layers},
     predicate,
@@ -43,7 +44,8 @@ pub(crate) struct Standard {
 
 /// One of the two ways: what makes a single attempt on it.
 pub(crate) trait Way:
-    Service<Request<AttemptBody>, Response = Response<ResponseBody>, Error = Error> + Clone
+    Service<Request<AttemptBody>, Response = Response<ResponseBody>, Error = Error, Future: Doing>
+    + Clone
 {
     /// Whether the response comes with its whole body.
     const COLLECTS: bool;

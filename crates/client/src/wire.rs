@@ -14,7 +14,7 @@ use session_layer::{
 };
 use tower_service::Service;
 
-use crate::stack::WireBody;
+use crate::{DeadlinePhase, doing::Doing, stack::WireBody};
 
 /// The session of one client. Where there is no jar it costs one branch.
 #[derive(Clone, Debug)]
@@ -68,6 +68,15 @@ pin_project! {
         Jar {
             future: Pin<Box<future::ResponseFuture<ResponseFuture<WireBody>>>>,
         },
+    }
+}
+
+impl Doing for Exchange {
+    fn doing(&self) -> DeadlinePhase {
+        match self {
+            Self::Plain { future } => future.doing(),
+            Self::Jar { future } => future.get_ref().doing(),
+        }
     }
 }
 

@@ -338,6 +338,19 @@ impl<S, B, F, R, E> ResponseFuture<S, B, F, R, E> {
         RetryReport::new(attempts, resends, StopReason::DeadlineExceeded)
     }
 
+    /// The future of the attempt that is under way; `None` while the call waits for the next one, and
+    /// when it is over.
+    #[must_use]
+    pub fn attempt(&self) -> Option<&F> {
+        match &self.state {
+            State::Sending { attempt } => Some(attempt),
+            State::Draining { .. }
+            | State::Waiting { .. }
+            | State::Readying { .. }
+            | State::Done => None,
+        }
+    }
+
     /// The method of the request, as it entered the layer.
     #[must_use]
     pub fn method(&self) -> &Method {

@@ -62,6 +62,8 @@
 //! **What comes back.** The last response or error of the service inside, as it is. If more than
 //! one plain attempt was made, or could not be made, a [`RetryReport`] says what happened and why
 //! it ended: in the extensions of a response, or given to [`Predicate::annotate`] with an error.
+//! The report tells of each attempt when it began and how long it took, what kind of failure ended it,
+//! why and with whom: as far as the causes of its error tell, or [`Predicate::describe`].
 //! Services below see an [`Attempt`] in the extensions of every request but the first.
 //!
 //! **What a request can override**, by its extensions: the whole [`RetryPolicy`], the

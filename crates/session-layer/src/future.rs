@@ -77,6 +77,13 @@ where
         }
     }
 
+    /// Whether the request has been given a connection. Until then it waits in the pool's queue, or
+    /// for a connection that is being set up.
+    #[must_use]
+    pub fn has_connection(&self) -> bool {
+        matches!(self.state, State::Exchanging(_))
+    }
+
     pub(crate) fn start(
         pool: &Arc<Pool<B>>,
         checked_out: CheckedOut<B>,

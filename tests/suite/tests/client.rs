@@ -337,7 +337,8 @@ async fn the_total_deadline_ends_a_call_and_no_wait_outlives_it() {
     let text = error.to_string();
     assert_eq!(
         text,
-        "GET http://peer:80: no answer within the deadline of 3s (1 attempt; deadline_exceeded)"
+        "GET http://peer:80: no answer within the deadline of 3s, while waiting for the head (1 attempt; \
+         deadline_exceeded)"
     );
 
     let connector = MemoryConnector::new(sequence([Reply::status(503).header("retry-after", "5")]));

@@ -1,12 +1,19 @@
-//! How often a request is sent: resends, policies of single requests and the client's budget.
+//! How often a request is sent: resends, policies of single requests and the client's budget; and
+//! what a call was doing when its deadline passed.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering::Relaxed},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
-use client::{Client, RetryPolicy, RetryPolicyBuilder, StopReason, budget::FixedBudget};
-use test_support::{Connection, MemoryConnector, Reply, Request, answer};
+use client::{
+    Client, DeadlinePhase, Error, PoolConfig, RetryPolicy, RetryPolicyBuilder, StopReason,
+    budget::FixedBudget,
+};
+use test_support::{Connect, Connection, MemoryConnector, Reply, Request, answer, sequence};
 
 fn with(connector: &MemoryConnector, policy: RetryPolicyBuilder) -> Client {
     Client::builder()
@@ -112,4 +119,79 @@ async fn requests_with_policies_of_their_own_draw_from_the_clients_budget() {
     let of_their_own = sent_to_a_dead_server(Some(RetryPolicy::builder())).await;
     assert!((105..=108).contains(&as_the_client), "{as_the_client}");
     assert!((105..=108).contains(&of_their_own), "{of_their_own}");
+}
+
+/// The error of a call whose deadline passes after three seconds, with the pool of the client held to
+/// one connection.
+async fn late(connector: &MemoryConnector, others: usize) -> Error {
+    let client = Client::builder()
+        .pool(PoolConfig::default().max_connections(1))
+        .build_with_connector(connector.clone())
+        .expect("the settings are valid");
+    let others: Vec<_> = (0..others)
+        .map(|_| tokio::spawn(client.get("http://peer/").send()))
+        .collect();
+    tokio::task::yield_now().await;
+    let call = client.get("http://peer/").timeout(Duration::from_secs(3));
+    let error = call.fetch().await.unwrap_err();
+    others.iter().for_each(tokio::task::JoinHandle::abort);
+    error
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_that_passed_says_what_the_call_was_doing() {
+    let stalling = || MemoryConnector::new(sequence([Reply::stall()]));
+    let hanging = stalling();
+    hanging.hang();
+    let refused_once = stalling();
+    refused_once.script([Connect::Refuse, Connect::Accept]);
+    let refused_and_hanging = stalling();
+    refused_and_hanging.script([Connect::Refuse, Connect::Hang]);
+    let cases = [
+        (
+            hanging,
+            0,
+            DeadlinePhase::Connection,
+            ", while waiting for a connection (1 attempt; deadline_exceeded)",
+        ),
+        (
+            stalling(),
+            1,
+            DeadlinePhase::Connection,
+            ", while waiting for a connection (1 attempt; deadline_exceeded)",
+        ),
+        (
+            stalling(),
+            0,
+            DeadlinePhase::Head,
+            ", while waiting for the head (1 attempt; deadline_exceeded)",
+        ),
+        (
+            refused_once,
+            0,
+            DeadlinePhase::Head,
+            ", while waiting for the head of attempt 2 (2 attempts; deadline_exceeded)",
+        ),
+        (
+            refused_and_hanging,
+            0,
+            DeadlinePhase::Connection,
+            ", while waiting for a connection for attempt 2 (2 attempts; deadline_exceeded)",
+        ),
+    ];
+    for (connector, others, phase, text) in cases {
+        let error = late(&connector, others).await;
+        assert_eq!(error.deadline_phase(), Some(phase), "{error}");
+        assert_eq!(
+            error.to_string(),
+            format!("GET http://peer:80: no answer within the deadline of 3s{text}")
+        );
+        let records = error.retry_report().unwrap().attempts();
+        let last = records.last().unwrap();
+        assert_eq!(last.kind(), Some(client::ErrorKind::Deadline.into()));
+        assert!(
+            last.took()
+                .is_some_and(|took| took > Duration::from_secs(2))
+        );
+    }
 }

@@ -10,7 +10,7 @@ use tokio::time::{Sleep, sleep_until};
 use tonic::Status;
 
 use super::status;
-use crate::{ConnectionInfo, call::Limit};
+use crate::{ConnectionInfo, DeadlinePhase, call::Limit};
 
 /// The response body of a [`GrpcChannel`](super::GrpcChannel): what breaks it off is a status.
 pub struct ResponseBody {
@@ -44,7 +44,7 @@ impl ResponseBody {
             // With it goes the stream: the server hears that nobody listens any more.
             drop(mem::take(&mut self.inner));
             self.limit = None;
-            status::of(limit.exceeded())
+            status::of(limit.exceeded().while_doing(Some(DeadlinePhase::Body)))
         })
     }
 }

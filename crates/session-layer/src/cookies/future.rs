@@ -47,6 +47,13 @@ impl<F> ResponseFuture<F> {
     }
 }
 
+impl<F> ResponseFuture<F> {
+    /// The future of the service inside.
+    pub fn get_ref(&self) -> &F {
+        &self.inner
+    }
+}
+
 impl<F, R, E> Future for ResponseFuture<F>
 where
     F: Future<Output = Result<Response<R>, E>>,
