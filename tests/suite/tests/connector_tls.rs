@@ -306,27 +306,87 @@ async fn aws_lc_takes_the_place_of_ring_and_nothing_is_installed() {
 }
 
 #[test]
-fn settings_that_cannot_hold_are_refused_by_type() {
+fn settings_that_cannot_hold_are_refused_by_type_and_in_words() {
     let (chain, other) = (Chain::new(LOOPBACK), Chain::new(LOOPBACK));
-    assert!(TlsOptions::new().add_roots_pem("nothing").is_err());
+    let told = |tls: Result<TlsOptions, session_layer::TlsConfigError>| {
+        let error = tls.and_then(|tls| Connector::new().tls(tls)).unwrap_err();
+        error.to_string()
+    };
+    let cut = "-----BEGIN CERTIFICATE-----\nAAAA\n";
     let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-    assert!(TlsOptions::new().add_roots_pem(broken).is_err());
-    assert!(TlsOptions::new().add_root_der([1, 2, 3]).is_err());
-    let keyless = TlsOptions::new().client_certificate_pem(chain.chain_pem(), "");
-    assert!(keyless.is_err());
-
-    let nobody = TlsOptions::new().only_added_roots();
-    assert!(Connector::new().tls(nobody).is_err());
+    let identity = |certificate: &str, key: &str| {
+        told(TlsOptions::new().client_certificate_pem(certificate, key))
+    };
+    let roots = |pem: &[u8]| told(TlsOptions::new().add_roots_pem(pem));
+    let (certificate, key) = (chain.chain_pem(), chain.key_pem());
+    for (told, words) in [
+        (roots(b"garbage"), "no line `-----BEGIN CERTIFICATE-----`"),
+        (roots(b""), "it is empty"),
+        (roots(&chain.root_der()), "it is DER"),
+        (roots(cut.as_bytes()), "cut off"),
+        (roots(broken.as_bytes()), "something else"),
+        (
+            told(TlsOptions::new().add_root_der([1, 2, 3])),
+            "something else",
+        ),
+        (
+            told(Ok(TlsOptions::new().only_added_roots())),
+            "`add_roots_pem`",
+        ),
+        (identity(&certificate, ""), "-----BEGIN PRIVATE KEY-----"),
+        (identity(&certificate, &certificate), "no private key"),
+        (identity("", &key), "certificate: it is empty"),
+        (
+            identity("garbage", &key),
+            "no line `-----BEGIN CERTIFICATE-----`",
+        ),
+        (identity(&certificate, &other.key_pem()), "cannot be used"),
+    ] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
     let mixed = TlsOptions::new()
         .client_certificate_pem(chain.chain_pem(), other.key_pem())
         .unwrap();
     let error = Connector::new().tls(mixed).unwrap_err();
     assert!(error.source().is_some(), "{error:?}");
-    let empty = TlsOptions::new()
-        .client_certificate_pem("", chain.key_pem())
-        .unwrap();
-    assert!(Connector::new().tls(empty).is_err());
     assert!(Connector::new().server_name("not a name").is_err());
+}
+
+/// Set for the copy of this program whose platform has no root certificates.
+#[cfg(unix)]
+const WITHOUT_ROOTS: &str = "TEST_WITHOUT_ROOTS";
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_platform_without_root_certificates_is_named_and_what_to_do() {
+    const NAME: &str = "a_platform_without_root_certificates_is_named_and_what_to_do";
+    if std::env::var_os(WITHOUT_ROOTS).is_none() {
+        // The environment of a process can only be set from outside.
+        let copy = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", NAME])
+            .env("SSL_CERT_FILE", "/dev/null")
+            .env_remove("SSL_CERT_DIR")
+            .env(WITHOUT_ROOTS, "1")
+            .output()
+            .unwrap();
+        assert!(copy.status.success(), "{copy:?}");
+        return;
+    }
+    let chain = Chain::new(LOOPBACK);
+    let server = Server::start_tls(always(200, "x"), chain.server_config()).await;
+    let error = ask(Connector::new(), &server).await.unwrap_err();
+    assert!(error.is_tls(), "{error:?}");
+    let told = causes(&error).collect::<Vec<_>>().join(": ");
+    for words in [
+        "no root certificates were found",
+        "SSL_CERT_FILE",
+        "add_roots_pem",
+    ] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    // Where roots are added, those of the platform are not missed.
+    let added = TlsOptions::new().add_roots_pem(chain.root_pem()).unwrap();
+    ask(connector(added), &server).await.unwrap();
 }
 
 #[test]

@@ -4,7 +4,10 @@ use rustls::{
     RootCertStore, SupportedProtocolVersion,
     client::ResolvesClientCert,
     crypto::{CryptoProvider, ring},
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    pki_types::{
+        CertificateDer, PrivateKeyDer,
+        pem::{self, PemObject},
+    },
     sign::{CertifiedKey, SingleCertAndKey},
     version::{TLS12, TLS13},
 };
@@ -25,6 +28,12 @@ use super::{error::TlsConfigError, pins::Pin, trust::Trust};
 /// # Ok(())
 /// # }
 /// ```
+///
+/// The platform's roots are read at the first `https` connection, and once per process. On Linux and
+/// other Unix systems they come from the files that the distribution's OpenSSL uses; on all, the environment
+/// names others in their place: `SSL_CERT_FILE` a PEM file, `SSL_CERT_DIR` one or more directories
+/// of PEM files (as by `openssl rehash`; separated by `:`, on Windows by `;`). Where none are found, and none are
+/// added, each `https` request fails with an error that says so.
 ///
 /// The provider of cryptography is always the one that these options name, ring by default; the
 /// one that may be installed for the process is neither used nor changed. Verification cannot be
@@ -94,7 +103,7 @@ impl TlsOptions {
             self.added.add(root).map_err(TlsConfigError::root)?;
         }
         if self.added.len() == before {
-            return Err(TlsConfigError::no_root());
+            return Err(TlsConfigError::no_root(pem.as_ref()));
         }
         Ok(self)
     }
@@ -137,10 +146,17 @@ impl TlsOptions {
         chain: impl AsRef<[u8]>,
         key: impl AsRef<[u8]>,
     ) -> Result<Self, TlsConfigError> {
-        let chain = CertificateDer::pem_slice_iter(chain.as_ref())
+        let text = chain.as_ref();
+        let chain: Vec<_> = CertificateDer::pem_slice_iter(text)
             .collect::<Result<_, _>>()
             .map_err(TlsConfigError::identity)?;
-        let key = PrivateKeyDer::from_pem_slice(key.as_ref()).map_err(TlsConfigError::identity)?;
+        if chain.is_empty() {
+            return Err(TlsConfigError::no_chain(text));
+        }
+        let key = PrivateKeyDer::from_pem_slice(key.as_ref()).map_err(|error| match error {
+            pem::Error::NoItemsFound => TlsConfigError::no_key(),
+            error => TlsConfigError::key(error),
+        })?;
         self.identity = Some(Arc::new(Identity { chain, key }));
         Ok(self)
     }

@@ -10,7 +10,7 @@ use super::{
     TlsOptions,
     options::Base,
     pins::{Pin, Pinned},
-    roots,
+    roots::{self, NoRoots},
 };
 use crate::error::BoxError;
 
@@ -64,6 +64,9 @@ impl Trust {
             Base::Nobody => return Ok(self.added.clone()),
         };
         if self.added.is_empty() {
+            if base.is_empty() {
+                return Err(NoRoots.into());
+            }
             return Ok(base);
         }
         let mut roots = (*base).clone();
@@ -82,11 +85,13 @@ impl Default for Trust {
 
 impl fmt::Debug for Trust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let versions: Vec<_> = self.versions.iter().map(|it| it.version).collect();
         f.debug_struct("TlsOptions")
             .field("base", &self.base)
             .field("added_roots", &self.added.len())
             .field("client_certificate", &self.identity.is_some())
             .field("pins", &self.pins)
+            .field("versions", &versions)
             .finish_non_exhaustive()
     }
 }
