@@ -123,6 +123,19 @@ impl SessionBody {
         &self.info
     }
 
+    /// Lets the body be silent for as long as it likes, unless the session's
+    /// [body idle timeout](crate::Timeouts::body_idle) was set by hand, or the request has one: for a
+    /// body that is a stream of events, which may be far apart. Asked before the body is read.
+    pub fn lift_default_idle_timeout(&mut self) {
+        let Some(lease) = &self.lease else {
+            return;
+        };
+        let is_chosen = lease.connection.is_body_idle_chosen();
+        if !is_chosen && !lease.wire().own_times().body_idle.is_set() {
+            lease.wire().lift_body_idle();
+        }
+    }
+
     /// Says that the length in the head is not that of this body.
     pub(crate) fn announces_nothing(&mut self) {
         self.bare = true;
@@ -145,15 +158,16 @@ impl SessionBody {
     }
 
     /// Whether its reader has waited for too long on another runtime than the one that drives the
-    /// connection, which would end the wait otherwise.
+    /// connection, which would end the wait otherwise, or for longer than its request allows.
     fn has_waited_away(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(lease) = &self.lease else {
             return false;
         };
-        if !is_away(lease.connection.runtime()) {
+        let own = lease.wire().own_times().body_idle;
+        if !own.is_set() && !is_away(lease.connection.runtime()) {
             return false;
         }
-        let Some(idle) = lease.connection.body_idle() else {
+        let Some(idle) = own.or(lease.connection.body_idle()) else {
             return false;
         };
         let timer = self.away.get_or_insert_with(|| Box::pin(sleep(idle)));
@@ -170,10 +184,11 @@ impl SessionBody {
         let lease = self.lease.take();
         let severed = lease.as_ref().and_then(|lease| lease.wire().severed());
         let kind = match (&lease, severed) {
-            (Some(lease), Some(Cause::BodyTimeout)) => Kind::Timeout(
-                Phase::Body,
-                lease.connection.body_idle().unwrap_or_default(),
-            ),
+            (Some(lease), Some(Cause::BodyTimeout)) => {
+                let own = lease.wire().own_times().body_idle;
+                let idle = own.or(lease.connection.body_idle());
+                Kind::Timeout(Phase::Body, idle.unwrap_or_default())
+            }
             (Some(_), Some(Cause::Closed)) => Kind::Aborted,
             _ => Kind::ResponseBody,
         };

@@ -212,7 +212,7 @@ where
 {
     loop {
         let origin = waiting.origin().clone();
-        let (link, mut turn) = served(&pool, waiting, queued).await?;
+        let (link, mut turn) = served(&pool, waiting, queued, noted.options.connect()).await?;
         let link = match link {
             Some(link) if !link.is_too_much() => link,
             link => {
@@ -246,12 +246,13 @@ async fn served<B>(
     pool: &Arc<Pool<B>>,
     waiting: Waiting<B>,
     queued: Duration,
+    connect: Option<Duration>,
 ) -> Result<(Option<Link<B>>, Turn), Error>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    let mut times = Times::new(pool, queued, waiting.wait());
+    let mut times = Times::new(pool, queued, waiting.wait(), connect);
     loop {
         let mail = poll_fn(|cx| waiting.poll_mail(cx));
         let Some(mail) = before(times.next(), mail).await else {
@@ -318,12 +319,21 @@ struct Times {
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 impl Times {
-    fn new<B: Send + 'static>(pool: &Pool<B>, queued: Duration, wait: Wait) -> Self {
+    /// With how long the request itself wants to wait for connects, if it says so.
+    fn new<B: Send + 'static>(
+        pool: &Pool<B>,
+        queued: Duration,
+        wait: Wait,
+        own: Option<Duration>,
+    ) -> Self {
         let now = Instant::now();
+        let timeouts = &pool.config().timeouts;
+        // One that is longer changes nothing: connects are shared, and have the session's.
+        let own = own.filter(|own| timeouts.connect.is_none_or(|connect| *own < connect));
         Self {
             queue: pool.config().pool.queue_timeout,
-            connect: pool.config().timeouts.connect,
-            connects: pool.config().timeouts.connects(),
+            connect: own.or(timeouts.connect),
+            connects: own.or(timeouts.connects()),
             queued,
             wait,
             since: now,
@@ -503,12 +513,12 @@ where
         }
         let last = link.count_request();
         let timeouts = &link.connection.pool().config().timeouts;
-        let exempt = noted.options.exempt(timeouts);
-        let head = timeouts.head.filter(|_| !exempt.head);
+        let own = noted.options.times(timeouts);
+        let head = own.head.or(timeouts.head);
         let has_body = !request.body().is_end_stream();
         let mark = link.socket().mark();
         link.wire().begin(began, head, has_body);
-        link.wire().set_exempt(exempt);
+        link.wire().set_own_times(own);
         if link.is_part() {
             link.wire().begin_part(began, link.socket());
         }
@@ -723,7 +733,10 @@ where
                 } else {
                     Phase::Queue
                 };
-                Kind::Timeout(phase, pool.config().timeouts.head.unwrap_or_default())
+                // A request body that nobody takes is limited where the head is not.
+                let configured = pool.config().timeouts.head;
+                let after = wire.own_times().head.finite().or(configured);
+                Kind::Timeout(phase, after.unwrap_or_default())
             }
             Some(Cause::HeadTooLarge) => Kind::TooLarge("its head"),
             Some(Cause::Closed) => Kind::Aborted,

@@ -1,5 +1,7 @@
 //! What one request asks of the session.
 
+use std::time::Duration;
+
 use http::{Extensions, Uri, uri::Scheme};
 
 use crate::{Timeouts, layer::Config};
@@ -21,6 +23,10 @@ use crate::{Timeouts, layer::Config};
 pub struct RequestOptions {
     prior_knowledge: bool,
     only_chosen_timeouts: bool,
+    only_chosen_head: bool,
+    connect: OwnTimeout,
+    head: OwnTimeout,
+    body_idle: OwnTimeout,
 }
 
 impl RequestOptions {
@@ -51,10 +57,47 @@ impl RequestOptions {
         self
     }
 
+    /// Waits for the head for as long as it takes, unless the [head timeout](Timeouts::head) was set
+    /// by hand: its default does not count. For requests that have a longer deadline of their own.
+    pub fn only_chosen_head_timeout(mut self) -> Self {
+        self.only_chosen_head = true;
+        self
+    }
+
+    /// Limits this request's wait for connections to be opened, where that is less than the
+    /// session's [connect timeout](Timeouts::connect): a connection is opened for whichever request
+    /// comes first, and goes on when this one has given up. Rounded up to a millisecond, like the
+    /// other two. Default: the session's.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect = OwnTimeout::new(Some(timeout));
+        self
+    }
+
+    /// Takes the place of the session's [head timeout](Timeouts::head). `None` waits for ever; a
+    /// request body whose peer takes nothing of it is limited by the session's then.
+    ///
+    /// This and the next are kept by the request's future and by its body, so one that is shorter than
+    /// the session's runs out only where these are polled, and may be seen up to a second late if it
+    /// is about a wait that follows another.
+    pub fn head_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.head = OwnTimeout::new(timeout.into());
+        self
+    }
+
+    /// Takes the place of the session's [body idle timeout](Timeouts::body_idle). `None` waits for
+    /// ever.
+    pub fn body_idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.body_idle = OwnTimeout::new(timeout.into());
+        self
+    }
+
     /// Whether a wait may be without a timeout of the session.
     #[must_use]
     pub fn may_wait_long(&self) -> bool {
         self.only_chosen_timeouts
+            || self.only_chosen_head
+            || self.head.is_set()
+            || self.body_idle.is_set()
     }
 
     /// The options of a request.
@@ -73,20 +116,169 @@ impl RequestOptions {
         asked && uri.scheme() == Some(&Scheme::HTTP)
     }
 
-    /// Which of the session's timeouts do not count.
+    /// The timeouts that count in place of the session's.
     #[inline]
-    pub(crate) fn exempt(self, timeouts: &Timeouts) -> Exempt {
-        let lifts = self.only_chosen_timeouts;
-        Exempt {
-            head: lifts && !timeouts.head_is_chosen,
-            body_idle: lifts && !timeouts.body_idle_is_chosen,
+    pub(crate) fn times(self, timeouts: &Timeouts) -> OwnTimes {
+        let lift = |own: OwnTimeout, lifts: bool, is_chosen: bool| {
+            if lifts && !is_chosen && !own.is_set() {
+                OwnTimeout::NONE
+            } else {
+                own
+            }
+        };
+        OwnTimes {
+            head: lift(
+                self.head,
+                self.only_chosen_timeouts || self.only_chosen_head,
+                timeouts.head_is_chosen,
+            ),
+            body_idle: lift(
+                self.body_idle,
+                self.only_chosen_timeouts,
+                timeouts.body_idle_is_chosen,
+            ),
         }
+    }
+
+    /// How long the request itself waits for connections to be opened, if not as the session says.
+    pub(crate) fn connect(self) -> Option<Duration> {
+        self.connect.finite()
     }
 }
 
-/// Which timeouts do not count for an exchange.
+/// A timeout of one request, in place of the session's: compact, since it goes along with each
+/// request.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(crate) struct Exempt {
-    pub(crate) head: bool,
-    pub(crate) body_idle: bool,
+pub(crate) struct OwnTimeout(u32);
+
+impl OwnTimeout {
+    /// As the session's settings say.
+    pub(crate) const UNSET: Self = Self(0);
+    /// It waits for ever.
+    pub(crate) const NONE: Self = Self(u32::MAX);
+
+    fn new(timeout: Option<Duration>) -> Self {
+        let Some(timeout) = timeout else {
+            return Self::NONE;
+        };
+        // Rounded up, so that it never ends too early.
+        let millis = timeout.as_nanos().div_ceil(1_000_000);
+        Self(
+            u32::try_from(millis)
+                .unwrap_or(u32::MAX)
+                .clamp(1, u32::MAX - 1),
+        )
+    }
+
+    pub(crate) fn from_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+
+    pub(crate) fn bits(self) -> u32 {
+        self.0
+    }
+
+    pub(crate) fn is_set(self) -> bool {
+        self != Self::UNSET
+    }
+
+    /// How long that is, if it is not for ever and not the session's.
+    pub(crate) fn finite(self) -> Option<Duration> {
+        let is_finite = self != Self::UNSET && self != Self::NONE;
+        is_finite.then(|| Duration::from_millis(self.0.into()))
+    }
+
+    /// The timeout that counts where the session has this one.
+    pub(crate) fn or(self, configured: Option<Duration>) -> Option<Duration> {
+        if self == Self::UNSET {
+            return configured;
+        }
+        self.finite()
+    }
+}
+
+/// The timeouts of an exchange that are not the session's.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct OwnTimes {
+    pub(crate) head: OwnTimeout,
+    pub(crate) body_idle: OwnTimeout,
+}
+
+impl OwnTimes {
+    /// The shortest of those that run out at all.
+    pub(crate) fn shortest(self) -> Option<Duration> {
+        let times = [self.head.finite(), self.body_idle.finite()];
+        times.into_iter().flatten().min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_of_a_request_takes_the_place_of_the_sessions_and_is_rounded_up() {
+        let configured = Some(Duration::from_secs(30));
+        for (own, counts) in [
+            (OwnTimeout::UNSET, configured),
+            (OwnTimeout::new(None), None),
+            (
+                OwnTimeout::new(Some(Duration::ZERO)),
+                Some(Duration::from_millis(1)),
+            ),
+            (
+                OwnTimeout::new(Some(Duration::from_micros(1001))),
+                Some(Duration::from_millis(2)),
+            ),
+            (
+                OwnTimeout::new(Some(Duration::MAX)),
+                Some(Duration::from_millis(u64::from(u32::MAX) - 1)),
+            ),
+        ] {
+            assert_eq!(own.or(configured), counts, "{own:?}");
+            assert_eq!(OwnTimeout::from_bits(own.bits()), own);
+        }
+    }
+
+    #[test]
+    fn what_is_lifted_is_a_default_and_what_a_request_says_comes_first() {
+        let secs = Duration::from_secs;
+        let default = Timeouts::default();
+        let chosen = Timeouts::default().head(secs(5)).body_idle(secs(5));
+        let options = RequestOptions::new();
+        for (options, head, body_idle, head_if_chosen) in [
+            (
+                options,
+                OwnTimeout::UNSET,
+                OwnTimeout::UNSET,
+                OwnTimeout::UNSET,
+            ),
+            (
+                options.only_chosen_timeouts(),
+                OwnTimeout::NONE,
+                OwnTimeout::NONE,
+                OwnTimeout::UNSET,
+            ),
+            (
+                options.only_chosen_head_timeout(),
+                OwnTimeout::NONE,
+                OwnTimeout::UNSET,
+                OwnTimeout::UNSET,
+            ),
+            (
+                options.only_chosen_timeouts().head_timeout(secs(1)),
+                OwnTimeout::new(Some(secs(1))),
+                OwnTimeout::NONE,
+                OwnTimeout::new(Some(secs(1))),
+            ),
+        ] {
+            assert_eq!(
+                options.times(&default),
+                OwnTimes { head, body_idle },
+                "{options:?}"
+            );
+            assert_eq!(options.times(&chosen).head, head_if_chosen, "{options:?}");
+            assert_eq!(options.times(&chosen).body_idle, OwnTimeout::UNSET);
+        }
+    }
 }

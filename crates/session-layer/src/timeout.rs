@@ -36,7 +36,8 @@ impl Timeouts {
     /// informational responses included: a head that trickles in does not extend it. While the
     /// request body is being sent, it limits each time that the peer takes nothing of it; a body
     /// that its own sender is slow to give is not limited here. `None` waits for ever.
-    /// Default: 30 s.
+    /// Default: 30 s. One request sets its own by
+    /// [`RequestOptions::head_timeout`](crate::RequestOptions::head_timeout), or lifts the default.
     pub fn head(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.head = timeout.into();
         self.head_is_chosen = true;

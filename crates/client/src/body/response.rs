@@ -88,6 +88,17 @@ impl ResponseBody {
         }
     }
 
+    /// Lets the body be silent for longer than the session's default allows; see
+    /// [`SessionBody::lift_default_idle_timeout`].
+    pub(crate) fn lift_default_idle_timeout(&mut self) {
+        match &mut self.0 {
+            ResponseRepr::Session(body) => body.lift_default_idle_timeout(),
+            ResponseRepr::Decoded(body) => body.get_mut().lift_default_idle_timeout(),
+            ResponseRepr::Observed(body) => body.get_mut().lift_default_idle_timeout(),
+            ResponseRepr::Bytes { .. } | ResponseRepr::TooLarge(_) | ResponseRepr::Other(_) => {}
+        }
+    }
+
     /// Whether [`into_collected`](Self::into_collected) may be asked for.
     pub(crate) fn is_collected(&self) -> bool {
         matches!(

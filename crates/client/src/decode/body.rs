@@ -77,6 +77,11 @@ impl Decoded {
         self.connection.as_ref()
     }
 
+    /// The body that is decoded.
+    pub(crate) fn get_mut(&mut self) -> &mut ResponseBody {
+        self.reader.get_mut().input().body_mut()
+    }
+
     fn poll_decode(
         &mut self,
         cx: &mut Context<'_>,

@@ -62,6 +62,10 @@ impl Input {
         Poll::Ready(Ok(&self.chunk))
     }
 
+    pub(super) fn body_mut(&mut self) -> &mut ResponseBody {
+        &mut self.body
+    }
+
     pub(super) fn take_error(&mut self) -> Option<Error> {
         self.error.take()
     }

@@ -25,6 +25,10 @@ impl Observed {
     pub(crate) fn get_ref(&self) -> &ResponseBody {
         &self.inner
     }
+
+    pub(crate) fn get_mut(&mut self) -> &mut ResponseBody {
+        &mut self.inner
+    }
 }
 
 impl Body for Observed {

@@ -29,8 +29,14 @@ pub struct Event {
 /// It reads as the standard says: comments are left out, an event without data is none, and
 /// what the body ends in the middle of is dropped. The connection is not made again when the body
 /// ends: [`last_event_id`](Self::last_event_id) and [`retry`](Self::retry) are what a caller needs
-/// for that. A server that is silent for longer than
-/// [`Timeouts::body_idle`](crate::Timeouts::body_idle) ends the stream with an error.
+/// for that.
+///
+/// Events may be far apart, so the default of [`Timeouts::body_idle`](crate::Timeouts::body_idle)
+/// does not count here. A server that is silent for longer ends the stream with an error only where
+/// that was set by hand, or by the request's
+/// [`idle_timeout`](crate::RequestBuilder::idle_timeout): set one where the server sends comments to
+/// show that it is there. (A layer of one's own that wraps the body hides it from this: the
+/// default counts then.)
 ///
 /// [spec]: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
 #[derive(Debug)]
@@ -163,7 +169,7 @@ impl Response {
     ///
     /// If the `Content-Type` is another than `text/event-stream`: read as events, such a body has
     /// none. Without a `Content-Type` it is taken for what was asked for.
-    pub fn events(self) -> Result<Events, Error> {
+    pub fn events(mut self) -> Result<Events, Error> {
         let content_type = self.headers().get(CONTENT_TYPE);
         let is_events = content_type.is_none_or(|value| {
             let essence = value.as_bytes().split(|byte| *byte == b';').next();
@@ -172,6 +178,9 @@ impl Response {
                     .eq_ignore_ascii_case(EVENT_STREAM.as_bytes())
             })
         });
+        if is_events {
+            self.body_mut().lift_default_idle_timeout();
+        }
         let mut stream = self.stream();
         if !is_events {
             return Err(stream.fail(Kind::Decode(EVENT_STREAM)));

@@ -13,7 +13,8 @@ use super::{
 use crate::{layer::Config, runtime};
 
 /// Keeps the times of an exchange for a request that is polled on another runtime than the one
-/// that drives its connection: nothing says that the other runtime is being driven.
+/// that drives its connection: nothing says that the other runtime is being driven. And for a request
+/// with timeouts of its own, since the task of its connection may sleep for longer than those.
 #[derive(Default)]
 pub(crate) struct Away(Option<Pin<Box<Watch>>>);
 
@@ -22,7 +23,7 @@ const TICK: Duration = Duration::from_secs(1);
 
 impl Away {
     /// Whether one of the times of the exchange has run out, or it was cut. Always false on the
-    /// runtime that drives the connection, whose task sees to that.
+    /// runtime that drives the connection, whose task sees to that, where all times are the session's.
     #[inline]
     pub(crate) fn is_over(
         &mut self,
@@ -31,12 +32,13 @@ impl Away {
         config: &Config,
         wire: &Wire,
     ) -> bool {
-        is_away(driven_on) && self.look(cx, config, wire)
+        (is_away(driven_on) || wire.own_times().shortest().is_some()) && self.look(cx, config, wire)
     }
 
     #[cold]
     fn look(&mut self, cx: &mut Context<'_>, config: &Config, wire: &Wire) -> bool {
-        let new = || Box::pin(Watch::new(config, Some(TICK)));
+        let tick = wire.own_times().shortest().map_or(TICK, |it| it.min(TICK));
+        let new = || Box::pin(Watch::new(config, Some(tick)));
         let watch = self.0.get_or_insert_with(new);
         let look = |now| match wire.severed() {
             Some(cause) => Look::Cut(cause),

@@ -13,6 +13,7 @@ use super::io::{Cause, Phase, Wire};
 use crate::{
     Timeouts,
     layer::Config,
+    options::OwnTimeout,
     pool::{Connection, Expiry, Release, retire},
     unread::{Drained, Unread},
 };
@@ -263,35 +264,33 @@ pub(super) fn look_at_exchange(wire: &Wire, timeouts: &Timeouts, now: Instant) -
             .zip(timeout)
             .and_then(|(since, timeout)| since.checked_add(timeout))
     };
-    let exempt = wire.exempt();
+    let own = wire.own_times();
+    // A lifted head timeout does not let a peer refuse a request body for ever.
+    let blocked_for = own.head.finite().or(timeouts.head);
     let (deadline, cause) = match wire.phase() {
         Phase::Idle => return Look::Again(None),
         // Whatever the peer had to say has come by then.
         Phase::Sending | Phase::Head if wire.has_write_failed() && !wire.is_answered() => {
             (wire.failed_write_deadline(), Cause::Broken)
         }
-        Phase::Sending => (
-            after(wire.write_blocked(), timeouts.head),
-            Cause::HeadTimeout,
-        ),
+        Phase::Sending => (after(wire.write_blocked(), blocked_for), Cause::HeadTimeout),
         // The answer is there, and whoever asked for it has not looked yet; or it may take as long
         // as it takes.
-        Phase::Head if exempt.head || wire.is_answered() => (None, Cause::HeadTimeout),
+        Phase::Head if own.head == OwnTimeout::NONE || wire.is_answered() => {
+            (None, Cause::HeadTimeout)
+        }
         // A body that hyper has taken whole may still be on its way out, and moving. A head alone
         // has its deadline, however a peer takes it.
         Phase::Head => {
             let uploads = wire.request_body_bytes() > 0;
             let blocked = wire.write_blocked().filter(|_| uploads);
-            let blocked = after(blocked, timeouts.head);
-            let moved = after(wire.wrote_at(), timeouts.head);
+            let blocked = after(blocked, blocked_for);
+            let moved = after(wire.wrote_at(), blocked_for);
             let deadline = blocked.or_else(|| wire.head_deadline().max(moved));
             (deadline, Cause::HeadTimeout)
         }
         Phase::Body => (
-            after(
-                wire.wanted_since(),
-                timeouts.body_idle.filter(|_| !exempt.body_idle),
-            ),
+            after(wire.wanted_since(), own.body_idle.or(timeouts.body_idle)),
             Cause::BodyTimeout,
         ),
         Phase::Draining => (wire.head_deadline(), Cause::Dropped),

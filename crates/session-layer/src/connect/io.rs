@@ -5,7 +5,7 @@ use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{
-            AtomicBool, AtomicU8, AtomicU64,
+            AtomicBool, AtomicU8, AtomicU32, AtomicU64,
             Ordering::{AcqRel, Acquire, Relaxed, Release},
         },
     },
@@ -23,10 +23,11 @@ use super::{
     frames::{Gate, Outgoing},
     open::MAX_HEAD,
 };
-use crate::{CloseReason, error::BoxError, options::Exempt};
-
-const EXEMPT_HEAD: u8 = 1;
-const EXEMPT_BODY: u8 = 2;
+use crate::{
+    CloseReason,
+    error::BoxError,
+    options::{OwnTimeout, OwnTimes},
+};
 
 /// What a connection's socket and its users know of each other.
 ///
@@ -50,8 +51,9 @@ pub(crate) struct Wire {
     /// Since when a write has been waiting for room; 0 while none is.
     write_blocked: AtomicU64,
     phase: AtomicU8,
-    /// Which timeouts do not count for the present exchange: `EXEMPT_HEAD`, `EXEMPT_BODY`.
-    exempt: AtomicU8,
+    /// The head timeout and the body idle timeout of the present exchange, as [`OwnTimeout`]s.
+    own_head: AtomicU32,
+    own_body_idle: AtomicU32,
     /// When the present exchange must have its head.
     head_deadline: AtomicU64,
     /// The value of `read` when the present exchange began.
@@ -228,7 +230,8 @@ impl Wire {
             wanted_since: AtomicU64::new(0),
             write_blocked: AtomicU64::new(0),
             phase: AtomicU8::new(Phase::Idle as u8),
-            exempt: AtomicU8::new(0),
+            own_head: AtomicU32::new(0),
+            own_body_idle: AtomicU32::new(0),
             head_deadline: AtomicU64::new(0),
             response_from: AtomicU64::new(0),
             began: AtomicU64::new(0),
@@ -286,20 +289,23 @@ impl Wire {
         self.phase.store(phase as u8, Release);
     }
 
-    /// Sets which timeouts do not count for the present exchange.
+    /// Sets the timeouts of the present exchange that are not the session's.
     #[inline]
-    pub(crate) fn set_exempt(&self, exempt: Exempt) {
-        let bits = if exempt.head { EXEMPT_HEAD } else { 0 }
-            | if exempt.body_idle { EXEMPT_BODY } else { 0 };
-        self.exempt.store(bits, Relaxed);
+    pub(crate) fn set_own_times(&self, own: OwnTimes) {
+        self.own_head.store(own.head.bits(), Relaxed);
+        self.own_body_idle.store(own.body_idle.bits(), Relaxed);
     }
 
-    /// Which timeouts do not count for the present exchange.
-    pub(crate) fn exempt(&self) -> Exempt {
-        let bits = self.exempt.load(Relaxed);
-        Exempt {
-            head: bits & EXEMPT_HEAD != 0,
-            body_idle: bits & EXEMPT_BODY != 0,
+    /// Lets the body of the present exchange be silent for as long as it likes.
+    pub(crate) fn lift_body_idle(&self) {
+        self.own_body_idle.store(OwnTimeout::NONE.bits(), Relaxed);
+    }
+
+    /// The timeouts of the present exchange that are not the session's.
+    pub(crate) fn own_times(&self) -> OwnTimes {
+        OwnTimes {
+            head: OwnTimeout::from_bits(self.own_head.load(Relaxed)),
+            body_idle: OwnTimeout::from_bits(self.own_body_idle.load(Relaxed)),
         }
     }
 

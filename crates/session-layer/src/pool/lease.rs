@@ -135,6 +135,8 @@ pub(crate) trait Release: Send + Sync {
     fn wire(&self) -> &Wire;
     fn origin(&self) -> &Origin;
     fn body_idle(&self) -> Option<Duration>;
+    /// Whether the body idle timeout was set by hand.
+    fn is_body_idle_chosen(&self) -> bool;
     /// The runtime that drives the connection.
     fn runtime(&self) -> Option<runtime::Id>;
 }
@@ -303,6 +305,10 @@ impl<B: Send + 'static> Release for Connection<B> {
 
     fn body_idle(&self) -> Option<Duration> {
         self.pool.config().timeouts.body_idle
+    }
+
+    fn is_body_idle_chosen(&self) -> bool {
+        self.pool.config().timeouts.body_idle_is_chosen
     }
 
     fn runtime(&self) -> Option<runtime::Id> {

@@ -417,6 +417,10 @@ impl<B: Send + 'static> Release for Shared<B> {
         self.connection.body_idle()
     }
 
+    fn is_body_idle_chosen(&self) -> bool {
+        self.connection.is_body_idle_chosen()
+    }
+
     fn runtime(&self) -> Option<tokio::runtime::Id> {
         Release::runtime(&*self.connection)
     }
