@@ -9,6 +9,7 @@ use retry_layer::{RetryReport, StopReason, transport};
 use session_layer::Phase;
 
 use crate::{
+    json::NotJson,
     origin,
     redirect::{Answerer, Redirected},
 };
@@ -23,6 +24,23 @@ pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
 /// many attempts were made; the cause is in [`source`](StdError::source), and says nothing twice. Of
 /// a setting that is not valid the line has the name, and the cause what is wrong with it. It holds neither
 /// userinfo nor a path or query, and no header.
+///
+/// `{:#}` prints the same line with all causes behind it, separated by colons, for logs. `{:?}` prints
+/// both over several lines for a person, as a program does whose `main` returns the error; `{:#?}`
+/// prints the fields.
+///
+/// ```no_run
+/// #[tokio::main]
+/// async fn main() -> Result<(), client::Error> {
+///     let client = client::Client::new();
+///     // Error: GET http://127.0.0.1:1: cannot connect (3 attempts)
+///     //
+///     // Caused by:
+///     //     Connection refused (os error 111)
+///     client.get("http://127.0.0.1:1/").fetch().await?;
+///     Ok(())
+/// }
+/// ```
 pub struct Error(Box<Inner>);
 
 struct Inner {
@@ -77,8 +95,8 @@ pub(crate) enum Kind {
     Token,
     /// A redirect is not followed, and this is why.
     Redirect(String),
-    /// The body is not JSON of the type that was asked for, at this path.
-    Json(String),
+    /// The body cannot be read as JSON of the type that was asked for.
+    Json(NotJson),
     /// The body is not what its content coding of this name says.
     Coding(&'static str),
     TooManyCodings(usize),
@@ -208,6 +226,16 @@ impl Error {
         }
     }
 
+    /// The causes that may be printed. That of JSON quotes what stands in the body, and its line
+    /// has what else there is to say.
+    fn told_causes(&self) -> impl Iterator<Item = &(dyn StdError + 'static)> {
+        let first = match self.0.kind {
+            Kind::Json(_) => None,
+            _ => StdError::source(self),
+        };
+        first.into_iter().flat_map(causes)
+    }
+
     /// Asks the session's error, if that is what is below.
     fn session_is(&self, question: fn(&session_layer::Error) -> bool) -> bool {
         self.session_error().is_some_and(question)
@@ -253,7 +281,7 @@ impl Error {
 
     /// Returns the status of the response, where the call failed after its head had come: the error
     /// was made of a failed status, or the body broke off, was larger than allowed, could not be
-    /// decoded, or had not ended at the deadline.
+    /// decoded or read as JSON, or had not ended at the deadline.
     ///
     /// Of a body that was read piece by piece it is `None`: whoever reads it has the response's head.
     #[must_use]
@@ -563,9 +591,15 @@ impl fmt::Display for Error {
         }
         write!(f, "{}", What(self))?;
         match report {
-            Some(report) if !self.is_closed() && !self.is_builder() => tried(report, f),
-            Some(_) | None => Ok(()),
+            Some(report) if !self.is_closed() && !self.is_builder() => tried(report, f)?,
+            Some(_) | None => {}
         }
+        if f.alternate() {
+            for cause in self.told_causes() {
+                write!(f, ": {cause}")?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -619,13 +653,7 @@ impl fmt::Display for What<'_> {
                 )?;
             }
             Kind::Write => f.write_str("the body cannot be written to where it was to go")?,
-            Kind::Json(path) => {
-                f.write_str("the body is not valid JSON")?;
-                // Of the whole there is nothing to say.
-                if !matches!(path.as_str(), "" | ".") {
-                    write!(f, ", at `{}`", Shortened(path))?;
-                }
-            }
+            Kind::Json(why) => why.fmt(f)?,
             Kind::Decode(what) | Kind::Coding(what) => {
                 write!(f, "the body is not valid {what}")?;
             }
@@ -679,7 +707,7 @@ fn is_tls(_: &(dyn StdError + 'static)) -> bool {
 }
 
 /// A text that somebody else made, in one line and not too long.
-struct Shortened<'a>(&'a str);
+pub(crate) struct Shortened<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Shortened<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -727,6 +755,15 @@ pub(crate) fn is_failed(status: StatusCode) -> bool {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !f.alternate() {
+            write!(f, "{self}")?;
+            let mut label = "\n\nCaused by:";
+            for cause in self.told_causes() {
+                write!(f, "{label}\n    {cause}")?;
+                label = "";
+            }
+            return Ok(());
+        }
         let mut out = f.debug_struct("Error");
         out.field("kind", &self.0.kind);
         if let Some(Answer { status, .. }) = &self.0.answer {

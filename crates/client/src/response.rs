@@ -22,7 +22,7 @@ use crate::{
     call::{Description, Limit},
     collect::Gathering,
     error::{self, KEPT_OF_BODY, Kind},
-    quoted,
+    json, quoted,
     redirect::Answerer,
 };
 
@@ -188,6 +188,10 @@ impl Response {
             max_body,
             limit,
         }
+    }
+
+    pub(crate) fn body_mut(&mut self) -> &mut ResponseBody {
+        self.inner.body_mut()
     }
 
     /// Returns the length of the body, or of what is left of it, if it is known: of one that is
@@ -426,32 +430,21 @@ impl Response<Bytes> {
     ///
     /// # Errors
     ///
-    /// If the body is not JSON of this type; [`is_decode`](Error::is_decode) holds then, and the
-    /// error says where, as in `items[3].price`. What stands there is only in its
-    /// [source](std::error::Error::source).
+    /// If the body is not JSON, or does not fit this type; [`is_decode`](Error::is_decode) holds
+    /// then. Of the first the error tells the content type, which is `text/html` for a login page
+    /// or the page of a proxy; of the second it tells where, as in `items[3].price`. It has the
+    /// [status](Error::status), the headers, and [the beginning of the body](Error::body); neither
+    /// `Display` nor `Debug` shows what stands there, only its
+    /// [source](std::error::Error::source) does.
     pub fn json<D: DeserializeOwned>(&self) -> Result<D, Error> {
-        let body = self.body();
-        let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
-        serde_json::from_slice(body).or_else(|_| {
-            // Read a second time, since to keep track of the path takes time.
-            let mut reader = serde_json::Deserializer::from_slice(body);
-            let read = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-                let path = error.path().to_string();
-                (path, error.into_inner())
-            });
-            read.and_then(|value| match reader.end() {
-                Ok(()) => Ok(value),
-                Err(error) => Err((String::new(), error)),
-            })
-            .map_err(|(path, error)| {
-                let error = Error::new(Kind::Json(path)).with(error);
-                self.description().name(error)
-            })
+        json::read(self.body(), self.headers().get(CONTENT_TYPE)).map_err(|(why, source)| {
+            let error = Error::new(Kind::Json(why)).with(source);
+            let mut error = error.answered(&self.inner, self.body());
+            error.set_report(self.retry_report());
+            self.request.name(error)
         })
     }
 }
-
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The charset parameter of a media type
 /// ([RFC 9110, section 8.3.2](https://www.rfc-editor.org/rfc/rfc9110#section-8.3.2)).

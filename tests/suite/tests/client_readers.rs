@@ -109,23 +109,110 @@ async fn json_of_another_shape_tells_where_it_is_and_not_what() {
     for (body, said) in [
         (
             r#"{"id":7,"items":[{"price":1},{"price":"canary"}]}"#,
-            ", at `items[1].price`",
+            "the JSON does not fit the type, at `items[1].price` (line 1, column 46)",
         ),
-        (r#"{"id":"canary","items":[]}"#, ", at `id`"),
-        (r#"{"items":[]}"#, ""),
-        ("canary", ""),
-        ("", ""),
-        (r#"{"id":7,"items":[]} canary"#, ""),
+        (
+            r#"{"id":"canary","items":[]}"#,
+            "the JSON does not fit the type, at `id` (line 1, column 14)",
+        ),
+        (
+            r#"{"items":[]}"#,
+            "the JSON does not fit the type: the field `id` is missing (line 1, column 12)",
+        ),
+        (
+            "canary",
+            "the body is not JSON; it has no content type (line 1, column 1)",
+        ),
+        ("", "the body is not JSON: it is empty"),
+        (
+            r#"{"id":7,"items":["#,
+            "the body is not JSON: it breaks off (line 1, column 17)",
+        ),
+        (
+            r#"{"id":7,"items":[]} canary"#,
+            "the body is not JSON; it has no content type (line 1, column 21)",
+        ),
     ] {
         let error = fetched(body).await;
         assert!(error.is_decode());
+        let said = format!("GET http://peer:80: {said} (1 attempt)");
+        assert_eq!(error.to_string(), said);
+        assert!(error.source().is_some());
+        for told in [
+            format!("{error:?}"),
+            format!("{error:#?}"),
+            format!("{error:#}"),
+        ] {
+            assert!(!told.contains("canary"), "{told}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_in_place_of_json_is_told_by_its_type_and_kept() {
+    let page = format!("<html>canary{}</html>", "x".repeat(20_000));
+    let connector = MemoryConnector::new(answer(move |request| {
+        let status = if request.path() == "/login" { 200 } else { 502 };
+        Reply::status(status)
+            .header("content-type", "text/html; charset=utf-8")
+            .header("x-id", "7")
+            .body(page.clone())
+    }));
+    let client = over(&connector);
+    let collected = client.get("http://peer/login").fetch().await.unwrap();
+    let streamed = client.get("http://peer/login").send().await.unwrap();
+    for error in [
+        collected.json::<Order>().unwrap_err(),
+        streamed.json::<Order>().await.unwrap_err(),
+    ] {
         assert_eq!(
             error.to_string(),
-            format!("GET http://peer:80: the body is not valid JSON{said}")
+            "GET http://peer:80: the body is not JSON; its content type is text/html; \
+             charset=utf-8 (line 1, column 1) (1 attempt)"
         );
-        assert!(error.source().is_some());
-        assert!(!format!("{error:?}").contains("canary"), "{error:?}");
+        assert_eq!(error.status().unwrap(), 200);
+        assert_eq!(error.headers().unwrap()["x-id"], "7");
+        assert_eq!(error.url().unwrap(), "http://peer/login");
+        assert_eq!(error.retry_report().unwrap().attempts().len(), 1);
+        let body = error.body().unwrap();
+        assert!(body.starts_with(b"<html>canary") && body.len() == 8 * 1024);
+        for told in [
+            format!("{error:?}"),
+            format!("{error:#?}"),
+            format!("{error:#}"),
+        ] {
+            assert!(!told.contains("canary"), "{told}");
+        }
     }
+    let request = client.get("http://peer/").no_retry().fetch();
+    let error = request.await.unwrap().json::<Order>().unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("the server answered 502 Bad Gateway, and the body is not JSON"),
+        "{error}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_is_printed_with_its_causes_for_logs_and_for_people() {
+    let connector = MemoryConnector::new(answer(|_| Reply::status(200)));
+    connector.refuse();
+    let error = over(&connector).get("http://peer/").no_retry().send().await;
+    let error = error.unwrap_err();
+    let causes: Vec<_> = std::iter::successors(error.source(), |cause| (*cause).source())
+        .map(ToString::to_string)
+        .collect();
+    assert!(!causes.is_empty());
+    assert_eq!(
+        format!("{error:#}"),
+        format!("{error}: {}", causes.join(": "))
+    );
+    assert_eq!(
+        format!("{error:?}"),
+        format!("{error}\n\nCaused by:\n    {}", causes.join("\n    "))
+    );
+    assert!(format!("{error:#?}").starts_with("Error {"), "{error:#?}");
 }
 
 #[tokio::test(start_paused = true)]
