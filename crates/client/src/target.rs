@@ -129,10 +129,29 @@ impl std::fmt::Debug for Credentials {
 pub(crate) struct Base(Url);
 
 impl Base {
-    pub(crate) fn new(url: &str) -> Result<Self, Error> {
-        let url = Url::parse(url).map_err(invalid)?;
+    /// Reads the URL that is the value of a setting of this name.
+    pub(crate) fn of_setting(setting: &str, url: &str) -> Result<Self, Error> {
+        Self::new(url).map_err(|why| Error::builder(format!("{setting}: {why}")))
+    }
+
+    fn new(text: &str) -> Result<Self, String> {
+        if let Some(right) = with_scheme(text) {
+            return Err(format!("`{text}` has no scheme; write {right}"));
+        }
+        // It may have a password in it, or a key, and is not told then.
+        let shown = if text.contains(['@', '?', '#']) {
+            "the URL".to_owned()
+        } else {
+            format!("`{}`", text.escape_debug())
+        };
+        let right = "write one such as http://localhost:8123/";
+        let url = Url::parse(text)
+            .map_err(|error| format!("{shown} is no absolute URL ({error}); {right}"))?;
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(not_http(url.scheme()));
+            return Err(format!(
+                "{shown} cannot be asked: only http and https can be sent, not {}; {right}",
+                url.scheme()
+            ));
         }
         Ok(Self(url))
     }
@@ -406,6 +425,22 @@ fn check_scheme(uri: &Uri) -> Result<(), Error> {
         Some(other) => Err(not_http(other)),
         None => Err(relative()),
     }
+}
+
+/// The URL that was meant by a host, perhaps with a port and a path, that lacks a scheme. Without
+/// a colon it has to look like a host: a relative path does not.
+fn with_scheme(text: &str) -> Option<String> {
+    if text.contains("://") || text.contains(['@', '?', '#', '\\']) {
+        return None;
+    }
+    let host = text.split('/').next().filter(|host| !host.is_empty())?;
+    let port = host.rsplit_once(':').map(|(_, port)| port);
+    let is_port = port.is_some_and(|it| it.parse::<u16>().is_ok());
+    if !is_port && !host.contains('.') && host != "localhost" {
+        return None;
+    }
+    let url = Url::parse(&format!("http://{text}")).ok()?;
+    url.host().map(|_| url.to_string())
 }
 
 fn invalid(error: url::ParseError) -> Error {

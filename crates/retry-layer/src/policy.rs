@@ -299,6 +299,7 @@ impl fmt::Debug for RetryPolicy {
             .field("backoff", &settings.backoff)
             .field("hints", &settings.hints)
             .field("max_retry_after", &settings.max_retry_after)
+            .field("resends", &settings.resends)
             .field("deadline", &settings.deadline)
             .field("replay_limit", &settings.replay_limit)
             .field(
@@ -447,6 +448,13 @@ impl RetryPolicyBuilder {
     /// or an `Idempotency-Key` header, is the better choice where it is possible.
     pub fn any_method(mut self) -> Self {
         self.methods = Methods::Any;
+        self
+    }
+
+    /// Sends again only requests whose method is idempotent, as a policy does unless told otherwise.
+    /// It takes back [`any_method`](Self::any_method) and [`methods`](Self::methods).
+    pub fn idempotent_methods(mut self) -> Self {
+        self.methods = Methods::Idempotent;
         self
     }
 

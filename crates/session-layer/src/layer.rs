@@ -177,7 +177,7 @@ impl ConfigError {
         if time.is_some_and(|time| time.is_zero()) {
             return Err(Self::new(
                 setting,
-                "must be longer than 0; `None` turns it off",
+                "must be longer than 0; `None` turns it off, `\"none\"` in a configuration file",
             ));
         }
         Ok(())

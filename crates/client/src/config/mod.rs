@@ -9,11 +9,13 @@ mod proxy;
 mod redirects;
 mod retry;
 mod session;
+mod text_or;
 #[cfg(feature = "tls")]
 mod tls;
 
 use std::{collections::BTreeMap, fmt};
 
+use http::HeaderName;
 use serde::Deserialize;
 #[cfg(feature = "cookies")]
 use session_layer::cookies::Jar;
@@ -30,6 +32,7 @@ use self::{
     redirects::RedirectsConfig,
     retry::RetryConfig,
     session::{PoolSettings, TimeoutSettings},
+    text_or::TextOr,
 };
 #[cfg(feature = "metrics")]
 use crate::observe::Metrics;
@@ -40,7 +43,8 @@ use crate::{ClientBuilder, Error, observe::Paths};
 /// It is read by [`serde`](https://serde.rs) from TOML, JSON or any other format, and taken by
 /// [`ClientBuilder::from_config`], after which code can add what a file cannot say: predicates,
 /// layers, sources of tokens, a resolver. Every key may be left out, and stands for the default then;
-/// a key that is not known is an error that names it. Durations are text such as `"2s"`, `"500ms"`
+/// a key that is not known is an error that names it. Files that it names are read by
+/// [`ClientBuilder::config`]. Durations are text such as `"2s"`, `"500ms"`
 /// or `"1m 30s"`; where a limit can be turned off, `"none"` does so.
 ///
 /// | key | |
@@ -50,33 +54,40 @@ use crate::{ClientBuilder, Error, observe::Paths};
 /// | `max_body` | bytes |
 /// | `decompression` | true or false |
 /// | `record_paths` | whether [spans have the paths](ClientBuilder::record_paths) of URLs |
-/// | `error_for_status` | true or false |
+/// | `error_for_status`, `https_only` | true or false |
 /// | `user_agent` | text; none is sent if it is empty |
 /// | `request_id`, `attempt_id` | a header's name |
 /// | `headers` | [default headers](ClientBuilder::default_header): name and value |
 /// | `bearer`, or `basic.user` and `basic.password` | credentials |
-/// | `retry.max_attempts`, `.statuses`, `.methods` | a number (also as `attempts`), a list of numbers, a list of text |
+/// | `retry` | `"default"`, `"aiohttp"` (the [profile](crate::RetryPolicy::aiohttp_retry)) or `"none"` (each request is sent once), in place of what code has set; or a table of the next keys |
+/// | `retry.preset` | one of these names, which the other keys of the table then alter |
+/// | `retry.max_attempts`, `.statuses`, `.methods` | a number (also as `attempts`), a list of numbers, a list of text; `"get"` means GET |
+/// | `retry.any_method` | true: also those that are not idempotent; false: only those that are |
 /// | `retry.backoff.base`, `.throttled_base`, `.factor`, `.cap`, `.jitter` | durations and a number; `"full"`, `"equal"`, `"decorrelated"` or `"none"` |
 /// | `retry.max_retry_after`, `.honor_retry_after` | a duration; true or false |
-/// | `retry.budget_percent` | retries for every hundred answers |
+/// | `retry.budget_percent` or `retry.budget` | retries for every hundred answers; or `"none"` for no budget, `"default"` for the default one |
 /// | `retry.replay_limit`, `.replay_memory` | bytes |
 /// | `retry.drain.bytes` and `.time` | bytes and a duration |
 /// | `retry.resends` | whether a request is sent again, without counting as an attempt, that was not processed or met a closed connection; with `max_attempts` 1 and false here, each is sent once |
 /// | `redirects.follow`, `.limit`, `.allow_downgrade`, `.sensitive_headers` | true or false, a number, true or false, a list of names |
 /// | `pool.max_connections`, `.max_connections_per_origin`, `.max_waiting`, `.max_requests_per_connection` | numbers |
-/// | `pool.http1_read_buffer` | bytes |
+/// | `pool.http1_read_buffer`, `.http1_max_headers` | bytes; a number of fields |
+/// | `pool.http1_space_before_colon`, `.http1_ignore_invalid_headers` | true or false |
 /// | `pool.queue_timeout`, `.idle_timeout`, `.max_lifetime` | durations or `"none"` |
-/// | `timeouts.connect`, `.head`, `.body_idle` | durations or `"none"` |
+/// | `timeouts.connect`, `.head`, `.body_idle`, `.expect_continue` | durations or `"none"`; the last one a duration |
 /// | `connector.local_address`, `.unix_socket` | an address; a path, on Unix |
 /// | `connector.happy_eyeballs_delay`, `.tcp_keepalive`, `.tcp_nodelay` | durations or `"none"`; true or false |
-/// | `tls.roots_pem`, `.only_added_roots` | the text of certificates, no path; true or false; with the feature `tls`, as the next two |
-/// | `tls.certificate_pem` and `.key_pem` | the text of both, no paths: what is shown to a server that asks for it |
+/// | `tls.ca_file`, `.only_added_roots` | the path of a PEM file with certificates to trust; true or false; with the feature `tls`, as the next four |
+/// | `tls.client_certificate` and `.client_key` | the paths of PEM files: what is shown to a server that asks for it; without `client_key` the first file holds both |
+/// | `tls.roots_pem` | what `ca_file` is the path of, as text |
+/// | `tls.certificate_pem` and `.key_pem` | what `client_certificate` and `client_key` are the paths of, as text |
 /// | `tls.min_version` | `"1.2"` or `"1.3"` |
 /// | `cookies`, `metrics` | true for a jar, and for [figures](crate#features), false for none; with the features of these names |
 /// | `http2.prior_knowledge`, `.adaptive_window` | true or false; with the feature `http2`, as the next two |
 /// | `http2.max_concurrent_streams`, `.stream_window`, `.connection_window` | numbers, the windows in bytes |
 /// | `http2.keep_alive_interval`, `.keep_alive_timeout` | a duration or `"none"`; a duration |
-/// | `proxy.all`, `.http`, `.https`, `.no_proxy` | URLs; hosts, separated by commas or blanks; with the feature `proxy` |
+/// | `proxy` | a URL; `"env"` for [what the environment names](session_layer::Proxy::from_env); `"none"` for none, also where code has set one; or a table of the next keys; with the feature `proxy` |
+/// | `proxy.all`, `.http`, `.https`, `.no_proxy` | URLs; hosts, separated by commas or blanks |
 ///
 /// ```
 /// use client::{Client, ClientBuilder, ClientConfig};
@@ -102,6 +113,7 @@ pub struct ClientConfig {
     decompression: Option<bool>,
     record_paths: Option<bool>,
     error_for_status: Option<bool>,
+    https_only: Option<bool>,
     user_agent: Option<String>,
     request_id: Option<String>,
     attempt_id: Option<String>,
@@ -198,6 +210,7 @@ impl ClientBuilder {
             decompression,
             record_paths,
             error_for_status,
+            https_only,
             user_agent,
             request_id,
             attempt_id,
@@ -240,16 +253,19 @@ impl ClientBuilder {
             builder = introduce(builder, agent);
         }
         if let Some(name) = request_id {
-            builder = builder.request_id(name.parse().map_err(|_| invalid("request_id"))?);
+            builder = builder.request_id(header_name("request_id", &name)?);
         }
         if let Some(name) = attempt_id {
-            builder = builder.attempt_id(name.parse().map_err(|_| invalid("attempt_id"))?);
+            builder = builder.attempt_id(header_name("attempt_id", &name)?);
         }
         if let Some(decode) = decompression {
             builder = builder.decompression(decode);
         }
         if let Some(raises) = error_for_status {
             builder = builder.error_for_status(raises);
+        }
+        if let Some(only) = https_only {
+            builder = builder.https_only(only);
         }
         // A policy that cannot be is an error of `build`.
         if let (Some(retry), Ok(policy)) = (retry, &builder.retry) {
@@ -343,8 +359,38 @@ fn keep_figures(mut builder: ClientBuilder, on: Option<bool>) -> ClientBuilder {
     builder
 }
 
-fn invalid(key: &str) -> Error {
-    Error::builder(format!("the setting `{key}` is not valid"))
+/// An error of a setting: its key, and why its value cannot be, with what would be right.
+fn invalid(key: &str, why: impl fmt::Display) -> Error {
+    Error::builder(format!("{key}: {why}"))
+}
+
+fn header_name(key: &str, name: &str) -> Result<HeaderName, Error> {
+    name.parse().map_err(|_| {
+        invalid(
+            key,
+            format_args!(
+                "{name:?} is no header's name; write letters, digits and hyphens, as in \
+                 \"x-request-id\""
+            ),
+        )
+    })
+}
+
+/// What an error and its causes say, in one line.
+#[cfg(any(feature = "proxy", feature = "tls"))]
+struct Chain<'a>(&'a (dyn std::error::Error + 'static));
+
+#[cfg(any(feature = "proxy", feature = "tls"))]
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
 }
 
 #[cfg(feature = "tls")]

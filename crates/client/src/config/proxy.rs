@@ -1,12 +1,31 @@
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use session_layer::{Proxy, ProxyConfigError};
 
+use super::{Chain, TextOr, invalid};
 use crate::{ClientBuilder, Error};
 
-/// No `Debug`: each URL may have credentials in it.
+/// The key `proxy`. No `Debug`: each URL may have credentials in it.
+#[derive(Clone)]
+pub(super) enum ProxyConfig {
+    /// `"env"`, `"none"`, or the URL of one for everything.
+    Text(String),
+    Settings(Box<ProxySettings>),
+}
+
+impl<'de> Deserialize<'de> for ProxyConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let expected = "a table of settings, a proxy's URL, \"env\" or \"none\"";
+        let read = deserializer.deserialize_any(TextOr::<String, ProxySettings>::new(expected))?;
+        Ok(match read {
+            Ok(text) => Self::Text(text),
+            Err(settings) => Self::Settings(Box::new(settings)),
+        })
+    }
+}
+
 #[derive(Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct ProxyConfig {
+pub(super) struct ProxySettings {
     http: Option<String>,
     https: Option<String>,
     all: Option<String>,
@@ -16,7 +35,22 @@ pub(super) struct ProxyConfig {
 type Make = fn(&str) -> Result<Proxy, ProxyConfigError>;
 
 impl ProxyConfig {
-    pub(super) fn apply(self, mut builder: ClientBuilder) -> Result<ClientBuilder, Error> {
+    pub(super) fn apply(self, builder: ClientBuilder) -> Result<ClientBuilder, Error> {
+        match self {
+            Self::Settings(settings) => settings.apply(builder),
+            Self::Text(text) => match text.as_str() {
+                "none" => Ok(builder.map_connector(session_layer::Connector::no_proxies)),
+                "env" => {
+                    Ok(builder.proxy(Proxy::from_env().map_err(|error| refuse("proxy", &error))?))
+                }
+                url => Ok(builder.proxy(Proxy::all(url).map_err(|error| refuse("proxy", &error))?)),
+            },
+        }
+    }
+}
+
+impl ProxySettings {
+    fn apply(self, mut builder: ClientBuilder) -> Result<ClientBuilder, Error> {
         // The first that applies is taken, so the one for everything comes last.
         let proxies: [(_, _, Make); 3] = [
             ("proxy.http", self.http, Proxy::http),
@@ -34,11 +68,16 @@ impl ProxyConfig {
             let Some(url) = url else {
                 continue;
             };
-            let proxy = make(&url).map_err(|error| super::invalid(key).with(error))?;
+            let proxy = make(&url).map_err(|error| refuse(key, &error))?;
             let proxy = proxy.try_no_proxy(exempt.clone());
-            let proxy = proxy.map_err(|error| super::invalid("proxy.no_proxy").with(error))?;
+            let proxy = proxy.map_err(|error| refuse("proxy.no_proxy", &error))?;
             builder = builder.proxy(proxy);
         }
         Ok(builder)
     }
+}
+
+/// The value is not told: it may have credentials in it. The error itself says what is wrong.
+fn refuse(key: &str, error: &ProxyConfigError) -> Error {
+    invalid(key, Chain(error))
 }

@@ -1,7 +1,7 @@
 use http::HeaderName;
 use serde::Deserialize;
 
-use super::{invalid, twice};
+use super::{header_name, twice};
 use crate::{Error, Redirects};
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -30,10 +30,9 @@ impl RedirectsConfig {
             Some(false) => rules.refuse_downgrade(),
             None => rules,
         };
-        let names = self.sensitive_headers.iter().map(|name| name.parse());
-        let names: Vec<HeaderName> = names
-            .collect::<Result<_, _>>()
-            .map_err(|_| invalid("redirects.sensitive_headers"))?;
+        let names = self.sensitive_headers.iter();
+        let names = names.map(|name| header_name("redirects.sensitive_headers", name));
+        let names: Vec<HeaderName> = names.collect::<Result<_, _>>()?;
         Ok(rules.sensitive_headers(names))
     }
 }

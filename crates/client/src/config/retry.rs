@@ -1,21 +1,64 @@
-use http::Method;
-use retry_layer::{Backoff, Jitter, RetryPolicyBuilder, budget::SuccessBudget};
-use serde::Deserialize;
+use http::{Method, StatusCode};
+use retry_layer::{
+    Backoff, Jitter, RetryPolicy, RetryPolicyBuilder,
+    budget::{SuccessBudget, Unlimited},
+};
+use serde::{Deserialize, Deserializer};
 
-use super::{duration::Span, invalid};
+use super::{TextOr, duration::Span, invalid, twice};
 use crate::Error;
+
+/// The key `retry`: the name of a policy, or the settings of one.
+#[derive(Clone, Debug)]
+pub(super) enum RetryConfig {
+    Preset(Preset),
+    Settings(Box<RetrySettings>),
+}
+
+/// A policy by its name.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Preset {
+    /// The policy that a client has unless told otherwise.
+    Default,
+    /// The habits of aiohttp-retry.
+    Aiohttp,
+    /// Each request is sent once.
+    None,
+}
+
+impl<'de> Deserialize<'de> for RetryConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let expected = "a table of settings, or \"default\", \"aiohttp\" or \"none\"";
+        let read = deserializer.deserialize_any(TextOr::<Preset, RetrySettings>::new(expected))?;
+        Ok(match read {
+            Ok(preset) => Self::Preset(preset),
+            Err(settings) => Self::Settings(Box::new(settings)),
+        })
+    }
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum BudgetConfig {
+    Default,
+    None,
+}
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct RetryConfig {
+pub(super) struct RetrySettings {
+    preset: Option<Preset>,
     // The other name is that of aiohttp-retry.
     #[serde(alias = "attempts")]
     max_attempts: Option<u32>,
     statuses: Option<Vec<u16>>,
     methods: Option<Vec<String>>,
+    any_method: Option<bool>,
     backoff: Option<BackoffConfig>,
     max_retry_after: Option<Span>,
     honor_retry_after: Option<bool>,
+    budget: Option<BudgetConfig>,
     budget_percent: Option<u16>,
     replay_limit: Option<usize>,
     replay_memory: Option<usize>,
@@ -49,21 +92,47 @@ enum JitterConfig {
     None,
 }
 
+impl Preset {
+    fn policy(self) -> RetryPolicyBuilder {
+        match self {
+            Self::Default => RetryPolicy::builder(),
+            Self::Aiohttp => RetryPolicy::aiohttp_retry().to_builder(),
+            Self::None => RetryPolicy::builder().max_attempts(1).without_resends(),
+        }
+    }
+}
+
 impl RetryConfig {
-    pub(super) fn alter(self, mut policy: RetryPolicyBuilder) -> Result<RetryPolicyBuilder, Error> {
+    pub(super) fn alter(self, policy: RetryPolicyBuilder) -> Result<RetryPolicyBuilder, Error> {
+        match self {
+            Self::Preset(preset) => Ok(preset.policy()),
+            Self::Settings(settings) => settings.alter(policy),
+        }
+    }
+}
+
+impl RetrySettings {
+    fn alter(self, mut policy: RetryPolicyBuilder) -> Result<RetryPolicyBuilder, Error> {
+        if let Some(preset) = self.preset {
+            policy = preset.policy();
+        }
         if let Some(attempts) = self.max_attempts {
             policy = policy.max_attempts(attempts);
         }
         if let Some(statuses) = self.statuses {
+            let statuses: Vec<_> = statuses.into_iter().map(status).collect::<Result<_, _>>()?;
             policy = policy.statuses(statuses);
         }
-        if let Some(methods) = self.methods {
-            let methods = methods.iter().map(|it| Method::from_bytes(it.as_bytes()));
-            let methods: Vec<_> = methods
-                .collect::<Result<_, _>>()
-                .map_err(|_| invalid("retry.methods"))?;
-            policy = policy.methods(methods);
-        }
+        policy = match (self.methods, self.any_method) {
+            (Some(_), Some(true)) => return Err(twice("retry.methods", "retry.any_method")),
+            (Some(methods), Some(false) | None) => {
+                let methods = methods.iter().map(|it| method(it));
+                policy.methods(methods.collect::<Result<Vec<_>, _>>()?)
+            }
+            (None, Some(true)) => policy.any_method(),
+            (None, Some(false)) => policy.idempotent_methods(),
+            (None, None) => policy,
+        };
         if let Some(backoff) = self.backoff {
             policy = policy.map_backoff(|so_far| backoff.alter(so_far));
         }
@@ -75,11 +144,18 @@ impl RetryConfig {
             Some(false) => policy.ignore_retry_after(),
             None => policy,
         };
-        if let Some(percent) = self.budget_percent {
-            let budget = SuccessBudget::new(percent);
-            policy =
-                policy.budget(budget.map_err(|error| invalid("retry.budget_percent").with(error))?);
-        }
+        policy = match (self.budget, self.budget_percent) {
+            (Some(_), Some(_)) => return Err(twice("retry.budget", "retry.budget_percent")),
+            (Some(BudgetConfig::None), None) => policy.budget(Unlimited),
+            (Some(BudgetConfig::Default), None) => policy.budget(SuccessBudget::default()),
+            (None, Some(percent)) => {
+                let budget = SuccessBudget::new(percent).map_err(|error| {
+                    invalid("retry.budget_percent", format_args!("{percent}: {error}"))
+                })?;
+                policy.budget(budget)
+            }
+            (None, None) => policy,
+        };
         if let Some(bytes) = self.replay_limit {
             policy = policy.replay_limit(bytes);
         }
@@ -95,6 +171,31 @@ impl RetryConfig {
             None => policy,
         })
     }
+}
+
+fn status(number: u16) -> Result<StatusCode, Error> {
+    StatusCode::from_u16(number).map_err(|_| {
+        invalid(
+            "retry.statuses",
+            format_args!("{number} is no status code; write one from 100 to 999"),
+        )
+    })
+}
+
+/// Methods are case-sensitive, and `get` is one that no server knows: a standard name means the
+/// standard method however it is written.
+fn method(name: &str) -> Result<Method, Error> {
+    const STANDARD: [&str; 10] = [
+        "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "QUERY", "POST", "PATCH", "CONNECT",
+    ];
+    let standard = STANDARD.iter().find(|it| it.eq_ignore_ascii_case(name));
+    let name = standard.copied().unwrap_or(name);
+    Method::from_bytes(name.as_bytes()).map_err(|_| {
+        invalid(
+            "retry.methods",
+            format_args!("{name:?} is no method; write one word, such as \"GET\""),
+        )
+    })
 }
 
 impl BackoffConfig {

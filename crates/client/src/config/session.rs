@@ -1,7 +1,7 @@
 use serde::Deserialize;
 use session_layer::{PoolConfig, Timeouts};
 
-use super::duration::Limit;
+use super::duration::{Limit, Span};
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -14,6 +14,9 @@ pub(super) struct PoolSettings {
     max_lifetime: Option<Limit>,
     max_requests_per_connection: Option<u64>,
     http1_read_buffer: Option<usize>,
+    http1_max_headers: Option<usize>,
+    http1_space_before_colon: Option<bool>,
+    http1_ignore_invalid_headers: Option<bool>,
 }
 
 impl PoolSettings {
@@ -42,6 +45,15 @@ impl PoolSettings {
         if let Some(bytes) = self.http1_read_buffer {
             pool = pool.http1_read_buffer(bytes);
         }
+        if let Some(fields) = self.http1_max_headers {
+            pool = pool.http1_max_headers(fields);
+        }
+        if let Some(allowed) = self.http1_space_before_colon {
+            pool = pool.http1_space_before_colon(allowed);
+        }
+        if let Some(ignored) = self.http1_ignore_invalid_headers {
+            pool = pool.http1_ignore_invalid_headers(ignored);
+        }
         pool
     }
 }
@@ -52,6 +64,7 @@ pub(super) struct TimeoutSettings {
     connect: Option<Limit>,
     head: Option<Limit>,
     body_idle: Option<Limit>,
+    expect_continue: Option<Span>,
 }
 
 impl TimeoutSettings {
@@ -64,6 +77,9 @@ impl TimeoutSettings {
         }
         if let Some(Limit(timeout)) = self.body_idle {
             timeouts = timeouts.body_idle(timeout);
+        }
+        if let Some(Span(timeout)) = self.expect_continue {
+            timeouts = timeouts.expect_continue(timeout);
         }
         timeouts
     }

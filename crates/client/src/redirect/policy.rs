@@ -102,13 +102,13 @@ impl Redirects {
     }
 
     /// The same rules for another number of redirects; `None` follows none.
-    #[cfg(feature = "serde")]
+    #[cfg(feature = "config")]
     pub(crate) fn following(self, limit: Option<u32>) -> Self {
         self.alter(|rules| rules.limit = limit)
     }
 
     /// Refuses redirects from `https` to `http` again.
-    #[cfg(feature = "serde")]
+    #[cfg(feature = "config")]
     pub(crate) fn refuse_downgrade(self) -> Self {
         self.alter(|rules| rules.downgrade = Downgrade::Refused)
     }

@@ -39,6 +39,13 @@ impl Connector {
         self.settings().proxies.add(proxy.compile());
         self
     }
+
+    /// Connects directly: takes away each [`proxy`](Self::proxy) that was set so far.
+    #[must_use]
+    pub fn no_proxies(mut self) -> Self {
+        self.settings().proxies = Proxies::default();
+        self
+    }
 }
 
 /// The proxies of a connector, in the order in which they are asked.

@@ -1,5 +1,7 @@
 //! Clients that are set up by a configuration.
 
+mod keys;
+
 use std::{
     future::ready,
     sync::{
@@ -454,19 +456,19 @@ fn what_cannot_be_is_refused_by_name() {
             "bearer = \"t\"\nbasic = { user = \"a\", password = \"b\" }",
             "`bearer` and `basic`",
         ),
-        ("[retry]\nmethods = [\"G E T\"]", "`retry.methods`"),
+        ("[retry]\nmethods = [\"G E T\"]", "retry.methods: "),
         ("[retry]\nattempts = 0", "0 attempts"),
         ("[retry]\nstatuses = [99]", "from 100 to 999"),
         ("[retry.backoff]\ncap = \"1ms\"", "below the base"),
         (
             "[redirects]\nsensitive_headers = [\"a b\"]",
-            "`redirects.sensitive_headers`",
+            "redirects.sensitive_headers: ",
         ),
         (
             "[redirects]\nfollow = false\nlimit = 1",
             "`redirects.limit`",
         ),
-        ("request_id = \"a b\"", "`request_id`"),
+        ("request_id = \"a b\"", "request_id: "),
         ("user_agent = \"a\\nb\"", "`user_agent`"),
         ("[headers]\n\"a b\" = \"c4n4ry\"", "default header's name"),
         ("[headers]\na = \"c4n4ry\\n\"", "default header a"),
@@ -482,4 +484,81 @@ fn what_cannot_be_is_refused_by_name() {
         assert!(told.contains(words), "{text}: {told}");
         assert!(!told.contains("c4n4ry"), "{told}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_takes_away_what_the_client_adds() {
+    let connector = MemoryConnector::new(answer(|request| match request.path() {
+        "/moved" => Reply::status(302).header("location", "/end"),
+        _ => Reply::status(200),
+    }));
+    let client = Client::builder()
+        .base_url("http://peer/")
+        .unwrap()
+        .default_header("x-team", "a")
+        .default_header("x-kept", "b")
+        .bearer("token")
+        .request_id(http::HeaderName::from_static("x-request"))
+        .attempt_id(http::HeaderName::from_static("x-attempt"))
+        .build_with_connector(connector.clone())
+        .unwrap();
+    let names = [
+        "x-team",
+        "authorization",
+        "user-agent",
+        "accept-encoding",
+        "x-request",
+        "x-attempt",
+    ];
+    let request = names.iter().fold(client.get("moved"), |request, name| {
+        request.header(*name, "own").without_header(*name)
+    });
+    request.fetch().await.unwrap();
+    client.get("end").fetch().await.unwrap();
+    let log = connector.log();
+    assert_eq!(log.requests.len(), 3);
+    for request in &log.requests[..2] {
+        for name in names {
+            assert_eq!(request.header(name), None, "{name}");
+        }
+        assert_eq!(request.header("x-kept"), Some("b"));
+    }
+    for name in names {
+        assert!(log.requests[2].header(name).is_some(), "{name}");
+    }
+    let error = client.get("end").without_header("a b").fetch().await;
+    assert!(error.unwrap_err().is_builder());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_for_https_alone_sends_nothing_in_the_clear() {
+    let connector = MemoryConnector::new(answer(|_| {
+        Reply::status(302).header("location", "http://peer/")
+    }));
+    let client = |builder: ClientBuilder| {
+        let builder = builder.https_only(true);
+        builder.build_with_connector(connector.clone()).unwrap()
+    };
+    let plain = client(Client::builder());
+    let endpoints = Client::builder().endpoints(["http://peer/"]).unwrap();
+    for call in [
+        plain.get("http://peer/").fetch(),
+        client(endpoints).get("x").fetch(),
+    ] {
+        let error = call.await.unwrap_err();
+        assert!(error.is_builder(), "{error}");
+        assert!(error.to_string().contains("`https_only`"), "{error}");
+        assert_eq!(connector.log().requests.len(), 0);
+    }
+    // A redirect leads there, although downgrades are allowed.
+    let redirects = client::Redirects::default().allow_downgrade();
+    let moved = client(Client::builder().redirects(redirects));
+    let error = moved.get("https://peer/").fetch().await.unwrap_err();
+    assert!(error.to_string().contains("`https_only`"), "{error}");
+    assert_eq!(connector.log().requests.len(), 1);
+    let bare = Client::builder().https_only(true);
+    let service = tower::service_fn(async |_: http::Request<client::Body>| {
+        Ok::<_, std::convert::Infallible>(http::Response::new(String::new()))
+    });
+    assert!(bare.build_from_service(service).unwrap_err().is_builder());
 }
