@@ -10,7 +10,7 @@ use std::{
 
 use http::{
     HeaderValue, Request, Response, StatusCode, Uri,
-    header::{AUTHORIZATION, USER_AGENT},
+    header::{ACCEPT_ENCODING, AUTHORIZATION, USER_AGENT},
 };
 use pin_project_lite::pin_project;
 use tower_service::Service;
@@ -21,7 +21,7 @@ use crate::{
     auth::{Auth, Refresh},
     decode,
     doing::Doing,
-    extras::{Dressed, Extras},
+    extras::{Dressed, Extras, WithoutDefaults},
     forward::AsItIs,
     observe::{Metrics, Paths, Record},
     redirect::Answerer,
@@ -72,14 +72,22 @@ where
             Some(extras) => extras.dress(&mut request),
             None => Dressed::default(),
         };
+        if dressed.refused {
+            let error = Error::builder("it would go out without TLS, and `https_only` is set");
+            return ResponseFuture::Boxed {
+                inner: Box::pin(std::future::ready(Err(error))),
+            };
+        }
         let as_it_is = AsItIs::is(&request);
+        let without = WithoutDefaults::of(&request);
         if let Some(user_agent) = self.settings.user_agent.as_ref().filter(|_| !as_it_is) {
-            if !request.headers().contains_key(USER_AGENT) {
+            if !request.headers().contains_key(USER_AGENT) && !without.has(&USER_AGENT) {
                 let user_agent = user_agent.clone();
                 request.headers_mut().insert(USER_AGENT, user_agent);
             }
         }
-        if let Some(accepted) = &self.settings.accept_encoding {
+        let accepted = self.settings.accept_encoding.as_ref();
+        if let Some(accepted) = accepted.filter(|_| !without.has(&ACCEPT_ENCODING)) {
             decode::advertise(&mut request, accepted);
         }
         let record = Record::begin(&request, self.settings.metrics, self.settings.paths);

@@ -79,7 +79,9 @@ pub struct ClientBuilder {
 
 const DEADLINE: Duration = Duration::from_secs(300);
 const MAX_BODY: usize = 64 * 1024 * 1024;
-const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+/// The name of this project, and not of its crate: that one says nothing in a server's log, and in the
+/// public registry it is somebody else's.
+const USER_AGENT: &str = concat!("hardy-http/", env!("CARGO_PKG_VERSION"));
 
 impl ClientBuilder {
     /// Starts with the default settings.
@@ -120,7 +122,7 @@ impl ClientBuilder {
     ///
     /// If it is not an absolute `http` or `https` URL.
     pub fn base_url(mut self, url: impl AsRef<str>) -> Result<Self, Error> {
-        self.base = Some(Base::new(url.as_ref())?);
+        self.base = Some(Base::of_setting("base_url", url.as_ref())?);
         self.extras.endpoints.clear();
         Ok(self)
     }
@@ -148,7 +150,9 @@ impl ClientBuilder {
         mut self,
         urls: impl IntoIterator<Item = U>,
     ) -> Result<Self, Error> {
-        let endpoints = urls.into_iter().map(|url| Base::new(url.as_ref()));
+        let endpoints = urls
+            .into_iter()
+            .map(|url| Base::of_setting("endpoints", url.as_ref()));
         self.extras.endpoints = endpoints.collect::<Result<_, _>>()?;
         let Some(first) = self.extras.endpoints.first() else {
             return Err(Error::builder("there must be at least one endpoint"));
@@ -204,6 +208,10 @@ impl ClientBuilder {
     /// by `fetch`, `collect`, `bytes`, `text` or `json`. A body that streams is limited by the
     /// [idle timeout](Timeouts::body_idle) only. `None` sets no limit. One request sets its own by
     /// [`timeout`](crate::RequestBuilder::timeout). Default: 300 s.
+    ///
+    /// Each attempt is limited by the [head timeout](Timeouts::head) too, 30 s unless set, however
+    /// long this is: a server that is stuck is left for another attempt. For one that is known to take
+    /// longer, set the head timeout, or the `timeout` of its requests, which lifts it.
     #[doc(alias = "timeout")]
     pub fn deadline(mut self, deadline: impl Into<Option<Duration>>) -> Self {
         self.deadline = deadline.into();
@@ -272,7 +280,8 @@ impl ClientBuilder {
     }
 
     /// Says who asks, on requests that do not say it themselves. One that is no header's value is an
-    /// error of [`build`](Self::build). Default: this crate's name and version.
+    /// error of [`build`](Self::build). Default: `hardy-http/` and the version of this crate, a name
+    /// of this project that is no other program's.
     ///
     /// ```
     /// # fn example() -> Result<(), client::Error> {
@@ -297,6 +306,24 @@ impl ClientBuilder {
     /// Says nothing of who asks.
     pub fn no_user_agent(mut self) -> Self {
         self.user_agent = None;
+        self
+    }
+
+    /// Refuses to send anything without TLS: each attempt whose URL is not `https` is an error for
+    /// which [`is_builder`](Error::is_builder) holds, also where a redirect or an
+    /// [endpoint](Self::endpoints) leads there. Default: false.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), client::Error> {
+    /// let client = client::Client::builder().https_only(true).build()?;
+    /// let error = client.get("http://example.com/").send().await.unwrap_err();
+    /// assert!(error.is_builder());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn https_only(mut self, on: bool) -> Self {
+        self.extras.https_only = on;
         self
     }
 
@@ -410,7 +437,7 @@ impl ClientBuilder {
         }
         if self.deadline.is_some_and(|deadline| deadline.is_zero()) {
             return Err(Error::builder(
-                "deadline must be longer than 0; `None` turns it off",
+                "deadline must be longer than 0; `None` turns it off, `\"none\"` in a configuration file",
             ));
         }
         let policy = self

@@ -30,6 +30,7 @@ use crate::{
     decode,
     doing::Doing,
     error::Kind,
+    extras::WithoutDefaults,
     id,
     observe::Metrics,
     predicate,
@@ -375,7 +376,8 @@ fn prepare(settings: &Settings, request: &mut Request<Body>) -> Result<(), Error
         }
         credentials
     };
-    if let Some(name) = &settings.request_id {
+    let request_id = settings.request_id.as_ref();
+    if let Some(name) = request_id.filter(|name| !WithoutDefaults::of(request).has(name)) {
         id::give(request.headers_mut(), name);
     }
     if settings.renews {

@@ -16,6 +16,7 @@ use crate::{
     Body, NoDecompression, Redirects,
     auth::Refresh,
     collect::{CollectBody, FollowsNone},
+    extras::WithoutDefaults,
     observe::SentBefore,
     redirect::CrossOrigin,
 };
@@ -68,6 +69,7 @@ call_settings! {
     Redirects,
     Refresh,
     SentBefore,
+    WithoutDefaults,
 }
 
 /// Not in the list: only a part of it holds for the peer of another hop, see `redirect`.
@@ -120,6 +122,7 @@ mod tests {
             Redirects = Redirects::none(),
             Refresh = Refresh::default(),
             SentBefore = SentBefore(1),
+            WithoutDefaults = WithoutDefaults::default(),
         }
         // Only a retry layer can make one.
         let known: Vec<_> = NAMES.iter().filter(|name| **name != "Attempt").collect();

@@ -4,7 +4,9 @@
 use std::fmt;
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Request, Uri, header::AUTHORIZATION, header::Entry,
+    HeaderMap, HeaderName, HeaderValue, Request, Uri,
+    header::{AUTHORIZATION, Entry},
+    uri::Scheme,
 };
 use retry_layer::Attempt;
 
@@ -19,6 +21,8 @@ pub(crate) struct Extras {
     pub(crate) attempt_id: Option<HeaderName>,
     /// Where the attempts of a call go, one after the other; the last one repeats.
     pub(crate) endpoints: Vec<Base>,
+    /// Whether no attempt may go out without TLS.
+    pub(crate) https_only: bool,
 }
 
 /// What else an attempt needs.
@@ -28,6 +32,8 @@ pub(crate) struct Dressed {
     pub(crate) moved: Option<Uri>,
     /// Whether credentials are to be fetched or worked out.
     pub(crate) authorizes: bool,
+    /// Whether it must not be sent, since it would go out without TLS.
+    pub(crate) refused: bool,
 }
 
 impl Dressed {
@@ -46,15 +52,20 @@ impl Extras {
             auth,
             attempt_id,
             endpoints,
+            https_only,
         } = &self;
-        let idle =
-            headers.is_empty() && auth.is_none() && attempt_id.is_none() && endpoints.is_empty();
+        let idle = headers.is_empty()
+            && auth.is_none()
+            && attempt_id.is_none()
+            && endpoints.is_empty()
+            && !https_only;
         (!idle).then(|| Box::new(self))
     }
 
     /// Does to a request what can be done at once.
     pub(crate) fn dress<B>(&self, request: &mut Request<B>) -> Dressed {
-        if let Some(name) = &self.attempt_id {
+        let without = WithoutDefaults::of(request);
+        if let Some(name) = self.attempt_id.as_ref().filter(|it| !without.has(it)) {
             id::give(request.headers_mut(), name);
         }
         let moved = self.endpoint(request);
@@ -63,11 +74,18 @@ impl Extras {
         }
         let at_home = self.is_home(request);
         if at_home {
-            add(request.headers_mut(), &self.headers);
+            add(request.headers_mut(), &self.headers, &without);
         }
-        let authorizes =
-            at_home && self.auth.is_some() && !request.headers().contains_key(AUTHORIZATION);
-        Dressed { moved, authorizes }
+        let authorizes = at_home
+            && self.auth.is_some()
+            && !without.has(&AUTHORIZATION)
+            && !request.headers().contains_key(AUTHORIZATION);
+        let refused = self.https_only && request.uri().scheme() != Some(&Scheme::HTTPS);
+        Dressed {
+            moved,
+            authorizes,
+            refused,
+        }
     }
 
     /// Whether a request goes where the client's own headers and credentials may go.
@@ -104,13 +122,36 @@ impl fmt::Debug for Extras {
             .field("auth", &self.auth)
             .field("attempt_id", &self.attempt_id)
             .field("endpoints", &self.endpoints)
+            .field("https_only", &self.https_only)
             .finish_non_exhaustive()
     }
 }
 
-/// Adds the headers whose names a request does not have.
-fn add(headers: &mut HeaderMap, added: &HeaderMap) {
-    for name in added.keys() {
+/// A request extension: the headers that a client does not add to this request.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct WithoutDefaults(Vec<HeaderName>);
+
+impl WithoutDefaults {
+    #[inline]
+    pub(crate) fn of<B>(request: &Request<B>) -> Self {
+        // A copy only where there is any, which is rare.
+        request.extensions().get().cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn and(mut self, name: HeaderName) -> Self {
+        self.0.push(name);
+        self
+    }
+
+    #[inline]
+    pub(crate) fn has(&self, name: &HeaderName) -> bool {
+        self.0.contains(name)
+    }
+}
+
+/// Adds the headers whose names a request does not have, and does not want to be without.
+fn add(headers: &mut HeaderMap, added: &HeaderMap, without: &WithoutDefaults) {
+    for name in added.keys().filter(|name| !without.has(name)) {
         if let Entry::Vacant(vacant) = headers.entry(name) {
             let mut values = added.get_all(name).iter().cloned();
             if let Some(first) = values.next() {

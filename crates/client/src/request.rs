@@ -17,10 +17,12 @@ use retry_layer::{BuildError, Deadline, IdempotencyKeys, Idempotent, NoRetry, Re
 use serde::Serialize;
 
 use crate::{
-    Body, Client, Error, NoDecompression, Redirects, Response, ResponseBody, auth,
+    Body, Client, Error, NoDecompression, Redirects, RequestOptions, Response, ResponseBody,
+    Timeouts, auth,
     call::{self, Call, Description},
     call_settings::{self, CallSetting},
     error::is_failed,
+    extras::WithoutDefaults,
     stack::{Way, way},
     target::{self, Target},
 };
@@ -126,6 +128,31 @@ impl RequestBuilder {
                 value.set_sensitive(true);
             }
             put(request.headers_mut(), name, value);
+            Ok(())
+        })
+    }
+
+    /// Sends this request without a header that the client would add: a
+    /// [default header](crate::ClientBuilder::default_header), `User-Agent`, `Accept-Encoding`, an id, or
+    /// with `Authorization` the client's credentials. It holds on all attempts and hops, and takes
+    /// away what this builder had set by that name before. The cookies of a jar are not concerned.
+    ///
+    /// ```
+    /// # fn example(client: &client::Client) -> client::RequestBuilder {
+    /// client.get("https://example.com/public").without_header("authorization")
+    /// # }
+    /// ```
+    pub fn without_header<K>(self, name: K) -> Self
+    where
+        K: TryInto<HeaderName>,
+    {
+        self.alter(|request| {
+            let name: HeaderName = name
+                .try_into()
+                .map_err(|_| Error::builder("a header's name is not valid"))?;
+            request.headers_mut().remove(&name);
+            let without = WithoutDefaults::of(request).and(name);
+            call_settings::set(request.extensions_mut(), without);
             Ok(())
         })
     }
@@ -290,11 +317,67 @@ impl RequestBuilder {
     }
 
     /// Limits this call in place of the client's [deadline](crate::ClientBuilder::deadline),
-    /// counted from its start. One of 0 fails at once, and nothing is sent.
+    /// counted from its start: all attempts, the waits between them, and a body that is collected.
+    /// One of 0 fails at once, and nothing is sent.
+    ///
+    /// One that is longer than the default [head timeout](crate::Timeouts::head) of 30 s lifts that
+    /// for this call: a server that takes minutes to answer gets them, and is not asked three times.
+    /// A head timeout that was set by hand, for the client or by [`head_timeout`](Self::head_timeout),
+    /// stays, as does the [idle timeout](Self::idle_timeout) of the body.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # async fn example(client: client::Client) -> Result<(), client::Error> {
+    /// let report = client
+    ///     .get("https://example.com/yearly-report")
+    ///     .timeout(Duration::from_secs(280))
+    ///     .fetch()
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[doc(alias = "deadline")]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
+        if Timeouts::default()
+            .head_timeout()
+            .is_some_and(|head| timeout > head)
+        {
+            return self.options(RequestOptions::only_chosen_head_timeout);
+        }
         self
+    }
+
+    /// Limits each attempt's wait for the head of the response, in place of the client's
+    /// [head timeout](crate::Timeouts::head), from the end of the request on. `None` leaves it to
+    /// the [`timeout`](Self::timeout) of the call.
+    pub fn head_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
+        let timeout = timeout.into();
+        self.options(|options| options.head_timeout(timeout))
+    }
+
+    /// Limits how long the body of the response may stand still, in place of the client's
+    /// [body idle timeout](crate::Timeouts::body_idle). `None` waits for ever.
+    pub fn idle_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
+        let timeout = timeout.into();
+        self.options(|options| options.body_idle_timeout(timeout))
+    }
+
+    /// Limits each attempt's wait for a connection that is being opened: name, TCP and TLS. It can
+    /// only be shorter than the client's [connect timeout](crate::Timeouts::connect), since what is
+    /// opened serves whichever request comes first. An attempt that gets a connection which is there
+    /// already does not wait.
+    pub fn connect_timeout(self, timeout: Duration) -> Self {
+        self.options(|options| options.connect_timeout(timeout))
+    }
+
+    fn options(self, alter: impl FnOnce(RequestOptions) -> RequestOptions) -> Self {
+        self.alter(|request| {
+            let options = request.extensions().get::<RequestOptions>();
+            let options = alter(options.copied().unwrap_or_default());
+            call_settings::set(request.extensions_mut(), options);
+            Ok(())
+        })
     }
 
     /// Retries this request by another policy than the client's.
@@ -352,8 +435,18 @@ impl RequestBuilder {
     }
 
     /// Puts something in the request's extensions, for the layers that look for it there: a
-    /// [`Deadline`], a [`BeforeAttempt`](retry_layer::BeforeAttempt) of this request's own, a
+    /// [`Deadline`], a [`BeforeAttempt`](crate::BeforeAttempt) of this request's own, a
     /// marker of one's own layer.
+    ///
+    /// ```
+    /// use client::{BeforeAttempt, Client, http::HeaderValue};
+    ///
+    /// # fn example(client: &Client) -> client::RequestBuilder {
+    /// client.get("https://example.com/").extension(BeforeAttempt::new(|number, head| {
+    ///     head.headers.insert("x-attempt", HeaderValue::from(number));
+    /// }))
+    /// # }
+    /// ```
     ///
     /// The settings of the call hold on all its hops: those that the methods of this builder set,
     /// and the extensions `Deadline`, `Idempotent`, `IdempotencyKeys`, `NoCookies`, `NoRetry`,

@@ -168,6 +168,17 @@ where
             "an `attempt_layer` needs retries below which it could stand; use `layer`",
         ));
     }
+    if parts
+        .attempt
+        .extras
+        .as_ref()
+        .is_some_and(|it| it.https_only)
+    {
+        return Err(Error::builder(
+            "`https_only` is about each attempt, of which there are none without retries; see \
+             `build_with_service`",
+        ));
+    }
     #[cfg(feature = "cookies")]
     if parts.jar.is_some() {
         return Err(Error::builder(
