@@ -173,7 +173,7 @@
 //! - `aws-lc`: aws-lc-rs in place of ring, for `TlsOptions`.
 //! - `digest`: Digest authentication, `ClientBuilder::digest`.
 //! - `metrics`: figures by the `metrics` facade, `ClientBuilder::record_metrics`.
-//! - `serde`: settings from configuration files, `ClientConfig`.
+//! - `config`: settings from configuration files, `ClientConfig`; `serde` is another name of it.
 //! - `fs`: [bodies from files](Body::from_file), and [downloads into them](Response::save_to).
 //! - `multipart`: [forms with files](RequestBuilder::multipart).
 //! - `tonic`: [a channel](Client::grpc) for the clients that tonic generates.
@@ -190,7 +190,7 @@ mod call_settings;
 mod client;
 mod collect;
 pub mod coming_from;
-#[cfg(feature = "serde")]
+#[cfg(feature = "config")]
 mod config;
 mod decode;
 mod doing;
@@ -200,6 +200,7 @@ pub mod forward;
 #[cfg(feature = "tonic")]
 pub mod grpc;
 mod id;
+mod json;
 mod layers;
 #[cfg(feature = "multipart")]
 pub mod multipart;
@@ -223,9 +224,11 @@ pub use bytes;
 /// Methods, statuses and headers of this crate are its types.
 pub use http;
 pub use retry_layer::{
-    self, AiohttpException, AttemptDetails, AttemptOutcome, AttemptPhase, AttemptRecord, Backoff,
-    BuildError, Class, Deadline, Exponential, FailureKind, Jitter, Outcome, Predicate, RetryPolicy,
-    RetryPolicyBuilder, RetryReport, Standard, StopReason, Wait, WaitReason, budget, predicate_fn,
+    self, AiohttpException, Attempt, AttemptDetails, AttemptOutcome, AttemptPhase, AttemptRecord,
+    Backoff, BeforeAttempt, BodyFactory, BuildError, Class, Deadline, Exponential, FailureKind,
+    IdempotencyKeys, Idempotent, Jitter, NoRetry, Observer as RetryObserver, Outcome, Predicate,
+    RetryPolicy, RetryPolicyBuilder, RetryReport, Standard, StopReason, Wait, WaitReason, budget,
+    predicate_fn,
 };
 #[cfg(feature = "http2")]
 pub use session_layer::Http2;
@@ -234,13 +237,13 @@ pub use session_layer::Proxy;
 #[cfg(feature = "cookies")]
 pub use session_layer::cookies::{self, Jar};
 pub use session_layer::{
-    self, CloseReport, ConnectionInfo, Connector, PoolConfig, RequestOptions, Resolver, Stats,
-    Timeouts,
+    self, CloseReason, CloseReport, ConnectTimes, ConnectionInfo, Connector, Event as PoolEvent,
+    Observer as PoolObserver, Origin, Phase, PoolConfig, RequestOptions, Resolver, Stats, Timeouts,
 };
 #[cfg(feature = "tls")]
 pub use session_layer::{TlsOptions, TlsVersion};
 
-#[cfg(feature = "serde")]
+#[cfg(feature = "config")]
 pub use self::config::ClientConfig;
 pub use self::{
     auth::{Token, TokenFn, TokenSource, token_fn},
@@ -259,6 +262,11 @@ pub use self::{
 };
 
 /// The README's code, held to compile. Some of it reads a configuration.
-#[cfg(all(doctest, feature = "serde"))]
+#[cfg(all(doctest, feature = "config"))]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// The code of this crate's README, held to compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct CrateReadme;

@@ -80,6 +80,53 @@
 //! a `BoxError` needs a [`NamedErrorLayer`] directly below. A circuit breaker can go on either side:
 //! below it counts attempts, and its error has to be [known](predicate#errors-that-hide-their-cause).
 //!
+//! # Where the compiler says no
+//!
+//! tower's layers are checked where a service is used and not where it is put together, so the
+//! compiler often names a line far from the cause. What it says, and what helps:
+//!
+//! - *"the method `oneshot` (`ready`, `call`) exists for struct `Retry<..>`, but its trait bounds were
+//!   not satisfied"*, or *"is not an error type that `Retry` can look into"*: something below has a
+//!   boxed error, as tower's `TimeoutLayer`, `BufferLayer` and `LoadShedLayer` have. Put a
+//!   [`NamedErrorLayer`] between, directly below [`RetryLayer`]. In place of a `TimeoutLayer` there is the
+//!   [attempt's timeout](attempt_timeout), whose error has a name.
+//! - *"expected `Request<Full<Bytes>>`, found `Request<ReplayBody<Full<Bytes>>>`"*, or *"the trait
+//!   `Service<Request<ReplayBody<..>>>` is not implemented for `Client<..>`"*: the service below has to take
+//!   the body that can be sent again. Of hyper-util's client that is the second type parameter:
+//!   `.build::<_, ReplayBody<Full<Bytes>>>(connector)`, or `.build(connector)`, which infers it. A service
+//!   that takes any body needs nothing.
+//! - *"the trait `Clone` is not implemented"*: each call keeps the service that was ready, and leaves
+//!   a clone in its place. tower's `BoxService` is no `Clone`; `BoxCloneService` is one, and a
+//!   `BufferLayer` with a `NamedErrorLayer` over it makes one of any service.
+//! - *"the trait `Predicate` is not implemented for closure"*: [`predicate_fn`] makes one of it.
+//! - *"type annotations needed"* where a `Retry` is made ready: it takes requests with any body. Say
+//!   which, as in `ServiceExt::<Request<Full<Bytes>>>::ready(&mut service)`, or use `oneshot(request)`.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use bytes::Bytes;
+//! use http::{Request, Response};
+//! use http_body_util::Full;
+//! use retry_layer::{NamedErrorLayer, ReplayBody, RetryLayer};
+//! use tower::{ServiceBuilder, ServiceExt, service_fn, timeout::TimeoutLayer};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let server = service_fn(async |_: Request<ReplayBody<Full<Bytes>>>| {
+//!     Ok::<_, std::convert::Infallible>(Response::new(Full::<Bytes>::default()))
+//! });
+//! let service = ServiceBuilder::new()
+//!     .layer(RetryLayer::default())
+//!     .layer(NamedErrorLayer::new())
+//!     .layer(TimeoutLayer::new(Duration::from_secs(1)))
+//!     .service(server);
+//! let response = service.oneshot(Request::new(Full::default())).await?;
+//! assert_eq!(response.status(), 200);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # How it differs from `tower::retry`
 //!
 //! - A [`tower::retry::Policy`](https://docs.rs/tower/latest/tower/retry/trait.Policy.html) must
@@ -172,3 +219,8 @@ pub use self::{
     service::Retry,
     verdict::StopReason,
 };
+
+/// The code of this crate's README, held to compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

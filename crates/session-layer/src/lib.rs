@@ -159,3 +159,8 @@ pub use self::{
     stats::{CloseReason, Closed, Stats},
     timeout::Timeouts,
 };
+
+/// The code of this crate's README, held to compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -38,7 +38,7 @@ fn per_request(runtime: &Runtime, mut request: impl AsyncFnMut()) -> AllocationI
 fn wire(server: &Server) -> Request<Empty<Bytes>> {
     Request::get("/")
         .header("host", server.addr().to_string())
-        .header("user-agent", "client/0.1.0")
+        .header("user-agent", "hardy-http/0.1.0")
         .body(Empty::new())
         .expect("the request is valid")
 }

@@ -50,7 +50,12 @@ async fn get_gives_status_and_body() {
     );
     assert_eq!(request.header("host"), Some("peer"));
     assert_eq!(request.header("x-key"), Some("value"));
-    assert!(request.header("user-agent").unwrap().starts_with("client/"));
+    assert!(
+        request
+            .header("user-agent")
+            .unwrap()
+            .starts_with("hardy-http/")
+    );
 }
 
 #[derive(Debug, Deserialize, PartialEq, Serialize)]

@@ -60,6 +60,11 @@ impl fmt::Debug for Token {
 
 /// Where a client's tokens come from, such as an OAuth 2.0 token endpoint; see
 /// [`ClientBuilder::auth`](crate::ClientBuilder::auth).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a source of tokens",
+    note = "an async closure becomes one by `client::token_fn`; a token that never changes is set by \
+            `ClientBuilder::bearer`"
+)]
 pub trait TokenSource: Send + Sync + 'static {
     /// Fetches a token. The client asks only when it has none, the last one has expired, or a
     /// server has refused it: a source must not give the same one again. It is asked for one

@@ -24,7 +24,12 @@ impl ClientBuilder {
     }
 
     /// Limits the parts of an exchange. Its connect timeout takes the place of the
-    /// [connector](Self::connector)'s. Default: [`Timeouts::default`].
+    /// [connector](Self::connector)'s. One request sets its own by
+    /// [`head_timeout`](crate::RequestBuilder::head_timeout),
+    /// [`idle_timeout`](crate::RequestBuilder::idle_timeout) and
+    /// [`connect_timeout`](crate::RequestBuilder::connect_timeout); a longer
+    /// [`timeout`](crate::RequestBuilder::timeout) lifts a head timeout that is not set here.
+    /// Default: [`Timeouts::default`].
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
         self.timeouts = timeouts;
         self
@@ -115,15 +120,12 @@ impl ClientBuilder {
     /// Tells `observer` what the connection pool does; called again, it adds one. Default: none.
     ///
     /// ```
-    /// use client::{
-    ///     Client,
-    ///     session_layer::{Event, Observer},
-    /// };
+    /// use client::{Client, PoolEvent, PoolObserver};
     ///
     /// struct Log;
     ///
-    /// impl Observer for Log {
-    ///     fn observe(&self, event: &Event<'_>) {
+    /// impl PoolObserver for Log {
+    ///     fn observe(&self, event: &PoolEvent<'_>) {
     ///         println!("{event:?}");
     ///     }
     /// }

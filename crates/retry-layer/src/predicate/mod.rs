@@ -117,6 +117,11 @@ use crate::{details::AttemptDetails, outcome::Outcome, report::RetryReport};
 ///
 /// [`Standard`] is the default; [`predicate_fn`] makes one of a closure; a type of your own can
 /// look at the outcome first and hand the rest to a `Standard`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a predicate",
+    note = "a closure becomes one by `retry_layer::predicate_fn`, and statuses by \
+            `RetryPolicyBuilder::statuses`"
+)]
 pub trait Predicate: Send + Sync + 'static {
     /// Says what this outcome means for sending the request again.
     ///

@@ -14,7 +14,7 @@ fn main() {
     harness::main(|plan: &Plan| Raw {
         protocol: plan.protocol,
         user_agent: (plan.variant == "user-agent")
-            .then(|| HeaderValue::from_static("client/0.1.0")),
+            .then(|| HeaderValue::from_static("hardy-http/0.1.0")),
     });
 }
 
