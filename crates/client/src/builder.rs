@@ -280,8 +280,8 @@ impl ClientBuilder {
     }
 
     /// Says who asks, on requests that do not say it themselves. One that is no header's value is an
-    /// error of [`build`](Self::build). Default: `hardy-http/` and the version of this crate, a name
-    /// of this project that is no other program's.
+    /// error of [`build`](Self::build). Default: `hardy-http/`, which names this project, and the version
+    /// of this crate.
     ///
     /// ```
     /// # fn example() -> Result<(), client::Error> {
