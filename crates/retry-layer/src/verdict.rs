@@ -400,6 +400,41 @@ mod tests {
     }
 
     #[test]
+    fn a_reason_has_its_own_name_in_small_letters() {
+        for reason in [
+            StopReason::Answered,
+            StopReason::StatusNotRetryable,
+            StopReason::BudgetExhausted,
+            StopReason::RetryAfterTooLong,
+            StopReason::ServerSaidNo,
+        ] {
+            let mut name = String::new();
+            for letter in format!("{reason:?}").chars() {
+                if letter.is_uppercase() && !name.is_empty() {
+                    name.push('_');
+                }
+                name.extend(letter.to_lowercase());
+            }
+            assert_eq!(reason.as_str(), name);
+            assert_eq!(reason.to_string(), name);
+        }
+    }
+
+    #[test]
+    fn a_final_status_from_400_on_is_one_that_is_not_retried() {
+        for (status, reason) in [
+            (Some(200), StopReason::Answered),
+            (Some(399), StopReason::Answered),
+            (Some(400), StopReason::StatusNotRetryable),
+            (Some(404), StopReason::StatusNotRetryable),
+            (None, StopReason::ErrorNotRetryable),
+        ] {
+            let status = status.map(|status| StatusCode::from_u16(status).unwrap());
+            assert_eq!(StopReason::of_final(status), reason, "{status:?}");
+        }
+    }
+
+    #[test]
     fn reasons_come_in_their_order() {
         // Everything speaks against a retry; one obstacle after the other is taken away.
         let mut facts = Facts {
