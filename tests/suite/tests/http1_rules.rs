@@ -3,7 +3,10 @@
 
 use std::{
     fmt::Write as _,
-    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -322,4 +325,48 @@ async fn a_body_without_a_length_that_nobody_reads_costs_its_connection() {
     let session = over(&connector);
     let stats = dropped_unread(&session, "http://peer/").await;
     assert_eq!((stats.idle, stats.open), (0, 0), "{stats:?}");
+}
+
+// Floods within a chunked body.
+
+/// Answers with a chunked body of which these bytes have no end, and tells how many of them were taken.
+async fn flooded(first: &'static str, then: &'static str) -> (session_layer::Error, usize) {
+    let taken = Arc::new(AtomicUsize::new(0));
+    let count = taken.clone();
+    let connector = MemoryConnector::new(move |mut connection: Connection| {
+        let count = count.clone();
+        async move {
+            let _ = connection.read_request().await;
+            let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+            let mut goes_on = connection.write(head).await && connection.write(first).await;
+            while goes_on {
+                goes_on = connection.write(then).await;
+                count.fetch_add(then.len(), Relaxed);
+            }
+        }
+    });
+    let session = over(&connector);
+    let error = fetch(&session, get("http://peer/")).await.unwrap_err();
+    eventually("the connection is closed", || session.stats().open == 0).await;
+    (error, taken.load(Relaxed))
+}
+
+#[tokio::test(start_paused = true)]
+async fn extensions_and_trailers_of_chunks_without_end_end() {
+    for (what, first, then) in [
+        ("one extension", "1;", "aaaaaaaaaaaaaaaa"),
+        (
+            "an extension with each chunk",
+            "",
+            "1;aaaaaaaaaaaa\r\nx\r\n",
+        ),
+        ("one trailer", "0\r\nx: ", "aaaaaaaaaaaaaaaa"),
+        ("trailers", "0\r\n", "x: aaaaaaaaaaa\r\n"),
+    ] {
+        let (error, taken) = flooded(first, then).await;
+        assert!(error.is_response_body(), "{what}: {error:?}");
+        assert!(!error.is_timeout(), "{what}: {error:?}");
+        assert!(taken < 512 * 1024, "{what}: {taken} bytes were taken");
+        println!("figure: {what}: ended after {} KiB", taken / 1024);
+    }
 }
