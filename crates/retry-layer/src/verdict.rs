@@ -333,14 +333,19 @@ fn pause(
 mod tests {
     use super::*;
 
-    /// Allows everything, and notes whether it was asked for a token.
+    /// Allows everything, and notes whether it was asked for a token and how often an attempt failed.
     struct Plenty {
         backoff: Option<Duration>,
         granted: bool,
         asked: bool,
+        failures: u32,
     }
 
     impl Means for Plenty {
+        fn failed(&mut self) {
+            self.failures += 1;
+        }
+
         fn backoff(&mut self) -> Option<Duration> {
             self.backoff
         }
@@ -366,6 +371,7 @@ mod tests {
             backoff: Some(SECOND),
             granted: true,
             asked: false,
+            failures: 0,
         }
     }
 
@@ -450,6 +456,7 @@ mod tests {
             backoff: None,
             granted: false,
             asked: false,
+            failures: 0,
         };
         let mut stop = |change: fn(&mut Facts, &mut Plenty)| {
             let Verdict::Return(reason) = judge(&facts, &mut means) else {
@@ -517,6 +524,7 @@ mod tests {
             backoff: None,
             granted: false,
             asked: false,
+            failures: 0,
         };
         assert_eq!(judge(&facts, &mut means), at_once(Resend::Refused));
         assert!(!means.asked);
@@ -631,7 +639,91 @@ mod tests {
             facts.resends.use_up(cause);
             let again = judge(&facts, &mut plenty());
             assert!(matches!(again, Verdict::Retry { .. }), "{again:?}");
+            // The other causes have theirs still.
+            let mut others = Resends::ALL;
+            for other in [
+                Resend::Refused,
+                Resend::Misdirected,
+                Resend::TooEarly,
+                Resend::Stale,
+            ] {
+                if other != cause {
+                    others.use_up(other);
+                }
+            }
+            facts.resends = others;
+            assert_eq!(judge(&facts, &mut plenty()), at_once(cause));
         }
+    }
+
+    #[test]
+    fn a_hint_of_the_bound_is_waited_for_and_no_longer_one() {
+        let judged = |wait| {
+            let advice = asking(wait, Rule::AtLeast);
+            judge(&Facts { advice, ..facts() }, &mut plenty())
+        };
+        let bound = facts().max_retry_after;
+        let verdict = judged(bound);
+        assert!(matches!(verdict, Verdict::Retry { .. }), "{verdict:?}");
+        let longer = bound + Duration::from_nanos(1);
+        assert_eq!(
+            judged(longer),
+            Verdict::Return(StopReason::RetryAfterTooLong)
+        );
+    }
+
+    #[test]
+    fn a_wait_tells_that_the_server_is_overloaded() {
+        let pressure = Pressure::Throttled;
+        let verdict = judge(
+            &Facts {
+                pressure,
+                ..facts()
+            },
+            &mut plenty(),
+        );
+        let reason = WaitReason::Throttled;
+        let wait = SECOND;
+        assert_eq!(verdict, Verdict::Retry { wait, reason });
+    }
+
+    #[test]
+    fn all_but_the_first_resend_count_as_failures() {
+        let refused = Facts {
+            class: Class::Unprocessed,
+            status: None,
+            ..facts()
+        };
+        let again = Facts {
+            resent: 1,
+            ..refused
+        };
+        for (facts, failures) in [(refused, 0), (again, 1), (facts(), 1)] {
+            let mut means = plenty();
+            let _ = judge(&facts, &mut means);
+            assert_eq!(means.failures, failures, "{facts:?}");
+        }
+    }
+
+    #[test]
+    fn resends_are_none_once_all_are_used_up() {
+        let mut resends = Resends::ALL;
+        for cause in [
+            Resend::Refused,
+            Resend::Misdirected,
+            Resend::TooEarly,
+            Resend::Stale,
+            Resend::GoneAway,
+            Resend::GoneAway,
+            Resend::GoneAway,
+            Resend::GoneAway,
+            Resend::GoneAway,
+        ] {
+            assert!(!resends.is_none(), "{cause:?}");
+            resends.use_up(cause);
+        }
+        assert!(resends.is_none());
+        assert!(Resends::NONE.is_none());
     }
 
     #[test]
