@@ -327,3 +327,74 @@ async fn a_request_that_asks_for_an_upgrade_gets_it_and_leaves_the_pool() {
     tokio::task::yield_now().await;
     assert_eq!(session.stats().open, 0);
 }
+
+/// Limits of a process cannot be changed here, so the test runs itself in another, from a shell that lowers one.
+#[tokio::test]
+async fn a_process_without_descriptors_fails_what_is_unsent_and_goes_on_once_it_has_some() {
+    const CHILD: &str = "FAULTS_CHILD";
+    const NAME: &str =
+        "a_process_without_descriptors_fails_what_is_unsent_and_goes_on_once_it_has_some";
+    if let Ok(urls) = std::env::var(CHILD) {
+        let (warm, cold) = urls.split_once(' ').unwrap();
+        return without_descriptors(warm, cold).await;
+    }
+    let warm = Server::start(answer(|_| Reply::status(200).body("warm"))).await;
+    let cold = Server::start(answer(|_| Reply::status(200).body("cold"))).await;
+    let child = tokio::process::Command::new("sh")
+        .args(["-c", "ulimit -n 64 && exec \"$0\" \"$1\" --exact"])
+        .arg(std::env::current_exe().unwrap())
+        .arg(NAME)
+        .env(CHILD, format!("{} {}", warm.url("/"), cold.url("/")))
+        .output()
+        .await
+        .unwrap();
+    let output = String::from_utf8_lossy(&child.stdout).into_owned();
+    assert!(child.status.success(), "{output}");
+    assert!(
+        output.contains("1 passed"),
+        "the child ran nothing: {output}"
+    );
+    assert_eq!((warm.log().accepted, cold.log().accepted), (1, 2));
+}
+
+/// The system's error code at the end of the causes.
+fn os_code(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
+    let mut code = None;
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let system = error.downcast_ref::<std::io::Error>();
+        code = system.and_then(std::io::Error::raw_os_error).or(code);
+        next = error.source();
+    }
+    code
+}
+
+async fn without_descriptors(warm: &str, cold: &str) {
+    let session = test_suite::session(PoolConfig::default());
+    let client = client::Client::new();
+    fetch(&session, get(warm)).await.unwrap();
+    let mut taken = Vec::new();
+    let full = loop {
+        match std::fs::File::open("/dev/null") {
+            Ok(file) => taken.push(file),
+            Err(error) => break error,
+        }
+        assert!(taken.len() < 64, "the limit does not hold");
+    };
+    // What is open goes on; what is not fails at once, with the system's own error, and is known to be unsent.
+    assert_eq!(fetch(&session, get(warm)).await.unwrap().1, "warm");
+    for _ in 0..100 {
+        let error = fetch(&session, get(cold)).await.unwrap_err();
+        assert!(error.is_connect() && error.is_unsent(), "{error:?}");
+        assert_eq!(os_code(&error), full.raw_os_error(), "{error:?}");
+    }
+    let stats = session.stats();
+    assert_eq!((stats.open, stats.connecting), (1, 0), "{stats:?}");
+    // A retry finds them free.
+    let (fetched, ()) = tokio::join!(client.get(cold).fetch(), async {
+        tokio::task::yield_now().await;
+        drop(taken);
+    });
+    assert_eq!(fetched.unwrap().body(), "cold");
+    assert_eq!(fetch(&session, get(cold)).await.unwrap().1, "cold");
+}

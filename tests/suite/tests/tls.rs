@@ -90,3 +90,27 @@ async fn plain_and_tls_are_different_origins_of_one_session() {
         "plain"
     );
 }
+
+#[tokio::test]
+async fn a_body_that_ends_with_its_connection_is_whole_only_if_tls_says_goodbye() {
+    let authority = tls::Authority::new();
+    let handler = |mut connection: test_support::Connection| async move {
+        let request = connection.read_request().await.expect("a request");
+        connection.write("HTTP/1.1 200 OK\r\n\r\nbody").await;
+        if request.target == "/goodbye" {
+            connection.close().await;
+        }
+        // Otherwise the socket is closed without `close_notify`, as whoever stands between could do.
+    };
+    let server = Server::start_tls(handler, authority.server_config(tls::LOOPBACK)).await;
+    let session = trusting(&authority);
+    let base = url(&server, "localhost");
+    let (_, body) = fetch(&session, get(&format!("{base}goodbye")))
+        .await
+        .unwrap();
+    assert_eq!(body, "body");
+    let error = fetch(&session, get(&base)).await.unwrap_err();
+    assert!(error.is_response_body(), "{error:?}");
+    assert!(!error.is_unsent(), "{error:?}");
+    assert_eq!(session.stats().open, 0);
+}

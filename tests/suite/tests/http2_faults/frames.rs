@@ -3,24 +3,18 @@
 
 use std::iter;
 
+use test_support::frames;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
 
-pub(crate) const DATA: u8 = 0;
-pub(crate) const HEADERS: u8 = 1;
-pub(crate) const RST_STREAM: u8 = 3;
-pub(crate) const SETTINGS: u8 = 4;
-pub(crate) const PUSH_PROMISE: u8 = 5;
-pub(crate) const PING: u8 = 6;
-pub(crate) const GOAWAY: u8 = 7;
-pub(crate) const WINDOW_UPDATE: u8 = 8;
-pub(crate) const CONTINUATION: u8 = 9;
-
-pub(crate) const ACK: u8 = 1;
-pub(crate) const END_STREAM: u8 = 1;
-pub(crate) const END_HEADERS: u8 = 4;
-
-/// `:status: 200`, as the table of RFC 7541 has it.
-pub(crate) const OK: u8 = 0x88;
+pub(crate) use test_support::frames::{
+    STATUS_200 as OK, field,
+    flag::{ACK, END_HEADERS, END_STREAM},
+    frame,
+    kind::{
+        CONTINUATION, DATA, GOAWAY, HEADERS, PING, PUSH_PROMISE, RST_STREAM, SETTINGS,
+        WINDOW_UPDATE,
+    },
+};
 
 /// The stream of the first request.
 pub(crate) const FIRST: u32 = 1;
@@ -28,45 +22,14 @@ pub(crate) const FIRST: u32 = 1;
 /// How the connection of a client begins.
 const PREFACE: usize = 24;
 
-pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len())
-        .expect("it is small")
-        .to_be_bytes();
-    let mut frame = length[1..].to_vec();
-    frame.extend([kind, flags]);
-    frame.extend(stream.to_be_bytes());
-    frame.extend(payload);
-    frame
-}
-
-/// A field that is in no table, as it is.
-pub(crate) fn field(name: &str, value: &[u8]) -> Vec<u8> {
-    let mut field = vec![0, short(name.len())];
-    field.extend(name.as_bytes());
-    field.push(short(value.len()));
-    field.extend(value);
-    field
-}
-
-/// Lengths from 127 on are written in another way.
-fn short(length: usize) -> u8 {
-    u8::try_from(length)
-        .ok()
-        .filter(|length| *length < 127)
-        .expect("it is short")
-}
-
 /// A head with `:status: 200` and these fields, whole.
 pub(crate) fn head(flags: u8, fields: &[Vec<u8>]) -> Vec<u8> {
-    let mut block = vec![OK];
-    block.extend(fields.concat());
-    frame(HEADERS, END_HEADERS | flags, FIRST, &block)
+    frames::head(FIRST, flags, fields)
 }
 
 /// A SETTINGS frame that allows so many streams at the same time.
 pub(crate) fn allow(streams: u32) -> Vec<u8> {
-    let setting = [&[0, 3], &streams.to_be_bytes()[..]].concat();
-    frame(SETTINGS, 0, 0, &setting)
+    frames::settings(&[(frames::setting::MAX_CONCURRENT_STREAMS, streams)])
 }
 
 pub(crate) fn settings_ack() -> Vec<u8> {
@@ -133,9 +96,7 @@ impl Frames {
 
 /// A whole answer to the request on this stream.
 pub(crate) fn fine(stream: u32) -> Vec<u8> {
-    let mut answer = frame(HEADERS, END_HEADERS, stream, &[OK]);
-    answer.extend(frame(DATA, END_STREAM, stream, b"fine"));
-    answer
+    frames::answer(stream, b"fine")
 }
 
 /// Reads frames up to the next request; returns its stream.
