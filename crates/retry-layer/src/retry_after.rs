@@ -198,6 +198,32 @@ mod tests {
     }
 
     #[test]
+    fn a_year_of_other_than_two_digits_is_none_in_the_form_with_dashes() {
+        let now = at(784_111_770);
+        assert!(read("Sunday, 06-Nov-94 08:49:37 GMT", now).is_some());
+        for date in [
+            "Sunday, 06-Nov-1994 08:49:37 GMT",
+            "Sunday, 06-Nov-094 08:49:37 GMT",
+            "Sunday, 06-Nov-+4 08:49:37 GMT",
+            "Sunday, 06-Nov-94-1 08:49:37 GMT",
+        ] {
+            assert_eq!(read(date, now), None, "{date}");
+        }
+    }
+
+    #[test]
+    fn whether_a_field_is_valid_needs_no_clock() {
+        for (value, valid) in [
+            ("0", true),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", true),
+            ("-1", false),
+        ] {
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(value))]);
+            assert_eq!(is_valid(&headers), valid, "{value}");
+        }
+    }
+
+    #[test]
     fn only_the_first_field_counts() {
         let mut headers = HeaderMap::new();
         headers.append(RETRY_AFTER, HeaderValue::from_static("x"));
