@@ -654,3 +654,38 @@ async fn a_head_that_is_too_large_says_so_and_the_connection_goes_on() {
     }
     assert_eq!(peer.log().connections.len(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_calls_given_up_at_once_reset_a_stream_each_and_disturb_no_other() {
+    let peer = Peer::new(Builder::new(), |stream: Stream| async move {
+        match stream.request.uri().path() {
+            "/never" => stream.hold().await,
+            "/long" => stream.drip(&["hel", "lo"], 20 * SECOND, true).await,
+            _ => stream.answer(200, HELLO),
+        }
+    });
+    let pool = PoolConfig::default().max_connections(1);
+    let session = in_memory(pool, Timeouts::default(), &peer);
+    let long = send(&session, get("http://peer/long")).await.unwrap();
+    let mut seen = 1;
+    for _ in 0..20 {
+        let mut calls = JoinSet::new();
+        for _ in 0..50 {
+            let session = session.clone();
+            calls.spawn(async move { send(&session, get("http://peer/never")).await });
+        }
+        seen += 51;
+        // A peer that is alive answers others meanwhile.
+        fetch(&session, get("http://peer/")).await.unwrap();
+        eventually("they are there", || peer.log().streams() == seen).await;
+        calls.abort_all();
+        drop(calls);
+        eventually("they are gone", || peer.log().connections[0].running <= 1).await;
+    }
+    assert_eq!(peer.log().connections[0].resets, 1000);
+    let (_, body) = fetch(&session, get("http://peer/")).await.unwrap();
+    assert_eq!(body, HELLO);
+    let body = long.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(body, HELLO);
+    assert_eq!(peer.log().connections.len(), 1);
+}
