@@ -198,6 +198,14 @@ mod tests {
     }
 
     #[test]
+    fn two_digits_may_mean_a_year_of_the_next_century() {
+        // In 2075; the first of January is a Saturday in 2101, and was a Monday in 2001.
+        let wait = read("Saturday, 01-Jan-01 00:00:00 GMT", at(3_313_600_000));
+        let years = wait.map(|wait| wait.as_secs() / SECONDS_PER_YEAR);
+        assert_eq!(years, Some(25));
+    }
+
+    #[test]
     fn a_year_of_other_than_two_digits_is_none_in_the_form_with_dashes() {
         let now = at(784_111_770);
         assert!(read("Sunday, 06-Nov-94 08:49:37 GMT", now).is_some());
