@@ -534,6 +534,28 @@ mod tests {
     }
 
     #[test]
+    fn a_factor_below_one_or_without_end_makes_no_schedule() {
+        for (factor, fits) in [
+            (1.0, true),
+            (1.5, true),
+            (0.99, false),
+            (-2.0, false),
+            (f64::NAN, false),
+            (f64::INFINITY, false),
+        ] {
+            let schedule = Exponential::new(millis(100)).factor(factor);
+            assert_eq!(schedule.check().is_ok(), fits, "{factor}");
+        }
+    }
+
+    #[test]
+    fn a_duration_is_a_schedule_that_begins_with_it() {
+        let schedule = Exponential::from(millis(7));
+        assert_eq!(schedule, Exponential::new(millis(7)));
+        assert_eq!(schedule.into_iter().next(), Some(millis(7)));
+    }
+
+    #[test]
     fn a_base_below_a_millisecond_is_kept() {
         let waits = Exponential::new(Duration::from_micros(250))
             .into_iter()
