@@ -261,12 +261,7 @@ impl ClientBuilder {
         if let Some(decode) = decompression {
             builder = builder.decompression(decode);
         }
-        if let Some(raises) = error_for_status {
-            builder = builder.error_for_status(raises);
-        }
-        if let Some(only) = https_only {
-            builder = builder.https_only(only);
-        }
+        builder = refuse_responses_and_urls(builder, error_for_status, https_only);
         // A policy that cannot be is an error of `build`.
         if let (Some(retry), Ok(policy)) = (retry, &builder.retry) {
             let policy = retry.alter(policy.to_builder())?;
@@ -320,6 +315,20 @@ fn authorize(
         (None, Some(basic)) => Ok(builder.basic(basic.user, basic.password)),
         (Some(_), Some(_)) => Err(twice("bearer", "basic")),
     }
+}
+
+fn refuse_responses_and_urls(
+    mut builder: ClientBuilder,
+    error_for_status: Option<bool>,
+    https_only: Option<bool>,
+) -> ClientBuilder {
+    if let Some(raises) = error_for_status {
+        builder = builder.error_for_status(raises);
+    }
+    if let Some(only) = https_only {
+        builder = builder.https_only(only);
+    }
+    builder
 }
 
 fn introduce(builder: ClientBuilder, user_agent: String) -> ClientBuilder {
