@@ -585,7 +585,7 @@ async fn an_upgrade_is_passed_on_with_the_bytes_behind_it() {
 
 #[tokio::test]
 async fn a_caller_that_asks_to_continue_is_answered_and_its_body_passed_on() {
-    let echo = Router::new().fallback(async |body: bytes::Bytes| body);
+    let echo = Router::new().fallback(async |body: Bytes| body);
     let gateway = gateway(Client::builder(), serve(echo).await).await;
     let mut caller = TcpStream::connect(gateway).await.unwrap();
     let head = "POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 2\r\nconnection: close\r\n\r\n";

@@ -184,7 +184,7 @@ async fn a_connection_whose_runtime_goes_away_is_broken_and_no_fault_of_the_body
     let (second, url) = (session.clone(), server.url("/"));
     let begun = other.spawn(async move {
         let mut call = Box::pin(async move { fetch(&second, get(&url)).await });
-        std::future::poll_fn(|cx| std::task::Poll::Ready(call.as_mut().poll(cx).is_pending()))
+        poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx).is_pending()))
             .await;
         call
     });

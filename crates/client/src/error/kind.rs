@@ -173,7 +173,7 @@ impl Error {
             return kind_of_session(error);
         }
         match &self.0.kind {
-            Kind::Builder(_) => ErrorKind::Builder,
+            Kind::Builder(_) | Kind::NotForwarded(..) => ErrorKind::Builder,
             Kind::Closed => ErrorKind::Closed,
             Kind::Token => ErrorKind::Token,
             Kind::BodyTooLarge { .. } | Kind::TooLong { .. } => ErrorKind::TooLarge,
@@ -288,6 +288,11 @@ mod tests {
         session_layer::Error::from(failure).into()
     }
 
+    fn not_json() -> crate::json::NotJson {
+        let read = crate::json::read::<()>(b"{", None);
+        read.expect_err("it breaks off").0
+    }
+
     fn timeout(phase: Phase) -> Error {
         session(Failure::Timeout(phase, Duration::from_secs(1)))
     }
@@ -376,11 +381,7 @@ mod tests {
             ),
             (Error::new(Kind::Write), "write", vec!["body"]),
             (Error::new(Kind::Decode("text")), "decode", vec!["decode"]),
-            (
-                Error::new(Kind::Json(String::new())),
-                "decode",
-                vec!["decode"],
-            ),
+            (Error::new(Kind::Json(not_json())), "decode", vec!["decode"]),
             (Error::new(Kind::Coding("gzip")), "decode", vec!["decode"]),
             (
                 Error::new(Kind::TooManyCodings(9)),

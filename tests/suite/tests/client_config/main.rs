@@ -551,7 +551,7 @@ async fn a_client_for_https_alone_sends_nothing_in_the_clear() {
         assert_eq!(connector.log().requests.len(), 0);
     }
     // A redirect leads there, although downgrades are allowed.
-    let redirects = client::Redirects::default().allow_downgrade();
+    let redirects = Redirects::default().allow_downgrade();
     let moved = client(Client::builder().redirects(redirects));
     let error = moved.get("https://peer/").fetch().await.unwrap_err();
     assert!(error.to_string().contains("`https_only`"), "{error}");
