@@ -1,5 +1,6 @@
 //! How often a request is sent: resends, policies of single requests and the client's budget; and
 //! what a call was doing when its deadline passed.
+#![allow(clippy::unwrap_used, reason = "a test fails by its panic")]
 
 use std::{
     sync::{

@@ -1,4 +1,5 @@
 //! Timeouts of one request.
+#![allow(clippy::unwrap_used, reason = "a test fails by its panic")]
 
 use std::time::Duration;
 

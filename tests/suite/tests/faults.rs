@@ -163,6 +163,10 @@ async fn a_request_body_that_fails_or_panics_fails_its_request_only() {
 }
 
 #[tokio::test]
+#[expect(
+    clippy::async_yields_async,
+    reason = "the call goes on on another runtime"
+)]
 async fn a_connection_whose_runtime_goes_away_is_broken_and_no_fault_of_the_body() {
     let server = Server::start(|mut connection: Connection| async move {
         let _ = connection.read_request().await;
@@ -184,8 +188,7 @@ async fn a_connection_whose_runtime_goes_away_is_broken_and_no_fault_of_the_body
     let (second, url) = (session.clone(), server.url("/"));
     let begun = other.spawn(async move {
         let mut call = Box::pin(async move { fetch(&second, get(&url)).await });
-        poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx).is_pending()))
-            .await;
+        assert!(poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx).is_pending())).await);
         call
     });
     let call = begun.await.unwrap();
@@ -369,6 +372,7 @@ fn os_code(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
     code
 }
 
+#[expect(clippy::unwrap_used, reason = "the test fails by its panic")]
 async fn without_descriptors(warm: &str, cold: &str) {
     let session = test_suite::session(PoolConfig::default());
     let client = client::Client::new();

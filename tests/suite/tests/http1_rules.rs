@@ -1,5 +1,6 @@
 //! Responses over HTTP/1: how large a head may be, what is read although it is odd, and what becomes
 //! of a body that nobody reads.
+#![allow(clippy::unwrap_used, reason = "a test fails by its panic")]
 
 use std::{
     fmt::Write as _,

@@ -1,4 +1,5 @@
 //! Clients that are set up by a configuration.
+#![allow(clippy::unwrap_used, reason = "a test fails by its panic")]
 
 mod keys;
 
@@ -327,7 +328,10 @@ async fn a_part_of_a_backoff_leaves_the_rest_as_code_has_set_it() {
         let client = builder.build_with_connector(connector).unwrap();
         let response = client.get("http://peer/").fetch().await.unwrap();
         let report = response.retry_report();
-        let waited = report.attempts().iter().filter_map(|it| it.wait());
+        let waited = report
+            .attempts()
+            .iter()
+            .filter_map(client::AttemptRecord::wait);
         let waited: Vec<_> = waited.map(|wait| wait.delay()).collect();
         assert_eq!(waited, waits.map(ms), "{file}");
     }
