@@ -23,7 +23,7 @@ use pin_project_lite::pin_project;
 use retry_layer::{Attempt, Class, NoRetry, Outcome, ResponseExt as _, RetryPolicy};
 use tower_service::Service;
 
-use crate::{DeadlinePhase, Error, ResponseBody, decode, doing::Doing, error, redirect};
+use crate::{DeadlinePhase, Error, ResponseBody, decode, doing::Doing, redirect};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Collect<S> {
@@ -79,10 +79,9 @@ impl<S> Collect<S> {
 }
 
 /// Whether a policy has to see the head of a response whose status is no failure. The default has
-/// not. The statuses from 600 on belong to no class, and so are no failure either.
+/// not.
 fn may_refuse_success(policy: &RetryPolicy) -> bool {
-    let statuses = (200..400).chain(600..1000);
-    let mut statuses = statuses.filter_map(|status| StatusCode::from_u16(status).ok());
+    let mut statuses = (200..400).filter_map(|status| StatusCode::from_u16(status).ok());
     !statuses.all(|status| policy.predicate().is_always_final(status))
 }
 
@@ -173,7 +172,8 @@ impl How {
     fn collects<T>(&self, response: &Response<T>) -> bool {
         // Little of a redirect's body is read if it is followed, and the call collects it if it
         // turns out that it is not.
-        !error::is_failed(response.status()) && (self.redirects || !redirect::is_redirect(response))
+        // A status from 600 on belongs to no class; a policy may refuse it as it does a failure.
+        response.status().as_u16() < 400 && (self.redirects || !redirect::is_redirect(response))
     }
 }
 

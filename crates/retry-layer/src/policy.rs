@@ -458,7 +458,7 @@ impl RetryPolicyBuilder {
         self
     }
 
-    /// Sets the backoff: an [`Exponential`], or a [`Backoff`] made of it or of any schedule.
+    /// Sets the backoff: an [`Exponential`](crate::Exponential), or a [`Backoff`] made of it or of any schedule.
     /// `Exponential::default()` with [`Jitter::Full`] unless set.
     pub fn backoff(mut self, backoff: impl Into<Backoff>) -> Self {
         self.backoff = backoff.into();
