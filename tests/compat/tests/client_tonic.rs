@@ -18,7 +18,10 @@ use client::{
 };
 use h2::{Reason, server::Builder};
 use http_body_util::{BodyExt as _, StreamBody};
-use test_support::http2::{Peer, Stream};
+use test_support::{
+    Port,
+    http2::{Peer, Stream},
+};
 use tokio::{net::TcpListener, time::timeout};
 use tokio_stream::StreamExt as _;
 use tonic::{
@@ -155,10 +158,8 @@ async fn grpcs_own_policy_sends_an_unavailable_call_again_and_the_answer_tells()
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_unavailable_and_the_status_tells_what_was_tried() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let server = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
-    let client = at(&server)
+    let nobody = Port::free();
+    let client = at(&nobody.url())
         .retry(
             client::RetryPolicy::builder()
                 .backoff(client::Exponential::from(Duration::from_millis(1))),

@@ -26,8 +26,7 @@ use retry_layer::{
     peek::{PeekLayer, Peeked},
     predicate_fn,
 };
-use test_support::{Connect, MemoryConnector, Reply, Server, sequence};
-use tokio::net::TcpListener;
+use test_support::{Connect, MemoryConnector, Port, Reply, Server, sequence};
 use tower::{Service, ServiceBuilder, ServiceExt};
 
 /// What stands in a user's struct, with every type written out.
@@ -109,9 +108,8 @@ async fn an_answer_of_503_over_a_socket_is_followed_by_one_of_200() {
 
 #[tokio::test]
 async fn a_socket_that_nobody_listens_on_is_tried_three_times_even_for_a_post() {
-    let unused = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let origin = format!("http://{}/", unused.local_addr().unwrap());
-    drop(unused);
+    let unused = Port::free();
+    let origin = unused.url();
     let attempts = Arc::new(AtomicUsize::new(0));
     let counted = ServiceBuilder::new()
         .layer(RetryLayer::new(at_once()))

@@ -17,8 +17,7 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Channel, Full};
 use pin_project_lite::pin_project;
 use retry_layer::{Exponential, ReplayBody, ResponseExt, Retry, RetryLayer, RetryPolicy};
-use test_support::{Reply, Server, sequence};
-use tokio::net::TcpListener;
+use test_support::{Port, Reply, Server, sequence};
 use tower::{Service, ServiceBuilder, ServiceExt};
 
 /// The adapter: `http::Request` in, `http::Response` out.
@@ -178,9 +177,8 @@ async fn a_get_on_a_connection_that_was_reset_is_sent_again_and_a_post_is_not() 
 
 #[tokio::test]
 async fn a_socket_that_nobody_listens_on_is_tried_again_even_for_a_post() {
-    let unused = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let origin = format!("http://{}/", unused.local_addr().unwrap());
-    drop(unused);
+    let unused = Port::free();
+    let origin = unused.url();
     let attempts = Arc::new(AtomicUsize::new(0));
     let service = ServiceBuilder::new()
         .layer(RetryLayer::new(policy()))

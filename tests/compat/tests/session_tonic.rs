@@ -3,7 +3,6 @@
 
 use std::{
     future::pending,
-    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -17,8 +16,8 @@ use retry_layer::{
     RetryPolicyBuilder, grpc::Grpc, predicate_fn,
 };
 use session_layer::{Connector, Error, Http2, PoolConfig, Session, SessionLayer, Timeouts};
+use test_support::Port;
 use tokio::{
-    net::TcpListener,
     sync::{oneshot, watch},
     task::JoinHandle,
     time::timeout,
@@ -109,7 +108,7 @@ fn ask() -> HealthCheckRequest {
 
 /// tonic's own health service on loopback, until it is told to go.
 struct Server {
-    address: SocketAddr,
+    port: Port,
     reporter: HealthReporter,
     /// The headers of the last request.
     seen: watch::Receiver<HeaderMap>,
@@ -119,13 +118,12 @@ struct Server {
 
 impl Server {
     async fn start() -> Self {
-        Self::at("127.0.0.1:0".parse().unwrap(), 0).await
+        Self::at(Port::free(), 0).await
     }
 
     /// Refuses so many calls as unavailable, in the head.
-    async fn at(address: SocketAddr, refusals: usize) -> Self {
-        let listener = TcpListener::bind(address).await.unwrap();
-        let address = listener.local_addr().unwrap();
+    async fn at(port: Port, refusals: usize) -> Self {
+        let listener = port.listen();
         let (reporter, service) = tonic_health::server::health_reporter();
         reporter
             .set_service_status(SERVICE, ServingStatus::Serving)
@@ -156,7 +154,7 @@ impl Server {
                 .unwrap();
         });
         Self {
-            address,
+            port,
             reporter,
             seen,
             stop,
@@ -165,13 +163,14 @@ impl Server {
     }
 
     fn origin(&self) -> Uri {
-        format!("http://{}", self.address).parse().unwrap()
+        self.port.url().parse().unwrap()
     }
 
     /// Goes away gracefully: ends when what it carries has ended.
-    async fn go(self) {
+    async fn go(self) -> Port {
         self.stop.send(()).unwrap();
         timeout(PATIENCE, self.task).await.unwrap().unwrap();
+        self.port
     }
 }
 
@@ -234,7 +233,7 @@ async fn a_stream_of_answers_arrives_as_it_is_sent_beside_other_calls() {
 
 #[tokio::test]
 async fn an_unavailable_status_in_the_head_is_retried_on_the_same_connection() {
-    let server = Server::at("127.0.0.1:0".parse().unwrap(), 2).await;
+    let server = Server::at(Port::free(), 2).await;
     let (session, mut health) = retrying(server.origin(), idempotent());
 
     let answer = health.check(ask()).await.unwrap();
@@ -245,7 +244,7 @@ async fn an_unavailable_status_in_the_head_is_retried_on_the_same_connection() {
 
 #[tokio::test]
 async fn the_last_unavailable_status_is_the_callers() {
-    let server = Server::at("127.0.0.1:0".parse().unwrap(), 9).await;
+    let server = Server::at(Port::free(), 9).await;
     let (_, mut health) = retrying(server.origin(), idempotent());
     let status = health.check(ask()).await.unwrap_err();
     assert_eq!(
@@ -256,11 +255,8 @@ async fn the_last_unavailable_status_is_the_callers() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_unavailable() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let origin: Uri = format!("http://{}", listener.local_addr().unwrap())
-        .parse()
-        .unwrap();
-    drop(listener);
+    let nobody = Port::free();
+    let origin: Uri = nobody.url().parse().unwrap();
 
     let status = plain(origin.clone()).check(ask()).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "{status}");
@@ -291,9 +287,7 @@ async fn calls_outlive_a_server_that_goes_gracefully_and_comes_back() {
 
     for _ in 0..5 {
         tokio::time::sleep(Duration::from_millis(30)).await;
-        let address = server.address;
-        server.go().await;
-        server = Server::at(address, 0).await;
+        server = Server::at(server.go().await, 0).await;
     }
     tokio::time::sleep(Duration::from_millis(30)).await;
     stop.send(true).unwrap();

@@ -19,6 +19,7 @@ use retry_layer::{
     predicate_fn,
     tonic::{RetryChannel, RetryChannelLayer},
 };
+use test_support::Port;
 use tokio::{
     net::TcpListener,
     task::JoinHandle,
@@ -361,10 +362,8 @@ async fn a_status_in_the_trailers_is_the_callers() {
 
 #[tokio::test]
 async fn a_call_that_could_not_connect_was_not_sent() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = listener.local_addr().unwrap();
-    drop(listener);
-    let channel = Endpoint::new(format!("http://{addr}")).unwrap();
+    let port = Port::free();
+    let channel = Endpoint::new(port.url()).unwrap();
     let waits = Backoff::from(Exponential::from(Duration::from_millis(20)));
     // Every gRPC call is a POST: only what was not sent is sent again here.
     let policy = RetryPolicy::builder()
@@ -378,7 +377,7 @@ async fn a_call_that_could_not_connect_was_not_sent() {
 
     let call = tokio::spawn(async move { monitor.check("late").await });
     sleep(Duration::from_millis(30)).await;
-    let _server = Server::over(TcpListener::bind(addr).await.unwrap(), peer.clone());
+    let _server = Server::over(port.listen(), peer.clone());
 
     let response = call.await.unwrap().unwrap();
     assert_eq!(

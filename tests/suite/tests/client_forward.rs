@@ -23,7 +23,7 @@ use client::{
 use http_body::Frame;
 use http_body_util::{BodyExt as _, Channel, StreamBody};
 use hyper_util::rt::TokioIo;
-use test_support::{Reply, Server, always, sequence};
+use test_support::{Port, Reply, Server, always, sequence};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -617,11 +617,9 @@ async fn a_response_of_an_older_version_goes_out_in_the_connections_own() {
 
 #[tokio::test]
 async fn a_server_that_is_gone_or_silent_is_a_502_or_a_504() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let gone = listener.local_addr().unwrap();
-    drop(listener);
+    let gone = Port::free();
     let client = Client::new();
-    let to_gone = gateway(Client::builder(), gone).await;
+    let to_gone = gateway(Client::builder(), gone.addr()).await;
     let request = client.post(format!("http://{to_gone}/")).no_retry();
     assert_eq!(request.fetch().await.unwrap().status(), 502);
 

@@ -10,7 +10,7 @@ use hyper_util::client::legacy::connect::{Connected, Connection as _};
 use session_layer::{ConnectTimes, Connector, Resolver, Session};
 use test_suite::{BytesSession, fetch, get};
 use test_support::{
-    Connection, Server, always,
+    Connection, Port, Server, always,
     tls::{Authority, LOOPBACK},
 };
 use tokio::net::TcpListener;
@@ -132,14 +132,6 @@ fn named(addresses: &[SocketAddr]) -> Connector {
     Connector::new().resolver(Resolver::new().override_host("peer.test", addresses))
 }
 
-/// An address at which nobody listens: it was free just now.
-async fn refusing() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::new(127, 0, 0, 9), 0))
-        .await
-        .expect("the address is local");
-    listener.local_addr().expect("it is bound")
-}
-
 /// An address where a connect neither succeeds nor fails: the queue of its listener is full, and the
 /// system drops what comes beyond that.
 #[cfg(target_os = "linux")]
@@ -174,7 +166,8 @@ impl BlackHole {
 #[tokio::test]
 async fn an_address_that_refuses_is_passed_over_at_once() {
     let server = Server::start(always(200, "x")).await;
-    let dead = [refusing().await, refusing().await, refusing().await];
+    let nobody = [(); 3].map(|()| Port::free());
+    let dead = nobody.each_ref().map(Port::addr);
     let connector = named(&[dead[0], dead[1], dead[2], server.addr()])
         // The next attempt waits for the failure, and for nothing else.
         .happy_eyeballs_delay(Duration::from_secs(3_600))
@@ -208,7 +201,8 @@ async fn an_address_of_the_same_family_that_does_not_answer_is_passed_over() {
 #[tokio::test]
 async fn a_connect_that_runs_out_of_time_tells_how_many_addresses_it_tried() {
     let dead = [BlackHole::new().await, BlackHole::new().await];
-    let connector = named(&[refusing().await, dead[0].address, dead[1].address])
+    let nobody = Port::free();
+    let connector = named(&[nobody.addr(), dead[0].address, dead[1].address])
         .connect_timeout(Duration::from_millis(150));
     let session: BytesSession = Session::new(connector);
     let error = fetch(&session, get("http://peer.test/")).await.unwrap_err();
@@ -219,7 +213,8 @@ async fn a_connect_that_runs_out_of_time_tells_how_many_addresses_it_tried() {
 
 #[tokio::test]
 async fn addresses_that_all_refuse_fail_at_once_and_tell_how_many_they_are() {
-    let connector = named(&[refusing().await, refusing().await])
+    let nobody = [Port::free(), Port::free()];
+    let connector = named(&nobody.each_ref().map(Port::addr))
         .happy_eyeballs_delay(Duration::from_secs(3_600))
         .connect_timeout(None);
     let session: BytesSession = Session::new(connector);

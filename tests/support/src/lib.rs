@@ -38,6 +38,7 @@
 //! | ready handlers | [`always`], [`sequence`], [`answer`] |
 //! | what the peer saw | [`Log`], through `log()` and `wait_for(..)` |
 //! | a proxy between client and server | [`proxy`] |
+//! | a port that refuses connects, now or for good | [`Port`] |
 //! | the contract of `poll_ready` | [`StrictService`], [`StrictLayer`] |
 //! | the order of layers | [`Recorder`] |
 //!
@@ -68,6 +69,7 @@ mod log;
 mod memory;
 mod parse;
 mod peer;
+mod port;
 pub mod proxy;
 mod recorder;
 mod reply;
@@ -82,6 +84,7 @@ pub use self::{
     handler::{Handling, always, answer, sequence},
     log::Log,
     memory::{Connect, Connecting, MemoryConnector, MemoryStream},
+    port::Port,
     recorder::{Record, RecordLayer, Recorder},
     reply::Reply,
     request::Request,

@@ -1,6 +1,6 @@
 use std::{
     fmt,
-    net::{Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     panic::Location,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -13,7 +13,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::{Connection, Log, log::Open, peer::Peer, transport::Transport};
+use crate::{Connection, Log, Port, log::Open, peer::Peer, transport::Transport};
 
 /// Long enough for a loaded machine, short enough that a hanging test tells why.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 #[must_use = "a server stops when it is dropped"]
 pub struct Server {
-    address: SocketAddr,
+    port: Port,
     shared: Arc<Shared>,
     accepting: Mutex<Option<JoinHandle<()>>>,
 }
@@ -68,15 +68,16 @@ impl Server {
         Self::listen(Peer::new(handler), Some(tls)).await
     }
 
+    #[expect(
+        clippy::unused_async,
+        reason = "a server needs a runtime, and `await` shows it"
+    )]
     async fn listen(peer: Peer, tls: Option<Tls>) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .await
-            .expect("there is a free port");
-        let address = listener.local_addr().expect("the listener is bound");
+        let port = Port::free();
         let shared = Arc::new(Shared { peer, tls });
-        let accepting = tokio::spawn(accept(listener, shared.clone()));
+        let accepting = tokio::spawn(accept(port.listen(), shared.clone()));
         Self {
-            address,
+            port,
             shared,
             accepting: Mutex::new(Some(accepting)),
         }
@@ -85,7 +86,7 @@ impl Server {
     /// Returns the address that it listens on.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
-        self.address
+        self.port.addr()
     }
 
     /// Returns scheme, host and port: `http://127.0.0.1:40123`.
@@ -95,7 +96,7 @@ impl Server {
             Some(_) => "https",
             None => "http",
         };
-        format!("{scheme}://{}", self.address)
+        format!("{scheme}://{}", self.addr())
     }
 
     /// Returns the origin with a path, which starts with a slash.
@@ -152,16 +153,9 @@ impl Server {
     }
 
     /// Opens the same port again, after [`stop_accepting`](Self::stop_accepting).
-    ///
-    /// # Panics
-    ///
-    /// Panics if the port was taken meanwhile.
     pub async fn accept_again(&self) {
         self.stop_accepting().await;
-        let listener = TcpListener::bind(self.address)
-            .await
-            .expect("nobody took the port");
-        let accepting = tokio::spawn(accept(listener, self.shared.clone()));
+        let accepting = tokio::spawn(accept(self.port.listen(), self.shared.clone()));
         *self.accepting() = Some(accepting);
     }
 
@@ -173,10 +167,6 @@ impl Server {
     /// Behaves as a process that dies and comes back: the port is closed, every connection dropped, the port opened.
     ///
     /// The handler and the log stay.
-    ///
-    /// # Panics
-    ///
-    /// Panics if the port was taken meanwhile.
     pub async fn restart(&self) {
         self.stop_accepting().await;
         self.drop_connections().await;
