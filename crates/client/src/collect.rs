@@ -17,7 +17,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{Method, Request, Response, StatusCode, Uri, response};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, response};
 use http_body::Body as _;
 use pin_project_lite::pin_project;
 use retry_layer::{Attempt, Class, NoRetry, Outcome, ResponseExt as _, RetryPolicy};
@@ -53,6 +53,10 @@ pub(crate) struct FollowsNone;
 /// A response extension: how the policy has judged its head, so that it is asked only once.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Judged(pub(crate) Class);
+
+/// A response extension: the trailers of a body that was collected.
+#[derive(Clone, Debug)]
+pub(crate) struct Trailers(pub(crate) HeaderMap);
 
 impl<S> Collect<S> {
     pub(crate) fn new(inner: S, limit: usize, when: When) -> Self {
@@ -246,9 +250,14 @@ impl Gathering {
                 }
                 Err(error) => return Poll::Ready(Err(error)),
             };
-            // Trailers are of no use to somebody who gets bytes.
-            let Ok(data) = frame.into_data() else {
-                continue;
+            let data = match frame.into_data() {
+                Ok(data) => data,
+                Err(frame) => {
+                    if let Ok(trailers) = frame.into_trailers() {
+                        self.head.extensions.insert(Trailers(trailers));
+                    }
+                    continue;
+                }
             };
             if self.collected.len().saturating_add(data.len()) > self.limit {
                 self.collected = Collected::TooLarge;

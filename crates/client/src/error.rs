@@ -88,6 +88,11 @@ pub(crate) enum Kind {
         what: &'static str,
         limit: usize,
     },
+    /// The server sent nothing of this for too long, on a stream that was open.
+    Silent {
+        what: &'static str,
+        limit: Duration,
+    },
     /// What the body was to be written to failed.
     Write,
     Decode(&'static str),
@@ -438,8 +443,10 @@ impl Error {
     /// Returns what the call was waiting for when its time ran out.
     #[must_use]
     pub fn timeout_phase(&self) -> Option<TimeoutPhase> {
-        if let Kind::Deadline(_) = self.0.kind {
-            return Some(TimeoutPhase::Deadline);
+        match self.0.kind {
+            Kind::Deadline(_) => return Some(TimeoutPhase::Deadline),
+            Kind::Silent { .. } => return Some(TimeoutPhase::Body),
+            _ => {}
         }
         match self.session_error()?.timeout_phase()? {
             Phase::Queue => Some(TimeoutPhase::Queue),
@@ -488,7 +495,7 @@ impl Error {
     pub fn is_body(&self) -> bool {
         matches!(
             self.0.kind,
-            Kind::BodyTooLarge { .. } | Kind::TooLong { .. } | Kind::Write
+            Kind::BodyTooLarge { .. } | Kind::TooLong { .. } | Kind::Silent { .. } | Kind::Write
         ) || self.session_is(session_layer::Error::is_response_body)
             || self.is_request_body()
     }
@@ -652,6 +659,7 @@ impl fmt::Display for What<'_> {
                     "{what} of the body is longer than {limit} bytes; see `max_length`"
                 )?;
             }
+            Kind::Silent { what, limit } => write!(f, "{what} came for {limit:?}")?,
             Kind::Write => f.write_str("the body cannot be written to where it was to go")?,
             Kind::Json(why) => why.fmt(f)?,
             Kind::Decode(what) | Kind::Coding(what) => {

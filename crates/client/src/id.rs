@@ -18,13 +18,15 @@ pub(crate) fn give(headers: &mut HeaderMap, name: &HeaderName) {
     }
 }
 
-/// Draws from the keyed hash of the standard library, whose keys come from the operating system.
 pub(crate) fn random() -> String {
+    format!("{:016x}{:016x}", seed(), seed())
+}
+
+/// Draws from the keyed hash of the standard library, whose keys come from the operating system.
+pub(crate) fn seed() -> u64 {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     // Relaxed: each needs another number, in no particular order.
-    let count = COUNT.fetch_add(1, Relaxed);
-    let half = || RandomState::new().hash_one(count);
-    format!("{:016x}{:016x}", half(), half())
+    RandomState::new().hash_one(COUNT.fetch_add(1, Relaxed))
 }
 
 #[cfg(test)]

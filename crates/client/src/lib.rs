@@ -46,7 +46,8 @@
 //! [`send`](RequestBuilder::send) gives the response as soon as its head is there, and the body
 //! streams. [`fetch`](RequestBuilder::fetch) collects the body *below* the retries, so that a
 //! connection that breaks in the middle of it is one more failed attempt, and what it returns
-//! cannot fail for the network any more.
+//! cannot fail for the network any more. An [`EventSource`] sends its request again whenever the stream
+//! of server-sent events ends, and goes on after the last event.
 //!
 //! Either way each attempt runs through the same stack, outermost first: the total deadline,
 //! [redirects](Redirects), the [retries](retry_layer), what is added once per attempt (headers,
@@ -195,6 +196,7 @@ mod config;
 mod decode;
 mod doing;
 mod error;
+mod event_source;
 mod extras;
 pub mod forward;
 #[cfg(feature = "tonic")]
@@ -253,6 +255,7 @@ pub use self::{
     client::Client,
     decode::NoDecompression,
     error::{DeadlinePhase, Error, ErrorKind, TimeoutPhase},
+    event_source::{EventSource, Reconnecting, SourceUpdate},
     layers::{AttemptBody, InnerService},
     read::{ByteStream, Event, Events, Lines, Progress},
     redirect::{CrossOrigin, Hop, Redirect, RedirectAction, Redirected, Redirects},

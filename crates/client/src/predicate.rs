@@ -152,7 +152,7 @@ fn class(error: &Error) -> Option<Class> {
         // may be among them, below a layer that wraps errors.
         Kind::Service => error.session_error().map(session_class),
         // A body that was spoilt on the way, like one that was cut off there.
-        Kind::Coding(_) => Some(Class::Ambiguous),
+        Kind::Coding(_) | Kind::Silent { .. } => Some(Class::Ambiguous),
         Kind::Builder(_)
         | Kind::Deadline(_)
         | Kind::Closed

@@ -72,6 +72,21 @@ impl RequestBuilder {
         builder.headers(head.headers)
     }
 
+    /// Sets a header unless there is one of its name.
+    pub(crate) fn header_if_absent(self, name: HeaderName, value: HeaderValue) -> Self {
+        self.alter(|request| {
+            request.headers_mut().entry(name).or_insert(value);
+            Ok(())
+        })
+    }
+
+    /// Whether it may be sent more than once by its method or its [mark](Self::idempotent).
+    pub(crate) fn is_idempotent(&self) -> bool {
+        self.request.as_ref().is_ok_and(|request| {
+            request.method().is_idempotent() || request.extensions().get::<Idempotent>().is_some()
+        })
+    }
+
     fn alter(mut self, alter: impl FnOnce(&mut Request<Body>) -> Result<(), Error>) -> Self {
         if let Ok(request) = &mut self.request {
             if let Err(error) = alter(request) {

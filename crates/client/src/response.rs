@@ -20,7 +20,7 @@ use tokio::time::{sleep_until, timeout_at};
 use crate::{
     ByteStream, DeadlinePhase, Error, Redirected, ResponseBody,
     call::{Description, Limit},
-    collect::Gathering,
+    collect::{Gathering, Trailers},
     error::{self, KEPT_OF_BODY, Kind},
     json, quoted,
     redirect::Answerer,
@@ -188,6 +188,11 @@ impl Response {
             max_body,
             limit,
         }
+    }
+
+    /// Makes an error of a status that was not expected.
+    pub(crate) fn unexpected_status(self) -> Error {
+        self.request.name(failed(&self.inner, &[]))
     }
 
     pub(crate) fn body_mut(&mut self) -> &mut ResponseBody {
@@ -389,6 +394,13 @@ impl Response<Bytes> {
         let kept = body.into_collected().unwrap_or_default();
         let head = http::Response::from_parts(head, ());
         request.name(failed(&head, &kept))
+    }
+
+    /// Returns the trailers that came after the body; `None` if there were none.
+    #[must_use]
+    pub fn trailers(&self) -> Option<&HeaderMap> {
+        let trailers: &Trailers = self.extensions().get()?;
+        Some(&trailers.0)
     }
 
     /// Returns the body.

@@ -613,6 +613,13 @@ async fn trailers_come_after_a_decoded_body() {
     let collected = body.collect().await.unwrap();
     assert_eq!(collected.trailers().unwrap()["x-sum"], "7");
     assert_eq!(collected.to_bytes(), TEXT);
+
+    let fetched = client.get("http://peer/").fetch().await.unwrap();
+    assert_eq!(fetched.trailers().unwrap()["x-sum"], "7");
+    assert_eq!(fetched.body(), TEXT);
+    let streamed = client.get("http://peer/").send().await.unwrap();
+    let collected = streamed.collect().await.unwrap();
+    assert_eq!(collected.trailers().unwrap()["x-sum"], "7");
 }
 
 /// What a body is made of: plain text, what it was encoded with, and where something was changed.

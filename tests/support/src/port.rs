@@ -83,8 +83,7 @@ mod tests {
         for _ in 0..3 {
             TcpStream::connect(port.addr()).await.unwrap_err();
             let listener = port.listen();
-            let (client, server) =
-                tokio::join!(TcpStream::connect(port.addr()), listener.accept());
+            let (client, server) = tokio::join!(TcpStream::connect(port.addr()), listener.accept());
             client.unwrap();
             server.unwrap();
             drop(listener);
@@ -95,7 +94,10 @@ mod tests {
     async fn no_one_else_gets_the_port() {
         let port = Port::free();
         drop(port.listen());
-        assert!(TcpListener::bind(port.addr()).await.is_ok(), "by name it can be had");
+        assert!(
+            TcpListener::bind(port.addr()).await.is_ok(),
+            "by name it can be had"
+        );
         for _ in 0..2_000 {
             let other = Port::free();
             assert_ne!(other.addr(), port.addr());

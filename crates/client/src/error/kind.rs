@@ -177,6 +177,7 @@ impl Error {
             Kind::Closed => ErrorKind::Closed,
             Kind::Token => ErrorKind::Token,
             Kind::BodyTooLarge { .. } | Kind::TooLong { .. } => ErrorKind::TooLarge,
+            Kind::Silent { .. } => ErrorKind::BodyTimeout,
             Kind::Write => ErrorKind::Write,
             Kind::Decode(_) | Kind::Json(_) | Kind::Coding(_) | Kind::TooManyCodings(_) => {
                 ErrorKind::Decode
@@ -297,6 +298,14 @@ mod tests {
         session(Failure::Timeout(phase, Duration::from_secs(1)))
     }
 
+    fn silent() -> Error {
+        let limit = Duration::from_secs(1);
+        Error::new(Kind::Silent {
+            what: "nothing",
+            limit,
+        })
+    }
+
     fn service(kind: io::ErrorKind) -> Error {
         Error::from_below(io::Error::from(kind))
     }
@@ -379,6 +388,7 @@ mod tests {
                 "body_timeout",
                 vec!["body", "timeout"],
             ),
+            (silent(), "body_timeout", vec!["body", "timeout"]),
             (Error::new(Kind::Write), "write", vec!["body"]),
             (Error::new(Kind::Decode("text")), "decode", vec!["decode"]),
             (Error::new(Kind::Json(not_json())), "decode", vec!["decode"]),

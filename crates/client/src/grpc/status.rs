@@ -25,7 +25,7 @@ fn code(error: &Error) -> Code {
             Some(session) => session_code(session),
             None => error.source().map_or(Code::Unknown, service_code),
         },
-        Kind::Deadline(_) => Code::DeadlineExceeded,
+        Kind::Deadline(_) | Kind::Silent { .. } => Code::DeadlineExceeded,
         Kind::Closed => Code::Unavailable,
         Kind::Token => Code::Unauthenticated,
         Kind::BodyTooLarge { .. } | Kind::TooLong { .. } => Code::ResourceExhausted,

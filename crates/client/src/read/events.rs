@@ -27,9 +27,8 @@ pub struct Event {
 /// A response's body as a stream of [server-sent events][spec]; of [`Response::events`].
 ///
 /// It reads as the standard says: comments are left out, an event without data is none, and
-/// what the body ends in the middle of is dropped. The connection is not made again when the body
-/// ends: [`last_event_id`](Self::last_event_id) and [`retry`](Self::retry) are what a caller needs
-/// for that.
+/// what the body ends in the middle of is dropped. It ends with its response: an
+/// [`EventSource`](crate::EventSource) connects again and goes on.
 ///
 /// Events may be far apart, so the default of [`Timeouts::body_idle`](crate::Timeouts::body_idle)
 /// does not count here. A server that is silent for longer ends the stream with an error only where
@@ -44,6 +43,8 @@ pub struct Event {
 pub struct Events {
     reader: LineReader,
     parser: Parser,
+    /// Whether a line has come since that was last asked.
+    heard: bool,
 }
 
 impl Events {
@@ -66,6 +67,23 @@ impl Events {
         self.parser.retry
     }
 
+    /// Goes on after the event with this id, on another connection.
+    pub(crate) fn after(mut self, id: String) -> Self {
+        self.parser.id.clone_from(&id);
+        self.parser.last_id = id;
+        self
+    }
+
+    /// Whether a line has come since this was last called, be it a comment.
+    pub(crate) fn take_heard(&mut self) -> bool {
+        mem::take(&mut self.heard)
+    }
+
+    /// Makes an error of what was read, and ends the stream.
+    pub(crate) fn fail(&mut self, kind: Kind) -> Error {
+        self.reader.fail(kind)
+    }
+
     /// Waits for the next event; `None` at the end.
     ///
     /// # Cancel safety
@@ -84,6 +102,7 @@ impl Stream for Events {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Event, Error>>> {
         while let Some(line) = ready!(self.reader.poll_line(cx)?) {
+            self.heard = true;
             let event = self.parser.line(&String::from_utf8_lossy(&line));
             if self.parser.data.len() > self.reader.limit().saturating_add(1) {
                 return Poll::Ready(Some(Err(self.reader.too_long("an event"))));
@@ -188,6 +207,7 @@ impl Response {
         Ok(Events {
             reader: LineReader::new(stream, Ends::ReturnOrFeed),
             parser: Parser::default(),
+            heard: false,
         })
     }
 }
