@@ -23,12 +23,13 @@ use tokio::time::Instant;
 use crate::{
     ConnectionInfo, Error, SessionBody,
     body::Lease,
-    connect::{Away, Cause, MAX_HEAD, Mark, is_away},
+    connect::{Away, Cause, MAX_HEAD, is_away},
     error::{BoxError, Kind, Phase},
     expect::Expectation,
     origin::Origin,
     pool::{
-        ALLOWS_NO_REQUEST, Arrival, CheckedOut, Link, Mail, NotSent, Pool, Unsent, Wait, Waiting,
+        ALLOWS_NO_REQUEST, Arrival, CheckedOut, Link, Mail, NotSent, Pool, Ticket, Unsent, Wait,
+        Waiting,
     },
     reuse, runtime, service,
     target::{self, Noted},
@@ -196,6 +197,45 @@ impl<B: Send + 'static> Unpin for ResponseFuture<B> {}
 struct Turn {
     arrival: Arrival,
     queued: Duration,
+}
+
+/// A [`Turn`] as an exchange keeps it. Hardly any request has waited for its connection, so those
+/// that have keep theirs apart: each future of a request, and all that hold it, are the smaller.
+enum KeptTurn {
+    AtOnce(Ticket),
+    Waited(Box<Turn>),
+}
+
+impl KeptTurn {
+    fn new(turn: Turn, began: Instant) -> Self {
+        if turn.arrival.since == began {
+            Self::AtOnce(turn.arrival.ticket)
+        } else {
+            Self::Waited(Box::new(turn))
+        }
+    }
+
+    /// The turn of an exchange that began at this moment.
+    fn get(&self, began: Instant) -> Turn {
+        match self {
+            Self::AtOnce(ticket) => Turn {
+                arrival: Arrival {
+                    ticket: *ticket,
+                    since: began,
+                },
+                queued: Duration::ZERO,
+            },
+            Self::Waited(turn) => **turn,
+        }
+    }
+
+    /// How long it took until the exchange began.
+    fn waited(&self, began: Instant) -> Duration {
+        match self {
+            Self::AtOnce(_) => Duration::ZERO,
+            Self::Waited(turn) => began.saturating_duration_since(turn.arrival.since),
+        }
+    }
 }
 
 /// Waits for a connection, and until hyper takes a request on it.
@@ -468,9 +508,8 @@ struct Exchange<B: Send + 'static> {
     link: Option<Link<B>>,
     /// The request, if hyper was not given it.
     unsent: Option<Unsent<B>>,
-    mark: Mark,
     began: Instant,
-    turn: Turn,
+    turn: KeptTurn,
     asked_upgrade: bool,
     wants: Wants,
     reused: bool,
@@ -516,11 +555,10 @@ where
         let own = noted.options.times(timeouts);
         let head = own.head.or(timeouts.head);
         let has_body = !request.body().is_end_stream();
-        let mark = link.socket().mark();
-        link.wire().begin(began, head, has_body);
+        link.wire().begin(began, head, has_body, link.socket());
         link.wire().set_own_times(own);
         if link.is_part() {
-            link.wire().begin_part(began, link.socket());
+            link.wire().begin_part(began);
         }
         if has_body {
             request.body_mut().attach(link.wire(), head, link.is_part());
@@ -541,9 +579,8 @@ where
         Self {
             link: Some(link),
             unsent,
-            mark,
             began,
-            turn,
+            turn: KeptTurn::new(turn, began),
             asked_upgrade: noted.upgrade,
             wants,
             reused,
@@ -563,7 +600,7 @@ where
             Poll::Ready(Ok(answer)) => answer,
             Poll::Ready(Err(request)) => {
                 let link = self.link.take().expect("not polled after its end");
-                return Poll::Ready(Err(returned(link, self.turn, request)));
+                return Poll::Ready(Err(returned(link, self.turn(), request)));
             }
             Poll::Pending => {
                 let config = link.connection.pool().config();
@@ -582,13 +619,17 @@ where
             Ok(response) => {
                 let (mut head, body) = response.into_parts();
                 if let Some(request) = self.without_expectation(&link, head.status) {
-                    return Poll::Ready(Err(handed_back(link, self.turn, Box::new(request))));
+                    return Poll::Ready(Err(handed_back(link, self.turn(), Box::new(request))));
                 }
                 self.answered(link, &mut head, body)
                     .map(|body| Response::from_parts(head, body))
             }
             Err(error) => Err(self.unanswered(link, error)),
         })
+    }
+
+    fn turn(&self) -> Turn {
+        self.turn.get(self.began)
     }
 
     /// Waits for what the body waits for.
@@ -615,14 +656,14 @@ where
     fn unsent(&mut self) -> Lost<B> {
         let link = self.link.take().expect("not polled after its end");
         let request = self.unsent.take().expect("asked only if it is there");
-        returned(link, self.turn, request)
+        returned(link, self.turn(), request)
     }
 
     #[cold]
     fn unanswered(&self, link: Link<B>, mut error: NotSent<B>) -> Lost<B> {
         match error.take_message() {
             Some(request) if link.has_been_used() => {
-                handed_back(link, self.turn, Box::new(request))
+                handed_back(link, self.turn(), Box::new(request))
             }
             // A new connection that takes no request: another would hardly do better.
             Some(_) => {
@@ -704,9 +745,7 @@ where
     }
 
     fn info(&self, link: &Link<B>) -> ConnectionInfo {
-        let waited = self
-            .began
-            .saturating_duration_since(self.turn.arrival.since);
+        let waited = self.turn.waited(self.began);
         ConnectionInfo {
             facts: link.connection.facts().clone(),
             reused: self.reused,
@@ -786,7 +825,7 @@ where
 
     /// Says what hyper's error means for the request.
     fn broken(&self, link: &Link<B>, error: &hyper::Error) -> Kind {
-        let (wrote, read) = link.socket().since(self.mark);
+        let (wrote, read) = link.wire().since_begun(link.socket());
         let wrote = wrote && link.may_be_sent();
         if let Some(kind) = reuse::stream_error(error, || link.is_alone()) {
             kind

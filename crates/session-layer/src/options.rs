@@ -170,14 +170,6 @@ impl OwnTimeout {
         )
     }
 
-    pub(crate) fn from_bits(bits: u32) -> Self {
-        Self(bits)
-    }
-
-    pub(crate) fn bits(self) -> u32 {
-        self.0
-    }
-
     pub(crate) fn is_set(self) -> bool {
         self != Self::UNSET
     }
@@ -205,8 +197,27 @@ pub(crate) struct OwnTimes {
 }
 
 impl OwnTimes {
+    /// Both as one number, which is 0 if neither is set.
+    #[inline]
+    pub(crate) fn bits(self) -> u64 {
+        (u64::from(self.head.0) << u32::BITS) | u64::from(self.body_idle.0)
+    }
+
+    #[inline]
+    pub(crate) fn from_bits(bits: u64) -> Self {
+        let [a, b, c, d, body_idle @ ..] = bits.to_be_bytes();
+        Self {
+            head: OwnTimeout(u32::from_be_bytes([a, b, c, d])),
+            body_idle: OwnTimeout(u32::from_be_bytes(body_idle)),
+        }
+    }
+
     /// The shortest of those that run out at all.
+    #[inline]
     pub(crate) fn shortest(self) -> Option<Duration> {
+        if self == Self::default() {
+            return None;
+        }
         let times = [self.head.finite(), self.body_idle.finite()];
         times.into_iter().flatten().min()
     }
@@ -236,7 +247,18 @@ mod tests {
             ),
         ] {
             assert_eq!(own.or(configured), counts, "{own:?}");
-            assert_eq!(OwnTimeout::from_bits(own.bits()), own);
+            for times in [
+                OwnTimes {
+                    head: own,
+                    body_idle: OwnTimeout::UNSET,
+                },
+                OwnTimes {
+                    head: OwnTimeout::UNSET,
+                    body_idle: own,
+                },
+            ] {
+                assert_eq!(OwnTimes::from_bits(times.bits()), times);
+            }
         }
     }
 

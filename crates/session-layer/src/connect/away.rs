@@ -32,7 +32,7 @@ impl Away {
         config: &Config,
         wire: &Wire,
     ) -> bool {
-        (is_away(driven_on) || wire.own_times().shortest().is_some()) && self.look(cx, config, wire)
+        (wire.own_times().shortest().is_some() || is_away(driven_on)) && self.look(cx, config, wire)
     }
 
     #[cold]

@@ -5,7 +5,7 @@ use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{
-            AtomicBool, AtomicU8, AtomicU32, AtomicU64,
+            AtomicBool, AtomicU8, AtomicU64,
             Ordering::{AcqRel, Acquire, Relaxed, Release},
         },
     },
@@ -51,17 +51,19 @@ pub(crate) struct Wire {
     /// Since when a write has been waiting for room; 0 while none is.
     write_blocked: AtomicU64,
     phase: AtomicU8,
-    /// The head timeout and the body idle timeout of the present exchange, as [`OwnTimeout`]s.
-    own_head: AtomicU32,
-    own_body_idle: AtomicU32,
+    /// The [`OwnTimes`] of the present exchange.
+    own_times: AtomicU64,
     /// When the present exchange must have its head.
     head_deadline: AtomicU64,
     /// The value of `read` when the present exchange began.
     response_from: AtomicU64,
+    /// The connection's values of `read` and `written` when the present exchange began.
+    read_before: AtomicU64,
+    written_before: AtomicU64,
     /// When the present exchange began, of one request of several.
     began: AtomicU64,
-    /// The connection's value of `read` then.
-    began_at: AtomicU64,
+    /// Which request of its connection it is, if no other was under way when it began; 0 else.
+    alone: AtomicU64,
     /// How many streams the connection had opened when hyper was given this request, of several;
     /// [`NEVER`] before.
     sent_from: AtomicU64,
@@ -211,13 +213,6 @@ impl Cause {
 /// Of a request that hyper was not given.
 const NEVER: u64 = u64::MAX;
 
-/// Where an exchange began on its connection.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Mark {
-    read: u64,
-    written: u64,
-}
-
 impl Wire {
     pub(crate) fn new(epoch: Instant, max_head: u64, torn_writes: bool) -> Self {
         Self {
@@ -230,12 +225,13 @@ impl Wire {
             wanted_since: AtomicU64::new(0),
             write_blocked: AtomicU64::new(0),
             phase: AtomicU8::new(Phase::Idle as u8),
-            own_head: AtomicU32::new(0),
-            own_body_idle: AtomicU32::new(0),
+            own_times: AtomicU64::new(0),
             head_deadline: AtomicU64::new(0),
             response_from: AtomicU64::new(0),
+            read_before: AtomicU64::new(0),
+            written_before: AtomicU64::new(0),
             began: AtomicU64::new(0),
-            began_at: AtomicU64::new(0),
+            alone: AtomicU64::new(0),
             sent_from: AtomicU64::new(NEVER),
             head_ends_by: AtomicU64::new(u64::MAX),
             uploaded: AtomicU64::new(0),
@@ -261,18 +257,19 @@ impl Wire {
         part
     }
 
-    /// How far the socket is.
+    /// Begins an exchange on the connection of this socket; must come before its request is given to
+    /// hyper.
     #[inline]
-    pub(crate) fn mark(&self) -> Mark {
-        Mark {
-            read: self.read.load(Relaxed),
-            written: self.written.load(Relaxed),
-        }
-    }
-
-    /// Begins an exchange; must come before its request is given to hyper.
-    #[inline]
-    pub(crate) fn begin(&self, now: Instant, head: Option<Duration>, has_body: bool) {
+    pub(crate) fn begin(
+        &self,
+        now: Instant,
+        head: Option<Duration>,
+        has_body: bool,
+        socket: &Self,
+    ) {
+        self.read_before.store(socket.read.load(Relaxed), Relaxed);
+        self.written_before
+            .store(socket.written.load(Relaxed), Relaxed);
         let read = self.read.load(Relaxed);
         self.response_from.store(read, Relaxed);
         self.head_ends_by
@@ -292,36 +289,44 @@ impl Wire {
     /// Sets the timeouts of the present exchange that are not the session's.
     #[inline]
     pub(crate) fn set_own_times(&self, own: OwnTimes) {
-        self.own_head.store(own.head.bits(), Relaxed);
-        self.own_body_idle.store(own.body_idle.bits(), Relaxed);
+        self.own_times.store(own.bits(), Relaxed);
     }
 
     /// Lets the body of the present exchange be silent for as long as it likes.
     pub(crate) fn lift_body_idle(&self) {
-        self.own_body_idle.store(OwnTimeout::NONE.bits(), Relaxed);
+        let mut own = self.own_times();
+        own.body_idle = OwnTimeout::NONE;
+        self.set_own_times(own);
     }
 
     /// The timeouts of the present exchange that are not the session's.
+    #[inline]
     pub(crate) fn own_times(&self) -> OwnTimes {
-        OwnTimes {
-            head: OwnTimeout::from_bits(self.own_head.load(Relaxed)),
-            body_idle: OwnTimeout::from_bits(self.own_body_idle.load(Relaxed)),
-        }
+        OwnTimes::from_bits(self.own_times.load(Relaxed))
     }
 
-    /// Takes note of when one request of several begins, and what had come on its connection.
+    /// Takes note of when one request of several begins.
     #[inline]
-    pub(crate) fn begin_part(&self, now: Instant, socket: &Self) {
+    pub(crate) fn begin_part(&self, now: Instant) {
         self.began.store(self.tick(now), Relaxed);
-        self.began_at.store(socket.read.load(Relaxed), Relaxed);
         self.sent_from.store(NEVER, Relaxed);
+    }
+
+    /// Takes note of which request of its connection it is, if no other is under way; 0 else.
+    pub(crate) fn set_alone(&self, number: u64) {
+        self.alone.store(number, Relaxed);
+    }
+
+    /// Which request of its connection it is, if no other was under way when it began.
+    pub(crate) fn alone(&self) -> Option<u64> {
+        Some(self.alone.load(Relaxed)).filter(|number| *number != 0)
     }
 
     /// Since when one request of several has been under way, if nothing has come on its connection
     /// from then on; [`moment`](Self::moment) tells the time.
     #[inline]
     pub(crate) fn unheard_since(&self, socket: &Self) -> Option<u64> {
-        if self.began_at.load(Relaxed) != socket.read.load(Relaxed) {
+        if self.read_before.load(Relaxed) != socket.read.load(Relaxed) {
             return None;
         }
         Some(self.began.load(Relaxed)).filter(|began| *began != 0)
@@ -472,11 +477,11 @@ impl Wire {
         self.phase.store(Phase::Idle as u8, Release);
     }
 
-    /// Whether bytes of the request, or of a response, have crossed since `mark`.
-    #[inline]
-    pub(crate) fn since(&self, mark: Mark) -> (bool, bool) {
-        let wrote = self.written.load(Relaxed) != mark.written;
-        let read = self.read.load(Relaxed) != mark.read;
+    /// Whether bytes of the request, or of a response, have crossed this socket since the present
+    /// exchange began.
+    pub(crate) fn since_begun(&self, socket: &Self) -> (bool, bool) {
+        let wrote = self.written_before.load(Relaxed) != socket.written.load(Relaxed);
+        let read = self.read_before.load(Relaxed) != socket.read.load(Relaxed);
         (wrote, read)
     }
 

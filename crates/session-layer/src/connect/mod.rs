@@ -27,7 +27,7 @@ pub(crate) use self::{
     away::{Away, is_away},
     connector::{Stage, ViaProxy},
     frames::Gate,
-    io::{Cause, Mark, Phase, Wire},
+    io::{Cause, Phase, Wire},
     open::{Connect, MAX_HEAD, Never, Opener},
 };
 pub use self::{

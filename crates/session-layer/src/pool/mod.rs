@@ -53,11 +53,11 @@ pub(crate) use self::{
     letter_box::Mail,
     shared::{Shared, Streams},
     slot::Slot,
-    state::{Arrival, Limits, Multiplexing, Numbered},
+    state::{Arrival, Limits, Multiplexing, Numbered, Ticket},
     waiter::{Wait, Waiting},
 };
 use self::{
-    state::{CheckOut, Effects, Failed, Failure, Given, Placed, State, Ticket},
+    state::{CheckOut, Effects, Failed, Failure, Given, Placed, State},
     waiter::Waiter,
 };
 use crate::{

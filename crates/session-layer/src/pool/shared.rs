@@ -1,7 +1,6 @@
 use std::{
     collections::VecDeque,
     fmt,
-    num::NonZeroU64,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{
@@ -80,15 +79,6 @@ pub(super) struct Part<B: Send + 'static> {
     /// Taken when a response body goes on with it.
     wire: Option<Arc<Wire>>,
     submission: Arc<Submission<B>>,
-    /// Which request of the connection it is for, if no other was under way when it began.
-    alone: Option<NonZeroU64>,
-}
-
-/// What is taken for one request on a connection.
-struct Taken<B> {
-    wire: Arc<Wire>,
-    submission: Option<Arc<Submission<B>>>,
-    alone: Option<NonZeroU64>,
 }
 
 impl<B: Send + 'static> Shared<B> {
@@ -266,7 +256,10 @@ impl<B> Streams<B> {
         active.filter(|wire| wire.sever(cause)).count()
     }
 
-    fn take(&self, new: impl FnOnce() -> Wire) -> Taken<B> {
+    fn take(&self, new: impl FnOnce() -> Wire) -> (Arc<Wire>, Arc<Submission<B>>)
+    where
+        B: Send + 'static,
+    {
         let others = self.active.fetch_add(1, Relaxed);
         let mut kept = self.lock();
         let submission = kept.submissions.pop();
@@ -276,14 +269,11 @@ impl<B> Streams<B> {
             wire
         });
         kept.begun = kept.begun.wrapping_add(1);
-        let alone = NonZeroU64::new(kept.begun).filter(|_| others == 0);
+        let number = kept.begun;
         drop(kept);
         wire.reset();
-        Taken {
-            wire,
-            submission,
-            alone,
-        }
+        wire.set_alone(if others == 0 { number } else { 0 });
+        (wire, submission.unwrap_or_default())
     }
 
     fn give_back(&self, wire: Arc<Wire>) {
@@ -311,19 +301,18 @@ impl<B> Streams<B> {
 impl<B: Send + 'static> Part<B> {
     pub(super) fn begin(shared: Arc<Shared<B>>) -> Self {
         let socket = shared.connection.wire();
-        let taken = shared.streams.take(|| socket.part());
+        let (wire, submission) = shared.streams.take(|| socket.part());
         Self {
             shared,
-            wire: Some(taken.wire),
-            submission: taken.submission.unwrap_or_default(),
-            alone: taken.alone,
+            wire: Some(wire),
+            submission,
         }
     }
 
     /// Whether no other request has been under way since it began.
     pub(super) fn is_alone(&self) -> bool {
-        self.alone
-            .is_some_and(|number| self.shared.streams.lock().begun == number.get())
+        let number = self.wire().alone();
+        number.is_some_and(|number| self.shared.streams.lock().begun == number)
     }
 
     pub(super) fn wire(&self) -> &Arc<Wire> {
