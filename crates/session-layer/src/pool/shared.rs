@@ -349,9 +349,9 @@ impl<B: Send + 'static> Part<B> {
         self.submission.take_back()
     }
 
-    /// Leaves the stream to a response body; the submission is free for the next request.
+    /// Leaves the stream to a response body; the submission, whose answer was taken, is free for the
+    /// next request.
     pub(super) fn park(mut self) -> (Arc<dyn Release>, Option<Arc<Wire>>) {
-        self.submission.clear();
         self.shared.streams.keep(self.submission.clone());
         let wire = self.wire.take();
         (self.shared.clone(), wire)

@@ -25,6 +25,9 @@ pub(crate) struct Submission<B>(Mutex<Submitted<B>>);
 
 struct Submitted<B> {
     stage: Stage<B>,
+    /// The request, while it waits. Apart from the stage, which is looked at more often than a
+    /// request should be moved.
+    waiting: Option<(Request<RequestBody<B>>, Arc<Wire>)>,
     /// hyper's future, if it has the request.
     answer: AnswerBox<B>,
 }
@@ -32,11 +35,11 @@ struct Submitted<B> {
 enum Stage<B> {
     Empty,
     /// Waits for the connection's task.
-    Waiting(Request<RequestBody<B>>, Arc<Wire>),
+    Waiting,
     /// hyper has it.
     Sent,
     /// hyper answered at once.
-    Answered(Answer<B>),
+    Answered(Box<Answer<B>>),
     /// The connection does not take it.
     Returned(Unsent<B>),
 }
@@ -45,6 +48,7 @@ impl<B: Send + 'static> Default for Submission<B> {
     fn default() -> Self {
         Self(Mutex::new(Submitted {
             stage: Stage::Empty,
+            waiting: None,
             // Takes no memory; the first request makes the box that all later ones use.
             answer: ReusableBoxFuture::new(std::future::pending()),
         }))
@@ -52,20 +56,18 @@ impl<B: Send + 'static> Default for Submission<B> {
 }
 
 impl<B> Submission<B> {
-    /// Takes in a request.
+    /// Takes in a request; nothing is in it before.
     pub(super) fn fill(&self, request: Request<RequestBody<B>>, wire: &Arc<Wire>) {
-        let before = mem::replace(
-            &mut self.lock().stage,
-            Stage::Waiting(request, wire.clone()),
-        );
-        drop(before);
+        let mut submitted = self.lock();
+        submitted.stage = Stage::Waiting;
+        submitted.waiting = Some((request, wire.clone()));
     }
 
     /// Takes the request out that hyper was not given.
     pub(super) fn take_back(&self) -> Option<Unsent<B>> {
         let mut submitted = self.lock();
         match mem::replace(&mut submitted.stage, Stage::Empty) {
-            Stage::Waiting(request, _) => Some(Box::new(request)),
+            Stage::Waiting => submitted.waiting.take().map(|(it, _)| Box::new(it)),
             Stage::Returned(request) => Some(request),
             other => {
                 submitted.stage = other;
@@ -78,13 +80,10 @@ impl<B> Submission<B> {
     #[cfg(feature = "http2")]
     pub(crate) fn give_back(&self) {
         let mut submitted = self.lock();
-        match mem::replace(&mut submitted.stage, Stage::Empty) {
-            Stage::Waiting(request, wire) => {
-                submitted.stage = Stage::Returned(Box::new(request));
-                drop(submitted);
-                wire.wake();
-            }
-            other => submitted.stage = other,
+        if let Some((request, wire)) = submitted.waiting.take() {
+            submitted.stage = Stage::Returned(Box::new(request));
+            drop(submitted);
+            wire.wake();
         }
     }
 
@@ -96,21 +95,20 @@ impl<B> Submission<B> {
 impl<B: Send + 'static> Submission<B> {
     /// Asks for the answer, or for the request that came back.
     pub(super) fn poll(&self, wire: &Wire, cx: &Context<'_>) -> Poll<Result<Answer<B>, Unsent<B>>> {
-        // Before the look, so that no change after it is missed.
-        wire.register(cx);
         let mut submitted = self.lock();
-        match mem::replace(&mut submitted.stage, Stage::Empty) {
-            Stage::Sent => {
-                let waker = cx.waker();
-                let polled = submitted.answer.poll(&mut Context::from_waker(waker));
-                if polled.is_pending() {
-                    submitted.stage = Stage::Sent;
-                }
-                polled.map(Ok)
+        if let Stage::Sent = submitted.stage {
+            let polled = submitted.answer.poll(&mut Context::from_waker(cx.waker()));
+            if polled.is_ready() {
+                submitted.stage = Stage::Empty;
+                return polled.map(Ok);
             }
-            Stage::Answered(answer) => Poll::Ready(Ok(answer)),
+        }
+        // Under the lock, so that no later change is missed.
+        wire.register(cx);
+        match mem::replace(&mut submitted.stage, Stage::Empty) {
+            Stage::Answered(answer) => Poll::Ready(Ok(*answer)),
             Stage::Returned(request) => Poll::Ready(Err(request)),
-            other @ (Stage::Empty | Stage::Waiting(..)) => {
+            other @ (Stage::Empty | Stage::Waiting | Stage::Sent) => {
                 submitted.stage = other;
                 Poll::Pending
             }
@@ -121,13 +119,14 @@ impl<B: Send + 'static> Submission<B> {
     pub(super) fn clear(&self) {
         let mut submitted = self.lock();
         let stage = mem::replace(&mut submitted.stage, Stage::Empty);
+        let waiting = submitted.waiting.take();
         let answer = matches!(stage, Stage::Sent).then(|| {
             let none = ReusableBoxFuture::new(std::future::pending());
             mem::replace(&mut submitted.answer, none)
         });
         // Not under the lock: it wakes hyper's tasks.
         drop(submitted);
-        drop((stage, answer));
+        drop((stage, waiting, answer));
     }
 
     /// Gives the request to hyper by `send`, if it still waits; returns whether it did.
@@ -147,12 +146,8 @@ impl<B: Send + 'static> Submission<B> {
             + 'static,
     {
         let mut submitted = self.lock();
-        let (request, wire) = match mem::replace(&mut submitted.stage, Stage::Empty) {
-            Stage::Waiting(request, wire) => (request, wire),
-            other => {
-                submitted.stage = other;
-                return false;
-            }
+        let Some((request, wire)) = submitted.waiting.take() else {
+            return false;
         };
         wire.sends(opened);
         submitted.answer.set(Exchanged::new(send(request)));
@@ -163,7 +158,7 @@ impl<B: Send + 'static> Submission<B> {
         };
         let polled = submitted.answer.poll(&mut Context::from_waker(&waker));
         if let Poll::Ready(answer) = polled {
-            submitted.stage = Stage::Answered(answer);
+            submitted.stage = Stage::Answered(Box::new(answer));
             drop(submitted);
             waker.wake();
         }
