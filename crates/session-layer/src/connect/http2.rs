@@ -13,7 +13,7 @@ use std::{
     future::Future,
     mem,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -22,7 +22,7 @@ use bytes::Bytes;
 use http_body::Body;
 use hyper::{
     client::conn::http2::{self, SendRequest},
-    rt::{Executor, Read, Write},
+    rt::{Read, Write},
 };
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
@@ -34,6 +34,7 @@ use super::{
     keep_alive::{Act, KeepAlive},
     open::MAX_HEAD,
     ping::{self, OnDemand},
+    tasks::{Frames, Tasks},
     upload_task,
 };
 use crate::{
@@ -43,8 +44,6 @@ use crate::{
     reuse,
     upload::RequestBody,
 };
-
-type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The length of the head of a frame. The first frame of a peer says how many streams it allows.
 const FRAME_HEAD: u64 = 9;
@@ -68,7 +67,7 @@ where
     B::Error: Into<BoxError>,
 {
     let pool = facts.pool();
-    let tasks = Tasks::default();
+    let tasks = Tasks::new(pool.task_boxes().clone());
     let config = &pool.config().http2;
     let on_demand = OnDemand::new(config.adaptive_window);
     let (sender, dispatch) = builder(config, tasks.clone(), on_demand.clone())
@@ -87,7 +86,7 @@ where
     let driver = Driver {
         sender: Some(sender),
         dispatch: Some(dispatch),
-        frames: tasks.take(),
+        frames: tasks.take_frames(),
         watch: Watch::new(pool.config(), connect.or(Some(LONGEST_SLEEP))),
         settle_by: connect.and_then(|connect| now.checked_add(connect)),
         streams: shared.streams().clone(),
@@ -122,44 +121,6 @@ fn builder(config: &Http2, tasks: Tasks, on_demand: OnDemand) -> http2::Builder<
     builder
 }
 
-/// Where hyper puts its futures: the first, which moves the frames of the connection, is kept for
-/// the connection's own task; the others, which belong to requests, run in tasks of their own.
-#[derive(Clone, Default)]
-struct Tasks(Arc<Mutex<First>>);
-
-#[derive(Default)]
-enum First {
-    #[default]
-    Awaited,
-    There(Task),
-    Taken,
-}
-
-impl Tasks {
-    fn take(&self) -> Option<Task> {
-        let mut first = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match mem::replace(&mut *first, First::Taken) {
-            First::There(task) => Some(task),
-            First::Awaited | First::Taken => None,
-        }
-    }
-}
-
-impl<F> Executor<F> for Tasks
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    fn execute(&self, future: F) {
-        let mut first = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if matches!(*first, First::Awaited) {
-            *first = First::There(Box::pin(future));
-            return;
-        }
-        drop(first);
-        upload_task::spawn(future);
-    }
-}
-
 /// hyper's future that passes requests on to h2.
 trait Dispatch: Future<Output = hyper::Result<()>> + Unpin {
     /// How many streams the peer allows at this moment.
@@ -189,7 +150,7 @@ pin_project! {
         // Passes requests on; absent once it takes no more.
         dispatch: Option<D>,
         // Moves frames, and owns the socket.
-        frames: Option<Task>,
+        frames: Option<Frames>,
         #[pin]
         watch: Watch,
         // When the peer must have sent its settings.

@@ -15,12 +15,16 @@ mod open;
 #[cfg(feature = "http2")]
 mod ping;
 #[cfg(feature = "http2")]
+mod tasks;
+#[cfg(feature = "http2")]
 mod upload_task;
 
 #[cfg(feature = "proxy")]
 pub use self::connector::{Proxy, ProxyConfigError, ProxyError};
 #[cfg(feature = "tls")]
 pub use self::connector::{TlsConfigError, TlsOptions, TlsVersion};
+#[cfg(feature = "http2")]
+pub(crate) use self::tasks::Boxes as TaskBoxes;
 #[cfg(feature = "http2")]
 pub(crate) use self::upload_task::{note_dropped, note_polled};
 pub(crate) use self::{

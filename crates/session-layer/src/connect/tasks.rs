@@ -1,0 +1,178 @@
+//! Where hyper's futures of HTTP/2 connections run.
+//!
+//! hyper has one type for all of them, as large as a whole connection: more than two kilobytes. As
+//! the future of a task it would be moved ten times for each request, since it passes through the
+//! functions that make the task, and tokio moves a future once more when it has ended. So it is put
+//! into a box that an earlier one has left, and the task has only the box.
+
+use std::{
+    any::Any,
+    future::Future,
+    mem,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+};
+
+use hyper::rt::Executor;
+use pin_project_lite::pin_project;
+
+use super::upload_task;
+
+/// What moves the frames of one connection.
+pub(super) type Frames = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// How many boxes are kept, of all connections of a session together.
+const MOST: usize = 64;
+
+/// Boxes of futures that have ended, for the next ones.
+#[derive(Default)]
+pub(crate) struct Boxes(Mutex<Vec<Pin<Box<dyn Reusable>>>>);
+
+impl Boxes {
+    /// Puts a future into a box that is there, or into a new one.
+    fn fill<F>(&self, future: F) -> Pin<Box<dyn Reusable>>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let mut future = Some(future);
+        // Whoever has the lock has it for an instant, and a new box costs little more than a wait.
+        let spare = self.0.try_lock().ok().and_then(|mut boxes| boxes.pop());
+        if let Some(mut spare) = spare {
+            if spare.as_mut().fill(&mut future) {
+                return spare;
+            }
+        }
+        Box::pin(Room { future })
+    }
+
+    /// Keeps the box of a future that has ended.
+    fn keep(&self, empty: Pin<Box<dyn Reusable>>) {
+        if let Ok(mut boxes) = self.0.try_lock() {
+            if boxes.len() < MOST {
+                boxes.push(empty);
+            }
+        }
+    }
+}
+
+/// A box for futures of one type, one after the other.
+trait Reusable: Future<Output = ()> + Send {
+    /// Puts in the future of an `Option`, if it is of the type that this is for.
+    fn fill(self: Pin<&mut Self>, future: &mut dyn Any) -> bool;
+
+    /// Drops the future.
+    fn empty(self: Pin<&mut Self>);
+}
+
+pin_project! {
+    struct Room<F> {
+        #[pin]
+        future: Option<F>,
+    }
+}
+
+impl<F> Reusable for Room<F>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn fill(self: Pin<&mut Self>, future: &mut dyn Any) -> bool {
+        let Some(future) = future.downcast_mut::<Option<F>>() else {
+            return false;
+        };
+        self.project().future.set(future.take());
+        true
+    }
+
+    fn empty(self: Pin<&mut Self>) {
+        self.project().future.set(None);
+    }
+}
+
+impl<F: Future<Output = ()>> Future for Room<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        match self.project().future.as_pin_mut() {
+            Some(future) => future.poll(cx),
+            None => Poll::Ready(()),
+        }
+    }
+}
+
+/// One of hyper's futures in its box, which is kept when the future has ended. Where it is dropped
+/// before that, the box goes with it.
+struct Boxed {
+    future: Option<Pin<Box<dyn Reusable>>>,
+    boxes: Arc<Boxes>,
+}
+
+impl Future for Boxed {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(future) = &mut self.future {
+            if future.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+        if let Some(mut ended) = self.future.take() {
+            ended.as_mut().empty();
+            self.boxes.keep(ended);
+        }
+        Poll::Ready(())
+    }
+}
+
+/// Where hyper puts the futures of one connection: the first, which moves its frames, is kept for
+/// the connection's own task; the others, which belong to requests, run in tasks of their own.
+#[derive(Clone)]
+pub(super) struct Tasks(Arc<Inner>);
+
+struct Inner {
+    first: Mutex<First>,
+    boxes: Arc<Boxes>,
+}
+
+enum First {
+    Awaited,
+    There(Frames),
+    Taken,
+}
+
+impl Tasks {
+    pub(super) fn new(boxes: Arc<Boxes>) -> Self {
+        Self(Arc::new(Inner {
+            first: Mutex::new(First::Awaited),
+            boxes,
+        }))
+    }
+
+    pub(super) fn take_frames(&self) -> Option<Frames> {
+        match mem::replace(&mut *self.first(), First::Taken) {
+            First::There(frames) => Some(frames),
+            First::Awaited | First::Taken => None,
+        }
+    }
+
+    fn first(&self) -> MutexGuard<'_, First> {
+        self.0.first.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<F> Executor<F> for Tasks
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, future: F) {
+        let mut first = self.first();
+        if matches!(*first, First::Awaited) {
+            *first = First::There(Box::pin(future));
+            return;
+        }
+        drop(first);
+        let boxes = self.0.boxes.clone();
+        let future = Some(boxes.fill(future));
+        upload_task::spawn(Boxed { future, boxes });
+    }
+}
