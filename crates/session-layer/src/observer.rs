@@ -95,14 +95,18 @@ impl Listener {
     }
 
     /// Tells it, if there is one; the event is not even made if there is none.
+    #[inline]
     pub(crate) fn tell<'a>(&self, event: impl FnOnce() -> Event<'a>) {
         if let Some(observer) = &self.0 {
-            let event = event();
-            // It is called from tasks that others rely on. What it leaves behind is its own.
-            if catch_unwind(AssertUnwindSafe(|| observer.observe(&event))).is_err() {
-                tracing::error!(?event, "the observer of a session panicked");
-            }
+            tell(&**observer, &event());
         }
+    }
+}
+
+fn tell(observer: &dyn Observer, event: &Event<'_>) {
+    // It is called from tasks that others rely on. What it leaves behind is its own.
+    if catch_unwind(AssertUnwindSafe(|| observer.observe(event))).is_err() {
+        tracing::error!(?event, "the observer of a session panicked");
     }
 }
 

@@ -147,12 +147,11 @@ pub(crate) fn frame_request<B: Body>(
     } else {
         None
     };
-    let method = request.method();
-    // Some servers wait for a body that is not announced (RFC 9110, section 8.6).
-    let announces_none = is_empty && [Method::POST, Method::PUT, Method::PATCH].contains(method);
-    let exact = request.body().size_hint().exact();
-    let headers = request.headers_mut();
     if is_empty {
+        // Some servers wait for a body that is not announced (RFC 9110, section 8.6).
+        let announces_none =
+            [Method::POST, Method::PUT, Method::PATCH].contains(request.method());
+        let headers = request.headers_mut();
         if length.is_some_and(|length| length != 0) {
             return Err(Kind::Headers(NOT_ITS_LENGTH));
         }
@@ -171,6 +170,8 @@ pub(crate) fn frame_request<B: Body>(
         }
         return Ok(None);
     }
+    let exact = request.body().size_hint().exact();
+    let headers = request.headers_mut();
     if noted.coding {
         check_coding(headers)?;
     }

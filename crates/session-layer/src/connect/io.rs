@@ -963,9 +963,10 @@ impl<T: hyper::rt::Read + Unpin + 'static, S: Unpin> hyper::rt::Read for Io<T, S
         buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         self.wire.check_head()?;
-        let gate = self.outgoing.as_ref().map(Outgoing::gate);
-        if gate.is_some_and(Gate::puts_off) {
-            return Poll::Pending;
+        if let Some(outgoing) = &self.outgoing {
+            if outgoing.gate().puts_off() {
+                return Poll::Pending;
+            }
         }
         // Nothing is left of this question when it is compiled: a stream of ours counts by itself,
         // and saves two conversions of the buffer.
@@ -976,13 +977,14 @@ impl<T: hyper::rt::Read + Unpin + 'static, S: Unpin> hyper::rt::Read for Io<T, S
         };
         let wire = &*self.wire;
         wire.read_blocked.store(polled.is_pending(), Relaxed);
-        if let Some(outgoing) = self.outgoing.as_ref().filter(|_| polled.is_pending()) {
-            outgoing.gate().note_drained();
-        }
         // hyper asks several times per response, and mostly nothing is there yet.
-        if bytes > 0 {
+        if polled.is_pending() {
+            if let Some(outgoing) = &self.outgoing {
+                outgoing.gate().note_drained();
+            }
+        } else if bytes > 0 {
             wire.note_read(bytes);
-        } else if polled.is_ready() {
+        } else {
             wire.has_read_ended.store(true, Relaxed);
         }
         polled
