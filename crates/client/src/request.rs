@@ -592,8 +592,10 @@ pin_project! {
         Raising {
             raising: Pin<Box<dyn Future<Output = Result<Response, Error>> + Send>>,
         },
-        // Over, and nothing is held any more.
-        Done,
+        // Over, and nothing is held any more; whether a failed status was to be an error.
+        Done {
+            raises: bool,
+        },
     }
 }
 
@@ -604,11 +606,17 @@ impl<W: Way> Sent<W> {
         }
     }
 
-    /// Gives the response, with what it takes along, and whether its status is to be an error.
+    /// Gives what `take_along` makes of the response, of what it takes along, and of whether its status
+    /// is to be an error.
     fn poll_response<T>(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        take_along: impl FnOnce(http::Response<ResponseBody>, Description, &Call<W>, bool) -> T,
+        take_along: impl FnOnce(
+            http::Response<ResponseBody>,
+            Description,
+            &Call<W>,
+            bool,
+        ) -> Result<T, Error>,
     ) -> Poll<Result<T, Error>> {
         if let SentProj::Built { builder } = self.as_mut().project() {
             let builder = builder.take().expect("polled after it had failed");
@@ -629,11 +637,12 @@ impl<W: Way> Sent<W> {
         };
         let answer = ready!(call.as_mut().poll(cx));
         let description = description.take().expect("there until the call is over");
-        let taken = answer.map(|response| {
-            let raises = *raises && is_failed(response.status());
+        let raises = *raises;
+        let taken = answer.and_then(|response| {
+            let raises = raises && is_failed(response.status());
             take_along(response, description, &call, raises)
         });
-        self.set(Self::Done);
+        self.set(Self::Done { raises });
         Poll::Ready(taken)
     }
 
@@ -647,9 +656,24 @@ impl<W: Way> Sent<W> {
         };
         let raised = raising.as_mut().poll(cx);
         if raised.is_ready() {
-            self.set(Self::Done);
+            self.set(Self::Done { raises: false });
         }
         Some(raised)
+    }
+}
+
+impl Sent<way::Streaming> {
+    /// Makes an error of a response with a failed status.
+    #[cold]
+    fn raise(
+        mut self: Pin<&mut Self>,
+        answered: Poll<Result<Response, Error>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response, Error>> {
+        let response = ready!(answered)?;
+        let raising = Box::pin(response.error_for_status_with_body());
+        self.set(Self::Raising { raising });
+        self.poll(cx)
     }
 }
 
@@ -660,20 +684,17 @@ impl Future for Sent<way::Streaming> {
         if let Some(raised) = self.as_mut().poll_raising(cx) {
             return raised;
         }
-        let (response, raises) = ready!(self.as_mut().poll_response(
-            cx,
-            |response, description, call, raises| {
-                let (max_body, limit) = (call.max_body(), call.limit());
-                let response = Response::streaming(response, description, max_body, limit);
-                (response, raises)
+        // Looked at where it is, which is where the caller wants it.
+        let mut polled = self.as_mut().poll_response(cx, |response, description, call, _| {
+            let (max_body, limit) = (call.max_body(), call.limit());
+            Ok(Response::streaming(response, description, max_body, limit))
+        });
+        if let (Self::Done { raises: true }, Poll::Ready(Ok(response))) = (&*self, &polled) {
+            if is_failed(response.status()) {
+                polled = self.raise(polled, cx);
             }
-        ))?;
-        if !raises {
-            return Poll::Ready(Ok(response));
         }
-        let raising = Box::pin(response.error_for_status_with_body());
-        self.set(Self::Raising { raising });
-        self.poll(cx)
+        polled
     }
 }
 
@@ -688,7 +709,6 @@ impl Future for Sent<way::Collecting> {
                 Response::collected(response, description)
             }
         })
-        .map(|collected| collected?)
     }
 }
 
