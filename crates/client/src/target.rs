@@ -230,19 +230,21 @@ pub(crate) fn resolve(url: impl IntoUrl, base: Option<&Base>) -> Result<Target, 
     }
 }
 
-/// Whether a URI can be sent as it is, which is so for most: absolute, without userinfo, and with a
-/// path of ASCII.
+/// Whether a URI can be sent as it is, which is so for most: absolute, without userinfo or a plus
+/// sign in its authority, and with a path of ASCII.
 #[inline]
 pub(crate) fn is_sendable(uri: &Uri) -> bool {
     let scheme = uri.scheme();
     let is_http = scheme == Some(&Scheme::HTTP) || scheme == Some(&Scheme::HTTPS);
     // Not a search that ends at the first: several bytes are compared at once then.
-    let has_userinfo = |authority: &Authority| {
+    let needs_a_look = |authority: &Authority| {
         let bytes = authority.as_str().as_bytes().iter();
-        bytes.fold(0, |found, byte| found | u8::from(*byte == b'@')) != 0
+        bytes.fold(0, |found, byte| {
+            found | u8::from(matches!(byte, b'@' | b'+'))
+        }) != 0
     };
     is_http
-        && uri.authority().is_some_and(|it| !has_userinfo(it))
+        && uri.authority().is_some_and(|it| !needs_a_look(it))
         && uri.path_and_query().is_some_and(|it| is_path(it.as_str()))
 }
 
@@ -301,6 +303,7 @@ fn resolve_uri(uri: Uri, base: Option<&Base>) -> Result<Target, Error> {
         };
     }
     check_scheme(&uri)?;
+    check_port(&uri)?;
     if uri.authority().is_some_and(|it| it.as_str().contains('@')) {
         return resolve_text(&uri.to_string(), None);
     }
@@ -424,6 +427,16 @@ fn check_scheme(uri: &Uri) -> Result<(), Error> {
         Some("http" | "https") => Ok(()),
         Some(other) => Err(not_http(other)),
         None => Err(relative()),
+    }
+}
+
+/// Refuses a sign before the digits of a port, which `Uri` reads over
+/// ([RFC 3986, section 3.2.3](https://www.rfc-editor.org/rfc/rfc3986#section-3.2.3)).
+fn check_port(uri: &Uri) -> Result<(), Error> {
+    let is_digits = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    match uri.port() {
+        Some(port) if !is_digits(port.as_str()) => Err(invalid(url::ParseError::InvalidPort)),
+        Some(_) | None => Ok(()),
     }
 }
 
@@ -586,5 +599,28 @@ mod tests {
             assert!(error.is_builder(), "{text}");
             assert!(error.to_string().contains(words), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn a_sign_before_the_port_is_refused_however_the_url_is_given() {
+        for text in [
+            "http://a:+80/",
+            "http://a:+8080/x",
+            "https://[::1]:+443/",
+            "http://u:p@a:+80/",
+        ] {
+            let uri: Uri = text.parse().unwrap();
+            assert!(!is_sendable(&uri), "{text}");
+            for refused in [resolve(text, None), resolve_uri(uri, None)] {
+                let error = refused.unwrap_err();
+                assert!(error.is_builder(), "{text}");
+                assert!(
+                    error.to_string().contains("invalid port"),
+                    "{text}: {error}"
+                );
+            }
+        }
+        let plus = resolve_uri(Uri::from_static("http://a+b:80/"), None).unwrap();
+        assert_eq!(plus.uri, "http://a+b:80/");
     }
 }

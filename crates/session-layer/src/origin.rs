@@ -209,7 +209,7 @@ impl<'a> Spelled<'a> {
             return Err(Error::new(Kind::Uri("the URI has no host")));
         }
         let default = if self.secure { 443 } else { 80 };
-        let port = match self.authority.port_u16() {
+        let port = match port_of(self.authority) {
             Some(port) => port,
             // A port that is no number of 16 bits must not turn into the default one.
             None if has_port(self.authority.as_str(), host) => {
@@ -300,6 +300,15 @@ impl Hasher for Hashed {
 
 fn scheme(secure: bool) -> &'static str {
     if secure { "https" } else { "http" }
+}
+
+/// The port that is written in an authority, if it is digits and a number of 16 bits. `http` also
+/// reads a sign before them, which a port cannot have
+/// ([RFC 3986, section 3.2.3](https://www.rfc-editor.org/rfc/rfc3986#section-3.2.3)).
+pub(crate) fn port_of(authority: &Authority) -> Option<u16> {
+    let port = authority.port()?;
+    let is_digits = port.as_str().bytes().all(|byte| byte.is_ascii_digit());
+    is_digits.then(|| port.as_u16())
 }
 
 /// Whether something stands behind the host's colon: an empty port means the default one
@@ -485,6 +494,10 @@ mod tests {
             "http://a:99999/",
             "http://u@a:99999/",
             "http://:80/",
+            "http://a:+80/",
+            "http://a:+8080/",
+            "https://[::1]:+443/",
+            "http://u@a:+80/",
         ] {
             let uri: Result<Uri, _> = uri.parse();
             let Ok(uri) = uri else { continue };

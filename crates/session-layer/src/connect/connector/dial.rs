@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     ConnectError, ConnectTimes, Settings, Stage, Transport, stream::Stream, transport::ViaProxy,
 };
-use crate::error::BoxError;
+use crate::{error::BoxError, origin::port_of};
 
 /// One connection on its way: each step is timed, and all end at one deadline.
 pub(super) struct Dial<'a> {
@@ -37,10 +37,16 @@ impl<'a> Target<'a> {
             Some(host) if !host.is_empty() => host,
             Some(_) | None => return Err("the URI has no host"),
         };
+        let port = match uri.authority().map(|it| (port_of(it), it.port())) {
+            Some((Some(port), _)) => port,
+            Some((None, Some(_))) => return Err("the port is not valid"),
+            Some((None, None)) | None if secure => 443,
+            Some((None, None)) | None => 80,
+        };
         Ok(Self {
             secure,
             host: without_brackets(host),
-            port: uri.port_u16().unwrap_or(if secure { 443 } else { 80 }),
+            port,
         })
     }
 

@@ -5,6 +5,7 @@ use hyper_util::client::proxy::matcher::Matcher;
 use percent_encoding::percent_decode_str;
 
 use super::{Protocol, Version};
+use crate::origin::port_of;
 
 /// Returns the URL with its scheme, if it is one of a proxy that can be used. What the matcher does
 /// not understand it takes for no proxy, and that must not go unseen.
@@ -32,7 +33,7 @@ pub(super) fn check(url: &str) -> Result<String, ProxyConfigError> {
         return Err(ProxyConfigError::new("with an @ that is not encoded"));
     }
     let port = address.strip_prefix(authority.host()).unwrap_or_default();
-    if port.len() > 1 && authority.port_u16().is_none() {
+    if port.len() > 1 && port_of(authority).is_none() {
         return Err(ProxyConfigError::new("with a port that is none"));
     }
     if let Some(userinfo) = userinfo {
