@@ -479,6 +479,150 @@ fn a_file_is_whole_and_its_owners_alone() {
     std::fs::remove_dir_all(&directory).unwrap();
 }
 
+/// A folder that is gone when the test is over, with all that is in it.
+#[cfg(unix)]
+struct Folder(std::path::PathBuf);
+
+#[cfg(unix)]
+impl Folder {
+    fn new(name: &str) -> Self {
+        let name = format!("cookies-{}-{name}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self, name: &str) -> std::path::PathBuf {
+        self.0.join(name)
+    }
+
+    fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(&self.0).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        names
+    }
+}
+
+#[cfg(unix)]
+impl Drop for Folder {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+/// Saves a cookie there, and reads it from there where that can be.
+#[cfg(unix)]
+fn save_and_load(path: &std::path::Path) -> io::Result<()> {
+    let uri = "http://peer.test/".parse().unwrap();
+    let jar = Jar::new();
+    jar.insert("id=1", &uri).unwrap();
+    jar.save_to_file(path, Save::All)?;
+    let loaded = Jar::new();
+    loaded.load_from_file(path)?;
+    assert_eq!(loaded.get(&uri, "id").as_deref(), Some("1"));
+    Ok(())
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_of_cookies_that_is_replaced_leaves_its_mode_to_the_new_one() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+
+    let folder = Folder::new("mode");
+    for mode in [0o600, 0o640, 0o644, 0o400] {
+        let file = folder.file("jar");
+        std::fs::write(&file, "old").unwrap();
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(mode)).unwrap();
+        // Only root may, and then both are kept.
+        let given_away = chown(&file, Some(12_345), Some(54_321)).is_ok();
+        save_and_load(&file).unwrap();
+        let found = std::fs::metadata(&file).unwrap();
+        assert_eq!(found.mode() & 0o7777, mode);
+        if given_away {
+            assert_eq!((found.uid(), found.gid()), (12_345, 54_321));
+        }
+        std::fs::remove_file(&file).unwrap();
+    }
+    assert_eq!(folder.names(), [] as [&str; 0]);
+}
+
+#[cfg(unix)]
+#[test]
+fn cookies_are_saved_where_symbolic_links_lead_and_those_stay() {
+    use std::os::unix::fs::symlink;
+
+    let folder = Folder::new("links");
+    std::fs::create_dir(folder.file("data")).unwrap();
+    std::fs::write(folder.file("data/old"), "old").unwrap();
+    symlink("data/old", folder.file("first")).unwrap();
+    symlink(folder.file("first"), folder.file("second")).unwrap();
+    symlink("data/missing", folder.file("third")).unwrap();
+    symlink("loop", folder.file("loop")).unwrap();
+    for (link, target) in [
+        ("first", "data/old"),
+        ("second", "data/old"),
+        ("third", "data/missing"),
+    ] {
+        std::fs::write(folder.file("data/old"), "old").unwrap();
+        save_and_load(&folder.file(link)).unwrap();
+        let written = std::fs::read(folder.file(target)).unwrap();
+        assert!(written.starts_with(b"["), "{link}");
+        assert!(folder.file(link).is_symlink(), "{link}");
+    }
+    save_and_load(&folder.file("loop")).unwrap_err();
+    let names = ["data", "first", "loop", "second", "third"];
+    assert_eq!(folder.names(), names, "and no part is left");
+}
+
+#[cfg(unix)]
+#[test]
+fn cookies_take_the_place_of_regular_files_alone() {
+    use std::os::unix::{
+        fs::{FileTypeExt, symlink},
+        net::UnixListener,
+    };
+
+    let folder = Folder::new("kinds");
+    let _socket = UnixListener::bind(folder.file("socket")).unwrap();
+    std::fs::create_dir(folder.file("folder")).unwrap();
+    for name in ["socket", "folder"] {
+        let error = save_and_load(&folder.file(name)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        assert!(error.to_string().contains("no regular file"), "{error}");
+    }
+    // A file that this process has open: to replace it would leave the writer with the old one.
+    let open = std::fs::File::create(folder.file("open")).unwrap();
+    let number = std::os::fd::AsRawFd::as_raw_fd(&open);
+    if cfg!(target_os = "linux") {
+        let error = save_and_load(format!("/dev/fd/{number}").as_ref()).unwrap_err();
+        assert!(error.to_string().contains("has open"), "{error}");
+    }
+    // What is written to it is forgotten; it is reached by a link, so that a wrong answer replaces
+    // no more than that.
+    symlink("/dev/null", folder.file("null")).unwrap();
+    Jar::new()
+        .save_to_file(folder.file("null"), Save::All)
+        .unwrap();
+    let null = std::fs::metadata(folder.file("null")).unwrap();
+    assert!(null.file_type().is_char_device());
+    assert_eq!(folder.names(), ["folder", "null", "open", "socket"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_of_cookies_may_have_a_name_as_long_as_the_file_system_allows() {
+    let folder = Folder::new("names");
+    for name in ["x".repeat(255), "ä".repeat(127)] {
+        for _ in 0..2 {
+            save_and_load(&folder.file(&name)).unwrap();
+            assert_eq!(folder.names(), [&*name]);
+        }
+        std::fs::remove_file(folder.file(&name)).unwrap();
+    }
+}
+
 #[test]
 fn what_a_jar_has_can_be_seen_and_removed() {
     let jar = Jar::new();

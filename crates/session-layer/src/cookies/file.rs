@@ -1,13 +1,13 @@
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::File,
     io::{self, BufReader, BufWriter, Read, Write},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use cookie_store::Cookie;
 use time::OffsetDateTime;
 
-use super::{CookieError, Jar};
+use super::{CookieError, Jar, destination::Destination};
 
 /// Which cookies are saved.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -59,28 +59,22 @@ impl Jar {
         Ok(())
     }
 
-    /// Writes the cookies to a file that only its owner may read (on Unix; mode 0600).
+    /// Writes the cookies to a file. A new one may be read by its owner alone (on Unix; mode 0600);
+    /// one that is replaced leaves its mode to the new one, and its owner and group where this
+    /// process may give them.
     ///
-    /// It is written beside and then put in place, so that the file is the old or the new one,
-    /// whole, whatever happens.
+    /// They are written beside it and then put in place, so that the file is the old or the new one,
+    /// whole, whatever happens. Symbolic links are followed, and stay. A device, such as
+    /// `/dev/null`, is written as it is.
     ///
     /// # Errors
     ///
-    /// Those of the file system.
+    /// Those of the file system; [`InvalidInput`](io::ErrorKind::InvalidInput) if the path leads to
+    /// what is neither a regular file nor a device, or to a file of `/proc` that a process has open.
     pub fn save_to_file(&self, path: impl AsRef<Path>, which: Save) -> io::Result<()> {
-        let path = path.as_ref();
-        let beside = beside(path)?;
-        let written = create_private(&beside).and_then(|file| {
-            self.save(&file, which)?;
-            // Else a crash of the machine might leave an empty file in the place of the old one.
-            file.sync_all()
-        });
-        let placed = written.and_then(|()| fs::rename(&beside, path));
-        if placed.is_err() {
-            // It may have cookies in it. If it cannot be removed, the first error tells more.
-            let _ = fs::remove_file(&beside);
-        }
-        placed
+        let destination = Destination::open(path.as_ref())?;
+        self.save(destination.file(), which)?;
+        destination.finish()
     }
 
     /// Adds the cookies of a file, as [`load`](Self::load) does.
@@ -92,22 +86,6 @@ impl Jar {
     pub fn load_from_file(&self, path: impl AsRef<Path>) -> io::Result<()> {
         self.load(File::open(path)?)
     }
-}
-
-/// The name of a file in the same directory that nobody else has.
-fn beside(path: &Path) -> io::Result<PathBuf> {
-    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-    let mut name = name.to_owned();
-    name.push(format!(".{:016x}.tmp", fastrand::u64(..)));
-    Ok(path.with_file_name(name))
-}
-
-fn create_private(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
 }
 
 /// Says where the fault is. What the parser says of it may quote a cookie.

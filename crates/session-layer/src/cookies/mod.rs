@@ -78,6 +78,7 @@
 
 mod attributes;
 mod date;
+mod destination;
 mod error;
 mod file;
 pub mod future;
