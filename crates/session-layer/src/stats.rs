@@ -37,7 +37,8 @@ pub enum CloseReason {
     Lifetime,
     /// It had served as many requests as it may.
     Requests,
-    /// Another origin needed its place.
+    /// Another origin waited for its place, at the limit for all connections. That may have been
+    /// served by another place in the end.
     Evicted,
     /// A head or a body did not come in time.
     Timeout,

@@ -348,9 +348,14 @@ impl<B: Send + 'static> Pool<B> {
         }
     }
 
-    /// Gives a slot back, and hands it to whoever waits for one.
-    fn free_slot(self: &Arc<Self>, origin: &Origin) {
-        let granted = self.lock().state.slot_freed(origin);
+    /// Gives a slot back, and hands it to whoever waits for one; `id` is the connection that had it.
+    fn free_slot(self: &Arc<Self>, origin: &Origin, id: Option<u64>) {
+        let mut inner = self.lock();
+        let granted = match id {
+            Some(id) => inner.state.closed(origin, id),
+            None => inner.state.slot_freed(origin),
+        };
+        drop(inner);
         self.grant(granted);
         self.gone.notify_waiters();
     }

@@ -19,8 +19,10 @@ enum Stage {
     Granted,
     /// A task opens it.
     Opening(u64),
-    /// It is there, or its failure has been told.
-    Settled,
+    /// The connection is there.
+    Settled(u64),
+    /// There will be no connection, and whoever waited for it knows.
+    Failed,
 }
 
 impl<B: Send + 'static> Slot<B> {
@@ -37,7 +39,10 @@ impl<B: Send + 'static> Slot<B> {
     }
 
     pub(crate) fn settle(&mut self) {
-        self.stage = Stage::Settled;
+        self.stage = match self.stage {
+            Stage::Opening(id) | Stage::Settled(id) => Stage::Settled(id),
+            Stage::Granted | Stage::Failed => Stage::Failed,
+        };
     }
 
     /// Tells those who waited for it that the connection could not be opened.
@@ -52,9 +57,9 @@ impl<B: Send + 'static> Slot<B> {
     }
 
     fn settle_failed(&mut self, error: &Error) -> Vec<Arc<Waiter<B>>> {
-        match mem::replace(&mut self.stage, Stage::Settled) {
+        match mem::replace(&mut self.stage, Stage::Failed) {
             Stage::Opening(id) => self.pool.open_failed(id, &self.origin, error),
-            Stage::Granted | Stage::Settled => Vec::new(),
+            Stage::Granted | Stage::Settled(_) | Stage::Failed => Vec::new(),
         }
     }
 
@@ -69,21 +74,21 @@ impl<B: Send + 'static> Slot<B> {
 
 impl<B: Send + 'static> Drop for Slot<B> {
     fn drop(&mut self) {
-        if let Stage::Granted = self.stage {
-            return self.pool.reopen(None, &self.origin);
-        }
-        // Still being opened: its runtime went away, or it was called off, since nobody waited for
-        // it any more. Whoever still waits opens another.
-        if let (Stage::Opening(id), false) = (&self.stage, thread::panicking()) {
-            return self.pool.reopen(Some(*id), &self.origin);
-        }
-        if let Stage::Settled = self.stage {
-            return self.pool.free_slot(&self.origin);
+        match self.stage {
+            Stage::Granted => return self.pool.reopen(None, &self.origin),
+            // Still being opened: its runtime went away, or it was called off, since nobody waited
+            // for it any more. Whoever still waits opens another.
+            Stage::Opening(id) if !thread::panicking() => {
+                return self.pool.reopen(Some(id), &self.origin);
+            }
+            Stage::Opening(_) => {}
+            Stage::Settled(id) => return self.pool.free_slot(&self.origin, Some(id)),
+            Stage::Failed => return self.pool.free_slot(&self.origin, None),
         }
         let why = "the connector panicked";
         let error = Error::new(Kind::Connect).with(why).at(&self.origin);
         let told = self.settle_failed(&error);
-        self.pool.free_slot(&self.origin);
+        self.pool.free_slot(&self.origin, None);
         Waiter::tell_all(told, &error);
     }
 }

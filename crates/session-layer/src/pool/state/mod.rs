@@ -84,8 +84,9 @@ pub(crate) struct State<C, S, W> {
     connecting: usize,
     idle: usize,
     waiting: usize,
-    /// Idle connections that were told to close, and whose slots have not come back yet.
-    evicting: usize,
+    /// Connections that were told to close for another origin, and whose slots are about to come
+    /// back.
+    evicting: Vec<u64>,
     /// Shared connections that were chosen to close for another origin when they carry nothing any
     /// more, and when that was. What they carry may take long.
     leaving: Vec<(u64, Instant)>,
@@ -270,7 +271,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
             connecting: 0,
             idle: 0,
             waiting: 0,
-            evicting: 0,
+            evicting: Vec::new(),
             leaving: Vec::new(),
             wanted: 0,
             next: 0,
@@ -396,7 +397,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
     ) -> Placed<C, W> {
         // Connections follow their own origin's waiters, until another's have waited too long.
         if !self.starved.is_empty() && self.yields(origin, now) && self.is_waited_for(origin) {
-            self.evicting += 1;
+            self.evicting.push(connection.id());
             return Placed::Close(connection);
         }
         self.place(origin, connection, now)
@@ -417,7 +418,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         let first = own.and_then(|entry| entry.waiters.front());
         waited >= self.limits.steal_after
             && first.is_none_or(|first| ticket < first.ticket.0)
-            && self.wanted > self.evicting.saturating_add(self.leaving_soon(now))
+            && self.wanted > self.evicting.len().saturating_add(self.leaving_soon(now))
     }
 
     /// How many of the connections that were chosen to close may still be expected to do so soon.
@@ -457,8 +458,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
             return Placed::Serve(waiting.waiter, connection);
         }
         if !keeps {
-            // Where another origin waits for the slot, it counts as evicted.
-            self.evicting += usize::from(self.wanted > self.evicting);
+            self.evict_if_wanted(connection.id());
             return Placed::Close(connection);
         }
         if entry.idle.capacity() == 0 {
@@ -475,7 +475,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
 
     /// Whether a connection that nobody waits for may stand idle.
     fn keeps(&self) -> bool {
-        self.mode == Mode::Open && self.wanted <= self.evicting
+        self.mode == Mode::Open && self.wanted <= self.evicting.len()
     }
 
     /// Takes note that a connection could not be opened; returns whom to tell.
@@ -541,11 +541,17 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         self.refresh(origin);
     }
 
+    /// Takes back the slot of a connection that has closed, as [`slot_freed`](Self::slot_freed)
+    /// does.
+    pub(crate) fn closed(&mut self, origin: &Origin, id: u64) -> Vec<(Origin, W)> {
+        self.evicting.retain(|evicting| *evicting != id);
+        self.slot_freed(origin)
+    }
+
     /// Takes back a slot; returns the waiters, still in the queue, who may open a connection now,
     /// with the origins for which slots were taken again.
     pub(crate) fn slot_freed(&mut self, origin: &Origin) -> Vec<(Origin, W)> {
         self.open = self.open.saturating_sub(1);
-        self.evicting = self.evicting.saturating_sub(1);
         if let Some(entry) = self.origins.get_mut(origin) {
             entry.open = entry.open.saturating_sub(1);
         }
@@ -786,7 +792,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
     /// those of the origin's own runtime go first, and only they are sure to free a slot. One to the
     /// origin itself whose peer is being asked whether it is alive is waited for.
     fn evict(&mut self, asks: &Origin) -> Option<Given<C, S>> {
-        if self.wanted <= self.evicting {
+        if self.wanted <= self.evicting.len() {
             return None;
         }
         // Only origins that hold a slot are in the map, so this looks at no more than the limit.
@@ -805,8 +811,17 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
             .min_by_key(|(is_foreign, sequence, ..)| (*is_foreign, *sequence))?;
         let origin = origin.clone();
         let evicted = self.remove(&origin, id)?;
-        self.evicting += usize::from(!is_foreign);
+        if !is_foreign {
+            self.evicting.push(id);
+        }
         Some(evicted)
+    }
+
+    /// Counts a connection that is not kept as evicted, where another origin waits for its slot.
+    fn evict_if_wanted(&mut self, id: u64) {
+        if self.wanted > self.evicting.len() {
+            self.evicting.push(id);
+        }
     }
 
     fn forget_if_unused(&mut self, origin: &Origin) {

@@ -351,8 +351,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
             let shared = entry.shared.remove(at);
             self.idle -= usize::from(shared.is_idle());
             self.leaving.retain(|(leaving, _)| *leaving != id);
-            // Where another origin waits for the slot, it counts as evicted.
-            self.evicting += usize::from(self.wanted > self.evicting);
+            self.evict_if_wanted(id);
             effects.close.push(shared.into_handle());
         } else if shared.streams == 0 && !shared.is_idle() {
             shared.idle = Some((sequence, now));

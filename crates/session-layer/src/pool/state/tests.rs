@@ -190,8 +190,40 @@ fn an_idle_connection_of_another_origin_makes_room_at_the_total_limit() {
         ask(&mut state, "b", 9, now),
         CheckOut::Queue(_, None)
     ));
-    assert!(matches!(*state.slot_freed(&a), [(_, 7)]));
-    assert!(matches!(*state.slot_freed(&a), [(_, 8)]));
+    assert!(matches!(*state.closed(&a, 1), [(_, 7)]));
+    assert!(matches!(*state.closed(&a, 2), [(_, 8)]));
+    state.assert_consistent();
+}
+
+#[test]
+fn one_that_closes_by_itself_is_not_the_one_that_was_evicted() {
+    let (mut state, now) = (state(3, 3), Instant::now());
+    let [a, b, c] = [("a", 1), ("b", 2), ("c", 3)].map(|(name, id)| {
+        assert!(matches!(
+            ask(&mut state, name, id, now),
+            CheckOut::Connect(_)
+        ));
+        let of = origin(name);
+        let placed = state.connected(&of, id, now).0;
+        assert!(matches!(placed, Placed::Serve(..)));
+        of
+    });
+    for (of, id) in [(&a, 1), (&b, 2)] {
+        assert!(matches!(state.put_back(of, id, now), Placed::Idle));
+    }
+    assert!(matches!(
+        ask(&mut state, "d", 7, now),
+        CheckOut::Queue(_, Some(Given::Own(1)))
+    ));
+    assert!(matches!(*state.closed(&c, 3), [(_, 7)]));
+    // The first is still about to close, so that the next needs no other.
+    assert!(matches!(
+        ask(&mut state, "e", 8, now),
+        CheckOut::Queue(_, None)
+    ));
+    assert!(matches!(*state.closed(&a, 1), [(_, 8)]));
+    assert_eq!(state.counts().idle, 1);
+    assert!(state.evicting.is_empty());
     state.assert_consistent();
 }
 
@@ -216,7 +248,7 @@ fn a_busy_origin_keeps_its_connection_until_another_has_waited_too_long() {
     assert!(matches!(state.put_back(&a, 1, now), Placed::Serve(3, 1)));
     let later = now + STEAL_AFTER;
     assert!(matches!(state.put_back(&a, 1, later), Placed::Close(1)));
-    let granted = state.slot_freed(&a);
+    let granted = state.closed(&a, 1);
     assert!(matches!(&*granted, [(origin, 2)] if *origin == b));
     state.assert_consistent();
 }
@@ -517,7 +549,7 @@ fn a_connection_that_leaves_and_goes_on_for_long_keeps_no_other_from_making_room
     ));
     let later = later + STEAL_AFTER;
     assert!(matches!(state.put_back(&a, 2, later), Placed::Close(2)));
-    let granted = state.slot_freed(&a);
+    let granted = state.closed(&a, 2);
     assert!(matches!(&*granted, [(origin, 3)] if *origin == b));
     state.assert_consistent();
 }
@@ -574,7 +606,7 @@ struct World {
     in_use: Vec<(Origin, u32, Arrival)>,
     shared: Vec<Open>,
     parts: Vec<u32>,
-    closing: Vec<Origin>,
+    closing: Vec<(Origin, u32)>,
     waiting: Vec<(Origin, Arrival, u32)>,
     served: usize,
     failed: usize,
@@ -595,7 +627,7 @@ impl World {
     fn placed(&mut self, origin: &Origin, placed: &Placed<u32, u32>) {
         match *placed {
             Placed::Idle => {}
-            Placed::Close(_) => self.closing.push(origin.clone()),
+            Placed::Close(id) => self.closing.push((origin.clone(), id)),
             Placed::Serve(waiter, id) => {
                 let arrival = self.serve_first(origin, waiter);
                 self.in_use.push((origin.clone(), id, arrival));
@@ -635,7 +667,7 @@ impl World {
         self.shared.retain(|open| {
             let goes = open.leaving && open.parts == 0;
             if goes {
-                closing.push(open.origin.clone());
+                closing.push((open.origin.clone(), open.id));
             }
             !goes
         });
@@ -698,7 +730,7 @@ impl Run {
                 world.waiting.push((place.origin, place.arrival, id));
                 match evicted {
                     // Which origin it was of, its slot's owner knows: find it.
-                    Some(Given::Own(_)) => world.closing.push(lost(state, world)),
+                    Some(Given::Own(id)) => world.closing.push((lost(state, world), id)),
                     Some(Given::Part(id)) => world.leave(id),
                     None => {}
                 }
@@ -716,8 +748,8 @@ impl Run {
     /// A connection that was given takes no request, and closes; the request asks again.
     fn dead(&mut self, at: u8, id: u32) {
         let world = &mut self.world;
-        if let Some((of, _, arrival)) = pick(&mut world.in_use, at) {
-            world.closing.push(of.clone());
+        if let Some((of, link, arrival)) = pick(&mut world.in_use, at) {
+            world.closing.push((of.clone(), link));
             world.served -= 1;
             world.asked -= 1;
             let name = of.host().to_owned();
@@ -813,8 +845,8 @@ impl Run {
                 }
             }
             Step::Closed(at) => {
-                if let Some(of) = pick(&mut world.closing, at) {
-                    world.granted(state.slot_freed(&of));
+                if let Some((of, id)) = pick(&mut world.closing, at) {
+                    world.granted(state.closed(&of, id.into()));
                 }
             }
             Step::Leave(at) => {
@@ -832,6 +864,12 @@ impl Run {
         let World {
             closing, shared, ..
         } = &self.world;
+        for evicting in &self.state.evicting {
+            let closing = closing.iter().map(|(_, id)| *id);
+            let leaving = shared.iter().filter(|open| open.leaving);
+            let mut closing = closing.chain(leaving.map(|open| open.id));
+            assert!(closing.any(|id| u64::from(id) == *evicting));
+        }
         let closes = !closing.is_empty() || shared.iter().any(|open| open.leaving);
         let full = self.state.open == self.state.limits.connections;
         assert!(self.state.starved.is_empty() || full || closes);
@@ -883,7 +921,7 @@ fn lost(state: &Ids, world: &World) -> Origin {
     let count = |of: &Origin| {
         world.connecting.iter().filter(|o| *o == of).count()
             + world.in_use.iter().filter(|(o, ..)| o == of).count()
-            + world.closing.iter().filter(|o| *o == of).count()
+            + world.closing.iter().filter(|(o, _)| o == of).count()
             + world
                 .shared
                 .iter()
