@@ -79,7 +79,7 @@ impl<B> Withheld<B> {
     }
 
     /// Takes the body back, if nothing of it has been asked for.
-    fn take_back(&self) -> Option<B> {
+    pub(crate) fn take_back(&self) -> Option<B> {
         let taken = mem::replace(&mut *self.state(), State::Taken);
         match taken {
             State::Waits(body, waker) => {

@@ -285,7 +285,7 @@ where
         }
         if let Source::Withheld(body) = &self.source {
             let Some(body) = ready!(body.poll_take(cx)) else {
-                return Poll::Ready((Some(Err("the request is sent again".into())), true));
+                return Poll::Ready((Some(Err(over())), true));
             };
             self.source = Source::Own(body);
         }
@@ -454,5 +454,29 @@ where
     fn size_hint(&self) -> SizeHint {
         let upload = self.0.as_ref();
         upload.map_or_else(|| SizeHint::with_exact(0), |it| it.size_hint())
+    }
+}
+
+#[cfg(all(test, feature = "http2"))]
+mod tests {
+    use std::task::Waker;
+
+    use http_body_util::Full;
+
+    use super::*;
+
+    #[test]
+    fn a_body_that_is_taken_back_lets_its_stream_be_cancelled() {
+        let mut body = RequestBody::new(Full::new(Bytes::from_static(b"abc")));
+        let (withheld, _) = body.withhold().expect("there is a body");
+        let cx = &mut Context::from_waker(Waker::noop());
+        assert!(Pin::new(&mut body).poll_frame(cx).is_pending());
+        withheld.take_back().expect("nobody has asked for it");
+        let Poll::Ready(Some(Err(error))) = Pin::new(&mut body).poll_frame(cx) else {
+            panic!("the stream is to be reset");
+        };
+        // hyper looks for an error of h2, and takes INTERNAL_ERROR where it finds none.
+        let error: Box<h2::Error> = error.downcast().expect("it is an error of h2");
+        assert_eq!(error.reason(), Some(h2::Reason::CANCEL));
     }
 }
