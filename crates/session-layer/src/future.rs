@@ -147,10 +147,11 @@ where
                         pool,
                         origin,
                         turn,
-                        request,
+                        mut request,
                     }) => {
                         let now = Instant::now();
-                        let noted = Noted::of(&request);
+                        let mut noted = Noted::of(&request);
+                        reuse::frame_again(&mut request, &mut noted);
                         match pool.check_out(&origin.here(), now, Some(turn.arrival)) {
                             Ok(checked_out) => {
                                 let queued = turn.queued;

@@ -196,6 +196,17 @@ pub(crate) fn frame_request<B: Body>(
     }
 }
 
+/// Announces the body of a request again, which is about to be given to another connection. What
+/// was made for HTTP/2 has lost its `Transfer-Encoding`, and over HTTP/1 a body of unknown length is
+/// not sent without.
+pub(crate) fn frame_again<B: Body>(request: &mut Request<B>, noted: &mut Noted) {
+    let body = request.body();
+    let is_unknown = !body.is_end_stream() && body.size_hint().exact().is_none();
+    if is_unknown && !noted.length && !noted.coding {
+        chunk(request.headers_mut(), noted);
+    }
+}
+
 const NOT_ITS_LENGTH: &str = "Content-Length is not the body's length";
 
 fn chunk(headers: &mut HeaderMap, noted: &mut Noted) {

@@ -8,20 +8,27 @@
 use std::{
     convert::Infallible,
     error::Error as StdError,
-    pin::Pin,
-    task::{Context, Poll},
+    future::Future,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, Wake},
+    thread::{self, Thread},
     time::Duration,
 };
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, header};
+use http::{Method, Request, StatusCode, Uri, header};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full, StreamBody};
 use session_layer::{Error, Http2, PoolConfig, Session, SessionBody, SessionLayer, Timeouts};
 use test_suite::{eventually, fetch, get, in_memory, post};
-use test_support::{Connection as Peer, MemoryConnector, Reply, answer, http2, sequence};
+use test_support::{
+    Connection as Peer, MemoryConnector, Reply, answer,
+    frames::{self, flag, kind},
+    http2, sequence,
+};
 use tokio::time::Instant;
-use tower::{Layer, ServiceExt};
+use tower::{Layer, Service, ServiceExt, service_fn};
 
 /// A body in frames that does not know its end, nor its length, beforehand.
 fn stream(
@@ -261,4 +268,55 @@ async fn a_body_waits_again_where_its_connection_turns_out_to_be_closed() {
     assert_eq!(body, "abc");
     assert_eq!(connector.log().accepted, 2);
     assert!(began.elapsed() < Duration::from_secs(1));
+}
+
+/// 417, and the end of the connection for later requests.
+fn refuses_and_goes_away(stream: u32) -> Vec<u8> {
+    let block = frames::field(":status", b"417");
+    let flags = flag::END_HEADERS | flag::END_STREAM;
+    let head = frames::frame(kind::HEADERS, flags, stream, &block);
+    [head, frames::go_away(stream, 0)].concat()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_of_unknown_length_that_http2_handed_back_is_sent_whole_over_http1() {
+    let http1 = MemoryConnector::new(|mut connection: Peer| async move {
+        while let Some(request) = connection.read_request().await {
+            assert_eq!(request.header("transfer-encoding"), Some("chunked"));
+            connection.respond(200, request.body).await;
+        }
+    });
+    for method in [Method::GET, Method::DELETE, Method::POST] {
+        let http2 = frames::Connector::new(|_, mut peer: frames::Peer| async move {
+            if let Some(stream) = peer.request().await {
+                peer.write(&refuses_and_goes_away(stream)).await;
+            }
+            peer.into_seen().await;
+        });
+        let connector = service_fn({
+            let (http1, http2) = (http1.clone(), http2.clone());
+            move |uri: Uri| {
+                let (mut http1, mut http2) = (http1.clone(), http2.clone());
+                async move {
+                    match http2.connections() {
+                        0 => Ok(http2.call(uri).await?.with_http2()),
+                        _ => http1.call(uri).await,
+                    }
+                }
+            }
+        });
+        let session = SessionLayer::new(PoolConfig::default(), Timeouts::default())
+            .and_then(|layer| layer.http2(Http2::default()))
+            .unwrap()
+            .layer(connector);
+        let mut request = expecting(stream(&["abc", "de"]));
+        *request.uri_mut() = Uri::from_static("https://peer/");
+        *request.method_mut() = method.clone();
+        let (status, body) = read(session.oneshot(request).await.unwrap()).await.unwrap();
+        assert_eq!(
+            (status, &*body),
+            (StatusCode::OK, &b"abcde"[..]),
+            "{method}"
+        );
+    }
 }

@@ -217,6 +217,7 @@ impl Shared {
         MemoryStream {
             io: TokioIo::new(near),
             reset,
+            is_http2: false,
         }
     }
 }
@@ -250,6 +251,7 @@ impl fmt::Debug for Connecting {
 pub struct MemoryStream {
     io: TokioIo<DuplexStream>,
     reset: Arc<AtomicBool>,
+    is_http2: bool,
 }
 
 impl MemoryStream {
@@ -257,13 +259,26 @@ impl MemoryStream {
         Self {
             io,
             reset: Arc::default(),
+            is_http2: false,
         }
+    }
+
+    /// Says that HTTP/2 was negotiated, as a stream with TLS does.
+    #[must_use]
+    pub fn with_http2(mut self) -> Self {
+        self.is_http2 = true;
+        self
     }
 }
 
 impl Transport for MemoryStream {
     fn connected(&self) -> Connected {
-        Connected::new()
+        let connected = Connected::new();
+        if self.is_http2 {
+            connected.negotiated_h2()
+        } else {
+            connected
+        }
     }
 }
 
