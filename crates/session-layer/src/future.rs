@@ -620,7 +620,7 @@ where
             Ok(response) => {
                 let (mut head, body) = response.into_parts();
                 if let Some(request) = self.without_expectation(&link, head.status) {
-                    return Poll::Ready(Err(handed_back(link, self.turn(), Box::new(request))));
+                    return Poll::Ready(Err(self.unexpected(link, &head, request)));
                 }
                 self.answered(link, &mut head, body)
                     .map(|body| Response::from_parts(head, body))
@@ -653,6 +653,21 @@ where
         self.expectation.take()?.end(status, link.is_part())
     }
 
+    /// Sends a request again without its expectation, which the peer refused.
+    ///
+    /// Over HTTP/1 its connection cannot be used again. The request announced a body that was not
+    /// sent, and the peer may go on reading that: it would take the next request for it
+    /// ([RFC 9110, section 10.1.1](https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1)).
+    #[cold]
+    fn unexpected(&self, link: Link<B>, head: &Parts, request: Request<RequestBody<B>>) -> Lost<B> {
+        let cause = if reuse::is_last(head.version, &head.headers) {
+            Cause::Broken
+        } else {
+            Cause::Unclean
+        };
+        handed_back(link, self.turn(), Box::new(request), cause)
+    }
+
     #[cold]
     fn unsent(&mut self) -> Lost<B> {
         let link = self.link.take().expect("not polled after its end");
@@ -664,7 +679,7 @@ where
     fn unanswered(&self, link: Link<B>, mut error: NotSent<B>) -> Lost<B> {
         match error.take_message() {
             Some(request) if link.has_been_used() => {
-                handed_back(link, self.turn(), Box::new(request))
+                handed_back(link, self.turn(), Box::new(request), Cause::Broken)
             }
             // A new connection that takes no request: another would hardly do better.
             Some(_) => {
@@ -855,16 +870,22 @@ fn returned<B: Send + 'static>(link: Link<B>, turn: Turn, request: Unsent<B>) ->
         link.abort(Cause::Broken);
         return Lost::Failed(failed);
     }
-    handed_back(link, turn, request)
+    handed_back(link, turn, request, Cause::Broken)
 }
 
-/// It never left: the next connection gets it.
-fn handed_back<B: Send + 'static>(link: Link<B>, turn: Turn, mut request: Unsent<B>) -> Lost<B> {
+/// Its body never left: the next connection gets the request. Of one that is not shared, `cause`
+/// says why it ends.
+fn handed_back<B: Send + 'static>(
+    link: Link<B>,
+    turn: Turn,
+    mut request: Unsent<B>,
+    cause: Cause,
+) -> Lost<B> {
     // Its place is free at once, not only when it has found another.
     request.body_mut().detach();
     let pool = link.connection.pool().clone();
     let origin = link.origin().clone();
-    link.abort(Cause::Broken);
+    link.abort(cause);
     Lost::HandedBack {
         pool,
         origin,

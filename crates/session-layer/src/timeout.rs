@@ -58,8 +58,9 @@ impl Timeouts {
     /// not every server knows of it; zero sends it at once. Default: 1 s.
     ///
     /// A final response ends the wait: over HTTP/1 the body is not sent then, and the connection is
-    /// closed. A 417 (Expectation Failed) is not given out: the request is sent once more, without
-    /// the expectation
+    /// closed, also where the peer would keep it open: the peer may go on reading the body that was
+    /// announced. A 417 (Expectation Failed) is not given out: the request is sent once more, without
+    /// the expectation, over another connection
     /// ([RFC 9110, section 10.1.1](https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1)). Over
     /// HTTP/2 hyper does not pass a 100 on, so that the body is sent after this time.
     pub fn expect_continue(mut self, timeout: Duration) -> Self {

@@ -270,6 +270,32 @@ async fn a_body_waits_again_where_its_connection_turns_out_to_be_closed() {
     assert!(began.elapsed() < Duration::from_secs(1));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_connection_is_left_for_what_it_is_where_its_peer_answered_417() {
+    for (header, by_peer) in [("x: y", 0), ("connection: close", 1)] {
+        let connector = MemoryConnector::new(move |mut connection: Peer| async move {
+            while let Some(request) = connection.read_head().await {
+                if request.header("expect").is_some() {
+                    let head = format!("HTTP/1.1 417 No\r\n{header}\r\ncontent-length: 0\r\n\r\n");
+                    connection.write(head).await;
+                    // It keeps the connection open, and would read the body that was announced.
+                    let closed = connection.stall_until_closed().await;
+                    assert_eq!(closed.discarded, 0);
+                    return;
+                }
+                let body = connection.read_body().await.unwrap();
+                connection.respond(200, body).await;
+            }
+        });
+        let session = in_memory(PoolConfig::default(), Timeouts::default(), &connector);
+        fetch(&session, expecting(Full::from("abc"))).await.unwrap();
+        eventually("it is closed", || session.stats().closed.total() == 1).await;
+        let closed = session.stats().closed;
+        assert_eq!((closed.unclean, closed.peer), (1 - by_peer, by_peer));
+        assert_eq!(connector.log().accepted, 2);
+    }
+}
+
 /// 417, and the end of the connection for later requests.
 fn refuses_and_goes_away(stream: u32) -> Vec<u8> {
     let block = frames::field(":status", b"417");
