@@ -5,8 +5,11 @@ use std::{
     future::Future,
     mem,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Waker},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::Bytes;
@@ -14,7 +17,9 @@ use http::{HeaderMap, Request, StatusCode, header, request::Parts};
 use http_body::{Body, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::{error::BoxError, pool::Link, reuse::Length, upload::RequestBody};
+use crate::{
+    connect::Wire, error::BoxError, pool::Link, reuse::Length, runtime, upload::RequestBody,
+};
 
 /// A request body that both hyper and the request's future have: hyper gets it when it may be sent,
 /// and the future gets it back when the request is to be sent again without the expectation.
@@ -106,7 +111,8 @@ pub(crate) struct Expectation<B> {
     head: Parts,
     /// When the body is sent although nothing has come.
     until: Option<Instant>,
-    timer: Option<Pin<Box<Sleep>>>,
+    /// Together with the runtime whose clock it has.
+    timer: Option<(runtime::Id, Pin<Box<Sleep>>)>,
 }
 
 impl<B> Expectation<B>
@@ -158,10 +164,19 @@ where
         let Some(until) = self.until else {
             return Poll::Pending;
         };
-        let timer = self
-            .timer
-            .get_or_insert_with(|| Box::pin(sleep_until(until)));
-        timer.as_mut().poll(cx).map(|()| self.body.let_go())
+        let Some(here) = runtime::current() else {
+            // There is no clock to wait by.
+            self.body.let_go();
+            return Poll::Ready(());
+        };
+        if self.timer.as_ref().is_none_or(|(of, _)| *of != here) {
+            self.timer = Some((here, Box::pin(sleep_until(until))));
+        }
+        if let Some((_, timer)) = &mut self.timer {
+            ready!(timer.as_mut().poll(cx));
+        }
+        self.body.let_go();
+        Poll::Ready(())
     }
 
     /// Ends the wait by a final status. Returns the request without its expectation, if that alone

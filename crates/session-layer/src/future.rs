@@ -438,9 +438,10 @@ impl Times {
     }
 }
 
-/// Waits until `moment`, if there is one, and no longer.
+/// Waits until `moment`, if there is one, and no longer. Outside of a runtime there is no clock, and
+/// it waits for as long as that takes.
 async fn before<T>(moment: Option<Instant>, future: impl Future<Output = T>) -> Option<T> {
-    match moment {
+    match moment.filter(|_| runtime::current().is_some()) {
         Some(moment) => tokio::time::timeout_at(moment, future).await.ok(),
         None => Some(future.await),
     }

@@ -63,6 +63,8 @@ impl Timeouts {
     /// the expectation, over another connection
     /// ([RFC 9110, section 10.1.1](https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1)). Over
     /// HTTP/2 hyper does not pass a 100 on, so that the body is sent after this time.
+    ///
+    /// A future that is polled outside of a Tokio runtime has no clock: its body is sent at once.
     pub fn expect_continue(mut self, timeout: Duration) -> Self {
         self.expect_continue = timeout;
         self

@@ -296,6 +296,55 @@ async fn a_connection_is_left_for_what_it_is_where_its_peer_answered_417() {
     }
 }
 
+/// Waits for a future outside of any runtime.
+fn outside<F: Future>(future: F) -> F::Output {
+    struct Unpark(Thread);
+
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+
+    let waker = Arc::new(Unpark(thread::current())).into();
+    let mut cx = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+            return output;
+        }
+        thread::park();
+    }
+}
+
+#[test]
+fn outside_of_a_runtime_a_call_ends_and_its_body_is_sent_at_once() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let connector = MemoryConnector::new(|mut connection: Peer| async move {
+        while connection.read_head().await.is_some() {
+            let body = connection.read_body().await.unwrap();
+            connection.respond(200, body).await;
+        }
+    });
+    let timeouts = Timeouts::default().expect_continue(Duration::from_secs(600));
+    let session = in_memory(PoolConfig::default(), timeouts, &connector);
+    // The first opens a connection, the second finds it idle.
+    for _ in 0..2 {
+        let call = {
+            let _guard = runtime.enter();
+            session.clone().call(expecting(Full::from("abc")))
+        };
+        let response = outside(call).unwrap();
+        let body = outside(response.into_body().collect()).unwrap();
+        assert_eq!(body.to_bytes(), "abc");
+    }
+    assert_eq!(connector.log().accepted, 1);
+}
+
 /// 417, and the end of the connection for later requests.
 fn refuses_and_goes_away(stream: u32) -> Vec<u8> {
     let block = frames::field(":status", b"417");
