@@ -25,8 +25,14 @@ use crate::{
 /// and the future gets it back when the request is to be sent again without the expectation.
 pub(crate) struct Withheld<B> {
     size_hint: SizeHint,
+    /// Whether nothing tells of informational responses but the bytes that come.
+    by_bytes: AtomicBool,
     state: Mutex<State<B>>,
 }
+
+/// Marks a request whose callback for informational responses is that of its [`Expectation`].
+#[derive(Clone, Copy, Debug)]
+struct Told;
 
 enum State<B> {
     /// hyper may not have the body yet. Its task is woken when it may.
@@ -43,6 +49,7 @@ impl<B> Withheld<B> {
     {
         Self {
             size_hint: body.size_hint(),
+            by_bytes: AtomicBool::new(false),
             state: Mutex::new(State::Waits(body, None)),
         }
     }
@@ -61,6 +68,14 @@ impl<B> Withheld<B> {
                 Poll::Pending
             }
             State::Taken => Poll::Ready(None),
+        }
+    }
+
+    /// Lets hyper have the body if the peer has begun to answer, where nothing else would tell.
+    /// hyper asks for the body again whenever it has read something.
+    pub(crate) fn note_heard(&self, wire: &Wire) {
+        if self.by_bytes.load(Relaxed) && wire.has_heard() {
+            self.let_go();
         }
     }
 
@@ -140,13 +155,7 @@ where
         head.headers.remove(header::EXPECT);
         head.extensions = request.extensions().clone();
         if !link.is_part() {
-            let (body, wire) = (body.clone(), link.wire().clone());
-            hyper::ext::on_informational(request, move |response| {
-                wire.note_informational();
-                if response.status() == StatusCode::CONTINUE {
-                    body.let_go();
-                }
-            });
+            ask_for_informational(request, &body, link);
         }
         let wait = link.connection.pool().config().timeouts.expect_continue;
         Some(Self {
@@ -199,6 +208,34 @@ where
         let mut body = RequestBody::new(self.body.take_back()?);
         body.announce(self.length);
         Some(Request::from_parts(self.head, body))
+    }
+}
+
+/// Lets the body go when a 100 (Continue) comes over HTTP/1.
+///
+/// hyper has room for one callback for informational responses, and does not tell what it is. So a
+/// caller's own callback stays where it is, and the body goes with the first bytes of a response,
+/// whatever they are.
+fn ask_for_informational<B: Send + 'static>(
+    request: &mut Request<RequestBody<B>>,
+    body: &Arc<Withheld<B>>,
+    link: &Link<B>,
+) {
+    // One that is of another connection, which handed the request back.
+    let is_ours = request.extensions().get::<Told>().is_some();
+    let before = request.extensions().clone();
+    let (told, wire) = (body.clone(), link.wire().clone());
+    hyper::ext::on_informational(request, move |response| {
+        wire.note_informational();
+        if response.status() == StatusCode::CONTINUE {
+            told.let_go();
+        }
+    });
+    if !is_ours && request.extensions().len() == before.len() {
+        *request.extensions_mut() = before;
+        body.by_bytes.store(true, Relaxed);
+    } else {
+        request.extensions_mut().insert(Told);
     }
 }
 

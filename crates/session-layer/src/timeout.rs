@@ -64,6 +64,10 @@ impl Timeouts {
     /// ([RFC 9110, section 10.1.1](https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1)). Over
     /// HTTP/2 hyper does not pass a 100 on, so that the body is sent after this time.
     ///
+    /// A request keeps a callback that was set by `hyper::ext::on_informational`, and hyper has room
+    /// for one. So nothing tells a 100 from other responses then: the body is sent when the first
+    /// bytes of any response come, and the connection is closed after that exchange.
+    ///
     /// A future that is polled outside of a Tokio runtime has no clock: its body is sent at once.
     pub fn expect_continue(mut self, timeout: Duration) -> Self {
         self.expect_continue = timeout;

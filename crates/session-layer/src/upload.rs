@@ -284,6 +284,9 @@ where
             return self.poll_end(cx);
         }
         if let Source::Withheld(body) = &self.source {
+            if let Some(progress) = &self.progress {
+                body.note_heard(&progress.wire);
+            }
             let Some(body) = ready!(body.poll_take(cx)) else {
                 return Poll::Ready((Some(Err(over())), true));
             };

@@ -296,6 +296,33 @@ async fn a_connection_is_left_for_what_it_is_where_its_peer_answered_417() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_callback_of_the_caller_is_called_and_the_body_goes_with_the_100() {
+    let connector = MemoryConnector::new(|mut connection: Peer| async move {
+        while connection.read_head().await.is_some() {
+            let early = connection.read_bytes();
+            let early = tokio::time::timeout(Duration::from_millis(500), early).await;
+            assert!(early.is_err(), "{early:?} came before it was asked for");
+            connection.write("HTTP/1.1 100 Continue\r\n\r\n").await;
+            let body = connection.read_body().await.unwrap();
+            connection.respond(200, body).await;
+        }
+    });
+    let session = in_memory(PoolConfig::default(), Timeouts::default(), &connector);
+    for _ in 0..2 {
+        let (seen, told) = std::sync::mpsc::channel();
+        let mut request = expecting(Full::from("abc"));
+        hyper::ext::on_informational(&mut request, move |response| {
+            seen.send(response.status()).unwrap();
+        });
+        let began = Instant::now();
+        let (_, body) = fetch(&session, request).await.unwrap();
+        assert_eq!(body, "abc");
+        assert_eq!(began.elapsed(), Duration::from_millis(500));
+        assert_eq!(told.try_iter().collect::<Vec<_>>(), [StatusCode::CONTINUE]);
+    }
+}
+
 /// Waits for a future outside of any runtime.
 fn outside<F: Future>(future: F) -> F::Output {
     struct Unpark(Thread);

@@ -409,6 +409,12 @@ impl Wire {
         self.response_from.store(self.read.load(Relaxed), Relaxed);
     }
 
+    /// Whether anything has come since the exchange began, or since an informational response that
+    /// was noted.
+    pub(crate) fn has_heard(&self) -> bool {
+        self.read.load(Relaxed) != self.response_from.load(Relaxed)
+    }
+
     /// Leaves the rest of a response body to the task of the connection, for a short time.
     pub(crate) fn begin_draining(&self, time: Duration) {
         let now = Instant::now();
