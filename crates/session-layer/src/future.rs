@@ -310,6 +310,7 @@ where
         };
         match mail {
             Mail::Slot(slot) if is_away(waiting.origin().runtime()) => {
+                times.granted();
                 drop(slot);
                 let turn = Turn {
                     arrival: waiting.arrival(),
@@ -318,7 +319,7 @@ where
                 return Ok((None, turn));
             }
             Mail::Slot(slot) => {
-                times.connects();
+                times.granted();
                 pool.open(slot);
             }
             Mail::Served(outcome) => {
@@ -419,6 +420,14 @@ impl Times {
         }
         let after = self.connect.unwrap_or_default();
         is_over(self.connect_ends()).then_some(Kind::Timeout(Phase::Connect, after))
+    }
+
+    /// A slot has come. If a connection was being opened for it before, that came to nothing, and
+    /// nothing tells since when: so all of that time was spent in the queue, as
+    /// [`queue_ends`](Self::queue_ends) has it.
+    fn granted(&mut self) {
+        self.wait = Wait::Queued;
+        self.connects();
     }
 
     /// From now on it waits for a connection that is being opened.
@@ -976,6 +985,27 @@ mod tests {
         tokio::time::sleep_until(times.next().expect("the queue has a timeout")).await;
         assert!(times.look(true).is_none());
         tokio::time::sleep_until(times.next().expect("the connect may fail")).await;
+        assert!(matches!(times.look(false), Some(Kind::PoolTimeout(_))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn time_that_went_by_for_connects_that_came_to_nothing_counts_as_queued() {
+        let now = Instant::now();
+        let mut times = Times {
+            queue: Some(Duration::from_secs(1)),
+            connect: None,
+            connects: None,
+            queued: Duration::ZERO,
+            wait: Wait::Connecting,
+            since: now,
+            looked: now,
+        };
+        // Each slot comes since the runtime that was to connect by the one before has ended.
+        for _ in 0..4 {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            times.granted();
+        }
+        assert_eq!(times.queued(), Duration::from_millis(1200));
         assert!(matches!(times.look(false), Some(Kind::PoolTimeout(_))));
     }
 }
