@@ -18,7 +18,7 @@ use http::{
 };
 use http_body::Body;
 use hyper::body::Incoming;
-use tokio::time::Instant;
+use tokio::{task::yield_now, time::Instant};
 
 use crate::{
     ConnectionInfo, Error, SessionBody,
@@ -296,17 +296,15 @@ where
     let mut times = Times::new(pool, queued, waiting.wait(), connect);
     loop {
         let mail = poll_fn(|cx| waiting.poll_mail(cx));
-        let Some(mail) = before(times.next(), mail).await else {
-            let Some(kind) = times.look(waiting.is_covered()) else {
-                continue;
-            };
-            let refused = matches!(kind, Kind::PoolTimeout(_)) && pool.is_refused(waiting.origin());
-            let error = Error::new(kind).at(waiting.origin());
-            return Err(if refused {
-                error.with(ALLOWS_NO_REQUEST)
-            } else {
-                error
-            });
+        let mail = match before(times.next(), mail).await {
+            Some(mail) => mail,
+            None => match times.look(waiting.is_covered()) {
+                None => continue,
+                Some(kind) => match served_late(&waiting).await {
+                    Some(outcome) => Mail::Served(outcome),
+                    None => return Err(timed_out(kind, pool, waiting.origin())),
+                },
+            },
         };
         match mail {
             Mail::Slot(slot) if is_away(waiting.origin().runtime()) => {
@@ -335,6 +333,31 @@ where
                 return Ok((Some(link), turn));
             }
         }
+    }
+}
+
+/// The connection, or the error, that other tasks of this runtime bring when the time of the request is over
+/// for them too.
+///
+/// Where the runtime stood still for a while, the times of several tasks run out together. The task that
+/// opens a connection knows whether it is open, or else what took too long; so it goes first.
+async fn served_late<B: Send + 'static>(waiting: &Waiting<B>) -> Option<Result<Link<B>, Error>> {
+    yield_now().await;
+    poll_fn(|cx| match waiting.poll_mail(cx) {
+        Poll::Ready(Mail::Served(outcome)) => Poll::Ready(Some(outcome)),
+        // A slot would begin a wait anew. It goes back.
+        Poll::Ready(Mail::Slot(_)) | Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
+fn timed_out<B: Send + 'static>(kind: Kind, pool: &Pool<B>, origin: &Origin) -> Error {
+    let refused = matches!(kind, Kind::PoolTimeout(_)) && pool.is_refused(origin);
+    let error = Error::new(kind).at(origin);
+    if refused {
+        error.with(ALLOWS_NO_REQUEST)
+    } else {
+        error
     }
 }
 

@@ -1,11 +1,11 @@
 //! Timeouts on a paused clock, over in-memory streams.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use http::StatusCode;
 use http_body_util::{BodyExt, Full, StreamBody};
-use session_layer::{Phase, PoolConfig, SessionLayer, Timeouts};
+use session_layer::{Connector, Phase, PoolConfig, Resolver, SessionLayer, Timeouts};
 use test_suite::{fetch, get, in_memory, post, send};
 use test_support::{Connection, MemoryConnector, Reply, always, sequence};
 use tokio::time::Instant;
@@ -31,6 +31,34 @@ async fn a_connect_that_hangs_ends_at_its_timeout_unsent() {
     assert!(error.is_unsent() && error.is_connect());
     assert_eq!(began.elapsed(), 3 * SECOND);
     assert_eq!(session.stats().open, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_pause_of_the_process_the_connect_tells_what_became_of_it() {
+    // The times of the connect and of the request that waits for it run out together.
+    let pause = async {
+        tokio::time::sleep(SECOND).await;
+        tokio::time::advance(60 * SECOND).await;
+    };
+    let resolver = Resolver::over(tower::service_fn(|_| {
+        std::future::pending::<std::io::Result<Vec<SocketAddr>>>()
+    }));
+    let unresolved = SessionLayer::new(PoolConfig::default(), short())
+        .unwrap()
+        .layer(Connector::new().resolver(resolver));
+    let call = send(&unresolved, get("http://peer.test/"));
+    let (outcome, ()) = tokio::join!(call, pause);
+    assert_eq!(outcome.unwrap_err().timeout_phase(), Some(Phase::Dns));
+    // One that has been made is given.
+    let connector = MemoryConnector::new(always(200, "x"));
+    connector.delay(2 * SECOND);
+    let session = in_memory(PoolConfig::default(), short(), &connector);
+    let pause = async {
+        tokio::time::sleep(SECOND).await;
+        tokio::time::advance(60 * SECOND).await;
+    };
+    let (outcome, ()) = tokio::join!(send(&session, get("http://peer/")), pause);
+    assert_eq!(outcome.unwrap().status(), StatusCode::OK);
 }
 
 #[tokio::test(start_paused = true)]
