@@ -4,7 +4,7 @@
 use std::fmt;
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Request, Uri,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Uri,
     header::{AUTHORIZATION, Entry},
     uri::Scheme,
 };
@@ -73,10 +73,13 @@ impl Extras {
             *request.uri_mut() = uri.clone();
         }
         let at_home = self.is_home(request);
+        // The answer to TRACE shows what the request had (RFC 9110, section 9.3.8).
+        let is_shown = request.method() == Method::TRACE;
         if at_home {
-            add(request.headers_mut(), &self.headers, &without);
+            add(request.headers_mut(), &self.headers, &without, is_shown);
         }
         let authorizes = at_home
+            && !is_shown
             && self.auth.is_some()
             && !without.has(&AUTHORIZATION)
             && !request.headers().contains_key(AUTHORIZATION);
@@ -149,11 +152,15 @@ impl WithoutDefaults {
     }
 }
 
-/// Adds the headers whose names a request does not have, and does not want to be without.
-fn add(headers: &mut HeaderMap, added: &HeaderMap, without: &WithoutDefaults) {
+/// Adds the headers whose names a request does not have, and does not want to be without; no secrets where
+/// the answer will show them.
+fn add(headers: &mut HeaderMap, added: &HeaderMap, without: &WithoutDefaults, is_shown: bool) {
     for name in added.keys().filter(|name| !without.has(name)) {
         if let Entry::Vacant(vacant) = headers.entry(name) {
-            let mut values = added.get_all(name).iter().cloned();
+            let values = added.get_all(name).iter();
+            let mut values = values
+                .filter(|it| !(is_shown && it.is_sensitive()))
+                .cloned();
             if let Some(first) = values.next() {
                 let mut entry = vacant.insert_entry(first);
                 values.for_each(|value: HeaderValue| entry.append(value));

@@ -139,6 +139,10 @@ pub(crate) fn frame_request<B: Body>(
             "CONNECT needs a tunnel, which a session does not make",
         ));
     }
+    if !is_empty && request.method() == Method::TRACE {
+        // RFC 9110, section 9.3.8.
+        return Err(Kind::Headers("TRACE has no content"));
+    }
     if noted.host && request.headers().get_all(header::HOST).iter().count() > 1 {
         return Err(Kind::Headers("more than one Host"));
     }

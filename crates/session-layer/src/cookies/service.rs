@@ -1,6 +1,6 @@
 use std::task::{Context, Poll};
 
-use http::{Request, Response, header::COOKIE};
+use http::{Method, Request, Response, header::COOKIE};
 use tower_service::Service;
 
 use super::{Jar, future::ResponseFuture};
@@ -62,8 +62,11 @@ where
             return ResponseFuture::without(self.inner.call(request));
         }
         let uri = request.uri().clone();
-        if let Some(header) = self.jar.merged(request.headers(), &uri) {
-            request.headers_mut().insert(COOKIE, header);
+        // The answer to TRACE shows what the request had (RFC 9110, section 9.3.8).
+        if request.method() != Method::TRACE {
+            if let Some(header) = self.jar.merged(request.headers(), &uri) {
+                request.headers_mut().insert(COOKIE, header);
+            }
         }
         ResponseFuture::new(self.inner.call(request), self.jar.clone(), uri)
     }

@@ -1,9 +1,9 @@
 //! RFC 9110: HTTP semantics.
 
-use client::Client;
-use http::{Method, Request, header};
+use client::{Body, Client, Jar, Token, token_fn};
+use http::{HeaderValue, Method, Request, header};
 use http_body_util::Full;
-use test_suite::fetch;
+use test_suite::{fetch, get, send};
 use test_support::{MemoryConnector, Reply, always, sequence};
 
 use crate::session;
@@ -33,21 +33,56 @@ mod section_7_6 {
 
 /// 9.3.8: TRACE.
 mod section_9_3_8 {
-    use super::{Full, MemoryConnector, Method, Request, always, fetch, header, session};
+    use super::{
+        Body, Client, Full, Jar, MemoryConnector, Method, Reply, Request, Token, always, fetch,
+        header, sequence, session, token_fn,
+    };
 
     #[tokio::test(start_paused = true)]
     async fn a_trace_has_no_content() {
         let connector = MemoryConnector::new(always(200, ""));
-        let request = Request::builder().method(Method::TRACE).uri("http://peer/");
-        let request = request.body(Full::default()).unwrap();
-        fetch(&session(&connector), request).await.unwrap();
+        let trace = |body: &'static str| {
+            let request = Request::builder().method(Method::TRACE).uri("http://peer/");
+            request.body(Full::from(body)).unwrap()
+        };
+        fetch(&session(&connector), trace("")).await.unwrap();
+        let error = fetch(&session(&connector), trace("body")).await;
+        let error = error.expect_err("TRACE has no content");
+        assert!(error.is_headers() && error.is_unsent(), "{error:?}");
         let log = connector.log();
-        assert!(!log.requests[0].headers.contains_key(header::CONTENT_LENGTH));
-        assert!(
-            !log.requests[0]
-                .headers
-                .contains_key(header::TRANSFER_ENCODING)
-        );
+        assert_eq!(log.requests.len(), 1);
+        for name in [header::CONTENT_LENGTH, header::TRANSFER_ENCODING] {
+            assert!(!log.requests[0].headers.contains_key(name));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_trace_carries_no_secret_that_the_client_keeps() {
+        let secret =
+            |name: &str| Reply::status(200).header("set-cookie", format!("{name}=c4n4ry; Path=/"));
+        let connector = MemoryConnector::new(sequence([secret("a"), Reply::status(200)]));
+        for builder in [
+            Client::builder().bearer("c4n4ry"),
+            Client::builder().basic("me", "c4n4ry"),
+            Client::builder().auth(token_fn(|| async { Ok(Token::new("c4n4ry")) })),
+            Client::builder().default_header("x-plain", "1"),
+        ] {
+            let builder = builder.cookies(Jar::new());
+            let client = builder.build_with_connector(connector.clone()).unwrap();
+            client.get("http://peer/").send().await.unwrap();
+            let trace = client.request(Method::TRACE, "http://peer/");
+            trace.body(Body::empty()).send().await.unwrap();
+            let log = connector.log();
+            let [.., get, trace] = &log.requests[..] else {
+                panic!("two requests: {log:?}");
+            };
+            assert!(get.method == Method::GET && trace.method == Method::TRACE);
+            for name in [header::AUTHORIZATION, header::COOKIE] {
+                assert!(!trace.headers.contains_key(&name), "{name}");
+            }
+            let plain = |request: &test_support::Request| request.header("x-plain").is_some();
+            assert_eq!(plain(get), plain(trace));
+        }
     }
 }
 
