@@ -34,6 +34,7 @@ static OF_CONNECTION: [HeaderName; 6] = [
 pub(crate) struct Noted {
     pub(crate) host: bool,
     pub(crate) upgrade: bool,
+    pub(crate) te: bool,
     /// `Content-Length`.
     pub(crate) length: bool,
     /// `Transfer-Encoding`.
@@ -64,9 +65,10 @@ impl Noted {
             noted.coding |= *name == TRANSFER_ENCODING;
             noted.expect |= *name == EXPECT;
             noted.proxy_authorization |= *name == PROXY_AUTHORIZATION;
-            noted.of_connection |= *name == CONNECTION || *name == TE;
-            noted.of_connection |= OF_CONNECTION.contains(name);
+            noted.te |= *name == TE;
+            noted.of_connection |= *name == CONNECTION || OF_CONNECTION.contains(name);
         }
+        noted.of_connection |= noted.te;
         noted
     }
 
@@ -100,6 +102,12 @@ pub(crate) fn for_http1<B>(
         let host = origin.authority().clone();
         request.headers_mut().insert(HOST, host);
     }
+    if noted.te {
+        name_option(request.headers_mut(), "te");
+    }
+    if noted.upgrade {
+        name_option(request.headers_mut(), "upgrade");
+    }
     match via_proxy {
         None => {
             if noted.proxy_authorization {
@@ -109,6 +117,20 @@ pub(crate) fn for_http1<B>(
             origin_form(request);
         }
         Some(via_proxy) => absolute_form(request, origin, via_proxy),
+    }
+}
+
+/// Names a field in `Connection`, if it is not named there, so that nobody passes it on: as `TE` and `Upgrade`
+/// have to be (RFC 9110, sections [7.8](https://www.rfc-editor.org/rfc/rfc9110#section-7.8) and
+/// [10.1.4](https://www.rfc-editor.org/rfc/rfc9110#section-10.1.4)).
+#[cold]
+fn name_option(headers: &mut HeaderMap, option: &'static str) {
+    let is_named = headers.get_all(CONNECTION).iter().any(|value| {
+        let mut options = value.as_bytes().split(|byte| *byte == b',');
+        options.any(|it| it.trim_ascii().eq_ignore_ascii_case(option.as_bytes()))
+    });
+    if !is_named {
+        headers.append(CONNECTION, HeaderValue::from_static(option));
     }
 }
 

@@ -10,7 +10,41 @@ use crate::session;
 
 /// 7.6.1 and 10.1.4: fields about the connection.
 mod section_7_6 {
-    use super::{Client, MemoryConnector, always};
+    use super::{Client, HeaderValue, MemoryConnector, always, fetch, get, header, session};
+
+    #[tokio::test(start_paused = true)]
+    async fn connection_names_te_and_upgrade_where_a_request_has_them() {
+        for (fields, options) in [
+            (&[("te", "trailers")][..], &["te"][..]),
+            (&[("upgrade", "x")], &["upgrade"]),
+            (&[("te", "trailers"), ("upgrade", "x")], &["te", "upgrade"]),
+            (&[("te", "trailers"), ("connection", "TE")], &["te"]),
+            (
+                &[("upgrade", "x"), ("connection", "x-a, Upgrade")],
+                &["x-a", "upgrade"],
+            ),
+            (
+                &[("upgrade", "x"), ("connection", "x-upgrade")],
+                &["x-upgrade", "upgrade"],
+            ),
+            (&[("connection", "close")], &["close"]),
+            (&[], &[]),
+        ] {
+            let connector = MemoryConnector::new(always(200, ""));
+            let mut request = get("http://peer/");
+            for (name, value) in fields {
+                let value = HeaderValue::from_static(value);
+                request.headers_mut().insert(*name, value);
+            }
+            fetch(&session(&connector), request).await.unwrap();
+            let log = connector.log();
+            let named = log.requests[0].headers.get_all(header::CONNECTION);
+            let named = named.iter().map(|value| value.to_str().unwrap());
+            let named = named.collect::<Vec<_>>().join(",").to_lowercase();
+            let named = named.split(',').map(str::trim).filter(|it| !it.is_empty());
+            assert_eq!(named.collect::<Vec<_>>(), options, "{fields:?}");
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn nothing_about_the_connection_is_sent_without_being_asked_for() {
