@@ -756,9 +756,10 @@ fn tried(report: &RetryReport, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     f.write_str(")")
 }
 
-/// Whether a status tells of a client's or a server's error.
+/// Whether a status tells of a client's or a server's error. One above 599 is no status at all, and counts as a
+/// server's error ([RFC 9110, section 15](https://www.rfc-editor.org/rfc/rfc9110#section-15)).
 pub(crate) fn is_failed(status: StatusCode) -> bool {
-    status.is_client_error() || status.is_server_error()
+    status >= StatusCode::BAD_REQUEST
 }
 
 impl fmt::Debug for Error {

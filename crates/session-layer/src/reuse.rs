@@ -13,7 +13,7 @@ const UNREAD_UPLOAD: u64 = 16 * 1024;
 /// `in_time` says that the whole request had been taken before the response began.
 #[inline]
 pub(crate) fn is_clean(status: StatusCode, in_time: bool, request_body: u64) -> bool {
-    let refused = status.is_client_error() || status.is_server_error();
+    let refused = status >= StatusCode::BAD_REQUEST;
     in_time && !(refused && request_body > UNREAD_UPLOAD)
 }
 

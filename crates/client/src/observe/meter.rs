@@ -8,7 +8,7 @@ use session_layer::{Event, Observer, Origin};
 use tokio::time::Instant;
 
 use super::fields;
-use crate::{Error, ResponseBody, origin};
+use crate::{Error, ResponseBody, error::is_failed, origin};
 
 const DURATION: &str = "http.client.request.duration";
 const ACTIVE: &str = "http.client.active_requests";
@@ -88,7 +88,6 @@ impl Drop for Meter {
     fn drop(&mut self) {
         let mut labels = std::mem::take(&mut self.labels);
         gauge!(ACTIVE, labels.clone()).decrement(1.0);
-        let failed = |status: &StatusCode| status.is_client_error() || status.is_server_error();
         if let Some(status) = self.status {
             labels.push(label(
                 "http.response.status_code",
@@ -100,7 +99,7 @@ impl Drop for Meter {
         }
         if let Some(error) = self.error {
             labels.push(label("error.type", error));
-        } else if let Some(status) = self.status.filter(failed) {
+        } else if let Some(status) = self.status.filter(|it| is_failed(*it)) {
             labels.push(label("error.type", status.as_u16().to_string()));
         }
         histogram!(DURATION, labels).record(self.began.elapsed().as_secs_f64());

@@ -4,7 +4,7 @@ use tracing::{Span, field::Empty};
 #[cfg(feature = "metrics")]
 use super::meter::Meter;
 use super::{Metrics, Paths, body::Observed, fields};
-use crate::{Error, ResponseBody, origin};
+use crate::{Error, ResponseBody, error::is_failed, origin};
 
 /// The span and the figures of one attempt, from when it is begun until its body has ended.
 #[derive(Debug)]
@@ -91,7 +91,7 @@ impl Record {
         if let Some(version) = version {
             self.span.record("network.protocol.version", version);
         }
-        if status.is_client_error() || status.is_server_error() {
+        if is_failed(status) {
             self.span.record("error.type", status.as_str());
             self.span.record("otel.status_code", "ERROR");
         }

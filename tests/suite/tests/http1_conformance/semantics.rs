@@ -148,6 +148,19 @@ mod section_15 {
     use super::{Client, MemoryConnector, always};
 
     #[tokio::test(start_paused = true)]
+    async fn a_status_that_is_none_counts_as_a_failure_of_the_server() {
+        for status in [600, 700, 999] {
+            let connector = MemoryConnector::new(always(status, "odd"));
+            let client = Client::builder().build_with_connector(connector.clone());
+            let answer = client.unwrap().get("http://peer/").send().await.unwrap();
+            assert_eq!(answer.status(), status);
+            answer.error_for_status().expect_err("as if it were a 5xx");
+            // As one of 500, which is not tried again either.
+            assert_eq!(connector.log().requests.len(), 1, "{status}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_status_that_nobody_knows_counts_as_its_class() {
         for (status, fails) in [(299, false), (399, false), (499, true), (599, true)] {
             let connector = MemoryConnector::new(always(status, "odd"));
