@@ -173,9 +173,26 @@ async fn what_is_for_one_connection_is_removed_from_the_response() {
     let client = upstream(&Fake::new([answer]));
     let request = received(&Method::GET, "/").body(String::new()).unwrap();
     let response = client.forward(request).send().await.unwrap();
-    assert_eq!(names(response.headers()), ["content-encoding", "server"]);
+    let left = ["content-encoding", "date", "server"];
+    assert_eq!(names(response.headers()), left);
     let body = response.into_body().collect().await.unwrap().to_bytes();
     assert_eq!(body, "not decoded");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_without_a_date_gets_the_time_at_which_it_came() {
+    const OLD: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+    let dated = Answer::new(200).header("date", OLD);
+    let client = upstream(&Fake::new([Answer::new(200), dated]));
+    let mut dates = Vec::new();
+    for _ in 0..2 {
+        let request = received(&Method::GET, "/").body(String::new()).unwrap();
+        let response = client.forward(request).send().await.unwrap();
+        dates.push(response.headers()["date"].to_str().unwrap().to_owned());
+    }
+    let came = httpdate::parse_http_date(&dates[0]).unwrap();
+    assert!(came.elapsed().unwrap() < Duration::from_secs(60));
+    assert_eq!(dates[1], OLD, "it stays as it came");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,8 @@
-use std::{fmt, net::IpAddr, time::Duration};
+use std::{
+    fmt,
+    net::IpAddr,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use http::{
@@ -302,6 +306,7 @@ fn respond(response: &mut Response<ResponseBody>, caller: Option<OnUpgrade>) {
     if keeps {
         headers::set_upgrade(response.headers_mut(), protocols);
     }
+    headers::set_date(response.headers_mut(), SystemTime::now());
     if let Some(caller) = caller.filter(|_| switches) {
         upgrade::join(caller, hyper::upgrade::on(response));
     }

@@ -1,10 +1,13 @@
 //! Header fields that are for one connection only
 //! ([RFC 9110, section 7.6.1](https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1)).
 
+use std::time::SystemTime;
+
 use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{
-        CONNECTION, COOKIE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
+        CONNECTION, COOKIE, DATE, Entry, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+        TRANSFER_ENCODING, UPGRADE,
     },
 };
 
@@ -84,6 +87,16 @@ pub(super) fn takes_trailers(headers: &HeaderMap) -> bool {
 pub(super) fn take_trailers(headers: &mut HeaderMap) {
     headers.append(CONNECTION, HeaderValue::from_static("te"));
     headers.insert(TE, HeaderValue::from_static("trailers"));
+}
+
+/// Says when a response came that does not say when it was made
+/// ([RFC 9110, section 6.6.1](https://www.rfc-editor.org/rfc/rfc9110#section-6.6.1)).
+pub(super) fn set_date(headers: &mut HeaderMap, came: SystemTime) {
+    if let Entry::Vacant(vacant) = headers.entry(DATE) {
+        if let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(came)) {
+            vacant.insert(date);
+        }
+    }
 }
 
 fn has_member(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {

@@ -44,6 +44,7 @@
 //! | `Upgrade`, if the server that took the request can upgrade | passed on, and after a 101 all bytes both ways |
 //! | `Host` | the upstream's, or [as it was](Forward::preserve_host); where the target of the request names a host, that one counts and not `Host` |
 //! | `Cookie` on several lines, as HTTP/2 splits it | joined on one |
+//! | `Date` of a response | added where there is none |
 //! | `Forwarded`, `X-Forwarded-*`, `Via` | passed on; added to by [choice](Forward) |
 //! | `Max-Forwards` of OPTIONS and TRACE | counted down; at 0 answered here |
 //! | `Expect: 100-continue` | passed on; the server asks its caller for the body when it is first read |
