@@ -627,6 +627,44 @@ mod tests {
         assert_eq!(backoff.delays(0).next(), Some(millis(20)));
     }
 
+    #[test]
+    fn an_altered_schedule_keeps_its_jitter_and_brings_its_cap() {
+        let backoff = Backoff::from(Exponential::new(millis(1_000))).jitter(Jitter::None);
+        let altered = backoff.map_exponential(|schedule| schedule.factor(3).cap(millis(5_000)));
+        let waits = altered.delays(0).take(3).collect::<Vec<_>>();
+        assert_eq!(waits, [1_000, 3_000, 5_000].map(millis));
+
+        let fixed = Backoff::fixed(millis(7)).cap(millis(8));
+        let altered = fixed.map_exponential(|schedule| schedule.base(millis(9)));
+        let waits = altered.delays(0).take(2).collect::<Vec<_>>();
+        assert_eq!(waits, [9, 18].map(millis));
+    }
+
+    #[test]
+    fn a_backoff_with_a_setting_out_of_range_is_refused() {
+        let exponential = Backoff::from(Exponential::new(millis(20)));
+        let fixed = Backoff::fixed(millis(20));
+        for backoff in [exponential.clone(), fixed.clone()] {
+            let with = |percent| backoff.clone().jitter(Jitter::Proportional(percent));
+            assert!(with(100).check().is_ok());
+            assert!(with(101).check().is_err());
+        }
+        assert!(exponential.clone().cap(millis(20)).check().is_ok());
+        assert!(exponential.cap(millis(19)).check().is_err());
+        assert!(fixed.cap(millis(19)).check().is_ok());
+    }
+
+    #[test]
+    fn its_debug_output_tells_the_schedule_the_jitter_and_the_cap() {
+        let exponential = Exponential::new(millis(20)).cap(millis(700));
+        let shown = format!("{:?}", Backoff::from(exponential));
+        for part in ["Exponential", "base: 20ms", "jitter: Full", "cap: 700ms"] {
+            assert!(shown.contains(part), "{shown}");
+        }
+        let shown = format!("{:?}", Backoff::fixed(millis(20)));
+        assert!(shown.contains("custom"), "{shown}");
+    }
+
     proptest! {
         #[test]
         fn no_backoff_leaves_its_bounds(
