@@ -132,7 +132,24 @@ mod tests {
     }
 
     #[test]
+    fn a_call_that_succeeds_gives_back_one_or_what_its_last_retry_cost() {
+        let uri = Uri::default();
+        let budget = AwsBudget::v2_1().with_capacity(100).unwrap();
+        assert_eq!(budget.tokens(), 100);
+        while budget.withdraw(&uri, Cost::Retry, Instant::now()) {}
+        assert_eq!(budget.tokens(), 2);
+        budget.deposit(&uri);
+        assert_eq!(budget.tokens(), 3);
+        budget.deposit_after_retry(&uri, Cost::Throttled);
+        assert_eq!(budget.tokens(), 8);
+    }
+
+    #[test]
     fn sizes_out_of_range_are_refused() {
+        for capacity in [1, 1_000_000] {
+            let budget = AwsBudget::v2_1().with_capacity(capacity).unwrap();
+            assert_eq!(budget.tokens(), u64::from(capacity));
+        }
         assert!(AwsBudget::v2_1().with_capacity(0).is_err());
         assert!(AwsBudget::v2_1().with_capacity(1_000_001).is_err());
     }

@@ -114,7 +114,27 @@ mod tests {
     }
 
     #[test]
+    fn a_retry_is_active_until_it_is_over_or_given_back() {
+        let share = ConcurrencyShare::new(20, 2).unwrap();
+        let uri = Uri::default();
+        for active in 1..=2 {
+            assert!(share.withdraw(&uri, Cost::Retry, Instant::now()));
+            assert_eq!(share.active(), active);
+        }
+        share.refund(&uri, Cost::Retry);
+        assert_eq!(share.active(), 1);
+        share.settle(&uri, Cost::Retry);
+        assert_eq!(share.active(), 0);
+    }
+
+    #[test]
+    fn it_has_to_be_told_of_each_call() {
+        assert!(ConcurrencyShare::new(20, 3).unwrap().counts_calls());
+    }
+
+    #[test]
     fn settings_out_of_range_are_refused() {
+        assert!(ConcurrencyShare::new(100, 1).is_ok());
         assert!(ConcurrencyShare::new(101, 3).is_err());
         assert!(ConcurrencyShare::new(20, 0).is_err());
     }

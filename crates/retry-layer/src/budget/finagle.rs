@@ -192,6 +192,24 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_was_taken_counts_for_exactly_the_time_to_live() {
+        let budget = FinagleBudget::new(TEN, 1, 0).unwrap();
+        assert_eq!(granted(&budget, Instant::now()), 10);
+        tokio::time::advance(TEN - Duration::from_millis(1)).await;
+        assert_eq!(budget.balance(), 0);
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert_eq!(budget.balance(), 10);
+    }
+
+    #[test]
+    fn a_refund_restores_the_balance() {
+        let budget = FinagleBudget::new(TEN, 1, 0).unwrap();
+        assert_eq!(granted(&budget, Instant::now()), 10);
+        budget.refund(&Uri::default(), Cost::Retry);
+        assert_eq!(budget.balance(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn deposits_are_forgotten_after_the_time_to_live() {
         let budget = FinagleBudget::new(TEN, 0, 2_000).unwrap();
         (0..50).for_each(|_| budget.deposit(&Uri::default()));

@@ -80,6 +80,16 @@ mod tests {
     }
 
     #[test]
+    fn a_refund_restores_the_balance() {
+        let budget = FixedBudget::new(1, 10).unwrap();
+        let uri = Uri::default();
+        assert!(budget.withdraw(&uri, Cost::Throttled, Instant::now()));
+        assert_eq!(budget.millitokens(), 500);
+        budget.refund(&uri, Cost::Throttled);
+        assert_eq!(budget.millitokens(), 1_000);
+    }
+
+    #[test]
     fn sizes_out_of_range_are_refused() {
         for (tokens, percent) in [(0, 10), (1_001, 10), (10, 0), (10, 1_001)] {
             assert!(FixedBudget::new(tokens, percent).is_err());

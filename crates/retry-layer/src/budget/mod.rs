@@ -54,6 +54,8 @@ mod grpc;
 mod loom;
 mod origin;
 mod success;
+#[cfg(test)]
+mod tests;
 mod tokens;
 #[cfg(feature = "tower")]
 mod tower;

@@ -92,9 +92,59 @@ fn text(authority: Option<&Authority>) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::hash::BuildHasherDefault;
+
     use hashbrown::DefaultHashBuilder;
 
     use super::*;
+
+    /// Gives everything the same hash.
+    #[derive(Default)]
+    struct Constant;
+
+    impl Hasher for Constant {
+        fn write(&mut self, _bytes: &[u8]) {}
+
+        fn finish(&self) -> u64 {
+            7
+        }
+    }
+
+    #[test]
+    fn origins_of_the_same_hash_are_told_apart() {
+        let seed = BuildHasherDefault::<Constant>::default();
+        let (one, other) = (
+            Uri::from_static("http://one"),
+            Uri::from_static("http://other"),
+        );
+        let (one, other) = (Origin::of(&one, &seed), Origin::of(&other, &seed));
+        assert_eq!(one.hash(), other.hash());
+        assert!(one.is(&one.to_owned()));
+        assert!(!one.is(&other.to_owned()));
+    }
+
+    #[test]
+    fn each_byte_of_a_host_makes_another_hash() {
+        let seed = DefaultHashBuilder::default();
+        let hash = |text: &'static str| {
+            let uri = Uri::from_static(text);
+            let origin = Origin::of(&uri, &seed);
+            assert_eq!(origin.to_owned().hash(), origin.hash());
+            origin.hash()
+        };
+        let host = hash("http://a-host-of-some-length");
+        assert_ne!(host, hash("http://b-host-of-some-length"));
+        assert_ne!(host, hash("http://a-host-of-some-lengti"));
+    }
+
+    #[test]
+    fn what_has_no_host_is_any() {
+        let seed = DefaultHashBuilder::default();
+        for (text, is_any) in [("/path", true), ("http://peer/path", false)] {
+            let uri = Uri::from_static(text);
+            assert_eq!(Origin::of(&uri, &seed).to_owned().is_any(), is_any);
+        }
+    }
 
     #[test]
     fn the_case_of_a_host_makes_no_other_origin() {

@@ -615,6 +615,37 @@ mod tests {
         assert_eq!(bucket.millitokens, 1);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn the_clock_is_read_with_every_256th_success_only() {
+        let budget = SuccessBudget::default();
+        let start = budget.table().window.start;
+        tokio::time::advance(Window::LENGTH).await;
+        (0..255).for_each(|_| budget.deposit(&uri(PEER)));
+        assert_eq!(budget.table().window.start, start);
+        budget.deposit(&uri(PEER));
+        assert_eq!(budget.table().window.start, start + Window::LENGTH);
+    }
+
+    #[test]
+    fn a_mark_is_one_of_sixty_four_bits() {
+        let marks = [0, 1, 63, 64].map(mark);
+        assert_eq!(marks, [1, 1 << 1, 1 << 63, 1]);
+    }
+
+    #[test]
+    fn its_debug_output_counts_origins_and_names_none() {
+        let budget = SuccessBudget::default();
+        budget.withdraw(
+            &uri("http://user:secret@peer/"),
+            Cost::Retry,
+            Instant::now(),
+        );
+        let shown = format!("{budget:?}");
+        assert!(shown.contains("deposit_millitokens: 200"), "{shown}");
+        assert!(shown.contains("troubled_origins: 1"), "{shown}");
+        assert!(!shown.contains("peer"), "{shown}");
+    }
+
     #[test]
     fn a_refund_restores_the_balance() {
         let budget = SuccessBudget::default();

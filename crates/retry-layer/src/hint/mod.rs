@@ -362,6 +362,12 @@ mod tests {
     }
 
     #[test]
+    fn a_hint_that_is_named_twice_is_heard() {
+        let hints = Hints::default().with(Hint::RetryAfter);
+        assert!(hints.contains(Hint::RetryAfter));
+    }
+
+    #[test]
     fn dialects_are_not_heard_unasked() {
         for name in [
             "ratelimit-reset",

@@ -311,6 +311,17 @@ mod tests {
     fn an_endless_field_is_not_read() {
         let long = vec![r#""a";r=0;t=5"#; 400].join(",");
         assert_eq!(seconds(&[&long]), None);
+        // Spaces after the last member are allowed.
+        let padded = |length| format!("{:<length$}", r#""a";r=0;t=5"#);
+        assert_eq!(seconds(&[&padded(LONGEST)]), Some(5));
+        assert_eq!(seconds(&[&padded(LONGEST + 1)]), None);
+    }
+
+    #[test]
+    fn an_integer_has_up_to_fifteen_digits() {
+        let wait = |time| seconds(&[&format!("\"a\";r=0;t={time}")]);
+        assert_eq!(wait("999999999999999"), Some(999_999_999_999_999));
+        assert_eq!(wait("1000000000000000"), None);
     }
 
     proptest! {
