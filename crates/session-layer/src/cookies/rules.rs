@@ -256,6 +256,8 @@ mod tests {
         );
         let padded = format!("a=1; {}", "x".repeat(MAX_LINE));
         assert_eq!(read(&padded, "http://x.test/"), Err(Reason::TooLarge));
+        let padded = format!("{:;<MAX_LINE$}", "a=1");
+        assert!(read(&padded, "http://x.test/").is_ok());
         for (line, refused) in [
             (&b"a=b\r\nc"[..], Reason::Bytes),
             (b"a=\0", Reason::Bytes),
@@ -269,6 +271,88 @@ mod tests {
             let url = Url::parse("http://x.test/").unwrap();
             let read = Rules::default().read(line, &url);
             assert_eq!(read, Err(refused), "{}", line.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn tabs_are_the_only_control_characters_that_a_line_may_have() {
+        assert!(read("a=1;\tPath=/", "http://x.test/").is_ok());
+        let all = (0..=u8::MAX).filter(|byte| is_control(*byte));
+        let expected = (0..0x20).chain([0x7f]).filter(|byte| *byte != b'\t');
+        assert!(all.eq(expected));
+    }
+
+    #[test]
+    fn a_secure_cookie_is_taken_over_tls_and_from_the_machine_itself() {
+        for (from, secure) in [
+            ("https://x.test/", true),
+            ("http://x.test/", false),
+            ("http://localhost/", true),
+            ("http://localhost.test/", false),
+            ("http://127.9.9.9/", true),
+            ("http://10.0.0.1/", false),
+            ("http://[::1]/", true),
+            ("http://[::2]/", false),
+        ] {
+            let read = read("a=1; Secure", from).map(|_| ());
+            let expected = if secure {
+                Ok(())
+            } else {
+                Err(Reason::Insecure)
+            };
+            assert_eq!(read, expected, "{from}");
+        }
+    }
+
+    #[test]
+    fn a_saved_cookie_is_held_to_what_does_not_depend_on_who_set_it() {
+        let url = Url::parse("http://x.test/").unwrap();
+        let check = |name: &str, value: String, domain: Option<&str>| {
+            let raw = RawCookie::new(name.to_owned(), value);
+            let mut cookie = Cookie::try_from_raw_cookie(&raw, &url).unwrap();
+            if let Some(domain) = domain {
+                cookie.domain = CookieDomain::Suffix(domain.to_owned());
+            }
+            Rules::default().check_saved(&cookie)
+        };
+        let sized = |size| check("name", "x".repeat(size), None);
+        assert_eq!(sized(MAX_PAIR - 4), Ok(()));
+        assert_eq!(sized(MAX_PAIR - 3), Err(Reason::TooLarge));
+        let one = || "1".to_owned();
+        assert_eq!(check("a", "\0".to_owned(), None), Err(Reason::Bytes));
+        assert_eq!(check("a\n", one(), None), Err(Reason::Bytes));
+        assert_eq!(check("__Secure-a", one(), None), Err(Reason::Prefix));
+        assert_eq!(check("a", one(), Some("x.test")), Ok(()));
+        assert_eq!(check("a", one(), Some("test")), Err(Reason::PublicSuffix));
+        assert_eq!(check("a", one(), Some("x.test.")), Err(Reason::Domain));
+        assert_eq!(check("a", one(), Some("")), Err(Reason::Domain));
+    }
+
+    #[test]
+    fn a_saved_cookie_without_a_host_is_refused() {
+        let url = Url::parse("http://x.test/").unwrap();
+        let mut cookie = Cookie::parse("a=1", &url).unwrap();
+        for domain in [
+            CookieDomain::HostOnly(String::new()),
+            CookieDomain::Empty,
+            CookieDomain::NotPresent,
+        ] {
+            cookie.domain = domain;
+            let checked = Rules::default().check_saved(&cookie);
+            assert_eq!(checked, Err(Reason::Domain), "{:?}", cookie.domain);
+        }
+    }
+
+    #[test]
+    fn each_refusal_of_the_store_has_its_reason() {
+        for (error, expected) in [
+            (CookieError::DomainMismatch, Reason::Domain),
+            (CookieError::Expired, Reason::Expired),
+            (CookieError::NonHttpScheme, Reason::Uri),
+            (CookieError::NonRelativeScheme, Reason::Uri),
+            (CookieError::Parse, Reason::Syntax),
+        ] {
+            assert_eq!(reason(&error), expected);
         }
     }
 
