@@ -302,6 +302,8 @@ mod tests {
             "1.2345",
             "(\"a\"\"b\")",
             "@1.5",
+            "%\"a%zz\"",
+            "%\"a%C3\"",
         ] {
             assert_eq!(seconds(&[broken, r#""b";r=0;t=7"#]), None, "{broken}");
         }
