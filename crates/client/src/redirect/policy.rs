@@ -248,3 +248,115 @@ pub enum RedirectAction {
     /// It is an error.
     Refuse,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn redirect<'a>(from: &'a Uri, to: &'a Uri) -> Redirect<'a> {
+        Redirect {
+            status: StatusCode::SEE_OTHER,
+            method: &Method::PUT,
+            from,
+            to,
+            number: 3,
+        }
+    }
+
+    #[test]
+    fn ten_are_followed_unless_another_number_is_set() {
+        assert_eq!(Redirects::default().limit(), Some(10));
+        assert_eq!(Redirects::limited(3).limit(), Some(3));
+        assert_eq!(Redirects::limited(0).limit(), Some(0));
+        assert_eq!(Redirects::none().limit(), None);
+    }
+
+    #[test]
+    fn a_redirect_to_http_is_followed_only_where_that_is_allowed() {
+        assert!(!Redirects::default().allows_downgrade());
+        assert!(Redirects::limited(3).allow_downgrade().allows_downgrade());
+    }
+
+    #[test]
+    fn headers_that_often_hold_a_key_are_sensitive_and_so_are_those_that_are_named() {
+        let own = HeaderName::from_static("x-own");
+        let key = HeaderName::from_static("x-api-key");
+        let redirects = Redirects::default();
+        assert!(redirects.is_sensitive(&key) && !redirects.is_sensitive(&own));
+        let redirects = redirects.sensitive_headers([own.clone()]);
+        assert!(redirects.is_sensitive(&key) && redirects.is_sensitive(&own));
+    }
+
+    #[test]
+    fn each_setting_leaves_the_others_as_they_were() {
+        let own = HeaderName::from_static("x-own");
+        let uri = Uri::from_static("http://a.example/");
+        let redirects = Redirects::limited(3)
+            .allow_downgrade()
+            .sensitive_headers([own.clone()])
+            .decide(|_| RedirectAction::Stop);
+        assert_eq!(redirects.limit(), Some(3));
+        assert!(redirects.allows_downgrade() && redirects.is_sensitive(&own));
+        let action = redirects.action(&redirect(&uri, &uri));
+        assert_eq!(action, RedirectAction::Stop);
+        let shown = format!("{redirects:?}");
+        for part in [
+            "limit: Some(3)",
+            "downgrade: Allowed",
+            "x-own",
+            "decided: true",
+        ] {
+            assert!(shown.contains(part), "{shown}");
+        }
+    }
+
+    #[cfg(feature = "config")]
+    #[test]
+    fn a_file_sets_the_number_and_takes_back_the_downgrade_and_nothing_else() {
+        let own = HeaderName::from_static("x-own");
+        let redirects = Redirects::limited(3)
+            .allow_downgrade()
+            .sensitive_headers([own.clone()]);
+        let other = redirects.clone().following(Some(4));
+        assert_eq!(other.limit(), Some(4));
+        assert!(other.allows_downgrade() && other.is_sensitive(&own));
+        let other = redirects.clone().refuse_downgrade();
+        assert_eq!(other.limit(), Some(3));
+        assert!(!other.allows_downgrade() && other.is_sensitive(&own));
+        // Those that were there before are as they were.
+        assert_eq!(redirects.limit(), Some(3));
+        assert!(redirects.allows_downgrade());
+    }
+
+    #[test]
+    fn without_a_function_each_redirect_is_followed() {
+        let uri = Uri::from_static("http://a.example/");
+        let action = Redirects::default().action(&redirect(&uri, &uri));
+        assert_eq!(action, RedirectAction::Follow);
+    }
+
+    #[test]
+    fn a_redirect_tells_what_it_is_and_where_it_leads() {
+        let from = Uri::from_static("http://a.example/secret");
+        let to = Uri::from_static("https://a.example/?secret");
+        let it = redirect(&from, &to);
+        assert_eq!((it.status(), it.number()), (StatusCode::SEE_OTHER, 3));
+        assert_eq!(
+            (it.method(), it.from(), it.to()),
+            (&Method::PUT, &from, &to)
+        );
+        assert!(it.is_cross_origin());
+        assert!(!redirect(&to, &to).is_cross_origin());
+    }
+
+    #[test]
+    fn its_debug_output_leaves_paths_and_queries_out() {
+        let from = Uri::from_static("http://a.example/secret");
+        let to = Uri::from_static("https://b.example/?secret");
+        let shown = format!("{:?}", redirect(&from, &to));
+        for part in ["303", "PUT", "a.example", "b.example", "number: 3"] {
+            assert!(shown.contains(part), "{shown}");
+        }
+        assert!(!shown.contains("secret"), "{shown}");
+    }
+}
