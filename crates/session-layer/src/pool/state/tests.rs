@@ -4,6 +4,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::origin::Spelled;
 
+mod ending;
+
 type Ids = State<u32, u32, u32>;
 
 impl Numbered for u32 {

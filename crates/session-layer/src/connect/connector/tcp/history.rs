@@ -245,4 +245,19 @@ mod tests {
         history.note(&[(address(0), Failed)], much_later);
         assert_eq!(history.marks.len(), 1);
     }
+
+    #[test]
+    fn an_address_that_fails_again_at_the_capacity_costs_no_other_its_mark() {
+        let (mut history, now) = (History::default(), Instant::now());
+        let address = |number: usize| {
+            let number = u16::try_from(number).unwrap();
+            SocketAddr::from((Ipv4Addr::LOCALHOST, number))
+        };
+        for number in 0..CAPACITY {
+            history.note(&[(address(number), Failed)], now);
+        }
+        let later = now + Duration::from_secs(1);
+        history.note(&[(address(CAPACITY - 1), Failed)], later);
+        assert!((0..CAPACITY).all(|number| history.failed(address(number))));
+    }
 }
