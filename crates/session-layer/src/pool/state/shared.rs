@@ -82,6 +82,11 @@ impl<S: Numbered + Clone> Shared<S> {
         self.handle.id()
     }
 
+    #[cfg(test)]
+    pub(super) fn streams(&self) -> usize {
+        self.streams
+    }
+
     pub(super) fn into_handle(self) -> S {
         self.handle
     }

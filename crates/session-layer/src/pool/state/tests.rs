@@ -5,6 +5,7 @@ use super::*;
 use crate::origin::Spelled;
 
 mod ending;
+mod room;
 
 type Ids = State<u32, u32, u32>;
 

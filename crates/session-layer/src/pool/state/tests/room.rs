@@ -1,0 +1,309 @@
+//! Who makes room for whom, and how many requests a connection is there for.
+
+use super::*;
+
+fn limited(waiting: usize, requests: u64) -> Ids {
+    State::new(Limits {
+        connections: 9,
+        per_origin: 9,
+        waiting,
+        steal_after: STEAL_AFTER,
+        multiplexing: Multiplexing::Negotiated,
+        requests,
+    })
+}
+
+/// Opens a connection of this origin for one request, which is under way from now on.
+fn be_busy(state: &mut Ids, name: &str, id: u32, now: Instant) {
+    assert!(matches!(ask(state, name, id, now), CheckOut::Connect(_)));
+    let placed = state.connected(&origin(name), id, now).0;
+    assert!(matches!(placed, Placed::Serve(..)));
+}
+
+/// Opens a shared connection of this origin for so many requests, and begins one.
+fn be_shared(state: &mut Ids, name: &str, id: u32, limit: usize, now: Instant) {
+    let of = origin(name);
+    assert!(matches!(ask(state, name, id, now), CheckOut::Connect(_)));
+    assert_eq!(
+        served(&state.connected_shared(&of, id, limit, true, now)),
+        [id]
+    );
+    let _ = state.set_limit(&of, id.into(), limit, now);
+}
+
+#[test]
+fn a_full_queue_refuses_nobody_for_whom_a_connection_is_opened() {
+    let (mut state, now) = (limited(1, u64::MAX), Instant::now());
+    for id in 1..=3 {
+        assert!(matches!(
+            ask(&mut state, "a", id, now),
+            CheckOut::Connect(_)
+        ));
+    }
+    ask_secure(&mut state, 0..3, now);
+    assert_eq!(state.counts().waiting, 6);
+    state.assert_consistent();
+}
+
+#[test]
+fn one_connection_makes_room_for_one_waiter_of_another_origin() {
+    let (mut state, now) = (state(2, 2), Instant::now());
+    let a = origin("a");
+    be_busy(&mut state, "a", 1, now);
+    be_busy(&mut state, "a", 2, now);
+    assert!(matches!(ask(&mut state, "b", 3, now), CheckOut::Queue(..)));
+    for waiter in [4, 5] {
+        assert!(matches!(
+            ask(&mut state, "a", waiter, now),
+            CheckOut::Queue(..)
+        ));
+    }
+    let later = now + STEAL_AFTER;
+    assert!(matches!(state.put_back(&a, 1, later), Placed::Close(1)));
+    assert!(matches!(state.put_back(&a, 2, later), Placed::Serve(4, 2)));
+    state.assert_consistent();
+}
+
+#[test]
+fn what_comes_back_makes_room_at_once_where_its_own_origin_does_not_wait() {
+    let (mut state, now) = (state(2, 2), Instant::now());
+    let a = origin("a");
+    be_busy(&mut state, "a", 1, now);
+    be_busy(&mut state, "a", 2, now);
+    assert!(matches!(ask(&mut state, "b", 3, now), CheckOut::Queue(..)));
+    assert!(matches!(state.put_back(&a, 1, now), Placed::Close(1)));
+    assert!(matches!(state.put_back(&a, 2, now), Placed::Idle));
+    assert!(matches!(*state.slot_freed(&a), [(_, 3)]));
+    state.assert_consistent();
+}
+
+#[test]
+fn a_long_wait_closes_no_connection_of_the_waiters_own_origin() {
+    let (mut state, now) = (state(1, 2), Instant::now());
+    let a = origin("a");
+    be_busy(&mut state, "a", 1, now);
+    assert!(matches!(ask(&mut state, "a", 2, now), CheckOut::Queue(..)));
+    let later = now + 2 * STEAL_AFTER;
+    assert!(matches!(state.put_back(&a, 1, later), Placed::Serve(2, 1)));
+}
+
+#[test]
+fn nothing_counts_as_making_room_where_nobody_waits_for_it() {
+    let (mut state, now) = (state(9, 9), Instant::now());
+    let (a, s) = (origin("a"), origin("s"));
+    be_busy(&mut state, "a", 1, now);
+    be_shared(&mut state, "s", 2, 10, now);
+    assert!(state.abandon().is_empty());
+    assert!(matches!(state.put_back(&a, 1, now), Placed::Close(1)));
+    assert_eq!(state.part_ended(&s, 2, now).close, [2]);
+    assert_eq!(state.evicting, 0);
+}
+
+#[test]
+fn a_shared_connection_that_carries_nothing_makes_room_at_once() {
+    let (mut state, now) = (state(1, 1), Instant::now());
+    let s = origin("s");
+    be_shared(&mut state, "s", 1, 10, now);
+    assert!(matches!(ask(&mut state, "b", 2, now), CheckOut::Queue(..)));
+    assert_eq!(state.part_ended(&s, 1, now).close, [1]);
+    assert_eq!(state.evicting, 1);
+    assert!(matches!(*state.slot_freed(&s), [(_, 2)]));
+    assert_eq!(state.evicting, 0);
+    state.assert_consistent();
+}
+
+#[test]
+fn of_idle_shared_connections_the_one_that_was_used_longest_ago_makes_room() {
+    let (mut state, now) = (state(2, 2), Instant::now());
+    be_shared(&mut state, "s", 5, 10, now);
+    be_shared(&mut state, "s2", 7, 10, now);
+    for (name, id) in [("s2", 7), ("s", 5)] {
+        assert!(state.part_ended(&origin(name), id, now).close.is_empty());
+    }
+    assert!(matches!(
+        ask(&mut state, "a", 8, now),
+        CheckOut::Queue(_, Some(Given::Part(7)))
+    ));
+    state.assert_consistent();
+}
+
+#[test]
+fn an_idle_connection_that_is_being_asked_whether_it_is_alive_makes_room_for_others_only() {
+    let (mut state, now) = (state(1, 2), Instant::now());
+    let s = origin("s");
+    be_shared(&mut state, "s", 1, 10, now);
+    let _ = state.part_ended(&s, 1, now);
+    let _ = state.set_paused(&s, 1, true, now);
+    assert!(matches!(
+        ask(&mut state, "s", 2, now),
+        CheckOut::Queue(_, None)
+    ));
+    assert!(matches!(
+        ask(&mut state, "a", 3, now),
+        CheckOut::Queue(_, Some(Given::Part(1)))
+    ));
+    state.assert_consistent();
+}
+
+#[test]
+fn a_shared_connection_carries_as_many_requests_in_its_life_as_it_may() {
+    let (mut state, now) = (limited(9, 2), Instant::now());
+    let s = origin("s");
+    be_shared(&mut state, "s", 1, 10, now);
+    assert!(matches!(ask(&mut state, "s", 2, now), CheckOut::Ready(..)));
+    assert!(matches!(ask(&mut state, "s", 3, now), CheckOut::Connect(_)));
+    assert!(state.part_ended(&s, 1, now).close.is_empty());
+    assert_eq!(state.part_ended(&s, 1, now).close, [1]);
+    assert_eq!(state.evicting, 0);
+    assert_eq!(state.counts().idle, 0);
+    state.assert_consistent();
+}
+
+#[test]
+fn a_connection_whose_peer_has_not_said_its_limit_covers_as_many_as_are_expected() {
+    let (mut state, now) = (state(9, 9), Instant::now());
+    let s = origin("s");
+    ask_secure(&mut state, 0..25, now);
+    let opened = state.connected_shared(&s, 1, 10, true, now);
+    assert_eq!(served(&opened), [0]);
+    // 9 of the 24 are covered, and 15 need two more.
+    assert_eq!(opened.grant.len(), 2);
+    state.assert_consistent();
+}
+
+#[test]
+fn what_a_peer_said_last_is_expected_of_its_next_connection() {
+    let (mut state, now) = (state(9, 9), Instant::now());
+    let s = origin("s");
+    let expected = |state: &Ids| state.origins.values().next().unwrap().sharing;
+    be_shared(&mut state, "s", 1, 3, now);
+    assert_eq!(expected(&state), Sharing::Many(3));
+    for waiter in [2, 3] {
+        assert!(matches!(
+            ask(&mut state, "s", waiter, now),
+            CheckOut::Ready(..)
+        ));
+    }
+    assert!(matches!(ask(&mut state, "s", 4, now), CheckOut::Connect(_)));
+    let _ = state.connected_shared(&s, 2, 100, true, now);
+    assert_eq!(expected(&state), Sharing::Many(3));
+    // What one that takes nothing says is no guide.
+    let _ = state.set_limit(&s, 2, 0, now);
+    assert_eq!(expected(&state), Sharing::Many(3));
+    let _ = state.set_limit(&s, 2, 5, now);
+    assert_eq!(expected(&state), Sharing::Many(5));
+    state.assert_consistent();
+}
+
+#[test]
+fn after_a_peer_that_allowed_nothing_a_connection_carries_nothing_before_its_limit_is_known() {
+    let (mut state, now) = (state(9, 9), Instant::now());
+    let s = origin("s");
+    ask_secure(&mut state, 0..1, now);
+    let _ = state.connected_shared(&s, 1, 10, true, now);
+    let _ = state.set_limit(&s, 1, 0, now);
+    assert!(matches!(ask(&mut state, "s", 1, now), CheckOut::Queue(..)));
+    let ended = state.withdraw(&s, 1, None);
+    assert!(matches!(*ended.grant, [(_, 1)]));
+    let opened = state.connected_shared(&s, 3, 10, true, now);
+    assert!(opened.serve.is_empty());
+    assert_eq!(served(&state.set_limit(&s, 3, 10, now)), [1]);
+    state.assert_consistent();
+}
+
+#[test]
+fn a_connection_that_ends_having_allowed_nothing_fails_all_who_waited_for_it() {
+    let (mut state, now) = (state(9, 9), Instant::now());
+    let s = origin("s");
+    ask_secure(&mut state, 0..5, now);
+    assert_eq!(
+        served(&state.connected_shared(&s, 1, 10, true, now)),
+        [0],
+        "one goes first"
+    );
+    let _ = state.set_limit(&s, 1, 0, now);
+    let ended = state.withdraw(&s, 1, Some(Failed::Broken));
+    assert_eq!(ended.tell, [1, 2, 3, 4]);
+    assert!(ended.grant.is_empty());
+    state.assert_consistent();
+}
+
+#[test]
+fn a_connection_that_ends_after_it_told_its_limit_fails_nobody() {
+    let (mut state, now) = (state(9, 1), Instant::now());
+    let s = origin("s");
+    be_shared(&mut state, "s", 1, 1, now);
+    assert!(matches!(ask(&mut state, "s", 2, now), CheckOut::Queue(..)));
+    let ended = state.withdraw(&s, 1, Some(Failed::Broken));
+    assert!(ended.tell.is_empty());
+    assert_eq!(ended.close, [1]);
+    assert!(matches!(*state.slot_freed(&s), [(_, 2)]));
+    state.assert_consistent();
+}
+
+#[test]
+fn a_connection_that_was_to_make_room_is_forgotten_when_it_ends() {
+    let now = Instant::now();
+    let leaving = || {
+        let mut state = state(1, 1);
+        be_shared(&mut state, "s", 1, 10, now);
+        assert!(matches!(ask(&mut state, "s", 2, now), CheckOut::Ready(..)));
+        assert!(matches!(ask(&mut state, "b", 3, now), CheckOut::Queue(..)));
+        let later = now + STEAL_AFTER;
+        assert!(state.part_ended(&origin("s"), 1, later).close.is_empty());
+        assert_eq!(state.leaving, [(1, later)]);
+        state
+    };
+    let mut state = leaving();
+    assert_eq!(state.part_ended(&origin("s"), 1, now).close, [1]);
+    assert_eq!(state.leaving, []);
+    let mut state = leaving();
+    assert_eq!(state.withdraw(&origin("s"), 1, None).close, [1]);
+    assert_eq!(state.leaving, []);
+}
+
+#[test]
+fn a_request_that_ends_beside_others_changes_nothing_else() {
+    let (mut state, now) = (state(2, 1), Instant::now());
+    let s = origin("s");
+    assert!(state.part_ended_quietly(&s, 1));
+    be_shared(&mut state, "s", 1, 3, now);
+    assert!(state.part_ended_quietly(&s, 2), "there is no second");
+    for waiter in [2, 3] {
+        assert!(matches!(
+            ask(&mut state, "s", waiter, now),
+            CheckOut::Ready(..)
+        ));
+    }
+    let streams = |state: &Ids| {
+        let entry = state.origins.values().find(|it| !it.shared.is_empty());
+        entry.unwrap().shared[0].streams()
+    };
+    assert!(state.part_ended_quietly(&s, 1));
+    assert_eq!(streams(&state), 2);
+    // Another origin waits for a slot.
+    be_busy(&mut state, "a", 4, now);
+    let CheckOut::Queue(place, None) = ask(&mut state, "b", 5, now) else {
+        panic!("it waits");
+    };
+    assert!(!state.part_ended_quietly(&s, 1));
+    assert_eq!(streams(&state), 2);
+    assert!(state.cancel(&place.origin, place.arrival.ticket).0);
+    assert!(state.part_ended_quietly(&s, 1));
+    assert_eq!(streams(&state), 1);
+    // It carries nothing afterwards.
+    assert!(!state.part_ended_quietly(&s, 1));
+    assert_eq!(streams(&state), 1);
+}
+
+#[test]
+fn a_request_that_ends_where_others_wait_does_change_something() {
+    let (mut state, now) = (state(1, 1), Instant::now());
+    let s = origin("s");
+    be_shared(&mut state, "s", 1, 2, now);
+    assert!(matches!(ask(&mut state, "s", 2, now), CheckOut::Ready(..)));
+    assert!(matches!(ask(&mut state, "s", 3, now), CheckOut::Queue(..)));
+    assert!(!state.part_ended_quietly(&s, 1));
+    assert_eq!(served(&state.part_ended(&s, 1, now)), [3]);
+    state.assert_consistent();
+}
