@@ -396,16 +396,11 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         now: Instant,
     ) -> Placed<C, W> {
         // Connections follow their own origin's waiters, until another's have waited too long.
-        if !self.starved.is_empty() && self.yields(origin, now) && self.is_waited_for(origin) {
+        if !self.starved.is_empty() && self.yields(origin, now) {
             self.evicting.push(connection.id());
             return Placed::Close(connection);
         }
         self.place(origin, connection, now)
-    }
-
-    fn is_waited_for(&self, origin: &Origin) -> bool {
-        let entry = self.origins.get(origin);
-        entry.is_some_and(|entry| !entry.waiters.is_empty())
     }
 
     /// Whether a connection of this origin had better make room for another's: one that came
