@@ -91,6 +91,19 @@ impl RequestOptions {
         self
     }
 
+    /// Returns the head timeout that counts for such a request in a session with these timeouts: what a
+    /// service has to keep that stands in a session's place.
+    #[must_use]
+    pub fn head_timeout_with(&self, timeouts: &Timeouts) -> Option<Duration> {
+        self.times(timeouts).head.or(timeouts.head)
+    }
+
+    /// Returns the body idle timeout that counts for such a request in a session with these timeouts.
+    #[must_use]
+    pub fn body_idle_timeout_with(&self, timeouts: &Timeouts) -> Option<Duration> {
+        self.times(timeouts).body_idle.or(timeouts.body_idle)
+    }
+
     /// Whether a wait may be without a timeout of the session.
     #[must_use]
     pub fn may_wait_long(&self) -> bool {

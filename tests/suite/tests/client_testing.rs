@@ -120,6 +120,26 @@ async fn one_that_never_answers_ends_by_the_head_timeout_and_by_the_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_fake_keeps_the_timeouts_that_a_request_has_of_its_own() {
+    let second = Duration::from_secs(1);
+    let late = || Client::fake([Answer::from("there").after(60 * second)]);
+    let call = late().get(URL).timeout(280 * second).fetch();
+    assert_eq!(call.await.unwrap().text().unwrap(), "there");
+    let call = late().get(URL).head_timeout(61 * second).fetch();
+    assert_eq!(call.await.unwrap().text().unwrap(), "there");
+
+    let short = late().get(URL).head_timeout(2 * second).no_retry().fetch();
+    let error = short.await.unwrap_err();
+    assert_eq!(error.timeout_phase(), Some(TimeoutPhase::Head));
+    assert!(error.to_string().contains("within 2s"), "{error}");
+
+    let stalling = Client::fake([Answer::from("half").stalls()]);
+    let short = stalling.get(URL).idle_timeout(3 * second).no_retry();
+    let error = short.fetch().await.unwrap_err();
+    assert!(error.to_string().contains("stood still for 3s"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_body_that_breaks_off_or_stands_still_is_a_failed_attempt() {
     let broken = Answer::from("half").breaks_off();
     let silent = Answer::from("half").stalls();

@@ -18,7 +18,7 @@
 //! waits, redirects, decoding, deadlines, headers and credentials are those of the client. On a
 //! paused clock (`#[tokio::test(start_paused = true)]`) no wait takes any time. What a fake
 //! replaces is the session: there are no connections, and of the session's settings only the head
-//! and the body idle [timeout](crate::Timeouts) count.
+//! and the body idle [timeout](crate::Timeouts) count, or what the request has in their place.
 //!
 //! What was asked can be looked at afterwards, and a client with other settings can be built over
 //! the same fake:

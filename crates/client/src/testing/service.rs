@@ -7,7 +7,7 @@ use std::{
 
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
-use session_layer::{Phase, Timeouts, testing::Failure};
+use session_layer::{Phase, RequestOptions, Timeouts, testing::Failure};
 use tokio::time::{sleep, timeout};
 use tower_service::Service;
 
@@ -22,21 +22,20 @@ use crate::{Body, Error};
 #[derive(Clone)]
 pub(super) struct FakeService {
     fake: Fake,
-    head_timeout: Option<Duration>,
-    body_idle_timeout: Option<Duration>,
+    timeouts: Timeouts,
 }
 
 impl FakeService {
     pub(super) fn new(fake: Fake, timeouts: &Timeouts) -> Self {
         Self {
             fake,
-            head_timeout: timeouts.head_timeout(),
-            body_idle_timeout: timeouts.body_idle_timeout(),
+            timeouts: timeouts.clone(),
         }
     }
 
     async fn exchange(self, request: Request<Body>) -> Result<Response<FakeBody>, Error> {
         let (head, body) = request.into_parts();
+        let options = head.extensions.get().copied().unwrap_or_default();
         let body = body
             .collect()
             .await
@@ -47,13 +46,13 @@ impl FakeService {
             delay,
             ending,
         } = self.fake.answer(request);
-        self.wait(delay).await?;
-        let idle_timeout = self.body_idle_timeout;
+        self.wait(delay, options).await?;
+        let idle_timeout = options.body_idle_timeout_with(&self.timeouts);
         Ok(outcome?.map(|bytes| FakeBody::new(bytes, ending, idle_timeout)))
     }
 
     /// Waits for as long as the answer does, and no longer than the head timeout.
-    async fn wait(&self, delay: Delay) -> Result<(), Error> {
+    async fn wait(&self, delay: Delay, options: RequestOptions) -> Result<(), Error> {
         let waiting = async {
             match delay {
                 Delay::After(Duration::ZERO) => {}
@@ -61,7 +60,7 @@ impl FakeService {
                 Delay::Never => future::pending().await,
             }
         };
-        match self.head_timeout {
+        match options.head_timeout_with(&self.timeouts) {
             None => {
                 waiting.await;
                 Ok(())
