@@ -238,7 +238,15 @@ impl Error {
             Kind::Json(_) => None,
             _ => StdError::source(self),
         };
-        first.into_iter().flat_map(causes)
+        // An `io::Error` that wraps another error says what that one says.
+        let wraps = |cause: &&(dyn StdError + 'static)| {
+            let cause: Option<&io::Error> = cause.downcast_ref();
+            cause.is_some_and(|it| it.get_ref().is_some())
+        };
+        first
+            .into_iter()
+            .flat_map(causes)
+            .filter(move |it| !wraps(it))
     }
 
     /// Asks the session's error, if that is what is below.

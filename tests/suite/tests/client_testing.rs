@@ -140,6 +140,17 @@ async fn a_fake_keeps_the_timeouts_that_a_request_has_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_cause_that_an_io_error_wraps_is_told_once() {
+    let client = Client::from_service(service_fn(async |_: Request<client::Body>| {
+        Err::<Response<client::Body>, _>(io::Error::other("the cable is cut"))
+    }));
+    let error = client.get("http://any/").fetch().await.unwrap_err();
+    let told = |text: String| text.matches("the cable is cut").count();
+    assert_eq!(told(format!("{error:#}")), 1, "{error:#}");
+    assert_eq!(told(format!("{error:?}")), 1, "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_body_that_breaks_off_or_stands_still_is_a_failed_attempt() {
     let broken = Answer::from("half").breaks_off();
     let silent = Answer::from("half").stalls();
