@@ -282,10 +282,14 @@ fn resolve_text(text: &str, base: Option<&Base>) -> Result<Target, Error> {
         Ok(url) => url,
         Err(url::ParseError::RelativeUrlWithoutBase) => match base {
             Some(base) => base.join(text)?,
-            None => return Err(relative()),
+            None => return Err(without_scheme(text).unwrap_or_else(relative)),
         },
         Err(error) => return Err(invalid(error)),
     };
+    if !matches!(url.scheme(), "http" | "https") {
+        // A host and its port are read as a scheme and a path.
+        return Err(without_scheme(text).unwrap_or_else(|| not_http(url.scheme())));
+    }
     from_url(&url)
 }
 
@@ -456,6 +460,15 @@ fn with_scheme(text: &str) -> Option<String> {
     url.host().map(|_| url.to_string())
 }
 
+/// The error of a URL that begins with a host. It holds nothing of the path and query.
+fn without_scheme(text: &str) -> Option<Error> {
+    let host = text.split(['/', '?', '#']).next()?;
+    let right = with_scheme(host)?;
+    Some(Error::builder(format!(
+        "the URL has no scheme: let it begin with {right}"
+    )))
+}
+
 fn invalid(error: url::ParseError) -> Error {
     Error::builder(format!("the URL is not valid: {error}"))
 }
@@ -500,6 +513,25 @@ mod tests {
             let slow = from_url(&Url::parse(text).unwrap()).unwrap().uri;
             assert_eq!(fast, slow, "{text}");
         }
+    }
+
+    #[test]
+    fn a_url_without_a_scheme_is_told_what_to_begin_with_and_its_path_is_not() {
+        let message = |text: &str| resolve(text, None).unwrap_err().to_string();
+        for text in [
+            "localhost:8123/secret",
+            "localhost:8123?secret",
+            "localhost:8123",
+        ] {
+            let right = "the URL has no scheme: let it begin with http://localhost:8123/";
+            assert_eq!(message(text), right, "{text}");
+        }
+        let right = "the URL has no scheme: let it begin with http://127.0.0.1:8123/";
+        assert_eq!(message("127.0.0.1:8123/secret"), right);
+        // Neither is a host for certain.
+        assert!(message("orders/7").contains("is relative"));
+        assert!(message("ftp://localhost/").contains("not ftp"));
+        assert!(!message("user:secret@localhost").contains("secret"));
     }
 
     #[test]
