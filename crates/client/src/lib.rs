@@ -264,8 +264,8 @@ pub use self::{
     target::IntoUrl,
 };
 
-/// The README's code, held to compile. Some of it reads a configuration.
-#[cfg(all(doctest, feature = "config"))]
+/// The README's code, held to compile.
+#[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
 
