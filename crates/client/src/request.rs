@@ -685,10 +685,12 @@ impl Future for Sent<way::Streaming> {
             return raised;
         }
         // Looked at where it is, which is where the caller wants it.
-        let mut polled = self.as_mut().poll_response(cx, |response, description, call, _| {
-            let (max_body, limit) = (call.max_body(), call.limit());
-            Ok(Response::streaming(response, description, max_body, limit))
-        });
+        let mut polled = self
+            .as_mut()
+            .poll_response(cx, |response, description, call, _| {
+                let (max_body, limit) = (call.max_body(), call.limit());
+                Ok(Response::streaming(response, description, max_body, limit))
+            });
         if let (Self::Done { raises: true }, Poll::Ready(Ok(response))) = (&*self, &polled) {
             if is_failed(response.status()) {
                 polled = self.raise(polled, cx);

@@ -836,7 +836,7 @@ where
                 } else {
                     error
                         .as_ref()
-                        .map_or(Kind::Broken, |error| self.broken(&link, error))
+                        .map_or(Kind::Broken, |error| Self::broken(&link, error))
                 }
             }
         };
@@ -873,7 +873,7 @@ where
     }
 
     /// Says what hyper's error means for the request.
-    fn broken(&self, link: &Link<B>, error: &hyper::Error) -> Kind {
+    fn broken(link: &Link<B>, error: &hyper::Error) -> Kind {
         let (wrote, read) = link.wire().since_begun(link.socket());
         let wrote = wrote && link.may_be_sent();
         if let Some(kind) = reuse::stream_error(error, || link.is_alone()) {

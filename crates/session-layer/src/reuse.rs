@@ -153,8 +153,7 @@ pub(crate) fn frame_request<B: Body>(
     };
     if is_empty {
         // Some servers wait for a body that is not announced (RFC 9110, section 8.6).
-        let announces_none =
-            [Method::POST, Method::PUT, Method::PATCH].contains(request.method());
+        let announces_none = [Method::POST, Method::PUT, Method::PATCH].contains(request.method());
         let headers = request.headers_mut();
         if length.is_some_and(|length| length != 0) {
             return Err(Kind::Headers(NOT_ITS_LENGTH));

@@ -195,7 +195,7 @@ mod tests {
     async fn what_was_taken_counts_for_exactly_the_time_to_live() {
         let budget = FinagleBudget::new(TEN, 1, 0).unwrap();
         assert_eq!(granted(&budget, Instant::now()), 10);
-        tokio::time::advance(TEN - Duration::from_millis(1)).await;
+        tokio::time::advance(Duration::from_millis(9_999)).await;
         assert_eq!(budget.balance(), 0);
         tokio::time::advance(Duration::from_millis(1)).await;
         assert_eq!(budget.balance(), 10);

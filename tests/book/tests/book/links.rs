@@ -43,9 +43,7 @@ fn fault(page: &Path, text: &str, target: &str) -> Option<&'static str> {
         if !path.exists() {
             return Some("there is no such file");
         }
-        if anchor.is_none() {
-            return None;
-        }
+        anchor?;
         led_to = read(&path);
         &led_to
     };
