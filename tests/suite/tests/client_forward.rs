@@ -184,15 +184,15 @@ async fn a_response_without_a_date_gets_the_time_at_which_it_came() {
     const OLD: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
     let dated = Answer::new(200).header("date", OLD);
     let client = upstream(&Fake::new([Answer::new(200), dated]));
-    let mut dates = Vec::new();
+    let mut values = Vec::new();
     for _ in 0..2 {
         let request = received(&Method::GET, "/").body(String::new()).unwrap();
         let response = client.forward(request).send().await.unwrap();
-        dates.push(response.headers()["date"].to_str().unwrap().to_owned());
+        values.push(response.headers()["date"].to_str().unwrap().to_owned());
     }
-    let came = httpdate::parse_http_date(&dates[0]).unwrap();
+    let came = httpdate::parse_http_date(&values[0]).unwrap();
     assert!(came.elapsed().unwrap() < Duration::from_secs(60));
-    assert_eq!(dates[1], OLD, "it stays as it came");
+    assert_eq!(values[1], OLD, "it stays as it came");
 }
 
 #[tokio::test(start_paused = true)]

@@ -864,6 +864,11 @@ impl Run {
             .waiting
             .sort_by_key(|(_, arrival, _)| arrival.ticket);
         self.state.assert_consistent();
+        self.assert_room_is_made();
+    }
+
+    /// What is closed for others is closing, and no one waits for room while there is some.
+    fn assert_room_is_made(&self) {
         let World {
             closing, shared, ..
         } = &self.world;
