@@ -303,6 +303,66 @@ async fn an_answer_that_came_in_time_is_given_to_a_caller_that_polls_late() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_head_that_came_in_time_waits_with_its_body_for_a_caller_that_polls_late() {
+    const HEAD: &str = "HTTP/1.1 200 OK\r\n";
+    const SPLIT: &str = "|";
+    for pieces in [
+        "content-length: 5\r\n\r\n|hello",
+        "content-length: 5\r\n\r|\n|hello",
+        "content-length: 5\n\n|hello",
+        "content-length: 5\r\n\r\nhe|llo",
+        "content-length: 5\r\n\r\n|he|llo",
+        "transfer-encoding: chunked\r\n\r\n|5\r\nhello\r\n0\r\n\r\n",
+        "transfer-encoding: chunked\r\n\r\n5\r\nhe|llo\r\n0\r\n\r\n",
+        "x: y\r\n\r\n|hello",
+    ] {
+        let connector = MemoryConnector::new(move |mut connection: Connection| async move {
+            let _ = connection.read_request().await;
+            connection.respond(200, "").await;
+            let _ = connection.read_request().await;
+            connection.write(HEAD).await;
+            let mut pieces = pieces.split(SPLIT).peekable();
+            while let Some(piece) = pieces.next() {
+                connection.write(piece).await;
+                let is_body = pieces.peek().is_some_and(|next| next.len() > 1);
+                tokio::time::sleep(if is_body { 21 * SECOND } else { SECOND }).await;
+            }
+        });
+        let timeouts = short().body_idle(60 * SECOND);
+        let session = in_memory(PoolConfig::default(), timeouts, &connector);
+        fetch(&session, get("http://peer/")).await.unwrap();
+        // On an open connection the call itself sends; nobody looks for longer than the timeout.
+        let call = session.clone().call(get("http://peer/"));
+        tokio::time::sleep(20 * SECOND).await;
+        let response = call.await.unwrap();
+        let body = response.into_body().collect().await;
+        assert_eq!(body.expect(pieces).to_bytes(), "hello", "{pieces:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_is_not_whole_ends_at_its_timeout_though_a_part_of_it_is_an_empty_line() {
+    for part in [
+        "HTTP/1.1 103 Hints\r\n\r\n",
+        "HTTP/1.1 103 Hints\r\n\r\nHTTP/1.1 200 OK\r\n",
+        "\r\n\r\n",
+        "\r\nHTTP/1.1 103 Hints\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nx: y\r\n",
+    ] {
+        let connector = MemoryConnector::new(move |mut connection: Connection| async move {
+            let _ = connection.read_request().await;
+            connection.write(part).await;
+            connection.stall_until_closed().await;
+        });
+        let session = in_memory(PoolConfig::default(), short(), &connector);
+        let began = Instant::now();
+        let error = fetch(&session, get("http://peer/")).await.expect_err(part);
+        assert_eq!(error.timeout_phase(), Some(Phase::Head), "{part:?}");
+        assert_eq!(began.elapsed(), 5 * SECOND, "{part:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_upload_that_its_sender_is_slow_to_give_is_not_timed_out() {
     let connector = MemoryConnector::new(always(200, "x"));
     let session: session_layer::Session<_> = SessionLayer::new(PoolConfig::default(), short())

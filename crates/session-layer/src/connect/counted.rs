@@ -1,5 +1,5 @@
 use std::{
-    io, mem,
+    io,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -13,13 +13,43 @@ use tokio::io::{AsyncRead, ReadBuf};
 #[derive(Debug)]
 pub(super) struct Counted<T> {
     inner: T,
-    /// The bytes of the last read.
-    read: usize,
+    last: Read,
+}
+
+/// What a read brought.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Read {
+    pub(super) bytes: usize,
+    /// Where a response begins with this read: the first digit of its status; 0 if it is too short.
+    pub(super) class: u8,
+    /// The last four bytes of all that was read so far.
+    pub(super) tail: u32,
+}
+
+impl Read {
+    #[inline]
+    fn then(self, bytes: &[u8]) -> Self {
+        const STATUS: usize = "HTTP/1.1 ".len();
+        let tail = match bytes.last_chunk() {
+            Some(last) => u32::from_be_bytes(*last),
+            None => bytes
+                .iter()
+                .fold(self.tail, |tail, byte| (tail << 8) | u32::from(*byte)),
+        };
+        Self {
+            bytes: bytes.len(),
+            class: bytes.get(STATUS).copied().unwrap_or_default(),
+            tail,
+        }
+    }
 }
 
 impl<T> Counted<T> {
     pub(super) fn new(inner: T) -> Self {
-        Self { inner, read: 0 }
+        Self {
+            inner,
+            last: Read::default(),
+        }
     }
 
     pub(super) fn get_ref(&self) -> &T {
@@ -31,18 +61,21 @@ impl<T> Counted<T> {
     }
 }
 
-/// Reads, and says how much.
+/// Reads, and says what.
 #[inline]
 pub(super) fn poll_read<T>(
     io: &mut TokioIo<Counted<T>>,
     cx: &mut Context<'_>,
     buf: ReadBufCursor<'_>,
-) -> (Poll<io::Result<()>>, usize)
+) -> (Poll<io::Result<()>>, Read)
 where
     T: AsyncRead + Unpin,
 {
     let polled = hyper::rt::Read::poll_read(Pin::new(&mut *io), cx, buf);
-    (polled, mem::take(&mut io.inner_mut().read))
+    let last = &mut io.inner_mut().last;
+    let read = *last;
+    last.bytes = 0;
+    (polled, read)
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Counted<T> {
@@ -54,7 +87,8 @@ impl<T: AsyncRead + Unpin> AsyncRead for Counted<T> {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
-        self.read = buf.filled().len().saturating_sub(before);
+        let read = buf.filled().get(before..).unwrap_or_default();
+        self.last = self.last.then(read);
         polled
     }
 }

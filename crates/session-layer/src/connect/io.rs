@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::{
     connector::Transport,
-    counted::{self, Counted},
+    counted::{self, Counted, Read},
     frames::{Gate, Outgoing},
     open::MAX_HEAD,
 };
@@ -41,6 +41,10 @@ pub(crate) struct Wire {
     max_head: u64,
     read: AtomicU64,
     written: AtomicU64,
+    /// The first digit of the status that the response begins with; 0 if it is not known.
+    class: AtomicU8,
+    /// The last four bytes that were read.
+    tail: AtomicU32,
     /// Whether hyper waits for bytes. It may ask for more before anybody wants them, and what it
     /// gets need not be content.
     read_blocked: AtomicBool,
@@ -220,6 +224,8 @@ impl Wire {
             max_head,
             read: AtomicU64::new(0),
             written: AtomicU64::new(0),
+            class: AtomicU8::new(0),
+            tail: AtomicU32::new(0),
             read_blocked: AtomicBool::new(false),
             has_read_ended: AtomicBool::new(false),
             wanted_since: AtomicU64::new(0),
@@ -467,12 +473,26 @@ impl Wire {
         failed.and_then(|failed| failed.checked_add(AFTER_FAILED_WRITE))
     }
 
-    /// Whether response bytes have come, and hyper asks for no more: the head is there, and waits
-    /// for whoever sent the request.
+    /// Whether the head is there, and waits for whoever sent the request: response bytes have come,
+    /// and hyper asks for no more, or they end with the head.
     #[inline]
     pub(crate) fn is_answered(&self) -> bool {
-        self.read.load(Relaxed) != self.response_from.load(Relaxed)
-            && !self.read_blocked.load(Relaxed)
+        self.has_heard() && (!self.read_blocked.load(Relaxed) || self.ends_with_head())
+    }
+
+    /// Whether what has come of the response is a head and nothing else. hyper asks for more then,
+    /// since it does not wait for somebody to want the body.
+    ///
+    /// An informational response before it hides the head.
+    fn ends_with_head(&self) -> bool {
+        const EMPTY_LINES: [(u32, u32); 2] =
+            [(0x00ff_ffff, 0x000a_0d0a), (0x0000_ffff, 0x0000_0a0a)];
+        let is_final = (b'2'..=b'9').contains(&self.class.load(Relaxed));
+        let tail = self.tail.load(Relaxed);
+        is_final
+            && EMPTY_LINES
+                .into_iter()
+                .any(|(mask, line)| tail & mask == line)
     }
 
     /// Ends an exchange.
@@ -785,13 +805,17 @@ fn nanos(time: Duration) -> u64 {
 
 impl Wire {
     #[inline]
-    fn note_read(&self, bytes: usize) {
+    fn note_read(&self, read: Read) {
         // The answer begins while the request still waits to be written: it was not read whole.
         let begins = self.read.load(Relaxed) == self.response_from.load(Relaxed);
-        if begins && self.write_blocked.load(Relaxed) != 0 {
-            self.answered_early.store(true, Relaxed);
+        if begins {
+            self.class.store(read.class, Relaxed);
+            if self.write_blocked.load(Relaxed) != 0 {
+                self.answered_early.store(true, Relaxed);
+            }
         }
-        count(&self.read, bytes);
+        self.tail.store(read.tail, Relaxed);
+        count(&self.read, read.bytes);
     }
 
     #[inline]
@@ -977,7 +1001,7 @@ impl<T: hyper::rt::Read + Unpin + 'static, S: Unpin> hyper::rt::Read for Io<T, S
         // Nothing is left of this question when it is compiled: a stream of ours counts by itself,
         // and saves two conversions of the buffer.
         let transport: &mut dyn Any = self.transport();
-        let (polled, bytes) = match transport.downcast_mut::<Transport>() {
+        let (polled, read) = match transport.downcast_mut::<Transport>() {
             Some(transport) => transport.poll_counted(cx, buf),
             None => counted::poll_read(&mut self.inner, cx, buf),
         };
@@ -988,8 +1012,8 @@ impl<T: hyper::rt::Read + Unpin + 'static, S: Unpin> hyper::rt::Read for Io<T, S
             if let Some(outgoing) = &self.outgoing {
                 outgoing.gate().note_drained();
             }
-        } else if bytes > 0 {
-            wire.note_read(bytes);
+        } else if read.bytes > 0 {
+            wire.note_read(read);
         } else {
             wire.has_read_ended.store(true, Relaxed);
         }

@@ -142,9 +142,9 @@ impl Transport {
         &mut self,
         cx: &mut Context<'_>,
         buf: ReadBufCursor<'_>,
-    ) -> (Poll<io::Result<()>>, usize) {
+    ) -> (Poll<io::Result<()>>, counted::Read) {
         if self.stream.inner().get_ref().is_quiet(cx) {
-            return (Poll::Pending, 0);
+            return (Poll::Pending, counted::Read::default());
         }
         counted::poll_read(&mut self.stream, cx, buf)
     }
