@@ -879,7 +879,12 @@ where
         if let Some(kind) = reuse::stream_error(error, || link.is_alone()) {
             kind
         } else if error.is_parse_too_large() {
-            Kind::TooLarge("its head")
+            // hyper has one error for both of its limits.
+            Kind::TooLarge(if link.socket().read_since(self.mark) < MAX_HEAD {
+                "its head has more fields than `http1_max_headers` allows"
+            } else {
+                "its head"
+            })
         } else if error.is_parse() {
             Kind::Protocol("it is not HTTP/1")
         } else if read && (wrote || !link.is_part()) {

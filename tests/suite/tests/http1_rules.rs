@@ -148,8 +148,17 @@ async fn a_head_has_as_many_fields_as_the_setting_allows() {
             let session = in_memory(pool, Timeouts::default(), &connector);
             match fetch(&session, get("http://peer/")).await {
                 Ok(_) => assert!(fits, "{fields}"),
-                Err(error) => assert!(!fits && error.is_too_large(), "{fields}: {error:?}"),
+                Err(error) => {
+                    assert!(!fits && error.is_too_large(), "{fields}: {error:?}");
+                    assert!(error.to_string().contains("http1_max_headers"), "{error}");
+                }
             }
+            let closed = session.stats().closed.unclean;
+            assert_eq!(
+                closed,
+                u64::from(!fits),
+                "{fields}: counted with its reason"
+            );
         }
     }
     for refused in [0, 16_385] {

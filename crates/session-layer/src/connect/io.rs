@@ -21,7 +21,6 @@ use super::{
     connector::Transport,
     counted::{self, Counted, Read},
     frames::{Gate, Outgoing},
-    open::MAX_HEAD,
 };
 use crate::{
     CloseReason,
@@ -511,6 +510,11 @@ impl Wire {
         (wrote, read)
     }
 
+    /// How many bytes have come since `mark`.
+    pub(crate) fn read_since(&self, mark: Mark) -> u64 {
+        self.read.load(Relaxed).wrapping_sub(mark.read)
+    }
+
     /// How many bytes have come, wrapping.
     #[cfg(feature = "http2")]
     pub(crate) fn bytes_read(&self) -> u64 {
@@ -550,14 +554,12 @@ impl Wire {
         cause.map_or(CloseReason::Peer, Cause::reason)
     }
 
-    /// Takes note that hyper has ended the connection by itself. It tells only whoever waits for the
-    /// head that this was too large for it.
+    /// Takes note that hyper has ended the connection by itself. Where a head was awaited, and the
+    /// peer has not ended it, what came breaks the rules or a limit.
     pub(crate) fn hyper_ended(&self) {
         let waits = matches!(self.phase(), Phase::Sending | Phase::Head);
-        let from = self.response_from.load(Relaxed);
-        let head = self.read.load(Relaxed).wrapping_sub(from);
-        if waits && !self.has_read_ended.load(Relaxed) && head >= MAX_HEAD {
-            self.leave(Cause::HeadTooLarge);
+        if waits && !self.has_read_ended.load(Relaxed) && self.has_heard() {
+            self.leave(Cause::Unclean);
         }
     }
 
