@@ -39,7 +39,10 @@
 //! - **Reuse** is decided by what was seen: a connection goes back when the response has ended and
 //!   the whole request was taken before it began, and nothing else came. Otherwise it closes.
 //! - **HTTP/2** opens as many connections as its streams need, within the limits, keeps to what the
-//!   peer allows at each moment, and gives nothing new to a peer that goes away or may be dead.
+//!   peer allows at each moment, and gives nothing new to a peer that goes away or may be dead. After
+//!   a hundred calls in a row that were given up before they were answered, a connection is replaced
+//!   where the limits allow another: servers count streams that are reset, and end a connection with
+//!   too many.
 //! - **Names** are looked up once for all who ask, and kept for ten seconds; overrides say where a
 //!   name is, guards what must not be dialled: see [`dns`].
 //! - **Looking inside**: [`Session::stats`], an [`Observer`], and [`SessionBody::connection`] for

@@ -569,6 +569,19 @@ impl<B: Send + 'static> Pool<B> {
         self.follow(effects, failed);
     }
 
+    /// Gives no more requests to a shared connection, if another may be opened in its place.
+    fn replace(self: &Arc<Self>, connection: &Connection<B>) {
+        let (origin, id) = (connection.origin(), connection.id());
+        let mut inner = self.lock();
+        if !inner.state.may_replace(origin, id) {
+            return;
+        }
+        connection.wire().leave(Cause::Dropped);
+        let effects = inner.state.withdraw(origin, id, None);
+        drop(inner);
+        self.follow(effects, None);
+    }
+
     /// Takes note of a connection that did not come to be; returns whom to tell.
     fn open_failed(&self, id: u64, origin: &Origin, error: &Error) -> Vec<Arc<Waiter<B>>> {
         let is_lasting = error.is_host_not_found() || error.is_address_refused();

@@ -4,7 +4,7 @@ use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{
-            AtomicBool, AtomicU64, AtomicUsize,
+            AtomicBool, AtomicU32, AtomicU64, AtomicUsize,
             Ordering::{Acquire, Relaxed, Release as Releasing},
         },
     },
@@ -51,11 +51,21 @@ pub(crate) struct Streams<B> {
     abandoned: AtomicBool,
     /// A response has come.
     answered: AtomicBool,
+    /// How many requests in a row were given up before they were answered.
+    given_up: AtomicU32,
     /// When the first of the requests began that were given up before anything came; 0 if none
     /// was.
     doubted: AtomicU64,
     gate: Arc<Gate>,
 }
+
+/// After how many requests in a row that were given up before they were answered a connection is
+/// replaced, where the limits allow another.
+///
+/// Each of them resets its stream. Servers count that since CVE-2023-44487, and end a connection by
+/// a GOAWAY of `ENHANCE_YOUR_CALM` that resets too many, with all that others do on it: by default
+/// Netty allows 200 in 30 s, and nghttp2 1000 at once and 33 a second.
+const MOST_GIVEN_UP: u32 = 100;
 
 /// Requests that the connection's task has yet to give to hyper.
 struct Queue<B> {
@@ -116,6 +126,17 @@ impl<B: Send + 'static> Shared<B> {
     }
 }
 
+impl<B: Send + 'static> Shared<B> {
+    /// Takes note of a request that was given up before it was answered.
+    #[cold]
+    fn note_given_up(&self) {
+        let before = self.streams.given_up.fetch_add(1, Relaxed);
+        if before.saturating_add(1) >= MOST_GIVEN_UP {
+            self.connection.pool().replace(&self.connection);
+        }
+    }
+}
+
 impl<B: Send + 'static> Drop for Shared<B> {
     fn drop(&mut self) {
         self.streams.abandoned.store(true, Releasing);
@@ -141,6 +162,7 @@ impl<B> Streams<B> {
             closed: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
             answered: AtomicBool::new(false),
+            given_up: AtomicU32::new(0),
             doubted: AtomicU64::new(0),
             gate,
         }
@@ -337,6 +359,7 @@ impl<B: Send + 'static> Part<B> {
     /// Takes note that a response has come.
     pub(super) fn note_answered(&self) {
         self.shared.streams.answered.store(true, Relaxed);
+        self.shared.streams.given_up.store(0, Relaxed);
     }
 
     /// Asks for the answer of hyper, or for the request if the connection does not take it.
@@ -381,8 +404,11 @@ impl<B: Send + 'static> Drop for Part<B> {
     fn drop(&mut self) {
         if let Some(wire) = self.wire.take() {
             // hyper resets the stream, and the request body ends with the request.
-            self.submission.clear();
+            let is_reset = self.submission.clear() && wire.may_be_sent(&self.shared.streams.gate);
             self.shared.end(wire);
+            if is_reset {
+                self.shared.note_given_up();
+            }
         }
     }
 }

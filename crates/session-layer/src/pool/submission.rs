@@ -115,18 +115,21 @@ impl<B: Send + 'static> Submission<B> {
         }
     }
 
-    /// Drops what is in it: the request, or hyper's future.
-    pub(super) fn clear(&self) {
+    /// Drops what is in it: the request, or hyper's future. Returns whether hyper had the request, and
+    /// had not answered: it resets the stream then.
+    pub(super) fn clear(&self) -> bool {
         let mut submitted = self.lock();
         let stage = mem::replace(&mut submitted.stage, Stage::Empty);
         let waiting = submitted.waiting.take();
-        let answer = matches!(stage, Stage::Sent).then(|| {
+        let is_sent = matches!(stage, Stage::Sent);
+        let answer = is_sent.then(|| {
             let none = ReusableBoxFuture::new(std::future::pending());
             mem::replace(&mut submitted.answer, none)
         });
         // Not under the lock: it wakes hyper's tasks.
         drop(submitted);
         drop((stage, waiting, answer));
+        is_sent
     }
 
     /// Gives the request to hyper by `send`, if it still waits; returns whether it did.

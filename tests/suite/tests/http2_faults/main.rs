@@ -5,6 +5,7 @@ mod abuse;
 mod alive;
 mod churn;
 mod frames;
+mod given_up;
 mod limits;
 mod pipe;
 mod sweeps;

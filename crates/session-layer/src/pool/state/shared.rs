@@ -329,6 +329,17 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         effects
     }
 
+    /// Whether another connection may be opened in place of this one: the limits leave room for it,
+    /// or this one carries nothing and closes at once.
+    pub(crate) fn may_replace(&self, origin: &Origin, id: u64) -> bool {
+        let Some(entry) = self.origins.get(origin) else {
+            return false;
+        };
+        let has_room = self.open < self.limits.connections && entry.open < self.limits.per_origin;
+        let is_idle = |shared: &Shared<S>| shared.streams == 0;
+        entry.shared(id).is_some_and(|it| has_room || is_idle(it))
+    }
+
     /// Serves waiters as long as a connection has room, and sees what follows.
     fn fill(&mut self, origin: &Origin, id: u64, now: Instant, effects: &mut Effects<S, W>) {
         let keeps = self.keeps();
