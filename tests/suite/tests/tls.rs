@@ -1,14 +1,21 @@
 //! TLS over real sockets: what is trusted, and what the errors say.
 
+use std::time::Duration;
+
 use http::StatusCode;
+use http_body_util::BodyExt;
 use session_layer::{Connector, PoolConfig, SessionLayer, Timeouts};
-use test_suite::{BytesSession, fetch, get};
-use test_support::{Server, always, tls};
+use test_suite::{BytesSession, fetch, get, send};
+use test_support::{Ending, Server, always, tls};
 use tower::Layer;
 
 fn trusting(authority: &tls::Authority) -> BytesSession {
+    trusting_with(authority, PoolConfig::default())
+}
+
+fn trusting_with(authority: &tls::Authority, pool: PoolConfig) -> BytesSession {
     let connector = Connector::new().tls_config(authority.client_config());
-    SessionLayer::new(PoolConfig::default(), Timeouts::default())
+    SessionLayer::new(pool, Timeouts::default())
         .expect("the settings are valid")
         .layer(connector)
 }
@@ -53,6 +60,74 @@ async fn a_certificate_that_does_not_hold_is_a_tls_error_and_nothing_is_sent() {
         );
         assert!(server.log().requests.is_empty(), "{what}");
         assert_eq!(session.stats().open, 0, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_host_is_looked_for_among_the_names_of_its_kind_and_never_in_the_common_name() {
+    let authority = tls::Authority::new();
+    let by_common_name = |name| authority.common_name_server_config(name, &["example.com"]);
+    for (config, host, holds) in [
+        (authority.server_config(&["127.0.0.1"]), "127.0.0.1", true),
+        (authority.server_config(&["127.0.0.1"]), "localhost", false),
+        (authority.server_config(&["localhost"]), "localhost", true),
+        (authority.server_config(&["localhost"]), "127.0.0.1", false),
+        (authority.server_config(&["127.0.0.2"]), "127.0.0.1", false),
+        (by_common_name("localhost"), "localhost", false),
+        (by_common_name("127.0.0.1"), "127.0.0.1", false),
+    ] {
+        let server = Server::start_tls(always(200, "x"), config).await;
+        let answer = fetch(&trusting(&authority), get(&url(&server, host))).await;
+        match answer {
+            Ok(_) => assert!(holds, "{host}"),
+            Err(error) => assert!(!holds && error.is_tls(), "{host}: {error:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_client_says_goodbye_before_it_closes() {
+    let authority = tls::Authority::new();
+    for what in [
+        "the session ends",
+        "it has been idle for long",
+        "the server says close",
+        "nobody reads the body",
+    ] {
+        let (ended, mut endings) = tokio::sync::mpsc::unbounded_channel();
+        let handler = move |mut connection: test_support::Connection| {
+            let ended = ended.clone();
+            async move {
+                connection.read_request().await.expect("a request");
+                let field = match what {
+                    "the server says close" => "Connection: close\r\nContent-Length: 2",
+                    "nobody reads the body" => "Content-Length: 2000000",
+                    _ => "Content-Length: 2",
+                };
+                let head = format!("HTTP/1.1 200 OK\r\n{field}\r\n\r\nok");
+                connection.write(head).await;
+                connection.answered();
+                let _ = ended.send(connection.stall_until_closed().await.ending);
+            }
+        };
+        let server = Server::start_tls(handler, authority.server_config(tls::LOOPBACK)).await;
+        let pool = match what {
+            "it has been idle for long" => {
+                PoolConfig::default().idle_timeout(Duration::from_millis(20))
+            }
+            _ => PoolConfig::default(),
+        };
+        let session = trusting_with(&authority, pool);
+        let response = send(&session, get(&url(&server, "localhost"))).await;
+        let response = response.unwrap();
+        if what == "nobody reads the body" {
+            drop(response);
+        } else {
+            response.into_body().collect().await.unwrap();
+        }
+        let kept = (what != "the session ends").then_some(session);
+        assert_eq!(endings.recv().await, Some(Ending::Finished), "{what}");
+        drop(kept);
     }
 }
 

@@ -85,6 +85,20 @@ impl Authority {
         server_config(self.issue(&params(names)))
     }
 
+    /// Returns the configuration of a server whose certificate has this common name, beside the names that it is for.
+    ///
+    /// # Panics
+    ///
+    /// Panics if a name is no host name and no IP address.
+    #[must_use]
+    pub fn common_name_server_config(&self, common_name: &str, names: &[&str]) -> ServerConfig {
+        let mut params = params(names);
+        params
+            .distinguished_name
+            .push(DnType::CommonName, common_name);
+        server_config(self.issue(&params))
+    }
+
     /// Returns the configuration of a server whose certificate ran out long ago.
     ///
     /// # Panics

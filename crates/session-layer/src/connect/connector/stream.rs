@@ -1,3 +1,5 @@
+#[cfg(feature = "tls")]
+use std::task::Waker;
 use std::{
     io,
     pin::Pin,
@@ -73,6 +75,20 @@ impl Stream {
             #[cfg(feature = "tls")]
             Self::Tls(io) => io.get_ref().1.alpn_protocol() == Some(b"h2"),
             _ => false,
+        }
+    }
+}
+
+/// Says that TLS ends here, before the socket is closed, however that comes about: a client must
+/// ([RFC 9112, section 9.8](https://www.rfc-editor.org/rfc/rfc9112#section-9.8)).
+///
+/// Once, and only as far as the socket takes it at once: nobody waits for a connection that is dropped.
+#[cfg(feature = "tls")]
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if let Self::Tls(io) = self {
+            let cx = &mut Context::from_waker(Waker::noop());
+            let _ = Pin::new(io).poll_shutdown(cx);
         }
     }
 }
