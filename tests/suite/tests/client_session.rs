@@ -160,6 +160,42 @@ async fn what_connecting_waited_for_is_told_in_real_time_too() {
     assert!(!error.is_dns());
 }
 
+#[tokio::test(start_paused = true)]
+async fn no_answer_is_kept_or_shared_between_calls() {
+    // All that could lead a cache to keep it, and nothing that tells one user from another.
+    let connector = MemoryConnector::new(answer(|request| {
+        Reply::status(200)
+            .header("cache-control", "public, max-age=3600, immutable")
+            .header("etag", "\"same\"")
+            .header("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT")
+            .body(request.header("x-user").unwrap_or("nobody").to_owned())
+            .delay(Duration::from_secs(1))
+    }));
+    let client = over(&connector, Client::builder());
+    for _ in 0..2 {
+        let calls = ["alice", "bob", "alice"].map(|user| {
+            let client = client.clone();
+            tokio::spawn(async move {
+                let request = client.get("http://peer/").header("x-user", user);
+                let response = request.fetch().await.unwrap();
+                assert_eq!(
+                    (response.status(), &**response.body()),
+                    (StatusCode::OK, user.as_bytes())
+                );
+            })
+        });
+        for call in calls {
+            call.await.unwrap();
+        }
+    }
+    let log = connector.log();
+    assert_eq!(log.requests.len(), 6);
+    for request in &log.requests {
+        assert_eq!(request.header("if-none-match"), None);
+        assert_eq!(request.header("if-modified-since"), None);
+    }
+}
+
 #[tokio::test]
 async fn requests_go_through_the_proxy_of_the_client_or_not_at_all() {
     let nobody = SocketAddr::from(([127, 0, 0, 1], 1));

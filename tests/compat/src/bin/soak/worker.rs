@@ -211,8 +211,5 @@ impl Caller {
 
 /// The kind of an error, without ids and addresses.
 fn kind_of(error: &Error) -> String {
-    let text = format!("{error:?}");
-    let kind = text.split("kind: ").nth(2).or(text.split("kind: ").nth(1));
-    let kind = kind.and_then(|rest| rest.split([',', '}']).next());
-    kind.unwrap_or("unknown").trim().to_owned()
+    error.kind().as_str().to_owned()
 }
