@@ -8,6 +8,33 @@ use test_support::{MemoryConnector, Reply, always, sequence};
 
 use crate::session;
 
+/// 5.5: values of fields.
+mod section_5_5 {
+    use super::{MemoryConnector, Reply, get, send, sequence, session};
+
+    #[tokio::test(start_paused = true)]
+    async fn blanks_around_a_value_are_no_part_of_it() {
+        for value in ["a b", " a b", "\ta b\t", "  a b \t "] {
+            let raw = format!("HTTP/1.1 200 OK\r\nX-A:{value}\r\nContent-Length: 0\r\n\r\n");
+            let connector = MemoryConnector::new(sequence([Reply::raw(raw)]));
+            let response = send(&session(&connector), get("http://peer/")).await;
+            let response = response.unwrap_or_else(|error| panic!("{value:?}: {error:?}"));
+            assert_eq!(response.headers()["x-a"], "a b", "{value:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_line_end_or_a_zero_in_a_value_never_comes_through() {
+        for value in ["a\0b", "a\rb", "a\u{1}b"] {
+            let raw = format!("HTTP/1.1 200 OK\r\nX-A: {value}\r\nContent-Length: 0\r\n\r\n");
+            let connector = MemoryConnector::new(sequence([Reply::raw(raw)]));
+            let outcome = send(&session(&connector), get("http://peer/")).await;
+            let error = outcome.expect_err(value);
+            assert!(error.is_protocol(), "{value:?}: {error:?}");
+        }
+    }
+}
+
 /// 7.6.1 and 10.1.4: fields about the connection.
 mod section_7_6 {
     use super::{Client, HeaderValue, MemoryConnector, always, fetch, get, header, session};
@@ -140,6 +167,31 @@ mod section_10_1_3 {
                 .iter()
                 .all(|request| request.header("referer").is_none())
         );
+    }
+}
+
+/// 10.1.2, 10.1.5 and 12.5: what a client tells of itself and of its user.
+mod section_10_1_5 {
+    use super::{Client, MemoryConnector, always};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_names_the_client_and_nothing_of_its_user() {
+        let connector = MemoryConnector::new(always(200, ""));
+        let client = Client::builder().build_with_connector(connector.clone());
+        client.unwrap().get("http://peer/").send().await.unwrap();
+        let log = connector.log();
+        let agent = log.requests[0].header("user-agent").unwrap();
+        let (product, version) = agent.split_once('/').unwrap();
+        assert!(!product.contains(' ') && !version.contains(' '), "{agent}");
+        let codings = log.requests[0].header("accept-encoding").unwrap();
+        assert!(!codings.contains(';'), "no weights: {codings}");
+        let mut names: Vec<_> = log.requests[0]
+            .headers
+            .keys()
+            .map(|it| it.as_str())
+            .collect();
+        names.sort_unstable();
+        assert_eq!(names, ["accept-encoding", "host", "user-agent"]);
     }
 }
 
