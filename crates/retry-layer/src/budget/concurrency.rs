@@ -110,6 +110,7 @@ mod tests {
         share.settle(&uri, Cost::Retry);
         assert!(withdraw());
         (0..10).for_each(|_| share.leave());
+        assert_eq!(share.limit(), 1);
         assert!(!withdraw());
     }
 
