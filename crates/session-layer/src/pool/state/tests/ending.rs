@@ -27,10 +27,10 @@ fn stand_idle_shared(state: &mut Ids, id: u32, now: Instant) {
 
 #[test]
 fn an_idle_connection_expires_if_it_came_back_by_then_and_tells_when_it_did_else() {
-    let (mut state, now) = (state(9, 9), Instant::now());
+    let (mut state, before) = (state(9, 9), Instant::now());
+    let now = before + Duration::from_millis(1);
     let a = origin("a");
     stand_idle(&mut state, "a", 1..=2, now);
-    let before = now - Duration::from_millis(1);
     assert!(state.expire(&a, 3, now).is_none(), "there is no third");
     assert!(matches!(state.expire(&a, 1, before), Some(Err(since)) if since == now));
     assert!(matches!(state.expire(&a, 1, now), Some(Ok(Given::Own(1)))));
@@ -45,10 +45,10 @@ fn an_idle_connection_expires_if_it_came_back_by_then_and_tells_when_it_did_else
 
 #[test]
 fn a_shared_connection_expires_only_while_it_carries_nothing() {
-    let (mut state, now) = (state(9, 9), Instant::now());
+    let (mut state, before) = (state(9, 9), Instant::now());
+    let now = before + Duration::from_millis(1);
     let s = origin("s");
     stand_idle_shared(&mut state, 1, now);
-    let before = now - Duration::from_millis(1);
     assert!(matches!(state.expire(&s, 1, before), Some(Err(since)) if since == now));
     assert!(matches!(ask(&mut state, "s", 1, now), CheckOut::Ready(..)));
     assert_eq!(state.counts().idle, 0);
@@ -92,10 +92,10 @@ fn only_the_idle_connection_that_is_named_is_taken_out() {
 
 #[test]
 fn a_shared_connection_that_came_back_before_a_stale_request_began_is_retired() {
-    let (mut state, now) = (state(9, 9), Instant::now());
+    let (mut state, before) = (state(9, 9), Instant::now());
+    let now = before + Duration::from_millis(1);
     let s = origin("s");
     stand_idle_shared(&mut state, 1, now);
-    let before = now - Duration::from_millis(1);
     assert!(state.retire(&s, before).is_empty());
     assert_eq!(state.counts().idle, 1);
     assert!(matches!(*state.retire(&s, now), [Given::Part(1)]));
