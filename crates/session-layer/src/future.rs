@@ -880,7 +880,7 @@ where
             kind
         } else if error.is_parse_too_large() {
             // hyper has one error for both of its limits.
-            Kind::TooLarge(if link.socket().read_since(self.mark) < MAX_HEAD {
+            Kind::TooLarge(if link.wire().read_since_begun(link.socket()) < MAX_HEAD {
                 "its head has more fields than `http1_max_headers` allows"
             } else {
                 "its head"

@@ -5,7 +5,7 @@ use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{
-            AtomicBool, AtomicU8, AtomicU64,
+            AtomicBool, AtomicU8, AtomicU32, AtomicU64,
             Ordering::{AcqRel, Acquire, Relaxed, Release},
         },
     },
@@ -510,9 +510,10 @@ impl Wire {
         (wrote, read)
     }
 
-    /// How many bytes have come since `mark`.
-    pub(crate) fn read_since(&self, mark: Mark) -> u64 {
-        self.read.load(Relaxed).wrapping_sub(mark.read)
+    /// How many bytes have come over this socket since the present exchange began.
+    pub(crate) fn read_since_begun(&self, socket: &Self) -> u64 {
+        let read = socket.read.load(Relaxed);
+        read.wrapping_sub(self.read_before.load(Relaxed))
     }
 
     /// How many bytes have come, wrapping.

@@ -188,7 +188,7 @@ mod section_10_1_5 {
         let mut names: Vec<_> = log.requests[0]
             .headers
             .keys()
-            .map(|it| it.as_str())
+            .map(http::HeaderName::as_str)
             .collect();
         names.sort_unstable();
         assert_eq!(names, ["accept-encoding", "host", "user-agent"]);
