@@ -14,7 +14,6 @@ use bytes::Bytes;
 use http::{
     HeaderMap, Method, Request, Response, StatusCode, Version,
     header::{CONNECTION, TRANSFER_ENCODING},
-    response::Parts,
 };
 use http_body::Body;
 use hyper::body::Incoming;
@@ -28,7 +27,7 @@ use crate::{
     expect::Expectation,
     origin::Origin,
     pool::{
-        ALLOWS_NO_REQUEST, Arrival, CheckedOut, Link, Mail, NotSent, Pool, Ticket, Unsent, Wait,
+        ALLOWS_NO_REQUEST, Arrival, CheckedOut, Link, Mail, Pool, Ticket, Unanswered, Unsent, Wait,
         Waiting,
     },
     reuse, runtime, service,
@@ -104,6 +103,7 @@ where
     B::Error: Into<BoxError>,
 {
     /// Begins with what the pool gave to a request that has been `queued` for so long before.
+    #[inline]
     fn begin(
         pool: &Arc<Pool<B>>,
         checked_out: CheckedOut<B>,
@@ -118,12 +118,36 @@ where
                 if link.is_ready() {
                     return Self::Exchanging(Exchange::begin(link, request, noted, now, turn));
                 }
-                Self::CheckingOut(Box::pin(when_ready(link, request, noted, turn)))
+                Self::waits(when_ready(link, request, noted, turn))
             }
             CheckedOut::Waiting(waiting) => {
-                let served = when_served(pool.clone(), waiting, queued, request, noted);
-                Self::CheckingOut(Box::pin(served))
+                Self::waits(when_served(pool.clone(), waiting, queued, request, noted))
             }
+        }
+    }
+
+    #[cold]
+    fn waits(exchange: impl Future<Output = Result<Exchange<B>, Error>> + Send + 'static) -> Self {
+        Self::CheckingOut(Box::pin(exchange))
+    }
+
+    /// Begins again with a request that never left, and so is still the same attempt.
+    #[cold]
+    fn again(
+        pool: &Arc<Pool<B>>,
+        origin: &Origin,
+        turn: Turn,
+        mut request: Request<RequestBody<B>>,
+    ) -> Result<Self, Error> {
+        let now = Instant::now();
+        let mut noted = Noted::of(&request);
+        reuse::frame_again(&mut request, &mut noted);
+        match pool.check_out(&origin.here(), now, Some(turn.arrival)) {
+            Ok(checked_out) => {
+                let queued = turn.queued;
+                Ok(Self::begin(pool, checked_out, queued, request, noted, now))
+            }
+            Err(error) => Err(error.at(origin)),
         }
     }
 }
@@ -142,24 +166,12 @@ where
                 State::Exchanging(exchange) => match ready!(exchange.poll(cx)) {
                     Ok(response) => return Poll::Ready(Ok(response)),
                     Err(Lost::Failed(error)) => return Poll::Ready(Err(error)),
-                    // It never left, so it is still the same attempt: take the next connection.
                     Err(Lost::HandedBack {
                         pool,
                         origin,
                         turn,
-                        mut request,
-                    }) => {
-                        let now = Instant::now();
-                        let mut noted = Noted::of(&request);
-                        reuse::frame_again(&mut request, &mut noted);
-                        match pool.check_out(&origin.here(), now, Some(turn.arrival)) {
-                            Ok(checked_out) => {
-                                let queued = turn.queued;
-                                State::begin(&pool, checked_out, queued, *request, noted, now)
-                            }
-                            Err(error) => return Poll::Ready(Err(error.at(&origin))),
-                        }
-                    }
+                        request,
+                    }) => State::again(&pool, &origin, turn, *request)?,
                 },
                 State::CheckingOut(future) => State::Exchanging(ready!(future.as_mut().poll(cx))?),
                 State::Failed(error) => {
@@ -208,6 +220,7 @@ enum KeptTurn {
 }
 
 impl KeptTurn {
+    #[inline]
     fn new(turn: Turn, began: Instant) -> Self {
         if turn.arrival.since == began {
             Self::AtOnce(turn.arrival.ticket)
@@ -231,6 +244,7 @@ impl KeptTurn {
     }
 
     /// How long it took until the exchange began.
+    #[inline]
     fn waited(&self, began: Instant) -> Duration {
         match self {
             Self::AtOnce(_) => Duration::ZERO,
@@ -630,34 +644,20 @@ where
             return Poll::Ready(Err(self.unsent()));
         }
         let link = self.link.as_mut().expect("not polled after its end");
-        let answer = match link.poll_answer(cx) {
-            Poll::Ready(Ok(answer)) => answer,
-            Poll::Ready(Err(request)) => {
-                let link = self.link.take().expect("not polled after its end");
-                return Poll::Ready(Err(returned(link, self.turn(), request)));
+        let Poll::Ready(answer) = link.poll_answer(cx) else {
+            let config = link.connection.pool().config();
+            let driven_on = link.connection.runtime();
+            let is_over = self.away.is_over(cx, driven_on, config, link.wire());
+            if !is_over && (!link.is_part() || link.wire().severed().is_none()) {
+                self.poll_expectation(cx);
+                return Poll::Pending;
             }
-            Poll::Pending => {
-                let config = link.connection.pool().config();
-                let driven_on = link.connection.runtime();
-                let is_over = self.away.is_over(cx, driven_on, config, link.wire());
-                if !is_over && (!link.is_part() || link.wire().severed().is_none()) {
-                    self.poll_expectation(cx);
-                    return Poll::Pending;
-                }
-                let link = self.link.take().expect("not polled after its end");
-                return Poll::Ready(Err(self.failed(link, None)));
-            }
+            let link = self.link.take().expect("not polled after its end");
+            return Poll::Ready(Err(self.failed(link, None)));
         };
         let link = self.link.take().expect("not polled after its end");
         Poll::Ready(match answer {
-            Ok(response) => {
-                let (mut head, body) = response.into_parts();
-                if let Some(request) = self.without_expectation(&link, head.status) {
-                    return Poll::Ready(Err(self.unexpected(link, &head, request)));
-                }
-                self.answered(link, &mut head, body)
-                    .map(|body| Response::from_parts(head, body))
-            }
+            Ok(response) => self.answered(link, response),
             Err(error) => Err(self.unanswered(link, error)),
         })
     }
@@ -692,8 +692,13 @@ where
     /// sent, and the peer may go on reading that: it would take the next request for it
     /// ([RFC 9110, section 10.1.1](https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1)).
     #[cold]
-    fn unexpected(&self, link: Link<B>, head: &Parts, request: Request<RequestBody<B>>) -> Lost<B> {
-        let cause = if reuse::is_last(head.version, &head.headers) {
+    fn unexpected(
+        &self,
+        link: Link<B>,
+        response: &Response<Incoming>,
+        request: Request<RequestBody<B>>,
+    ) -> Lost<B> {
+        let cause = if reuse::is_last(response.version(), response.headers()) {
             Cause::Broken
         } else {
             Cause::Unclean
@@ -709,7 +714,11 @@ where
     }
 
     #[cold]
-    fn unanswered(&self, link: Link<B>, mut error: NotSent<B>) -> Lost<B> {
+    fn unanswered(&self, link: Link<B>, error: Unanswered<B>) -> Lost<B> {
+        let mut error = match error {
+            Unanswered::Failed(error) => error,
+            Unanswered::Unsent(request) => return returned(link, self.turn(), request),
+        };
         match error.take_message() {
             Some(request) if link.has_been_used() => {
                 handed_back(link, self.turn(), Box::new(request), Cause::Broken)
@@ -724,17 +733,15 @@ where
     }
 
     #[inline]
-    fn answered(
-        &self,
-        link: Link<B>,
-        head: &mut Parts,
-        body: Incoming,
-    ) -> Result<SessionBody, Lost<B>> {
+    fn answered(&mut self, link: Link<B>, mut response: Response<Incoming>) -> Answered<B> {
+        let status = response.status();
+        if let Some(request) = self.without_expectation(&link, status) {
+            return Err(self.unexpected(link, &response, request));
+        }
         let wire = link.wire();
         let in_time = wire.head_came();
-        let status = head.status;
         if status == StatusCode::SWITCHING_PROTOCOLS {
-            return self.switched(link, body);
+            return self.switched(link, response);
         }
         let misdirected = status == StatusCode::MISDIRECTED_REQUEST;
         if link.is_part() {
@@ -746,7 +753,7 @@ where
                 link.withdraw(Cause::Suspect);
             }
         }
-        let ends = match ends_by_head(&link, head) {
+        let ends = match ends_by_head(&link, &mut response) {
             Ok(ends) => ends,
             Err(kind) => return Err(refused(link, kind)),
         };
@@ -773,21 +780,21 @@ where
             part,
             ends,
         };
-        let mut body = SessionBody::new(body, Some(lease), info);
+        let mut response = response.map(|body| SessionBody::new(body, Some(lease), info));
         if self.wants == Wants::Head || reuse::is_bare(status) {
-            body.announces_nothing();
+            response.body_mut().announces_nothing();
         }
-        Ok(body)
+        Ok(response)
     }
 
     #[cold]
-    fn switched(&self, link: Link<B>, body: Incoming) -> Result<SessionBody, Lost<B>> {
+    fn switched(&self, link: Link<B>, response: Response<Incoming>) -> Answered<B> {
         link.mark_used();
         if self.asked_upgrade {
             // The socket belongs to whoever takes the upgrade; it is nobody's exchange now.
             link.wire().end();
             let info = self.info(&link);
-            return Ok(SessionBody::new(body, None, info));
+            return Ok(response.map(|body| SessionBody::new(body, None, info)));
         }
         let why = "it switches to a protocol nobody asked for";
         Err(refused(link, Kind::Protocol(why)))
@@ -939,24 +946,26 @@ fn handed_back<B: Send + 'static>(
 #[inline]
 fn ends_by_head<B: Send + 'static>(
     link: &Link<B>,
-    head: &mut Parts,
+    response: &mut Response<Incoming>,
 ) -> Result<Option<Cause>, Kind> {
     if link.is_part() {
-        return check_head_size(&head.headers).map(|()| None);
+        return check_head_size(response.headers()).map(|()| None);
     }
-    let mut speaks = head.version == Version::HTTP_10;
+    let version = response.version();
+    let headers = response.headers_mut();
+    let mut speaks = version == Version::HTTP_10;
     let mut is_coded = false;
     // One pass: most heads have none of the three, and each lookup would hash its name.
-    for name in head.headers.keys() {
+    for name in headers.keys() {
         speaks |= *name == CONNECTION || *name == reuse::KEEP_ALIVE;
         is_coded |= *name == TRANSFER_ENCODING;
     }
-    let framed = !is_coded || reuse::check_framing(&mut head.headers)?;
+    let framed = !is_coded || reuse::check_framing(headers)?;
     if speaks {
-        if let Some(seconds) = reuse::keep_alive_hint(&head.headers) {
+        if let Some(seconds) = reuse::keep_alive_hint(headers) {
             link.connection.hint_idle(seconds);
         }
-        if reuse::is_last(head.version, &head.headers) {
+        if reuse::is_last(version, headers) {
             return Ok(Some(Cause::Broken));
         }
     }

@@ -35,12 +35,17 @@ use crate::{
     upload::RequestBody,
 };
 
-/// What hyper answers to one request.
-pub(crate) type Answer<B> = Result<Response<Incoming>, NotSent<B>>;
+/// What comes of one request.
+pub(crate) type Answer<B> = Result<Response<Incoming>, Unanswered<B>>;
 
-/// hyper's error, perhaps with the request that it did not send. Boxed: an answer is moved several
-/// times, and a request is larger than a response.
-pub(crate) type NotSent<B> = Box<TrySendError<Request<RequestBody<B>>>>;
+/// Why there is no response. Boxed: an answer is moved several times, and a request is larger than a
+/// response.
+pub(crate) enum Unanswered<B> {
+    /// hyper's error, perhaps with the request that it did not send.
+    Failed(Box<TrySendError<Request<RequestBody<B>>>>),
+    /// hyper was not given the request.
+    Unsent(Unsent<B>),
+}
 
 pin_project! {
     /// A future of hyper, with a smaller answer.
@@ -57,15 +62,16 @@ impl<F> Exchanged<F> {
     }
 }
 
-impl<F, T, E> Future for Exchanged<F>
+impl<F, B> Future for Exchanged<F>
 where
-    F: Future<Output = Result<T, E>>,
+    F: Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody<B>>>>>,
 {
-    type Output = Result<T, Box<E>>;
+    type Output = Answer<B>;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.project().inner.poll(cx).map_err(Box::new)
+        let polled = self.project().inner.poll(cx);
+        polled.map_err(|error| Unanswered::Failed(Box::new(error)))
     }
 }
 
@@ -471,14 +477,12 @@ impl<B: Send + 'static> Link<B> {
         }
     }
 
-    /// Asks for the answer, or for the request if its connection turns out not to take it.
-    pub(crate) fn poll_answer(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Answer<B>, Unsent<B>>> {
+    /// Asks for the answer.
+    #[inline]
+    pub(crate) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Answer<B>> {
         match &self.channel.sender {
             Sender::Http2(part) => part.poll_answer(cx),
-            Sender::Http1(_) | Sender::Gone => self.channel.answer.poll(cx).map(Ok),
+            Sender::Http1(_) | Sender::Gone => self.channel.answer.poll(cx),
         }
     }
 

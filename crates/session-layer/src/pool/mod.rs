@@ -49,7 +49,7 @@ use tokio::{
 
 pub use self::config::PoolConfig;
 pub(crate) use self::{
-    lease::{Connection, Link, NotSent, Release, Unsent},
+    lease::{Connection, Link, Release, Unanswered, Unsent},
     letter_box::Mail,
     shared::{Shared, Streams},
     slot::Slot,

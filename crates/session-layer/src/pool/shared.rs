@@ -362,8 +362,7 @@ impl<B: Send + 'static> Part<B> {
         self.shared.streams.given_up.store(0, Relaxed);
     }
 
-    /// Asks for the answer of hyper, or for the request if the connection does not take it.
-    pub(super) fn poll_answer(&self, cx: &Context<'_>) -> Poll<Result<Answer<B>, Unsent<B>>> {
+    pub(super) fn poll_answer(&self, cx: &Context<'_>) -> Poll<Answer<B>> {
         self.submission.poll(self.wire(), cx)
     }
 

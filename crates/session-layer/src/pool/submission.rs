@@ -17,7 +17,7 @@ use tokio_util::sync::ReusableBoxFuture;
 
 #[cfg(feature = "http2")]
 use super::lease::Exchanged;
-use super::lease::{Answer, AnswerBox, Unsent};
+use super::lease::{Answer, AnswerBox, Unanswered, Unsent};
 use crate::{connect::Wire, upload::RequestBody};
 
 /// One request on its way; used again for the next, and with it the box for hyper's future.
@@ -94,20 +94,20 @@ impl<B> Submission<B> {
 
 impl<B: Send + 'static> Submission<B> {
     /// Asks for the answer, or for the request that came back.
-    pub(super) fn poll(&self, wire: &Wire, cx: &Context<'_>) -> Poll<Result<Answer<B>, Unsent<B>>> {
+    pub(super) fn poll(&self, wire: &Wire, cx: &Context<'_>) -> Poll<Answer<B>> {
         let mut submitted = self.lock();
         if let Stage::Sent = submitted.stage {
             let polled = submitted.answer.poll(&mut Context::from_waker(cx.waker()));
             if polled.is_ready() {
                 submitted.stage = Stage::Empty;
-                return polled.map(Ok);
+                return polled;
             }
         }
         // Under the lock, so that no later change is missed.
         wire.register(cx);
         match mem::replace(&mut submitted.stage, Stage::Empty) {
-            Stage::Answered(answer) => Poll::Ready(Ok(*answer)),
-            Stage::Returned(request) => Poll::Ready(Err(request)),
+            Stage::Answered(answer) => Poll::Ready(*answer),
+            Stage::Returned(request) => Poll::Ready(Err(Unanswered::Unsent(request))),
             other @ (Stage::Empty | Stage::Waiting | Stage::Sent) => {
                 submitted.stage = other;
                 Poll::Pending
