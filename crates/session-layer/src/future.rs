@@ -605,9 +605,6 @@ where
         let has_body = !request.body().is_end_stream();
         link.wire().begin(began, head, has_body, link.socket());
         link.wire().set_own_times(own);
-        if link.is_part() {
-            link.wire().begin_part(began);
-        }
         if has_body {
             request.body_mut().attach(link.wire(), head, link.is_part());
         }

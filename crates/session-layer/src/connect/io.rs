@@ -63,7 +63,7 @@ pub(crate) struct Wire {
     /// The connection's values of `read` and `written` when the present exchange began.
     read_before: AtomicU64,
     written_before: AtomicU64,
-    /// When the present exchange began, of one request of several.
+    /// When the present exchange began; 0 before the first.
     began: AtomicU64,
     /// Which request of its connection it is, if no other was under way when it began; 0 else.
     alone: AtomicU64,
@@ -282,6 +282,8 @@ impl Wire {
         self.uploaded.store(0, Relaxed);
         self.wrote_at.store(0, Relaxed);
         self.answered_early.store(false, Relaxed);
+        let now = self.since_epoch(now);
+        self.began.store(now.max(1), Relaxed);
         self.set_head_deadline(now, head);
         let phase = if has_body {
             Phase::Sending
@@ -308,13 +310,6 @@ impl Wire {
     #[inline]
     pub(crate) fn own_times(&self) -> OwnTimes {
         OwnTimes::from_bits(self.own_times.load(Relaxed))
-    }
-
-    /// Takes note of when one request of several begins.
-    #[inline]
-    pub(crate) fn begin_part(&self, now: Instant) {
-        self.began.store(self.tick(now), Relaxed);
-        self.sent_from.store(NEVER, Relaxed);
     }
 
     /// Takes note of which request of its connection it is, if no other is under way; 0 else.
@@ -367,7 +362,7 @@ impl Wire {
         if self.read.load(Relaxed) != self.response_from.load(Relaxed) {
             self.answered_early.store(true, Relaxed);
         }
-        self.set_head_deadline(Instant::now(), head);
+        self.set_head_deadline(self.since_epoch(Instant::now()), head);
         // Not back from `Body`, where a response came early.
         let _ =
             self.phase
@@ -424,7 +419,7 @@ impl Wire {
     pub(crate) fn begin_draining(&self, time: Duration) {
         let now = Instant::now();
         self.wanted_since.store(0, Relaxed);
-        self.set_head_deadline(now, Some(time));
+        self.set_head_deadline(self.since_epoch(now), Some(time));
         self.phase.store(Phase::Draining as u8, Release);
         if let Some(by) = now.checked_add(time) {
             self.look_by(by);
@@ -759,19 +754,20 @@ impl Wire {
     }
 
     #[inline]
-    fn set_head_deadline(&self, now: Instant, head: Option<Duration>) {
-        let deadline = head.map_or(0, |head| {
-            let now = nanos(now.saturating_duration_since(self.epoch));
-            now.saturating_add(nanos(head)).max(1)
-        });
+    fn set_head_deadline(&self, now: u64, head: Option<Duration>) {
+        let deadline = head.map_or(0, |head| now.saturating_add(nanos(head)).max(1));
         self.head_deadline.store(deadline, Relaxed);
     }
 
     /// A moment as a number that is never 0, which stands for "no such moment".
     #[inline]
     fn tick(&self, moment: Instant) -> u64 {
-        let since = moment.saturating_duration_since(self.epoch);
-        nanos(since).max(1)
+        self.since_epoch(moment).max(1)
+    }
+
+    #[inline]
+    fn since_epoch(&self, moment: Instant) -> u64 {
+        nanos(moment.saturating_duration_since(self.epoch))
     }
 
     fn instant(&self, tick: u64) -> Option<Instant> {
