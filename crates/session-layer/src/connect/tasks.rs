@@ -176,3 +176,36 @@ where
         upload_task::spawn(Boxed { future, boxes });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn hold(held: Arc<()>) {
+        drop(held);
+    }
+
+    fn address(place: &Pin<Box<dyn Reusable>>) -> *const () {
+        std::ptr::from_ref(&**place).cast()
+    }
+
+    #[tokio::test]
+    async fn a_box_serves_one_future_after_the_other_of_its_type() {
+        let boxes = Arc::new(Boxes::default());
+        let held = Arc::new(());
+        let first = boxes.fill(hold(held.clone()));
+        let used = address(&first);
+        let task = Boxed {
+            future: Some(first),
+            boxes: boxes.clone(),
+        };
+        task.await;
+        assert_eq!(Arc::strong_count(&held), 1, "the box is empty");
+        let second = boxes.fill(hold(held.clone()));
+        assert_eq!(address(&second), used);
+        boxes.keep(second);
+        // Of another type, for which the box is no use.
+        boxes.fill(std::future::ready(())).await;
+        assert_eq!(Arc::strong_count(&held), 1);
+    }
+}
