@@ -425,7 +425,7 @@ mod tests {
     }
 
     fn granted(budget: &SuccessBudget, uri: &Uri, now: Instant) -> usize {
-        (0..100_000)
+        (0..5_000)
             .take_while(|_| budget.withdraw(uri, Cost::Retry, now))
             .count()
     }
