@@ -12,7 +12,7 @@ use http_body::Body as HttpBody;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::{Error, ResponseBody, error::BoxError};
+use crate::{DeadlinePhase, Error, ResponseBody, doing::Doing, error::BoxError};
 
 /// Gives a service this crate's response body, and its error a name. An [`Error`] that comes
 /// through in a box, as tower's own layers pass it on, comes out as itself.
@@ -54,6 +54,13 @@ pin_project! {
     pub(crate) struct Adapted<F> {
         #[pin]
         inner: F,
+    }
+}
+
+impl<F> Doing for Adapted<F> {
+    /// Nothing is known of somebody's service.
+    fn doing(&self) -> DeadlinePhase {
+        DeadlinePhase::Attempt
     }
 }
 

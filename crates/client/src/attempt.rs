@@ -1,11 +1,11 @@
 //! What is done once per attempt: client-wide headers in, one type of response and error out.
 
 use std::{
-    future::Future,
+    future::{Future, Ready},
     mem,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use http::{
@@ -14,7 +14,7 @@ use http::{
 };
 use pin_project_lite::pin_project;
 use tower_service::Service;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, instrument::Instrumented};
 
 use crate::{
     DeadlinePhase, Error, ResponseBody,
@@ -54,7 +54,7 @@ impl<S, B, R> Service<Request<B>> for Attempt<S>
 where
     S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
     S::Error: Into<Error>,
-    S::Future: Send,
+    S::Future: Doing + Send,
     B: Send + 'static,
     R: Into<ResponseBody> + 'static,
 {
@@ -97,48 +97,163 @@ where
             };
         }
         let spare = self.inner.clone();
-        let ready = mem::replace(&mut self.inner, spare);
-        let attempt = attempt(ready, request, self.settings.clone(), dressed);
+        let service = mem::replace(&mut self.inner, spare);
+        let attempt = Attended {
+            state: State::Start {
+                service: Some(service),
+                request: Some(request),
+            },
+            settings: self.settings.clone(),
+            dressed,
+        };
         ResponseFuture::Boxed {
             inner: match record {
                 None => Box::pin(attempt),
-                Some(record) => Box::pin(async move {
-                    let span = record.span().clone();
-                    let result = attempt.instrument(span).await;
-                    record.ended(result)
+                Some(record) => Box::pin(Recorded {
+                    attempt: attempt.instrument(record.span().clone()),
+                    record: Some(record),
                 }),
             },
         }
     }
 }
 
-/// An attempt that waits before it is sent, or is looked at when it is over.
-async fn attempt<S, B, R>(
-    mut service: S,
-    mut request: Request<B>,
-    settings: Arc<Settings>,
-    dressed: Dressed,
-) -> Answer
+pin_project! {
+    /// An attempt that waits before it is sent, or is looked at when it is over.
+    struct Attended<S, B, F> {
+        #[pin]
+        state: State<S, B, F>,
+        settings: Arc<Settings>,
+        dressed: Dressed,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<S, B, F> {
+        Start { service: Option<S>, request: Option<Request<B>> },
+        Authorizing { service: S, authorizing: Authorizing<B> },
+        Sending { #[pin] response: F, authorized: Option<Authorized> },
+    }
+}
+
+/// Gives the request with what authorizes it.
+type Authorizing<B> = Pin<Box<dyn Future<Output = Result<(Request<B>, Authorized), Error>> + Send>>;
+
+impl<S, B, R> Future for Attended<S, B, S::Future>
 where
     S: Service<Request<B>, Response = Response<R>>,
     S::Error: Into<Error>,
+    B: Send + 'static,
     R: Into<ResponseBody>,
 {
-    let auth = settings.extras.as_ref().and_then(|it| it.auth.as_ref());
-    let auth = auth.filter(|_| dressed.authorizes);
-    let authorized = match auth {
-        Some(auth) => Some(authorize(auth, &mut request).await?),
-        None => None,
-    };
-    let answer = service.call(request).await.map_err(Into::into)?;
-    let mut response = answer.map(Into::into);
-    if let (Some(auth), Some(authorized)) = (auth, authorized) {
-        authorized.look_at(auth, &mut response);
+    type Output = Answer;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
+        let mut this = self.project();
+        loop {
+            match this.state.as_mut().project() {
+                StateProj::Start { service, request } => {
+                    let request = request.take().expect("replaced when it is polled");
+                    let mut service = service.take().expect("replaced when it is polled");
+                    if this.dressed.authorizes && auth_of(this.settings).is_some() {
+                        let settings = this.settings.clone();
+                        let authorizing = Box::pin(authorize(settings, request));
+                        this.state.set(State::Authorizing {
+                            service,
+                            authorizing,
+                        });
+                    } else {
+                        let response = service.call(request);
+                        let authorized = None;
+                        this.state.set(State::Sending {
+                            response,
+                            authorized,
+                        });
+                    }
+                }
+                StateProj::Authorizing {
+                    service,
+                    authorizing,
+                } => {
+                    let (request, authorized) = ready!(authorizing.as_mut().poll(cx))?;
+                    let response = service.call(request);
+                    let authorized = Some(authorized);
+                    this.state.set(State::Sending {
+                        response,
+                        authorized,
+                    });
+                }
+                StateProj::Sending {
+                    response,
+                    authorized,
+                } => {
+                    let answer = ready!(response.poll(cx)).map_err(Into::into)?;
+                    let mut answer = answer.map(Into::into);
+                    if let (Some(auth), Some(authorized)) =
+                        (auth_of(this.settings), authorized.take())
+                    {
+                        authorized.look_at(auth, &mut answer);
+                    }
+                    if let Some(uri) = this.dressed.moved.take() {
+                        answer.extensions_mut().insert(Answerer(uri));
+                    }
+                    return Poll::Ready(Ok(answer));
+                }
+            }
+        }
     }
-    if let Some(uri) = dressed.moved {
-        response.extensions_mut().insert(Answerer(uri));
+}
+
+impl<S, B, F: Doing> Doing for Attended<S, B, F> {
+    fn doing(&self) -> DeadlinePhase {
+        match &self.state {
+            State::Start { .. } => DeadlinePhase::Start,
+            State::Authorizing { .. } => DeadlinePhase::Token,
+            State::Sending { response, .. } => response.doing(),
+        }
     }
-    Ok(response)
+}
+
+pin_project! {
+    /// An attempt within its span, and with figures that are kept of it.
+    struct Recorded<F> {
+        #[pin]
+        attempt: Instrumented<F>,
+        record: Option<Record>,
+    }
+}
+
+impl<F: Future<Output = Answer>> Future for Recorded<F> {
+    type Output = Answer;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
+        let this = self.project();
+        let result = ready!(this.attempt.poll(cx));
+        let record = this.record.take().expect("polled after it was ready");
+        Poll::Ready(record.ended(result))
+    }
+}
+
+impl<F: Doing> Doing for Recorded<F> {
+    fn doing(&self) -> DeadlinePhase {
+        self.attempt.inner().doing()
+    }
+}
+
+/// An attempt whose type is hidden.
+pub(crate) trait Telling: Future<Output = Answer> + Doing + Send {}
+
+impl<F: Future<Output = Answer> + Doing + Send> Telling for F {}
+
+impl Doing for Ready<Answer> {
+    fn doing(&self) -> DeadlinePhase {
+        DeadlinePhase::Start
+    }
+}
+
+fn auth_of(settings: &Settings) -> Option<&Auth> {
+    settings.extras.as_ref()?.auth.as_ref()
 }
 
 /// What an attempt was authorized by.
@@ -148,14 +263,20 @@ struct Authorized {
     refresh: Option<Refresh>,
 }
 
-async fn authorize<B>(auth: &Auth, request: &mut Request<B>) -> Result<Authorized, Error> {
+async fn authorize<B>(
+    settings: Arc<Settings>,
+    mut request: Request<B>,
+) -> Result<(Request<B>, Authorized), Error> {
     let (method, uri) = (request.method().clone(), request.uri().clone());
-    let used = auth.header(&method, &uri).await?;
+    let used = match auth_of(&settings) {
+        Some(auth) => auth.header(&method, &uri).await?,
+        None => None,
+    };
     if let Some(value) = &used {
         request.headers_mut().insert(AUTHORIZATION, value.clone());
     }
-    let refresh = Refresh::of(request);
-    Ok(Authorized { used, uri, refresh })
+    let refresh = Refresh::of(&request);
+    Ok((request, Authorized { used, uri, refresh }))
 }
 
 impl Authorized {
@@ -177,7 +298,7 @@ pin_project! {
     pub(crate) enum ResponseFuture<F> {
         Plain { #[pin] inner: F },
         // What waits before it is sent, or looks at the response.
-        Boxed { inner: Pin<Box<dyn Future<Output = Answer> + Send>> },
+        Boxed { inner: Pin<Box<dyn Telling>> },
     }
 }
 
@@ -187,7 +308,7 @@ impl<F: Doing> Doing for ResponseFuture<F> {
     fn doing(&self) -> DeadlinePhase {
         match self {
             Self::Plain { inner } => inner.doing(),
-            Self::Boxed { .. } => DeadlinePhase::Attempt,
+            Self::Boxed { inner } => inner.doing(),
         }
     }
 }

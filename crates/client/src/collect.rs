@@ -23,7 +23,9 @@ use pin_project_lite::pin_project;
 use retry_layer::{Attempt, Class, NoRetry, Outcome, ResponseExt as _, RetryPolicy};
 use tower_service::Service;
 
-use crate::{DeadlinePhase, Error, ResponseBody, decode, doing::Doing, redirect};
+use crate::{
+    DeadlinePhase, Error, ResponseBody, decode, doing::Doing, error::is_failed, redirect,
+};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Collect<S> {
@@ -332,6 +334,15 @@ impl Collected {
     }
 }
 
+/// Tells the connection of a failed status in its head, where a report of the attempt finds it.
+fn name_connection(response: &mut Response<ResponseBody>) {
+    if is_failed(response.status()) {
+        if let Some(connection) = response.body().connection().cloned() {
+            response.extensions_mut().insert(connection);
+        }
+    }
+}
+
 impl<F: Doing> Doing for Collecting<F> {
     fn doing(&self) -> DeadlinePhase {
         match &self.state {
@@ -355,6 +366,7 @@ where
                     let mut response = ready!(inner.poll(cx))?;
                     let how = this.how.filter(|how| how.collects(&response));
                     let Some(How { limit, decode, .. }) = how else {
+                        name_connection(&mut response);
                         return Poll::Ready(Ok(response));
                     };
                     if let Some(judge) = this.judge {

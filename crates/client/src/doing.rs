@@ -1,7 +1,9 @@
 //! How far an attempt has come. Asked only where the deadline of its call has passed, so that it costs
 //! nothing else anything.
 
-use session_layer::ResponseFuture;
+#[cfg(feature = "cookies")]
+use session_layer::cookies;
+use session_layer::{ResponseFuture, Step};
 
 use crate::{DeadlinePhase, stack::WireBody};
 
@@ -12,10 +14,21 @@ pub(crate) trait Doing {
 
 impl Doing for ResponseFuture<WireBody> {
     fn doing(&self) -> DeadlinePhase {
-        if self.has_connection() {
-            DeadlinePhase::Head
-        } else {
-            DeadlinePhase::Connection
+        match self.step() {
+            Step::Queue => DeadlinePhase::Queue,
+            Step::Dns => DeadlinePhase::Dns,
+            Step::Proxy => DeadlinePhase::Proxy,
+            Step::Tls => DeadlinePhase::Tls,
+            Step::Head => DeadlinePhase::Head,
+            // `Step` may grow; what is added then comes with its own word here.
+            _ => DeadlinePhase::Connect,
         }
+    }
+}
+
+#[cfg(feature = "cookies")]
+impl<F: Doing> Doing for cookies::future::ResponseFuture<F> {
+    fn doing(&self) -> DeadlinePhase {
+        self.get_ref().doing()
     }
 }

@@ -467,7 +467,7 @@ impl Error {
     }
 
     /// Returns what the call was doing when its deadline passed. `None` for any other error, and where
-    /// layers or a service of another kind hide it.
+    /// somebody's layers or service hide it.
     #[must_use]
     pub fn deadline_phase(&self) -> Option<DeadlinePhase> {
         self.0.doing

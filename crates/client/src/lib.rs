@@ -107,7 +107,8 @@
 //!
 //! Why a call went on or gave up is told by events of the level DEBUG and the target `retry_layer`:
 //! "sending again", with what the attempt came to, when it began and how long it took, why it failed
-//! and with whom (`error.type`, `phase`, `cause`, `peer`, `reused`), the wait and its reason, and "not
+//! and with whom (`error.type`, `phase`, `cause`, `peer`, `address`, `version`, `reused`,
+//! `other_requests`), the wait and its reason, and "not
 //! sending again". The
 //! same is in [`Response::retry_report`] and [`Error::retry_report`], for a program to act upon.
 //!

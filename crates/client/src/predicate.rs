@@ -102,9 +102,20 @@ fn of_response(extensions: &Extensions) -> AttemptDetails {
         details = details.peer(peer);
     }
     if let Some(connection) = extensions.get::<ConnectionInfo>() {
-        details = details.reused(connection.is_reused());
+        details = on_connection(details, connection);
     }
     details
+}
+
+/// What a connection tells of an attempt that was on it.
+fn on_connection(details: AttemptDetails, connection: &ConnectionInfo) -> AttemptDetails {
+    let details = details
+        .reused(connection.is_reused())
+        .version(connection.version());
+    match connection.peer_addr() {
+        Some(address) => details.address(address),
+        None => details,
+    }
 }
 
 /// What an error of this crate tells of the attempt that it ended.
@@ -117,8 +128,14 @@ fn details(error: &Error, uri: &Uri) -> AttemptDetails {
     if error.is_stale() {
         details = details.reused(true);
     }
-    let session_origin = error.session_error().and_then(session_layer::Error::origin);
-    if let Some(origin) = session_origin {
+    let session = error.session_error();
+    if let Some(connection) = session.and_then(session_layer::Error::connection) {
+        details = on_connection(details, connection);
+    }
+    if let Some(others) = session.and_then(session_layer::Error::other_requests) {
+        details = details.other_requests(others);
+    }
+    if let Some(origin) = session.and_then(session_layer::Error::origin) {
         details = details.peer(origin);
     } else if let Some(origin) = origin::display(uri) {
         details = details.peer(origin);

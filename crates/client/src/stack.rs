@@ -196,7 +196,7 @@ fn boxed<S, R, E>(transport: S, mut parts: Parts) -> Custom
 where
     S: Service<Request<WireBody>, Response = Response<R>, Error = E>,
     S: Clone + Send + Sync + 'static,
-    S::Future: Send + 'static,
+    S::Future: Doing + Send + 'static,
     R: Into<ResponseBody> + 'static,
     E: Into<Error> + 'static,
 {

@@ -75,7 +75,7 @@ impl Doing for Exchange {
     fn doing(&self) -> DeadlinePhase {
         match self {
             Self::Plain { future } => future.doing(),
-            Self::Jar { future } => future.get_ref().doing(),
+            Self::Jar { future } => future.as_ref().get_ref().doing(),
         }
     }
 }

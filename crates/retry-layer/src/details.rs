@@ -1,4 +1,6 @@
-use std::{error::Error, fmt, io};
+use std::{error::Error, fmt, io, net::SocketAddr};
+
+use http::Version;
 
 use crate::{
     attempt_timeout::AttemptElapsed,
@@ -235,6 +237,15 @@ pub struct AttemptDetails {
     pub(crate) cause: Option<Box<str>>,
     pub(crate) peer: Option<Box<str>>,
     pub(crate) reused: Option<bool>,
+    pub(crate) connection: Option<Box<ConnectionDetails>>,
+}
+
+/// What only a connection that was there can tell. Boxed, since most attempts have none to tell of.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct ConnectionDetails {
+    pub(crate) address: Option<SocketAddr>,
+    pub(crate) version: Option<Version>,
+    pub(crate) others: Option<u64>,
 }
 
 impl AttemptDetails {
@@ -307,6 +318,27 @@ impl AttemptDetails {
     pub fn reused(self, reused: bool) -> Self {
         let reused = Some(reused);
         Self { reused, ..self }
+    }
+
+    /// Says which address its connection leads to: the peer's, or a proxy's.
+    #[must_use]
+    pub fn address(mut self, address: SocketAddr) -> Self {
+        self.connection.get_or_insert_default().address = Some(address);
+        self
+    }
+
+    /// Says which version of HTTP its connection speaks.
+    #[must_use]
+    pub fn version(mut self, version: Version) -> Self {
+        self.connection.get_or_insert_default().version = Some(version);
+        self
+    }
+
+    /// Says how many other requests its connection had been given.
+    #[must_use]
+    pub fn other_requests(mut self, others: u64) -> Self {
+        self.connection.get_or_insert_default().others = Some(others);
+        self
     }
 
     /// The cause, where the kind does not tell it already.

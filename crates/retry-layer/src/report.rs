@@ -1,10 +1,10 @@
-use std::{fmt, time::Duration};
+use std::{fmt, net::SocketAddr, time::Duration};
 
-use http::{Response, StatusCode};
+use http::{Response, StatusCode, Version};
 use tokio::time::Instant;
 
 use crate::{
-    details::{AttemptDetails, AttemptPhase, FailureKind},
+    details::{AttemptDetails, AttemptPhase, ConnectionDetails, FailureKind},
     predicate::Class,
     verdict::StopReason,
 };
@@ -242,6 +242,35 @@ impl AttemptRecord {
         self.details.reused
     }
 
+    /// The address that its connection led to, where that is known: the peer's, or a proxy's.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.connection()?.address
+    }
+
+    /// The version of HTTP that its connection spoke, where that is known.
+    #[must_use]
+    pub fn version(&self) -> Option<Version> {
+        self.connection()?.version
+    }
+
+    /// How many other requests its connection had been given, where that is known.
+    #[must_use]
+    pub fn other_requests(&self) -> Option<u64> {
+        self.connection()?.others
+    }
+
+    fn connection(&self) -> Option<&ConnectionDetails> {
+        self.details.connection.as_deref()
+    }
+
+    /// The address, where the name of the peer does not tell it already.
+    fn further_address(&self) -> Option<SocketAddr> {
+        let address = self.address()?;
+        let told = self.peer()?.ends_with(&address.to_string());
+        (!told).then_some(address)
+    }
+
     /// Whether the predicate asked for another attempt after a response that the
     /// [standard one](crate::Standard) finds final: for what stands in its body, or for a status
     /// that it was told of.
@@ -278,6 +307,9 @@ impl fmt::Display for AttemptRecord {
             (Some(peer), Some(_)) => write!(f, " to {peer}")?,
             (Some(peer), None) => write!(f, " at {peer}")?,
             (None, _) => {}
+        }
+        if let Some(address) = self.further_address() {
+            write!(f, " ({address})")?;
         }
         if let Some(cause) = self.details.further_cause() {
             write!(f, " ({cause})")?;
@@ -472,7 +504,10 @@ mod tests {
             .kind(FailureKind::new("head_timeout"))
             .cause("no response within 30s")
             .peer("http://a:80")
-            .reused(true);
+            .reused(true)
+            .address(([10, 0, 0, 7], 80).into())
+            .version(Version::HTTP_11)
+            .other_requests(4);
         let times = AttemptTimes {
             began: Some(SECOND),
             took: Some(SECOND * 30),
@@ -480,9 +515,21 @@ mod tests {
         let late = failed(Class::Ambiguous).described(details).timed(times);
         assert_eq!(
             late.to_string(),
-            "head timeout after 30s on a reused connection to http://a:80"
+            "head timeout after 30s on a reused connection to http://a:80 (10.0.0.7:80)"
         );
         assert_eq!(late.cause(), Some("no response within 30s"));
+        assert_eq!(late.version(), Some(Version::HTTP_11));
+        assert_eq!(late.other_requests(), Some(4));
+
+        let literal = AttemptDetails::default()
+            .kind(FailureKind::BROKEN)
+            .peer("http://10.0.0.7:80")
+            .address(([10, 0, 0, 7], 80).into())
+            .reused(false);
+        assert_eq!(
+            failed(Class::Ambiguous).described(literal).to_string(),
+            "broken on a new connection to http://10.0.0.7:80"
+        );
 
         let details = AttemptDetails::default()
             .kind(FailureKind::TLS)

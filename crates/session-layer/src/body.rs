@@ -194,7 +194,9 @@ impl SessionBody {
         };
         let mut failed = Error::new(kind);
         if let Some(lease) = lease {
+            let others = lease.connection.requests().saturating_sub(1);
             failed = failed.at(lease.connection.origin());
+            failed = failed.on(self.info.clone(), others);
             lease.give_up();
         }
         // What hyper says of a connection that was cut here would only hide why.

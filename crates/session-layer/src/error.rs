@@ -2,7 +2,7 @@ use std::{error::Error as StdError, fmt, io, iter, sync::Arc, time::Duration};
 
 use http::StatusCode;
 
-use crate::{ConnectError, DnsError, Origin, connect::Stage};
+use crate::{ConnectError, ConnectionInfo, DnsError, Origin, Step, connect::Stage};
 
 pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
 
@@ -21,8 +21,19 @@ pub struct Error(Box<Inner>);
 struct Inner {
     kind: Kind,
     origin: Option<Origin>,
+    /// The step of a connect whose time ran out, where it is known.
+    step: Option<Step>,
+    connection: Option<FailedOn>,
     /// Shared by the requests that waited for the same connection.
     source: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+/// The connection that a request failed on.
+#[derive(Clone)]
+struct FailedOn {
+    info: ConnectionInfo,
+    /// How many other requests it had been given.
+    others: u64,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -75,6 +86,8 @@ impl Error {
         Self(Box::new(Inner {
             kind,
             origin: None,
+            step: None,
+            connection: None,
             source,
         }))
     }
@@ -87,6 +100,23 @@ impl Error {
     /// The same, for another request.
     pub(crate) fn again(&self) -> Self {
         Self(self.0.clone())
+    }
+
+    /// Says that the time for a connect ran out at this step.
+    pub(crate) fn connect_timeout(step: Step, after: Duration) -> Self {
+        let phase = match step {
+            Step::Dns => Phase::Dns,
+            _ => Phase::Connect,
+        };
+        let mut error = Self::new(Kind::Timeout(phase, after));
+        error.0.step = Some(step);
+        error
+    }
+
+    /// Names the connection that the request was on, and how many `others` that had been given.
+    pub(crate) fn on(mut self, info: ConnectionInfo, others: u64) -> Self {
+        self.0.connection = Some(FailedOn { info, others });
+        self
     }
 
     pub(crate) fn at(mut self, origin: &Origin) -> Self {
@@ -125,13 +155,35 @@ impl Error {
         } else {
             Kind::Connect
         };
-        Self::new(kind).with(source)
+        let mut error = Self::new(kind).with(source);
+        if let Kind::Timeout(Phase::Connect, _) = kind {
+            error.0.step = match stage {
+                _ if proxied => Some(Step::Proxy),
+                Some(Stage::Tls) => Some(Step::Tls),
+                _ => None,
+            };
+        }
+        error
     }
 
     /// Returns the origin that the request was for, where there was one.
     #[must_use]
     pub fn origin(&self) -> Option<&Origin> {
         self.0.origin.as_ref()
+    }
+
+    /// Returns the connection that the request was on: its peer's address, its version, whether it
+    /// was reused. `None` where the request failed before it was given one.
+    #[must_use]
+    pub fn connection(&self) -> Option<&ConnectionInfo> {
+        self.0.connection.as_ref().map(|it| &it.info)
+    }
+
+    /// Returns how many other requests the [`connection`](Self::connection) had been given when this
+    /// one failed: over HTTP/1 those before it, over HTTP/2 those that came later too.
+    #[must_use]
+    pub fn other_requests(&self) -> Option<u64> {
+        self.0.connection.as_ref().map(|it| it.others)
     }
 
     /// Whether the URI cannot be sent: relative, without host, with an invalid port, or neither
@@ -370,7 +422,14 @@ impl fmt::Display for Error {
             Kind::Timeout(Phase::Connect, Duration::ZERO) => {
                 f.write_str("the system gave up connecting")?;
             }
-            Kind::Timeout(Phase::Connect, after) => write!(f, "no connection within {after:?}")?,
+            Kind::Timeout(Phase::Connect, after) => {
+                write!(f, "no connection within {after:?}")?;
+                match self.0.step {
+                    Some(Step::Proxy) => f.write_str(", at the proxy")?,
+                    Some(Step::Tls) => f.write_str(", in the TLS handshake")?,
+                    _ => {}
+                }
+            }
             Kind::Timeout(Phase::Head, after) => write!(f, "no response within {after:?}")?,
             Kind::Timeout(Phase::Body, after) => {
                 write!(f, "the response body stood still for {after:?}")?;
@@ -393,6 +452,9 @@ impl fmt::Debug for Error {
         out.field("kind", &self.0.kind);
         if let Some(origin) = &self.0.origin {
             out.field("origin", origin);
+        }
+        if let Some(FailedOn { info, others }) = &self.0.connection {
+            out.field("connection", info).field("others", others);
         }
         if let Some(source) = &self.0.source {
             out.field("source", source);

@@ -20,8 +20,9 @@ use hyper::body::Incoming;
 use tokio::{task::yield_now, time::Instant};
 
 use crate::{
-    ConnectionInfo, Error, SessionBody,
+    ConnectionInfo, Error, SessionBody, Step,
     body::Lease,
+    checkout::{self, CheckingOut, Place},
     connect::{Away, Cause, MAX_HEAD, is_away},
     error::{BoxError, Kind, Phase},
     expect::Expectation,
@@ -49,7 +50,7 @@ pub struct ResponseFuture<B: Send + 'static> {
 
 enum State<B: Send + 'static> {
     /// No connection was ready: waiting for one, or for the one it has to take requests.
-    CheckingOut(Pin<Box<dyn Future<Output = Result<Exchange<B>, Error>> + Send>>),
+    CheckingOut(CheckingOut<Result<Exchange<B>, Error>>),
     Exchanging(Exchange<B>),
     Failed(Option<Error>),
     /// Called outside of a runtime; begins where it is polled.
@@ -82,6 +83,19 @@ where
     #[must_use]
     pub fn has_connection(&self) -> bool {
         matches!(self.state, State::Exchanging(_))
+    }
+
+    /// Returns the step that the request has come to: what it waits for.
+    ///
+    /// It is made to be asked once, by whoever gives the request up: while a request waits for a
+    /// connection, the answer takes the lock of the pool.
+    #[must_use]
+    pub fn step(&self) -> Step {
+        match &self.state {
+            State::CheckingOut(future) => future.step(),
+            State::Exchanging(exchange) => exchange.step(),
+            State::Failed(_) | State::Later(_) => Step::Queue,
+        }
     }
 
     pub(crate) fn start(
@@ -118,17 +132,22 @@ where
                 if link.is_ready() {
                     return Self::Exchanging(Exchange::begin(link, request, noted, now, turn));
                 }
-                Self::waits(when_ready(link, request, noted, turn))
+                Self::waits(None, when_ready(link, request, noted, turn))
             }
             CheckedOut::Waiting(waiting) => {
-                Self::waits(when_served(pool.clone(), waiting, queued, request, noted))
+                let place = Place::of(pool, &waiting);
+                let served = when_served(pool.clone(), waiting, queued, request, noted);
+                Self::waits(Some(place), served)
             }
         }
     }
 
     #[cold]
-    fn waits(exchange: impl Future<Output = Result<Exchange<B>, Error>> + Send + 'static) -> Self {
-        Self::CheckingOut(Box::pin(exchange))
+    fn waits(
+        place: Option<Place<B>>,
+        exchange: impl Future<Output = Result<Exchange<B>, Error>> + Send + 'static,
+    ) -> Self {
+        Self::CheckingOut(checkout::at(place, exchange))
     }
 
     /// Begins again with a request that never left, and so is still the same attempt.
@@ -316,7 +335,7 @@ where
                 None => continue,
                 Some(kind) => match served_late(&waiting).await {
                     Some(outcome) => Mail::Served(outcome),
-                    None => return Err(timed_out(kind, pool, waiting.origin())),
+                    None => return Err(timed_out(kind, pool, &waiting)),
                 },
             },
         };
@@ -365,9 +384,14 @@ async fn served_late<B: Send + 'static>(waiting: &Waiting<B>) -> Option<Result<L
     .await
 }
 
-fn timed_out<B: Send + 'static>(kind: Kind, pool: &Pool<B>, origin: &Origin) -> Error {
+fn timed_out<B: Send + 'static>(kind: Kind, pool: &Pool<B>, waiting: &Waiting<B>) -> Error {
+    let origin = waiting.origin();
     let refused = matches!(kind, Kind::PoolTimeout(_)) && pool.is_refused(origin);
-    let error = Error::new(kind).at(origin);
+    let error = match kind {
+        Kind::Timeout(Phase::Connect, after) => Error::connect_timeout(waiting.step(), after),
+        kind => Error::new(kind),
+    };
+    let error = error.at(origin);
     if refused {
         error.with(ALLOWS_NO_REQUEST)
     } else {
@@ -663,6 +687,14 @@ where
         self.turn.get(self.began)
     }
 
+    fn step(&self) -> Step {
+        // What lies in the queue of its HTTP/2 connection waits for a place there.
+        match &self.link {
+            Some(link) if !link.may_be_sent() => Step::Queue,
+            Some(_) | None => Step::Head,
+        }
+    }
+
     /// Waits for what the body waits for.
     #[inline]
     fn poll_expectation(&mut self, cx: &mut Context<'_>) {
@@ -707,14 +739,14 @@ where
     fn unsent(&mut self) -> Lost<B> {
         let link = self.link.take().expect("not polled after its end");
         let request = self.unsent.take().expect("asked only if it is there");
-        returned(link, self.turn(), request)
+        self.returned(link, request)
     }
 
     #[cold]
     fn unanswered(&self, link: Link<B>, error: Unanswered<B>) -> Lost<B> {
         let mut error = match error {
             Unanswered::Failed(error) => error,
-            Unanswered::Unsent(request) => return returned(link, self.turn(), request),
+            Unanswered::Unsent(request) => return self.returned(link, request),
         };
         match error.take_message() {
             Some(request) if link.has_been_used() => {
@@ -723,7 +755,7 @@ where
             // A new connection that takes no request: another would hardly do better.
             Some(_) => {
                 let failed = Error::new(Kind::Unsent).with(error.into_error());
-                Lost::Failed(failed.at(link.origin()))
+                Lost::Failed(self.named(failed, &link))
             }
             None => self.failed(link, Some(error.into_error())),
         }
@@ -752,7 +784,7 @@ where
         }
         let ends = match ends_by_head(&link, &mut response) {
             Ok(ends) => ends,
-            Err(kind) => return Err(refused(link, kind)),
+            Err(kind) => return Err(self.refused(link, kind)),
         };
         if misdirected {
             // What led here before leads here again.
@@ -794,7 +826,7 @@ where
             return Ok(response.map(|body| SessionBody::new(body, None, info)));
         }
         let why = "it switches to a protocol nobody asked for";
-        Err(refused(link, Kind::Protocol(why)))
+        Err(self.refused(link, Kind::Protocol(why)))
     }
 
     fn info(&self, link: &Link<B>) -> ConnectionInfo {
@@ -860,7 +892,7 @@ where
             }
             _ => None,
         };
-        let failed = Error::new(kind).at(link.origin());
+        let failed = self.named(Error::new(kind), &link);
         link.abort(Cause::Broken);
         if let Some(error) = own {
             return Lost::Failed(failed.with(error));
@@ -874,6 +906,31 @@ where
             Some(error) => failed.with(error),
             None => failed,
         })
+    }
+
+    /// Its connection does not take it.
+    #[cold]
+    fn returned(&self, link: Link<B>, request: Unsent<B>) -> Lost<B> {
+        if link.is_closed() && !link.has_been_used() {
+            // A new connection that takes no request: another would hardly do better.
+            let failed = self.named(Error::new(Kind::Unsent), &link);
+            link.abort(Cause::Broken);
+            return Lost::Failed(failed);
+        }
+        handed_back(link, self.turn(), request, Cause::Broken)
+    }
+
+    #[cold]
+    fn refused(&self, link: Link<B>, kind: Kind) -> Lost<B> {
+        let error = self.named(Error::new(kind), &link);
+        link.abort(Cause::Unclean);
+        Lost::Failed(error)
+    }
+
+    /// Says which connection an error is about.
+    fn named(&self, error: Error, link: &Link<B>) -> Error {
+        let others = link.connection.requests().saturating_sub(1);
+        error.at(link.origin()).on(self.info(link), others)
     }
 
     /// Says what hyper's error means for the request.
@@ -901,18 +958,6 @@ where
             Kind::Unsent
         }
     }
-}
-
-/// Its connection does not take it.
-#[cold]
-fn returned<B: Send + 'static>(link: Link<B>, turn: Turn, request: Unsent<B>) -> Lost<B> {
-    if link.is_closed() && !link.has_been_used() {
-        // A new connection that takes no request: another would hardly do better.
-        let failed = Error::new(Kind::Unsent).at(link.origin());
-        link.abort(Cause::Broken);
-        return Lost::Failed(failed);
-    }
-    handed_back(link, turn, request, Cause::Broken)
 }
 
 /// Its body never left: the next connection gets the request. Of one that is not shared, `cause`
@@ -982,13 +1027,6 @@ fn check_head_size(headers: &HeaderMap) -> Result<(), Kind> {
         return Ok(());
     }
     Err(Kind::TooLarge("its head"))
-}
-
-#[cold]
-fn refused<B: Send + 'static>(link: Link<B>, kind: Kind) -> Lost<B> {
-    let error = Error::new(kind).at(link.origin());
-    link.abort(Cause::Unclean);
-    Lost::Failed(error)
 }
 
 impl<B: Send + 'static> Drop for Exchange<B> {

@@ -47,7 +47,9 @@
 //!   name is, guards what must not be dialled: see [`dns`].
 //! - **Looking inside**: [`Session::stats`], an [`Observer`], and [`SessionBody::connection`] for
 //!   each response.
-//! - **Errors** say what happened, most of all whether a byte was sent: [`Error::is_unsent`].
+//! - **Errors** say what happened, most of all whether a byte was sent ([`Error::is_unsent`]), and on
+//!   which connection: [`Error::connection`]. A request that is given up can be asked how far it has
+//!   come: [`ResponseFuture::step`].
 //!
 //! It does not retry. A request that hyper hands back never left, so the next connection gets it;
 //! anything else is reported.
@@ -86,7 +88,7 @@
 //! | limit the connections per host ([reqwest#2445], [#1517]) and in all ([#2424]) | [`PoolConfig::max_connections_per_origin`], [`PoolConfig::max_connections`] |
 //! | another HTTP/2 connection when the streams are used up ([reqwest#976], [#3012], [hyper#3623], [hyper#3948]) | `Http2::max_concurrent_streams` |
 //! | stop using an HTTP/2 connection before its PING fails ([hyper#4186]) | done when a request on it is given up and nothing has come since it began |
-//! | tell whether a connection was reused ([reqwest#2827]), statistics ([#1103]) | [`SessionBody::connection`], [`Session::stats`] |
+//! | tell whether a connection was reused ([reqwest#2827]), statistics ([#1103]) | [`SessionBody::connection`], [`Error::connection`], [`Session::stats`] |
 //!
 //! [reqwest#2445]: https://github.com/seanmonstar/reqwest/issues/2445
 //! [#1517]: https://github.com/seanmonstar/reqwest/issues/1517
@@ -124,6 +126,7 @@ mod layer;
 mod lifecycle;
 mod observer;
 mod options;
+mod checkout;
 mod origin;
 mod pool;
 mod reuse;
@@ -143,6 +146,7 @@ pub use self::connect::{TlsConfigError, TlsOptions, TlsVersion};
 #[cfg(feature = "http2")]
 pub use self::http2::Http2;
 pub use self::{
+mod step;
     body::SessionBody,
     connect::{
         ConnectError, ConnectTimes, Connector, DnsError, Resolver, Transport, dns, must_be_http1,
@@ -167,3 +171,4 @@ pub use self::{
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+    step::Step,

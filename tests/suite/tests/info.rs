@@ -1,6 +1,8 @@
 //! What a session tells of itself: statistics, events, and the connection of each response.
 
 use std::{
+    future::Future,
+    pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -9,7 +11,7 @@ use http::Version;
 use http_body_util::BodyExt;
 use session_layer::{Event, Observer, PoolConfig, SessionLayer, Timeouts};
 use test_suite::{BytesSession, eventually, fetch, get, in_memory, send, session};
-use test_support::{Connect, MemoryConnector, Reply, Server, always, sequence};
+use test_support::{Connect, Connection, MemoryConnector, Reply, Server, always, sequence};
 use tower::Layer;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -31,6 +33,63 @@ async fn a_response_tells_its_connection_also_after_its_end() {
         assert_eq!(info.waited() == Duration::ZERO, reused);
         assert!(info.open_time() <= SECOND);
     }
+}
+
+/// Answers as many requests on each connection, and breaks off in the head of the next response.
+fn breaking(
+    answers: usize,
+) -> impl Fn(Connection) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync {
+    move |mut connection| {
+        Box::pin(async move {
+            for _ in 0..answers {
+                let _ = connection.read_request().await;
+                connection.respond(200, "x").await;
+            }
+            let _ = connection.read_request().await;
+            connection.write("HTTP/1.1 200 OK\r\n").await;
+            connection.close().await;
+        })
+    }
+}
+
+#[tokio::test]
+async fn an_error_tells_the_connection_that_it_arose_on() {
+    let server = Server::start(breaking(2)).await;
+    let session = session(PoolConfig::default());
+    for _ in 0..2 {
+        fetch(&session, get(&server.url("/"))).await.unwrap();
+    }
+    let error = send(&session, get(&server.url("/"))).await.unwrap_err();
+    assert!(error.is_broken(), "{error:?}");
+    let connection = error.connection().unwrap();
+    assert!(connection.is_reused());
+    assert_eq!(connection.peer_addr(), Some(server.addr()));
+    assert_eq!(connection.version(), Version::HTTP_11);
+    assert_eq!(error.other_requests(), Some(2));
+    assert_eq!(error.origin().unwrap().to_string(), server.origin());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_of_any_kind_tells_its_connection_if_it_had_one() {
+    let timeouts = || Timeouts::default().head(SECOND).body_idle(SECOND);
+    for (reply, what) in [
+        (Reply::reset(), "no answer"),
+        (Reply::stall(), "a head timeout"),
+        (Reply::raw("SMTP\r\n\r\n"), "not HTTP"),
+        (Reply::truncated_body(9, "half"), "half a body"),
+    ] {
+        let connector = MemoryConnector::new(sequence([reply]));
+        let session: BytesSession = in_memory(PoolConfig::default(), timeouts(), &connector);
+        let error = fetch(&session, get("http://peer/")).await.unwrap_err();
+        let connection = error.connection().expect(what);
+        assert!(!connection.is_reused(), "{what}");
+        assert_eq!(error.other_requests(), Some(0), "{what}");
+    }
+    let connector = MemoryConnector::new(always(200, "x"));
+    connector.refuse();
+    let session: BytesSession = in_memory(PoolConfig::default(), timeouts(), &connector);
+    let error = fetch(&session, get("http://peer/")).await.unwrap_err();
+    assert!(error.connection().is_none(), "{error:?}");
 }
 
 #[tokio::test(start_paused = true)]

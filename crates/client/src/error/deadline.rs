@@ -7,8 +7,17 @@ use std::fmt;
 pub enum DeadlinePhase {
     /// It had not begun: the deadline lay in the past.
     Start,
-    /// It waited for a connection: in the pool's queue, or for a new one to be set up.
-    Connection,
+    /// It waited for a free place in the connection pool, or on its HTTP/2 connection.
+    Queue,
+    /// It waited for the addresses of the name.
+    Dns,
+    /// It waited for a connection: TCP, or what an HTTP/2 server says first. Of a connector that is
+    /// not `session_layer::Connector`, this stands for the name, a proxy and TLS too.
+    Connect,
+    /// It waited for a proxy: its name, the connection to it, or a tunnel.
+    Proxy,
+    /// It waited for the TLS handshake with the server.
+    Tls,
     /// An attempt was being sent, or waited for the head of its response.
     Head,
     /// It read the body of the response.
@@ -17,8 +26,10 @@ pub enum DeadlinePhase {
     Retry,
     /// It read the rest of a response that redirects, before it went on.
     Redirect,
-    /// An attempt was under way, and how far it had come is not known: it is authorized, or watched
-    /// by a span.
+    /// An attempt was being authorized: it waited for a token.
+    Token,
+    /// An attempt was under way, and how far it had come is not known, since another service stands
+    /// in the session's place.
     Attempt,
 }
 
@@ -28,7 +39,12 @@ impl DeadlinePhase {
         let doing = match self {
             // These have texts of their own.
             Self::Start | Self::Body => return Ok(()),
-            Self::Connection => "waiting for a connection",
+            Self::Queue => "waiting in the queue for a connection",
+            Self::Dns => "waiting for the address of the host",
+            Self::Connect => "waiting for a connection to be set up",
+            Self::Proxy => "waiting for the proxy",
+            Self::Tls => "waiting for the TLS handshake",
+            Self::Token => "waiting for a token",
             Self::Head => "waiting for the head",
             Self::Retry => return f.write_str(", while waiting to retry"),
             Self::Redirect => return f.write_str(", while following a redirect"),
@@ -37,8 +53,72 @@ impl DeadlinePhase {
         write!(f, ", while {doing}")?;
         match (self, attempts) {
             (_, 0 | 1) => Ok(()),
-            (Self::Connection, number) => write!(f, " for attempt {number}"),
-            (_, number) => write!(f, " of attempt {number}"),
+            (Self::Head | Self::Attempt, number) => write!(f, " of attempt {number}"),
+            (_, number) => write!(f, " for attempt {number}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Described(DeadlinePhase, usize);
+
+    impl fmt::Display for Described {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            self.0.describe(self.1, f)
+        }
+    }
+
+    #[test]
+    fn each_phase_says_what_the_call_was_doing_and_for_which_attempt() {
+        use DeadlinePhase as Phase;
+
+        for (phase, first, second) in [
+            (Phase::Start, "", ""),
+            (Phase::Body, "", ""),
+            (
+                Phase::Queue,
+                ", while waiting in the queue for a connection",
+                " for attempt 2",
+            ),
+            (
+                Phase::Dns,
+                ", while waiting for the address of the host",
+                " for attempt 2",
+            ),
+            (
+                Phase::Connect,
+                ", while waiting for a connection to be set up",
+                " for attempt 2",
+            ),
+            (
+                Phase::Proxy,
+                ", while waiting for the proxy",
+                " for attempt 2",
+            ),
+            (
+                Phase::Tls,
+                ", while waiting for the TLS handshake",
+                " for attempt 2",
+            ),
+            (
+                Phase::Token,
+                ", while waiting for a token",
+                " for attempt 2",
+            ),
+            (Phase::Head, ", while waiting for the head", " of attempt 2"),
+            (
+                Phase::Attempt,
+                ", while waiting for the answer",
+                " of attempt 2",
+            ),
+            (Phase::Retry, ", while waiting to retry", ""),
+            (Phase::Redirect, ", while following a redirect", ""),
+        ] {
+            assert_eq!(Described(phase, 1).to_string(), first);
+            assert_eq!(Described(phase, 2).to_string(), format!("{first}{second}"));
         }
     }
 }

@@ -71,8 +71,16 @@ impl Record {
         result: Result<Response<ResponseBody>, Error>,
     ) -> Result<Response<ResponseBody>, Error> {
         match result {
-            Ok(response) => {
+            Ok(mut response) => {
                 self.answered(&response);
+                // A report of the attempt finds it there.
+                let connection = response
+                    .body()
+                    .connection()
+                    .filter(|_| is_failed(response.status()));
+                if let Some(connection) = connection.cloned() {
+                    response.extensions_mut().insert(connection);
+                }
                 Ok(response.map(|body| ResponseBody::observed(Observed::new(body, self))))
             }
             Err(error) => {

@@ -38,8 +38,8 @@ use super::{
     upload_task,
 };
 use crate::{
-    Error, Http2,
-    error::{BoxError, Kind, Phase as Waited},
+    ConnectionInfo, Error, Http2, Step,
+    error::{BoxError, Kind},
     pool::{ALLOWS_NO_REQUEST, Connection, Expiry, Release, Shared, Streams, retire},
     reuse,
     upload::RequestBody,
@@ -196,7 +196,7 @@ fn failed<B: Send + 'static>(connection: &Connection<B>, limit: Option<usize>) -
     let error = match (limit, connection.wire().severed()) {
         (None, Some(Cause::HeadTimeout)) => {
             let connect = connection.pool().config().timeouts.connect;
-            Error::new(Kind::Timeout(Waited::Connect, connect.unwrap_or_default()))
+            Error::connect_timeout(Step::Connect, connect.unwrap_or_default())
         }
         (None, _) => {
             Error::new(Kind::Connect).with("the connection ended before it said that it is HTTP/2")
@@ -204,7 +204,16 @@ fn failed<B: Send + 'static>(connection: &Connection<B>, limit: Option<usize>) -
         (Some(0), _) => Error::new(Kind::Connect).with(ALLOWS_NO_REQUEST),
         (Some(_), _) => return None,
     };
-    Some(error.at(connection.origin()))
+    let info = ConnectionInfo {
+        facts: connection.facts().clone(),
+        reused: false,
+        waited: 0,
+    };
+    Some(
+        error
+            .at(connection.origin())
+            .on(info, connection.requests()),
+    )
 }
 
 impl<D, B> Future for Driver<D, B>

@@ -1,4 +1,5 @@
 use std::{
+    cell::Cell,
     future::{Future, poll_fn},
     panic::{self, AssertUnwindSafe},
     pin::{Pin, pin},
@@ -30,12 +31,13 @@ use super::{
     io::{Io, WhenFailed, Wire},
 };
 use crate::{
-    Error, PoolConfig,
-    error::{BoxError, Kind, Phase},
+    Error, PoolConfig, Step,
+    error::{BoxError, Kind},
     info::Facts,
     layer::Config,
     origin::Origin,
     pool::{Connection, Link, Pool, Slot},
+    step::Steps,
 };
 
 /// The most bytes of a response head.
@@ -57,7 +59,19 @@ fn most_before_head(read_buffer: usize) -> u64 {
 }
 
 tokio::task_local! {
-    static BY_HTTP1: bool;
+    static OPENING: Opening;
+}
+
+/// What a connector is told, and tells, while its future is polled.
+struct Opening {
+    by_http1: bool,
+    step: Cell<Step>,
+}
+
+/// Says which step the connection that is being opened has come to.
+pub(super) fn enter(step: Step) {
+    // A connector that somebody uses without a session tells nobody.
+    let _ = OPENING.try_with(|opening| opening.step.set(step));
 }
 
 /// Whether the connection that a connector is opening must speak HTTP/1.1, although its session
@@ -76,13 +90,15 @@ tokio::task_local! {
 /// ```
 #[must_use]
 pub fn must_be_http1() -> bool {
-    BY_HTTP1.try_with(|by_http1| *by_http1).unwrap_or(false)
+    OPENING
+        .try_with(|opening| opening.by_http1)
+        .unwrap_or(false)
 }
 
 /// Opens connections; the pool does not know the connector's type.
 pub(crate) trait Connect<B: Send + 'static>: Send + Sync {
     /// Opens a connection in a new task, which then drives it until its end.
-    fn open(&self, slot: Slot<B>, id: u64, called_off: CalledOff);
+    fn open(&self, slot: Slot<B>, id: u64, called_off: CalledOff, steps: Arc<Steps>);
 }
 
 /// Ends when nobody needs the connection any more.
@@ -103,7 +119,7 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    fn open(&self, slot: Slot<B>, id: u64, called_off: CalledOff) {
+    fn open(&self, slot: Slot<B>, id: u64, called_off: CalledOff, steps: Arc<Steps>) {
         let Ok(runtime) = Handle::try_current() else {
             let error = Error::new(Kind::Connect).with("there is no Tokio runtime to connect on");
             let error = error.at(slot.origin());
@@ -115,7 +131,7 @@ where
             let error = error.at(slot.origin());
             return slot.fail(&error);
         };
-        let opening = open(connector, slot, id, called_off);
+        let opening = open(connector, slot, id, called_off, steps);
         runtime.spawn(Task::Opening {
             opening: Box::pin(opening),
         });
@@ -161,6 +177,7 @@ async fn open<C, B>(
     slot: Slot<B>,
     id: u64,
     called_off: CalledOff,
+    steps: Arc<Steps>,
 ) -> Option<Driver<impl Future<Output = hyper::Result<()>>, B>>
 where
     C: Service<Uri>,
@@ -170,7 +187,7 @@ where
     B::Error: Into<BoxError>,
 {
     let began = Instant::now();
-    match reach(connector, &slot, called_off).await {
+    match reach(connector, &slot, called_off, &steps).await {
         Some(Ok(io)) => drive(io, slot, id, began.elapsed()).await,
         Some(Err(error)) => {
             let error = error.at(slot.origin());
@@ -188,6 +205,7 @@ async fn reach<C, B>(
     connector: C,
     slot: &Slot<B>,
     mut called_off: CalledOff,
+    steps: &Steps,
 ) -> Option<Result<C::Response, Error>>
 where
     C: Service<Uri>,
@@ -199,8 +217,18 @@ where
     let mut connecting = pin!(connect(connector, origin.uri().clone()));
     let mut timer = pin!(None);
     poll_fn(|cx| {
-        let polled = BY_HTTP1.sync_scope(origin.is_by_http1(), || connecting.as_mut().poll(cx));
+        let opening = Opening {
+            by_http1: origin.is_by_http1(),
+            step: Cell::new(steps.get()),
+        };
+        let polled = OPENING.sync_scope(opening, || {
+            let polled = connecting.as_mut().poll(cx);
+            OPENING.with(|opening| steps.set(opening.step.get()));
+            polled
+        });
         if let Poll::Ready(connected) = polled {
+            // What is left, over HTTP/2, is no part of the last step.
+            steps.set(Step::Connect);
             let failed = |error| Error::from_connector(error, timeout);
             return Poll::Ready(Some(connected.map_err(failed)));
         }
@@ -216,10 +244,10 @@ where
             timer.set(Some(sleep(timeout)));
         }
         match timer.as_mut().as_pin_mut() {
-            Some(timer) => timer.poll(cx).map(|()| {
-                let kind = Kind::Timeout(Phase::Connect, timeout);
-                Some(Err(Error::new(kind)))
-            }),
+            Some(timer) => {
+                let is_over = timer.poll(cx);
+                is_over.map(|()| Some(Err(Error::connect_timeout(steps.get(), timeout))))
+            }
             None => Poll::Pending,
         }
     })

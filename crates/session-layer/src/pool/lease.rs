@@ -97,7 +97,7 @@ pub(crate) struct Connection<B: Send + 'static> {
     used: AtomicBool,
     /// Whether its task has ended.
     ended: AtomicBool,
-    /// How many requests it has been given, where that is limited.
+    /// How many requests it has been given.
     requests: AtomicU64,
     /// How long the peer says that it keeps the connection idle, in seconds; 0 if it does not.
     idle_hint: AtomicU32,
@@ -140,6 +140,8 @@ pub(crate) trait Release: Send + Sync {
     }
     fn wire(&self) -> &Wire;
     fn origin(&self) -> &Origin;
+    /// How many requests the connection has been given.
+    fn requests(&self) -> u64;
     fn body_idle(&self) -> Option<Duration>;
     /// Whether the body idle timeout was set by hand.
     fn is_body_idle_chosen(&self) -> bool;
@@ -190,8 +192,14 @@ impl<B: Send + 'static> Connection<B> {
 
     /// Counts a request; returns whether it is the last that the connection may carry.
     pub(crate) fn count_request(&self) -> bool {
+        let requests = self.requests.fetch_add(1, Relaxed).saturating_add(1);
         let limit = self.pool.config().pool.max_requests_per_connection;
-        limit.is_some_and(|limit| self.requests.fetch_add(1, Relaxed).saturating_add(1) >= limit)
+        limit.is_some_and(|limit| requests >= limit)
+    }
+
+    /// How many requests it has been given.
+    pub(crate) fn requests(&self) -> u64 {
+        self.requests.load(Relaxed)
     }
 
     pub(crate) fn pool(&self) -> &Arc<Pool<B>> {
@@ -307,6 +315,10 @@ impl<B: Send + 'static> Release for Connection<B> {
 
     fn origin(&self) -> &Origin {
         &self.origin
+    }
+
+    fn requests(&self) -> u64 {
+        self.requests()
     }
 
     fn body_idle(&self) -> Option<Duration> {

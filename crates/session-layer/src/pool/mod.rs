@@ -63,12 +63,13 @@ use self::{
 #[cfg(feature = "http2")]
 use crate::connect::TaskBoxes;
 use crate::{
-    CloseReport, Closed, Error, Event, Stats,
+    CloseReport, Closed, Error, Event, Stats, Step,
     connect::{Cause, Connect, Never, Wire},
     error::Kind,
     layer::Config,
     origin::{Origin, OriginRef, Spelled},
     runtime,
+    step::Steps,
 };
 
 pub(crate) struct Pool<B: Send + 'static> {
@@ -117,6 +118,8 @@ struct Opening {
     /// Dropped to call it off, from when on the state does not count on it. That has no effect on
     /// a connection that is there by then.
     needed: Option<oneshot::Sender<Never>>,
+    /// How far it has come.
+    steps: Arc<Steps>,
 }
 
 /// What is told of an origin whose HTTP/2 connections take no request.
@@ -454,6 +457,7 @@ impl<B: Send + 'static> Pool<B> {
     pub(crate) fn open(self: &Arc<Self>, mut slot: Slot<B>) {
         let id = self.next_id.fetch_add(1, Relaxed);
         let (needed, called_off) = oneshot::channel();
+        let steps = Arc::<Steps>::default();
         let mut inner = self.lock();
         if inner.state.is_closed() {
             // Whoever waited was told.
@@ -464,11 +468,12 @@ impl<B: Send + 'static> Pool<B> {
             origin: slot.origin().clone(),
             began: inner.state.next_ticket(),
             needed: Some(needed),
+            steps: steps.clone(),
         };
         inner.opening.insert(id, opening);
         drop(inner);
         slot.opening(id);
-        self.connector.open(slot, id, called_off);
+        self.connector.open(slot, id, called_off, steps);
     }
 
     /// Takes note of a connection that is there, and whose task is about to run.
@@ -681,6 +686,21 @@ impl<B: Send + 'static> Pool<B> {
     /// Whether a connection is being opened that this waiter may count on.
     fn is_covered(&self, origin: &Origin, ticket: Ticket) -> bool {
         self.lock().state.is_covered(origin, ticket)
+    }
+
+    /// What a waiting request waits for: a place, or a step of the connect that began first of those
+    /// to its origin.
+    pub(crate) fn step(&self, origin: &Origin, arrival: Arrival) -> Step {
+        let inner = self.lock();
+        if !inner.state.is_covered(origin, arrival.ticket) {
+            return Step::Queue;
+        }
+        let opening = inner
+            .opening
+            .iter()
+            .filter(|(_, opening)| opening.origin.is_same_key(origin) && opening.needed.is_some());
+        let first = opening.min_by_key(|(id, _)| **id);
+        first.map_or(Step::Connect, |(_, opening)| opening.steps.get())
     }
 
     /// Takes a waiter out of the queue, with whatever had been meant for it.

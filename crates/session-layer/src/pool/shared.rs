@@ -427,6 +427,10 @@ impl<B: Send + 'static> Release for Shared<B> {
         self.connection.origin()
     }
 
+    fn requests(&self) -> u64 {
+        self.connection.requests()
+    }
+
     fn body_idle(&self) -> Option<Duration> {
         self.connection.body_idle()
     }

@@ -9,7 +9,7 @@ use super::{
     letter_box::{LetterBox, Mail},
     state::Place,
 };
-use crate::{Error, origin::Origin};
+use crate::{Error, Step, origin::Origin};
 
 /// What the pool knows of a waiting request.
 pub(crate) type Waiter<B> = LetterBox<Slot<B>, Outcome<B>>;
@@ -68,6 +68,11 @@ impl<B: Send + 'static> Waiting<B> {
     pub(crate) fn is_covered(&self) -> bool {
         self.pool
             .is_covered(&self.place.origin, self.place.arrival.ticket)
+    }
+
+    /// What it waits for.
+    pub(crate) fn step(&self) -> Step {
+        self.pool.step(&self.place.origin, self.place.arrival)
     }
 
     pub(crate) fn poll_mail(&self, cx: &mut Context<'_>) -> Poll<Mail<Slot<B>, Outcome<B>>> {

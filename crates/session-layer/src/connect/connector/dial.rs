@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     ConnectError, ConnectTimes, Settings, Stage, Transport, stream::Stream, transport::ViaProxy,
 };
-use crate::{error::BoxError, origin::port_of};
+use crate::{Step, connect::open::enter, error::BoxError, origin::port_of};
 
 /// One connection on its way: each step is timed, and all end at one deadline.
 pub(super) struct Dial<'a> {
@@ -115,18 +115,28 @@ impl<'a> Dial<'a> {
         if let Some(route) = self.settings.proxies.route(uri) {
             return self.through(&route, target).await;
         }
-        Ok((self.open(target.host, target.port).await?, None))
+        let steps = [Step::Dns, Step::Connect];
+        Ok((self.open(target.host, target.port, steps).await?, None))
     }
 
-    /// Resolves a name, or takes the address that it is, and connects to it by TCP.
-    pub(super) async fn open(&mut self, host: &str, port: u16) -> Result<Stream, ConnectError> {
+    /// Resolves a name, or takes the address that it is, and connects to it by TCP; `steps` says
+    /// what these two are part of.
+    pub(super) async fn open(
+        &mut self,
+        host: &str,
+        port: u16,
+        steps: [Step; 2],
+    ) -> Result<Stream, ConnectError> {
+        let [lookup, connect] = steps;
         let began = Instant::now();
+        enter(lookup);
         let addresses = self
             .within(self.settings.resolver.resolve(host, port))
             .await
             .map_err(|error| ConnectError::new(Stage::Resolve, error))?;
         let resolved = Instant::now();
         self.times.dns = Some(resolved - began);
+        enter(connect);
         let connect = self.settings.tcp.connect(addresses, self.deadline);
         let stream = connect
             .await
@@ -138,6 +148,7 @@ impl<'a> Dial<'a> {
     #[cfg(feature = "tls")]
     async fn secure(&mut self, stream: Stream, host: &str) -> Result<Stream, ConnectError> {
         let began = Instant::now();
+        enter(Step::Tls);
         let stream = self
             .within(self.settings.tls.with_origin(stream, host))
             .await

@@ -11,6 +11,7 @@ use super::{
     stream::Stream,
     transport::ViaProxy,
 };
+use crate::{Step, connect::open::enter};
 
 mod error;
 mod exempt;
@@ -166,7 +167,7 @@ impl Dial<'_> {
         target: Target<'_>,
     ) -> Result<(Stream, Option<ViaProxy>), ConnectError> {
         let stream = self
-            .open(&route.host, route.port)
+            .open(&route.host, route.port, [Step::Proxy; 2])
             .await
             .map_err(|error| route.failed(Kind::Unreachable(error.into_parts().1)))?;
         let began = Instant::now();
@@ -223,10 +224,12 @@ impl Dial<'_> {
         if names == Names::ByProxy {
             return Ok(target.authority());
         }
+        enter(Step::Dns);
         let addresses = self
             .within(self.settings.resolver.resolve(target.host, target.port))
             .await
             .map_err(|error| ConnectError::new(Stage::Resolve, error))?;
+        enter(Step::Proxy);
         let address = addresses
             .iter()
             .find(|address| version == Version::V5 || address.is_ipv4())

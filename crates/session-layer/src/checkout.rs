@@ -1,0 +1,80 @@
+//! The part of a request's future that waits for a connection, in a box that can tell what it waits
+//! for.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use pin_project_lite::pin_project;
+
+use crate::{
+    Step,
+    origin::Origin,
+    pool::{Arrival, Pool, Waiting},
+};
+
+/// A future that gives a `T`, and tells which step it has come to.
+pub(crate) trait Stepwise<T>: Future<Output = T> + Send {
+    fn step(&self) -> Step;
+}
+
+/// The box of such a future.
+pub(crate) type CheckingOut<T> = Pin<Box<dyn Stepwise<T>>>;
+
+pin_project! {
+    /// A future that holds a place in the pool's queue.
+    struct Placed<F, B>
+    where
+        B: Send,
+        B: 'static,
+    {
+        #[pin]
+        future: F,
+        place: Option<Place<B>>,
+    }
+}
+
+/// The place of a request in the queue, as the future that waits there cannot lend it.
+pub(crate) struct Place<B: Send + 'static> {
+    pool: Arc<Pool<B>>,
+    origin: Origin,
+    arrival: Arrival,
+}
+
+impl<B: Send + 'static> Place<B> {
+    pub(crate) fn of(pool: &Arc<Pool<B>>, waiting: &Waiting<B>) -> Self {
+        Self {
+            pool: pool.clone(),
+            origin: waiting.origin().clone(),
+            arrival: waiting.arrival(),
+        }
+    }
+}
+
+/// Boxes what waits at this place, or without one on a connection that takes no request yet.
+pub(crate) fn at<T, B: Send + 'static>(
+    place: Option<Place<B>>,
+    future: impl Future<Output = T> + Send + 'static,
+) -> CheckingOut<T> {
+    Box::pin(Placed { future, place })
+}
+
+impl<F: Future, B: Send + 'static> Future for Placed<F, B> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        self.project().future.poll(cx)
+    }
+}
+
+impl<F: Future + Send, B: Send + 'static> Stepwise<F::Output> for Placed<F, B> {
+    fn step(&self) -> Step {
+        match &self.place {
+            Some(place) => place.pool.step(&place.origin, place.arrival),
+            None => Step::Queue,
+        }
+    }
+}

@@ -1,0 +1,87 @@
+use std::{
+    fmt,
+    sync::atomic::{AtomicU8, Ordering::Relaxed},
+};
+
+/// The step that a request has come to, from its call up to the head of its response.
+///
+/// [`ResponseFuture::step`](crate::future::ResponseFuture::step) tells it while the request is under
+/// way, for whoever ends it before it has ended by itself. `Dns`, `Proxy` and `Tls` are told of
+/// this crate's [`Connector`](crate::Connector) only, as long as no layer around it polls it in
+/// another task; `Connect` stands for all of them elsewhere.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Step {
+    /// It waits for a free place in the pool, or on its HTTP/2 connection.
+    Queue,
+    /// The name of the host is being resolved.
+    Dns,
+    /// The connection is being set up: TCP, and the SETTINGS of an HTTP/2 peer.
+    Connect,
+    /// A proxy is being connected to, or asked for a tunnel.
+    Proxy,
+    /// The TLS handshake with the origin.
+    Tls,
+    /// It is being sent, or waits for the head of its response.
+    Head,
+}
+
+impl Step {
+    /// The steps in the order of their numbers in a [`Steps`].
+    const OF_A_CONNECT: [Self; 4] = [Self::Connect, Self::Dns, Self::Proxy, Self::Tls];
+
+    /// Returns the name for logs and metrics, such as `dns`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queue => "queue",
+            Self::Dns => "dns",
+            Self::Connect => "connect",
+            Self::Proxy => "proxy",
+            Self::Tls => "tls",
+            Self::Head => "head",
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The step that the opening of one connection has come to: written by the task that opens it, read
+/// by requests that wait for it and are given up.
+#[derive(Debug, Default)]
+pub(crate) struct Steps(AtomicU8);
+
+impl Steps {
+    pub(crate) fn set(&self, step: Step) {
+        let number = Step::OF_A_CONNECT.iter().position(|it| *it == step);
+        let number = number.and_then(|it| u8::try_from(it).ok());
+        self.0.store(number.unwrap_or_default(), Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> Step {
+        let number = usize::from(self.0.load(Relaxed));
+        Step::OF_A_CONNECT
+            .get(number)
+            .copied()
+            .unwrap_or(Step::Connect)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_step_of_a_connect_is_kept() {
+        let steps = Steps::default();
+        assert_eq!(steps.get(), Step::Connect);
+        for step in Step::OF_A_CONNECT {
+            steps.set(step);
+            assert_eq!(steps.get(), step);
+        }
+    }
+}
