@@ -21,7 +21,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    Body, Client, Error, Redirects, attempt, call, decode,
+    Body, Client, DecodeLimits, Error, Redirects, attempt, call, decode,
     error::BoxError,
     extras::Extras,
     layers::{AttemptBody, Layers},
@@ -59,6 +59,7 @@ pub struct ClientBuilder {
     max_body: usize,
     pub(crate) redirects: Redirects,
     decompression: bool,
+    pub(crate) decode_limits: DecodeLimits,
     error_for_status: bool,
     user_agent: Option<HeaderValue>,
     extras: Extras,
@@ -95,6 +96,7 @@ impl ClientBuilder {
             max_body: MAX_BODY,
             redirects: Redirects::default(),
             decompression: true,
+            decode_limits: DecodeLimits::default(),
             error_for_status: false,
             user_agent: Some(HeaderValue::from_static(USER_AGENT)),
             extras: Extras::default(),
@@ -243,6 +245,14 @@ impl ClientBuilder {
     /// `gzip`, `br`, `zstd` and `deflate` are; see [decoding](crate#decoding). Default: true.
     pub fn decompression(mut self, decode: bool) -> Self {
         self.decompression = decode;
+        self
+    }
+
+    /// Limits what an encoded body may decode to, also one that streams. One request sets its own by
+    /// [`RequestBuilder::decode_limits`](crate::RequestBuilder::decode_limits).
+    /// Default: [`DecodeLimits::default`]: 200 times what came, or 64 MiB if that is more.
+    pub fn decode_limits(mut self, limits: DecodeLimits) -> Self {
+        self.decode_limits = limits;
         self
     }
 
@@ -457,6 +467,7 @@ impl ClientBuilder {
             metrics: self.metrics,
             renews: self.extras.auth.is_some(),
             decompression: self.decompression,
+            decode_limits: self.decode_limits,
             error_for_status: self.error_for_status,
             ..call::Settings::default()
         };
@@ -471,6 +482,7 @@ impl ClientBuilder {
                 accept_encoding: decode::accepted(),
             }),
             max_body: self.max_body,
+            decode_limits: self.decode_limits,
             #[cfg(feature = "cookies")]
             jar: self.jar,
             call_layers: self.call_layers,

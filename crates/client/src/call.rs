@@ -23,7 +23,7 @@ use tower::{ServiceExt, util::Oneshot};
 use tower_service::Service;
 
 use crate::{
-    Body, DeadlinePhase, Error, NoDecompression, Redirected, Redirects, ResponseBody,
+    Body, DeadlinePhase, DecodeLimits, Error, NoDecompression, Redirected, Redirects, ResponseBody,
     auth::{self, Refresh},
     call_settings,
     collect::{CollectBody, FollowsNone, Gathering},
@@ -54,6 +54,7 @@ pub(crate) struct Settings {
     pub(crate) renews: bool,
     /// Whether any coding is decoded.
     pub(crate) decompression: bool,
+    pub(crate) decode_limits: DecodeLimits,
     /// Whether a failed status is an error of `send` and `fetch`.
     pub(crate) error_for_status: bool,
     /// How often a call may find that it has to wait before its deadline gets a timer; see
@@ -111,7 +112,8 @@ pin_project! {
         #[pin]
         state: State<W>,
         watch: Watch,
-        decode: bool,
+        // None if nothing is decoded here.
+        decode: Option<DecodeLimits>,
         shared: Shared,
         // What is known of the request, where the stack does not tell.
         kept: Option<Box<Kept>>,
@@ -333,7 +335,11 @@ pub(crate) fn start<W: Way>(
         }
     }
     // Nothing is left to decode if the body was collected, below the retries.
-    let decode = decode::IS_POSSIBLE && settings.decompression && decode::is_wanted(&request);
+    let decode = if settings.decompression {
+        decode::wanted(&request, settings.decode_limits)
+    } else {
+        None
+    };
     // To call the stack is to begin: what is too late must not get there.
     let prepared = prepared.and_then(|()| match limit {
         Some(limit) if limit.within.is_zero() => {
@@ -410,7 +416,7 @@ impl<W: Way> Call<W> {
         Self {
             state: State::Failed { error },
             watch: Watch::new(None, &shared.settings.unwatched),
-            decode: false,
+            decode: None,
             shared: shared.clone(),
             kept: None,
             history: None,
@@ -482,7 +488,7 @@ impl<W: Way> Projected<'_, W> {
             && self.history.is_none()
             && !settings.counts_stops()
             && !response.status().is_redirection()
-            && !(*self.decode && decode::is_encoded(response.headers()))
+            && !(self.decode.is_some() && decode::is_encoded(response.headers()))
     }
 
     /// Looks at what has come by now, and goes on until the call is over or has to wait; what it
@@ -571,8 +577,8 @@ impl<W: Way> Projected<'_, W> {
         if undecided && response.status().is_redirection() && self.redirect(&mut response)? {
             return Ok(None);
         }
-        if *self.decode && decode::is_encoded(response.headers()) {
-            response = decode::response(response)?;
+        if let Some(limits) = *self.decode {
+            response = decode::response(response, limits)?;
         }
         if let Some(history) = self.history.take() {
             history.annotate(self.state.asked(self.kept.as_deref()), &mut response);

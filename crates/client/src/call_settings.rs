@@ -13,7 +13,7 @@ use session_layer::RequestOptions;
 use session_layer::cookies::NoCookies;
 
 use crate::{
-    Body, NoDecompression, Redirects,
+    Body, DecodeLimits, NoDecompression, Redirects,
     auth::Refresh,
     collect::{CollectBody, FollowsNone},
     extras::WithoutDefaults,
@@ -64,6 +64,7 @@ call_settings! {
     // Of this crate.
     CollectBody,
     CrossOrigin,
+    DecodeLimits,
     FollowsNone,
     NoDecompression,
     Redirects,
@@ -117,6 +118,7 @@ mod tests {
         add! {
             CollectBody = CollectBody,
             CrossOrigin = CrossOrigin,
+            DecodeLimits = DecodeLimits::default(),
             FollowsNone = FollowsNone,
             NoDecompression = NoDecompression,
             Redirects = Redirects::none(),

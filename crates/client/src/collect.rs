@@ -24,13 +24,15 @@ use retry_layer::{Attempt, Class, NoRetry, Outcome, ResponseExt as _, RetryPolic
 use tower_service::Service;
 
 use crate::{
-    DeadlinePhase, Error, ResponseBody, decode, doing::Doing, error::is_failed, redirect,
+    DeadlinePhase, DecodeLimits, Error, ResponseBody, decode, doing::Doing, error::is_failed,
+    redirect,
 };
 
 #[derive(Clone, Debug)]
 pub(crate) struct Collect<S> {
     inner: S,
     limit: usize,
+    decode: DecodeLimits,
     when: When,
     /// The policy of the retries above, if it refuses responses whose status is no failure.
     refuses: Option<RetryPolicy>,
@@ -65,6 +67,7 @@ impl<S> Collect<S> {
         Self {
             inner,
             limit,
+            decode: DecodeLimits::default(),
             when,
             refuses: None,
         }
@@ -73,6 +76,12 @@ impl<S> Collect<S> {
     /// Leaves the responses alone that this policy, of the retries above, refuses.
     pub(crate) fn below(mut self, policy: &RetryPolicy) -> Self {
         self.refuses = may_refuse_success(policy).then(|| policy.clone());
+        self
+    }
+
+    /// Decodes within these limits, unless a request has its own.
+    pub(crate) fn decoding(mut self, limits: DecodeLimits) -> Self {
+        self.decode = limits;
         self
     }
 
@@ -149,7 +158,7 @@ where
         };
         let how = How {
             limit: self.limit,
-            decode: decode::IS_POSSIBLE && decode::is_wanted(&request),
+            decode: decode::wanted(&request, self.decode),
             redirects: request.extensions().get::<FollowsNone>().is_some(),
         };
         let how = collects.then_some(how);
@@ -167,7 +176,7 @@ where
 #[derive(Clone, Copy, Debug)]
 struct How {
     limit: usize,
-    decode: bool,
+    decode: Option<DecodeLimits>,
     /// Whether a redirect is one of them.
     redirects: bool,
 }
@@ -374,8 +383,8 @@ where
                             return Poll::Ready(Ok(response));
                         }
                     }
-                    if decode {
-                        response = decode::response(response)?;
+                    if let Some(limits) = decode {
+                        response = decode::response(response, limits)?;
                     }
                     let gathering = Some(Gathering::new(response, limit));
                     this.state.set(State::Body { gathering });

@@ -9,6 +9,7 @@ use retry_layer::{RetryReport, StopReason, transport};
 use session_layer::Phase;
 
 use crate::{
+    decode::DecodeLimit,
     json::NotJson,
     origin,
     redirect::{Answerer, Redirected},
@@ -105,6 +106,8 @@ pub(crate) enum Kind {
     /// The body is not what its content coding of this name says.
     Coding(&'static str),
     TooManyCodings(usize),
+    /// The body decodes to more than this limit allows.
+    DecodesToTooMuch(DecodeLimit),
 }
 
 /// What a call was waiting for when its time ran out.
@@ -395,7 +398,7 @@ impl Error {
     }
 
     /// Whether the server sent more than is allowed: a head, a body that was collected, or a part
-    /// of one.
+    /// of one, or a body that [decodes](crate::DecodeLimits) to too much.
     #[must_use]
     pub fn is_too_large(&self) -> bool {
         self.kind() == ErrorKind::TooLarge
@@ -503,7 +506,11 @@ impl Error {
     pub fn is_body(&self) -> bool {
         matches!(
             self.0.kind,
-            Kind::BodyTooLarge { .. } | Kind::TooLong { .. } | Kind::Silent { .. } | Kind::Write
+            Kind::BodyTooLarge { .. }
+                | Kind::TooLong { .. }
+                | Kind::DecodesToTooMuch(_)
+                | Kind::Silent { .. }
+                | Kind::Write
         ) || self.session_is(session_layer::Error::is_response_body)
             || self.is_request_body()
     }
@@ -668,6 +675,15 @@ impl fmt::Display for What<'_> {
                 )?;
             }
             Kind::Silent { what, limit } => write!(f, "{what} came for {limit:?}")?,
+            Kind::DecodesToTooMuch(DecodeLimit::Bytes(limit)) => write!(
+                f,
+                "the body decodes to more than {limit} bytes; see `decode_limits`"
+            )?,
+            Kind::DecodesToTooMuch(DecodeLimit::Ratio(ratio)) => write!(
+                f,
+                "the body decodes to more than {ratio} bytes for each that came; see \
+                 `decode_limits`"
+            )?,
             Kind::Write => f.write_str("the body cannot be written to where it was to go")?,
             Kind::Json(why) => why.fmt(f)?,
             Kind::Decode(what) | Kind::Coding(what) => {

@@ -71,6 +71,7 @@
 //! | names, TCP, TLS | see [`Connector`] | [`ClientBuilder::connector`] |
 //! | connections | 1024, 256 per origin; 10 s in the queue; 50 s idle; 30 min in all | [`ClientBuilder::pool`] |
 //! | collected body | 64 MiB | [`ClientBuilder::max_body`] |
+//! | decoded body | beyond 64 MiB, 200 times what came | [`ClientBuilder::decode_limits`] |
 //! | a failed status | is an answer like any other | [`ClientBuilder::error_for_status`], [`Response::error_for_status`] |
 //! | redirects | 10, never from `https` to `http`; no credentials to another origin | [`ClientBuilder::redirects`] |
 //! | cookies | none | `ClientBuilder::cookies` |
@@ -88,7 +89,9 @@
 //! counts as a failed attempt. `deflate` is read with zlib's frame and without.
 //!
 //! It streams: what is held of a body does not grow with it. [`ClientBuilder::max_body`] counts
-//! what was decoded. Up to 5 codings are taken off one after the other; if one is not known, all
+//! what was decoded. A few bytes that decode to very many (a "bomb") end at the
+//! [`DecodeLimits`], also where the body streams and nothing is collected: by default beyond 64 MiB,
+//! where more than 200 bytes were decoded for each that came. Up to 5 codings are taken off one after the other; if one is not known, all
 //! stay, with their header. Parts of a body (206) are not decoded.
 //!
 //! [`ClientBuilder::decompression`] turns it off, [`RequestBuilder::no_decompression`] for one
@@ -254,7 +257,7 @@ pub use self::{
     builder::ClientBuilder,
     call::ResponseFuture,
     client::Client,
-    decode::NoDecompression,
+    decode::{DecodeLimits, NoDecompression},
     error::{DeadlinePhase, Error, ErrorKind, TimeoutPhase},
     event_source::{EventSource, Reconnecting, SourceUpdate},
     layers::{AttemptBody, InnerService},

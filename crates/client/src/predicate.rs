@@ -181,6 +181,7 @@ fn class(error: &Error) -> Option<Class> {
         | Kind::BodyTooLarge { .. }
         | Kind::Decode(_)
         | Kind::TooManyCodings(_)
+        | Kind::DecodesToTooMuch(_)
         | Kind::Token
         | Kind::Redirect(_) => Some(Class::Permanent),
     }

@@ -17,8 +17,8 @@ use retry_layer::{BuildError, Deadline, IdempotencyKeys, Idempotent, NoRetry, Re
 use serde::Serialize;
 
 use crate::{
-    Body, Client, Error, NoDecompression, Redirects, RequestOptions, Response, ResponseBody,
-    Timeouts, auth,
+    Body, Client, DecodeLimits, Error, NoDecompression, Redirects, RequestOptions, Response,
+    ResponseBody, Timeouts, auth,
     call::{self, Call, Description},
     call_settings::{self, CallSetting},
     error::is_failed,
@@ -438,6 +438,13 @@ impl RequestBuilder {
     /// decoded. See [decoding](crate#decoding).
     pub fn no_decompression(self) -> Self {
         self.setting(NoDecompression)
+    }
+
+    /// Limits what the body of the response may decode to, in place of the
+    /// [client's limits](crate::ClientBuilder::decode_limits). As the extension [`DecodeLimits`] it
+    /// does the same where requests are made by hand.
+    pub fn decode_limits(self, limits: DecodeLimits) -> Self {
+        self.setting(limits)
     }
 
     /// Whether a response with a client's or a server's error (4xx, 5xx) becomes an error of

@@ -15,7 +15,7 @@ use tower_service::Service;
 #[cfg(feature = "cookies")]
 use crate::wire::Wire;
 use crate::{
-    Body, Error, ResponseBody,
+    Body, DecodeLimits, Error, ResponseBody,
     adapt::Adapt,
     attempt::{self, Attempt},
     collect::{Collect, When},
@@ -110,6 +110,7 @@ pub(crate) struct Parts {
     pub(crate) deadline: Option<Duration>,
     pub(crate) attempt: Arc<attempt::Settings>,
     pub(crate) max_body: usize,
+    pub(crate) decode_limits: DecodeLimits,
     #[cfg(feature = "cookies")]
     pub(crate) jar: Option<Jar>,
     pub(crate) call_layers: Layers<Body>,
@@ -186,7 +187,8 @@ where
              `build_with_service`",
         ));
     }
-    let service = Collect::new(Adapt::new(service), parts.max_body, When::Asked);
+    let service = Collect::new(Adapt::new(service), parts.max_body, When::Asked)
+        .decoding(parts.decode_limits);
     let service = parts.call_layers.wrap(InnerService::new(service));
     Ok(Stack::Custom(service))
 }
@@ -251,7 +253,9 @@ where
 {
     let attempt = attempt_layers(Attempt::new(transport, parts.attempt));
     let streaming = Retry::new(attempt.clone(), parts.policy.clone());
-    let collect = Collect::new(attempt, parts.max_body, when).below(&parts.policy);
+    let collect = Collect::new(attempt, parts.max_body, when)
+        .decoding(parts.decode_limits)
+        .below(&parts.policy);
     let collecting = Retry::new(collect, parts.policy);
     call_layers(streaming, collecting, parts.call_layers)
 }

@@ -4,6 +4,7 @@ use std::{
     convert::Infallible,
     error::Error as _,
     future::{Future as _, poll_fn},
+    num::NonZeroU32,
     pin::{Pin, pin},
     sync::{
         Arc,
@@ -18,7 +19,9 @@ use async_compression::{
     zstd::CParameter,
 };
 use bytes::Bytes;
-use client::{Client, ClientBuilder, Error, NoDecompression};
+use client::{
+    Client, ClientBuilder, DecodeLimits, Error, ErrorKind, NoDecompression, RequestBuilder,
+};
 use futures_core::Stream;
 use http::{Request, Response, StatusCode, header};
 use http_body::Body as _;
@@ -517,6 +520,100 @@ async fn a_bomb_ends_at_the_limit() {
         }
         assert_eq!(read, zeros.len(), "{name}");
     }
+}
+
+/// A body that streams to its end, or to the error that ends it; with how much of it was read.
+async fn streamed(request: RequestBuilder) -> (usize, Result<(), Error>) {
+    let mut response = request.send().await.unwrap();
+    let mut read = 0;
+    loop {
+        match response.chunk().await {
+            Ok(Some(piece)) => read += piece.len(),
+            Ok(None) => return (read, Ok(())),
+            Err(error) => return (read, Err(error)),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_ends_where_it_decodes_to_more_than_its_limits() {
+    const SIZE: usize = 2 * 1024 * 1024;
+    let zeros = vec![0; SIZE];
+    let ratio = |ratio| {
+        DecodeLimits::default()
+            .ratio(NonZeroU32::new(ratio))
+            .ratio_from(1024 * 1024)
+    };
+    for (name, coding) in CODINGS {
+        let bomb = coding.encode(&zeros).await;
+        for (limits, passes, text) in [
+            (DecodeLimits::default(), true, ""),
+            (DecodeLimits::none(), true, ""),
+            (ratio(1_000_000), true, ""),
+            (ratio(100), false, "more than 100 bytes for each that came"),
+            (DecodeLimits::default().bytes(SIZE as u64), true, ""),
+            (
+                DecodeLimits::default().bytes(SIZE as u64 - 1),
+                false,
+                "more than 2097151 bytes",
+            ),
+        ] {
+            let of_client = Client::builder().decode_limits(limits);
+            let of_client = answered(of_client, name, &bomb, 1000);
+            let of_request = answered(Client::builder(), name, &bomb, 1000);
+            for request in [
+                of_client.get("http://peer/"),
+                of_request.get("http://peer/").decode_limits(limits),
+            ] {
+                let (read, ended) = streamed(request).await;
+                assert_eq!(ended.is_ok(), passes, "{name} {limits:?}: {ended:?}");
+                let Err(error) = ended else {
+                    assert_eq!(read, SIZE, "{name}");
+                    continue;
+                };
+                assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
+                assert!(error.is_too_large() && error.is_body() && !error.is_decode());
+                assert!(error.to_string().contains(text), "{error}");
+                assert!(read < SIZE, "{name}: {read}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_several_codings_make_of_few_bytes_counts_together() {
+    let once = Coding::Gzip.encode(&vec![0; 4 * 1024 * 1024]).await;
+    let twice = Coding::Gzip.encode(&once).await;
+    assert!(once.len() > 100 * 30 && twice.len() < 1000);
+    // Neither coding alone goes beyond it.
+    let limits = DecodeLimits::default()
+        .ratio(NonZeroU32::new(1100))
+        .ratio_from(0);
+    let builder = || Client::builder().decode_limits(limits);
+    let (_, ended) = streamed(answered(builder(), "gzip", &once, 999).get("http://peer/")).await;
+    ended.unwrap();
+    let client = answered(builder(), "gzip, gzip", &twice, 999);
+    let (_, ended) = streamed(client.get("http://peer/")).await;
+    assert_eq!(ended.unwrap_err().kind(), ErrorKind::TooLarge);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_beyond_its_limits_is_not_fetched_again() {
+    let bomb = Coding::Zstd.encode(&vec![0; 1024 * 1024]).await;
+    let connector = MemoryConnector::new(answer(move |_| {
+        Reply::status(200)
+            .header("content-encoding", "zstd")
+            .body(bomb.clone())
+    }));
+    let client = over(&connector);
+    let limits = DecodeLimits::default().bytes(1000);
+    let call = client.get("http://peer/").decode_limits(limits).fetch();
+    let error = call.await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
+    assert_eq!(error.status(), Some(StatusCode::OK));
+    assert_eq!(connector.log().requests.len(), 1, "the same would come");
+    // The limit was that request's alone.
+    client.get("http://peer/").fetch().await.unwrap();
 }
 
 #[tokio::test]

@@ -99,6 +99,18 @@ impl ResponseBody {
         }
     }
 
+    /// How many bytes have come over the connection, of a body that is being decoded.
+    pub(crate) fn encoded_bytes(&mut self) -> Option<u64> {
+        match &mut self.0 {
+            ResponseRepr::Decoded(body) => Some(body.encoded_bytes()),
+            ResponseRepr::Session(_)
+            | ResponseRepr::Observed(_)
+            | ResponseRepr::Bytes { .. }
+            | ResponseRepr::TooLarge(_)
+            | ResponseRepr::Other(_) => None,
+        }
+    }
+
     /// Whether [`into_collected`](Self::into_collected) may be asked for.
     pub(crate) fn is_collected(&self) -> bool {
         matches!(

@@ -1,6 +1,7 @@
 //! Clients that are set up by a configuration file.
 
 mod connector;
+mod decode;
 mod duration;
 #[cfg(feature = "http2")]
 mod http2;
@@ -28,6 +29,7 @@ use self::proxy::ProxyConfig;
 use self::tls::TlsConfig;
 use self::{
     connector::ConnectorConfig,
+    decode::DecodeLimitsConfig,
     duration::Limit,
     redirects::RedirectsConfig,
     retry::RetryConfig,
@@ -53,6 +55,7 @@ use crate::{ClientBuilder, Error, observe::Paths};
 /// | `deadline` | a duration or `"none"` |
 /// | `max_body` | bytes |
 /// | `decompression` | true or false |
+/// | `decode_limits.bytes`, `.ratio`, `.ratio_from` | [what a body may decode to](crate::DecodeLimits): bytes, a number, each also `"none"`; bytes |
 /// | `record_paths` | whether [spans have the paths](ClientBuilder::record_paths) of URLs |
 /// | `error_for_status`, `https_only` | true or false |
 /// | `user_agent` | text; none is sent if it is empty |
@@ -111,6 +114,7 @@ pub struct ClientConfig {
     deadline: Option<Limit>,
     max_body: Option<usize>,
     decompression: Option<bool>,
+    decode_limits: Option<DecodeLimitsConfig>,
     record_paths: Option<bool>,
     error_for_status: Option<bool>,
     https_only: Option<bool>,
@@ -151,6 +155,7 @@ impl fmt::Debug for ClientConfig {
             .field("deadline", &self.deadline)
             .field("max_body", &self.max_body)
             .field("decompression", &self.decompression)
+            .field("decode_limits", &self.decode_limits)
             .field("error_for_status", &self.error_for_status)
             .field("user_agent", &self.user_agent)
             .field("retry", &self.retry)
@@ -208,6 +213,7 @@ impl ClientBuilder {
             deadline,
             max_body,
             decompression,
+            decode_limits,
             record_paths,
             error_for_status,
             https_only,
@@ -260,6 +266,9 @@ impl ClientBuilder {
         }
         if let Some(decode) = decompression {
             builder = builder.decompression(decode);
+        }
+        if let Some(limits) = decode_limits {
+            builder.decode_limits = limits.alter(builder.decode_limits)?;
         }
         builder = refuse_responses_and_urls(builder, error_for_status, https_only);
         // A policy that cannot be is an error of `build`.

@@ -24,7 +24,7 @@ use tokio::{
 };
 use tokio_util::io::poll_read_buf;
 
-use super::{coding::Coding, input::Input};
+use super::{DecodeLimits, coding::Coding, input::Input};
 use crate::{Error, ResponseBody, error::Kind};
 
 /// A body with one coding taken off.
@@ -37,6 +37,9 @@ pub(crate) struct Decoded {
     reader: SyncWrapper<Reader>,
     state: State,
     output: BytesMut,
+    /// How many bytes were decoded by now, and may be.
+    decoded: u64,
+    limits: DecodeLimits,
     connection: Option<ConnectionInfo>,
 }
 
@@ -48,6 +51,24 @@ enum State {
     /// The decoder has ended, and the encoded body should.
     Ending,
     Ended,
+}
+
+/// Why decoding ends.
+enum Failed {
+    Decoder(io::Error),
+    Limit(Error),
+}
+
+impl From<io::Error> for Failed {
+    fn from(error: io::Error) -> Self {
+        Self::Decoder(error)
+    }
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self::Limit(error)
+    }
 }
 
 /// How much is decoded at once, in bytes; what one layer of a body holds beside its decoder.
@@ -62,13 +83,15 @@ const LEAST: usize = PIECE / 4;
 const ZSTD_WINDOW_LOG: u32 = 23;
 
 impl Decoded {
-    pub(super) fn new(coding: Coding, body: ResponseBody) -> Self {
+    pub(super) fn new(coding: Coding, body: ResponseBody, limits: DecodeLimits) -> Self {
         let connection = body.connection().cloned();
         Self {
             coding,
             reader: SyncWrapper::new(Reader::Plain(Input::new(body))),
             state: State::Unread,
             output: BytesMut::new(),
+            decoded: 0,
+            limits,
             connection,
         }
     }
@@ -82,10 +105,20 @@ impl Decoded {
         self.reader.get_mut().input().body_mut()
     }
 
-    fn poll_decode(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<Frame<Bytes>>, io::Error>> {
+    /// How many bytes have come over the connection.
+    pub(crate) fn encoded_bytes(&mut self) -> u64 {
+        self.reader.get_mut().input().encoded_bytes()
+    }
+
+    /// Counts what was decoded, and holds it to the limits.
+    fn count(&mut self, bytes: usize) -> Result<(), Error> {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.decoded = self.decoded.saturating_add(bytes);
+        let encoded = self.encoded_bytes();
+        self.limits.check(self.decoded, encoded)
+    }
+
+    fn poll_decode(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame<Bytes>>, Failed>> {
         loop {
             match self.state {
                 State::Unread => {
@@ -109,6 +142,7 @@ impl Decoded {
                     let read = ready!(poll_read_buf(reader, cx, &mut self.output))?;
                     budget.made_progress();
                     if read > 0 {
+                        self.count(read)?;
                         return Poll::Ready(Ok(Some(Frame::data(self.output.split().freeze()))));
                     }
                     self.state = State::Ending;
@@ -116,7 +150,8 @@ impl Decoded {
                 State::Ending => {
                     if !ready!(self.reader.get_mut().input().poll_chunk(cx))?.is_empty() {
                         let more = "there are bytes after the end of the encoded body";
-                        return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, more)));
+                        let more = io::Error::new(io::ErrorKind::InvalidData, more);
+                        return Poll::Ready(Err(more.into()));
                     }
                     self.state = State::Ended;
                     let trailers = self.reader.get_mut().input().take_trailers();
@@ -142,7 +177,10 @@ impl Body for Decoded {
             let of_body = this.reader.get_mut().input().take_error();
             // What is left of the body goes, and its connection with it.
             this.reader = SyncWrapper::new(Reader::Plain(Input::empty()));
-            of_body.unwrap_or_else(|| Error::new(Kind::Coding(this.coding.name())).with(error))
+            of_body.unwrap_or_else(|| match error {
+                Failed::Decoder(error) => Error::new(Kind::Coding(this.coding.name())).with(error),
+                Failed::Limit(error) => error,
+            })
         });
         Poll::Ready(frame.transpose())
     }

@@ -19,6 +19,8 @@ use crate::{Error, ResponseBody};
 pub(super) struct Input {
     body: ResponseBody,
     chunk: Bytes,
+    /// How many bytes have come by now.
+    came: u64,
     trailers: Option<HeaderMap>,
     error: Option<Error>,
     ended: bool,
@@ -29,6 +31,7 @@ impl Input {
         Self {
             body,
             chunk: Bytes::new(),
+            came: 0,
             trailers: None,
             error: None,
             ended: false,
@@ -49,7 +52,11 @@ impl Input {
             let polled = ready!(Pin::new(&mut self.body).poll_frame(cx));
             budget.made_progress();
             match polled.map(|frame| frame.map(http_body::Frame::into_data)) {
-                Some(Ok(Ok(data))) => self.chunk = data,
+                Some(Ok(Ok(data))) => {
+                    let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
+                    self.came = self.came.saturating_add(length);
+                    self.chunk = data;
+                }
                 Some(Ok(Err(frame))) => self.trailers = frame.into_trailers().ok(),
                 Some(Err(error)) => {
                     self.ended = true;
@@ -64,6 +71,11 @@ impl Input {
 
     pub(super) fn body_mut(&mut self) -> &mut ResponseBody {
         &mut self.body
+    }
+
+    /// How many bytes have come over the connection, whatever codings are taken off before.
+    pub(super) fn encoded_bytes(&mut self) -> u64 {
+        self.body.encoded_bytes().unwrap_or(self.came)
     }
 
     pub(super) fn take_error(&mut self) -> Option<Error> {

@@ -7,6 +7,7 @@
 mod body;
 mod coding;
 mod input;
+mod limits;
 
 use http::{
     HeaderMap, HeaderValue, Request, Response, StatusCode,
@@ -14,8 +15,9 @@ use http::{
 };
 use http_body::Body as _;
 
-pub(crate) use self::body::Decoded;
 use self::coding::Codings;
+pub use self::limits::DecodeLimits;
+pub(crate) use self::{body::Decoded, limits::DecodeLimit};
 use crate::{Error, ResponseBody, error::Kind};
 
 /// A request extension: its response is given as it came over the wire, encoded or not, and no
@@ -58,8 +60,19 @@ pub(crate) fn is_encoded(headers: &HeaderMap) -> bool {
 }
 
 /// Whether the response to this request is to be decoded.
-pub(crate) fn is_wanted<B>(request: &Request<B>) -> bool {
+fn is_wanted<B>(request: &Request<B>) -> bool {
     request.extensions().get::<NoDecompression>().is_none()
+}
+
+/// Within which limits the response to this request is to be decoded: its own, or else those of its
+/// client. `None` if it is not to be decoded.
+#[inline]
+pub(crate) fn wanted<B>(request: &Request<B>, of_client: DecodeLimits) -> Option<DecodeLimits> {
+    if !IS_POSSIBLE || !is_wanted(request) {
+        return None;
+    }
+    let own = request.extensions().get::<DecodeLimits>();
+    Some(own.copied().unwrap_or(of_client))
 }
 
 /// Puts decoders over the body of a response, if it is encoded.
@@ -67,15 +80,21 @@ pub(crate) fn is_wanted<B>(request: &Request<B>) -> bool {
 /// What stays as it is, with its headers: a body without bytes, as those of a HEAD, a 204 and a 304
 /// are; a part of an encoded body; one with a coding that this build does not know.
 #[inline]
-pub(crate) fn response(response: Response<ResponseBody>) -> Result<Response<ResponseBody>, Error> {
+pub(crate) fn response(
+    response: Response<ResponseBody>,
+    limits: DecodeLimits,
+) -> Result<Response<ResponseBody>, Error> {
     if is_encoded(response.headers()) {
-        encoded(response)
+        encoded(response, limits)
     } else {
         Ok(response)
     }
 }
 
-fn encoded(mut response: Response<ResponseBody>) -> Result<Response<ResponseBody>, Error> {
+fn encoded(
+    mut response: Response<ResponseBody>,
+    limits: DecodeLimits,
+) -> Result<Response<ResponseBody>, Error> {
     let body = response.body();
     let has_none = body.is_end_stream() || body.size_hint().exact() == Some(0);
     if response.status() == StatusCode::PARTIAL_CONTENT || has_none {
@@ -97,7 +116,7 @@ fn encoded(mut response: Response<ResponseBody>) -> Result<Response<ResponseBody
     // The one that was applied last stands last, and is taken off first.
     Ok(response.map(|body| {
         codings.into_iter().rev().fold(body, |body, coding| {
-            ResponseBody::decoded(Decoded::new(coding, body))
+            ResponseBody::decoded(Decoded::new(coding, body, limits))
         })
     }))
 }

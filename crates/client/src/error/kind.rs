@@ -176,7 +176,9 @@ impl Error {
             Kind::Builder(_) | Kind::NotForwarded(..) => ErrorKind::Builder,
             Kind::Closed => ErrorKind::Closed,
             Kind::Token => ErrorKind::Token,
-            Kind::BodyTooLarge { .. } | Kind::TooLong { .. } => ErrorKind::TooLarge,
+            Kind::BodyTooLarge { .. } | Kind::TooLong { .. } | Kind::DecodesToTooMuch(_) => {
+                ErrorKind::TooLarge
+            }
             Kind::Silent { .. } => ErrorKind::BodyTimeout,
             Kind::Write => ErrorKind::Write,
             Kind::Decode(_) | Kind::Json(_) | Kind::Coding(_) | Kind::TooManyCodings(_) => {
@@ -293,6 +295,7 @@ mod tests {
         let read = crate::json::read::<()>(b"{", None);
         read.expect_err("it breaks off").0
     }
+    use crate::decode::DecodeLimit;
 
     fn timeout(phase: Phase) -> Error {
         session(Failure::Timeout(phase, Duration::from_secs(1)))
@@ -411,6 +414,11 @@ mod tests {
             ),
             (service(io::ErrorKind::TimedOut), "timeout", vec!["timeout"]),
             (service(io::ErrorKind::Other), "service", vec![]),
+            (
+                Error::new(Kind::DecodesToTooMuch(DecodeLimit::Ratio(200))),
+                "too_large",
+                vec!["too_large", "body"],
+            ),
         ]
     }
 

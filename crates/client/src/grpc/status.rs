@@ -28,7 +28,9 @@ fn code(error: &Error) -> Code {
         Kind::Deadline(_) | Kind::Silent { .. } => Code::DeadlineExceeded,
         Kind::Closed => Code::Unavailable,
         Kind::Token => Code::Unauthenticated,
-        Kind::BodyTooLarge { .. } | Kind::TooLong { .. } => Code::ResourceExhausted,
+        Kind::BodyTooLarge { .. } | Kind::TooLong { .. } | Kind::DecodesToTooMuch(_) => {
+            Code::ResourceExhausted
+        }
         Kind::Builder(_)
         | Kind::NotForwarded(..)
         | Kind::Decode(_)

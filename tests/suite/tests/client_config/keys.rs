@@ -1,10 +1,10 @@
 //! Every key acts over what code has set, and an absent key leaves it.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, num::NonZeroU32, time::Duration};
 
 use client::{
-    Backoff, Client, ClientBuilder, ClientConfig, Connector, Exponential, Http2, Jar, Jitter,
-    PoolConfig, Proxy, Redirects, RetryPolicy, RetryPolicyBuilder, Timeouts, TlsOptions,
+    Backoff, Client, ClientBuilder, ClientConfig, Connector, DecodeLimits, Exponential, Http2, Jar,
+    Jitter, PoolConfig, Proxy, Redirects, RetryPolicy, RetryPolicyBuilder, Timeouts, TlsOptions,
     TlsVersion, budget,
 };
 use http::Method;
@@ -33,6 +33,10 @@ fn timeouts(set: impl FnOnce(Timeouts) -> Timeouts) -> ClientBuilder {
 
 fn connector(set: impl FnOnce(Connector) -> Connector) -> ClientBuilder {
     Client::builder().map_connector(set)
+}
+
+fn decode_limits(set: impl FnOnce(DecodeLimits) -> DecodeLimits) -> ClientBuilder {
+    Client::builder().decode_limits(set(DecodeLimits::default()))
 }
 
 fn http2(set: impl FnOnce(Http2) -> Http2) -> ClientBuilder {
@@ -88,6 +92,13 @@ const KEYS: &[Row] = &[
         "decompression: false",
         "decompression = true",
         "decompression: true",
+    ),
+    (
+        "decode_limits",
+        || decode_limits(|it| it.bytes(7)),
+        "bytes: Some(7)",
+        "decode_limits = { bytes = 8 }",
+        "bytes: Some(8)",
     ),
     (
         "record_paths",
@@ -603,6 +614,30 @@ const HTTP2: &[Row] = &[
     ),
 ];
 
+const DECODE_LIMITS: &[Row] = &[
+    (
+        "bytes",
+        || decode_limits(|it| it.bytes(7)),
+        "bytes: Some(7)",
+        "bytes = 'none'",
+        "bytes: None",
+    ),
+    (
+        "ratio",
+        || decode_limits(|it| it.ratio(NonZeroU32::new(7))),
+        "ratio: Some(7)",
+        "ratio = 8",
+        "ratio: Some(8)",
+    ),
+    (
+        "ratio_from",
+        || decode_limits(|it| it.ratio_from(1024)),
+        "ratio_from: 1024",
+        "ratio_from = 2048",
+        "ratio_from: 2048",
+    ),
+];
+
 const PROXY: &[Row] = &[
     (
         "http",
@@ -654,6 +689,7 @@ fn every_key_acts_over_what_code_has_set_and_an_absent_one_leaves_it() {
         ("[connector]", CONNECTOR),
         ("[http2]", HTTP2),
         ("[proxy]", PROXY),
+        ("[decode_limits]", DECODE_LIMITS),
     ] {
         let tried: BTreeSet<_> = rows.iter().map(|(key, ..)| (*key).to_owned()).collect();
         let known = known(section);
@@ -819,6 +855,8 @@ fn a_preset_takes_the_place_of_what_code_has_set_and_other_keys_alter_it() {
         ("retry = 3", "\"aiohttp\" or \"none\""),
         ("retry = { attemps = 3 }", "`attemps`"),
         ("proxy = 3", "\"env\" or \"none\""),
+        ("decode_limits = { ratio = -1 }", "a number, or \"none\""),
+        ("decode_limits = { bytes = 'all' }", "a number, or \"none\""),
         ("retry = { budget = 'some' }", "`some`"),
     ] {
         let error = toml::from_str::<ClientConfig>(text).map(drop).unwrap_err();
