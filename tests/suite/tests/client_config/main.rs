@@ -1,6 +1,7 @@
 //! Clients that are set up by a configuration.
 #![allow(clippy::unwrap_used, reason = "a test fails by its panic")]
 
+mod environment;
 mod keys;
 
 use std::{
