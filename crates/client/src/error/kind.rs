@@ -80,6 +80,40 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    /// Every kind that this version knows, for a table or a set of counters.
+    pub const ALL: &'static [Self] = &[
+        Self::Builder,
+        Self::Closed,
+        Self::Token,
+        Self::QueueTimeout,
+        Self::QueueFull,
+        Self::Dns,
+        Self::DnsTimeout,
+        Self::ConnectionRefused,
+        Self::ConnectTimeout,
+        Self::Connect,
+        Self::Proxy,
+        Self::Tls,
+        Self::Unsent,
+        Self::Stale,
+        Self::Broken,
+        Self::Reset,
+        Self::Unprocessed,
+        Self::HeadTimeout,
+        Self::Protocol,
+        Self::TooLarge,
+        Self::RequestBody,
+        Self::Body,
+        Self::BodyTimeout,
+        Self::Write,
+        Self::Decode,
+        Self::Redirect,
+        Self::Status,
+        Self::Deadline,
+        Self::Timeout,
+        Self::Service,
+    ];
+
     /// Returns the name, such as `connection_refused`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -261,6 +295,7 @@ mod tests {
     use session_layer::testing::Failure;
 
     use super::*;
+    use crate::decode::DecodeLimit;
 
     type Question = fn(&Error) -> bool;
 
@@ -295,7 +330,6 @@ mod tests {
         let read = crate::json::read::<()>(b"{", None);
         read.expect_err("it breaks off").0
     }
-    use crate::decode::DecodeLimit;
 
     fn timeout(phase: Phase) -> Error {
         session(Failure::Timeout(phase, Duration::from_secs(1)))
@@ -379,6 +413,11 @@ mod tests {
             (session(Failure::Protocol), "protocol", vec!["protocol"]),
             (session(Failure::TooLarge), "too_large", vec!["too_large"]),
             (body(), "too_large", vec!["too_large", "body"]),
+            (
+                Error::new(Kind::DecodesToTooMuch(DecodeLimit::Ratio(200))),
+                "too_large",
+                vec!["too_large", "body"],
+            ),
             (part(), "too_large", vec!["too_large", "body"]),
             (
                 session(Failure::RequestBody),
@@ -414,11 +453,6 @@ mod tests {
             ),
             (service(io::ErrorKind::TimedOut), "timeout", vec!["timeout"]),
             (service(io::ErrorKind::Other), "service", vec![]),
-            (
-                Error::new(Kind::DecodesToTooMuch(DecodeLimit::Ratio(200))),
-                "too_large",
-                vec!["too_large", "body"],
-            ),
         ]
     }
 
@@ -436,6 +470,15 @@ mod tests {
             let boxed = Error::from_below(Box::new(error) as Box<dyn StdError + Send + Sync>);
             assert_eq!(boxed.kind().as_str(), word);
         }
+    }
+
+    #[test]
+    fn all_kinds_are_listed() {
+        let listed: HashSet<_> = ErrorKind::ALL.iter().copied().collect();
+        assert_eq!(listed.len(), ErrorKind::ALL.len());
+        let tried: HashSet<_> = errors().iter().map(|(error, ..)| error.kind()).collect();
+        let missing: Vec<_> = tried.difference(&listed).collect();
+        assert!(missing.is_empty(), "{missing:?}");
     }
 
     #[test]
