@@ -264,12 +264,7 @@ impl ClientBuilder {
         if let Some(name) = attempt_id {
             builder = builder.attempt_id(header_name("attempt_id", &name)?);
         }
-        if let Some(decode) = decompression {
-            builder = builder.decompression(decode);
-        }
-        if let Some(limits) = decode_limits {
-            builder.decode_limits = limits.alter(builder.decode_limits)?;
-        }
+        builder = decode_bodies(builder, decompression, decode_limits)?;
         builder = refuse_responses_and_urls(builder, error_for_status, https_only);
         // A policy that cannot be is an error of `build`.
         if let (Some(retry), Ok(policy)) = (retry, &builder.retry) {
@@ -324,6 +319,20 @@ fn authorize(
         (None, Some(basic)) => Ok(builder.basic(basic.user, basic.password)),
         (Some(_), Some(_)) => Err(twice("bearer", "basic")),
     }
+}
+
+fn decode_bodies(
+    mut builder: ClientBuilder,
+    decompression: Option<bool>,
+    limits: Option<DecodeLimitsConfig>,
+) -> Result<ClientBuilder, Error> {
+    if let Some(decode) = decompression {
+        builder = builder.decompression(decode);
+    }
+    if let Some(limits) = limits {
+        builder.decode_limits = limits.alter(builder.decode_limits)?;
+    }
+    Ok(builder)
 }
 
 fn refuse_responses_and_urls(

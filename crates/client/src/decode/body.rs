@@ -38,7 +38,7 @@ pub(crate) struct Decoded {
     state: State,
     output: BytesMut,
     /// How many bytes were decoded by now, and may be.
-    decoded: u64,
+    total: u64,
     limits: DecodeLimits,
     connection: Option<ConnectionInfo>,
 }
@@ -90,7 +90,7 @@ impl Decoded {
             reader: SyncWrapper::new(Reader::Plain(Input::new(body))),
             state: State::Unread,
             output: BytesMut::new(),
-            decoded: 0,
+            total: 0,
             limits,
             connection,
         }
@@ -113,9 +113,9 @@ impl Decoded {
     /// Counts what was decoded, and holds it to the limits.
     fn count(&mut self, bytes: usize) -> Result<(), Error> {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-        self.decoded = self.decoded.saturating_add(bytes);
+        self.total = self.total.saturating_add(bytes);
         let encoded = self.encoded_bytes();
-        self.limits.check(self.decoded, encoded)
+        self.limits.check(self.total, encoded)
     }
 
     fn poll_decode(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame<Bytes>>, Failed>> {

@@ -79,25 +79,26 @@ impl DecodeLimits {
         Self { from, ..self }
     }
 
-    fn from(&self) -> u64 {
-        u64::from(self.from.get())
-            .saturating_sub(1)
-            .saturating_mul(KIB)
-    }
-
     /// Looks at how much has been decoded, and how much has come for that.
     pub(super) fn check(&self, decoded: u64, encoded: u64) -> Result<(), Error> {
         if decoded > self.bytes {
             let limit = DecodeLimit::Bytes(self.bytes);
             return Err(Error::new(Kind::DecodesToTooMuch(limit)));
         }
-        let most = encoded.saturating_mul(self.ratio.into()).max(self.from());
+        let most = encoded
+            .saturating_mul(self.ratio.into())
+            .max(floor(self.from));
         if decoded > most && self.ratio != NO_RATIO {
             let limit = DecodeLimit::Ratio(self.ratio);
             return Err(Error::new(Kind::DecodesToTooMuch(limit)));
         }
         Ok(())
     }
+}
+
+/// The number of bytes that is kept so.
+fn floor(from: NonZeroU32) -> u64 {
+    u64::from(from.get()).saturating_sub(1).saturating_mul(KIB)
 }
 
 impl Default for DecodeLimits {
@@ -118,7 +119,7 @@ impl fmt::Debug for DecodeLimits {
         f.debug_struct("DecodeLimits")
             .field("bytes", &bytes)
             .field("ratio", &ratio)
-            .field("ratio_from", &self.from())
+            .field("ratio_from", &floor(self.from))
             .finish()
     }
 }
