@@ -95,6 +95,9 @@
 //!   the body that can be sent again. Of hyper-util's client that is the second type parameter:
 //!   `.build::<_, ReplayBody<Full<Bytes>>>(connector)`, or `.build(connector)`, which infers it. A service
 //!   that takes any body needs nothing.
+//! - *"type mismatch resolving `<.. as Body>::Data == Bytes`"*: what is sent has to be an `http_body::Body` of
+//!   `Bytes`, whose error can be boxed (`Into<BoxError>`). One of other data becomes one by
+//!   `http_body_util::BodyExt::map_frame`.
 //! - *"the trait `Clone` is not implemented"*: each call keeps the service that was ready, and leaves
 //!   a clone in its place. tower's `BoxService` is no `Clone`; `BoxCloneService` is one, and a
 //!   `BufferLayer` with a `NamedErrorLayer` over it makes one of any service.

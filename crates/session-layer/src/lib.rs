@@ -68,6 +68,19 @@
 //! | `Content-Length` of a request | what the body has, or an error; a body that has given that much has one second to end |
 //! | `Expect: 100-continue`, where the caller sets it | the body waits: [`Timeouts::expect_continue`] |
 //!
+//! # Where the compiler says no
+//!
+//! - *"expected `Full<Bytes>`, found `Empty<Bytes>`"*, or *"the trait
+//!   `Service<Request<..>>` is not implemented for `Session<..>`"*: a session has one type of request body, that of
+//!   its first use unless it is written down. Where several are sent, make it a `Session` of
+//!   `http_body_util::combinators::BoxBody<Bytes, E>`, and box each body with `.boxed()`; or map the body with
+//!   tower-http's `MapRequestBodyLayer`. Below a `retry_layer::RetryLayer` it is a
+//!   `Session<ReplayBody<YourBody>>`.
+//! - *"`..` cannot be unpinned"*: a body must be `Unpin`; one that is not goes in a box, as `BoxBody` does it.
+//! - *"the trait `Service<Uri>` is not implemented"* for a connector: its answer has to be hyper's `Read` and
+//!   `Write`, and hyper-util's `Connection`. A stream of tokio's gets the first two by
+//!   `hyper_util::rt::TokioIo`, and the third too if it is a `TcpStream`.
+//!
 //! # How it differs
 //!
 //! | | hyper-util's legacy client | this crate |
@@ -113,6 +126,7 @@
 //! - `proxy`: HTTP, HTTPS, SOCKS4 and SOCKS5 proxies for the [`Connector`].
 
 mod body;
+mod checkout;
 mod connect;
 #[cfg(feature = "cookies")]
 pub mod cookies;
@@ -126,13 +140,13 @@ mod layer;
 mod lifecycle;
 mod observer;
 mod options;
-mod checkout;
 mod origin;
 mod pool;
 mod reuse;
 mod runtime;
 mod service;
 mod stats;
+mod step;
 mod target;
 pub mod testing;
 mod timeout;
@@ -146,7 +160,6 @@ pub use self::connect::{TlsConfigError, TlsOptions, TlsVersion};
 #[cfg(feature = "http2")]
 pub use self::http2::Http2;
 pub use self::{
-mod step;
     body::SessionBody,
     connect::{
         ConnectError, ConnectTimes, Connector, DnsError, Resolver, Transport, dns, must_be_http1,
@@ -164,6 +177,7 @@ mod step;
     pool::PoolConfig,
     service::Session,
     stats::{CloseReason, Closed, Stats},
+    step::Step,
     timeout::Timeouts,
 };
 
@@ -171,4 +185,3 @@ mod step;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
-    step::Step,
