@@ -524,7 +524,7 @@ async fn a_bomb_ends_at_the_limit() {
 
 /// A body that streams to its end, or to the error that ends it; with how much of it was read.
 async fn streamed(request: RequestBuilder) -> (usize, Result<(), Error>) {
-    let mut response = request.send().await.unwrap();
+    let mut response = request.send().await.expect("it is answered");
     let mut read = 0;
     loop {
         match response.chunk().await {
