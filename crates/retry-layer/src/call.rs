@@ -11,8 +11,9 @@ use crate::{
     backoff::{Pressure, Waits},
     budget::{Cost, Counted, Withdrawal},
     deadline::Deadline,
-    details::{AttemptDetails, AttemptPhase, FailureKind},
+    details::AttemptDetails,
     drain::DrainLimits,
+    events::{self, Asked, Decision},
     extras::Place,
     hint::Advice,
     jitter,
@@ -418,26 +419,14 @@ impl<S, B> Call<S, B> {
             }
         };
         let record = record.followed_after(wait);
-        tracing::debug!(
-            method = %self.method,
-            host = self.uri.host(),
-            outcome = %record.outcome(),
-            "error.type" = record.kind().map(FailureKind::as_str),
-            phase = record.phase().map(AttemptPhase::as_str),
-            cause = record.cause(),
-            peer = record.peer(),
-            address = record.address().map(tracing::field::display),
-            version = record.version().map(tracing::field::debug),
-            reused = record.is_reused(),
-            other_requests = record.other_requests(),
-            began = record.began().map(tracing::field::debug),
-            took = record.took().map(tracing::field::debug),
-            asked_by_predicate = record.is_asked_again(),
-            wait = ?wait.delay(),
-            reason = wait.reason().as_str(),
-            attempt = self.attempts,
-            http.request.resend_count = self.exchange(),
-            "sending again",
+        events::attempt_ended(
+            &self.asked(),
+            &record,
+            &Decision::Again {
+                wait,
+                attempt: self.attempts,
+                sent: self.exchange(),
+            },
         );
         self.observe(&record, |observer, exchange| {
             observer.sends_again(exchange, wait);
@@ -560,25 +549,14 @@ impl<S, B> Call<S, B> {
             None if result.is_ok() => return,
             None => (Vec::new(), 0),
         };
-        tracing::debug!(
-            method = %self.method,
-            host = self.uri.host(),
-            outcome = %record.outcome(),
-            "error.type" = record.kind().map(FailureKind::as_str),
-            phase = record.phase().map(AttemptPhase::as_str),
-            cause = record.cause(),
-            peer = record.peer(),
-            address = record.address().map(tracing::field::display),
-            version = record.version().map(tracing::field::debug),
-            reused = record.is_reused(),
-            other_requests = record.other_requests(),
-            began = record.began().map(tracing::field::debug),
-            took = record.took().map(tracing::field::debug),
-            asked_by_predicate = record.is_asked_again(),
-            attempts = records.len().saturating_add(1),
-            resends,
-            reason = stop.as_str(),
-            "not sending again",
+        events::attempt_ended(
+            &self.asked(),
+            &record,
+            &Decision::Stop {
+                reason: stop,
+                attempts: records.len().saturating_add(1),
+                resends,
+            },
         );
         records.push(record);
         let report = RetryReport::new(records, resends, stop);
@@ -620,6 +598,15 @@ impl<S, B> Call<S, B> {
                 record,
             };
             tell(observer, &exchange);
+        }
+    }
+
+    /// What events say of the request.
+    fn asked(&self) -> Asked<'_> {
+        Asked {
+            method: &self.method,
+            uri: &self.uri,
+            paths: self.policy.paths(),
         }
     }
 

@@ -166,6 +166,7 @@ mod details;
 pub mod differences;
 mod drain;
 mod error;
+mod events;
 mod extras;
 mod factory;
 pub mod future;

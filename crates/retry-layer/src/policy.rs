@@ -16,6 +16,7 @@ use crate::{
     budget::{Budget, SuccessBudget},
     drain::DrainLimits,
     error::{BuildError, Problem},
+    events::Paths,
     extras::Extras,
     hint::{Hint, Hints},
     jitter::Jitter,
@@ -90,6 +91,7 @@ pub(crate) struct Settings {
     /// What the budget said, so that calls need not ask.
     counts_calls: bool,
     seed: Option<Arc<Seed>>,
+    paths: Paths,
     pub(crate) extras: Option<Box<Extras>>,
 }
 
@@ -168,6 +170,7 @@ impl RetryPolicy {
             budget: Some(Arc::clone(&settings.budget)),
             own_budget: settings.own_budget,
             seed: settings.seed.clone().map(SeedChoice::Shared),
+            paths: settings.paths,
             extras: settings.extras.as_deref().cloned().unwrap_or_default(),
             problem: None,
         }
@@ -233,6 +236,14 @@ impl RetryPolicy {
     pub(crate) fn replay_memory(&self) -> Option<&Arc<ReplayMemory>> {
         let own = self.settings.replay_memory.is_some();
         self.unless(own).replay_memory.as_ref()
+    }
+
+    /// What events tell of the paths of URLs: recorded if this policy or the layer's records them.
+    pub(crate) fn paths(&self) -> Paths {
+        match self.settings.paths {
+            Paths::Redacted => self.unless(false).paths,
+            Paths::Recorded => Paths::Recorded,
+        }
     }
 
     /// Why this request will be sent once, whatever comes.
@@ -341,6 +352,7 @@ pub struct RetryPolicyBuilder {
     budget: Option<Arc<dyn Budget>>,
     own_budget: bool,
     seed: Option<SeedChoice>,
+    paths: Paths,
     pub(crate) extras: Extras,
     problem: Option<Problem>,
 }
@@ -583,6 +595,14 @@ impl RetryPolicyBuilder {
         self
     }
 
+    /// Records the paths of URLs in this layer's events, as the field `path`. Not recorded unless
+    /// set, since many hold a secret: a signed link, a token to reset a password. Userinfo and queries
+    /// never are. For a policy that a request brings, the layer's setting counts too.
+    pub fn record_paths(mut self) -> Self {
+        self.paths = Paths::Recorded;
+        self
+    }
+
     /// Makes the policy.
     ///
     /// # Errors
@@ -627,6 +647,7 @@ impl RetryPolicyBuilder {
                 replay_memory: self.replay_memory,
                 drain: self.drain,
                 seed: self.seed.map(SeedChoice::seed),
+                paths: self.paths,
                 extras: self.extras.boxed(),
             }),
             layer: None,
@@ -651,6 +672,7 @@ impl Default for RetryPolicyBuilder {
             budget: None,
             own_budget: false,
             seed: None,
+            paths: Paths::default(),
             extras: Extras::default(),
             problem: None,
         }

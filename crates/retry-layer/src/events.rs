@@ -1,0 +1,131 @@
+//! What a call tells of itself to [`tracing`]: one event for each attempt that is over and was not
+//! simply the first and the last.
+
+use http::{Method, Uri};
+use tracing::field;
+
+use crate::{
+    details::{AttemptPhase, FailureKind},
+    report::{AttemptRecord, Wait},
+    verdict::StopReason,
+};
+
+/// What events tell of the paths of URLs.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Paths {
+    #[default]
+    Redacted,
+    Recorded,
+}
+
+/// The request of a call.
+pub(crate) struct Asked<'a> {
+    pub(crate) method: &'a Method,
+    pub(crate) uri: &'a Uri,
+    pub(crate) paths: Paths,
+}
+
+/// What follows an attempt.
+pub(crate) enum Decision {
+    Again {
+        wait: Wait,
+        /// The number of the next attempt, from 1; resends do not count.
+        attempt: u32,
+        /// How many requests were sent by now.
+        sent: u32,
+    },
+    Stop {
+        reason: StopReason,
+        /// How many requests were sent.
+        attempts: usize,
+        /// How many of them were resends.
+        resends: u32,
+    },
+}
+
+/// Tells of an attempt that is over, and of what follows it.
+pub(crate) fn attempt_ended(asked: &Asked<'_>, record: &AttemptRecord, decision: &Decision) {
+    tracing::debug!(
+        target: "retry_layer",
+        method = %asked.method,
+        host = asked.uri.host(),
+        path = asked.path(),
+        outcome = %record.outcome(),
+        "error.type" = record.kind().map(FailureKind::as_str),
+        phase = record.phase().map(AttemptPhase::as_str),
+        cause = record.cause(),
+        peer = record.peer(),
+        address = record.address().map(field::display),
+        version = record.version().map(field::debug),
+        reused = record.is_reused(),
+        other_requests = record.other_requests(),
+        began = record.began().map(field::debug),
+        took = record.took().map(field::debug),
+        asked_by_predicate = record.is_asked_again(),
+        wait = decision.wait().map(|wait| field::debug(wait.delay())),
+        reason = decision.reason(),
+        attempt = decision.attempt(),
+        http.request.resend_count = decision.resend_count(),
+        attempts = decision.attempts(),
+        resends = decision.resends(),
+        "{}",
+        decision.message(),
+    );
+}
+
+impl Asked<'_> {
+    fn path(&self) -> Option<&str> {
+        (self.paths == Paths::Recorded).then(|| self.uri.path())
+    }
+}
+
+impl Decision {
+    fn message(&self) -> &'static str {
+        match self {
+            Self::Again { .. } => "sending again",
+            Self::Stop { .. } => "not sending again",
+        }
+    }
+
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Again { wait, .. } => wait.reason().as_str(),
+            Self::Stop { reason, .. } => reason.as_str(),
+        }
+    }
+
+    fn wait(&self) -> Option<Wait> {
+        match self {
+            Self::Again { wait, .. } => Some(*wait),
+            Self::Stop { .. } => None,
+        }
+    }
+
+    fn attempt(&self) -> Option<u32> {
+        match self {
+            Self::Again { attempt, .. } => Some(*attempt),
+            Self::Stop { .. } => None,
+        }
+    }
+
+    fn resend_count(&self) -> Option<u32> {
+        match self {
+            Self::Again { sent, .. } => Some(*sent),
+            Self::Stop { .. } => None,
+        }
+    }
+
+    fn attempts(&self) -> Option<usize> {
+        match self {
+            Self::Again { .. } => None,
+            Self::Stop { attempts, .. } => Some(*attempts),
+        }
+    }
+
+    fn resends(&self) -> Option<u32> {
+        match self {
+            Self::Again { .. } => None,
+            Self::Stop { resends, .. } => Some(*resends),
+        }
+    }
+}
