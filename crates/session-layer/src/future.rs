@@ -622,6 +622,8 @@ where
         if reused {
             link.connection.pool().reused(&link.connection);
         }
+        let pool = link.connection.pool();
+        pool.tell_acquired(&link.connection, turn.arrival, began);
         let last = link.count_request();
         let timeouts = &link.connection.pool().config().timeouts;
         let own = noted.options.times(timeouts);

@@ -1,6 +1,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use http::Version;
+use tokio::time::Instant;
 
 use crate::ConnectTimes;
 
@@ -20,6 +21,8 @@ pub(crate) struct Facts {
     pub(crate) version: Version,
     pub(crate) times: ConnectTimes,
     pub(crate) took: Duration,
+    /// When it was there.
+    pub(crate) opened: Instant,
 }
 
 impl ConnectionInfo {

@@ -73,6 +73,16 @@ pub enum Event<'a> {
         /// Where it is to go.
         origin: &'a Origin,
     },
+    /// A request has its connection, and begins to be sent.
+    #[non_exhaustive]
+    Acquired {
+        /// Where it leads.
+        origin: &'a Origin,
+        /// The number by which this session knows it.
+        connection: u64,
+        /// How long the request waited for it: in the queue, and while it was being opened.
+        waited: Duration,
+    },
     /// A connection has ended.
     #[non_exhaustive]
     Closed {
@@ -80,6 +90,10 @@ pub enum Event<'a> {
         origin: &'a Origin,
         /// The number by which this session knew it.
         connection: u64,
+        /// The protocol that it spoke.
+        version: Version,
+        /// How long it was open.
+        lived: Duration,
         /// Why.
         reason: CloseReason,
     },

@@ -375,6 +375,7 @@ impl Observer for Heard {
         let line = match event {
             Event::Opened { origin, .. } => format!("opened {origin}"),
             Event::Closed { origin, .. } => format!("closed {origin}"),
+            Event::Acquired { .. } => return,
             other => format!("{other:?}"),
         };
         self.0

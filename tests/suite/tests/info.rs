@@ -129,7 +129,13 @@ impl Observer for Heard {
             Event::OpenFailed { origin, .. } => format!("failed {origin}"),
             Event::Reused { origin, .. } => format!("reused {origin}"),
             Event::Queued { origin, .. } => format!("queued {origin}"),
-            Event::Closed { origin, reason, .. } => format!("closed {origin} {reason:?}"),
+            Event::Acquired { origin, waited, .. } => format!("acquired {origin} {waited:?}"),
+            Event::Closed {
+                origin,
+                lived,
+                reason,
+                ..
+            } => format!("closed {origin} {lived:?} {reason:?}"),
             _ => "unknown".to_owned(),
         };
         self.0
@@ -155,7 +161,12 @@ async fn an_observer_hears_each_event_once_and_in_order() {
     }
     assert_eq!(
         heard.take(),
-        ["opened http://one:80", "reused http://one:80"]
+        [
+            "opened http://one:80",
+            "acquired http://one:80 0ns",
+            "reused http://one:80",
+            "acquired http://one:80 0ns"
+        ]
     );
 
     fetch(&session, get("http://two/")).await.unwrap();
@@ -163,17 +174,44 @@ async fn an_observer_hears_each_event_once_and_in_order() {
         heard.take(),
         [
             "queued http://two:80",
-            "closed http://one:80 Evicted",
-            "opened http://two:80"
+            "closed http://one:80 0ns Evicted",
+            "opened http://two:80",
+            "acquired http://two:80 0ns"
         ]
     );
 
     tokio::time::sleep(6 * SECOND).await;
-    assert_eq!(heard.take(), ["closed http://two:80 Idle"]);
+    assert_eq!(heard.take(), ["closed http://two:80 5s Idle"]);
 
     connector.refuse();
     fetch(&session, get("http://two/")).await.unwrap_err();
     assert_eq!(heard.take(), ["failed http://two:80"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_hears_how_long_a_request_waited_for_its_connection() {
+    let slow = Reply::status(200).delay(2 * SECOND);
+    let connector = MemoryConnector::new(sequence([slow.clone(), slow]));
+    let heard = Heard::default();
+    let session: BytesSession =
+        SessionLayer::new(PoolConfig::default().max_connections(1), Timeouts::default())
+            .unwrap()
+            .observer(heard.clone())
+            .layer(connector);
+    let (first, second) = tokio::join!(
+        fetch(&session, get("http://peer/")),
+        fetch(&session, get("http://peer/"))
+    );
+    first.and(second).unwrap();
+    let acquired: Vec<_> = heard
+        .take()
+        .into_iter()
+        .filter(|line| line.starts_with("acquired"))
+        .collect();
+    assert_eq!(
+        acquired,
+        ["acquired http://peer:80 0ns", "acquired http://peer:80 2s"]
+    );
 }
 
 /// What becomes of a connection after `reply`, with `pool`.

@@ -188,7 +188,11 @@ where
 {
     let began = Instant::now();
     match reach(connector, &slot, called_off, &steps).await {
-        Some(Ok(io)) => drive(io, slot, id, began.elapsed()).await,
+        Some(Ok(io)) => {
+            let opened = Instant::now();
+            let took = opened.saturating_duration_since(began);
+            drive(io, slot, id, opened, took).await
+        }
         Some(Err(error)) => {
             let error = error.at(slot.origin());
             slot.fail(&error);
@@ -269,6 +273,7 @@ async fn drive<T, B>(
     io: T,
     mut slot: Slot<B>,
     id: u64,
+    opened: Instant,
     took: Duration,
 ) -> Option<Driver<impl Future<Output = hyper::Result<()>>, B>>
 where
@@ -317,6 +322,7 @@ where
         },
         times: told.times,
         took,
+        opened,
     };
     let connection = Connection::new(
         facts,

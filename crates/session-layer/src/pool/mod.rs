@@ -285,6 +285,16 @@ impl<B: Send + 'static> Pool<B> {
         });
     }
 
+    /// Tells whoever listens that a request has its connection, which it waited for since `arrival`.
+    #[inline]
+    pub(crate) fn tell_acquired(&self, connection: &Connection<B>, arrival: Arrival, now: Instant) {
+        self.config.listener.tell(|| Event::Acquired {
+            origin: connection.origin(),
+            connection: connection.id(),
+            waited: now.saturating_duration_since(arrival.since),
+        });
+    }
+
     #[cold]
     fn refuse(self: &Arc<Self>, link: Link<B>) {
         if link.is_part() {
@@ -649,6 +659,8 @@ impl<B: Send + 'static> Pool<B> {
         self.config.listener.tell(|| Event::Closed {
             origin,
             connection: id,
+            version: connection.facts().version,
+            lived: connection.facts().opened.elapsed(),
             reason,
         });
     }
