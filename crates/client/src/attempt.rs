@@ -12,6 +12,7 @@ use http::{
     HeaderValue, Request, Response, StatusCode, Uri,
     header::{ACCEPT_ENCODING, AUTHORIZATION, USER_AGENT},
 };
+use http_body::Body as HttpBody;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 use tracing::{Instrument as _, instrument::Instrumented};
@@ -23,7 +24,7 @@ use crate::{
     doing::Doing,
     extras::{Dressed, Extras, WithoutDefaults},
     forward::AsItIs,
-    observe::{Metrics, Paths, Record},
+    observe::{Paths, Record, Sinks},
     redirect::Answerer,
 };
 
@@ -32,7 +33,7 @@ use crate::{
 pub(crate) struct Settings {
     pub(crate) user_agent: Option<HeaderValue>,
     pub(crate) extras: Option<Box<Extras>>,
-    pub(crate) metrics: Metrics,
+    pub(crate) sinks: Sinks,
     pub(crate) paths: Paths,
     /// The codings that are decoded, if any are.
     pub(crate) accept_encoding: Option<HeaderValue>,
@@ -55,7 +56,7 @@ where
     S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
     S::Error: Into<Error>,
     S::Future: Doing + Send,
-    B: Send + 'static,
+    B: HttpBody + Send + 'static,
     R: Into<ResponseBody> + 'static,
 {
     type Response = Response<ResponseBody>;
@@ -90,7 +91,13 @@ where
         if let Some(accepted) = accepted.filter(|_| !without.has(&ACCEPT_ENCODING)) {
             decode::advertise(&mut request, accepted);
         }
-        let record = Record::begin(&request, self.settings.metrics, self.settings.paths);
+        let record = Record::begin(&request, &self.settings.sinks, self.settings.paths);
+        if dressed.traced {
+            let _entered = record.as_ref().map(|record| record.span().enter());
+            if let Some(extras) = &self.settings.extras {
+                extras.trace_context.inject(&mut request);
+            }
+        }
         if dressed.is_ready() && record.is_none() {
             return ResponseFuture::Plain {
                 inner: self.inner.call(request),

@@ -3,6 +3,7 @@
 mod headers;
 mod layers;
 mod session;
+mod telemetry;
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,12 +21,16 @@ use session_layer::{Connector, PoolConfig, Session, Timeouts};
 use tower_layer::Layer;
 use tower_service::Service;
 
+#[cfg(feature = "metrics")]
+use crate::observe::Facade;
+#[cfg(feature = "opentelemetry")]
+use crate::observe::Sink;
 use crate::{
     Body, Client, DecodeLimits, Error, Redirects, attempt, call, decode,
     error::BoxError,
     extras::Extras,
     layers::{AttemptBody, Layers},
-    observe::{Metrics, Observers, Paths},
+    observe::{CallSpans, Observers, Paths},
     predicate,
     stack::{self, Parts, WireBody},
     target::Base,
@@ -64,8 +69,12 @@ pub struct ClientBuilder {
     user_agent: Option<HeaderValue>,
     extras: Extras,
     request_id: Option<HeaderName>,
-    pub(crate) metrics: Metrics,
+    pub(crate) call_spans: CallSpans,
     pub(crate) paths: Paths,
+    #[cfg(feature = "metrics")]
+    pub(crate) facade: Option<Facade>,
+    #[cfg(feature = "opentelemetry")]
+    meters: Vec<Arc<dyn Sink>>,
     /// The first setting that cannot be.
     problem: Option<Error>,
     pub(crate) connector: Connector,
@@ -101,8 +110,12 @@ impl ClientBuilder {
             user_agent: Some(HeaderValue::from_static(USER_AGENT)),
             extras: Extras::default(),
             request_id: None,
-            metrics: Metrics::Off,
+            call_spans: CallSpans::default(),
             paths: Paths::default(),
+            #[cfg(feature = "metrics")]
+            facade: None,
+            #[cfg(feature = "opentelemetry")]
+            meters: Vec::new(),
             problem: None,
             connector: Connector::new(),
             #[cfg(feature = "http2")]
@@ -337,33 +350,6 @@ impl ClientBuilder {
         self
     }
 
-    /// Records the paths of URLs in the attribute `url.full` of spans. Default: they are redacted,
-    /// since many hold a secret: a signed link, a token to reset a password, a chat's bot. The scheme,
-    /// the host and the port are recorded in any case, userinfo and the values of queries never.
-    ///
-    /// ```
-    /// let client = client::Client::builder().record_paths().build()?;
-    /// # Ok::<(), client::Error>(())
-    /// ```
-    pub fn record_paths(mut self) -> Self {
-        self.paths = Paths::Recorded;
-        self
-    }
-
-    /// Keeps figures by the [`metrics`](https://docs.rs/metrics) facade, under the names of
-    /// OpenTelemetry: the histogram `http.client.request.duration` in seconds and the gauge
-    /// `http.client.active_requests`, both by attempt; and the counters `retry.attempts`, of
-    /// attempts that followed another, and `retry.stops`, of calls that took several attempts or
-    /// failed, by why they ended. An attempt
-    /// lasts until its body has been read or dropped. The gauge `http.client.open_connections`
-    /// counts connections by server; whether they are idle it does not tell. Default: none.
-    #[cfg(feature = "metrics")]
-    pub fn record_metrics(mut self) -> Self {
-        crate::observe::describe();
-        self.metrics = Metrics::On;
-        self
-    }
-
     /// Builds the client. Nothing is connected yet.
     ///
     /// # Errors
@@ -450,9 +436,15 @@ impl ClientBuilder {
                 "deadline must be longer than 0; `None` turns it off, `\"none\"` in a configuration file",
             ));
         }
+        let sinks = self.sinks();
         let policy = self
             .retry
             .and_then(|policy| predicate::aware(&policy, self.deadline))?;
+        let policy = match self.paths {
+            Paths::Redacted => policy,
+            // Also of those that requests bring.
+            Paths::Recorded => policy.to_builder().record_paths().build()?,
+        };
         let bases = match &self.base {
             Some(base) if self.extras.endpoints.is_empty() => std::slice::from_ref(base),
             Some(_) | None => &self.extras.endpoints,
@@ -464,7 +456,9 @@ impl ClientBuilder {
             max_body: self.max_body,
             redirects: self.redirects,
             request_id: self.request_id,
-            metrics: self.metrics,
+            call_spans: self.call_spans,
+            paths: self.paths,
+            sinks: sinks.clone(),
             renews: self.extras.auth.is_some(),
             decompression: self.decompression,
             decode_limits: self.decode_limits,
@@ -477,7 +471,7 @@ impl ClientBuilder {
             attempt: Arc::new(attempt::Settings {
                 user_agent: self.user_agent,
                 extras: self.extras.boxed(),
-                metrics: self.metrics,
+                sinks,
                 paths: self.paths,
                 accept_encoding: decode::accepted(),
             }),

@@ -1,5 +1,7 @@
 //! What is done once per call: the URL made absolute, credentials out of it, the total deadline.
 
+mod observed;
+
 use std::{
     fmt,
     future::Future,
@@ -22,6 +24,7 @@ use tokio::time::Instant;
 use tower::{ServiceExt, util::Oneshot};
 use tower_service::Service;
 
+use self::observed::Observed;
 use crate::{
     Body, DeadlinePhase, DecodeLimits, Error, NoDecompression, Redirected, Redirects, ResponseBody,
     auth::{self, Refresh},
@@ -32,7 +35,7 @@ use crate::{
     error::Kind,
     extras::WithoutDefaults,
     id,
-    observe::Metrics,
+    observe::{self, CallRecord, CallSpans, Paths, Sinks},
     predicate,
     redirect::{self, Answerer, Drain, History, Kept, Next},
     stack::{Custom, Stack, Way, WireBody, way},
@@ -49,7 +52,11 @@ pub(crate) struct Settings {
     pub(crate) redirects: Redirects,
     /// Gets a random value on each call that does not have it.
     pub(crate) request_id: Option<HeaderName>,
-    pub(crate) metrics: Metrics,
+    /// Whether calls have spans, where a subscriber wants them.
+    pub(crate) call_spans: CallSpans,
+    /// What spans and errors tell of paths.
+    pub(crate) paths: Paths,
+    pub(crate) sinks: Sinks,
     /// Whether credentials that are refused can be renewed.
     pub(crate) renews: bool,
     /// Whether any coding is decoded.
@@ -65,10 +72,10 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Whether the ends of calls are counted.
+    /// Whether anybody may observe calls: one look at a field and one at a static, where nobody does.
     #[inline]
-    fn counts_stops(&self) -> bool {
-        self.metrics != Metrics::Off
+    fn are_calls_observed(&self) -> bool {
+        self.sinks.are_any() || self.call_spans.may_be_wanted()
     }
 }
 
@@ -159,6 +166,8 @@ pin_project! {
         Gathering { gathering: Option<Gathering>, request: Option<Description> },
         Draining { drain: Drain, next: Option<Box<Request<Body>>> },
         Failed { error: Option<Error> },
+        // All of the call, in a box: the others are no larger for it.
+        Observed { observed: Box<Observed<W>> },
     }
 }
 
@@ -186,7 +195,8 @@ impl<W: Way> State<W> {
     fn report_so_far(&self) -> Option<RetryReport> {
         match self {
             Self::Standard { call } => Some(call.report_so_far()),
-            Self::Custom { .. }
+            Self::Observed { .. }
+            | Self::Custom { .. }
             | Self::Gathering { .. }
             | Self::Draining { .. }
             | Self::Failed { .. } => None,
@@ -198,7 +208,8 @@ impl<W: Way> State<W> {
     fn is_first_attempt(&self) -> bool {
         match self {
             Self::Standard { call } => call.is_first_attempt(),
-            Self::Custom { .. }
+            Self::Observed { .. }
+            | Self::Custom { .. }
             | Self::Gathering { .. }
             | Self::Draining { .. }
             | Self::Failed { .. } => false,
@@ -214,7 +225,7 @@ impl<W: Way> State<W> {
             }
             Self::Gathering { .. } => Some(DeadlinePhase::Body),
             Self::Draining { .. } => Some(DeadlinePhase::Redirect),
-            Self::Custom { .. } | Self::Failed { .. } => None,
+            Self::Observed { .. } | Self::Custom { .. } | Self::Failed { .. } => None,
         }
     }
 
@@ -229,6 +240,10 @@ impl<W: Way> State<W> {
             Self::Custom { .. } => kept.map(Kept::asked),
             Self::Gathering { request, .. } => request.as_ref().map(Description::asked),
             Self::Draining { next, .. } => next.as_ref().map(|it| (it.method(), it.uri())),
+            Self::Observed { observed } => {
+                let call = observed.get_ref()?;
+                call.state.asked(call.kept.as_deref())
+            }
             Self::Failed { .. } => None,
         }
     }
@@ -238,7 +253,8 @@ impl<W: Way> State<W> {
     fn kept(&self, settings: &Settings) -> Option<Box<Kept>> {
         let (request, body) = match self {
             Self::Standard { call } => (call.request_again()?, call.body_again()),
-            Self::Custom { .. }
+            Self::Observed { .. }
+            | Self::Custom { .. }
             | Self::Gathering { .. }
             | Self::Draining { .. }
             | Self::Failed { .. } => return None,
@@ -267,18 +283,20 @@ fn keep(stack: &Stack, request: &Request<Body>, settings: &Settings) -> Option<B
 pub(crate) struct Description {
     method: Method,
     uri: Uri,
+    paths: Paths,
 }
 
 impl Description {
-    pub(crate) fn new(method: &Method, uri: &Uri) -> Self {
+    pub(crate) fn new(method: &Method, uri: &Uri, paths: Paths) -> Self {
         Self {
             method: method.clone(),
             uri: uri.clone(),
+            paths,
         }
     }
 
-    pub(crate) fn of<B>(request: &Request<B>) -> Self {
-        Self::new(request.method(), request.uri())
+    pub(crate) fn of<B>(request: &Request<B>, paths: Paths) -> Self {
+        Self::new(request.method(), request.uri(), paths)
     }
 
     pub(crate) fn asked(&self) -> (&Method, &Uri) {
@@ -288,10 +306,11 @@ impl Description {
     /// The request that gave this response, which after a redirect is not the one that was made, and
     /// with endpoints may have gone to another URL.
     pub(crate) fn answered_by<T>(&self, response: &Response<T>) -> Self {
-        match response.extensions().get::<Redirected>() {
-            Some(redirected) => Self::new(redirected.method(), redirected.uri()),
-            None => Self::new(&self.method, Answerer::of(response).unwrap_or(&self.uri)),
+        if let Some(redirected) = response.extensions().get::<Redirected>() {
+            return Self::new(redirected.method(), redirected.uri(), self.paths);
         }
+        let uri = Answerer::of(response).unwrap_or(&self.uri);
+        Self::new(&self.method, uri, self.paths)
     }
 
     pub(crate) fn uri(&self) -> &Uri {
@@ -299,7 +318,7 @@ impl Description {
     }
 
     pub(crate) fn name(&self, error: Error) -> Error {
-        error.of(&self.method, Some(&self.uri))
+        error.of(&self.method, Some(&self.uri)).telling(self.paths)
     }
 }
 
@@ -313,6 +332,60 @@ pub(crate) fn start<W: Way>(
     let settings = &shared.settings;
     let now = Instant::now();
     let prepared = prepare(settings, &mut request);
+    if settings.are_calls_observed() {
+        return start_observed(shared, request, timeout, now, prepared);
+    }
+    enter(shared, request, timeout, now, prepared)
+}
+
+/// Starts a call that a subscriber or a sink of metrics may want to know of.
+#[cold]
+fn start_observed<W: Way>(
+    shared: &Shared,
+    mut request: Request<Body>,
+    timeout: Option<Duration>,
+    now: Instant,
+    prepared: Result<(), Error>,
+) -> Call<W> {
+    let Settings {
+        call_spans,
+        sinks,
+        paths,
+        unwatched,
+        ..
+    } = &shared.settings;
+    let Some(record) = CallRecord::begin(&request, *call_spans, sinks, *paths) else {
+        return enter(shared, request, timeout, now, prepared);
+    };
+    if sinks.are_any() {
+        observe::count_sent(&mut request);
+    }
+    let observed = Observed::start(record, request, |request| {
+        enter(shared, request, timeout, now, prepared)
+    });
+    let limit = observed.get_ref().and_then(Call::limit);
+    Call {
+        state: State::Observed {
+            observed: Box::new(observed),
+        },
+        watch: Watch::new(limit, unwatched),
+        decode: false,
+        shared: shared.clone(),
+        kept: None,
+        history: None,
+    }
+}
+
+/// Gives a call that was prepared to the stack.
+#[inline]
+fn enter<W: Way>(
+    shared: &Shared,
+    mut request: Request<Body>,
+    timeout: Option<Duration>,
+    now: Instant,
+    prepared: Result<(), Error>,
+) -> Call<W> {
+    let settings = &shared.settings;
     if let Some(timeout) = timeout {
         call_settings::set(request.extensions_mut(), Deadline::within(timeout));
     }
@@ -412,7 +485,8 @@ pub(crate) fn authorize(
 impl<W: Way> Call<W> {
     #[cold]
     fn failed(shared: &Shared, request: &Request<Body>, error: Error) -> Self {
-        let error = Some(Description::of(request).name(error));
+        let description = Description::of(request, shared.settings.paths);
+        let error = Some(description.name(error));
         Self {
             state: State::Failed { error },
             watch: Watch::new(None, &shared.settings.unwatched),
@@ -457,6 +531,7 @@ impl<W: Way> Future for Call<W> {
         // Looked at where it is, which is where the caller wants it: what is plain is not moved.
         let mut polled = match this.state.as_mut().project() {
             StateProj::Standard { call } => call.poll(cx),
+            StateProj::Observed { observed } => return observed.poll(cx),
             StateProj::Custom { .. }
             | StateProj::Gathering { .. }
             | StateProj::Draining { .. }
@@ -482,11 +557,9 @@ impl<W: Way> Projected<'_, W> {
     /// Whether a response is what the caller gets, just as it is.
     #[inline]
     fn passes(&self, response: &Response<ResponseBody>) -> bool {
-        let settings = &self.shared.settings;
         let is_whole = !W::COLLECTS || response.body().is_collected();
         is_whole
             && self.history.is_none()
-            && !settings.counts_stops()
             && !response.status().is_redirection()
             && !(self.decode.is_some() && decode::is_encoded(response.headers()))
     }
@@ -506,12 +579,6 @@ impl<W: Way> Projected<'_, W> {
                 break;
             };
             waits = false;
-            #[cfg(feature = "metrics")]
-            if self.shared.settings.counts_stops()
-                && !matches!(*self.state, State::Gathering { .. })
-            {
-                crate::observe::count_stop(&answer);
-            }
             match answer.and_then(|response| self.look(response)) {
                 Ok(None) => {}
                 Ok(Some(response)) => {
@@ -547,6 +614,7 @@ impl<W: Way> Projected<'_, W> {
             return match self.state.as_mut().project() {
                 StateProj::Standard { call } => call.poll(cx),
                 StateProj::Custom { call } => call.poll(cx),
+                StateProj::Observed { observed } => observed.poll(cx),
                 StateProj::Gathering { gathering, .. } => poll_gathering(gathering, cx),
                 StateProj::Draining { drain, next } => {
                     ready!(drain.as_mut().poll(cx));
@@ -585,7 +653,8 @@ impl<W: Way> Projected<'_, W> {
         }
         if W::COLLECTS && !response.body().is_collected() {
             let request = self.state.asked(self.kept.as_deref());
-            let request = request.map(|(method, uri)| Description::new(method, uri));
+            let paths = self.shared.settings.paths;
+            let request = request.map(|(method, uri)| Description::new(method, uri, paths));
             let gathering = Some(Gathering::new(response, self.shared.settings.max_body));
             self.state.set(State::Gathering { gathering, request });
             return Ok(None);
@@ -623,6 +692,7 @@ impl<W: Way> Projected<'_, W> {
         if let Some(history) = self.history {
             error.alter_report(|last| history.complete(last));
         }
+        let error = error.telling(self.shared.settings.paths);
         match self.state.asked(self.kept.as_deref()) {
             Some((method, uri)) => error.of(method, Some(uri)),
             None => error,

@@ -13,11 +13,11 @@ use session_layer::RequestOptions;
 use session_layer::cookies::NoCookies;
 
 use crate::{
-    Body, DecodeLimits, NoDecompression, Redirects,
+    Body, DecodeLimits, NoDecompression, Redirects, UrlTemplate,
     auth::Refresh,
     collect::{CollectBody, FollowsNone},
     extras::WithoutDefaults,
-    observe::SentBefore,
+    observe::{SentBefore, SentBytes},
     redirect::CrossOrigin,
 };
 
@@ -70,11 +70,15 @@ call_settings! {
     Redirects,
     Refresh,
     SentBefore,
+    SentBytes,
     WithoutDefaults,
 }
 
 /// Not in the list: only a part of it holds for the peer of another hop, see `redirect`.
 impl CallSetting for RequestOptions {}
+
+/// Not in the list: it is for one URL, and no redirect takes it along.
+impl CallSetting for UrlTemplate {}
 
 fn keep<T: CallSetting>(all: &Extensions, kept: &mut Extensions) {
     if let Some(setting) = all.get::<T>() {
@@ -124,6 +128,7 @@ mod tests {
             Redirects = Redirects::none(),
             Refresh = Refresh::default(),
             SentBefore = SentBefore(1),
+            SentBytes = SentBytes::Announced(1),
             WithoutDefaults = WithoutDefaults::default(),
         }
         // Only a retry layer can make one.

@@ -15,6 +15,7 @@ use crate::{
     Body, ClientBuilder, Error, IntoUrl, RequestBuilder, ResponseBody, ResponseFuture,
     call::{self, Call, Core, Shared},
     error::BoxError,
+    observe::Paths,
     stack::{Stack, Way, WireBody},
     target,
     watch::Unwatched,
@@ -198,6 +199,12 @@ impl Client {
     #[inline]
     pub(crate) fn raises_status(&self) -> bool {
         self.shared.settings.error_for_status
+    }
+
+    /// What errors tell of paths.
+    #[inline]
+    pub(crate) fn paths(&self) -> Paths {
+        self.shared.settings.paths
     }
 
     /// Returns the figures of the connection pool, or zeros over somebody's own service.

@@ -11,6 +11,7 @@ use session_layer::Phase;
 use crate::{
     decode::DecodeLimit,
     json::NotJson,
+    observe::Paths,
     origin,
     redirect::{Answerer, Redirected},
 };
@@ -24,7 +25,8 @@ pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
 /// [`Display`](fmt::Display) is one line that names the method, the origin, what failed and how
 /// many attempts were made; the cause is in [`source`](StdError::source), and says nothing twice. Of
 /// a setting that is not valid the line has the name, and the cause what is wrong with it. It holds neither
-/// userinfo nor a path or query, and no header.
+/// userinfo nor a query, and no header; a path only if the client
+/// [records paths](crate::ClientBuilder::record_paths).
 ///
 /// `{:#}` prints the same line with all causes behind it, separated by colons, for logs. `{:?}` prints
 /// both over several lines for a person, as a program does whose `main` returns the error; `{:#?}`
@@ -51,6 +53,8 @@ struct Inner {
     uri: Option<Uri>,
     source: Option<BoxError>,
     report: Option<RetryReport>,
+    /// Whether the line has the path of the URL.
+    paths: Paths,
     /// What the call was doing when its deadline passed, where that is known.
     doing: Option<DeadlinePhase>,
     /// The response, where it had come before the call failed.
@@ -137,6 +141,7 @@ impl Error {
             uri: None,
             source: None,
             report: None,
+            paths: Paths::default(),
             doing: None,
             answer: None,
         }))
@@ -177,6 +182,24 @@ impl Error {
             self.locate(uri);
         }
         self
+    }
+
+    /// Says whether the line has the path of the URL.
+    pub(crate) fn telling(mut self, paths: Paths) -> Self {
+        self.0.paths = paths;
+        self
+    }
+
+    /// The path, where it is told. With endpoints the URL may be another one's than the origin, and
+    /// then its path is not what was asked for there.
+    fn told_path(&self) -> Option<&str> {
+        if self.0.paths == Paths::Redacted {
+            return None;
+        }
+        let uri = self.0.uri.as_ref()?;
+        let of_uri = origin::display(uri)?;
+        let origin = self.0.origin.as_deref()?;
+        origin.eq_ignore_ascii_case(&of_uri).then(|| uri.path())
     }
 
     fn locate(&mut self, uri: &Uri) {
@@ -282,7 +305,8 @@ impl Error {
     /// it is the first one's, and [`origin`](Self::origin) tells which failed.
     ///
     /// Its path and query may hold what is in no log: neither [`Display`](fmt::Display) nor `Debug`
-    /// of the error shows them.
+    /// of the error shows them, except the path where the client
+    /// [records paths](crate::ClientBuilder::record_paths).
     #[must_use]
     pub fn url(&self) -> Option<&Uri> {
         self.0.uri.as_ref()
@@ -605,10 +629,11 @@ impl fmt::Display for Error {
             report,
             ..
         } = &*self.0;
+        let path = self.told_path().unwrap_or_default();
         match (method, origin) {
-            (Some(method), Some(origin)) => write!(f, "{method} {origin}: ")?,
+            (Some(method), Some(origin)) => write!(f, "{method} {origin}{path}: ")?,
             (Some(method), None) => write!(f, "{method}: ")?,
-            (None, Some(origin)) => write!(f, "{origin}: ")?,
+            (None, Some(origin)) => write!(f, "{origin}{path}: ")?,
             (None, None) => {}
         }
         write!(f, "{}", What(self))?;
@@ -755,7 +780,7 @@ impl fmt::Display for Shortened<'_> {
 }
 
 /// How many attempts were made; resends do not count.
-fn attempts(report: &RetryReport) -> usize {
+pub(crate) fn attempts(report: &RetryReport) -> usize {
     let resends = usize::try_from(report.resends()).unwrap_or(usize::MAX);
     report.attempts().len().saturating_sub(resends)
 }

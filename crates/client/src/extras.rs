@@ -10,7 +10,9 @@ use http::{
 };
 use retry_layer::Attempt;
 
-use crate::{CrossOrigin, auth::Auth, forward::AsItIs, id, origin, target::Base};
+use crate::{
+    CrossOrigin, auth::Auth, forward::AsItIs, id, observe::TraceContext, origin, target::Base,
+};
 
 #[derive(Default)]
 pub(crate) struct Extras {
@@ -23,6 +25,7 @@ pub(crate) struct Extras {
     pub(crate) endpoints: Vec<Base>,
     /// Whether no attempt may go out without TLS.
     pub(crate) https_only: bool,
+    pub(crate) trace_context: TraceContext,
 }
 
 /// What else an attempt needs.
@@ -34,6 +37,8 @@ pub(crate) struct Dressed {
     pub(crate) authorizes: bool,
     /// Whether it must not be sent, since it would go out without TLS.
     pub(crate) refused: bool,
+    /// Whether it carries the context of its trace.
+    pub(crate) traced: bool,
 }
 
 impl Dressed {
@@ -53,12 +58,14 @@ impl Extras {
             attempt_id,
             endpoints,
             https_only,
+            trace_context,
         } = &self;
         let idle = headers.is_empty()
             && auth.is_none()
             && attempt_id.is_none()
             && endpoints.is_empty()
-            && !https_only;
+            && !https_only
+            && !trace_context.is_set();
         (!idle).then(|| Box::new(self))
     }
 
@@ -88,6 +95,7 @@ impl Extras {
             moved,
             authorizes,
             refused,
+            traced: self.trace_context.is_for(request),
         }
     }
 
@@ -126,6 +134,7 @@ impl fmt::Debug for Extras {
             .field("attempt_id", &self.attempt_id)
             .field("endpoints", &self.endpoints)
             .field("https_only", &self.https_only)
+            .field("trace_context", &self.trace_context)
             .finish_non_exhaustive()
     }
 }
@@ -149,6 +158,10 @@ impl WithoutDefaults {
     #[inline]
     pub(crate) fn has(&self, name: &HeaderName) -> bool {
         self.0.contains(name)
+    }
+
+    pub(crate) fn has_named(&self, name: &str) -> bool {
+        self.0.iter().any(|it| it == name)
     }
 }
 

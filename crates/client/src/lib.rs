@@ -99,24 +99,27 @@
 //!
 //! # What can be seen from outside
 //!
-//! Each attempt is a [`tracing`](https://docs.rs/tracing) span, named `http.client.request`, of the
-//! level INFO and the target `client`, with the fields of [OpenTelemetry's
+//! A call is a [`tracing`](https://docs.rs/tracing) span, named `http.client.call`, and each of its
+//! attempts one below it, named `http.client.request`, with the fields of [OpenTelemetry's
 //! conventions](https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-client-span):
-//! `http.request.method`, `server.address`, `server.port`, `url.full` (without userinfo, path and
-//! query as `REDACTED`; [`ClientBuilder::record_paths`] shows the path), `http.response.status_code`, `network.protocol.version`,
-//! `error.type` (the name of an [`ErrorKind`], a failed status, or `cancelled`), and
-//! `http.request.resend_count` from the second attempt on. A span lasts until the body was read or
-//! dropped, so that a subscriber which tells when spans close tells each attempt once it is over.
+//! method, server, URL (without userinfo, path and query as `REDACTED`;
+//! [`ClientBuilder::record_paths`] shows the path), [template](UrlTemplate), status, protocol and
+//! `error.type` (the name of an [`ErrorKind`], a failed status, or `cancelled`); that of the call has
+//! the number of attempts and why there were no more. Both have the level INFO and the target
+//! `client`, and last until the body was read or dropped, so that a subscriber which tells when spans
+//! close tells each of them once it is over.
 //!
-//! Why a call went on or gave up is told by events of the level DEBUG and the target `retry_layer`:
-//! "sending again", with what the attempt came to, when it began and how long it took, why it failed
-//! and with whom (`error.type`, `phase`, `cause`, `peer`, `address`, `version`, `reused`,
-//! `other_requests`), the wait and its reason, and "not
-//! sending again". The
+//! Why a call went on or gave up is told by events of the level DEBUG and the target `retry_layer`,
+//! within the span of the call: "sending again", with what the attempt came to, when it began and how
+//! long it took, why it failed and with whom (`error.type`, `phase`, `cause`, `peer`, `address`,
+//! `version`, `reused`, `other_requests`), the wait and its reason, and "not sending again". The
 //! same is in [`Response::retry_report`] and [`Error::retry_report`], for a program to act upon.
 //!
-//! Figures are kept by `ClientBuilder::record_metrics` (feature `metrics`) through the `metrics` facade;
-//! [`Client::stats`] counts connections; [`ClientBuilder::observer`] is told what the pool does.
+//! Metrics are recorded by `ClientBuilder::record_metrics` (feature `metrics`) through the `metrics`
+//! facade, and by `ClientBuilder::meter_provider` (feature `opentelemetry`) through OpenTelemetry;
+//! [`telemetry::METRICS`] lists them. [`ClientBuilder::trace_context`] writes `traceparent` into each
+//! attempt. [`Client::stats`] counts connections; [`ClientBuilder::observer`] is told what the pool
+//! does. `docs/telemetry.md` in the repository describes each span, event and metric.
 //!
 //! An [`Error`] displays one line without its cause. Where that is logged, log the
 //! [sources](std::error::Error::source) too: "cannot connect" has "Connection refused" among them.
@@ -177,7 +180,9 @@
 //! - `webpki-roots`: Mozilla's roots in place of the platform's, for `TlsOptions`.
 //! - `aws-lc`: aws-lc-rs in place of ring, for `TlsOptions`.
 //! - `digest`: Digest authentication, `ClientBuilder::digest`.
-//! - `metrics`: figures by the `metrics` facade, `ClientBuilder::record_metrics`.
+//! - `metrics`: metrics by the `metrics` facade, `ClientBuilder::record_metrics`.
+//! - `opentelemetry`: metrics by OpenTelemetry 0.33, `ClientBuilder::meter_provider`, and its context in
+//!   the headers of attempts, `telemetry::OpenTelemetry`.
 //! - `config`: settings from configuration files, `ClientConfig`; `serde` is another name of it.
 //! - `fs`: [bodies from files](Body::from_file), and [downloads into them](Response::save_to).
 //! - `multipart`: [forms with files](RequestBuilder::multipart).
@@ -220,6 +225,7 @@ mod request;
 mod response;
 mod stack;
 mod target;
+pub mod telemetry;
 pub mod testing;
 mod watch;
 #[cfg(feature = "cookies")]
@@ -261,6 +267,7 @@ pub use self::{
     error::{DeadlinePhase, Error, ErrorKind, TimeoutPhase},
     event_source::{EventSource, Reconnecting, SourceUpdate},
     layers::{AttemptBody, InnerService},
+    observe::UrlTemplate,
     read::{ByteStream, Event, Events, Lines, Progress},
     redirect::{CrossOrigin, Hop, Redirect, RedirectAction, Redirected, Redirects},
     request::RequestBuilder,

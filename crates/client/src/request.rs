@@ -1,4 +1,5 @@
 use std::{
+    borrow::Cow,
     fmt,
     future::Future,
     mem,
@@ -18,7 +19,7 @@ use serde::Serialize;
 
 use crate::{
     Body, Client, DecodeLimits, Error, NoDecompression, Redirects, RequestOptions, Response,
-    ResponseBody, Timeouts, auth,
+    ResponseBody, Timeouts, UrlTemplate, auth,
     call::{self, Call, Description},
     call_settings::{self, CallSetting},
     error::is_failed,
@@ -331,6 +332,27 @@ impl RequestBuilder {
         })
     }
 
+    /// Names the template that the path of the URL follows, such as `/users/{id}`: the attribute
+    /// `url.template` of spans and metrics. See [`UrlTemplate`].
+    ///
+    /// ```
+    /// # async fn example(client: client::Client, id: u32) -> Result<(), client::Error> {
+    /// let user = client
+    ///     .get(format!("https://example.com/users/{id}"))
+    ///     .url_template("/users/{id}")
+    ///     .fetch()
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn url_template(self, template: impl Into<Cow<'static, str>>) -> Self {
+        let template = UrlTemplate::new(template);
+        self.alter(|request| {
+            call_settings::set(request.extensions_mut(), template);
+            Ok(())
+        })
+    }
+
     /// Limits this call in place of the client's [deadline](crate::ClientBuilder::deadline),
     /// counted from its start: all attempts, the waits between them, and a body that is collected.
     /// One of 0 fails at once, and nothing is sent.
@@ -571,7 +593,7 @@ impl RequestBuilder {
         } = self;
         let request = request?;
         let raises = error_for_status.unwrap_or_else(|| client.raises_status());
-        let description = Description::of(&request);
+        let description = Description::of(&request, client.paths());
         Ok((client.start(request, timeout), description, raises))
     }
 }

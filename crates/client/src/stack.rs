@@ -169,15 +169,17 @@ where
             "an `attempt_layer` needs retries below which it could stand; use `layer`",
         ));
     }
-    if parts
-        .attempt
-        .extras
-        .as_ref()
-        .is_some_and(|it| it.https_only)
-    {
+    let extras = parts.attempt.extras.as_ref();
+    if extras.is_some_and(|it| it.https_only) {
         return Err(Error::builder(
             "`https_only` is about each attempt, of which there are none without retries; see \
              `build_with_service`",
+        ));
+    }
+    if extras.is_some_and(|it| it.trace_context.is_set()) {
+        return Err(Error::builder(
+            "a `trace_context` is written into each attempt, of which there are none without \
+             retries; see `build_with_service`",
         ));
     }
     #[cfg(feature = "cookies")]

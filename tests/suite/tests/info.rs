@@ -193,11 +193,13 @@ async fn an_observer_hears_how_long_a_request_waited_for_its_connection() {
     let slow = Reply::status(200).delay(2 * SECOND);
     let connector = MemoryConnector::new(sequence([slow.clone(), slow]));
     let heard = Heard::default();
-    let session: BytesSession =
-        SessionLayer::new(PoolConfig::default().max_connections(1), Timeouts::default())
-            .unwrap()
-            .observer(heard.clone())
-            .layer(connector);
+    let session: BytesSession = SessionLayer::new(
+        PoolConfig::default().max_connections(1),
+        Timeouts::default(),
+    )
+    .unwrap()
+    .observer(heard.clone())
+    .layer(connector);
     let (first, second) = tokio::join!(
         fetch(&session, get("http://peer/")),
         fetch(&session, get("http://peer/"))

@@ -1,5 +1,6 @@
 //! What requests and responses carry.
 
+mod counted;
 mod exact;
 #[cfg(feature = "fs")]
 mod file;

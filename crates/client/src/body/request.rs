@@ -3,7 +3,10 @@ use std::path::Path;
 use std::{
     fmt,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     task::{Context, Poll, Waker},
 };
 
@@ -15,7 +18,7 @@ use retry_layer::BodyFactory;
 
 #[cfg(feature = "fs")]
 use super::file::{FileBody, Found};
-use super::{Boxed, downcast, exact::Exact, exactly, take_frame};
+use super::{Boxed, counted::Counted, downcast, exact::Exact, exactly, take_frame};
 use crate::error::BoxError;
 
 /// A request body: bytes, a stream, or one that can be made anew, such as a file's.
@@ -163,6 +166,24 @@ impl Body {
         Ok(Self::from_fn(move || {
             Self::new(FileBody::new(found.clone()))
         }))
+    }
+
+    /// Counts the bytes that are read of it; of one that is made anew, those of the last one.
+    pub(crate) fn counted(self, count: &Arc<AtomicU64>) -> Self {
+        let (body, make) = match self.0 {
+            // Announces its length.
+            bytes @ Repr::Bytes(_) => return Self(bytes),
+            Repr::Stream { body, make } => (body, make),
+        };
+        let make = make.map(|make| {
+            let count = count.clone();
+            Make::new(move || {
+                count.store(0, Relaxed);
+                make.make().counted(&count)
+            })
+        });
+        let body = Box::pin(Counted::new(body, count.clone()));
+        Self(Repr::Stream { body, make })
     }
 
     /// Makes the same body again; `None` if it is a stream.

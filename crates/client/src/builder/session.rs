@@ -12,9 +12,7 @@ use session_layer::TlsOptions;
 use session_layer::cookies::Jar;
 use session_layer::{Connector, Observer, PoolConfig, SessionLayer, Timeouts};
 
-#[cfg(feature = "metrics")]
-use crate::observe::{Metrics, OpenConnections};
-use crate::{ClientBuilder, Error, stack::WireBody};
+use crate::{ClientBuilder, Error, observe::Connections, stack::WireBody};
 
 impl ClientBuilder {
     /// Limits connections and the wait for them. Default: [`PoolConfig::default`].
@@ -205,9 +203,9 @@ impl ClientBuilder {
         let layer = SessionLayer::new(self.pool.clone(), self.timeouts.clone())?;
         #[cfg(feature = "http2")]
         let layer = layer.http2(self.http2.clone())?;
-        #[cfg(feature = "metrics")]
-        if self.metrics == Metrics::On {
-            self.observers.add(OpenConnections);
+        let sinks = self.sinks();
+        if sinks.are_any() {
+            self.observers.add(Connections(sinks));
         }
         Ok(match mem::take(&mut self.observers).listening() {
             Some(observer) => layer.observer(observer),

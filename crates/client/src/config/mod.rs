@@ -36,8 +36,6 @@ use self::{
     session::{PoolSettings, TimeoutSettings},
     text_or::TextOr,
 };
-#[cfg(feature = "metrics")]
-use crate::observe::Metrics;
 use crate::{ClientBuilder, Error, observe::Paths};
 
 /// The settings of a [`ClientBuilder`] as a configuration file has them.
@@ -56,7 +54,8 @@ use crate::{ClientBuilder, Error, observe::Paths};
 /// | `max_body` | bytes |
 /// | `decompression` | true or false |
 /// | `decode_limits.bytes`, `.ratio`, `.ratio_from` | [what a body may decode to](crate::DecodeLimits): bytes, a number, each also `"none"`; bytes |
-/// | `record_paths` | whether [spans have the paths](ClientBuilder::record_paths) of URLs |
+/// | `record_paths` | whether [spans, events and errors have the paths](ClientBuilder::record_paths) of URLs |
+/// | `call_spans` | false for [no spans of whole calls](ClientBuilder::call_spans) |
 /// | `error_for_status`, `https_only` | true or false |
 /// | `user_agent` | text; none is sent if it is empty |
 /// | `request_id`, `attempt_id` | a header's name |
@@ -116,6 +115,7 @@ pub struct ClientConfig {
     decompression: Option<bool>,
     decode_limits: Option<DecodeLimitsConfig>,
     record_paths: Option<bool>,
+    call_spans: Option<bool>,
     error_for_status: Option<bool>,
     https_only: Option<bool>,
     user_agent: Option<String>,
@@ -215,6 +215,7 @@ impl ClientBuilder {
             decompression,
             decode_limits,
             record_paths,
+            call_spans,
             error_for_status,
             https_only,
             user_agent,
@@ -291,7 +292,7 @@ impl ClientBuilder {
         {
             builder = keep_cookies(builder, cookies);
         }
-        builder = tell_paths(builder, record_paths);
+        builder = tell_calls(builder, call_spans, record_paths);
         #[cfg(feature = "metrics")]
         {
             builder = keep_figures(builder, metrics);
@@ -367,8 +368,15 @@ fn keep_cookies(mut builder: ClientBuilder, on: Option<bool>) -> ClientBuilder {
     builder
 }
 
-fn tell_paths(mut builder: ClientBuilder, on: Option<bool>) -> ClientBuilder {
-    match on {
+fn tell_calls(
+    mut builder: ClientBuilder,
+    spans: Option<bool>,
+    paths: Option<bool>,
+) -> ClientBuilder {
+    if let Some(on) = spans {
+        builder = builder.call_spans(on);
+    }
+    match paths {
         Some(true) => builder.paths = Paths::Recorded,
         Some(false) => builder.paths = Paths::Redacted,
         None => {}
@@ -380,7 +388,7 @@ fn tell_paths(mut builder: ClientBuilder, on: Option<bool>) -> ClientBuilder {
 fn keep_figures(mut builder: ClientBuilder, on: Option<bool>) -> ClientBuilder {
     match on {
         Some(true) => return builder.record_metrics(),
-        Some(false) => builder.metrics = Metrics::Off,
+        Some(false) => builder.facade = None,
         None => {}
     }
     builder

@@ -163,7 +163,7 @@ impl Forward {
         }
         let caller = upgrade::of_caller(&mut self.request);
         self.prepare(caller.is_some())
-            .map_err(|error| Description::of(&self.request).name(error))?;
+            .map_err(|error| Description::of(&self.request, self.client.paths()).name(error))?;
         let call: Streaming = self.client.start(self.request, self.timeout);
         let mut response = call.await?;
         respond(&mut response, caller);

@@ -1,7 +1,32 @@
-use http::{Method, Request, Uri, Version};
+use http::{Method, Request, StatusCode, Uri, Version};
 use retry_layer::Attempt;
+use tracing::Span;
 
-use super::{Paths, SentBefore};
+use super::{Paths, SentBefore, UrlTemplate};
+use crate::error::is_failed;
+
+/// The `error.type` of what was dropped before it was over.
+pub(super) const CANCELLED: &str = "cancelled";
+
+pub(super) fn template<B>(request: &Request<B>) -> Option<&str> {
+    request.extensions().get().map(UrlTemplate::as_str)
+}
+
+/// What stands for a method that few know.
+pub(super) const OTHER: &str = "_OTHER";
+
+/// Records the status of a response; a client's or a server's error makes the span one.
+pub(super) fn record_status(span: &Span, status: StatusCode) {
+    span.record("http.response.status_code", i64::from(status.as_u16()));
+    if is_failed(status) {
+        record_error(span, status.as_str());
+    }
+}
+
+pub(super) fn record_error(span: &Span, error_type: &str) {
+    span.record("error.type", error_type);
+    span.record("otel.status_code", "ERROR");
+}
 
 /// The method, or `_OTHER` for one that few know: what a peer or a caller makes up must not become
 /// one series each.
@@ -10,7 +35,7 @@ pub(super) fn method(method: &Method) -> &'static str {
         "CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE",
     ];
     let known = KNOWN.into_iter().find(|known| *known == method.as_str());
-    known.unwrap_or("_OTHER")
+    known.unwrap_or(OTHER)
 }
 
 /// The URL without userinfo, and without what its query says; of the path only what is wanted.

@@ -1,143 +1,179 @@
+//! The metrics of one attempt, and of one call.
+
 use http::{Request, Response, StatusCode};
-use metrics::{
-    Gauge, Label, SharedString, Unit, counter, describe_counter, describe_gauge,
-    describe_histogram, gauge, histogram,
-};
-use retry_layer::{Attempt, AttemptOutcome, RetryReport};
-use session_layer::{Event, Observer, Origin};
+use retry_layer::{Attempt, AttemptOutcome, RetryReport, StopReason};
 use tokio::time::Instant;
 
-use super::fields;
-use crate::{Error, ResponseBody, error::is_failed, origin};
+use super::{
+    body::SentBytes,
+    fields,
+    figure::Figure,
+    sink::{Label, Sinks},
+};
+use crate::{Error, error::is_failed, origin};
 
-const DURATION: &str = "http.client.request.duration";
-const ACTIVE: &str = "http.client.active_requests";
-const OPEN: &str = "http.client.open_connections";
-const ATTEMPTS: &str = "retry.attempts";
-const STOPS: &str = "retry.stops";
-
-/// Tells the recorder what the figures mean.
-pub(crate) fn describe() {
-    describe_histogram!(
-        DURATION,
-        Unit::Seconds,
-        "Duration of HTTP client requests, one for each attempt"
-    );
-    describe_gauge!(ACTIVE, Unit::Count, "Attempts that are under way");
-    describe_gauge!(OPEN, Unit::Count, "Connections that are open, idle or not");
-    describe_counter!(ATTEMPTS, Unit::Count, "Attempts that followed another");
-    describe_counter!(
-        STOPS,
-        Unit::Count,
-        "Calls that took several attempts, or failed, by why they ended"
-    );
-}
-
-/// The figures of one attempt.
-#[derive(Debug)]
-pub(super) struct Meter {
-    began: Instant,
-    /// Method and server.
-    labels: Vec<Label>,
+/// How an attempt or a call turned out, as far as it is known.
+#[derive(Debug, Default)]
+struct Outcome {
     status: Option<StatusCode>,
     version: Option<&'static str>,
     error: Option<&'static str>,
 }
 
+/// The figures of one attempt; those of its end are recorded when it is dropped.
+#[derive(Debug)]
+pub(super) struct Meter {
+    sinks: Sinks,
+    began: Instant,
+    /// Method and server.
+    labels: Vec<Label>,
+    outcome: Outcome,
+    sent: Option<SentBytes>,
+    /// What came of the response's body.
+    received: u64,
+}
+
+/// The figures of one call; those of its end are recorded when it is dropped.
+#[derive(Debug)]
+pub(super) struct CallMeter {
+    sinks: Sinks,
+    began: Instant,
+    labels: Vec<Label>,
+    outcome: Outcome,
+}
+
+impl Outcome {
+    fn add_to(&self, labels: &mut Vec<Label>) {
+        if let Some(status) = self.status {
+            labels.push(Label::new("http.response.status_code", status.as_u16()));
+        }
+        if let Some(version) = self.version {
+            labels.push(Label::new("network.protocol.version", version));
+        }
+        if let Some(error) = self.error {
+            labels.push(Label::new("error.type", error));
+        } else if let Some(status) = self.status.filter(|status| is_failed(*status)) {
+            labels.push(Label::new("error.type", status.as_str().to_owned()));
+        }
+    }
+}
+
 impl Meter {
-    pub(super) fn begin<B>(request: &Request<B>) -> Self {
-        let uri = request.uri();
-        let labels = vec![
-            label("http.request.method", fields::method(request.method())),
-            label("server.address", fields::address(uri).to_owned()),
-            label("server.port", origin::port(uri).to_string()),
-        ];
-        gauge!(ACTIVE, labels.clone()).increment(1.0);
+    pub(super) fn begin<B: http_body::Body>(request: &Request<B>, sinks: &Sinks) -> Self {
+        let labels = labels_of(request);
+        sinks.add(Figure::ActiveRequests, 1, &labels);
         if let Some(attempt) = request.extensions().get::<Attempt>() {
             let mut labels = labels.clone();
-            let previous = match attempt.previous() {
-                AttemptOutcome::Status(status) => {
-                    label("retry.previous", status.as_u16().to_string())
-                }
-                AttemptOutcome::Error(class) => label("retry.previous", class.as_str()),
-                _ => label("retry.previous", "_OTHER"),
-            };
-            labels.push(previous);
-            counter!(ATTEMPTS, labels).increment(1);
+            labels.push(previous(attempt.previous()));
+            sinks.add(Figure::RetryAttempts, 1, &labels);
         }
         Self {
+            sinks: sinks.clone(),
             began: Instant::now(),
             labels,
-            status: None,
-            version: None,
-            error: None,
+            outcome: Outcome::default(),
+            sent: SentBytes::of(request),
+            received: 0,
         }
     }
 
     pub(super) fn answered(&mut self, status: StatusCode, version: Option<&'static str>) {
-        self.status = Some(status);
-        self.version = version;
+        self.outcome.status = Some(status);
+        self.outcome.version = version;
+    }
+
+    pub(super) fn received(&mut self, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.received = self.received.saturating_add(bytes);
     }
 
     pub(super) fn failed(&mut self, error_type: &'static str) {
-        self.error = Some(error_type);
+        self.outcome.error = Some(error_type);
     }
 }
 
 impl Drop for Meter {
     fn drop(&mut self) {
-        let mut labels = std::mem::take(&mut self.labels);
-        gauge!(ACTIVE, labels.clone()).decrement(1.0);
-        if let Some(status) = self.status {
-            labels.push(label(
-                "http.response.status_code",
-                status.as_u16().to_string(),
-            ));
+        let Self { sinks, labels, .. } = self;
+        sinks.add(Figure::ActiveRequests, -1, labels);
+        self.outcome.add_to(labels);
+        let took = self.began.elapsed().as_secs_f64();
+        sinks.record(Figure::RequestDuration, took, labels);
+        if self.outcome.status.is_none() {
+            return;
         }
-        if let Some(version) = self.version {
-            labels.push(label("network.protocol.version", version));
+        if let Some(sent) = self.sent.as_ref().map(SentBytes::count) {
+            sinks.record(Figure::RequestBodySize, float(sent), labels);
         }
-        if let Some(error) = self.error {
-            labels.push(label("error.type", error));
-        } else if let Some(status) = self.status.filter(|it| is_failed(*it)) {
-            labels.push(label("error.type", status.as_u16().to_string()));
-        }
-        histogram!(DURATION, labels).record(self.began.elapsed().as_secs_f64());
+        sinks.record(Figure::ResponseBodySize, float(self.received), labels);
     }
 }
 
-/// Counts connections from when each is opened until it has ended.
-pub(crate) struct OpenConnections;
-
-impl Observer for OpenConnections {
-    fn observe(&self, event: &Event<'_>) {
-        match event {
-            Event::Opened { origin, .. } => open_at(origin).increment(1.0),
-            Event::Closed { origin, .. } => open_at(origin).decrement(1.0),
-            _ => {}
+impl CallMeter {
+    pub(super) fn begin<B>(request: &Request<B>, sinks: &Sinks) -> Self {
+        Self {
+            sinks: sinks.clone(),
+            began: Instant::now(),
+            labels: labels_of(request),
+            outcome: Outcome::default(),
         }
+    }
+
+    pub(super) fn answered<T>(&mut self, response: &Response<T>) {
+        self.outcome.status = Some(response.status());
+        if let Some(report) = response.extensions().get::<RetryReport>() {
+            self.stopped(report.stop());
+        }
+    }
+
+    pub(super) fn failed(&mut self, error: &Error) {
+        self.outcome.status = error.status().or(self.outcome.status);
+        self.outcome.error = Some(error.kind().as_str());
+    }
+
+    pub(super) fn stopped(&self, stop: StopReason) {
+        let labels = [Label::new("retry.stop", stop.as_str())];
+        self.sinks.add(Figure::RetryStops, 1, &labels);
+    }
+
+    pub(super) fn cancelled(&mut self) {
+        self.outcome.error = Some(fields::CANCELLED);
+        self.stopped(StopReason::Cancelled);
     }
 }
 
-fn open_at(origin: &Origin) -> Gauge {
-    let labels = vec![
-        label("server.address", fields::bare(origin.host()).to_owned()),
-        label("server.port", origin.port().to_string()),
+impl Drop for CallMeter {
+    fn drop(&mut self) {
+        self.outcome.add_to(&mut self.labels);
+        let took = self.began.elapsed().as_secs_f64();
+        self.sinks.record(Figure::CallDuration, took, &self.labels);
+    }
+}
+
+fn labels_of<B>(request: &Request<B>) -> Vec<Label> {
+    let uri = request.uri();
+    let mut labels = vec![
+        Label::new("http.request.method", fields::method(request.method())),
+        Label::new("server.address", fields::address(uri).to_owned()),
+        Label::new("server.port", origin::port(uri)),
     ];
-    gauge!(OPEN, labels)
+    if let Some(template) = fields::template(request) {
+        labels.push(Label::new("url.template", template.to_owned()));
+    }
+    labels
 }
 
-/// Counts how a call ended, if there is anything to tell of it.
-pub(crate) fn count_stop(result: &Result<Response<ResponseBody>, Error>) {
-    let report: Option<&RetryReport> = match result {
-        Ok(response) => response.extensions().get(),
-        Err(error) => error.retry_report(),
-    };
-    if let Some(report) = report {
-        counter!(STOPS, "retry.stop" => report.stop().as_str()).increment(1);
+fn previous(outcome: AttemptOutcome) -> Label {
+    const NAME: &str = "retry.previous";
+    match outcome {
+        AttemptOutcome::Status(status) => Label::new(NAME, status.as_str().to_owned()),
+        AttemptOutcome::Error(class) => Label::new(NAME, class.as_str()),
+        _ => Label::new(NAME, "_OTHER"),
     }
 }
 
-fn label(name: &'static str, value: impl Into<SharedString>) -> Label {
-    Label::new(name, value.into())
+/// A count of bytes as a histogram takes it: beyond 2^53 not exact any more, which no body reaches.
+#[expect(clippy::cast_precision_loss, reason = "no body is as long")]
+fn float(bytes: u64) -> f64 {
+    bytes as f64
 }

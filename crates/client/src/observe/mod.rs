@@ -1,27 +1,46 @@
-//! One span for each attempt, and figures of all, by the names of
+//! A span for each call, one for each of its attempts, and metrics of all, by the names of
 //! [OpenTelemetry](https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-client-span).
 
 mod body;
+mod call;
+mod connections;
+mod context;
+#[cfg(feature = "metrics")]
+mod facade;
 mod fields;
-#[cfg(feature = "metrics")]
+mod figure;
 mod meter;
+#[cfg(feature = "opentelemetry")]
+mod otel;
 mod pool;
+#[cfg(feature = "opentelemetry")]
+mod propagate;
 mod record;
+mod sink;
+mod template;
 
 #[cfg(feature = "metrics")]
-pub(crate) use self::meter::{OpenConnections, count_stop, describe};
-pub(crate) use self::{body::Observed, pool::Observers, record::Record};
+pub(crate) use self::facade::Facade;
+#[cfg(feature = "opentelemetry")]
+pub(crate) use self::otel::Instruments;
+#[cfg(feature = "opentelemetry")]
+pub use self::propagate::OpenTelemetry;
+pub(crate) use self::{
+    body::{Observed, SentBytes, count_sent},
+    call::{CallRecord, CallSpans},
+    connections::Connections,
+    context::{Scope, TraceContext, is_trace_context},
+    pool::Observers,
+    record::Record,
+    sink::{Sink, Sinks},
+};
+pub use self::{
+    context::{Propagator, PropagatorFn, propagator_fn},
+    figure::{Instrument, METRICS, Metric},
+    template::UrlTemplate,
+};
 
-/// Which figures are kept.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(crate) enum Metrics {
-    #[default]
-    Off,
-    #[cfg(feature = "metrics")]
-    On,
-}
-
-/// What spans tell of the paths of URLs.
+/// What spans, events and errors tell of the paths of URLs.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) enum Paths {
     #[default]

@@ -1,16 +1,20 @@
+use std::borrow::Cow;
+
 use http::{Request, Response};
 use tracing::{Span, field::Empty};
 
-#[cfg(feature = "metrics")]
-use super::meter::Meter;
-use super::{Metrics, Paths, body::Observed, fields};
+use super::{
+    Paths, Sinks,
+    body::{Observed, Recorded},
+    fields,
+    meter::Meter,
+};
 use crate::{Error, ResponseBody, error::is_failed, origin};
 
 /// The span and the figures of one attempt, from when it is begun until its body has ended.
 #[derive(Debug)]
 pub(crate) struct Record {
     span: Span,
-    #[cfg(feature = "metrics")]
     meter: Option<Meter>,
     state: State,
 }
@@ -25,12 +29,15 @@ enum State {
 impl Record {
     /// Begins a record, if anybody wants one.
     #[inline]
-    pub(crate) fn begin<B>(request: &Request<B>, metrics: Metrics, paths: Paths) -> Option<Self> {
+    pub(crate) fn begin<B>(request: &Request<B>, sinks: &Sinks, paths: Paths) -> Option<Self>
+    where
+        B: http_body::Body,
+    {
         let span = tracing::info_span!(
             target: "client",
             "http.client.request",
             otel.kind = "client",
-            otel.name = name(request),
+            otel.name = &*name(request),
             otel.status_code = Empty,
             http.request.method = fields::method(request.method()),
             http.request.method_original = Empty,
@@ -41,12 +48,13 @@ impl Record {
             server.address = fields::address(request.uri()),
             server.port = i64::from(origin::port(request.uri())),
             url.full = fields::url(request.uri(), paths),
+            url.template = fields::template(request),
             "error.type" = Empty,
         );
-        if span.is_disabled() && metrics == Metrics::Off {
+        if span.is_disabled() && !sinks.are_any() {
             return None;
         }
-        if fields::method(request.method()) == "_OTHER" {
+        if fields::method(request.method()) == fields::OTHER {
             span.record("http.request.method_original", request.method().as_str());
         }
         let resends = fields::resends(request);
@@ -55,8 +63,7 @@ impl Record {
         }
         Some(Self {
             span,
-            #[cfg(feature = "metrics")]
-            meter: (metrics == Metrics::On).then(|| Meter::begin(request)),
+            meter: sinks.are_any().then(|| Meter::begin(request, sinks)),
             state: State::Waiting,
         })
     }
@@ -81,7 +88,10 @@ impl Record {
                 if let Some(connection) = connection.cloned() {
                     response.extensions_mut().insert(connection);
                 }
-                Ok(response.map(|body| ResponseBody::observed(Observed::new(body, self))))
+                Ok(response.map(|body| {
+                    let record = Recorded::Attempt(self);
+                    ResponseBody::observed(Observed::new(body, record))
+                }))
             }
             Err(error) => {
                 self.failed(&error);
@@ -92,20 +102,20 @@ impl Record {
 
     fn answered<T>(&mut self, response: &Response<T>) {
         self.state = State::Told;
-        let status = response.status();
-        self.span
-            .record("http.response.status_code", i64::from(status.as_u16()));
+        fields::record_status(&self.span, response.status());
         let version = fields::version(response.version());
         if let Some(version) = version {
             self.span.record("network.protocol.version", version);
         }
-        if is_failed(status) {
-            self.span.record("error.type", status.as_str());
-            self.span.record("otel.status_code", "ERROR");
-        }
-        #[cfg(feature = "metrics")]
         if let Some(meter) = &mut self.meter {
-            meter.answered(status, version);
+            meter.answered(response.status(), version);
+        }
+    }
+
+    /// Counts bytes of the response's body.
+    pub(super) fn received(&mut self, bytes: usize) {
+        if let Some(meter) = &mut self.meter {
+            meter.received(bytes);
         }
     }
 
@@ -115,26 +125,29 @@ impl Record {
 
     fn tell(&mut self, error_type: &'static str) {
         self.state = State::Told;
-        self.span.record("error.type", error_type);
-        self.span.record("otel.status_code", "ERROR");
-        #[cfg(feature = "metrics")]
+        fields::record_error(&self.span, error_type);
         if let Some(meter) = &mut self.meter {
             meter.failed(error_type);
         }
     }
 }
 
-fn name<B>(request: &Request<B>) -> &'static str {
-    match fields::method(request.method()) {
-        "_OTHER" => "HTTP",
+/// The name of the span: the method, and the template if there is one.
+fn name<B>(request: &Request<B>) -> Cow<'static, str> {
+    let method = match fields::method(request.method()) {
+        fields::OTHER => "HTTP",
         method => method,
+    };
+    match fields::template(request) {
+        Some(template) => format!("{method} {template}").into(),
+        None => method.into(),
     }
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
         if self.state == State::Waiting {
-            self.tell("cancelled");
+            self.tell(fields::CANCELLED);
         }
     }
 }

@@ -11,7 +11,8 @@ use super::{
     policy::{Redirect, RedirectAction, Redirects},
 };
 use crate::{
-    Body, Error, ResponseBody, call::Limit, call_settings, error::Kind, observe::SentBefore, origin,
+    Body, Error, ResponseBody, UrlTemplate, call::Limit, call_settings, error::Kind,
+    observe::SentBefore, origin,
 };
 
 /// What is kept of a request so that a redirect can be followed, and an error can say what it is
@@ -148,6 +149,8 @@ impl Kept {
         if to.fragment.is_some() {
             history.fragment = to.fragment;
         }
+        // It is for the URL that is left.
+        self.request.extensions_mut().remove::<UrlTemplate>();
         let mut next = mem::take(&mut self.request).map(|_| body);
         *next.uri_mut() = to.uri;
         call_settings::set(next.extensions_mut(), sent);

@@ -9,6 +9,7 @@ use http::{
 };
 
 use super::policy::Redirects;
+use crate::observe;
 
 /// What describes a body, beside the names that begin with `content-`.
 const OF_BODY: [HeaderName; 6] = [
@@ -36,6 +37,7 @@ pub(super) fn leave_origin(headers: &mut HeaderMap, redirects: &Redirects) {
     let bound = |(name, value): (&HeaderName, &HeaderValue)| {
         let secret = value.is_sensitive()
             || [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION].contains(name)
+            || observe::is_trace_context(name)
             || redirects.is_sensitive(name);
         (secret || name == HOST).then(|| name.clone())
     };
@@ -84,7 +86,14 @@ mod tests {
         headers.append("cookie", HeaderValue::from_static("a=1"));
         headers.append("cookie", HeaderValue::from_static("b=2"));
         headers.append("X-API-Key", HeaderValue::from_static("key"));
-        for name in ["private-token", "x-amz-security-token", "cookie2"] {
+        for name in [
+            "private-token",
+            "x-amz-security-token",
+            "cookie2",
+            "traceparent",
+            "tracestate",
+            "baggage",
+        ] {
             headers.append(name, HeaderValue::from_static("key"));
         }
         headers.append("accept", HeaderValue::from_static("*/*"));

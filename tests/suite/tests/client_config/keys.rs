@@ -108,6 +108,13 @@ const KEYS: &[Row] = &[
         "paths: Redacted",
     ),
     (
+        "call_spans",
+        || Client::builder().call_spans(false),
+        "call_spans: Off",
+        "call_spans = true",
+        "call_spans: On",
+    ),
+    (
         "error_for_status",
         || Client::builder().error_for_status(true),
         "error_for_status: true",

@@ -1,6 +1,11 @@
 //! Spans and figures, as an OpenTelemetry exporter and a recorder of metrics get them; and that no
 //! secret is among them, nor in any other thing that the client tells.
 
+mod calls;
+mod context;
+mod figures;
+mod heard;
+
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
@@ -11,7 +16,6 @@ use std::{
 
 use client::{Body, Client, ClientBuilder, Jar, Proxy, RequestBuilder, Token, multipart, token_fn};
 use http::{HeaderValue, Method, Request, Uri};
-use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use opentelemetry::trace::{SpanKind, Status, TracerProvider as _};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
 use test_support::{Connect, MemoryConnector, Reply, always, answer, sequence};
@@ -42,8 +46,22 @@ fn exporting() -> (InMemorySpanExporter, tracing::subscriber::DefaultGuard) {
     (exporter, tracing::subscriber::set_default(subscriber))
 }
 
-fn spans(exporter: &InMemorySpanExporter) -> Vec<SpanData> {
+fn all_spans(exporter: &InMemorySpanExporter) -> Vec<SpanData> {
     exporter.get_finished_spans().expect("they are in memory")
+}
+
+/// Those of calls.
+fn calls(exporter: &InMemorySpanExporter) -> Vec<SpanData> {
+    let mut spans = all_spans(exporter);
+    spans.retain(|span| span.name == "http.client.call");
+    spans
+}
+
+/// Those of attempts, and others.
+fn spans(exporter: &InMemorySpanExporter) -> Vec<SpanData> {
+    let mut spans = all_spans(exporter);
+    spans.retain(|span| span.name != "http.client.call");
+    spans
 }
 
 fn attributes(span: &SpanData) -> BTreeMap<String, String> {
@@ -167,96 +185,6 @@ async fn a_span_lasts_until_its_body_ends_and_one_that_is_given_up_says_so() {
     assert_eq!(
         attribute(&last, "http.request.method_original").unwrap(),
         "BREW"
-    );
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_span_stands_below_that_of_the_caller() {
-    use tracing::Instrument as _;
-    let (exporter, _guard) = exporting();
-    let connector = MemoryConnector::new(always(200, ""));
-    let client = over(&connector);
-    let outer = tracing::info_span!("outer");
-    client
-        .get("http://peer/")
-        .fetch()
-        .instrument(outer.clone())
-        .await
-        .unwrap();
-    drop(outer);
-    let spans = spans(&exporter);
-    assert_eq!(spans.len(), 2);
-    assert_eq!(spans[0].parent_span_id, spans[1].span_context.span_id());
-}
-
-#[tokio::test(start_paused = true)]
-async fn figures_are_kept_for_a_client_that_asks_for_them() {
-    let recorder = DebuggingRecorder::new();
-    let snapshotter = recorder.snapshotter();
-    let _guard = metrics::set_default_local_recorder(&recorder);
-    let connector = MemoryConnector::new(sequence([
-        Reply::status(503),
-        Reply::status(200).delay(Duration::from_secs(2)),
-    ]));
-    over(&connector)
-        .get("http://peer/")
-        .no_retry()
-        .fetch()
-        .await
-        .unwrap();
-    assert!(snapshotter.snapshot().into_vec().is_empty());
-
-    let connector = MemoryConnector::new(sequence([
-        Reply::status(503),
-        Reply::status(200).delay(Duration::from_secs(2)),
-    ]));
-    let client = Client::builder()
-        .record_metrics()
-        .build_with_connector(connector)
-        .unwrap();
-    client.get("http://peer/").fetch().await.unwrap();
-    let mut told = BTreeMap::new();
-    for (key, unit, _, value) in snapshotter.snapshot().into_vec() {
-        let (_, key) = key.into_parts();
-        let mut line = key.name().to_owned();
-        for label in key.labels() {
-            write!(line, " {}={}", label.key(), label.value()).unwrap();
-        }
-        let value = match value {
-            DebugValue::Counter(count) => count.to_string(),
-            DebugValue::Gauge(value) => value.to_string(),
-            DebugValue::Histogram(all) => format!("{all:.0?}"),
-        };
-        let unit = unit.map_or("", |unit| unit.as_str());
-        told.insert(line, format!("{value} {unit}"));
-    }
-    let at = "http.request.method=GET server.address=peer server.port=80";
-    let expected = [
-        (format!("http.client.active_requests {at}"), "0 count"),
-        (
-            "http.client.open_connections server.address=peer server.port=80".to_owned(),
-            "1 count",
-        ),
-        (
-            format!(
-                "http.client.request.duration {at} http.response.status_code=200 \
-                 network.protocol.version=1.1"
-            ),
-            "[2] seconds",
-        ),
-        (
-            format!(
-                "http.client.request.duration {at} http.response.status_code=503 \
-                 network.protocol.version=1.1 error.type=503"
-            ),
-            "[0] seconds",
-        ),
-        (format!("retry.attempts {at} retry.previous=503"), "1 count"),
-        ("retry.stops retry.stop=answered".to_owned(), "1 count"),
-    ];
-    assert_eq!(
-        told,
-        expected.map(|(key, value)| (key, value.to_owned())).into()
     );
 }
 

@@ -1,0 +1,153 @@
+//! The context of a trace, as the headers of requests carry it.
+
+use std::{fmt, sync::Arc};
+
+use http::{HeaderMap, HeaderName, Request, Uri};
+
+use crate::{CrossOrigin, extras::WithoutDefaults, forward::AsItIs};
+
+/// Writes the context of a trace into the headers of each attempt: `traceparent` and `tracestate` of
+/// [W3C](https://www.w3.org/TR/trace-context/), `baggage`, or others.
+///
+/// It is called once for each attempt, inside of the attempt's span: what that span is to the tracing
+/// system is the parent of what the server does. So it depends on no version of any tracing library;
+/// `client::telemetry::OpenTelemetry` (feature `opentelemetry`) is one for OpenTelemetry's.
+///
+/// ```
+/// use client::{Client, telemetry::Propagator};
+/// use http::{HeaderMap, HeaderValue, Uri};
+///
+/// struct Fixed;
+///
+/// impl Propagator for Fixed {
+///     fn inject(&self, _: &Uri, headers: &mut HeaderMap) {
+///         // A real one asks the tracing system about `tracing::Span::current()`.
+///         let value = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+///         headers.insert("traceparent", HeaderValue::from_static(value));
+///     }
+/// }
+///
+/// let client = Client::builder().trace_context(Fixed).build()?;
+/// # Ok::<(), client::Error>(())
+/// ```
+pub trait Propagator: Send + Sync {
+    /// Writes the headers of an attempt that goes to this URI. They come empty, and take the place of
+    /// those of these names that the request has.
+    fn inject(&self, uri: &Uri, headers: &mut HeaderMap);
+}
+
+/// A [`Propagator`] made of a function.
+#[derive(Clone, Copy)]
+pub struct PropagatorFn<F>(F);
+
+/// Makes a [`Propagator`] of a function.
+///
+/// ```
+/// use client::{Client, telemetry::propagator_fn};
+/// use http::{HeaderMap, HeaderValue, Uri};
+///
+/// let propagator = propagator_fn(|_: &Uri, headers: &mut HeaderMap| {
+///     headers.insert("x-trace", HeaderValue::from_static("17"));
+/// });
+/// let client = Client::builder().trace_context(propagator).build()?;
+/// # Ok::<(), client::Error>(())
+/// ```
+pub fn propagator_fn<F>(inject: F) -> PropagatorFn<F>
+where
+    F: Fn(&Uri, &mut HeaderMap) + Send + Sync,
+{
+    PropagatorFn(inject)
+}
+
+impl<F> Propagator for PropagatorFn<F>
+where
+    F: Fn(&Uri, &mut HeaderMap) + Send + Sync,
+{
+    fn inject(&self, uri: &Uri, headers: &mut HeaderMap) {
+        (self.0)(uri, headers);
+    }
+}
+
+impl<F> fmt::Debug for PropagatorFn<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PropagatorFn").finish_non_exhaustive()
+    }
+}
+
+/// How far the context of a trace goes.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Scope {
+    /// Not beyond a redirect to another origin.
+    #[default]
+    FirstOrigin,
+    Everywhere,
+}
+
+/// A client's propagator, if it has one.
+#[derive(Clone, Default)]
+pub(crate) struct TraceContext {
+    pub(crate) propagator: Option<Arc<dyn Propagator>>,
+    pub(crate) scope: Scope,
+}
+
+const TRACEPARENT: &str = "traceparent";
+const TRACESTATE: &str = "tracestate";
+const BAGGAGE: &str = "baggage";
+
+/// Whether a header carries the context of a trace by the standards. What was written for one origin
+/// may name its users, so it is for no other.
+pub(crate) fn is_trace_context(name: &HeaderName) -> bool {
+    [TRACEPARENT, TRACESTATE, BAGGAGE].contains(&name.as_str())
+}
+
+impl TraceContext {
+    pub(crate) fn is_set(&self) -> bool {
+        self.propagator.is_some()
+    }
+
+    /// Whether it goes along with this request.
+    pub(crate) fn is_for<B>(&self, request: &Request<B>) -> bool {
+        let goes_there = match self.scope {
+            Scope::FirstOrigin => request.extensions().get::<CrossOrigin>().is_none(),
+            Scope::Everywhere => true,
+        };
+        self.is_set() && goes_there && !AsItIs::is(request)
+    }
+
+    /// Writes it into a request's headers. Call it inside of the attempt's span.
+    pub(crate) fn inject<B>(&self, request: &mut Request<B>) {
+        let Some(propagator) = &self.propagator else {
+            return;
+        };
+        let mut written = HeaderMap::new();
+        propagator.inject(request.uri(), &mut written);
+        let without = WithoutDefaults::of(request);
+        let headers = request.headers_mut();
+        if written.contains_key(TRACEPARENT) && !without.has_named(TRACEPARENT) {
+            // It belongs to the parent that is replaced.
+            headers.remove(TRACESTATE);
+        }
+        for name in written.keys().filter(|name| !without.has(name)) {
+            headers.remove(name);
+            // An empty one says nothing.
+            let values = written.get_all(name).iter().filter(|it| !it.is_empty());
+            for value in values {
+                let mut value = value.clone();
+                if name.as_str() == BAGGAGE {
+                    // It may hold what identifies a user: kept out of `Debug` and of HPACK's tables.
+                    value.set_sensitive(true);
+                }
+                headers.append(name, value);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for TraceContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TraceContext")
+            .field("is_set", &self.is_set())
+            .field("scope", &self.scope)
+            .finish_non_exhaustive()
+    }
+}
