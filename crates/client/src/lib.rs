@@ -284,3 +284,8 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct CrateReadme;
+
+/// The code of the page on telemetry, held to compile.
+#[cfg(all(doctest, feature = "opentelemetry"))]
+#[doc = include_str!("../../../docs/telemetry.md")]
+struct Telemetry;

@@ -5,6 +5,7 @@ mod calls;
 mod context;
 mod figures;
 mod heard;
+mod page;
 
 use std::{
     collections::BTreeMap,
