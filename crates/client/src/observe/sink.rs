@@ -14,12 +14,26 @@ pub(crate) trait Sink: fmt::Debug + Send + Sync {
 }
 
 /// An attribute of a value.
+#[cfg_attr(
+    not(any(feature = "metrics", feature = "opentelemetry")),
+    allow(
+        dead_code,
+        reason = "only sinks read it, and without these features there are none"
+    )
+)]
 #[derive(Clone, Debug)]
 pub(crate) struct Label {
     pub(crate) name: &'static str,
     pub(crate) value: LabelValue,
 }
 
+#[cfg_attr(
+    not(any(feature = "metrics", feature = "opentelemetry")),
+    allow(
+        dead_code,
+        reason = "only sinks read it, and without these features there are none"
+    )
+)]
 #[derive(Clone, Debug)]
 pub(crate) enum LabelValue {
     Text(Cow<'static, str>),
