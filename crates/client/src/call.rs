@@ -369,7 +369,7 @@ fn start_observed<W: Way>(
             observed: Box::new(observed),
         },
         watch: Watch::new(limit, unwatched),
-        decode: false,
+        decode: None,
         shared: shared.clone(),
         kept: None,
         history: None,
