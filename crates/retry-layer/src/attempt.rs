@@ -79,3 +79,36 @@ impl From<u32> for EarlierResends {
         Self(count)
     }
 }
+
+/// Tells the services below that a request asks for the rest of a body that had broken: a request
+/// extension, which [`Resume`](crate::resume::Resume) inserts.
+///
+/// The retry layer counts the attempts of such a request on from [`attempts`](Self::attempts), and its
+/// waits too.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Resumption {
+    pub(crate) offset: u64,
+    pub(crate) attempts: u32,
+    pub(crate) exchanges: u32,
+}
+
+impl Resumption {
+    /// The offset in the representation, in bytes, of what is asked for.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// How many attempts were made, without this one, since the body was last brought forward. The
+    /// one that brought it forward, and broke then, is the first of them.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// How many exchanges the call has made before this request, resends included.
+    #[must_use]
+    pub fn exchanges(&self) -> u32 {
+        self.exchanges
+    }
+}

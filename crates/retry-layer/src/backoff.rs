@@ -474,6 +474,28 @@ impl Waits {
         }
     }
 
+    /// The schedule without the waits of so many retries, which were made before.
+    pub(crate) fn behind(backoff: &Backoff, retries: u32) -> Self {
+        let mut waits = Self::new(backoff);
+        for _ in 0..retries {
+            if !waits.skip() {
+                break;
+            }
+        }
+        waits
+    }
+
+    /// Leaves the next wait out. Returns whether there was one that another may differ from.
+    fn skip(&mut self) -> bool {
+        match &mut self.source {
+            Source::Exponential(waits) => {
+                let base = waits.schedule.base_for(Pressure::Normal);
+                waits.next_from(base) < self.cap
+            }
+            Source::Custom(waits) => waits.next().is_some(),
+        }
+    }
+
     /// The next wait, or nothing if the schedule is over.
     pub(crate) fn next(&mut self, pressure: Pressure, random: &mut Rng) -> Option<Duration> {
         let (delay, base) = match &mut self.source {

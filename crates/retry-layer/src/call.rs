@@ -7,7 +7,7 @@ use http_body::Body;
 use tokio::time::Instant;
 
 use crate::{
-    attempt::{Attempt, EarlierResends},
+    attempt::{Attempt, EarlierResends, Resumption},
     backoff::{Pressure, Waits},
     budget::{Cost, Counted, Withdrawal},
     deadline::Deadline,
@@ -194,6 +194,18 @@ impl<S, B> Call<S, B> {
         request
     }
 
+    /// Moves out what is left of the request when it was answered, if it had no body.
+    pub(crate) fn take_head(&mut self) -> Option<(HeaderMap, Extensions)> {
+        if !matches!(self.body, Kept::Empty) {
+            return None;
+        }
+        let mut headers = self.headers.take().unwrap_or_default();
+        if self.keyed {
+            headers.remove(IDEMPOTENCY_KEY);
+        }
+        Some((headers, std::mem::take(&mut self.extensions)))
+    }
+
     fn copy<T>(&self, body: T) -> Request<T> {
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
@@ -237,11 +249,23 @@ impl<S, B> Call<S, B> {
         }
     }
 
+    /// Counts the attempts that were made before a request for the rest of a body, when the first
+    /// attempt at that is not the last word; gives how many there were.
+    fn count_earlier_attempts(&mut self) -> u32 {
+        let resumption = self.extensions.get::<Resumption>();
+        let Some(earlier) = resumption.filter(|_| self.journal.is_none()) else {
+            return 0;
+        };
+        self.attempts = self.attempts.saturating_add(earlier.attempts);
+        earlier.attempts
+    }
+
     /// Ends the call with this result, or says how long to wait for the next attempt.
     pub(crate) fn settle<R, E>(&mut self, result: &mut Result<Response<R>, E>) -> Option<Pause>
     where
         E: ServiceError,
     {
+        let earlier = self.count_earlier_attempts();
         let class = self.classify(result);
         let status = result.as_ref().ok().map(Response::status);
         let outcome = status.map_or(AttemptOutcome::Error(class), AttemptOutcome::Status);
@@ -252,7 +276,7 @@ impl<S, B> Call<S, B> {
         }
         let now = Instant::now();
         let record = self.record(result, outcome, class, now);
-        let next = match self.judge(result, class, now) {
+        let next = match self.judge(result, class, now, earlier) {
             Verdict::Return(stop) => {
                 self.finish_as(result, Some(record), class, stop);
                 return None;
@@ -270,6 +294,7 @@ impl<S, B> Call<S, B> {
         result: &Result<Response<R>, E>,
         class: Class,
         now: Instant,
+        earlier_attempts: u32,
     ) -> Verdict
     where
         E: ServiceError,
@@ -307,7 +332,7 @@ impl<S, B> Call<S, B> {
                     self.headers.as_ref(),
                     &self.extensions,
                 ),
-                waits: Waits::new(&settings.backoff),
+                waits: Waits::behind(&settings.backoff, earlier_attempts),
                 resend_waits: None,
                 random: self.policy.random(),
                 withdrawal: None,

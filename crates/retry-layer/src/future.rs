@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Request, Response, Uri};
+use http::{Extensions, HeaderMap, Method, Request, Response, Uri};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
@@ -387,6 +387,24 @@ impl<S, B, F, R, E> ResponseFuture<S, B, F, R, E> {
         match &self.course {
             Course::Once { .. } => None,
             Course::Repeatable { call } => Some(call.request_again()),
+        }
+    }
+}
+
+impl<S, B, F, R, E> ResponseFuture<S, B, F, R, E> {
+    /// Moves out the headers and the extensions of the request as it entered the layer, for a layer
+    /// above that asks for the rest of the response's body: see [`ResumeBody::new`]. Call it when the
+    /// response is there, and once.
+    ///
+    /// `None` if the request had a body, or was sent only once anyway: see
+    /// [`Retry::keeps`](crate::Retry::keeps).
+    ///
+    /// [`ResumeBody::new`]: crate::resume::ResumeBody::new
+    #[must_use]
+    pub fn take_head(self: Pin<&mut Self>) -> Option<(HeaderMap, Extensions)> {
+        match self.project().course {
+            Course::Once { .. } => None,
+            Course::Repeatable { call } => call.take_head(),
         }
     }
 }

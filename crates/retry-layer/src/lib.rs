@@ -52,6 +52,9 @@
 //! is read to its end within narrow bounds, or dropped, before the wait: a call that sleeps holds
 //! no connection.
 //!
+//! **Where it ends.** A call is over when the head of its response is there. A body that breaks after
+//! that can be continued by a layer above: [`resume`].
+//!
 //! **What it costs.** A call that succeeds at once costs a copy of the request's head, and of its
 //! headers if it has any: about 480 instructions without headers, and no allocation. A body is kept
 //! by reference count while it passes, see [`ReplayBody`], or made anew by a [`BodyFactory`]. A call
@@ -189,6 +192,7 @@ mod policy;
 pub mod predicate;
 mod replay;
 mod report;
+pub mod resume;
 pub mod retry_after;
 mod service;
 #[cfg(feature = "tonic")]
@@ -198,7 +202,7 @@ mod verdict;
 
 pub use self::{
     aiohttp::AiohttpException,
-    attempt::{Attempt, EarlierResends},
+    attempt::{Attempt, EarlierResends, Resumption},
     backoff::{Backoff, Delays, Exponential, ExponentialIter},
     before::BeforeAttempt,
     deadline::Deadline,

@@ -12,7 +12,9 @@ use crate::{
 /// Each attempt that ends is followed by one decision, and by one call of one of these methods. A
 /// policy without an observer does nothing for it. Requests that are sent once whatever comes,
 /// since the policy allows one attempt and no [resend](crate::RetryReport::resends) or the request is
-/// marked [`NoRetry`](crate::NoRetry), are not observed: nothing is decided about them. A call that is dropped while it waits was told of
+/// marked [`NoRetry`](crate::NoRetry), are not observed: nothing is decided about them. Of a call whose
+/// body breaks and is [continued](crate::resume), the exchanges that broke are told of, too, after the
+/// call itself has ended. A call that is dropped while it waits was told of
 /// by [`sends_again`](Self::sends_again) and ends without another word here; a `tracing` event says
 /// so.
 ///

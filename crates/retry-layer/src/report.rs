@@ -124,6 +124,7 @@ pub struct AttemptRecord {
     began: Option<Duration>,
     took: Option<Duration>,
     details: AttemptDetails,
+    resumed_at: Option<u64>,
 }
 
 /// Whether it was the predicate's own wish to send a request again that was answered.
@@ -144,7 +145,14 @@ impl AttemptRecord {
             began: None,
             took: None,
             details: AttemptDetails::default(),
+            resumed_at: None,
         }
+    }
+
+    /// Says that it asked for the rest of a body, from this offset on.
+    pub(crate) fn resuming(self, offset: u64) -> Self {
+        let resumed_at = Some(offset);
+        Self { resumed_at, ..self }
     }
 
     pub(crate) fn described(self, details: AttemptDetails) -> Self {
@@ -279,6 +287,13 @@ impl AttemptRecord {
         self.asked_again == AskedAgain::ByPredicate
     }
 
+    /// The offset, in bytes, from which on it asked for the rest of a body that had broken: see
+    /// [`resume`](crate::resume). `None` for an attempt that asked for the whole.
+    #[must_use]
+    pub fn resumed_at(&self) -> Option<u64> {
+        self.resumed_at
+    }
+
     fn ended(&self) -> Option<Duration> {
         Some(self.began?.saturating_add(self.took?))
     }
@@ -289,6 +304,9 @@ impl fmt::Display for AttemptRecord {
         match self.details.kind {
             Some(kind) => spaced(kind.as_str(), f)?,
             None => write!(f, "{}", self.outcome)?,
+        }
+        if let Some(offset) = self.resumed_at {
+            write!(f, " from byte {offset}")?;
         }
         match self.took {
             Some(took) if took < Duration::from_millis(1) => f.write_str(" at once")?,

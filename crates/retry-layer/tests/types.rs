@@ -23,6 +23,7 @@ use retry_layer::{
     grpc::{Grpc, GrpcRetry},
     hint::Hints,
     predicate::{And, Errors, Not, Or, Standard, StatusSet},
+    resume::{Ask, Resume, ResumeBody, ResumeBodyError, ResumeError, ResumeFuture, ResumeLayer},
 };
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn, util::BoxCloneSyncService};
 
@@ -112,6 +113,13 @@ fn public_types_are_send_sync_static_and_debug() {
     check::<Hints>();
     check::<NamedServiceError>();
     check::<ReplayBodyError>();
+    type Asking = Ask<(), Full<Bytes>, std::future::Ready<()>>;
+    check::<Resume<()>>();
+    check::<ResumeBody<Full<Bytes>, std::io::Error, Asking>>();
+    check::<ResumeBodyError<std::io::Error>>();
+    check::<ResumeError>();
+    check::<ResumeFuture<(), Full<Bytes>, std::future::Ready<()>>>();
+    check::<ResumeLayer>();
     check::<Retry<()>>();
     check::<RetryLayer>();
     check::<RetryPolicy>();
@@ -134,6 +142,8 @@ fn errors_are_errors() {
     check::<BuildError>();
     check::<NamedServiceError>();
     check::<ReplayBodyError>();
+    check::<ResumeBodyError<std::io::Error>>();
+    check::<ResumeError>();
 }
 
 #[tokio::test]

@@ -5,6 +5,9 @@
     reason = "a test fails by its panic"
 )]
 
+#[path = "support/script.rs"]
+#[allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
+mod script;
 mod support;
 
 use std::{
@@ -32,6 +35,7 @@ use retry_layer::{
     },
     grpc::GrpcRetry,
     hint::{Hint, Hints},
+    resume::{Resume, ResumeBodyError},
     retry_after,
 };
 use serde_json::Value;
@@ -42,7 +46,7 @@ use tower::{ServiceExt, service_fn};
 const VECTORS: &str = include_str!("vectors/retry.json");
 
 /// Kinds that describe parts which the crate does not have, and which have their own issues.
-const OTHER_ISSUES: &[&str] = &["hedging", "resume"];
+const OTHER_ISSUES: &[&str] = &["hedging"];
 
 /// Single cases that describe what another library does, and this one does not: see the table of
 /// differences.
@@ -84,11 +88,12 @@ async fn every_case_holds_or_is_named_as_another_part() {
             "idempotency_key" => idempotency_key(id, input, expect).await,
             "telemetry" => telemetry(id, input, expect).await,
             "decision" => decision(id, input, expect).await,
+            "resume" => resume(id, input, expect).await,
             other => panic!("{id}: nobody runs a {other}"),
         }
         run += 1;
     }
-    assert_eq!(run, 170, "cases that were run");
+    assert_eq!(run, 179, "cases that were run");
 }
 
 fn at(text: &Value) -> SystemTime {
@@ -801,6 +806,92 @@ async fn committed(id: &str, outcome: &Value) {
     assert_eq!(first.into_data().unwrap().len(), sent, "{id}");
     assert!(body.frame().await.unwrap().is_err(), "{id}");
     assert_eq!(calls.load(Ordering::Relaxed), 1, "{id}");
+}
+
+/// A body breaks behind what was received, and is continued, or not.
+async fn resume(id: &str, input: &Value, expect: &Value) {
+    let first = script_answer(&input["first"])
+        .data(text(&input["received"]))
+        .breaks();
+    let acts = match &input["second"] {
+        Value::Null => vec![first, script::answer(404)],
+        second => vec![first, script_answer(second).data(text(&second["body"]))],
+    };
+    let server = script::Server::new(acts);
+    let no_wait = Backoff::fixed(Duration::ZERO);
+    let policy = RetryPolicy::builder().backoff(no_wait).build().unwrap();
+    let mut request = Request::get("http://peer/")
+        .body(Empty::<Bytes>::new())
+        .unwrap();
+    if let Some(method) = input["method"].as_str() {
+        *request.method_mut() = method.parse().unwrap();
+    }
+    let service = Resume::new(server.clone(), policy);
+    let (head, mut body) = service.oneshot(request.clone()).await.unwrap().into_parts();
+    let resumable = body.is_resumable();
+    let mut received = Vec::new();
+    let mut error = None;
+    while let Some(frame) = body.frame().await {
+        match frame {
+            Ok(frame) => received.extend_from_slice(&frame.into_data().unwrap()),
+            Err(broken) => error = Some(broken),
+        }
+    }
+    let asked = server.asked();
+    if expect["resume"] == false {
+        assert_eq!(asked.len(), 1, "{id}");
+    }
+    if let Some(reason) = expect["reason"].as_str() {
+        assert!(!resumable, "{id}");
+        let found = Resume::new(server, RetryPolicy::default()).check_head(&request, &head);
+        assert_eq!(found.unwrap_err().as_str(), reason, "{id}");
+        assert!(matches!(error, Some(ResumeBodyError::Inner(_))), "{id}");
+    } else if let Some(expected) = expect["error"].as_str() {
+        let error = error.unwrap();
+        assert_eq!(
+            error.resume_error().unwrap().kind().as_str(),
+            expected,
+            "{id}"
+        );
+    } else if let Some(result) = expect["result"].as_str() {
+        assert!(error.is_none(), "{id}");
+        assert_eq!(received, result.as_bytes(), "{id}");
+    } else {
+        assert_eq!(
+            asked[1].header("range"),
+            expect["request_range"].as_str(),
+            "{id}"
+        );
+        assert_eq!(
+            asked[1].header("if-range"),
+            expect["if_range"].as_str(),
+            "{id}"
+        );
+    }
+}
+
+fn script_answer(answer: &Value) -> script::Answer {
+    let status = answer["status"].as_u64().unwrap();
+    let mut scripted = script::answer(u16::try_from(status).unwrap());
+    for name in [
+        "etag",
+        "content_range",
+        "content_type",
+        "date",
+        "last_modified",
+    ] {
+        if let Some(value) = answer[name].as_str() {
+            scripted = scripted.header(&name.replace('_', "-"), value);
+        }
+    }
+    match answer["content_length"].as_u64() {
+        Some(length) => scripted.length(length),
+        None => scripted,
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
 }
 
 struct Iter<I>(I);

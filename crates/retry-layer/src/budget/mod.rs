@@ -85,7 +85,8 @@ pub trait Budget: fmt::Debug + Send + Sync + 'static {
     /// Takes what a retry costs, or leaves everything as it is and returns `false`.
     fn withdraw(&self, uri: &Uri, cost: Cost, now: Instant) -> bool;
 
-    /// Gives back what was taken for a retry that was never sent.
+    /// Gives back what was taken for a retry that was never sent, or for one that
+    /// [continued a body](crate::resume) and brought it forward.
     fn refund(&self, uri: &Uri, cost: Cost);
 
     /// The same for a call that was retried, in place of [`deposit`](Self::deposit); `last` is what the last retry cost. As `deposit` unless implemented.
@@ -208,6 +209,8 @@ pub(crate) struct Withdrawal {
 enum Stage {
     Waiting,
     Sent,
+    /// It has brought more than it cost.
+    PaidOff,
 }
 
 impl Withdrawal {
@@ -229,12 +232,18 @@ impl Withdrawal {
     pub(crate) fn spend(&mut self) {
         self.stage = Stage::Sent;
     }
+
+    /// Gives the token back, since the retry has brought the call forward.
+    pub(crate) fn pay_off(mut self) {
+        self.stage = Stage::PaidOff;
+    }
 }
 
 impl Drop for Withdrawal {
     fn drop(&mut self) {
         match self.stage {
             Stage::Sent => self.budget.settle(&self.uri, self.cost),
+            Stage::PaidOff => self.budget.refund(&self.uri, self.cost),
             Stage::Waiting => {
                 self.budget.refund(&self.uri, self.cost);
                 let reason = crate::StopReason::Cancelled.as_str();

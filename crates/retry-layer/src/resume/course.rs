@@ -1,0 +1,436 @@
+//! How often the rest of a body is asked for, when, and what is told of it.
+
+use std::{error::Error, fmt, mem, time::Duration};
+
+use http::{Extensions, Method, Request, StatusCode, Uri};
+use tokio::time::Instant;
+
+use crate::{
+    attempt::Resumption,
+    backoff::{Pressure, Waits},
+    budget::{Cost, Withdrawal},
+    deadline::Deadline,
+    details::{AttemptDetails, AttemptPhase, FailureKind},
+    hint::Advice,
+    observer::{Exchange, Observer},
+    outcome::Outcome,
+    policy::RetryPolicy,
+    predicate::{Class, Predicate as _},
+    report::{AttemptOutcome, AttemptRecord, AttemptTimes, RetryReport, Wait, WaitReason},
+    transport,
+    verdict::{Facts, Means, Resends, StopReason, Verdict, judge},
+};
+
+/// A request for the rest costs a server a connection and two heads, which is about as much as this
+/// many bytes of a body. One that has brought more is paid off: its token goes back to the budget.
+const PAID_OFF: u64 = 4 * 1024;
+
+/// The attempts at one body.
+pub(super) struct Course {
+    policy: RetryPolicy,
+    method: Method,
+    uri: Uri,
+    /// When the call has to be over: of the request, or else the policy's, which counts from when the
+    /// body broke. A body that streams is bound by neither.
+    deadline: Option<Deadline>,
+    of_request: Option<Deadline>,
+    idempotent: bool,
+    /// Exchanges since the body was last brought forward, the present one included.
+    attempts: u32,
+    /// What the present exchange has brought, in bytes.
+    brought: u64,
+    /// Of all exchanges of the call; the present one is the last. Empty until the body breaks.
+    records: Vec<AttemptRecord>,
+    /// Those up to the head of the response, if they were more than one.
+    report: Option<RetryReport>,
+    status: StatusCode,
+    stop: StopReason,
+    /// When the rest was asked for.
+    asked: Option<Instant>,
+    /// Held until the exchange that it pays for has brought something, or is over.
+    withdrawal: Option<Withdrawal>,
+}
+
+/// How the body of an exchange came to an end that is too early.
+pub(super) enum Break<'a> {
+    /// It failed.
+    Error(&'a (dyn Error + 'static)),
+    /// It ended, and not all of what was announced had come.
+    Early,
+    /// It was a part, and ended as it should; but that part is not all of the rest.
+    Short,
+}
+
+impl Course {
+    pub(super) fn new<B>(
+        policy: RetryPolicy,
+        request: &Request<B>,
+        status: StatusCode,
+        extensions: &Extensions,
+    ) -> Self {
+        let idempotent = policy.is_idempotent(
+            request.method(),
+            Some(request.headers()),
+            request.extensions(),
+        );
+        Self {
+            policy,
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            deadline: None,
+            of_request: request.extensions().get().copied(),
+            idempotent,
+            attempts: 1,
+            brought: 0,
+            records: Vec::new(),
+            report: extensions.get().cloned(),
+            status,
+            stop: StopReason::Answered,
+            asked: None,
+            withdrawal: None,
+        }
+    }
+
+    /// The present exchange has brought so many bytes that are handed out.
+    #[inline]
+    pub(super) fn bring(&mut self, bytes: u64) {
+        self.brought = self.brought.saturating_add(bytes);
+        if self.withdrawal.is_some() && self.brought >= PAID_OFF {
+            self.pay_off();
+        }
+    }
+
+    /// The body has come to its end.
+    pub(super) fn complete(&mut self) {
+        self.pay_off();
+    }
+
+    fn pay_off(&mut self) {
+        if let Some(withdrawal) = self.withdrawal.take() {
+            withdrawal.pay_off();
+        }
+    }
+
+    /// Says how long to wait before the rest is asked for, or why it will not be.
+    pub(super) fn broke(&mut self, how: &Break<'_>, offset: u64) -> Result<Duration, StopReason> {
+        let now = Instant::now();
+        if mem::take(&mut self.brought) > 0 {
+            self.attempts = 1;
+            self.deadline = None;
+        }
+        let deadline = self.of_request.or(self.deadline).or_else(|| {
+            let within = self.policy.settings().deadline?;
+            Some(Deadline::after(now, within))
+        });
+        self.deadline = deadline;
+        // The retry that this was is over.
+        self.withdrawal = None;
+        let class = self.class(how);
+        let verdict = self.judge(how, class, now);
+        let record = self.record(how, class, now);
+        match verdict {
+            Ok((wait, withdrawal)) => {
+                self.withdrawal = withdrawal;
+                let wait = match how {
+                    Break::Error(_) | Break::Early => wait,
+                    // Nothing has failed.
+                    Break::Short => Duration::ZERO,
+                };
+                let reason = if class.is_throttled() {
+                    WaitReason::Throttled
+                } else {
+                    WaitReason::Backoff
+                };
+                let wait = Wait::new(wait, reason);
+                let record = record.followed_after(wait);
+                tracing::debug!(
+                    host = self.uri.host(),
+                    "error.type" = record.kind().map(FailureKind::as_str),
+                    cause = record.cause(),
+                    offset,
+                    wait = ?wait.delay(),
+                    attempt = self.attempts.saturating_add(1),
+                    "asking for the rest of a body that broke",
+                );
+                self.replace_last(record);
+                self.observe(|observer, exchange| observer.sends_again(exchange, wait));
+                Ok(wait.delay())
+            }
+            Err(stop) => {
+                self.replace_last(record);
+                self.end(stop);
+                Err(stop)
+            }
+        }
+    }
+
+    fn class(&self, how: &Break<'_>) -> Class {
+        let Break::Error(error) = how else {
+            return Class::Ambiguous;
+        };
+        let view = Outcome::from_error(&self.method, &self.uri, *error).at_attempt(self.attempts);
+        match self.policy.predicate().classify(&view) {
+            class if !class.is_retryable() || class.is_throttled() => class,
+            // The server has begun to answer, so whatever else it may mean, it is no free resend.
+            _ => Class::Ambiguous,
+        }
+    }
+
+    fn judge(
+        &self,
+        how: &Break<'_>,
+        class: Class,
+        now: Instant,
+    ) -> Result<(Duration, Option<Withdrawal>), StopReason> {
+        if !class.is_retryable() {
+            // The head was in the caller's hands, and no attempt could mend this.
+            return Err(StopReason::ErrorNotRetryable);
+        }
+        let pressure = if class.is_throttled() {
+            Pressure::Throttled
+        } else {
+            Pressure::Normal
+        };
+        let settings = self.policy.settings();
+        let facts = Facts {
+            class,
+            status: None,
+            gone_away: false,
+            idempotent: self.idempotent,
+            replayable: true,
+            attempts: self.attempts,
+            max_attempts: settings.max_attempts,
+            resends: Resends::NONE,
+            resent: 0,
+            pressure,
+            advice: Advice::Nothing,
+            max_retry_after: settings.max_retry_after,
+            remaining: self.deadline.map(|deadline| deadline.remaining_at(now)),
+        };
+        let cost = match how {
+            _ if class.is_throttled() => Cost::Throttled,
+            Break::Error(error) if transport::is_timeout(*error) => Cost::TimedOut,
+            Break::Error(_) | Break::Early | Break::Short => Cost::Retry,
+        };
+        let mut supply = Supply {
+            course: self,
+            how,
+            pressure,
+            cost,
+            now,
+            withdrawal: None,
+        };
+        match judge(&facts, &mut supply) {
+            Verdict::Return(stop) => Err(stop),
+            Verdict::Resend { wait, .. } | Verdict::Retry { wait, .. } => {
+                Ok((wait, supply.withdrawal))
+            }
+        }
+    }
+
+    /// What there is to say of the exchange whose body broke.
+    fn record(&self, how: &Break<'_>, class: Class, now: Instant) -> AttemptRecord {
+        let details = match how {
+            Break::Error(error) => {
+                let view = Outcome::from_error(&self.method, &self.uri, *error);
+                let details = self.policy.predicate().describe(&view);
+                details.unwrap_or_else(|| AttemptDetails::of(&view))
+            }
+            Break::Early => AttemptDetails::default()
+                .kind(FailureKind::BROKEN)
+                .cause("the body ended early"),
+            Break::Short => AttemptDetails::default(),
+        };
+        let outcome = match how {
+            Break::Error(_) | Break::Early => AttemptOutcome::Error(class),
+            Break::Short => AttemptOutcome::Status(self.status),
+        };
+        let mut record = AttemptRecord::new(outcome).described(details.phase(AttemptPhase::Body));
+        if let Some(asked) = self.asked {
+            record = record.timed(AttemptTimes::new(None, Some(asked), now));
+        }
+        match self.records.last().and_then(AttemptRecord::resumed_at) {
+            Some(offset) => record.resuming(offset),
+            None => record,
+        }
+    }
+
+    /// Puts this in the place of what the head of the exchange had told.
+    fn replace_last(&mut self, record: AttemptRecord) {
+        if let Some(report) = self.report.take().filter(|_| self.records.is_empty()) {
+            self.records.extend_from_slice(report.attempts());
+        }
+        self.records.pop();
+        self.records.push(record);
+    }
+
+    /// The rest is asked for now.
+    pub(super) fn ask<B>(&mut self, request: &mut Request<B>, offset: u64) {
+        self.asked = Some(Instant::now());
+        if let Some(withdrawal) = &mut self.withdrawal {
+            withdrawal.spend();
+        }
+        let exchanges = u32::try_from(self.records.len()).unwrap_or(u32::MAX);
+        let extensions = request.extensions_mut();
+        extensions.insert(Resumption {
+            offset,
+            attempts: self.attempts,
+            exchanges,
+        });
+        if let Some(deadline) = self.deadline {
+            extensions.insert(deadline);
+        }
+    }
+
+    /// The request for the rest was answered.
+    pub(super) fn answered(&mut self, status: StatusCode, extensions: &Extensions, offset: u64) {
+        self.status = status;
+        let Some(report) = extensions.get::<RetryReport>() else {
+            let times = AttemptTimes::new(None, self.asked, Instant::now());
+            let record = AttemptRecord::new(AttemptOutcome::Status(status)).timed(times);
+            self.records.push(record.resuming(offset));
+            self.attempts = self.attempts.saturating_add(1);
+            return;
+        };
+        let records = report.attempts().iter().cloned();
+        self.records.extend(records.map(|it| it.resuming(offset)));
+        let resends = usize::try_from(report.resends()).unwrap_or(usize::MAX);
+        let counted = report.attempts().len().saturating_sub(resends);
+        let counted = u32::try_from(counted).unwrap_or(u32::MAX);
+        self.attempts = self.attempts.saturating_add(counted.max(1));
+    }
+
+    /// The request for the rest failed.
+    pub(super) fn failed(&mut self, error: &(dyn Error + 'static), offset: u64) {
+        let view = Outcome::from_error(&self.method, &self.uri, error);
+        let class = self.policy.predicate().classify(&view);
+        let details = self.policy.predicate().describe(&view);
+        let record = AttemptRecord::new(AttemptOutcome::Error(class))
+            .described(details.unwrap_or_else(|| AttemptDetails::of(&view)))
+            .timed(AttemptTimes::new(None, self.asked, Instant::now()));
+        self.records.push(record.resuming(offset));
+    }
+
+    /// Nothing more is asked for.
+    pub(super) fn end(&mut self, stop: StopReason) {
+        self.stop = stop;
+        self.withdrawal = None;
+        let record = self.records.last();
+        tracing::debug!(
+            host = self.uri.host(),
+            "error.type" = record
+                .and_then(AttemptRecord::kind)
+                .map(FailureKind::as_str),
+            cause = record.and_then(AttemptRecord::cause),
+            attempts = self.records.len(),
+            reason = stop.as_str(),
+            "not continuing a body that broke",
+        );
+        self.observe(|observer, exchange| observer.stops(exchange, stop));
+    }
+
+    /// Tells an error what was tried.
+    pub(super) fn annotate(&self, error: &mut (dyn Error + 'static)) {
+        if let Some(report) = self.report() {
+            self.policy.predicate().annotate(error, report);
+        }
+    }
+
+    pub(super) fn exchanges(&self) -> usize {
+        self.records.len()
+    }
+
+    /// What was tried by now; `None` as long as nothing broke.
+    pub(super) fn report(&self) -> Option<RetryReport> {
+        if self.records.is_empty() {
+            return None;
+        }
+        let is_resend = |record: &&AttemptRecord| {
+            let wait = record.wait();
+            wait.is_some_and(|wait| wait.reason() == WaitReason::Resend)
+        };
+        let resends = self.records.iter().filter(is_resend).count();
+        let resends = u32::try_from(resends).unwrap_or(u32::MAX);
+        Some(RetryReport::new(self.records.clone(), resends, self.stop))
+    }
+
+    /// The same, for an error that is made though nothing broke before.
+    pub(super) fn report_or_plain(&self) -> RetryReport {
+        self.report().unwrap_or_else(|| {
+            let record = AttemptRecord::new(AttemptOutcome::Status(self.status));
+            RetryReport::single(record, self.stop)
+        })
+    }
+
+    /// Tells the observer, if there is one, of the last exchange.
+    fn observe(&self, tell: impl FnOnce(&dyn Observer, &Exchange<'_>)) {
+        let extras = self.policy.settings().extras.as_deref();
+        let observer = extras.and_then(|extras| extras.observer.as_deref());
+        let (Some(observer), Some(record)) = (observer, self.records.last()) else {
+            return;
+        };
+        let exchange = Exchange {
+            method: &self.method,
+            uri: &self.uri,
+            number: u32::try_from(self.records.len()).unwrap_or(u32::MAX),
+            record,
+        };
+        tell(observer, &exchange);
+    }
+}
+
+impl fmt::Debug for Course {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Course")
+            .field("attempts", &self.attempts)
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Chance and shared state, for one decision.
+struct Supply<'a> {
+    course: &'a Course,
+    how: &'a Break<'a>,
+    pressure: Pressure,
+    cost: Cost,
+    now: Instant,
+    withdrawal: Option<Withdrawal>,
+}
+
+impl Means for Supply<'_> {
+    fn failed(&mut self) {
+        let Course {
+            policy,
+            uri,
+            attempts,
+            ..
+        } = self.course;
+        if !matches!(self.how, Break::Short) {
+            policy.budget().failure(uri, *attempts);
+        }
+    }
+
+    fn backoff(&mut self) -> Option<Duration> {
+        let Course {
+            policy, attempts, ..
+        } = self.course;
+        let backoff = &policy.settings().backoff;
+        let mut waits = Waits::behind(backoff, attempts.saturating_sub(1));
+        waits.next(self.pressure, &mut policy.random())
+    }
+
+    fn resend_backoff(&mut self) -> Option<Duration> {
+        None
+    }
+
+    fn stagger(&mut self, _: Duration) -> Duration {
+        Duration::ZERO
+    }
+
+    fn withdraw(&mut self) -> bool {
+        let Course { policy, uri, .. } = self.course;
+        self.withdrawal = Withdrawal::take(policy.budget(), uri, self.cost, self.now);
+        self.withdrawal.is_some()
+    }
+}

@@ -1,0 +1,131 @@
+//! Continues the body of a response where it breaks.
+//!
+//! ```
+//! use bytes::Bytes;
+//! use http::{Request, Response};
+//! use http_body_util::{BodyExt, Empty};
+//! use retry_layer::{RetryLayer, RetryPolicy, resume::ResumeLayer};
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # use http_body::{Body, Frame, SizeHint};
+//! # use std::{collections::VecDeque, io, pin::Pin, task::{Context, Poll}};
+//! # struct Pieces(VecDeque<io::Result<&'static str>>);
+//! # impl Body for Pieces {
+//! #     type Data = Bytes;
+//! #     type Error = io::Error;
+//! #     fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+//! #         Poll::Ready(self.0.pop_front().map(|it| it.map(|it| Frame::data(it.into()))))
+//! #     }
+//! # }
+//! # let server = service_fn(async |request: Request<retry_layer::ReplayBody<Empty<Bytes>>>| {
+//! #     let response = Response::builder().header("etag", "\"v1\"");
+//! #     Ok::<_, std::convert::Infallible>(match request.headers().get("range") {
+//! #         None => {
+//! #             let broken = io::Error::from(io::ErrorKind::ConnectionReset);
+//! #             let pieces = [Ok("half "), Err(broken)].into();
+//! #             response.header("content-length", "10").body(Pieces(pieces)).unwrap()
+//! #         }
+//! #         Some(range) => {
+//! #             assert_eq!(range, "bytes=5-9");
+//! #             let response = response.status(206).header("content-range", "bytes 5-9/10");
+//! #             response.body(Pieces([Ok("a loaf")].into_iter().map(|it| it.map(|_| "whole")).collect())).unwrap()
+//! #         }
+//! #     })
+//! # });
+//! // A server that breaks off behind "half ", and serves ranges.
+//! let policy = RetryPolicy::default();
+//! let service = ServiceBuilder::new()
+//!     .layer(ResumeLayer::new(policy.clone()))
+//!     .layer(RetryLayer::new(policy))
+//!     .service(server);
+//!
+//! let response = service.oneshot(Request::new(Empty::new())).await?;
+//! let body = response.into_body().collect().await?.to_bytes();
+//! assert_eq!(body, "half whole");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # How it behaves
+//!
+//! The retry layer is done when the head of a response is there. If the body breaks after that, this
+//! layer asks for the rest, by `Range`, and hands it out as if nothing had been. That is done only where
+//! it is certain that the rest belongs to what was received:
+//!
+//! - the request is a GET without a body, and the response a 200, or a 206 of one part that the caller
+//!   has asked for; then the rest of that part is asked for;
+//! - the response has a strong validator: an entity tag that is not weak, or where there is no entity tag,
+//!   a `Last-Modified` at least a second older than its `Date`
+//!   ([RFC 9110, sections 13.1.5 and 8.8.2.2](https://www.rfc-editor.org/rfc/rfc9110#section-13.1.5));
+//! - the server did not say `Accept-Ranges: none`.
+//!
+//! The request is the same as before, with `Range`, with `If-Range` for the validator, and with an
+//! `Accept-Encoding` that names the coding of the response alone: offsets are those of the encoded bytes, so
+//! this layer has to be below one that decodes. If nothing was received of a whole, the whole is asked for.
+//!
+//! | answer | |
+//! |---|---|
+//! | 206, same validator, coding and total, covers the next byte | goes on; what was received already is left out, and if it ends early, the rest is asked for |
+//! | 206 otherwise, several parts | [`ContentRangeMismatch`](ResumeErrorKind::ContentRangeMismatch), [`ValidatorChanged`](ResumeErrorKind::ValidatorChanged), [`EncodingChanged`](ResumeErrorKind::EncodingChanged) |
+//! | 206 that begins with the first byte, though another was asked for | `ContentRangeMismatch`: the range was not understood |
+//! | 200, nothing was received | begins anew, if coding and length are those of the head |
+//! | 200 otherwise, 304, 412 | `ValidatorChanged` |
+//! | 416, the total is what was received | the body is complete |
+//! | 416 otherwise | [`RangeNotSatisfiable`](ResumeErrorKind::RangeNotSatisfiable) |
+//! | more or fewer bytes than announced | [`LengthMismatch`](ResumeErrorKind::LengthMismatch), or for fewer the rest is asked for |
+//! | any other status, an error | the error that broke the body, as it was |
+//!
+//! A body of which all is there, and only the end was not told, is complete. What cannot be continued
+//! breaks as it did: with its own error, unchanged.
+//!
+//! **Under the same policy.** A body that breaks is an attempt that failed: the class of its error decides
+//! whether there is another one, after the next wait of the backoff, within the same number of attempts, paid for
+//! from the same budget. The retry layer below counts on from there, so that an answer of 503 to the
+//! request for the rest is retried as often as is left. The count begins anew whenever the body was brought
+//! forward. A request for the rest that has brought more than 4 KiB, or the end, is paid off: its token
+//! goes back. So a long download over a bad line is not bound by the budget, but a server that breaks
+//! off again and again at once is.
+//!
+//! A body that streams is bound by no deadline. So the policy's counts from when the body broke, until it
+//! is brought forward; a [`Deadline`](crate::Deadline) of the request stays what it is, and nothing is
+//! asked for after it.
+//!
+//! **What is told.** [`ResumeBody::report`] has each exchange, with the offset from which on it asked
+//! ([`resumed_at`](crate::AttemptRecord::resumed_at)); an error gets it as that of a call does. An
+//! [`Observer`](crate::Observer) is told of what broke, too. Services below see a
+//! [`Resumption`](crate::Resumption) in the extensions of the request.
+//!
+//! # Where it goes
+//!
+//! Above the retry layer, by which the request for the rest is retried; without one, that is sent once. Above
+//! redirects, so that the URL that was asked first is asked again: one that a redirect led to may be signed for
+//! a short time. Below decoding. A request in whose extensions is a [`NoResume`], or which is sent only
+//! once by its policy, is left alone.
+//!
+//! The error of the body has to be an [`Error`](std::error::Error): a body whose error is boxed needs a
+//! `map_err` below this layer. The requests for the rest have the body `B::default()`, so `B` is a type whose
+//! default is empty, as those of `http-body-util` are.
+
+mod ask;
+mod body;
+mod content_range;
+mod course;
+mod error;
+mod future;
+mod layer;
+mod plan;
+mod service;
+mod tracked;
+mod validator;
+
+pub use self::{
+    ask::Ask,
+    body::ResumeBody,
+    error::{ResumeBodyError, ResumeError, ResumeErrorKind},
+    future::ResumeFuture,
+    layer::ResumeLayer,
+    plan::NotResumable,
+    service::{NoResume, Resume},
+};

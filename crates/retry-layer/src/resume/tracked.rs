@@ -1,0 +1,247 @@
+use std::{
+    future::Future,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf as _, Bytes};
+use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use tower_service::Service;
+
+use super::{
+    ask::Ask,
+    course::{Break, Course},
+    error::{ResumeBodyError, ResumeError, ResumeErrorKind},
+    plan::{Answer, Plan},
+};
+use crate::{named::ServiceError, report::RetryReport, verdict::StopReason};
+
+/// What is known of a body that can be continued, and how far it is.
+pub(super) struct Tracked<E, A> {
+    pub(super) plan: Plan,
+    pub(super) course: Course,
+    pub(super) ask: A,
+    /// How much was handed out, in bytes.
+    received: u64,
+    /// How much of the present response is left out, since it was received before.
+    skip: u64,
+    /// How much is left of the present response behind that, if it is known.
+    left: Option<u64>,
+    /// The error that broke the body, until the rest is there.
+    broke: Option<E>,
+    pub(super) ended: bool,
+}
+
+/// What follows a frame, or its absence.
+pub(super) enum Step<E> {
+    /// The next frame is read.
+    Continue,
+    /// The rest is asked for. The present body goes before the wait, which must not hold a connection.
+    Ask,
+    Return(Option<Result<Frame<Bytes>, ResumeBodyError<E>>>),
+}
+
+impl<E, A> Tracked<E, A> {
+    pub(super) fn new(plan: Plan, course: Course, ask: A) -> Self {
+        Self {
+            received: 0,
+            skip: 0,
+            left: plan.length(),
+            plan,
+            course,
+            ask,
+            broke: None,
+            ended: false,
+        }
+    }
+
+    /// Whether nothing is missing, where the body inside has ended.
+    fn is_whole(&self) -> bool {
+        match (self.plan.length(), self.left) {
+            (Some(length), _) => self.received == length,
+            // Only a part has a length while that of the whole is not known.
+            (None, left) => left.is_none(),
+        }
+    }
+
+    pub(super) fn is_end_stream(&self, body: Option<&impl Body>) -> bool {
+        self.ended || (self.is_whole() && body.is_some_and(Body::is_end_stream))
+    }
+
+    pub(super) fn size_hint(&self, body: Option<&impl Body>) -> SizeHint {
+        match (self.plan.length(), body) {
+            _ if self.ended => SizeHint::with_exact(0),
+            (Some(length), _) => SizeHint::with_exact(length.saturating_sub(self.received)),
+            (None, Some(body)) if self.left.is_none() => body.size_hint(),
+            (None, _) => SizeHint::new(),
+        }
+    }
+}
+
+impl<E: ServiceError, S, B, F> Tracked<E, Ask<S, B, F>> {
+    /// Takes what the present body gave.
+    pub(super) fn take(&mut self, frame: Option<Result<Frame<Bytes>, E>>) -> Step<E> {
+        match frame {
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => self.take_data(data),
+                Err(trailers) if self.is_whole() => Step::Return(Some(Ok(trailers))),
+                // Those of a part that is not the last one say nothing of the whole.
+                Err(_) => Step::Continue,
+            },
+            // All is there, only the end was not told.
+            Some(Err(_)) if self.plan.length() == Some(self.received) => self.end(),
+            Some(Err(error)) => self.break_off(Some(error)),
+            None if self.is_whole() => self.end(),
+            None => self.break_off(None),
+        }
+    }
+
+    #[inline]
+    fn take_data(&mut self, mut data: Bytes) -> Step<E> {
+        if self.skip > 0 {
+            let known = length(&data).min(self.skip);
+            self.skip -= known;
+            data.advance(usize::try_from(known).unwrap_or(usize::MAX).min(data.len()));
+            if data.is_empty() {
+                return Step::Continue;
+            }
+        }
+        if let Some(left) = &mut self.left {
+            let Some(rest) = left.checked_sub(length(&data)) else {
+                return self.refuse(ResumeErrorKind::LengthMismatch);
+            };
+            *left = rest;
+        }
+        if let Some(end) = self.plan.length() {
+            // A part may go on behind what was asked for.
+            let wanted = end.saturating_sub(self.received);
+            if length(&data) > wanted {
+                data.truncate(usize::try_from(wanted).unwrap_or(usize::MAX));
+                self.finish();
+            }
+        }
+        self.received = self.received.saturating_add(length(&data));
+        self.course.bring(length(&data));
+        Step::Return(Some(Ok(Frame::data(data))))
+    }
+
+    fn end(&mut self) -> Step<E> {
+        self.finish();
+        Step::Return(None)
+    }
+
+    fn finish(&mut self) {
+        self.ended = true;
+        self.course.complete();
+    }
+
+    /// Decides what follows a body that ended too early.
+    #[cold]
+    fn break_off(&mut self, error: Option<E>) -> Step<E> {
+        let how = match &error {
+            Some(error) => Break::Error(error.as_dyn()),
+            None if self.left == Some(0) => Break::Short,
+            None => Break::Early,
+        };
+        let offset = self.plan.offset(self.received);
+        let wait = self.course.broke(&how, offset);
+        self.broke = error;
+        let Ok(wait) = wait else {
+            return self.give_up();
+        };
+        self.ask.after(wait);
+        Step::Ask
+    }
+
+    /// Ends with the error that broke the body, as it is.
+    #[cold]
+    fn give_up(&mut self) -> Step<E> {
+        let Some(mut error) = self.broke.take() else {
+            return self.refuse_with(ResumeErrorKind::LengthMismatch);
+        };
+        self.ended = true;
+        self.course.annotate(error.as_dyn_mut());
+        Step::Return(Some(Err(ResumeBodyError::Inner(error))))
+    }
+
+    /// Ends since what the server sends is no continuation.
+    #[cold]
+    fn refuse(&mut self, kind: ResumeErrorKind) -> Step<E> {
+        self.course.end(StopReason::ErrorNotRetryable);
+        self.refuse_with(kind)
+    }
+
+    fn refuse_with(&mut self, kind: ResumeErrorKind) -> Step<E> {
+        self.ended = true;
+        let offset = self.plan.offset(self.received);
+        let error = ResumeError::new(kind, offset, self.course.report_or_plain());
+        Step::Return(Some(Err(ResumeBodyError::Resume(error))))
+    }
+
+    /// Waits for the answer to the request for the rest. Gives the next body, or how it ends without
+    /// one.
+    pub(super) fn poll_rest<R, T>(&mut self, cx: &mut Context<'_>) -> Poll<Result<R, Step<E>>>
+    where
+        S: Service<Request<B>, Response = Response<R>, Error = T, Future = F>,
+        T: ServiceError,
+        F: Future<Output = Result<Response<R>, T>>,
+        B: Default,
+        R: Body,
+    {
+        let Self {
+            plan,
+            course,
+            ask,
+            received,
+            ..
+        } = self;
+        let received = *received;
+        let offset = plan.offset(received);
+        let answer = ready!(ask.poll(cx, |request| {
+            plan.ask(received, request.headers_mut());
+            course.ask(request, offset);
+        }));
+        Poll::Ready(match answer {
+            Ok(response) => self.look(response),
+            Err(error) => {
+                self.course.failed(error.as_dyn(), offset);
+                self.course.end(StopReason::ErrorNotRetryable);
+                Err(self.give_up())
+            }
+        })
+    }
+
+    fn look<R: Body>(&mut self, response: Response<R>) -> Result<R, Step<E>> {
+        let (head, body) = response.into_parts();
+        let offset = self.plan.offset(self.received);
+        self.course.answered(head.status, &head.extensions, offset);
+        let exact = body.size_hint().exact();
+        match self
+            .plan
+            .judge(self.received, head.status, &head.headers, exact)
+        {
+            Answer::Rest { skip, length } => {
+                self.skip = skip;
+                self.left = Some(length.saturating_sub(skip));
+            }
+            Answer::Anew(plan) => {
+                self.left = plan.length();
+                self.plan = plan;
+            }
+            Answer::Complete => return Err(self.end()),
+            Answer::Refused(kind) => return Err(self.refuse(kind)),
+            Answer::Failed => {
+                let report = head.extensions.get().map(RetryReport::stop);
+                let stop = report.unwrap_or_else(|| StopReason::of_final(Some(head.status)));
+                self.course.end(stop);
+                return Err(self.give_up());
+            }
+        }
+        self.broke = None;
+        Ok(body)
+    }
+}
+
+fn length(data: &Bytes) -> u64 {
+    u64::try_from(data.len()).unwrap_or(u64::MAX)
+}
