@@ -32,6 +32,7 @@ use crate::{
     layers::{AttemptBody, Layers},
     observe::{CallSpans, Observers, Paths},
     predicate,
+    resume::Resume,
     stack::{self, Parts, WireBody},
     target::Base,
 };
@@ -66,6 +67,7 @@ pub struct ClientBuilder {
     decompression: bool,
     pub(crate) decode_limits: DecodeLimits,
     error_for_status: bool,
+    resume: Resume,
     user_agent: Option<HeaderValue>,
     extras: Extras,
     request_id: Option<HeaderName>,
@@ -107,6 +109,7 @@ impl ClientBuilder {
             decompression: true,
             decode_limits: DecodeLimits::default(),
             error_for_status: false,
+            resume: Resume::default(),
             user_agent: Some(HeaderValue::from_static(USER_AGENT)),
             extras: Extras::default(),
             request_id: None,
@@ -302,6 +305,29 @@ impl ClientBuilder {
         self
     }
 
+    /// Whether the body of a response is continued where it breaks, though a part of it was handed out:
+    /// the rest is asked for by `Range`, and only taken if it certainly belongs to what was received.
+    /// That needs a GET, and a response with a strong validator from a server that serves ranges; see
+    /// [`resume`](retry_layer::resume) for all rules. Any other body breaks as it does without this.
+    /// Default: only what [`save_to`](crate::Response::save_to) saves is continued; `false` turns that off
+    /// too. One request sets its own by [`RequestBuilder::resume`](crate::RequestBuilder::resume).
+    ///
+    /// A break is a failed attempt of the call, under its [policy](Self::retry): so many attempts, such
+    /// waits, the same budget. The count begins anew whenever the body was brought forward. The URL of the
+    /// call is asked again, not the one that a redirect led to. The client's [deadline](Self::deadline)
+    /// counts anew for each break, since it does not bind a body that streams; after that of
+    /// [one request](crate::RequestBuilder::timeout) nothing is asked for any more.
+    ///
+    /// If the rest does not fit, the error has a [`resume_error`](crate::Error::resume_error); if it cannot
+    /// be had, the error is the one that broke the body. What was tried is in the
+    /// [report](crate::Response::retry_report): the response has it for what was read of it so far.
+    ///
+    /// [`fetch`](crate::RequestBuilder::fetch) hands out no part of a body, and asks for the whole again.
+    pub fn resume(mut self, on: bool) -> Self {
+        self.resume = on.into();
+        self
+    }
+
     /// Says who asks, on requests that do not say it themselves. One that is no header's value is an
     /// error of [`build`](Self::build). Default: `hardy-http/`, which names this project, and the version
     /// of this crate.
@@ -422,7 +448,8 @@ impl ClientBuilder {
         R: HttpBody<Data = Bytes> + Send + 'static,
         R::Error: Into<BoxError>,
     {
-        let (settings, parts) = self.split()?;
+        let (mut settings, parts) = self.split()?;
+        settings.resume = Resume::None;
         let stack = stack::bare(service, parts)?;
         Ok(Client::assemble(settings, stack, None))
     }
@@ -463,6 +490,8 @@ impl ClientBuilder {
             decompression: self.decompression,
             decode_limits: self.decode_limits,
             error_for_status: self.error_for_status,
+            resume: self.resume,
+            policy: policy.clone(),
             ..call::Settings::default()
         };
         let parts = Parts {

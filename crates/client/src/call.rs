@@ -18,7 +18,7 @@ use std::{
 use http::{HeaderName, Method, Request, Response, Uri, header::AUTHORIZATION};
 use http_body::Body as _;
 use pin_project_lite::pin_project;
-use retry_layer::{Deadline, ResponseExt as _, Retry, RetryReport};
+use retry_layer::{Deadline, ResponseExt as _, Retry, RetryPolicy, RetryReport};
 use session_layer::{RequestOptions, Session};
 use tokio::time::Instant;
 use tower::{ServiceExt, util::Oneshot};
@@ -38,6 +38,7 @@ use crate::{
     observe::{self, CallRecord, CallSpans, Paths, Sinks},
     predicate,
     redirect::{self, Answerer, Drain, History, Kept, Next},
+    resume::{Resume, Source},
     stack::{Custom, Stack, Way, WireBody, way},
     target::{self, Base, Credentials, Target},
     watch::{Unwatched, Watch},
@@ -64,6 +65,10 @@ pub(crate) struct Settings {
     pub(crate) decode_limits: DecodeLimits,
     /// Whether a failed status is an error of `send` and `fetch`.
     pub(crate) error_for_status: bool,
+    /// Which bodies are continued where they break.
+    pub(crate) resume: Resume,
+    /// The policy of the stack's retries, by which that is done.
+    pub(crate) policy: RetryPolicy,
     /// How often a call may find that it has to wait before its deadline gets a timer; see
     /// [`Watch`].
     pub(crate) unwatched: Unwatched,
@@ -121,6 +126,7 @@ pin_project! {
         watch: Watch,
         // None if nothing is decoded here.
         decode: Option<DecodeLimits>,
+        resume: Resume,
         shared: Shared,
         // What is known of the request, where the stack does not tell.
         kept: Option<Box<Kept>>,
@@ -266,16 +272,17 @@ impl<W: Way> State<W> {
 
 /// Keeps what the stack does not keep.
 fn keep(stack: &Stack, request: &Request<Body>, settings: &Settings) -> Option<Box<Kept>> {
-    if stack.keeps(request) {
-        return None;
-    }
+    (!stack.keeps(request)).then(|| keep_all(request, settings))
+}
+
+fn keep_all(request: &Request<Body>, settings: &Settings) -> Box<Kept> {
     let mut again = Request::new(request.body().again());
     *again.method_mut() = request.method().clone();
     *again.uri_mut() = request.uri().clone();
     *again.version_mut() = request.version();
     *again.headers_mut() = request.headers().clone();
     *again.extensions_mut() = request.extensions().clone();
-    Some(Box::new(Kept::new(again, &settings.redirects)))
+    Box::new(Kept::new(again, &settings.redirects))
 }
 
 /// What an error says of the request.
@@ -427,11 +434,17 @@ fn enter<W: Way>(
         return Call::failed(shared, &request, error);
     }
     let kept = keep(&shared.stack, &request, settings);
+    let resume = if W::COLLECTS {
+        Resume::None
+    } else {
+        Resume::of(&request, settings.resume)
+    };
     // One literal, with the state made where it stays.
     Call {
         state: State::enter(&shared.stack, request, now),
         watch,
         decode,
+        resume,
         shared: shared.clone(),
         kept,
         history: None,
@@ -491,6 +504,7 @@ impl<W: Way> Call<W> {
             state: State::Failed { error },
             watch: Watch::new(None, &shared.settings.unwatched),
             decode: None,
+            resume: Resume::None,
             shared: shared.clone(),
             kept: None,
             history: None,
@@ -499,6 +513,37 @@ impl<W: Way> Call<W> {
 
     pub(crate) fn limit(&self) -> Option<Limit> {
         self.watch.limit()
+    }
+
+    /// Which bodies are continued where they break.
+    #[inline]
+    pub(crate) fn resume(&self) -> Resume {
+        self.resume
+    }
+
+    /// Takes what is needed to continue the body of the response, which is there; `None` if that is not
+    /// wanted, or cannot be done whatever the response says.
+    #[inline]
+    pub(crate) fn take_source(self: Pin<&mut Self>) -> Option<Source> {
+        let this = self.project();
+        if *this.resume == Resume::None {
+            return None;
+        }
+        let (headers, extensions) = match (this.kept, this.state.project()) {
+            (Some(kept), _) => kept.take_first()?,
+            (None, StateProj::Standard { call }) if call.method() == Method::GET => {
+                call.take_head()?
+            }
+            (None, _) => return None,
+        };
+        Some(Source::new(this.shared.clone(), headers, extensions))
+    }
+
+    /// The method and the URI of the call, before any redirect.
+    fn first_asked(&self) -> Option<(&Method, &Uri)> {
+        let kept = self.kept.as_deref();
+        kept.map(Kept::first_asked)
+            .or_else(|| self.state.asked(kept))
     }
 
     /// The most bytes of a body that are collected.
@@ -518,7 +563,25 @@ impl Future for ResponseFuture {
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.project().call.poll(cx)
+        let mut call = self.project().call;
+        let mut polled = call.as_mut().poll(cx);
+        if let (Resume::All, Poll::Ready(Ok(response))) = (call.resume, &mut polled) {
+            call.continue_body(response);
+        }
+        polled
+    }
+}
+
+impl Streaming {
+    /// Has the body of the response continued where it breaks.
+    #[cold]
+    fn continue_body(mut self: Pin<&mut Self>, response: &mut Response<ResponseBody>) {
+        let asked = self.first_asked();
+        let asked = asked.map(|(method, uri)| Description::new(method, uri));
+        if let (Some(asked), Some(source)) = (asked, self.as_mut().take_source()) {
+            let (method, uri) = asked.asked();
+            source.wrap(method, uri, response);
+        }
     }
 }
 
@@ -622,7 +685,15 @@ impl<W: Way> Projected<'_, W> {
                     let Core {
                         stack, settings, ..
                     } = &**self.shared;
-                    *self.kept = keep(stack, &next, settings);
+                    let first = self.kept.as_mut().and_then(|kept| kept.first.take());
+                    *self.kept = match first {
+                        Some(first) => {
+                            let mut kept = keep_all(&next, settings);
+                            kept.first = Some(first);
+                            Some(kept)
+                        }
+                        None => keep(stack, &next, settings),
+                    };
                     let next = State::enter(stack, *next, Instant::now());
                     self.state.set(next);
                     continue;

@@ -6,7 +6,7 @@
 use http::Extensions;
 use retry_layer::{
     Attempt, BodyFactory, Deadline, EarlierResends, IdempotencyKeys, Idempotent, NoRetry,
-    RetryOwner, RetryPolicy,
+    Resumption, RetryOwner, RetryPolicy,
 };
 use session_layer::RequestOptions;
 #[cfg(feature = "cookies")]
@@ -19,6 +19,7 @@ use crate::{
     extras::WithoutDefaults,
     observe::{SentBefore, SentBytes},
     redirect::CrossOrigin,
+    resume::Resume,
 };
 
 /// An extension that is a setting of its call. This crate puts none into a request that is not one:
@@ -56,6 +57,7 @@ call_settings! {
     IdempotencyKeys,
     Idempotent,
     NoRetry,
+    Resumption,
     RetryOwner,
     RetryPolicy,
     // Of the session.
@@ -69,6 +71,7 @@ call_settings! {
     NoDecompression,
     Redirects,
     Refresh,
+    Resume,
     SentBefore,
     SentBytes,
     WithoutDefaults,
@@ -127,12 +130,15 @@ mod tests {
             NoDecompression = NoDecompression,
             Redirects = Redirects::none(),
             Refresh = Refresh::default(),
+            Resume = Resume::All,
             SentBefore = SentBefore(1),
             SentBytes = SentBytes::Announced(1),
             WithoutDefaults = WithoutDefaults::default(),
         }
-        // Only a retry layer can make one.
-        let known: Vec<_> = NAMES.iter().filter(|name| **name != "Attempt").collect();
+        // Only a retry layer can make these.
+        let of_layer = ["Attempt", "Resumption"];
+        let known = NAMES.iter().filter(|name| !of_layer.contains(name));
+        let known: Vec<_> = known.collect();
         assert_eq!(known, added.iter().collect::<Vec<_>>());
 
         all.insert(Secret);

@@ -286,15 +286,19 @@ impl Gathering {
     }
 
     /// Adds to the error that ends a call what was tried, too.
-    pub(crate) fn fail_call(self, mut error: Error) -> Error {
+    pub(crate) fn fail_call(mut self, mut error: Error) -> Error {
+        let report = self.body.take_report();
         let head = Response::from_parts(self.head, ());
-        error.set_report(head.retry_report());
+        error.set_report(report.unwrap_or_else(|| head.retry_report()));
         error.answered(&head, self.collected.so_far())
     }
 
     /// Gives the response with what was collected; what is left of a body that was too large
     /// closes its connection here.
-    pub(crate) fn into_response(self) -> Response<ResponseBody> {
+    pub(crate) fn into_response(mut self) -> Response<ResponseBody> {
+        if let Some(report) = self.body.take_report() {
+            self.head.extensions.insert(report);
+        }
         let bytes = match self.collected {
             Collected::Nothing => Some(Bytes::new()),
             Collected::One(bytes) => Some(bytes),

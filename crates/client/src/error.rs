@@ -5,7 +5,7 @@ use std::{error::Error as StdError, fmt, io, iter, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response, StatusCode, Uri};
-use retry_layer::{RetryReport, StopReason, transport};
+use retry_layer::{RetryReport, StopReason, resume::ResumeError, transport};
 use session_layer::Phase;
 
 use crate::{
@@ -98,6 +98,8 @@ pub(crate) enum Kind {
         what: &'static str,
         limit: Duration,
     },
+    /// A body broke, and what came then is no continuation of it.
+    Resume(ResumeError),
     /// What the body was to be written to failed.
     Write,
     Decode(&'static str),
@@ -534,9 +536,20 @@ impl Error {
                 | Kind::TooLong { .. }
                 | Kind::DecodesToTooMuch(_)
                 | Kind::Silent { .. }
+                | Kind::Resume(_)
                 | Kind::Write
         ) || self.session_is(session_layer::Error::is_response_body)
             || self.is_request_body()
+    }
+
+    /// Returns why a body could not be [continued](crate::ClientBuilder::resume) where it broke, if the
+    /// server's answer to that did not fit what was received.
+    #[must_use]
+    pub fn resume_error(&self) -> Option<&ResumeError> {
+        match &self.0.kind {
+            Kind::Resume(error) => Some(error),
+            _ => None,
+        }
     }
 
     /// Whether a body that was to be collected is larger than the client's limit.
@@ -709,6 +722,7 @@ impl fmt::Display for What<'_> {
                 "the body decodes to more than {ratio} bytes for each that came; see \
                  `decode_limits`"
             )?,
+            Kind::Resume(error) => error.fmt(f)?,
             Kind::Write => f.write_str("the body cannot be written to where it was to go")?,
             Kind::Json(why) => why.fmt(f)?,
             Kind::Decode(what) | Kind::Coding(what) => {

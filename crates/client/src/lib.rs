@@ -72,6 +72,7 @@
 //! | connections | 1024, 256 per origin; 10 s in the queue; 50 s idle; 30 min in all | [`ClientBuilder::pool`] |
 //! | collected body | 64 MiB | [`ClientBuilder::max_body`] |
 //! | decoded body | beyond 64 MiB, 200 times what came | [`ClientBuilder::decode_limits`] |
+//! | a body that breaks | is continued where it broke by [`Response::save_to`]; asked for again as a whole by `fetch`; an error where it streams | [`ClientBuilder::resume`], [`RequestBuilder::resume`] |
 //! | a failed status | is an answer like any other | [`ClientBuilder::error_for_status`], [`Response::error_for_status`] |
 //! | redirects | 10, never from `https` to `http`; no credentials to another origin | [`ClientBuilder::redirects`] |
 //! | cookies | none | `ClientBuilder::cookies` |
@@ -223,6 +224,7 @@ mod read;
 mod redirect;
 mod request;
 mod response;
+mod resume;
 mod stack;
 mod target;
 pub mod telemetry;
@@ -239,8 +241,9 @@ pub use retry_layer::{
     self, AiohttpException, Attempt, AttemptDetails, AttemptOutcome, AttemptPhase, AttemptRecord,
     Backoff, BeforeAttempt, BodyFactory, BuildError, Class, Deadline, Exponential, FailureKind,
     IdempotencyKeys, Idempotent, Jitter, NoRetry, Observer as RetryObserver, Outcome, Predicate,
-    RetryPolicy, RetryPolicyBuilder, RetryReport, Standard, StopReason, Wait, WaitReason, budget,
-    predicate_fn,
+    Resumption, RetryPolicy, RetryPolicyBuilder, RetryReport, Standard, StopReason, Wait,
+    WaitReason, budget, predicate_fn,
+    resume::{ResumeError, ResumeErrorKind},
 };
 #[cfg(feature = "http2")]
 pub use session_layer::Http2;

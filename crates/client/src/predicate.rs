@@ -183,7 +183,8 @@ fn class(error: &Error) -> Option<Class> {
         | Kind::TooManyCodings(_)
         | Kind::DecodesToTooMuch(_)
         | Kind::Token
-        | Kind::Redirect(_) => Some(Class::Permanent),
+        | Kind::Redirect(_)
+        | Kind::Resume(_) => Some(Class::Permanent),
     }
 }
 

@@ -24,6 +24,7 @@ use crate::{
     call_settings::{self, CallSetting},
     error::is_failed,
     extras::WithoutDefaults,
+    resume::{Resume, Source},
     stack::{Way, way},
     target::{self, Target},
 };
@@ -469,6 +470,22 @@ impl RequestBuilder {
         self.setting(limits)
     }
 
+    /// Whether the body of the response is continued where it breaks, in place of what the
+    /// [client](crate::ClientBuilder::resume) is set to.
+    ///
+    /// ```
+    /// # async fn example(client: client::Client) -> Result<(), client::Error> {
+    /// let mut response = client.get("https://example.com/log").resume(true).send().await?;
+    /// while let Some(piece) = response.chunk().await? {
+    ///     println!("{} bytes", piece.len());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn resume(self, on: bool) -> Self {
+        self.setting(Resume::from(on))
+    }
+
     /// Whether a response with a client's or a server's error (4xx, 5xx) becomes an error of
     /// [`send`](Self::send) and [`fetch`](Self::fetch), in place of what the
     /// [client](crate::ClientBuilder::error_for_status) is set to.
@@ -643,7 +660,7 @@ impl<W: Way> Sent<W> {
         take_along: impl FnOnce(
             http::Response<ResponseBody>,
             Description,
-            &Call<W>,
+            Pin<&mut Call<W>>,
             bool,
         ) -> Result<T, Error>,
     ) -> Poll<Result<T, Error>> {
@@ -669,7 +686,7 @@ impl<W: Way> Sent<W> {
         let raises = *raises;
         let taken = answer.and_then(|response| {
             let raises = raises && is_failed(response.status());
-            take_along(response, description, &call, raises)
+            take_along(response, description, call.as_mut(), raises)
         });
         self.set(Self::Done { raises });
         Poll::Ready(taken)
@@ -718,7 +735,14 @@ impl Future for Sent<way::Streaming> {
             .as_mut()
             .poll_response(cx, |response, description, call, _| {
                 let (max_body, limit) = (call.max_body(), call.limit());
-                Ok(Response::streaming(response, description, max_body, limit))
+                let resume = call.resume();
+                let source = call.take_source().filter(|_| Source::suits(&response));
+                let mut response =
+                    Response::streaming(response, description, max_body, limit, source);
+                if resume == Resume::All {
+                    response.continue_body();
+                }
+                Ok(response)
             });
         if let (Self::Done { raises: true }, Poll::Ready(Ok(response))) = (&*self, &polled) {
             if is_failed(response.status()) {

@@ -24,6 +24,7 @@ use crate::{
     error::{self, KEPT_OF_BODY, Kind},
     json, quoted,
     redirect::Answerer,
+    resume::Source,
 };
 
 /// The response to a request: [`send`](crate::RequestBuilder::send) gives one whose body streams,
@@ -38,6 +39,8 @@ pub struct Response<T = ResponseBody> {
     max_body: usize,
     /// The rest of the call's deadline, for a body that is still to be collected.
     limit: Option<Limit>,
+    /// For the rest of the body, as long as nothing of it was read.
+    source: Option<Source>,
 }
 
 impl<T> Response<T> {
@@ -180,6 +183,7 @@ impl Response {
         request: Description,
         max_body: usize,
         limit: Option<Limit>,
+        source: Option<Source>,
     ) -> Self {
         Self {
             connection: connection(&inner),
@@ -187,6 +191,15 @@ impl Response {
             request,
             max_body,
             limit,
+            source,
+        }
+    }
+
+    /// Has the body continued where it breaks, as far as that can be done.
+    pub(crate) fn continue_body(&mut self) {
+        if let Some(source) = self.source.take() {
+            let (method, uri) = self.request.asked();
+            source.wrap(method, uri, &mut self.inner);
         }
     }
 
@@ -274,9 +287,14 @@ impl Response {
     ///
     /// No piece is lost if the future is dropped.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
+        self.source = None;
         loop {
             let mut body = Pin::new(self.inner.body_mut());
-            let frame = match poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+            let frame = poll_fn(|cx| body.as_mut().poll_frame(cx)).await;
+            if let Some(report) = body.take_report() {
+                self.inner.extensions_mut().insert(report);
+            }
+            let frame = match frame {
                 None => return Ok(None),
                 Some(frame) => frame.map_err(|error| self.description().name(error))?,
             };
@@ -306,6 +324,7 @@ impl Response {
             max_body,
             limit,
             connection: _,
+            source: _,
         } = self;
         let mut gathering = Gathering::new(inner, max_body);
         let ended = {
@@ -378,6 +397,7 @@ impl Response<Bytes> {
                 request,
                 max_body: 0,
                 limit: None,
+                source: None,
             }),
             Err(limit) => {
                 let head = http::Response::from_parts(head, ());

@@ -341,6 +341,31 @@ impl Stream {
         send.send_reset(reason);
     }
 
+    /// Answers with a head and a body, of which it sends the first `cut` bytes if that is given: then it
+    /// resets the stream by the reason, or closes the connection if there is none.
+    pub async fn answer_until(
+        mut self,
+        head: Response<()>,
+        body: Bytes,
+        cut: Option<(usize, Option<Reason>)>,
+    ) {
+        self.running = None;
+        let end = cut.map_or(body.len(), |(at, _)| at.min(body.len()));
+        let Ok(mut send) = self.respond.send_response(head, false) else {
+            return;
+        };
+        let _ = send.send_data(body.slice(..end), cut.is_none());
+        let Some((_, reason)) = cut else {
+            return;
+        };
+        // A reset, or the end, takes along what was not written yet.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        match reason {
+            Some(reason) => send.send_reset(reason),
+            None => self.close(),
+        }
+    }
+
     /// Never answers; ends when the client resets it.
     pub async fn hold(mut self) {
         let reset = future::poll_fn(|cx| self.respond.poll_reset(cx)).await;

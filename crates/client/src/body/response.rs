@@ -7,6 +7,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
+use retry_layer::RetryReport;
 use session_layer::{ConnectionInfo, SessionBody};
 use sync_wrapper::SyncWrapper;
 
@@ -16,6 +17,7 @@ use crate::{
     decode::Decoded,
     error::{BoxError, Kind},
     observe::Observed,
+    resume::Resumed,
 };
 
 /// A response body: streamed from the connection that it holds, or collected.
@@ -38,6 +40,8 @@ enum ResponseRepr {
     Decoded(Box<Decoded>),
     /// Boxed, since it holds one of these.
     Observed(Box<Observed>),
+    /// Boxed: few bodies are resumed, and it holds one of these.
+    Resumed(Box<Resumed>),
     /// Boxed, since it remembers what it says of itself.
     Other(Box<Foreign>),
 }
@@ -64,6 +68,42 @@ impl ResponseBody {
         Self(ResponseRepr::Observed(Box::new(body)))
     }
 
+    pub(crate) fn resumed(body: Resumed) -> Self {
+        Self(ResponseRepr::Resumed(Box::new(body)))
+    }
+
+    /// The body below its decoders, and the content codings that those take off, as a header has them.
+    pub(crate) fn encoded(&mut self) -> (Option<String>, &mut Self) {
+        // Not by a loop: the borrow checker does not follow one that returns what it looks at.
+        if !matches!(self.0, ResponseRepr::Decoded(_)) {
+            return (None, self);
+        }
+        let ResponseRepr::Decoded(body) = &mut self.0 else {
+            unreachable!("it was looked at just now")
+        };
+        let coding = body.coding();
+        let (inner, body) = body.get_mut().encoded();
+        let codings = match inner {
+            // The one that was applied last is taken off first.
+            Some(inner) => format!("{inner}, {coding}"),
+            None => coding.to_owned(),
+        };
+        (Some(codings), body)
+    }
+
+    /// What was tried to continue it, if there is more to tell of that than last time.
+    pub(crate) fn take_report(&mut self) -> Option<RetryReport> {
+        match &mut self.0 {
+            ResponseRepr::Resumed(body) => body.take_report(),
+            ResponseRepr::Decoded(body) => body.get_mut().take_report(),
+            ResponseRepr::Session(_)
+            | ResponseRepr::Bytes { .. }
+            | ResponseRepr::TooLarge(_)
+            | ResponseRepr::Observed(_)
+            | ResponseRepr::Other(_) => None,
+        }
+    }
+
     /// A body that was collected, and the connection that it came over.
     pub(crate) fn collected(bytes: Bytes, connection: Option<ConnectionInfo>) -> Self {
         Self(ResponseRepr::Bytes { bytes, connection })
@@ -84,6 +124,7 @@ impl ResponseBody {
             ResponseRepr::Bytes { connection, .. } => connection.as_ref(),
             ResponseRepr::Decoded(body) => body.connection(),
             ResponseRepr::Observed(body) => body.get_ref().connection(),
+            ResponseRepr::Resumed(body) => body.connection(),
             ResponseRepr::TooLarge(_) | ResponseRepr::Other(_) => None,
         }
     }
@@ -95,6 +136,11 @@ impl ResponseBody {
             ResponseRepr::Session(body) => body.lift_default_idle_timeout(),
             ResponseRepr::Decoded(body) => body.get_mut().lift_default_idle_timeout(),
             ResponseRepr::Observed(body) => body.get_mut().lift_default_idle_timeout(),
+            ResponseRepr::Resumed(body) => {
+                if let Some(body) = body.get_mut() {
+                    body.lift_default_idle_timeout();
+                }
+            }
             ResponseRepr::Bytes { .. } | ResponseRepr::TooLarge(_) | ResponseRepr::Other(_) => {}
         }
     }
@@ -127,6 +173,7 @@ impl ResponseBody {
             ResponseRepr::Session(_)
             | ResponseRepr::Decoded(_)
             | ResponseRepr::Observed(_)
+            | ResponseRepr::Resumed(_)
             | ResponseRepr::Other(_) => {
                 unreachable!("a stack that was asked to collect has done so")
             }
@@ -197,6 +244,7 @@ impl HttpBody for ResponseBody {
             }
             ResponseRepr::Decoded(body) => Pin::new(&mut **body).poll_frame(cx),
             ResponseRepr::Observed(body) => Pin::new(&mut **body).poll_frame(cx),
+            ResponseRepr::Resumed(body) => Pin::new(&mut **body).poll_frame(cx),
             ResponseRepr::Other(body) => body.poll_frame(cx),
         }
     }
@@ -208,6 +256,7 @@ impl HttpBody for ResponseBody {
             ResponseRepr::TooLarge(_) => false,
             ResponseRepr::Decoded(body) => body.is_end_stream(),
             ResponseRepr::Observed(body) => body.is_end_stream(),
+            ResponseRepr::Resumed(body) => body.is_end_stream(),
             ResponseRepr::Other(body) => body.ended,
         }
     }
@@ -219,6 +268,7 @@ impl HttpBody for ResponseBody {
             ResponseRepr::TooLarge(_) => SizeHint::new(),
             ResponseRepr::Decoded(body) => body.size_hint(),
             ResponseRepr::Observed(body) => body.size_hint(),
+            ResponseRepr::Resumed(body) => body.size_hint(),
             // It is `Copy` from http-body 1.1 on only.
             ResponseRepr::Other(body) => SizeHint::clone(&body.hint),
         }
@@ -233,6 +283,7 @@ impl fmt::Debug for ResponseBody {
             ResponseRepr::Session(_)
             | ResponseRepr::Decoded(_)
             | ResponseRepr::Observed(_)
+            | ResponseRepr::Resumed(_)
             | ResponseRepr::Other(_) => f.write_str("ResponseBody(stream)"),
         }
     }

@@ -57,6 +57,7 @@ use crate::{ClientBuilder, Error, observe::Paths};
 /// | `record_paths` | whether [spans, events and errors have the paths](ClientBuilder::record_paths) of URLs |
 /// | `call_spans` | false for [no spans of whole calls](ClientBuilder::call_spans) |
 /// | `error_for_status`, `https_only` | true or false |
+/// | `resume` | whether bodies are [continued](ClientBuilder::resume) where they break: true or false |
 /// | `user_agent` | text; none is sent if it is empty |
 /// | `request_id`, `attempt_id` | a header's name |
 /// | `headers` | [default headers](ClientBuilder::default_header): name and value |
@@ -118,6 +119,7 @@ pub struct ClientConfig {
     call_spans: Option<bool>,
     error_for_status: Option<bool>,
     https_only: Option<bool>,
+    resume: Option<bool>,
     user_agent: Option<String>,
     request_id: Option<String>,
     attempt_id: Option<String>,
@@ -218,6 +220,7 @@ impl ClientBuilder {
             call_spans,
             error_for_status,
             https_only,
+            resume,
             user_agent,
             request_id,
             attempt_id,
@@ -265,7 +268,7 @@ impl ClientBuilder {
         if let Some(name) = attempt_id {
             builder = builder.attempt_id(header_name("attempt_id", &name)?);
         }
-        builder = decode_bodies(builder, decompression, decode_limits)?;
+        builder = treat_bodies(builder, decompression, decode_limits, resume)?;
         builder = refuse_responses_and_urls(builder, error_for_status, https_only);
         // A policy that cannot be is an error of `build`.
         if let (Some(retry), Ok(policy)) = (retry, &builder.retry) {
@@ -322,16 +325,20 @@ fn authorize(
     }
 }
 
-fn decode_bodies(
+fn treat_bodies(
     mut builder: ClientBuilder,
     decompression: Option<bool>,
     limits: Option<DecodeLimitsConfig>,
+    resume: Option<bool>,
 ) -> Result<ClientBuilder, Error> {
     if let Some(decode) = decompression {
         builder = builder.decompression(decode);
     }
     if let Some(limits) = limits {
         builder.decode_limits = limits.alter(builder.decode_limits)?;
+    }
+    if let Some(on) = resume {
+        builder = builder.resume(on);
     }
     Ok(builder)
 }

@@ -100,6 +100,11 @@ impl Decoded {
         self.connection.as_ref()
     }
 
+    /// The name of the coding that is taken off.
+    pub(crate) fn coding(&self) -> &'static str {
+        self.coding.name()
+    }
+
     /// The body that is decoded.
     pub(crate) fn get_mut(&mut self) -> &mut ResponseBody {
         self.reader.get_mut().input().body_mut()

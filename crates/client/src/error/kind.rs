@@ -63,6 +63,9 @@ pub enum ErrorKind {
     Body,
     /// The body of the response stood still: [`is_body`](Error::is_body).
     BodyTimeout,
+    /// The response broke off, and what the server sent then is no continuation of it:
+    /// [`is_body`](Error::is_body), and [`resume_error`](Error::resume_error) says why.
+    Resume,
     /// The body could not be written to where it was to go: [`is_body`](Error::is_body).
     Write,
     /// The body is not what it was read as: [`is_decode`](Error::is_decode).
@@ -141,6 +144,7 @@ impl ErrorKind {
             Self::RequestBody => "request_body",
             Self::Body => "body",
             Self::BodyTimeout => "body_timeout",
+            Self::Resume => "resume",
             Self::Write => "write",
             Self::Decode => "decode",
             Self::Redirect => "redirect",
@@ -168,7 +172,9 @@ impl ErrorKind {
             | Self::Unprocessed
             | Self::HeadTimeout
             | Self::Protocol => Some(AttemptPhase::Head),
-            Self::Body | Self::BodyTimeout | Self::Write | Self::Decode => Some(AttemptPhase::Body),
+            Self::Body | Self::BodyTimeout | Self::Resume | Self::Write | Self::Decode => {
+                Some(AttemptPhase::Body)
+            }
             // An alert may come in place of a response, a stream may be reset at any time, and a head
             // may be too large as well as a body.
             Self::Tls
@@ -214,6 +220,7 @@ impl Error {
                 ErrorKind::TooLarge
             }
             Kind::Silent { .. } => ErrorKind::BodyTimeout,
+            Kind::Resume(_) => ErrorKind::Resume,
             Kind::Write => ErrorKind::Write,
             Kind::Decode(_) | Kind::Json(_) | Kind::Coding(_) | Kind::TooManyCodings(_) => {
                 ErrorKind::Decode

@@ -37,7 +37,7 @@ fn code(error: &Error) -> Code {
         | Kind::Json(_)
         | Kind::Coding(_)
         | Kind::TooManyCodings(_) => Code::Internal,
-        Kind::Status | Kind::Write | Kind::Redirect(_) => Code::Unknown,
+        Kind::Status | Kind::Write | Kind::Redirect(_) | Kind::Resume(_) => Code::Unknown,
     }
 }
 

@@ -1,5 +1,5 @@
 use http::{Method, Request, StatusCode, Uri, Version};
-use retry_layer::Attempt;
+use retry_layer::{Attempt, Resumption};
 use tracing::Span;
 
 use super::{Paths, SentBefore, UrlTemplate};
@@ -74,7 +74,9 @@ pub(super) fn resends<B>(request: &Request<B>) -> u32 {
     let before = extensions.get::<SentBefore>().map_or(0, |before| before.0);
     let again = extensions.get::<Attempt>().map_or(0, |attempt| {
         let sent = attempt.number().saturating_add(attempt.resends());
-        sent.saturating_sub(1)
+        // Those that are counted already.
+        let earlier = extensions.get().map_or(0, Resumption::attempts);
+        sent.saturating_sub(1).saturating_sub(earlier)
     });
     before.saturating_add(again)
 }

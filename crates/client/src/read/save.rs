@@ -13,6 +13,9 @@ impl Response {
     /// no regular file is refused, and so is a file that a process has open, such as `/dev/stdout`
     /// where it is redirected: see [`copy_to`](Self::copy_to).
     ///
+    /// A body that breaks off is [continued](crate::ClientBuilder::resume), unless that was turned off or
+    /// a part of the body was read before.
+    ///
     /// ```no_run
     /// # async fn example(client: client::Client) -> Result<(), client::Error> {
     /// let response = client.get("https://example.com/backup.tar").send().await?;
@@ -24,7 +27,7 @@ impl Response {
     ///
     /// # Errors
     ///
-    /// If the body breaks off or stands still for too long, or the file cannot be written: it is a
+    /// If the body breaks off and cannot be continued, or stands still for too long, or the file cannot be written: it is a
     /// directory, a pipe or a socket, or the directory is not there or may not be written to.
     ///
     /// # Cancel safety
@@ -52,10 +55,11 @@ impl Response {
     ///
     /// That of [`save_to`](Self::save_to).
     pub async fn save_with_progress(
-        self,
+        mut self,
         path: impl AsRef<Path> + Send,
         progress: impl FnMut(Progress) + Send,
     ) -> Result<u64, Error> {
+        self.continue_body();
         let path = path.as_ref();
         let request = self.description();
         let failed = |error| request.name(Error::new(Kind::Write).with(error));

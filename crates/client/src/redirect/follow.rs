@@ -1,6 +1,10 @@
 use std::mem;
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header::LOCATION};
+use http::{
+    Extensions, HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri,
+    header::LOCATION,
+};
+use http_body::Body as HttpBody;
 use retry_layer::{BodyFactory, Deadline, EarlierResends, ResponseExt as _, RetryReport};
 use session_layer::RequestOptions;
 
@@ -22,6 +26,9 @@ pub(crate) struct Kept {
     redirects: Redirects,
     /// Its body is none if it cannot be had again.
     request: Request<Option<Body>>,
+    /// The request of the call, where this is that of a later hop and the body of the response could be
+    /// continued.
+    pub(crate) first: Option<Box<Request<()>>>,
 }
 
 /// The redirects of a call by now.
@@ -48,7 +55,32 @@ impl Kept {
         Self {
             redirects: redirects.clone(),
             request,
+            first: None,
         }
+    }
+
+    /// Moves out the headers and extensions of the request of the call, if its response may be continued.
+    pub(crate) fn take_first(&mut self) -> Option<(HeaderMap, Extensions)> {
+        if let Some(first) = &mut self.first {
+            let (headers, extensions) = (mem::take(first.headers_mut()), first.extensions_mut());
+            return Some((headers, mem::take(extensions)));
+        }
+        if !self.is_plain_get() {
+            return None;
+        }
+        let headers = mem::take(self.request.headers_mut());
+        Some((headers, mem::take(self.request.extensions_mut())))
+    }
+
+    /// The method and the URI of the request of the call.
+    pub(crate) fn first_asked(&self) -> (&Method, &Uri) {
+        let first = self.first.as_ref().map(|it| (it.method(), it.uri()));
+        first.unwrap_or_else(|| self.asked())
+    }
+
+    fn is_plain_get(&self) -> bool {
+        let body = self.request.body().as_ref();
+        self.request.method() == Method::GET && body.is_some_and(HttpBody::is_end_stream)
     }
 
     pub(crate) fn asked(&self) -> (&Method, &Uri) {
@@ -90,6 +122,9 @@ impl Kept {
         ) else {
             return Ok(None);
         };
+        if self.first.is_none() && self.is_plain_get() {
+            self.first = Some(Box::new(head_of(&self.request)));
+        }
         let body = match changed {
             Change::ToGet => Some(Body::empty()),
             Change::Nothing => self.take_body(),
@@ -211,6 +246,16 @@ impl History {
             });
         }
     }
+}
+
+/// A copy of a request without its body.
+fn head_of<B>(request: &Request<B>) -> Request<()> {
+    let mut head = Request::new(());
+    head.method_mut().clone_from(request.method());
+    head.uri_mut().clone_from(request.uri());
+    head.headers_mut().clone_from(request.headers());
+    head.extensions_mut().clone_from(request.extensions());
+    head
 }
 
 /// Whether no redirect of this request will be followed.

@@ -158,6 +158,33 @@ async fn attempts_and_hops_count_on_and_failures_are_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_exchanges_of_a_body_that_is_continued_count_on() {
+    let (exporter, _guard) = exporting();
+    let head = "HTTP/1.1 200 OK\r\nETag: \"v1\"\r\nContent-Length: 6\r\n\r\nabc";
+    let rest = Reply::status(206)
+        .header("etag", "\"v1\"")
+        .header("content-range", "bytes 3-5/6")
+        .body("def");
+    let connector = MemoryConnector::new(sequence([Reply::raw(head), Reply::status(503), rest]));
+    let request = over(&connector).get("http://peer/").resume(true);
+    let body = request.send().await.unwrap().bytes().await.unwrap();
+    assert_eq!(body, "abcdef");
+    let spans = spans(&exporter);
+    let told: Vec<_> = spans
+        .iter()
+        .map(|span| {
+            let of = |name| attribute(span, name).unwrap_or_default();
+            (
+                of("http.request.resend_count"),
+                of("http.response.status_code"),
+            )
+        })
+        .collect();
+    let expected = [("", "200"), ("1", "503"), ("2", "206")];
+    assert_eq!(told, expected.map(|(a, b)| (a.to_owned(), b.to_owned())));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_span_lasts_until_its_body_ends_and_one_that_is_given_up_says_so() {
     let (exporter, _guard) = exporting();
     let connector = MemoryConnector::new(always(200, "body"));

@@ -1,0 +1,105 @@
+//! Continues the bodies of responses where they break: [`retry_layer::resume`], with calls of this
+//! crate to ask for the rest.
+//!
+//! It stands above redirects, so that the URL of the call is asked again, and below decoding. A body is
+//! wrapped when its response leaves the call, or when it is about to be saved; until then nothing is done
+//! but to take along what the retry layer has kept of the request.
+
+mod again;
+mod body;
+
+use http::{
+    Extensions, HeaderMap, Method, Request, Response, StatusCode, Uri,
+    header::{CONTENT_ENCODING, HeaderValue},
+};
+use retry_layer::resume::ResumeBody;
+
+use self::again::Again;
+pub(crate) use self::body::Resumed;
+use crate::{ResponseBody, call::Shared, forward::AsItIs};
+
+/// Which bodies are continued where they break: a setting of the client, and of one call.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Resume {
+    /// Those that are saved to files.
+    #[default]
+    Saved,
+    All,
+    None,
+}
+
+impl Resume {
+    /// What the request wants, or else the client. What is somebody else's passes as it is.
+    #[inline]
+    pub(crate) fn of<B>(request: &Request<B>, of_client: Self) -> Self {
+        if AsItIs::is(request) {
+            return Self::None;
+        }
+        request.extensions().get().copied().unwrap_or(of_client)
+    }
+}
+
+impl From<bool> for Resume {
+    fn from(on: bool) -> Self {
+        if on { Self::All } else { Self::None }
+    }
+}
+
+/// What is kept of a request for the rest of the response's body, beside its method and URL. It was kept
+/// for its attempts anyway.
+pub(crate) struct Source {
+    shared: Shared,
+    headers: HeaderMap,
+    extensions: Extensions,
+}
+
+impl Source {
+    pub(crate) fn new(shared: Shared, headers: HeaderMap, extensions: Extensions) -> Self {
+        Self {
+            shared,
+            headers,
+            extensions,
+        }
+    }
+
+    /// Whether the head of a response does not forbid it at first sight.
+    #[inline]
+    pub(crate) fn suits<B>(response: &Response<B>) -> bool {
+        matches!(
+            response.status(),
+            StatusCode::OK | StatusCode::PARTIAL_CONTENT
+        )
+    }
+
+    /// Has the body of this response, of which nothing was read, continued where it breaks, as far as it
+    /// can be.
+    pub(crate) fn wrap(self, method: &Method, uri: &Uri, response: &mut Response<ResponseBody>) {
+        let Self {
+            shared,
+            headers,
+            extensions,
+        } = self;
+        let mut request = Request::new(());
+        request.method_mut().clone_from(method);
+        request.uri_mut().clone_from(uri);
+        *request.headers_mut() = headers;
+        *request.extensions_mut() = extensions;
+        // As it was before the body was decoded.
+        let mut head = Response::new(());
+        *head.status_mut() = response.status();
+        head.headers_mut().clone_from(response.headers());
+        head.extensions_mut().clone_from(response.extensions());
+        let (codings, body) = response.body_mut().encoded();
+        if let Some(codings) = codings {
+            if let Ok(codings) = HeaderValue::try_from(codings) {
+                head.headers_mut().insert(CONTENT_ENCODING, codings);
+            }
+        }
+        let policy = shared.settings.policy.clone();
+        let (head, ()) = head.into_parts();
+        let encoded = std::mem::take(body);
+        let connection = encoded.connection().cloned();
+        let resumed = ResumeBody::new(Again::new(shared), &policy, request, &head, encoded);
+        *body = ResponseBody::resumed(Resumed::new(resumed, connection));
+    }
+}
