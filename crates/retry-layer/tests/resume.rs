@@ -7,7 +7,7 @@
 //! | `Accept-Ranges: none` | `a_server_that_takes_no_ranges_is_not_asked_for_one` |
 //! | HEAD, other methods, other statuses, a body of its own | `only_the_body_of_a_get_is_continued`, `other_statuses_are_not_continued`, `a_get_with_a_body_of_its_own_is_not_continued` |
 //! | 206 with more than asked, with less, with nothing | `a_part_that_begins_earlier_is_taken_from_where_it_is_new`, `a_part_that_is_shorter_than_asked_is_gone_on_from`, `a_part_without_anything_new_does_not_go_on_for_ever` |
-//! | another range, several parts, another total, validator, coding or length; 200, 304, 412, 416 | `what_is_no_part_of_the_same_is_a_typed_error` |
+//! | another range, several parts, another total, validator, coding or length; 200, 304, 412, 416 | `what_is_no_part_of_the_same_is_a_typed_error`, `what_says_that_it_changed_is_a_typed_error` |
 //! | 416 at the end; all there but the end | `an_unsatisfied_range_behind_the_last_byte_is_the_end`, `a_body_of_which_all_came_is_whole_though_it_breaks_then` |
 //! | 200 where nothing was handed out | `where_nothing_was_handed_out_the_whole_is_asked_for`, `what_began_anew_is_continued_by_its_own_validator` |
 //! | a range of the caller's own; its several parts | `a_range_of_the_callers_own_is_continued_within_it`, `several_parts_are_not_continued` |
@@ -338,6 +338,28 @@ async fn what_is_no_part_of_the_same_is_a_typed_error() {
             part().range("3-5/6").data("g"),
             Kind::LengthMismatch,
         ),
+    ] {
+        refuses(what, rest, expected).await;
+    }
+}
+
+/// Whatever is answered in place of the rest is an error of its kind, and nothing more is asked.
+async fn refuses(what: &str, rest: Answer, expected: ResumeErrorKind) {
+    let server = Server::new([half(), rest]);
+    let error = read(&server).await.unwrap_err();
+    let error = error
+        .resume_error()
+        .unwrap_or_else(|| panic!("{what}: {error:?}"));
+    assert_eq!(error.kind(), expected, "{what}");
+    assert_eq!(error.report().stop(), StopReason::ErrorNotRetryable);
+    assert!(error.offset() >= 3, "{what}");
+    assert_eq!(server.asked().len(), 2, "{what}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_says_that_it_changed_is_a_typed_error() {
+    use ResumeErrorKind as Kind;
+    for (what, rest, expected) in [
         (
             "the whole, changed",
             answer(200).etag("\"v2\"").length(6).data("XYZ123"),
@@ -358,15 +380,7 @@ async fn what_is_no_part_of_the_same_is_a_typed_error() {
             Kind::ValidatorChanged,
         ),
     ] {
-        let server = Server::new([half(), rest]);
-        let error = read(&server).await.unwrap_err();
-        let error = error
-            .resume_error()
-            .unwrap_or_else(|| panic!("{what}: {error:?}"));
-        assert_eq!(error.kind(), expected, "{what}");
-        assert_eq!(error.report().stop(), StopReason::ErrorNotRetryable);
-        assert!(error.offset() >= 3, "{what}");
-        assert_eq!(server.asked().len(), 2, "{what}");
+        refuses(what, rest, expected).await;
     }
 }
 

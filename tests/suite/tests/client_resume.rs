@@ -197,9 +197,10 @@ async fn a_cut_at_any_byte_over_http1_is_whole() {
                     continue;
                 };
                 connection.write(&body[..at]).await;
-                return match request.path().starts_with("/reset/") {
-                    true => connection.reset(),
-                    false => connection.close().await,
+                return if request.path().starts_with("/reset/") {
+                    connection.reset();
+                } else {
+                    connection.close().await;
                 };
             }
         }
