@@ -371,12 +371,14 @@ fn start_observed<W: Way>(
         enter(shared, request, timeout, now, prepared)
     });
     let limit = observed.get_ref().and_then(Call::limit);
+    let resume = observed.get_ref().map_or(Resume::None, Call::resume);
     Call {
         state: State::Observed {
             observed: Box::new(observed),
         },
         watch: Watch::new(limit, unwatched),
         decode: None,
+        resume,
         shared: shared.clone(),
         kept: None,
         history: None,
@@ -534,6 +536,7 @@ impl<W: Way> Call<W> {
             (None, StateProj::Standard { call }) if call.method() == Method::GET => {
                 call.take_head()?
             }
+            (None, StateProj::Observed { observed }) => return observed.take_source(),
             (None, _) => return None,
         };
         Some(Source::new(this.shared.clone(), headers, extensions))
@@ -541,6 +544,9 @@ impl<W: Way> Call<W> {
 
     /// The method and the URI of the call, before any redirect.
     fn first_asked(&self) -> Option<(&Method, &Uri)> {
+        if let State::Observed { observed } = &self.state {
+            return observed.get_ref()?.first_asked();
+        }
         let kept = self.kept.as_deref();
         kept.map(Kept::first_asked)
             .or_else(|| self.state.asked(kept))
@@ -577,7 +583,8 @@ impl Streaming {
     #[cold]
     fn continue_body(mut self: Pin<&mut Self>, response: &mut Response<ResponseBody>) {
         let asked = self.first_asked();
-        let asked = asked.map(|(method, uri)| Description::new(method, uri));
+        let paths = self.shared.settings.paths;
+        let asked = asked.map(|(method, uri)| Description::new(method, uri, paths));
         if let (Some(asked), Some(source)) = (asked, self.as_mut().take_source()) {
             let (method, uri) = asked.asked();
             source.wrap(method, uri, response);

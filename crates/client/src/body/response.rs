@@ -72,14 +72,20 @@ impl ResponseBody {
         Self(ResponseRepr::Resumed(Box::new(body)))
     }
 
-    /// The body below its decoders, and the content codings that those take off, as a header has them.
+    /// The body below the record of its call and its decoders, and the content codings that those take off, as a header has them.
     pub(crate) fn encoded(&mut self) -> (Option<String>, &mut Self) {
-        // Not by a loop: the borrow checker does not follow one that returns what it looks at.
-        if !matches!(self.0, ResponseRepr::Decoded(_)) {
+        // Looked at twice: the borrow checker follows no match that returns what it looks at.
+        if let ResponseRepr::Observed(body) = &self.0 {
+            if !body.is_of_call() {
+                return (None, self);
+            }
+        } else if !matches!(self.0, ResponseRepr::Decoded(_)) {
             return (None, self);
         }
-        let ResponseRepr::Decoded(body) = &mut self.0 else {
-            unreachable!("it was looked at just now")
+        let body = match &mut self.0 {
+            ResponseRepr::Decoded(body) => body,
+            ResponseRepr::Observed(body) => return body.get_mut().encoded(),
+            _ => unreachable!("it was looked at just now"),
         };
         let coding = body.coding();
         let (inner, body) = body.get_mut().encoded();
@@ -96,10 +102,10 @@ impl ResponseBody {
         match &mut self.0 {
             ResponseRepr::Resumed(body) => body.take_report(),
             ResponseRepr::Decoded(body) => body.get_mut().take_report(),
+            ResponseRepr::Observed(body) => body.get_mut().take_report(),
             ResponseRepr::Session(_)
             | ResponseRepr::Bytes { .. }
             | ResponseRepr::TooLarge(_)
-            | ResponseRepr::Observed(_)
             | ResponseRepr::Other(_) => None,
         }
     }
@@ -151,6 +157,7 @@ impl ResponseBody {
             ResponseRepr::Decoded(body) => Some(body.encoded_bytes()),
             ResponseRepr::Session(_)
             | ResponseRepr::Observed(_)
+            | ResponseRepr::Resumed(_)
             | ResponseRepr::Bytes { .. }
             | ResponseRepr::TooLarge(_)
             | ResponseRepr::Other(_) => None,

@@ -8,7 +8,7 @@ use std::{
 use http::Request;
 
 use super::{Answer, Call};
-use crate::{Body, observe::CallRecord, stack::Way};
+use crate::{Body, observe::CallRecord, resume::Source, stack::Way};
 
 /// A call and its record, until the head of the response is there.
 pub(super) struct Observed<W: Way> {
@@ -34,6 +34,10 @@ impl<W: Way> Observed<W> {
 
     pub(super) fn get_ref(&self) -> Option<&Call<W>> {
         self.call.as_deref()
+    }
+
+    pub(super) fn take_source(&mut self) -> Option<Source> {
+        self.call.as_mut()?.as_mut().take_source()
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {

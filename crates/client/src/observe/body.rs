@@ -42,6 +42,11 @@ impl Observed {
     pub(crate) fn get_mut(&mut self) -> &mut ResponseBody {
         &mut self.inner
     }
+
+    /// Whether it is the body of a whole call, and not of one attempt.
+    pub(crate) fn is_of_call(&self) -> bool {
+        matches!(self.record, Some(Recorded::Call(_)))
+    }
 }
 
 impl Recorded {
