@@ -90,7 +90,8 @@ fn is_original(outcome: &Outcome) -> bool {
 }
 
 fn refusal(outcome: &Outcome) -> Option<ResumeErrorKind> {
-    outcome.as_ref().err()?.resume_error().map(|it| it.kind())
+    let error = outcome.as_ref().err()?.resume_error()?;
+    Some(error.kind())
 }
 
 #[tokio::test(start_paused = true)]

@@ -99,6 +99,8 @@ impl futures_core::Stream for Unmovable {
 
 #[test]
 fn public_types_are_send_sync_static_and_debug() {
+    type Asking = Ask<(), Full<Bytes>, std::future::Ready<()>>;
+
     fn check<T: Send + Sync + std::fmt::Debug + 'static>() {}
     check::<Attempt>();
     check::<Backoff>();
@@ -113,7 +115,6 @@ fn public_types_are_send_sync_static_and_debug() {
     check::<Hints>();
     check::<NamedServiceError>();
     check::<ReplayBodyError>();
-    type Asking = Ask<(), Full<Bytes>, std::future::Ready<()>>;
     check::<Resume<()>>();
     check::<ResumeBody<Full<Bytes>, std::io::Error, Asking>>();
     check::<ResumeBodyError<std::io::Error>>();

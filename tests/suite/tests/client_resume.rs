@@ -601,7 +601,7 @@ async fn what_cannot_be_continued_breaks_as_it_did() {
     assert_eq!(error.kind(), ErrorKind::Body);
     let report = error.retry_report().unwrap();
     assert_eq!(
-        report.attempts()[0].kind().map(|it| it.as_str()),
+        report.attempts()[0].kind().map(client::FailureKind::as_str),
         Some("body")
     );
     assert!(report.attempts().len() >= 2, "{report}");
