@@ -1,7 +1,13 @@
 //! Bodies that are continued where they break, by whole calls of a client.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by its panic"
+)]
 
 use std::{
     collections::HashSet,
+    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
     sync::{
@@ -70,7 +76,7 @@ impl File {
         let mut text = format!("HTTP/1.1 {}\r\n", head.status());
         for (name, value) in head.headers() {
             let value = value.to_str().expect("the test's headers are text");
-            text.push_str(&format!("{name}: {value}\r\n"));
+            write!(text, "{name}: {value}\r\n").expect("a string takes all");
         }
         text.push_str("\r\n");
         (text.into_bytes(), body)
