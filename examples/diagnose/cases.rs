@@ -22,9 +22,9 @@ use tower::{service_fn, timeout::TimeoutLayer};
 
 use crate::peers::{self, HALF, OK};
 
-pub struct Case {
-    pub name: &'static str,
-    pub error: Pin<Box<dyn Future<Output = Error>>>,
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) error: Pin<Box<dyn Future<Output = Error>>>,
 }
 
 const SOON: Duration = Duration::from_millis(100);
@@ -35,7 +35,7 @@ fn case(name: &'static str, error: impl Future<Output = Error> + 'static) -> Cas
 }
 
 /// The cases, roughly in the order of a request's way.
-pub fn all() -> Vec<Case> {
+pub(crate) fn all() -> Vec<Case> {
     let mut cases = vec![
         case("a relative URL without a base", async {
             fails(default().get("/path")).await

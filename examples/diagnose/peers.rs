@@ -15,7 +15,7 @@ use tokio::{
 };
 
 /// Runs this for each connection.
-pub async fn listen<F, T>(serve: F) -> SocketAddr
+pub(crate) async fn listen<F, T>(serve: F) -> SocketAddr
 where
     F: Fn(TcpStream) -> T + Send + 'static,
     T: Future<Output = io::Result<()>> + Send + 'static,
@@ -33,7 +33,7 @@ where
 }
 
 /// Answers each request on each connection with these bytes.
-pub async fn answering(answer: &'static str) -> SocketAddr {
+pub(crate) async fn answering(answer: &'static str) -> SocketAddr {
     listen(move |mut stream| async move {
         while read_head(&mut stream).await? {
             stream.write_all(answer.as_bytes()).await?;
@@ -44,7 +44,7 @@ pub async fn answering(answer: &'static str) -> SocketAddr {
 }
 
 /// Answers the first `requests` of each connection, the next with `rest`, and closes it then.
-pub async fn closing(requests: usize, rest: &'static str) -> SocketAddr {
+pub(crate) async fn closing(requests: usize, rest: &'static str) -> SocketAddr {
     listen(move |mut stream| async move {
         for _ in 0..requests {
             read_head(&mut stream).await?;
@@ -57,7 +57,7 @@ pub async fn closing(requests: usize, rest: &'static str) -> SocketAddr {
 }
 
 /// Answers each request with these bytes, and then keeps silent.
-pub async fn stalling(answer: &'static str) -> SocketAddr {
+pub(crate) async fn stalling(answer: &'static str) -> SocketAddr {
     listen(move |mut stream| async move {
         read_head(&mut stream).await?;
         stream.write_all(answer.as_bytes()).await?;
@@ -69,7 +69,7 @@ pub async fn stalling(answer: &'static str) -> SocketAddr {
 
 /// Breaks off within the head on its first connection, keeps silent on the second, and breaks off
 /// within the body on each further one.
-pub async fn by_turns() -> SocketAddr {
+pub(crate) async fn by_turns() -> SocketAddr {
     let connections = AtomicUsize::new(0);
     listen(move |mut stream| {
         let number = connections.fetch_add(1, Relaxed);
@@ -89,7 +89,7 @@ pub async fn by_turns() -> SocketAddr {
 }
 
 /// Accepts connections, and reads and says nothing.
-pub async fn silent() -> SocketAddr {
+pub(crate) async fn silent() -> SocketAddr {
     listen(|stream| async move {
         sleep(Duration::from_secs(60)).await;
         drop(stream);
@@ -100,7 +100,7 @@ pub async fn silent() -> SocketAddr {
 
 /// Speaks HTTP/2, and resets each stream with this code
 /// ([RFC 9113, section 7](https://www.rfc-editor.org/rfc/rfc9113#section-7)).
-pub async fn resetting(code: u32) -> SocketAddr {
+pub(crate) async fn resetting(code: u32) -> SocketAddr {
     const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
     const RST_STREAM: [u8; 5] = [0, 0, 4, 3, 0];
     const HEADERS: u8 = 1;
@@ -124,21 +124,21 @@ pub async fn resetting(code: u32) -> SocketAddr {
 }
 
 /// A connection that the peer has closed by the time that it is given out.
-pub async fn closed_connection(addr: SocketAddr) -> io::Result<TcpStream> {
+pub(crate) async fn closed_connection(addr: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(addr).await?;
     stream.peek(&mut [0]).await?;
     Ok(stream)
 }
 
 /// Closes each connection at once.
-pub async fn hanging_up() -> SocketAddr {
+pub(crate) async fn hanging_up() -> SocketAddr {
     listen(|_| async { Ok(()) }).await
 }
 
 /// A response of whose body a part is missing.
-pub const HALF: &str = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf";
+pub(crate) const HALF: &str = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf";
 
-pub const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+pub(crate) const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
 /// Reads to the end of a request without a body; says whether there was one.
 async fn read_head(stream: &mut TcpStream) -> io::Result<bool> {

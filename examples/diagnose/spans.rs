@@ -15,17 +15,17 @@ use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 
 /// Keeps the fields of the attempts that are over.
 #[derive(Clone, Default)]
-pub struct Spans(Arc<Mutex<Vec<Fields>>>);
+pub(crate) struct Spans(Arc<Mutex<Vec<Fields>>>);
 
 #[derive(Clone, Default)]
-pub struct Fields(BTreeMap<&'static str, String>);
+pub(crate) struct Fields(BTreeMap<&'static str, String>);
 
 impl Spans {
-    pub fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.closed(Vec::clear);
     }
 
-    pub fn last(&self) -> Option<Fields> {
+    pub(crate) fn last(&self) -> Option<Fields> {
         self.closed(|closed| closed.last().cloned())
     }
 

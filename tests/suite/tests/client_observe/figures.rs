@@ -7,7 +7,7 @@ use client::{Body, Client, PoolConfig, telemetry::METRICS};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use opentelemetry_sdk::metrics::{
     InMemoryMetricExporter, PeriodicReader, SdkMeterProvider,
-    data::{AggregatedMetrics, MetricData},
+    data::{AggregatedMetrics, HistogramDataPoint, MetricData, ResourceMetrics, ScopeMetrics},
 };
 use test_support::{MemoryConnector, Reply, always, answer, sequence};
 use tokio::time::timeout;
@@ -228,9 +228,9 @@ async fn a_meter_provider_gets_the_same_with_units_and_buckets() {
     client.close().await;
     provider.force_flush().unwrap();
 
-    let exported = exporter.get_finished_metrics().unwrap();
-    let all = exported.iter().flat_map(|it| it.scope_metrics());
-    let all: Vec<_> = all.flat_map(|scope| scope.metrics()).collect();
+    let finished = exporter.get_finished_metrics().unwrap();
+    let all = finished.iter().flat_map(ResourceMetrics::scope_metrics);
+    let all: Vec<_> = all.flat_map(ScopeMetrics::metrics).collect();
     assert_eq!(all.len(), METRICS.len());
     for metric in METRICS {
         let found = all.iter().find(|it| it.name() == metric.name());
@@ -253,12 +253,14 @@ async fn a_meter_provider_gets_the_same_with_units_and_buckets() {
     else {
         panic!("it is a histogram");
     };
-    let statuses = histogram.data_points().flat_map(|point| point.attributes());
+    let statuses = histogram
+        .data_points()
+        .flat_map(HistogramDataPoint::attributes);
     let mut statuses: Vec<_> = statuses
         .filter(|pair| pair.key.as_str() == "http.response.status_code")
         .map(|pair| pair.value.clone())
         .collect();
-    statuses.sort_by_key(|status| status.to_string());
+    statuses.sort_by_key(ToString::to_string);
     // Numbers are numbers.
     assert_eq!(statuses, [200, 503].map(opentelemetry::Value::I64));
 }
