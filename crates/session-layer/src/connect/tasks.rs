@@ -181,16 +181,13 @@ where
 mod tests {
     use super::*;
 
-    async fn hold(held: Arc<()>) {
-        drop(held);
-    }
-
     fn address(place: &Pin<Box<dyn Reusable>>) -> *const () {
         std::ptr::from_ref(&**place).cast()
     }
 
     #[tokio::test]
     async fn a_box_serves_one_future_after_the_other_of_its_type() {
+        let hold = |held: Arc<()>| async move { drop(held) };
         let boxes = Arc::new(Boxes::default());
         let held = Arc::new(());
         let first = boxes.fill(hold(held.clone()));

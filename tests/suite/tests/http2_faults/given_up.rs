@@ -34,7 +34,7 @@ async fn a_connection_is_replaced_after_a_hundred_calls_in_a_row_that_were_given
         let peer = Peer::new(Builder::new(), |stream: Stream| async move {
             match stream.request.uri().path() {
                 "/never" => stream.hold().await,
-                "/long" => stream.drip(&["x"; 2000], PAUSE, true).await,
+                "/long" => stream.drip(&vec!["x"; 2000], PAUSE, true).await,
                 _ => stream.answer(200, "hello"),
             }
         });
