@@ -687,6 +687,16 @@ mod tests {
         assert!(shown.contains("custom"), "{shown}");
     }
 
+    #[test]
+    fn the_debug_output_of_waits_tells_the_one_before() {
+        let backoff = Backoff::fixed(millis(20));
+        assert_eq!(format!("{:?}", backoff.delays(0)), "Delays { .. }");
+        let mut waits = Waits::new(&backoff);
+        let _ = waits.next(Pressure::Normal, &mut Rng::with_seed(0));
+        let shown = format!("{waits:?}");
+        assert_eq!(shown, "Waits { previous: Some(20ms), .. }");
+    }
+
     proptest! {
         #[test]
         fn no_backoff_leaves_its_bounds(
