@@ -333,10 +333,14 @@ where
             Some(mail) => mail,
             None => match times.look(waiting.is_covered()) {
                 None => continue,
-                Some(kind) => match served_late(&waiting).await {
-                    Some(outcome) => Mail::Served(outcome),
-                    None => return Err(timed_out(kind, pool, &waiting)),
-                },
+                Some(kind) => {
+                    // Asked before it waits once more: what the pool knows by then may be of a later try.
+                    let error = timed_out(kind, pool, &waiting);
+                    match served_late(&waiting).await {
+                        Some(outcome) => Mail::Served(outcome),
+                        None => return Err(error),
+                    }
+                }
             },
         };
         match mail {

@@ -1,5 +1,7 @@
 //! Cookies on the wire: what a server may set, who gets it back, and what is seen of it elsewhere.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by its panic")]
+
 use std::{
     io,
     sync::{Arc, Mutex},

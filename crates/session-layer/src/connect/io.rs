@@ -21,6 +21,7 @@ use super::{
     connector::Transport,
     counted::{self, Counted, Read},
     frames::{Gate, Outgoing},
+    open::MAX_HEAD,
 };
 use crate::{
     CloseReason,
@@ -550,12 +551,14 @@ impl Wire {
         cause.map_or(CloseReason::Peer, Cause::reason)
     }
 
-    /// Takes note that hyper has ended the connection by itself. Where a head was awaited, and the
-    /// peer has not ended it, what came breaks the rules or a limit.
+    /// Takes note that hyper has ended the connection by itself. It tells only whoever waits for the
+    /// head that this was too large for it.
     pub(crate) fn hyper_ended(&self) {
         let waits = matches!(self.phase(), Phase::Sending | Phase::Head);
-        if waits && !self.has_read_ended.load(Relaxed) && self.has_heard() {
-            self.leave(Cause::Unclean);
+        let from = self.response_from.load(Relaxed);
+        let head = self.read.load(Relaxed).wrapping_sub(from);
+        if waits && !self.has_read_ended.load(Relaxed) && head >= MAX_HEAD {
+            self.leave(Cause::HeadTooLarge);
         }
     }
 

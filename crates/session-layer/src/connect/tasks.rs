@@ -187,10 +187,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_box_serves_one_future_after_the_other_of_its_type() {
-        let hold = |held: Arc<()>| async move { drop(held) };
+        let until_polled = |held: Arc<()>| async move { drop(held) };
         let boxes = Arc::new(Boxes::default());
         let held = Arc::new(());
-        let first = boxes.fill(hold(held.clone()));
+        let first = boxes.fill(until_polled(held.clone()));
         let used = address(&first);
         let task = Boxed {
             future: Some(first),
@@ -198,7 +198,7 @@ mod tests {
         };
         task.await;
         assert_eq!(Arc::strong_count(&held), 1, "the box is empty");
-        let second = boxes.fill(hold(held.clone()));
+        let second = boxes.fill(until_polled(held.clone()));
         assert_eq!(address(&second), used);
         boxes.keep(second);
         // Of another type, for which the box is no use.

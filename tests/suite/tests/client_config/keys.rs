@@ -122,6 +122,13 @@ const KEYS: &[Row] = &[
         "error_for_status: false",
     ),
     (
+        "resume",
+        || Client::builder().resume(true),
+        "resume: All",
+        "resume = false",
+        "resume: None",
+    ),
+    (
         "https_only",
         || Client::builder().https_only(true),
         "https_only: true",
@@ -222,9 +229,9 @@ const KEYS: &[Row] = &[
     (
         "metrics",
         || Client::builder().record_metrics(),
-        "metrics: On",
+        "facade: Some(Facade)",
         "metrics = false",
-        "metrics: Off",
+        "facade: None",
     ),
     (
         "http2",

@@ -107,7 +107,7 @@ fn a_shared_connection_that_carries_nothing_makes_room_at_once() {
     assert!(matches!(ask(&mut state, "b", 2, now), CheckOut::Queue(..)));
     assert_eq!(state.part_ended(&s, 1, now).close, [1]);
     assert_eq!(state.evicting.len(), 1);
-    assert!(matches!(*state.slot_freed(&s), [(_, 2)]));
+    assert!(matches!(*state.closed(&s, 1), [(_, 2)]));
     assert_eq!(state.evicting.len(), 0);
     state.assert_consistent();
 }
