@@ -488,7 +488,7 @@ struct Folder(std::path::PathBuf);
 #[cfg(unix)]
 impl Folder {
     fn new(name: &str) -> Self {
-        let name = format!("cookies-{}-{name}", std::process::id());
+        let name = format!("jar-{}-{name}", std::process::id());
         let path = std::env::temp_dir().join(name);
         std::fs::create_dir(&path).unwrap();
         Self(path)
