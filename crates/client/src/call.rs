@@ -578,10 +578,10 @@ impl Future for ResponseFuture {
     }
 }
 
-impl Streaming {
+impl<W: Way> Call<W> {
     /// Has the body of the response continued where it breaks.
     #[cold]
-    fn continue_body(mut self: Pin<&mut Self>, response: &mut Response<ResponseBody>) {
+    pub(crate) fn continue_body(mut self: Pin<&mut Self>, response: &mut Response<ResponseBody>) {
         let asked = self.first_asked();
         let paths = self.shared.settings.paths;
         let asked = asked.map(|(method, uri)| Description::new(method, uri, paths));

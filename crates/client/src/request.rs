@@ -24,7 +24,7 @@ use crate::{
     call_settings::{self, CallSetting},
     error::is_failed,
     extras::WithoutDefaults,
-    resume::{Resume, Source},
+    resume::Resume,
     stack::{Way, way},
     target::{self, Target},
 };
@@ -731,19 +731,24 @@ impl Future for Sent<way::Streaming> {
             return raised;
         }
         // Looked at where it is, which is where the caller wants it.
-        let mut polled = self
-            .as_mut()
-            .poll_response(cx, |response, description, call, _| {
-                let (max_body, limit) = (call.max_body(), call.limit());
-                let resume = call.resume();
-                let source = call.take_source().filter(|_| Source::suits(&response));
-                let mut response =
-                    Response::streaming(response, description, max_body, limit, source);
-                if resume == Resume::All {
-                    response.continue_body();
-                }
-                Ok(response)
-            });
+        let mut polled =
+            self.as_mut()
+                .poll_response(cx, |mut response, description, mut call, _| {
+                    if call.resume() == Resume::All {
+                        call.as_mut().continue_body(&mut response);
+                    }
+                    let (max_body, limit) = (call.max_body(), call.limit());
+                    #[cfg_attr(
+                        not(feature = "fs"),
+                        expect(unused_mut, reason = "nothing is saved")
+                    )]
+                    let mut response = Response::streaming(response, description, max_body, limit);
+                    #[cfg(feature = "fs")]
+                    if call.resume() == Resume::Saved {
+                        response.keep(call.take_source());
+                    }
+                    Ok(response)
+                });
         if let (Self::Done { raises: true }, Poll::Ready(Ok(response))) = (&*self, &polled) {
             if is_failed(response.status()) {
                 polled = self.raise(polled, cx);

@@ -17,6 +17,8 @@ use serde::de::DeserializeOwned;
 use session_layer::ConnectionInfo;
 use tokio::time::{sleep_until, timeout_at};
 
+#[cfg(feature = "fs")]
+use crate::resume::Source;
 use crate::{
     ByteStream, DeadlinePhase, Error, Redirected, ResponseBody,
     call::{Description, Limit},
@@ -24,7 +26,6 @@ use crate::{
     error::{self, KEPT_OF_BODY, Kind},
     json, quoted,
     redirect::Answerer,
-    resume::Source,
 };
 
 /// The response to a request: [`send`](crate::RequestBuilder::send) gives one whose body streams,
@@ -40,6 +41,7 @@ pub struct Response<T = ResponseBody> {
     /// The rest of the call's deadline, for a body that is still to be collected.
     limit: Option<Limit>,
     /// For the rest of the body, as long as nothing of it was read.
+    #[cfg(feature = "fs")]
     source: Option<Source>,
 }
 
@@ -183,7 +185,6 @@ impl Response {
         request: Description,
         max_body: usize,
         limit: Option<Limit>,
-        source: Option<Source>,
     ) -> Self {
         Self {
             connection: connection(&inner),
@@ -191,11 +192,19 @@ impl Response {
             request,
             max_body,
             limit,
-            source,
+            #[cfg(feature = "fs")]
+            source: None,
         }
     }
 
+    /// Keeps what is needed to continue the body, should it be saved.
+    #[cfg(feature = "fs")]
+    pub(crate) fn keep(&mut self, source: Option<Source>) {
+        self.source = source.filter(|_| Source::suits(&self.inner));
+    }
+
     /// Has the body continued where it breaks, as far as that can be done.
+    #[cfg(feature = "fs")]
     pub(crate) fn continue_body(&mut self) {
         if let Some(source) = self.source.take() {
             let (method, uri) = self.request.asked();
@@ -287,7 +296,10 @@ impl Response {
     ///
     /// No piece is lost if the future is dropped.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
-        self.source = None;
+        #[cfg(feature = "fs")]
+        {
+            self.source = None;
+        }
         loop {
             let mut body = Pin::new(self.inner.body_mut());
             let frame = poll_fn(|cx| body.as_mut().poll_frame(cx)).await;
@@ -323,8 +335,7 @@ impl Response {
             request,
             max_body,
             limit,
-            connection: _,
-            source: _,
+            ..
         } = self;
         let mut gathering = Gathering::new(inner, max_body);
         let ended = {
@@ -397,6 +408,7 @@ impl Response<Bytes> {
                 request,
                 max_body: 0,
                 limit: None,
+                #[cfg(feature = "fs")]
                 source: None,
             }),
             Err(limit) => {

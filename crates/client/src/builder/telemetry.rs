@@ -97,6 +97,10 @@ impl ClientBuilder {
     }
 
     /// Where the values of metrics go.
+    #[cfg_attr(
+        not(any(feature = "metrics", feature = "opentelemetry")),
+        expect(clippy::unused_self, reason = "there is nothing that takes them")
+    )]
     pub(super) fn sinks(&self) -> Sinks {
         let all = iter::empty::<Arc<dyn Sink>>();
         #[cfg(feature = "metrics")]

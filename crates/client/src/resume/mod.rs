@@ -9,7 +9,7 @@ mod again;
 mod body;
 
 use http::{
-    Extensions, HeaderMap, Method, Request, Response, StatusCode, Uri,
+    Extensions, HeaderMap, Method, Request, Response, Uri,
     header::{CONTENT_ENCODING, HeaderValue},
 };
 use retry_layer::resume::ResumeBody;
@@ -22,9 +22,11 @@ use crate::{ResponseBody, call::Shared, forward::AsItIs};
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) enum Resume {
     /// Those that are saved to files.
+    #[cfg(feature = "fs")]
     #[default]
     Saved,
     All,
+    #[cfg_attr(not(feature = "fs"), default)]
     None,
 }
 
@@ -63,12 +65,10 @@ impl Source {
     }
 
     /// Whether the head of a response does not forbid it at first sight.
+    #[cfg(feature = "fs")]
     #[inline]
     pub(crate) fn suits<B>(response: &Response<B>) -> bool {
-        matches!(
-            response.status(),
-            StatusCode::OK | StatusCode::PARTIAL_CONTENT
-        )
+        matches!(response.status().as_u16(), 200 | 206)
     }
 
     /// Has the body of this response, of which nothing was read, continued where it breaks, as far as it
