@@ -88,6 +88,10 @@ struct CookbookWebhooks;
 struct CookbookDownloads;
 
 #[cfg(doctest)]
+#[doc = include_str!("../../../docs/book/src/cookbook/events.md")]
+struct CookbookEvents;
+
+#[cfg(doctest)]
 #[doc = include_str!("../../../docs/book/src/cookbook/gateway.md")]
 struct CookbookGateway;
 
