@@ -5,7 +5,7 @@
 //! outside (close a connection, open one, serve a waiter) is in the returned value.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashSet, VecDeque},
     hash::{BuildHasherDefault, Hash},
     time::Duration,
 };
@@ -84,6 +84,9 @@ pub(crate) struct State<C, S, W> {
     connecting: usize,
     idle: usize,
     waiting: usize,
+    /// Connections that have their slots. One that has closed gives its slot back before it is taken
+    /// out here: until then it must not be chosen to make room.
+    holding: HashSet<u64>,
     /// Connections that were told to close for another origin, and whose slots are about to come
     /// back.
     evicting: Vec<u64>,
@@ -271,6 +274,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
             connecting: 0,
             idle: 0,
             waiting: 0,
+            holding: HashSet::new(),
             evicting: Vec::new(),
             leaving: Vec::new(),
             wanted: 0,
@@ -396,7 +400,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         now: Instant,
     ) -> Placed<C, W> {
         // Connections follow their own origin's waiters, until another's have waited too long.
-        if !self.starved.is_empty() && self.yields(origin, now) {
+        if !self.starved.is_empty() && self.yields(connection.id(), origin, now) {
             self.evicting.push(connection.id());
             return Placed::Close(connection);
         }
@@ -405,13 +409,14 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
 
     /// Whether a connection of this origin had better make room for another's: one that came
     /// before all of this origin's own waiters, and has waited too long.
-    fn yields(&self, origin: &Origin, now: Instant) -> bool {
+    fn yields(&self, id: u64, origin: &Origin, now: Instant) -> bool {
         let Some((ticket, waited)) = self.longest_starved(now) else {
             return false;
         };
         let own = self.origins.get(origin);
         let first = own.and_then(|entry| entry.waiters.front());
         waited >= self.limits.steal_after
+            && self.holding.contains(&id)
             && first.is_none_or(|first| ticket < first.ticket.0)
             && self.wanted > self.evicting.len().saturating_add(self.leaving_soon(now))
     }
@@ -434,6 +439,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         now: Instant,
     ) -> (Placed<C, W>, Vec<(Origin, W)>) {
         self.stop_connecting(origin);
+        self.holding.insert(connection.id());
         self.learn(origin, Sharing::One);
         let placed = self.place(origin, connection, now);
         self.refresh(origin);
@@ -539,6 +545,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
     /// Takes back the slot of a connection that has closed, as [`slot_freed`](Self::slot_freed)
     /// does.
     pub(crate) fn closed(&mut self, origin: &Origin, id: u64) -> Vec<(Origin, W)> {
+        self.holding.remove(&id);
         self.evicting.retain(|evicting| *evicting != id);
         self.slot_freed(origin)
     }
@@ -795,12 +802,16 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
             .origins
             .iter()
             .filter_map(|(Key(origin), entry)| {
-                let own = entry.idle.first();
-                let own = own.map(|idle| (idle.sequence, idle.connection.id()));
+                let own = entry.idle.iter();
+                let own = own.filter(|it| self.holding.contains(&it.connection.id()));
+                let own = own
+                    .take(1)
+                    .map(|idle| (idle.sequence, idle.connection.id()));
                 let shared = entry.shared.iter();
                 let shared = shared.filter(|it| !it.is_paused() || !origin.is_same_key(asks));
                 let shared = shared.filter_map(Shared::idle_order);
-                let (sequence, id) = own.into_iter().chain(shared).min()?;
+                let shared = shared.filter(|(_, id)| self.holding.contains(id));
+                let (sequence, id) = own.chain(shared).min()?;
                 Some((origin.runtime() != asks.runtime(), sequence, id, origin))
             })
             .min_by_key(|(is_foreign, sequence, ..)| (*is_foreign, *sequence))?;
@@ -814,7 +825,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
 
     /// Counts a connection that is not kept as evicted, where another origin waits for its slot.
     fn evict_if_wanted(&mut self, id: u64) {
-        if self.wanted > self.evicting.len() {
+        if self.wanted > self.evicting.len() && self.holding.contains(&id) {
             self.evicting.push(id);
         }
     }

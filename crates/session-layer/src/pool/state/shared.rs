@@ -191,6 +191,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         if counted {
             self.stop_connecting(origin);
         }
+        self.holding.insert(handle.id());
         let mut effects = Effects::default();
         let (mode, requests) = (self.mode, self.limits.requests);
         let since = self.next_ticket();
@@ -282,7 +283,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         };
         shared.streams = shared.streams.saturating_sub(1);
         let stays = !shared.leaving;
-        if stays && self.yields(origin, now) {
+        if stays && self.yields(id, origin, now) {
             // What it carries comes to its end; then its slot is free for the other.
             self.leaving.push((id, now));
             let entry = self.origins.get_mut(origin);

@@ -307,3 +307,34 @@ fn a_request_that_ends_where_others_wait_does_change_something() {
     assert_eq!(served(&state.part_ended(&s, 1, now)), [3]);
     state.assert_consistent();
 }
+
+#[test]
+fn a_connection_that_has_given_its_slot_back_makes_no_room_for_anybody() {
+    let (mut state, now) = (state(2, 2), Instant::now());
+    let (a, b) = (origin("a"), origin("b"));
+    be_busy(&mut state, "a", 1, now);
+    assert!(matches!(state.put_back(&a, 1, now), Placed::Idle));
+    be_busy(&mut state, "b", 2, now);
+    // Its socket is closed, and it stands among the idle ones still.
+    assert!(state.closed(&a, 1).is_empty());
+    assert!(matches!(ask(&mut state, "c", 3, now), CheckOut::Connect(_)));
+    assert!(matches!(
+        ask(&mut state, "d", 4, now),
+        CheckOut::Queue(_, None)
+    ));
+    assert!(state.remove(&a, 1).is_some());
+    assert!(matches!(
+        state.connected(&origin("c"), 3, now).0,
+        Placed::Serve(..)
+    ));
+    assert!(matches!(*state.closed(&b, 2), [(_, 4)]));
+    assert!(matches!(
+        state.connected(&origin("d"), 4, now).0,
+        Placed::Serve(..)
+    ));
+    assert!(matches!(state.put_back(&origin("c"), 3, now), Placed::Idle));
+    // The idle one goes for it.
+    let queued = ask(&mut state, "e", 5, now);
+    assert!(matches!(queued, CheckOut::Queue(_, Some(_))));
+    state.assert_consistent();
+}
