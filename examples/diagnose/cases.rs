@@ -11,7 +11,9 @@ use std::{
 use bytes::Bytes;
 use client::{
     Body, Client, ClientBuilder, Error, Http2, PoolConfig, Proxy, Redirects, RequestBuilder,
-    Resolver, RetryPolicy, Timeouts, Token, testing::Answer, token_fn,
+    Resolver, RetryPolicy, Timeouts, Token,
+    testing::{Answer, Fake},
+    token_fn,
 };
 use futures_util::stream;
 use http::Request;
@@ -72,6 +74,7 @@ pub(crate) fn all() -> Vec<Case> {
         case("a body that stands still", async {
             fails(get(peers::stalling(HALF).await).idle_timeout(SOON)).await
         }),
+        case("a file that changes while it is loaded", changed()),
         case("a writer that fails", write()),
         case("HTML in place of JSON", json("<html>sign in</html>")),
         case("JSON of another type", json("{\"price\": \"low\"}")),
@@ -255,6 +258,21 @@ async fn write() -> Error {
     drop(reader);
     let copied = response.expect("it is answered").copy_to(&mut writer).await;
     copied.expect_err("nobody reads it")
+}
+
+async fn changed() -> Error {
+    let fake = Fake::from_fn(|request| match request.headers().get("range") {
+        None => Answer::new(200)
+            .header("etag", "\"1\"")
+            .body("half")
+            .breaks_off(),
+        Some(_) => Answer::new(200).header("etag", "\"2\"").body("another"),
+    });
+    let request = fake.client().get("http://peer.test/file").resume(true);
+    match request.send().await {
+        Ok(response) => response.bytes().await.expect_err("the file has changed"),
+        Err(error) => error,
+    }
 }
 
 async fn json(body: &'static str) -> Error {

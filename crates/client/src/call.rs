@@ -345,6 +345,12 @@ pub(crate) fn start<W: Way>(
     enter(shared, request, timeout, now, prepared)
 }
 
+/// Starts a part of a call that is observed as a whole.
+pub(crate) fn start_within<W: Way>(shared: &Shared, mut request: Request<Body>) -> Call<W> {
+    let prepared = prepare(&shared.settings, &mut request);
+    enter(shared, request, None, Instant::now(), prepared)
+}
+
 /// Starts a call that a subscriber or a sink of metrics may want to know of.
 #[cold]
 fn start_observed<W: Way>(

@@ -100,6 +100,8 @@ pub(crate) enum Kind {
     },
     /// A body broke, and what came then is no continuation of it.
     Resume(ResumeError),
+    /// So many connections of an event source in a row have brought no event.
+    NoEvents(u32),
     /// What the body was to be written to failed.
     Write,
     Decode(&'static str),
@@ -536,6 +538,7 @@ impl Error {
                 | Kind::TooLong { .. }
                 | Kind::DecodesToTooMuch(_)
                 | Kind::Silent { .. }
+                | Kind::NoEvents(_)
                 | Kind::Resume(_)
                 | Kind::Write
         ) || self.session_is(session_layer::Error::is_response_body)
@@ -710,6 +713,12 @@ impl fmt::Display for What<'_> {
                 write!(
                     f,
                     "{what} of the body is longer than {limit} bytes; see `max_length`"
+                )?;
+            }
+            Kind::NoEvents(connections) => {
+                write!(
+                    f,
+                    "{connections} connections in a row have brought no event"
                 )?;
             }
             Kind::Silent { what, limit } => write!(f, "{what} came for {limit:?}")?,

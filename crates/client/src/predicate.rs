@@ -177,6 +177,7 @@ fn class(error: &Error) -> Option<Class> {
         | Kind::Status
         | Kind::TooLong { .. }
         | Kind::Write
+        | Kind::NoEvents(_)
         | Kind::Json(_)
         | Kind::BodyTooLarge { .. }
         | Kind::Decode(_)

@@ -82,11 +82,21 @@ impl RequestBuilder {
         })
     }
 
-    /// Whether it may be sent more than once by its method or its [mark](Self::idempotent).
+    /// Whether it may be sent more than once: by its method, its [mark](Self::idempotent), or a key.
     pub(crate) fn is_idempotent(&self) -> bool {
         self.request.as_ref().is_ok_and(|request| {
-            request.method().is_idempotent() || request.extensions().get::<Idempotent>().is_some()
+            let extensions = request.extensions();
+            request.method().is_idempotent()
+                || extensions.get::<Idempotent>().is_some()
+                || extensions.get::<IdempotencyKeys>().is_some()
+                || request.headers().contains_key("idempotency-key")
         })
+    }
+
+    /// Whether it is to be sent once, whatever comes of it.
+    pub(crate) fn is_sent_once(&self) -> bool {
+        let request = self.request.as_ref();
+        request.is_ok_and(|request| request.extensions().get::<NoRetry>().is_some())
     }
 
     fn alter(mut self, alter: impl FnOnce(&mut Request<Body>) -> Result<(), Error>) -> Self {

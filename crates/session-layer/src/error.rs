@@ -173,7 +173,8 @@ impl Error {
     }
 
     /// Returns the connection that the request was on: its peer's address, its version, whether it
-    /// was reused. `None` where the request failed before it was given one.
+    /// was reused. `None` where the request failed before it was given one; over HTTP/2 it may be one that it
+    /// waited to share.
     #[must_use]
     pub fn connection(&self) -> Option<&ConnectionInfo> {
         self.0.connection.as_ref().map(|it| &it.info)

@@ -377,7 +377,8 @@ where
 /// for them too.
 ///
 /// Where the runtime stood still for a while, the times of several tasks run out together. The task that
-/// opens a connection knows whether it is open, or else what took too long; so it goes first.
+/// opens a connection knows whether it is open, or else what took too long. So it is let go first, as far
+/// as one turn does that: on a runtime of several threads it may still be late.
 async fn served_late<B: Send + 'static>(waiting: &Waiting<B>) -> Option<Result<Link<B>, Error>> {
     yield_now().await;
     poll_fn(|cx| match waiting.poll_mail(cx) {
@@ -946,8 +947,11 @@ where
         if let Some(kind) = reuse::stream_error(error, || link.is_alone()) {
             kind
         } else if error.is_parse_too_large() {
-            // hyper has one error for both of its limits.
-            Kind::TooLarge(if link.wire().read_since_begun(link.socket()) < MAX_HEAD {
+            // hyper has one error for all of its limits.
+            let buffer = link.connection.pool().config().pool.http1_read_buffer;
+            let buffer = buffer.and_then(|bytes| u64::try_from(bytes).ok());
+            let most = buffer.map_or(MAX_HEAD, |bytes| bytes.min(MAX_HEAD));
+            Kind::TooLarge(if link.wire().read_since_begun(link.socket()) < most {
                 "its head has more fields than `http1_max_headers` allows"
             } else {
                 "its head"

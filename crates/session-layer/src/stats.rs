@@ -37,13 +37,13 @@ pub enum CloseReason {
     Lifetime,
     /// It had served as many requests as it may.
     Requests,
-    /// Another origin waited for its place, at the limit for all connections. That may have been
-    /// served by another place in the end.
+    /// Another origin waited for its place, at the limit for all connections; it may have got another
+    /// one meanwhile.
     Evicted,
     /// A head or a body did not come in time.
     Timeout,
     /// A call or a response body was dropped before its end; over HTTP/2, a hundred calls in a row
-    /// before they were answered.
+    /// were dropped, or ran out of time, before they were answered.
     Abandoned,
     /// What an exchange left behind could not be trusted: an early answer, stray bytes, a response
     /// that breaks the rules.

@@ -60,13 +60,13 @@ impl Timeouts {
     /// A final response ends the wait: over HTTP/1 the body is not sent then, and the connection is
     /// closed, also where the peer would keep it open: the peer may go on reading the body that was
     /// announced. A 417 (Expectation Failed) is not given out: the request is sent once more, without
-    /// the expectation, over another connection
+    /// the expectation, and over HTTP/1 over another connection
     /// ([RFC 9110, section 10.1.1](https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1)). Over
     /// HTTP/2 hyper does not pass a 100 on, so that the body is sent after this time.
     ///
     /// A request keeps a callback that was set by `hyper::ext::on_informational`, and hyper has room
     /// for one. So nothing tells a 100 from other responses then: the body is sent when the first
-    /// bytes of any response come, and the connection is closed after that exchange.
+    /// bytes of any response come, a 417 is given out, and the connection is closed after that exchange.
     ///
     /// A future that is polled outside of a Tokio runtime has no clock: its body is sent at once.
     pub fn expect_continue(mut self, timeout: Duration) -> Self {

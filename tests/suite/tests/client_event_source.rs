@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use client::{
-    Backoff, Client, Error, EventSource, Http2, Reconnecting, SourceUpdate,
+    Backoff, Client, Error, EventSource, Http2, Reconnecting, RetryPolicy, SourceUpdate,
     testing::{Answer, Fake},
 };
 use h2::{Reason, server::Builder};
@@ -36,7 +36,7 @@ fn source(fake: &Fake) -> EventSource {
     let source = fake
         .client()
         .get("http://peer/news")
-        .no_retry()
+        .retry(RetryPolicy::builder().max_attempts(1))
         .event_source();
     source.backoff(Backoff::fixed(SECOND))
 }
@@ -147,7 +147,10 @@ async fn connections_without_events_are_made_ever_more_seldom() {
     answers.push(stream("data: a\n\n"));
     answers.push(Answer::new(503));
     let fake = Fake::new(answers);
-    let request = fake.client().get("http://peer/").no_retry();
+    let request = fake
+        .client()
+        .get("http://peer/")
+        .retry(RetryPolicy::builder().max_attempts(1));
     let mut source = request.event_source().reconnection_time(Duration::ZERO);
     let mut waits = Vec::new();
     while waits.len() < 8 {
@@ -197,7 +200,10 @@ async fn a_client_that_makes_errors_of_failed_statuses_connects_again_all_the_sa
         .error_for_status(true)
         .build_with_fake(&fake)
         .unwrap();
-    let mut source = client.get("http://peer/").no_retry().event_source();
+    let mut source = client
+        .get("http://peer/")
+        .retry(RetryPolicy::builder().max_attempts(1))
+        .event_source();
     assert_eq!(source.next_event().await.unwrap().unwrap().data, "a");
     assert!(source.next_event().await.is_none());
     assert!(source.next_event().await.is_none(), "it stays ended");
@@ -436,4 +442,26 @@ proptest! {
         let read = runtime.block_on(events(&fake.client(), "http://peer/"));
         prop_assert_eq!(read, all());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_to_be_sent_once_is_sent_once() {
+    let fake = Fake::new([stream("data: a\n\n"), stream("data: b\n\n")]);
+    let source = fake.client().get("http://peer/").no_retry().event_source();
+    let (told, error) = told(source).await;
+    assert!(error.is_none());
+    assert_eq!(told, ["open 200", "event a"]);
+    assert_eq!(fake.requests().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn connections_that_end_without_an_event_are_failures_with_an_error() {
+    let fake = Fake::new([stream(""), stream(": nothing new\n\n")]);
+    let (_, error) = told(source(&fake).max_failures(2)).await;
+    let error = error.unwrap();
+    assert!(error.is_body());
+    assert_eq!(
+        error.to_string(),
+        "2 connections in a row have brought no event"
+    );
 }

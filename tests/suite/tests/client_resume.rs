@@ -663,3 +663,37 @@ async fn a_range_of_the_callers_own_is_continued_within_it() {
     let requests = connector.log().requests;
     assert_eq!(requests[1].header("range"), Some("bytes=400-799"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_date_is_no_validator_where_a_redirect_leads_elsewhere_meanwhile() {
+    use client::testing::{Answer, Fake};
+
+    const CHANGED: &str = "Sat, 01 Jun 2024 00:00:00 GMT";
+    let asked = std::sync::atomic::AtomicU32::new(0);
+    let fake = Fake::from_fn(move |request| {
+        let dated = |status| {
+            Answer::new(status)
+                .header("last-modified", CHANGED)
+                .header("date", "Sat, 01 Jun 2024 12:00:00 GMT")
+        };
+        match (request.uri().path(), request.headers().get("range")) {
+            ("/latest", _) => {
+                let number = asked.fetch_add(1, Relaxed);
+                Answer::new(302).header("location", format!("/v{number}"))
+            }
+            (_, None) => dated(200)
+                .header("content-length", "6")
+                .body("abc")
+                .breaks_off(),
+            (_, Some(_)) => dated(206)
+                .header("content-range", "bytes 3-5/6")
+                .body("xyz"),
+        }
+    });
+    let request = fake.client().get("http://peer/latest").resume(true);
+    let error = request.send().await.unwrap().bytes().await.unwrap_err();
+    assert_eq!(
+        error.resume_error().unwrap().kind(),
+        ResumeErrorKind::ValidatorChanged
+    );
+}

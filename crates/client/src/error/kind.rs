@@ -108,6 +108,7 @@ impl ErrorKind {
         Self::RequestBody,
         Self::Body,
         Self::BodyTimeout,
+        Self::Resume,
         Self::Write,
         Self::Decode,
         Self::Redirect,
@@ -220,6 +221,7 @@ impl Error {
                 ErrorKind::TooLarge
             }
             Kind::Silent { .. } => ErrorKind::BodyTimeout,
+            Kind::NoEvents(_) => ErrorKind::Body,
             Kind::Resume(_) => ErrorKind::Resume,
             Kind::Write => ErrorKind::Write,
             Kind::Decode(_) | Kind::Json(_) | Kind::Coding(_) | Kind::TooManyCodings(_) => {

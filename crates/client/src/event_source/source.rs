@@ -72,7 +72,8 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// A request with an idempotent method ([RFC 9110, section
 /// 9.2.2](https://www.rfc-editor.org/rfc/rfc9110#section-9.2.2)), or one that is marked as
 /// [idempotent](RequestBuilder::idempotent), is sent as often as it takes. Any other, such as a POST, is repeated
-/// only as long as no event has come. A body that is a stream cannot be sent again: the first end of a connection
+/// only as long as no event has come, though a server may have processed it; [`no_retry`](RequestBuilder::no_retry)
+/// sends any request once. A body that is a stream cannot be sent again: the first end of a connection
 /// is then that of the source.
 ///
 /// # Cancel safety
@@ -157,7 +158,7 @@ impl EventSource {
         self
     }
 
-    /// Ends with the last error once this many connections in a row have brought no event. Default:
+    /// Ends with an error, that of the last connection if it has one, once this many in a row have brought no event. Default:
     /// never; [`Reconnecting`](SourceUpdate::Reconnecting) tells how many there were.
     pub fn max_failures(mut self, connections: u32) -> Self {
         self.limits.max_failures = Some(connections);
@@ -171,7 +172,7 @@ impl EventSource {
         self
     }
 
-    /// Limits how long the server may send nothing at all, neither events nor comments, on a
+    /// Limits how long the server may send no whole line, neither of an event nor of a comment, on a
     /// connection that is open. After it another connection is made. Default: no limit, since
     /// events may be far apart; set one where the server sends comments to show that it is there.
     pub fn silence_timeout(mut self, timeout: Duration) -> Self {
@@ -228,7 +229,9 @@ impl EventSource {
         let request = request
             .header_if_absent(ACCEPT, HeaderValue::from_static("text/event-stream"))
             .header_if_absent(CACHE_CONTROL, HeaderValue::from_static("no-cache"))
-            .error_for_status(false);
+            .error_for_status(false)
+            // It goes on by the id of the last event, not by bytes.
+            .resume(false);
         // An id that is no header's value is left out: the server then repeats events, and none is lost.
         match HeaderValue::from_bytes(self.last_id.as_bytes()) {
             Ok(id) if !id.is_empty() => Some(request.header(LAST_EVENT_ID, id)),
@@ -311,15 +314,18 @@ impl EventSource {
         has_progressed: bool,
         asked: Option<Duration>,
     ) -> Step {
-        let may_repeat = self
-            .request
-            .as_ref()
-            .is_some_and(|request| !self.has_begun || request.is_idempotent());
+        let may_repeat = self.request.as_ref().is_some_and(|request| {
+            !request.is_sent_once() && (!self.has_begun || request.is_idempotent())
+        });
         let wait = self.waits.next(has_progressed, asked);
         let failures = self.waits.failures();
         let is_over = self.limits.max_failures.is_some_and(|max| failures >= max);
-        if !may_repeat || (is_over && !has_progressed) {
+        if !may_repeat {
             return Step::End(error);
+        }
+        if is_over && !has_progressed {
+            let none = || Error::new(Kind::NoEvents(failures));
+            return Step::End(Some(error.unwrap_or_else(none)));
         }
         self.state = State::Waiting(Box::pin(sleep(wait)));
         Step::Tell(SourceUpdate::Reconnecting(Reconnecting {

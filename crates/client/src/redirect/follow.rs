@@ -5,7 +5,9 @@ use http::{
     header::LOCATION,
 };
 use http_body::Body as HttpBody;
-use retry_layer::{BodyFactory, Deadline, EarlierResends, ResponseExt as _, RetryReport};
+use retry_layer::{
+    BodyFactory, Deadline, EarlierResends, ResponseExt as _, Resumption, RetryReport,
+};
 use session_layer::RequestOptions;
 
 use super::{
@@ -15,8 +17,12 @@ use super::{
     policy::{Redirect, RedirectAction, Redirects},
 };
 use crate::{
-    Body, Error, ResponseBody, UrlTemplate, call::Limit, call_settings, error::Kind,
-    observe::SentBefore, origin,
+    Body, Error, ResponseBody, UrlTemplate,
+    call::Limit,
+    call_settings,
+    error::Kind,
+    observe::{SentBefore, SentBytes},
+    origin,
 };
 
 /// What is kept of a request so that a redirect can be followed, and an error can say what it is
@@ -173,11 +179,15 @@ impl Kept {
             *self.request.method_mut() = Method::GET;
             headers::drop_those_of_the_body(self.request.headers_mut());
             self.request.extensions_mut().remove::<BodyFactory<Body>>();
+            self.request.extensions_mut().remove::<SentBytes>();
         }
         let history = history.get_or_insert_default();
         let report = history.complete(Some(response.retry_report()));
         let sent = report.as_ref().map_or(0, |report| report.attempts().len());
-        let sent = SentBefore(u32::try_from(sent).unwrap_or(u32::MAX));
+        let before = self.request.extensions().get();
+        let before = before.map_or(0, Resumption::exchanges);
+        let sent = u32::try_from(sent).unwrap_or(u32::MAX);
+        let sent = SentBefore(before.saturating_add(sent));
         let resends = report.as_ref().map(EarlierResends::of);
         history.report = report;
         history.hops.push(Hop { uri: from, status });

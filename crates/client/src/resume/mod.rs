@@ -79,6 +79,7 @@ impl Source {
             headers,
             extensions,
         } = self;
+        let answered = again::answered(uri, response).clone();
         let mut request = Request::new(());
         request.method_mut().clone_from(method);
         request.uri_mut().clone_from(uri);
@@ -99,7 +100,13 @@ impl Source {
         let (head, ()) = head.into_parts();
         let encoded = std::mem::take(body);
         let connection = encoded.connection().cloned();
-        let resumed = ResumeBody::new(Again::new(shared), &policy, request, &head, encoded);
+        let resumed = ResumeBody::new(
+            Again::new(shared, answered),
+            &policy,
+            request,
+            &head,
+            encoded,
+        );
         *body = ResponseBody::resumed(Resumed::new(resumed, connection));
     }
 }

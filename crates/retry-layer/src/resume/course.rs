@@ -144,6 +144,7 @@ impl Course {
                 let wait = Wait::new(wait, reason);
                 let record = record.followed_after(wait);
                 tracing::debug!(
+                    target: "retry_layer",
                     host = self.uri.host(),
                     "error.type" = record.kind().map(FailureKind::as_str),
                     cause = record.cause(),
@@ -295,7 +296,14 @@ impl Course {
         let records = report.attempts().iter().cloned();
         self.records.extend(records.map(|it| it.resuming(offset)));
         let resends = usize::try_from(report.resends()).unwrap_or(usize::MAX);
+        // Of a service that follows redirects, those are no attempts of their own.
+        let is_hop = |it: &&AttemptRecord| match it.outcome() {
+            AttemptOutcome::Status(status) => status.is_redirection(),
+            _ => false,
+        };
+        let hops = report.attempts().iter().filter(is_hop).count();
         let counted = report.attempts().len().saturating_sub(resends);
+        let counted = counted.saturating_sub(hops);
         let counted = u32::try_from(counted).unwrap_or(u32::MAX);
         self.attempts = self.attempts.saturating_add(counted.max(1));
     }
@@ -317,6 +325,7 @@ impl Course {
         self.withdrawal = None;
         let record = self.records.last();
         tracing::debug!(
+            target: "retry_layer",
             host = self.uri.host(),
             "error.type" = record
                 .and_then(AttemptRecord::kind)

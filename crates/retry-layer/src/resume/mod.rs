@@ -84,7 +84,7 @@
 //! whether there is another one, after the next wait of the backoff, within the same number of attempts, paid for
 //! from the same budget. The retry layer below counts on from there, so that an answer of 503 to the
 //! request for the rest is retried as often as is left. The count begins anew whenever the body was brought
-//! forward. A request for the rest that has brought more than 4 KiB, or the end, is paid off: its token
+//! forward. A request for the rest that has brought 4 KiB or more, or the end, is paid off: its token
 //! goes back. So a long download over a bad line is not bound by the budget, but a server that breaks
 //! off again and again at once is.
 //!

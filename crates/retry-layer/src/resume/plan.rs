@@ -234,16 +234,18 @@ impl Plan {
         if codings(headers) != self.codings {
             return Answer::Refused(ResumeErrorKind::EncodingChanged);
         }
+        // The caller has the validator of the first head, and may keep the body under it.
+        if Validator::of(headers).as_ref() != Some(&self.validator) {
+            return Answer::Refused(ResumeErrorKind::ValidatorChanged);
+        }
         let Ok(length) = length(headers, exact) else {
             return Answer::Refused(ResumeErrorKind::LengthMismatch);
         };
         if self.end.is_some() && length != self.end {
             return Answer::Refused(ResumeErrorKind::ValidatorChanged);
         }
-        // Whoever has no validator any more cannot be asked for a part; but it may arrive whole.
-        let validator = Validator::of(headers);
         Answer::Anew(Self {
-            validator: validator.unwrap_or_else(|| self.validator.clone()),
+            validator: self.validator.clone(),
             codings: self.codings.clone(),
             whole: true,
             first: 0,

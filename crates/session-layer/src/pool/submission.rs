@@ -116,7 +116,7 @@ impl<B: Send + 'static> Submission<B> {
     }
 
     /// Drops what is in it: the request, or hyper's future. Returns whether hyper had the request, and
-    /// had not answered: it resets the stream then.
+    /// nobody had taken its answer: it resets the stream then, unless that has ended.
     pub(super) fn clear(&self) -> bool {
         let mut submitted = self.lock();
         let stage = mem::replace(&mut submitted.stage, Stage::Empty);
