@@ -58,7 +58,7 @@ pin_project! {
 }
 
 impl<F> Doing for Adapted<F> {
-    /// Nothing is known of somebody's service.
+    /// Nothing is known of a service that is not of this crate.
     fn doing(&self) -> DeadlinePhase {
         DeadlinePhase::Attempt
     }

@@ -81,7 +81,7 @@ pub(crate) enum Kind {
     Service,
     Deadline(Duration),
     Closed,
-    /// A request that a gateway received cannot be passed on, and its caller is told so by this status.
+    /// A request that a gateway received cannot be passed on; this status answers it.
     NotForwarded(StatusCode, &'static str),
     /// The response has a failed status, and the caller wanted an error then.
     Status,
@@ -194,9 +194,9 @@ impl Error {
         self
     }
 
-    /// The path, where it is told. With endpoints the URL may be another one's than the origin, and
+    /// The path, where the settings show it. With endpoints the URL may be another one's than the origin, and
     /// then its path is not what was asked for there.
-    fn told_path(&self) -> Option<&str> {
+    fn shown_path(&self) -> Option<&str> {
         if self.0.paths == Paths::Redacted {
             return None;
         }
@@ -645,7 +645,7 @@ impl fmt::Display for Error {
             report,
             ..
         } = &*self.0;
-        let path = self.told_path().unwrap_or_default();
+        let path = self.shown_path().unwrap_or_default();
         match (method, origin) {
             (Some(method), Some(origin)) => write!(f, "{method} {origin}{path}: ")?,
             (Some(method), None) => write!(f, "{method}: ")?,

@@ -77,7 +77,7 @@ impl ProxySettings {
     }
 }
 
-/// The value is not told: it may have credentials in it. The error itself says what is wrong.
+/// The value is left out: it may have credentials in it. The error itself says what is wrong.
 fn refuse(key: &str, error: &ProxyConfigError) -> Error {
     invalid(key, Chain(error))
 }
