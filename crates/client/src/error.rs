@@ -786,22 +786,6 @@ fn is_tls(_: &(dyn StdError + 'static)) -> bool {
     false
 }
 
-/// A text that somebody else made, in one line and not too long.
-pub(crate) struct Shortened<'a>(pub(crate) &'a str);
-
-impl fmt::Display for Shortened<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut chars = self.0.chars();
-        for char in chars.by_ref().take(100) {
-            write!(f, "{}", char.escape_debug())?;
-        }
-        match chars.next() {
-            Some(_) => f.write_str("…"),
-            None => Ok(()),
-        }
-    }
-}
-
 /// How many attempts were made; resends do not count.
 pub(crate) fn attempts(report: &RetryReport) -> usize {
     let resends = usize::try_from(report.resends()).unwrap_or(usize::MAX);

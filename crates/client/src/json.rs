@@ -6,7 +6,7 @@ use http::HeaderValue;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
-use crate::error::Shortened;
+use crate::shortened::Shortened;
 
 /// Why a body cannot be read as JSON of a type. It holds nothing of the body but its path: names of
 /// fields, and indices.

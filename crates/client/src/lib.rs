@@ -225,6 +225,7 @@ mod redirect;
 mod request;
 mod response;
 mod resume;
+mod shortened;
 mod stack;
 mod target;
 pub mod telemetry;

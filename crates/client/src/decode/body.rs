@@ -120,7 +120,8 @@ impl Decoded {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.total = self.total.saturating_add(bytes);
         let encoded = self.encoded_bytes();
-        self.limits.check(self.total, encoded)
+        let checked = self.limits.check(self.total, encoded);
+        checked.map_err(|limit| Error::new(Kind::DecodesToTooMuch(limit)))
     }
 
     fn poll_decode(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame<Bytes>>, Failed>> {

@@ -1,7 +1,5 @@
 use std::{fmt, num::NonZeroU32};
 
-use crate::error::{Error, Kind};
-
 /// What an encoded body may decode to.
 ///
 /// A few kilobytes of brotli or zstd can decode to many gigabytes. A body that is collected ends at
@@ -79,18 +77,16 @@ impl DecodeLimits {
         Self { from, ..self }
     }
 
-    /// Looks at how much has been decoded, and how much has come for that.
-    pub(super) fn check(&self, decoded: u64, encoded: u64) -> Result<(), Error> {
+    /// Which limit is passed once an encoded body of so many bytes has decoded to so many.
+    pub(super) fn check(&self, decoded: u64, encoded: u64) -> Result<(), DecodeLimit> {
         if decoded > self.bytes {
-            let limit = DecodeLimit::Bytes(self.bytes);
-            return Err(Error::new(Kind::DecodesToTooMuch(limit)));
+            return Err(DecodeLimit::Bytes(self.bytes));
         }
         let most = encoded
             .saturating_mul(self.ratio.into())
             .max(floor(self.from));
         if decoded > most && self.ratio != NO_RATIO {
-            let limit = DecodeLimit::Ratio(self.ratio);
-            return Err(Error::new(Kind::DecodesToTooMuch(limit)));
+            return Err(DecodeLimit::Ratio(self.ratio));
         }
         Ok(())
     }
