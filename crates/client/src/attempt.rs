@@ -22,10 +22,11 @@ use crate::{
     auth::{Auth, Refresh},
     decode,
     doing::Doing,
-    extras::{Dressed, Extras, WithoutDefaults},
+    extras::{Dressed, Extras},
     forward::AsItIs,
     observe::{Paths, Record, Sinks},
     redirect::Answerer,
+    without_defaults::WithoutDefaults,
 };
 
 /// The settings of all attempts.

@@ -33,7 +33,6 @@ use crate::{
     decode,
     doing::Doing,
     error::Kind,
-    extras::WithoutDefaults,
     id,
     observe::{self, CallRecord, CallSpans, Paths, Sinks},
     predicate,
@@ -42,6 +41,7 @@ use crate::{
     stack::{Custom, Stack, Way, WireBody, way},
     target::{self, Base, Credentials, Target},
     watch::{Unwatched, Watch},
+    without_defaults::WithoutDefaults,
 };
 
 /// The settings of all calls.

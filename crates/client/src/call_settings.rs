@@ -16,10 +16,10 @@ use crate::{
     Body, DecodeLimits, NoDecompression, Redirects, UrlTemplate,
     auth::Refresh,
     collect::{CollectBody, FollowsNone},
-    extras::WithoutDefaults,
     observe::{SentBefore, SentBytes},
     redirect::CrossOrigin,
     resume::Resume,
+    without_defaults::WithoutDefaults,
 };
 
 /// An extension that is a setting of its call. This crate puts none into a request that is not one:

@@ -12,6 +12,7 @@ use retry_layer::Attempt;
 
 use crate::{
     CrossOrigin, auth::Auth, forward::AsItIs, id, observe::TraceContext, origin, target::Base,
+    without_defaults::WithoutDefaults,
 };
 
 #[derive(Default)]
@@ -136,32 +137,6 @@ impl fmt::Debug for Extras {
             .field("https_only", &self.https_only)
             .field("trace_context", &self.trace_context)
             .finish_non_exhaustive()
-    }
-}
-
-/// A request extension: the headers that a client does not add to this request.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct WithoutDefaults(Vec<HeaderName>);
-
-impl WithoutDefaults {
-    #[inline]
-    pub(crate) fn of<B>(request: &Request<B>) -> Self {
-        // A copy only where there is any, which is rare.
-        request.extensions().get().cloned().unwrap_or_default()
-    }
-
-    pub(crate) fn and(mut self, name: HeaderName) -> Self {
-        self.0.push(name);
-        self
-    }
-
-    #[inline]
-    pub(crate) fn has(&self, name: &HeaderName) -> bool {
-        self.0.contains(name)
-    }
-
-    pub(crate) fn has_named(&self, name: &str) -> bool {
-        self.0.iter().any(|it| it == name)
     }
 }
 

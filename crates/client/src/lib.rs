@@ -233,6 +233,7 @@ pub mod testing;
 mod watch;
 #[cfg(feature = "cookies")]
 mod wire;
+mod without_defaults;
 
 /// The bodies of this crate are made of its [`Bytes`](bytes::Bytes).
 pub use bytes;

@@ -23,10 +23,10 @@ use crate::{
     call::{self, Call, Description},
     call_settings::{self, CallSetting},
     error::is_failed,
-    extras::WithoutDefaults,
     resume::Resume,
     stack::{Way, way},
     target::{self, Target},
+    without_defaults::WithoutDefaults,
 };
 
 /// A request that is being put together.

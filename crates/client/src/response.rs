@@ -228,6 +228,23 @@ impl Response {
         self.inner.body().size_hint().exact()
     }
 
+    /// Gives the body as a stream of bytes.
+    ///
+    /// ```
+    /// # async fn example(client: client::Client) -> Result<(), client::Error> {
+    /// let mut stream = client.get("https://example.com/large").send().await?.stream();
+    /// let mut length = 0;
+    /// while let Some(piece) = stream.next().await.transpose()? {
+    ///     length += piece.len();
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn stream(self) -> ByteStream {
+        let (body, request) = self.into_streamed();
+        ByteStream::new(body, request)
+    }
+
     /// Gives what a stream needs of it.
     pub(crate) fn into_streamed(self) -> (ResponseBody, Description) {
         let request = self.description();

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use http::{HeaderMap, HeaderName, Request, Uri};
 
-use crate::{CrossOrigin, extras::WithoutDefaults, forward::AsItIs};
+use crate::{CrossOrigin, forward::AsItIs, without_defaults::WithoutDefaults};
 
 /// Writes the context of a trace into the headers of each attempt: `traceparent` and `tracestate` of
 /// [W3C](https://www.w3.org/TR/trace-context/), `baggage`, or others.

@@ -10,10 +10,10 @@ use futures_core::Stream;
 use http::HeaderMap;
 use http_body::Body as _;
 
-use crate::{Error, Response, ResponseBody, call::Description, error::Kind};
+use crate::{Error, ResponseBody, call::Description, error::Kind};
 
 /// A response's body as a stream of its bytes, in the pieces in which they come; of
-/// [`Response::stream`].
+/// [`Response::stream`](crate::Response::stream).
 ///
 /// It ends after the first error. The deadline of the call does not count here: a stream may go on
 /// for as long as it moves.
@@ -94,24 +94,5 @@ impl fmt::Debug for ByteStream {
         f.debug_struct("ByteStream")
             .field("ended", &self.body.is_none())
             .finish_non_exhaustive()
-    }
-}
-
-impl Response {
-    /// Gives the body as a stream of bytes.
-    ///
-    /// ```
-    /// # async fn example(client: client::Client) -> Result<(), client::Error> {
-    /// let mut stream = client.get("https://example.com/large").send().await?.stream();
-    /// let mut length = 0;
-    /// while let Some(piece) = stream.next().await.transpose()? {
-    ///     length += piece.len();
-    /// }
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn stream(self) -> ByteStream {
-        let (body, request) = self.into_streamed();
-        ByteStream::new(body, request)
     }
 }

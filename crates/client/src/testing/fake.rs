@@ -6,8 +6,8 @@ use std::{
 use bytes::Bytes;
 use http::Request;
 
-use super::{Answer, service::FakeService};
-use crate::{Client, ClientBuilder, Error};
+use super::Answer;
+use crate::Error;
 
 /// A server that exists in a test only: it answers as the test says, and remembers what it was
 /// asked.
@@ -67,19 +67,6 @@ impl Fake {
         }
     }
 
-    /// Makes a client with the default settings over this fake;
-    /// [`build_with_fake`](ClientBuilder::build_with_fake) makes one with others.
-    ///
-    /// # Panics
-    ///
-    /// Never: the default settings are valid.
-    #[must_use]
-    pub fn client(&self) -> Client {
-        ClientBuilder::new()
-            .build_with_fake(self)
-            .expect("the default settings are valid")
-    }
-
     /// Returns what was asked until now, each attempt by itself, in the order in which they came
     /// and as they would have been sent: with the headers that the client adds.
     #[must_use]
@@ -105,42 +92,6 @@ impl Fake {
     fn recorded(&self) -> MutexGuard<'_, Vec<Request<Bytes>>> {
         let requests = &self.shared.requests;
         requests.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Client {
-    /// Makes a client with the default settings that needs no network: its attempts are given
-    /// these answers one after the other; see [`testing`](crate::testing).
-    ///
-    /// ```
-    /// use client::Client;
-    ///
-    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
-    /// # async fn main() -> Result<(), client::Error> {
-    /// let client = Client::fake([(503, "busy"), (200, "pong")]);
-    /// assert_eq!(client.get("http://any/ping").fetch().await?.text()?, "pong");
-    /// # Ok(())
-    /// # }
-    /// ```
-    #[must_use]
-    pub fn fake<I>(answers: I) -> Self
-    where
-        I: IntoIterator<Item: Into<Answer> + 'static, IntoIter: Send + 'static>,
-    {
-        Fake::new(answers).client()
-    }
-}
-
-impl ClientBuilder {
-    /// Builds the client over a [`Fake`] in place of the session: with its retries and all else
-    /// that it does, and without a network; see [`testing`](crate::testing).
-    ///
-    /// # Errors
-    ///
-    /// Those of [`build`](Self::build).
-    pub fn build_with_fake(self, fake: &Fake) -> Result<Client, Error> {
-        let service = FakeService::new(fake.clone(), &self.timeouts);
-        self.build_with_service(service)
     }
 }
 

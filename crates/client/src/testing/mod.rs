@@ -73,6 +73,7 @@
 
 mod answer;
 mod body;
+mod client;
 mod failure;
 mod fake;
 mod service;
