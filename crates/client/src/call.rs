@@ -30,6 +30,7 @@ use crate::{
     auth::{self, Refresh},
     call_settings,
     collect::{CollectBody, FollowsNone, Gathering},
+    deadline::{Limit, Unwatched, Watch},
     decode,
     doing::Doing,
     error::Kind,
@@ -40,7 +41,6 @@ use crate::{
     resume::{Resume, Source},
     stack::{Custom, Stack, Way, WireBody, way},
     target::{self, Base, Credentials, Target},
-    watch::{Unwatched, Watch},
     without_defaults::WithoutDefaults,
 };
 
@@ -132,31 +132,6 @@ pin_project! {
         kept: Option<Box<Kept>>,
         // The redirects by now: none, for most calls.
         history: Option<Box<History>>,
-    }
-}
-
-/// When a call has to be over.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limit {
-    pub(crate) at: Instant,
-    /// How long that was from the start of the call.
-    within: Duration,
-}
-
-impl Limit {
-    /// A limit that lies beyond what the clock can express is none.
-    fn new(now: Instant, within: Duration) -> Option<Self> {
-        let at = now.checked_add(within)?;
-        Some(Self { at, within })
-    }
-
-    #[inline]
-    pub(crate) fn within(&self) -> Duration {
-        self.within
-    }
-
-    pub(crate) fn exceeded(&self) -> Error {
-        Error::new(Kind::Deadline(self.within))
     }
 }
 
@@ -430,7 +405,7 @@ fn enter<W: Way>(
     };
     // To call the stack is to begin: what is too late must not get there.
     let prepared = prepared.and_then(|()| match limit {
-        Some(limit) if limit.within.is_zero() => {
+        Some(limit) if limit.within().is_zero() => {
             Err(limit.exceeded().while_doing(Some(DeadlinePhase::Start)))
         }
         Some(_) | None => Ok(()),

@@ -14,11 +14,11 @@ use tower_service::Service;
 use crate::{
     Body, ClientBuilder, Error, IntoUrl, RequestBuilder, ResponseBody, ResponseFuture,
     call::{self, Call, Core, Shared},
+    deadline::Unwatched,
     error::BoxError,
     observe::Paths,
     stack::{Stack, Way, WireBody},
     target,
-    watch::Unwatched,
 };
 
 /// A client: a cheap handle to one session, with retries over it.

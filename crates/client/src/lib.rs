@@ -203,6 +203,7 @@ mod collect;
 pub mod coming_from;
 #[cfg(feature = "config")]
 mod config;
+mod deadline;
 mod decode;
 mod doing;
 mod error;
@@ -230,7 +231,6 @@ mod stack;
 mod target;
 pub mod telemetry;
 pub mod testing;
-mod watch;
 #[cfg(feature = "cookies")]
 mod wire;
 mod without_defaults;

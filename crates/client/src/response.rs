@@ -21,8 +21,9 @@ use tokio::time::{sleep_until, timeout_at};
 use crate::resume::Source;
 use crate::{
     ByteStream, DeadlinePhase, Error, Redirected, ResponseBody,
-    call::{Description, Limit},
+    call::Description,
     collect::{Gathering, Trailers},
+    deadline::Limit,
     error::{self, KEPT_OF_BODY, Kind},
     json, quoted,
     redirect::Answerer,

@@ -10,7 +10,7 @@ use tokio::time::{Sleep, sleep_until};
 use tonic::Status;
 
 use super::status;
-use crate::{ConnectionInfo, DeadlinePhase, call::Limit};
+use crate::{ConnectionInfo, DeadlinePhase, deadline::Limit};
 
 /// The response body of a [`GrpcChannel`](super::GrpcChannel): what breaks it off is a status.
 pub struct ResponseBody {

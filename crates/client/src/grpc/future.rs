@@ -10,7 +10,7 @@ use pin_project_lite::pin_project;
 use tonic::Status;
 
 use super::{body::ResponseBody, status};
-use crate::call::{Limit, Streaming};
+use crate::{call::Streaming, deadline::Limit};
 
 pin_project! {
     /// The future of a [`GrpcChannel`](super::GrpcChannel): the head of the answer, or a status.

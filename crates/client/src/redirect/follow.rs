@@ -17,9 +17,8 @@ use super::{
     policy::{Redirect, RedirectAction, Redirects},
 };
 use crate::{
-    Body, Error, ResponseBody, UrlTemplate,
-    call::Limit,
-    call_settings,
+    Body, Error, ResponseBody, UrlTemplate, call_settings,
+    deadline::Limit,
     error::Kind,
     observe::{SentBefore, SentBytes},
     origin,

@@ -7,9 +7,34 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::call::Limit;
+use crate::{Error, error::Kind};
+
+/// When a call has to be over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limit {
+    pub(crate) at: Instant,
+    /// How long that was from the start of the call.
+    within: Duration,
+}
+
+impl Limit {
+    /// A limit that lies beyond what the clock can express is none.
+    pub(crate) fn new(now: Instant, within: Duration) -> Option<Self> {
+        let at = now.checked_add(within)?;
+        Some(Self { at, within })
+    }
+
+    #[inline]
+    pub(crate) fn within(&self) -> Duration {
+        self.within
+    }
+
+    pub(crate) fn exceeded(&self) -> Error {
+        Error::new(Kind::Deadline(self.within))
+    }
+}
 
 /// How long the session lets a call wait for one thing, which says when a deadline needs a timer.
 #[derive(Clone, Copy, Debug, Default)]
