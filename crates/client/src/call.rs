@@ -30,7 +30,7 @@ use crate::{
     auth::{self, Refresh},
     call_settings,
     collect::{CollectBody, FollowsNone, Gathering},
-    deadline::{Limit, Unwatched, Watch},
+    deadline::{DeadlineTimer, Limit, TimerDeferral},
     decode,
     doing::Doing,
     error::Kind,
@@ -69,9 +69,8 @@ pub(crate) struct Settings {
     pub(crate) resume: Resume,
     /// The policy of the stack's retries, by which that is done.
     pub(crate) policy: RetryPolicy,
-    /// How often a call may find that it has to wait before its deadline gets a timer; see
-    /// [`Watch`].
-    pub(crate) unwatched: Unwatched,
+    /// How often a call may wait before its deadline gets a timer.
+    pub(crate) deferral: TimerDeferral,
     /// Set when a client without a session is closed; a session knows by itself.
     pub(crate) closed: AtomicBool,
 }
@@ -123,7 +122,7 @@ pin_project! {
     {
         #[pin]
         state: State<W>,
-        watch: Watch,
+        timer: DeadlineTimer,
         // None if nothing is decoded here.
         decode: Option<DecodeLimits>,
         resume: Resume,
@@ -339,7 +338,7 @@ fn start_observed<W: Way>(
         call_spans,
         sinks,
         paths,
-        unwatched,
+        deferral,
         ..
     } = &shared.settings;
     let Some(record) = CallRecord::begin(&request, *call_spans, sinks, *paths) else {
@@ -357,7 +356,7 @@ fn start_observed<W: Way>(
         state: State::Observed {
             observed: Box::new(observed),
         },
-        watch: Watch::new(limit, unwatched),
+        timer: DeadlineTimer::new(limit, deferral),
         decode: None,
         resume,
         shared: shared.clone(),
@@ -384,15 +383,15 @@ fn enter<W: Way>(
         .or(of_request.map(Deadline::remaining))
         .or(settings.deadline);
     let limit = within.and_then(|within| Limit::new(now, within));
-    let mut watch = Watch::new(limit, &settings.unwatched);
+    let mut timer = DeadlineTimer::new(limit, &settings.deferral);
     let options = request.extensions().get::<RequestOptions>();
     if options.is_some_and(RequestOptions::may_wait_long) {
         // The session's timeouts, on which a call without a timer relies, do not count.
-        watch.at_once();
+        timer.arm();
     }
     if !request.body().is_end_stream() {
         // How long it takes to be sent is bound by nothing else.
-        watch.at_once();
+        timer.arm();
         if let Some(factory) = request.body().factory() {
             call_settings::set(request.extensions_mut(), factory);
         }
@@ -425,7 +424,7 @@ fn enter<W: Way>(
     // One literal, with the state made where it stays.
     Call {
         state: State::enter(&shared.stack, request, now),
-        watch,
+        timer,
         decode,
         resume,
         shared: shared.clone(),
@@ -485,7 +484,7 @@ impl<W: Way> Call<W> {
         let error = Some(description.name(error));
         Self {
             state: State::Failed { error },
-            watch: Watch::new(None, &shared.settings.unwatched),
+            timer: DeadlineTimer::new(None, &shared.settings.deferral),
             decode: None,
             resume: Resume::None,
             shared: shared.clone(),
@@ -495,7 +494,7 @@ impl<W: Way> Call<W> {
     }
 
     pub(crate) fn limit(&self) -> Option<Limit> {
-        self.watch.limit()
+        self.timer.limit()
     }
 
     /// Which bodies are continued where they break.
@@ -592,7 +591,7 @@ impl<W: Way> Future for Call<W> {
             Poll::Ready(Ok(response)) => this.passes(response),
             Poll::Ready(Err(_)) => false,
             // The answer first, the clock second: what came in time is given.
-            Poll::Pending => this.state.is_first_attempt() && this.watch.lets_wait(),
+            Poll::Pending => this.state.is_first_attempt() && this.timer.take_untimed_wait(),
         };
         if !passes {
             this.go_on(cx, &mut polled);
@@ -643,9 +642,9 @@ impl<W: Way> Projected<'_, W> {
             }
         }
         if !self.state.is_first_attempt() {
-            self.watch.at_once();
+            self.timer.arm();
         }
-        if let Poll::Ready(limit) = self.watch.poll(cx) {
+        if let Poll::Ready(limit) = self.timer.poll(cx) {
             let mut error = limit.exceeded().while_doing(self.state.doing());
             if let Some(report) = self.state.report_so_far() {
                 error.set_report(report);
@@ -729,11 +728,11 @@ impl<W: Way> Projected<'_, W> {
         let Some(kept) = self.kept else {
             return Ok(false);
         };
-        match kept.next(self.history, self.watch.limit(), response) {
+        match kept.next(self.history, self.timer.limit(), response) {
             Next::Return => Ok(false),
             Next::Follow(next) => {
                 // From here on nothing else bounds how long it takes.
-                self.watch.at_once();
+                self.timer.arm();
                 let drain = redirect::drain(mem::take(response).into_body());
                 let next = Some(next);
                 self.state.set(State::Draining { drain, next });

@@ -14,7 +14,7 @@ use tower_service::Service;
 use crate::{
     Body, ClientBuilder, Error, IntoUrl, RequestBuilder, ResponseBody, ResponseFuture,
     call::{self, Call, Core, Shared},
-    deadline::Unwatched,
+    deadline::TimerDeferral,
     error::BoxError,
     observe::Paths,
     stack::{Stack, Way, WireBody},
@@ -86,9 +86,9 @@ impl Client {
         session: Option<Session<WireBody>>,
     ) -> Self {
         // What credentials are waited for is bound by nothing.
-        let patience = session.as_ref().filter(|_| !settings.renews);
-        let patience = patience.and_then(Session::patience);
-        settings.unwatched = Unwatched::new(patience, settings.deadline);
+        let longest_wait = session.as_ref().filter(|_| !settings.renews);
+        let longest_wait = longest_wait.and_then(Session::patience);
+        settings.deferral = TimerDeferral::new(longest_wait, settings.deadline);
         Self {
             shared: Shared::new(Core {
                 settings,

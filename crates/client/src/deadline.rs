@@ -1,4 +1,4 @@
-//! The deadline of a call, which most calls need no timer for.
+//! When a call has to be over, and the timer that ends it then.
 
 use std::{
     future::Future,
@@ -36,39 +36,40 @@ impl Limit {
     }
 }
 
-/// How long the session lets a call wait for one thing, which says when a deadline needs a timer.
+/// How often a call may wait for the session before its deadline needs a timer.
+///
+/// A timer is an entry in the runtime's timer wheel, made and removed under a lock, and hardly any call lives
+/// until its deadline. But each wait of a call for the session ends by one of the session's timeouts. So after
+/// `n` polls that were pending no more than `n` times the longest of these has passed; as long as that is
+/// within the deadline, no timer is needed.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Unwatched {
-    patience: Option<Duration>,
+pub(crate) struct TimerDeferral {
+    /// The upper bound of one wait: the sum of the session's timeouts.
+    longest_wait: Option<Duration>,
     /// The deadline that most calls have, and how often these may wait.
     usual: Option<(Duration, u32)>,
 }
 
-/// Ends a call at its deadline.
+/// Ends a call at its deadline. The timer starts when [`TimerDeferral`] allows no further wait without it.
 ///
-/// Whatever a call waits for in the session, a timeout of the session ends that wait. So a call
-/// that has found `n` times that it has to wait is no older than `n` such waits: as long as that is
-/// within its deadline, the deadline cannot pass unseen, and to start a timer can wait. Most calls
-/// are over by then.
-///
-/// The clock is not read for it. So a call that is made, or woken, and then left unpolled for long
-/// may end as much later than at its deadline.
+/// Until then the clock is not read. A call that is made, or woken, and then not polled for long may therefore
+/// end later than its deadline, by as long as it was not polled.
 #[derive(Debug)]
-pub(crate) struct Watch {
+pub(crate) struct DeadlineTimer {
     limit: Option<Limit>,
-    /// How often it may yet wait without a timer.
-    unwatched: u32,
+    /// How often the call may still wait without a timer.
+    untimed_waits: u32,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl Unwatched {
-    pub(crate) fn new(patience: Option<Duration>, usual: Option<Duration>) -> Self {
-        let mut unwatched = Self {
-            patience,
+impl TimerDeferral {
+    pub(crate) fn new(longest_wait: Option<Duration>, usual: Option<Duration>) -> Self {
+        let mut deferral = Self {
+            longest_wait,
             usual: None,
         };
-        unwatched.usual = usual.map(|usual| (usual, unwatched.count(usual)));
-        unwatched
+        deferral.usual = usual.map(|usual| (usual, deferral.count(usual)));
+        deferral
     }
 
     /// How often a call may wait before this time can have passed.
@@ -81,25 +82,25 @@ impl Unwatched {
     }
 
     fn count(&self, within: Duration) -> u32 {
-        let Some(patience) = self.patience.filter(|patience| !patience.is_zero()) else {
+        let Some(longest) = self.longest_wait.filter(|longest| !longest.is_zero()) else {
             return 0;
         };
         let mut waits = 0;
-        let mut passed = patience;
-        // More than a few are of no use: such a call has become a long one.
+        let mut passed = longest;
+        // More than a few save nothing: a call that waits so often is a long one, for which one timer is cheap.
         while passed <= within && waits < 4 {
             waits += 1;
-            passed = passed.saturating_add(patience);
+            passed = passed.saturating_add(longest);
         }
         waits
     }
 }
 
-impl Watch {
+impl DeadlineTimer {
     #[inline]
-    pub(crate) fn new(limit: Option<Limit>, unwatched: &Unwatched) -> Self {
+    pub(crate) fn new(limit: Option<Limit>, deferral: &TimerDeferral) -> Self {
         Self {
-            unwatched: limit.map_or(0, |limit| unwatched.waits(limit.within())),
+            untimed_waits: limit.map_or(0, |limit| deferral.waits(limit.within())),
             limit,
             timer: None,
         }
@@ -109,17 +110,17 @@ impl Watch {
         self.limit
     }
 
-    /// Has a timer from the next wait on.
-    pub(crate) fn at_once(&mut self) {
-        self.unwatched = 0;
+    /// Starts the timer at the next wait.
+    pub(crate) fn arm(&mut self) {
+        self.untimed_waits = 0;
     }
 
-    /// Whether a call may wait once more without a timer.
+    /// Takes one of the waits without a timer; false if none is left.
     #[inline]
-    pub(crate) fn lets_wait(&mut self) -> bool {
-        let lets = self.unwatched > 0;
-        self.unwatched = self.unwatched.saturating_sub(1);
-        lets
+    pub(crate) fn take_untimed_wait(&mut self) -> bool {
+        let is_left = self.untimed_waits > 0;
+        self.untimed_waits = self.untimed_waits.saturating_sub(1);
+        is_left
     }
 
     /// Waits for the deadline; ready when it has passed.
@@ -143,14 +144,14 @@ mod tests {
     fn a_call_waits_without_a_timer_only_where_its_waits_fit_the_deadline() {
         let seconds = Duration::from_secs;
         for usual in [None, Some(seconds(299))] {
-            let unwatched = Unwatched::new(Some(seconds(100)), usual);
+            let deferral = TimerDeferral::new(Some(seconds(100)), usual);
             for (within, waits) in [(0, 0), (99, 0), (100, 1), (299, 2), (300, 3), (9_999, 4)] {
-                assert_eq!(unwatched.waits(seconds(within)), waits, "{within} s");
+                assert_eq!(deferral.waits(seconds(within)), waits, "{within} s");
             }
-            for patience in [None, Some(Duration::ZERO)] {
-                let unwatched = Unwatched::new(patience, usual);
-                assert_eq!(unwatched.waits(seconds(300)), 0);
-                assert_eq!(unwatched.waits(seconds(299)), 0);
+            for longest in [None, Some(Duration::ZERO)] {
+                let deferral = TimerDeferral::new(longest, usual);
+                assert_eq!(deferral.waits(seconds(300)), 0);
+                assert_eq!(deferral.waits(seconds(299)), 0);
             }
         }
     }
