@@ -1,6 +1,7 @@
 //! What is done once per call: the URL made absolute, credentials out of it, the total deadline.
 
 mod observed;
+mod part;
 
 use std::{
     fmt,
@@ -24,22 +25,23 @@ use tokio::time::Instant;
 use tower::{ServiceExt, util::Oneshot};
 use tower_service::Service;
 
-use self::observed::Observed;
+use self::{observed::Observed, part::Parts};
 use crate::{
     Body, DeadlinePhase, DecodeLimits, Error, NoDecompression, Redirected, Redirects, ResponseBody,
     auth::{self, Refresh},
-    call_settings,
     collect::{CollectBody, FollowsNone, Gathering},
     deadline::{DeadlineTimer, Limit, TimerDeferral},
     decode,
     doing::Doing,
     error::Kind,
     id,
+    layers::AttemptBody,
     observe::{self, CallRecord, CallSpans, Paths, Sinks},
     predicate,
     redirect::{self, Answerer, Drain, History, Kept, Next},
-    resume::{Resume, Source},
-    stack::{Custom, Stack, Way, WireBody, way},
+    resume::{self, Resume},
+    setting,
+    stack::{Custom, Stack, Way, way},
     target::{self, Base, Credentials, Target},
     without_defaults::WithoutDefaults,
 };
@@ -90,10 +92,13 @@ pub(crate) struct Core {
     pub(crate) settings: Settings,
     pub(crate) stack: Stack,
     /// Absent over somebody's own service.
-    pub(crate) session: Option<Session<WireBody>>,
+    pub(crate) session: Option<Session<AttemptBody>>,
 }
 
 type Retrying<W> = <Retry<W> as Service<Request<Body>>>::Future;
+
+/// What is kept of a call to continue the body of its response.
+pub(crate) type Source = resume::Source<Parts>;
 
 /// A call whose response streams.
 pub(crate) type Streaming = Call<way::Streaming>;
@@ -162,7 +167,7 @@ impl<W: Way> State<W> {
             },
             Stack::Custom(stack) => {
                 if W::COLLECTS {
-                    call_settings::set(request.extensions_mut(), CollectBody);
+                    setting::set(request.extensions_mut(), CollectBody);
                 }
                 Self::Custom {
                     call: stack.clone().oneshot(request),
@@ -319,12 +324,6 @@ pub(crate) fn start<W: Way>(
     enter(shared, request, timeout, now, prepared)
 }
 
-/// Starts a part of a call that is observed as a whole.
-pub(crate) fn start_within<W: Way>(shared: &Shared, mut request: Request<Body>) -> Call<W> {
-    let prepared = prepare(&shared.settings, &mut request);
-    enter(shared, request, None, Instant::now(), prepared)
-}
-
 /// Starts a call that a subscriber or a sink of metrics may want to know of.
 #[cold]
 fn start_observed<W: Way>(
@@ -376,7 +375,7 @@ fn enter<W: Way>(
 ) -> Call<W> {
     let settings = &shared.settings;
     if let Some(timeout) = timeout {
-        call_settings::set(request.extensions_mut(), Deadline::within(timeout));
+        setting::set(request.extensions_mut(), Deadline::within(timeout));
     }
     let of_request = request.extensions().get::<Deadline>();
     let within = timeout
@@ -393,7 +392,7 @@ fn enter<W: Way>(
         // How long it takes to be sent is bound by nothing else.
         timer.arm();
         if let Some(factory) = request.body().factory() {
-            call_settings::set(request.extensions_mut(), factory);
+            setting::set(request.extensions_mut(), factory);
         }
     }
     // Nothing is left to decode if the body was collected, below the retries.
@@ -410,7 +409,7 @@ fn enter<W: Way>(
         Some(_) | None => Ok(()),
     });
     if W::COLLECTS && redirect::follows_none(&request, &settings.redirects) {
-        call_settings::set(request.extensions_mut(), FollowsNone);
+        setting::set(request.extensions_mut(), FollowsNone);
     }
     if let Err(error) = prepared {
         return Call::failed(shared, &request, error);
@@ -455,10 +454,10 @@ fn prepare(settings: &Settings, request: &mut Request<Body>) -> Result<(), Error
         id::give(request.headers_mut(), name);
     }
     if settings.renews {
-        call_settings::set(request.extensions_mut(), Refresh::default());
+        setting::set(request.extensions_mut(), Refresh::default());
     }
     if decode::IS_POSSIBLE && !settings.decompression {
-        call_settings::set(request.extensions_mut(), NoDecompression);
+        setting::set(request.extensions_mut(), NoDecompression);
     }
     predicate::tell(request, settings.deadline)?;
     authorize(request, credentials)
@@ -519,7 +518,7 @@ impl<W: Way> Call<W> {
             (None, StateProj::Observed { observed }) => return observed.take_source(),
             (None, _) => return None,
         };
-        Some(Source::new(this.shared.clone(), headers, extensions))
+        Some(Source::new(Parts::of(this.shared), headers, extensions))
     }
 
     /// The method and the URI of the call, before any redirect.

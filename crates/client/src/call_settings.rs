@@ -19,18 +19,9 @@ use crate::{
     observe::{SentBefore, SentBytes},
     redirect::CrossOrigin,
     resume::Resume,
+    setting::{CallSetting, set},
     without_defaults::WithoutDefaults,
 };
-
-/// An extension that is a setting of its call. This crate puts none into a request that is not one:
-/// [`set`] asks for it, so that none can be forgotten where a redirect leaves an origin.
-pub(crate) trait CallSetting: Clone + Send + Sync + 'static {}
-
-/// Adds a setting to a request's extensions, in place of one of its type.
-#[inline]
-pub(crate) fn set<T: CallSetting>(extensions: &mut Extensions, setting: T) {
-    extensions.insert(setting);
-}
 
 macro_rules! call_settings {
     ($($(#[$cfg:meta])? $setting:ty),+ $(,)?) => {

@@ -16,8 +16,9 @@ use crate::{
     call::{self, Call, Core, Shared},
     deadline::TimerDeferral,
     error::BoxError,
+    layers::AttemptBody,
     observe::Paths,
-    stack::{Stack, Way, WireBody},
+    stack::{Stack, Way},
     target,
 };
 
@@ -83,7 +84,7 @@ impl Client {
     pub(crate) fn assemble(
         mut settings: call::Settings,
         stack: Stack,
-        session: Option<Session<WireBody>>,
+        session: Option<Session<AttemptBody>>,
     ) -> Self {
         // What credentials are waited for is bound by nothing.
         let longest_wait = session.as_ref().filter(|_| !settings.renews);

@@ -1,18 +1,24 @@
 //! How far an attempt has come. Asked only where the deadline of its call has passed, so that it costs
 //! nothing else anything.
 
+use bytes::Bytes;
+use http_body::Body;
 #[cfg(feature = "cookies")]
 use session_layer::cookies;
 use session_layer::{ResponseFuture, Step};
 
-use crate::{DeadlinePhase, stack::WireBody};
+use crate::{DeadlinePhase, error::BoxError};
 
 /// The future of an attempt that can tell.
 pub(crate) trait Doing {
     fn doing(&self) -> DeadlinePhase;
 }
 
-impl Doing for ResponseFuture<WireBody> {
+impl<B> Doing for ResponseFuture<B>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
     fn doing(&self) -> DeadlinePhase {
         match self.step() {
             Step::Queue => DeadlinePhase::Queue,

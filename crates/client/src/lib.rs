@@ -226,6 +226,7 @@ mod redirect;
 mod request;
 mod response;
 mod resume;
+mod setting;
 mod shortened;
 mod stack;
 mod target;

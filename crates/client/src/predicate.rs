@@ -11,11 +11,11 @@ use session_layer::ConnectionInfo;
 use crate::{
     Error,
     auth::TryAgain,
-    call_settings,
     collect::Judged,
     error::{Kind, What, causes},
     origin,
     redirect::Answerer,
+    setting,
 };
 
 /// A policy's own predicate, told what the session's errors are.
@@ -44,7 +44,7 @@ pub(crate) fn tell<B>(
 ) -> Result<(), BuildError> {
     if let Some(policy) = request.extensions().get::<RetryPolicy>() {
         let policy = aware(policy, deadline)?;
-        call_settings::set(request.extensions_mut(), policy);
+        setting::set(request.extensions_mut(), policy);
     }
     Ok(())
 }

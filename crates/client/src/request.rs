@@ -21,9 +21,9 @@ use crate::{
     Body, Client, DecodeLimits, Error, NoDecompression, Redirects, RequestOptions, Response,
     ResponseBody, Timeouts, UrlTemplate, auth,
     call::{self, Call, Description},
-    call_settings::{self, CallSetting},
     error::is_failed,
     resume::Resume,
+    setting::{self, CallSetting},
     stack::{Way, way},
     target::{self, Target},
     without_defaults::WithoutDefaults,
@@ -179,7 +179,7 @@ impl RequestBuilder {
                 .map_err(|_| Error::builder("a header's name is not valid"))?;
             request.headers_mut().remove(&name);
             let without = WithoutDefaults::of(request).and(name);
-            call_settings::set(request.extensions_mut(), without);
+            setting::set(request.extensions_mut(), without);
             Ok(())
         })
     }
@@ -359,7 +359,7 @@ impl RequestBuilder {
     pub fn url_template(self, template: impl Into<Cow<'static, str>>) -> Self {
         let template = UrlTemplate::new(template);
         self.alter(|request| {
-            call_settings::set(request.extensions_mut(), template);
+            setting::set(request.extensions_mut(), template);
             Ok(())
         })
     }
@@ -423,7 +423,7 @@ impl RequestBuilder {
         self.alter(|request| {
             let options = request.extensions().get::<RequestOptions>();
             let options = alter(options.copied().unwrap_or_default());
-            call_settings::set(request.extensions_mut(), options);
+            setting::set(request.extensions_mut(), options);
             Ok(())
         })
     }
@@ -535,7 +535,7 @@ impl RequestBuilder {
     /// Adds a setting of the call, which holds on all its hops.
     fn setting(self, setting: impl CallSetting) -> Self {
         self.alter(|request| {
-            call_settings::set(request.extensions_mut(), setting);
+            setting::set(request.extensions_mut(), setting);
             Ok(())
         })
     }
@@ -567,7 +567,7 @@ impl RequestBuilder {
     pub fn build(self) -> Result<Request<Body>, Error> {
         let mut request = self.request?;
         if let Some(timeout) = self.timeout {
-            call_settings::set(request.extensions_mut(), Deadline::within(timeout));
+            setting::set(request.extensions_mut(), Deadline::within(timeout));
         }
         Ok(request)
     }

@@ -18,7 +18,7 @@ use session_layer::ConnectionInfo;
 use tokio::time::{sleep_until, timeout_at};
 
 #[cfg(feature = "fs")]
-use crate::resume::Source;
+use crate::call::Source;
 use crate::{
     ByteStream, DeadlinePhase, Error, Redirected, ResponseBody,
     call::Description,

@@ -25,12 +25,9 @@ use crate::{
     predicate,
 };
 
-/// The request body that goes over the wire: one pool has one.
-pub(crate) type WireBody = AttemptBody;
-
 /// The session alone, where no client has cookies.
 #[cfg(not(feature = "cookies"))]
-type Wire = Session<WireBody>;
+type Wire = Session<AttemptBody>;
 
 /// The default transport below the retries.
 type Transport = Attempt<Wire>;
@@ -118,7 +115,7 @@ pub(crate) struct Parts {
 }
 
 /// Composes the stack over the session: without a box, unless somebody added a layer.
-pub(crate) fn over_session(session: Session<WireBody>, parts: Parts) -> Stack {
+pub(crate) fn over_session(session: Session<AttemptBody>, parts: Parts) -> Stack {
     #[cfg(feature = "cookies")]
     let session = Wire::new(session, parts.jar.clone());
     if !parts.call_layers.is_empty() || !parts.attempt_layers.is_empty() {
@@ -146,7 +143,7 @@ where
     R: HttpBody<Data = Bytes> + Send + 'static,
     R::Error: Into<BoxError>,
 {
-    let on_wire = |request: Request<WireBody>| request.map(Body::new);
+    let on_wire = |request: Request<AttemptBody>| request.map(Body::new);
     let transport = Adapt::new(service.map_request(on_wire));
     #[cfg(feature = "cookies")]
     if let Some(jar) = parts.jar.clone() {
@@ -198,7 +195,7 @@ where
 /// Composes the stack with somebody's layers in their places.
 fn boxed<S, R, E>(transport: S, mut parts: Parts) -> Custom
 where
-    S: Service<Request<WireBody>, Response = Response<R>, Error = E>,
+    S: Service<Request<AttemptBody>, Response = Response<R>, Error = E>,
     S: Clone + Send + Sync + 'static,
     S::Future: Doing + Send + 'static,
     R: Into<ResponseBody> + 'static,

@@ -14,17 +14,17 @@ use session_layer::{
 };
 use tower_service::Service;
 
-use crate::{DeadlinePhase, doing::Doing, stack::WireBody};
+use crate::{DeadlinePhase, doing::Doing, layers::AttemptBody};
 
 /// The session of one client. Where there is no jar it costs one branch.
 #[derive(Clone, Debug)]
 pub(crate) enum Wire {
-    Plain(Session<WireBody>),
-    Jar(Cookies<Session<WireBody>>),
+    Plain(Session<AttemptBody>),
+    Jar(Cookies<Session<AttemptBody>>),
 }
 
 impl Wire {
-    pub(crate) fn new(session: Session<WireBody>, jar: Option<Jar>) -> Self {
+    pub(crate) fn new(session: Session<AttemptBody>, jar: Option<Jar>) -> Self {
         match jar {
             None => Self::Plain(session),
             Some(jar) => Self::Jar(Cookies::new(session, jar)),
@@ -32,7 +32,7 @@ impl Wire {
     }
 }
 
-impl Service<Request<WireBody>> for Wire {
+impl Service<Request<AttemptBody>> for Wire {
     type Response = Response<SessionBody>;
     type Error = Error;
     type Future = Exchange;
@@ -44,7 +44,7 @@ impl Service<Request<WireBody>> for Wire {
         }
     }
 
-    fn call(&mut self, request: Request<WireBody>) -> Exchange {
+    fn call(&mut self, request: Request<AttemptBody>) -> Exchange {
         match self {
             Self::Plain(session) => Exchange::Plain {
                 future: session.call(request),
@@ -62,11 +62,11 @@ pin_project! {
     pub(crate) enum Exchange {
         Plain {
             #[pin]
-            future: ResponseFuture<WireBody>,
+            future: ResponseFuture<AttemptBody>,
         },
         // Boxed, so that calls without cookies are not larger for it.
         Jar {
-            future: Pin<Box<future::ResponseFuture<ResponseFuture<WireBody>>>>,
+            future: Pin<Box<future::ResponseFuture<ResponseFuture<AttemptBody>>>>,
         },
     }
 }

@@ -14,6 +14,7 @@ use http_body::{Frame, SizeHint};
 
 #[cfg(feature = "multipart")]
 pub(crate) use self::request::Make;
+pub(crate) use self::response::{Place, Wrapper};
 pub use self::{request::Body, response::ResponseBody};
 use crate::error::BoxError;
 

@@ -14,10 +14,7 @@ use sync_wrapper::SyncWrapper;
 use super::{Boxed, downcast, exactly, take_frame};
 use crate::{
     Error,
-    decode::Decoded,
     error::{BoxError, Kind},
-    observe::Observed,
-    resume::Resumed,
 };
 
 /// A response body: streamed from the connection that it holds, or collected.
@@ -36,14 +33,45 @@ enum ResponseRepr {
     /// More than this many bytes were not collected. It goes no further than to the call, and is
     /// an error to whoever reads it on the way.
     TooLarge(usize),
-    /// Boxed: a decoder is large, and most bodies have none.
-    Decoded(Box<Decoded>),
-    /// Boxed, since it holds one of these.
-    Observed(Box<Observed>),
-    /// Boxed: few bodies are resumed, and it holds one of these.
-    Resumed(Box<Resumed>),
-    /// Boxed, since it remembers what it says of itself.
+    /// One of these within a decoder, a record or what resumes it. Most bodies have none of them.
+    Wrapped(Box<dyn Wrapper>),
+    /// Boxed, since it keeps what the body says of its end and its length.
     Other(Box<Foreign>),
+}
+
+/// A body of this crate around a [`ResponseBody`].
+pub(crate) trait Wrapper:
+    HttpBody<Data = Bytes, Error = Error> + Send + Sync + Unpin
+{
+    /// Where in the stack it stands.
+    fn place(&self) -> Place;
+
+    /// The body inside; `None` while there is none, since the rest of it has been asked for.
+    fn inner(&mut self) -> Option<&mut ResponseBody>;
+
+    /// The connection that the body comes over.
+    fn connection(&self) -> Option<&ConnectionInfo>;
+
+    /// How many bytes have come over the connection, where that is not what is read here.
+    fn encoded_bytes(&mut self) -> Option<u64> {
+        None
+    }
+
+    /// The report of all exchanges, if there were more since it was taken the last time.
+    fn take_report(&mut self) -> Option<RetryReport> {
+        self.inner()?.take_report()
+    }
+}
+
+/// Where a [`Wrapper`] stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Place {
+    /// Above all attempts: the record of the call.
+    Call,
+    /// Above all attempts too: a decoder, which takes off the coding of this name.
+    Decoder(&'static str),
+    /// Around the body as the attempts give it.
+    Attempt,
 }
 
 impl ResponseBody {
@@ -60,49 +88,38 @@ impl ResponseBody {
             })
     }
 
-    pub(crate) fn decoded(body: Decoded) -> Self {
-        Self(ResponseRepr::Decoded(Box::new(body)))
+    pub(crate) fn wrapped(body: impl Wrapper + 'static) -> Self {
+        Self(ResponseRepr::Wrapped(Box::new(body)))
     }
 
-    pub(crate) fn observed(body: Observed) -> Self {
-        Self(ResponseRepr::Observed(Box::new(body)))
-    }
-
-    pub(crate) fn resumed(body: Resumed) -> Self {
-        Self(ResponseRepr::Resumed(Box::new(body)))
-    }
-
-    /// The body below the record of its call and its decoders, and the content codings that those take off, as a header has them.
+    /// The body as the attempts give it, below the record of its call and its decoders; and the content
+    /// codings that these take off, as a header has them.
     pub(crate) fn encoded(&mut self) -> (Option<String>, &mut Self) {
-        // Looked at twice: the borrow checker follows no match that returns what it looks at.
-        if let ResponseRepr::Observed(body) = &self.0 {
-            if !body.is_of_call() {
-                return (None, self);
-            }
-        } else if !matches!(self.0, ResponseRepr::Decoded(_)) {
+        let place = match &self.0 {
+            ResponseRepr::Wrapped(body) => body.place(),
+            _ => Place::Attempt,
+        };
+        if place == Place::Attempt {
             return (None, self);
         }
-        let body = match &mut self.0 {
-            ResponseRepr::Decoded(body) => body,
-            ResponseRepr::Observed(body) => return body.get_mut().encoded(),
-            _ => unreachable!("it was looked at just now"),
+        let ResponseRepr::Wrapped(body) = &mut self.0 else {
+            unreachable!("only a wrapper stands elsewhere");
         };
-        let coding = body.coding();
-        let (inner, body) = body.get_mut().encoded();
-        let codings = match inner {
+        let body = body.inner().expect("only what resumes has none at times");
+        let (inner, body) = body.encoded();
+        let codings = match (inner, place) {
             // The one that was applied last is taken off first.
-            Some(inner) => format!("{inner}, {coding}"),
-            None => coding.to_owned(),
+            (Some(inner), Place::Decoder(coding)) => Some(format!("{inner}, {coding}")),
+            (None, Place::Decoder(coding)) => Some(coding.to_owned()),
+            (inner, Place::Call | Place::Attempt) => inner,
         };
-        (Some(codings), body)
+        (codings, body)
     }
 
-    /// What was tried to continue it, if there is more to tell of that than last time.
+    /// The report of all exchanges, if there were more since it was taken the last time.
     pub(crate) fn take_report(&mut self) -> Option<RetryReport> {
         match &mut self.0 {
-            ResponseRepr::Resumed(body) => body.take_report(),
-            ResponseRepr::Decoded(body) => body.get_mut().take_report(),
-            ResponseRepr::Observed(body) => body.get_mut().take_report(),
+            ResponseRepr::Wrapped(body) => body.take_report(),
             ResponseRepr::Session(_)
             | ResponseRepr::Bytes { .. }
             | ResponseRepr::TooLarge(_)
@@ -128,9 +145,7 @@ impl ResponseBody {
         match &self.0 {
             ResponseRepr::Session(body) => Some(body.connection()),
             ResponseRepr::Bytes { connection, .. } => connection.as_ref(),
-            ResponseRepr::Decoded(body) => body.connection(),
-            ResponseRepr::Observed(body) => body.get_ref().connection(),
-            ResponseRepr::Resumed(body) => body.connection(),
+            ResponseRepr::Wrapped(body) => body.connection(),
             ResponseRepr::TooLarge(_) | ResponseRepr::Other(_) => None,
         }
     }
@@ -140,10 +155,8 @@ impl ResponseBody {
     pub(crate) fn lift_default_idle_timeout(&mut self) {
         match &mut self.0 {
             ResponseRepr::Session(body) => body.lift_default_idle_timeout(),
-            ResponseRepr::Decoded(body) => body.get_mut().lift_default_idle_timeout(),
-            ResponseRepr::Observed(body) => body.get_mut().lift_default_idle_timeout(),
-            ResponseRepr::Resumed(body) => {
-                if let Some(body) = body.get_mut() {
+            ResponseRepr::Wrapped(body) => {
+                if let Some(body) = body.inner() {
                     body.lift_default_idle_timeout();
                 }
             }
@@ -154,10 +167,8 @@ impl ResponseBody {
     /// How many bytes have come over the connection, of a body that is being decoded.
     pub(crate) fn encoded_bytes(&mut self) -> Option<u64> {
         match &mut self.0 {
-            ResponseRepr::Decoded(body) => Some(body.encoded_bytes()),
+            ResponseRepr::Wrapped(body) => body.encoded_bytes(),
             ResponseRepr::Session(_)
-            | ResponseRepr::Observed(_)
-            | ResponseRepr::Resumed(_)
             | ResponseRepr::Bytes { .. }
             | ResponseRepr::TooLarge(_)
             | ResponseRepr::Other(_) => None,
@@ -177,19 +188,15 @@ impl ResponseBody {
         match self.0 {
             ResponseRepr::Bytes { bytes, .. } => Ok(bytes),
             ResponseRepr::TooLarge(limit) => Err(limit),
-            ResponseRepr::Session(_)
-            | ResponseRepr::Decoded(_)
-            | ResponseRepr::Observed(_)
-            | ResponseRepr::Resumed(_)
-            | ResponseRepr::Other(_) => {
+            ResponseRepr::Session(_) | ResponseRepr::Wrapped(_) | ResponseRepr::Other(_) => {
                 unreachable!("a stack that was asked to collect has done so")
             }
         }
     }
 }
 
-/// Somebody's body. It need not be `Sync`, and whoever lends a response to a task of its own needs
-/// that of it: so nothing is asked of it by a shared reference.
+/// A body of another crate. It need not be `Sync`, but a response has to be, so that a future that holds a
+/// reference to one across an `await` is `Send`. So the body is reached by an exclusive reference only.
 struct Foreign {
     body: SyncWrapper<Boxed>,
     ended: bool,
@@ -249,9 +256,7 @@ impl HttpBody for ResponseBody {
             ResponseRepr::TooLarge(limit) => {
                 Poll::Ready(Some(Err(Error::new(Kind::BodyTooLarge { limit: *limit }))))
             }
-            ResponseRepr::Decoded(body) => Pin::new(&mut **body).poll_frame(cx),
-            ResponseRepr::Observed(body) => Pin::new(&mut **body).poll_frame(cx),
-            ResponseRepr::Resumed(body) => Pin::new(&mut **body).poll_frame(cx),
+            ResponseRepr::Wrapped(body) => Pin::new(&mut **body).poll_frame(cx),
             ResponseRepr::Other(body) => body.poll_frame(cx),
         }
     }
@@ -261,9 +266,7 @@ impl HttpBody for ResponseBody {
             ResponseRepr::Session(body) => body.is_end_stream(),
             ResponseRepr::Bytes { bytes, .. } => bytes.is_empty(),
             ResponseRepr::TooLarge(_) => false,
-            ResponseRepr::Decoded(body) => body.is_end_stream(),
-            ResponseRepr::Observed(body) => body.is_end_stream(),
-            ResponseRepr::Resumed(body) => body.is_end_stream(),
+            ResponseRepr::Wrapped(body) => body.is_end_stream(),
             ResponseRepr::Other(body) => body.ended,
         }
     }
@@ -273,9 +276,7 @@ impl HttpBody for ResponseBody {
             ResponseRepr::Session(body) => body.size_hint(),
             ResponseRepr::Bytes { bytes, .. } => exactly(bytes),
             ResponseRepr::TooLarge(_) => SizeHint::new(),
-            ResponseRepr::Decoded(body) => body.size_hint(),
-            ResponseRepr::Observed(body) => body.size_hint(),
-            ResponseRepr::Resumed(body) => body.size_hint(),
+            ResponseRepr::Wrapped(body) => body.size_hint(),
             // It is `Copy` from http-body 1.1 on only.
             ResponseRepr::Other(body) => SizeHint::clone(&body.hint),
         }
@@ -287,11 +288,9 @@ impl fmt::Debug for ResponseBody {
         match &self.0 {
             ResponseRepr::Bytes { bytes, .. } => write!(f, "ResponseBody({} bytes)", bytes.len()),
             ResponseRepr::TooLarge(limit) => write!(f, "ResponseBody(over {limit} bytes)"),
-            ResponseRepr::Session(_)
-            | ResponseRepr::Decoded(_)
-            | ResponseRepr::Observed(_)
-            | ResponseRepr::Resumed(_)
-            | ResponseRepr::Other(_) => f.write_str("ResponseBody(stream)"),
+            ResponseRepr::Session(_) | ResponseRepr::Wrapped(_) | ResponseRepr::Other(_) => {
+                f.write_str("ResponseBody(stream)")
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use session_layer::TlsOptions;
 use session_layer::cookies::Jar;
 use session_layer::{Connector, Observer, PoolConfig, SessionLayer, Timeouts};
 
-use crate::{ClientBuilder, Error, observe::Connections, stack::WireBody};
+use crate::{ClientBuilder, Error, layers::AttemptBody, observe::Connections};
 
 impl ClientBuilder {
     /// Limits connections and the wait for them. Default: [`PoolConfig::default`].
@@ -199,7 +199,7 @@ impl ClientBuilder {
         self
     }
 
-    pub(super) fn session_layer(&mut self) -> Result<SessionLayer<WireBody>, Error> {
+    pub(super) fn session_layer(&mut self) -> Result<SessionLayer<AttemptBody>, Error> {
         let layer = SessionLayer::new(self.pool.clone(), self.timeouts.clone())?;
         #[cfg(feature = "http2")]
         let layer = layer.http2(self.http2.clone())?;

@@ -7,8 +7,8 @@ use std::{
 
 use http::Request;
 
-use super::{Answer, Call};
-use crate::{Body, observe::CallRecord, resume::Source, stack::Way};
+use super::{Answer, Call, Source};
+use crate::{Body, observe::CallRecord, stack::Way};
 
 /// A call and its record, until the head of the response is there.
 pub(super) struct Observed<W: Way> {

@@ -25,7 +25,11 @@ use tokio::{
 use tokio_util::io::poll_read_buf;
 
 use super::{DecodeLimits, coding::Coding, input::Input};
-use crate::{Error, ResponseBody, error::Kind};
+use crate::{
+    Error, ResponseBody,
+    body::{Place, Wrapper},
+    error::Kind,
+};
 
 /// A body with one coding taken off.
 ///
@@ -96,22 +100,8 @@ impl Decoded {
         }
     }
 
-    pub(crate) fn connection(&self) -> Option<&ConnectionInfo> {
-        self.connection.as_ref()
-    }
-
-    /// The name of the coding that is taken off.
-    pub(crate) fn coding(&self) -> &'static str {
-        self.coding.name()
-    }
-
-    /// The body that is decoded.
-    pub(crate) fn get_mut(&mut self) -> &mut ResponseBody {
-        self.reader.get_mut().input().body_mut()
-    }
-
     /// How many bytes have come over the connection.
-    pub(crate) fn encoded_bytes(&mut self) -> u64 {
+    fn encoded(&mut self) -> u64 {
         self.reader.get_mut().input().encoded_bytes()
     }
 
@@ -119,7 +109,7 @@ impl Decoded {
     fn count(&mut self, bytes: usize) -> Result<(), Error> {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.total = self.total.saturating_add(bytes);
-        let encoded = self.encoded_bytes();
+        let encoded = self.encoded();
         let checked = self.limits.check(self.total, encoded);
         checked.map_err(|limit| Error::new(Kind::DecodesToTooMuch(limit)))
     }
@@ -166,6 +156,24 @@ impl Decoded {
                 State::Ended => return Poll::Ready(Ok(None)),
             }
         }
+    }
+}
+
+impl Wrapper for Decoded {
+    fn place(&self) -> Place {
+        Place::Decoder(self.coding.name())
+    }
+
+    fn inner(&mut self) -> Option<&mut ResponseBody> {
+        Some(self.reader.get_mut().input().body_mut())
+    }
+
+    fn connection(&self) -> Option<&ConnectionInfo> {
+        self.connection.as_ref()
+    }
+
+    fn encoded_bytes(&mut self) -> Option<u64> {
+        Some(self.encoded())
     }
 }
 

@@ -116,7 +116,7 @@ fn encoded(
     // The one that was applied last stands last, and is taken off first.
     Ok(response.map(|body| {
         codings.into_iter().rev().fold(body, |body, coding| {
-            ResponseBody::decoded(Decoded::new(coding, body, limits))
+            ResponseBody::wrapped(Decoded::new(coding, body, limits))
         })
     }))
 }

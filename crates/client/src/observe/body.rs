@@ -1,75 +1,61 @@
 use std::{
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
-use http::Request;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use session_layer::ConnectionInfo;
 use tracing::Span;
 
-use super::{CallRecord, Record};
-use crate::{Body, Error, ResponseBody, call_settings};
+use crate::{
+    Error, ResponseBody,
+    body::{Place, Wrapper},
+};
+
+/// What is recorded of an attempt or of a call until the body of its response has ended.
+pub(super) trait Recorder: Send + Sync + Unpin + 'static {
+    /// Where the body stands that it belongs to.
+    const PLACE: Place;
+
+    fn span(&self) -> &Span;
+
+    /// Data or trailers came.
+    fn received(&mut self, frame: &Frame<Bytes>);
+
+    /// The body broke.
+    fn failed(&mut self, error: &Error);
+}
 
 /// A response body with the record of its attempt or its call, which ends with it.
 #[derive(Debug)]
-pub(crate) struct Observed {
+pub(super) struct Observed<R> {
     inner: ResponseBody,
-    record: Option<Recorded>,
+    record: Option<R>,
 }
 
-/// What a body belongs to.
-#[derive(Debug)]
-pub(super) enum Recorded {
-    Attempt(Record),
-    Call(CallRecord),
-}
-
-impl Observed {
-    pub(super) fn new(inner: ResponseBody, record: Recorded) -> Self {
+impl<R: Recorder> Observed<R> {
+    pub(super) fn new(inner: ResponseBody, record: R) -> Self {
         let record = (!inner.is_end_stream()).then_some(record);
         Self { inner, record }
     }
+}
 
-    pub(crate) fn get_ref(&self) -> &ResponseBody {
-        &self.inner
+impl<R: Recorder> Wrapper for Observed<R> {
+    fn place(&self) -> Place {
+        R::PLACE
     }
 
-    pub(crate) fn get_mut(&mut self) -> &mut ResponseBody {
-        &mut self.inner
+    fn inner(&mut self) -> Option<&mut ResponseBody> {
+        Some(&mut self.inner)
     }
 
-    /// Whether it is the body of a whole call, and not of one attempt.
-    pub(crate) fn is_of_call(&self) -> bool {
-        matches!(self.record, Some(Recorded::Call(_)))
+    fn connection(&self) -> Option<&ConnectionInfo> {
+        self.inner.connection()
     }
 }
 
-impl Recorded {
-    fn span(&self) -> &Span {
-        match self {
-            Self::Attempt(record) => record.span(),
-            Self::Call(record) => record.span(),
-        }
-    }
-
-    fn passed(&mut self, frame: &Result<Frame<Bytes>, Error>) {
-        match (self, frame) {
-            (Self::Attempt(record), Ok(frame)) => {
-                record.received(frame.data_ref().map_or(0, Bytes::len));
-            }
-            (Self::Call(_), Ok(_)) => {}
-            (Self::Attempt(record), Err(error)) => record.failed(error),
-            (Self::Call(record), Err(error)) => record.failed(error),
-        }
-    }
-}
-
-impl HttpBody for Observed {
+impl<R: Recorder> HttpBody for Observed<R> {
     type Data = Bytes;
     type Error = Error;
 
@@ -82,8 +68,10 @@ impl HttpBody for Observed {
             let _entered = this.record.as_ref().map(|record| record.span().enter());
             ready!(Pin::new(&mut this.inner).poll_frame(cx))
         };
-        if let (Some(frame), Some(record)) = (&frame, &mut this.record) {
-            record.passed(frame);
+        match (&frame, &mut this.record) {
+            (Some(Ok(frame)), Some(record)) => record.received(frame),
+            (Some(Err(error)), Some(record)) => record.failed(error),
+            (None, _) | (_, None) => {}
         }
         if !matches!(frame, Some(Ok(_))) || this.inner.is_end_stream() {
             this.record = None;
@@ -98,43 +86,4 @@ impl HttpBody for Observed {
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
     }
-}
-
-/// How many bytes of a request's body were sent.
-#[derive(Clone, Debug)]
-pub(crate) enum SentBytes {
-    /// The body announces its length.
-    Announced(u64),
-    /// A request extension: it does not, and what is read of it is counted. Of a stream that is kept
-    /// for later attempts each byte is read, and counted, once.
-    Counted(Arc<AtomicU64>),
-}
-
-impl SentBytes {
-    pub(super) fn of<B: HttpBody>(request: &Request<B>) -> Option<Self> {
-        match request.extensions().get() {
-            Some(Self::Counted(count)) => Some(Self::Counted(count.clone())),
-            Some(Self::Announced(_)) | None => {
-                request.body().size_hint().exact().map(Self::Announced)
-            }
-        }
-    }
-
-    pub(super) fn count(&self) -> u64 {
-        match self {
-            Self::Announced(bytes) => *bytes,
-            Self::Counted(count) => count.load(Relaxed),
-        }
-    }
-}
-
-/// Counts what is read of a request's body, where it does not announce its length.
-pub(crate) fn count_sent(request: &mut Request<Body>) {
-    if request.body().size_hint().exact().is_some() {
-        return;
-    }
-    let count = Arc::default();
-    let body = std::mem::take(request.body_mut());
-    *request.body_mut() = body.counted(&count);
-    call_settings::set(request.extensions_mut(), SentBytes::Counted(count));
 }

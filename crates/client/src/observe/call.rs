@@ -1,11 +1,18 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use bytes::Bytes;
 use http::{Request, Response};
+use http_body::Frame;
 use retry_layer::{ResponseExt as _, RetryReport, StopReason};
 use tracing::{Span, field::Empty, level_filters::LevelFilter};
 
-use super::{Observed, Paths, Sinks, body::Recorded, fields, meter::CallMeter};
-use crate::{Error, ResponseBody, error, origin};
+use super::{
+    Paths, Sinks,
+    body::{Observed, Recorder},
+    fields,
+    meter::CallMeter,
+};
+use crate::{Error, ResponseBody, body::Place, error, origin};
 
 /// Whether calls have spans of their own.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -68,10 +75,7 @@ impl CallRecord {
                 if response.body().is_collected() {
                     return Ok(response);
                 }
-                Ok(response.map(|body| {
-                    let record = Recorded::Call(self);
-                    ResponseBody::observed(Observed::new(body, record))
-                }))
+                Ok(response.map(|body| ResponseBody::wrapped(Observed::new(body, self))))
             }
             Err(error) => {
                 if let Some(report) = error.retry_report() {
@@ -103,13 +107,6 @@ impl CallRecord {
     }
 
     /// Notes that the body of the response broke off.
-    pub(super) fn failed(&mut self, error: &Error) {
-        fields::record_error(&self.span, error.kind().as_str());
-        if let Some(meter) = &mut self.meter {
-            meter.failed(error);
-        }
-    }
-
     fn answered<T>(&mut self, response: &Response<T>) {
         if !self.span.is_disabled() {
             self.tried(&response.retry_report());
@@ -134,6 +131,23 @@ impl CallRecord {
         if resends > 0 {
             self.span
                 .record("http.request.resend_count", count(resends));
+        }
+    }
+}
+
+impl Recorder for CallRecord {
+    const PLACE: Place = Place::Call;
+
+    fn span(&self) -> &Span {
+        &self.span
+    }
+
+    fn received(&mut self, _: &Frame<Bytes>) {}
+
+    fn failed(&mut self, error: &Error) {
+        fields::record_error(&self.span, error.kind().as_str());
+        if let Some(meter) = &mut self.meter {
+            meter.failed(error);
         }
     }
 }

@@ -5,9 +5,9 @@ use retry_layer::{Attempt, AttemptOutcome, RetryReport, StopReason};
 use tokio::time::Instant;
 
 use super::{
-    body::SentBytes,
     fields,
     figure::Figure,
+    sent::SentBytes,
     sink::{Label, Sinks},
 };
 use crate::{Error, error::is_failed, origin};

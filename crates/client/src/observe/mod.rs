@@ -16,6 +16,7 @@ mod pool;
 #[cfg(feature = "opentelemetry")]
 mod propagate;
 mod record;
+mod sent;
 mod sink;
 mod template;
 
@@ -26,12 +27,12 @@ pub(crate) use self::otel::Instruments;
 #[cfg(feature = "opentelemetry")]
 pub use self::propagate::OpenTelemetry;
 pub(crate) use self::{
-    body::{Observed, SentBytes, count_sent},
     call::{CallRecord, CallSpans},
     connections::Connections,
     context::{Scope, TraceContext, is_trace_context},
     pool::Observers,
     record::Record,
+    sent::{SentBytes, count_sent},
     sink::{Sink, Sinks},
 };
 pub use self::{

@@ -1,15 +1,17 @@
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use http::{Request, Response};
+use http_body::Frame;
 use tracing::{Span, field::Empty};
 
 use super::{
     Paths, Sinks,
-    body::{Observed, Recorded},
+    body::{Observed, Recorder},
     fields,
     meter::Meter,
 };
-use crate::{Error, ResponseBody, error::is_failed, origin};
+use crate::{Error, ResponseBody, body::Place, error::is_failed, origin};
 
 /// The span and the figures of one attempt, from when it is begun until its body has ended.
 #[derive(Debug)]
@@ -88,10 +90,7 @@ impl Record {
                 if let Some(connection) = connection.cloned() {
                     response.extensions_mut().insert(connection);
                 }
-                Ok(response.map(|body| {
-                    let record = Recorded::Attempt(self);
-                    ResponseBody::observed(Observed::new(body, record))
-                }))
+                Ok(response.map(|body| ResponseBody::wrapped(Observed::new(body, self))))
             }
             Err(error) => {
                 self.failed(&error);
@@ -112,23 +111,30 @@ impl Record {
         }
     }
 
-    /// Counts bytes of the response's body.
-    pub(super) fn received(&mut self, bytes: usize) {
-        if let Some(meter) = &mut self.meter {
-            meter.received(bytes);
-        }
-    }
-
-    pub(super) fn failed(&mut self, error: &Error) {
-        self.tell(error.kind().as_str());
-    }
-
     fn tell(&mut self, error_type: &'static str) {
         self.state = State::Told;
         fields::record_error(&self.span, error_type);
         if let Some(meter) = &mut self.meter {
             meter.failed(error_type);
         }
+    }
+}
+
+impl Recorder for Record {
+    const PLACE: Place = Place::Attempt;
+
+    fn span(&self) -> &Span {
+        &self.span
+    }
+
+    fn received(&mut self, frame: &Frame<Bytes>) {
+        if let Some(meter) = &mut self.meter {
+            meter.received(frame.data_ref().map_or(0, Bytes::len));
+        }
+    }
+
+    fn failed(&mut self, error: &Error) {
+        self.tell(error.kind().as_str());
     }
 }
 

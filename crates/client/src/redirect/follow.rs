@@ -21,7 +21,7 @@ use crate::{
     deadline::Limit,
     error::Kind,
     observe::{SentBefore, SentBytes},
-    origin,
+    origin, setting,
 };
 
 /// What is kept of a request so that a redirect can be followed, and an error can say what it is
@@ -104,7 +104,7 @@ impl Kept {
             Ok(None) => Next::Return,
             Ok(Some(mut next)) => {
                 if let Some(limit) = limit {
-                    call_settings::set(next.extensions_mut(), Deadline::at(limit.at));
+                    setting::set(next.extensions_mut(), Deadline::at(limit.at));
                 }
                 Next::Follow(next)
             }
@@ -168,9 +168,9 @@ impl Kept {
         if redirect.is_cross_origin() {
             headers::leave_origin(self.request.headers_mut(), &self.redirects);
             let mut of_the_call = call_settings::only(self.request.extensions());
-            call_settings::set(&mut of_the_call, CrossOrigin);
+            setting::set(&mut of_the_call, CrossOrigin);
             if let Some(options) = self.request.extensions().get().copied() {
-                call_settings::set(&mut of_the_call, of_any_peer(options));
+                setting::set(&mut of_the_call, of_any_peer(options));
             }
             *self.request.extensions_mut() = of_the_call;
         }
@@ -197,9 +197,9 @@ impl Kept {
         self.request.extensions_mut().remove::<UrlTemplate>();
         let mut next = mem::take(&mut self.request).map(|_| body);
         *next.uri_mut() = to.uri;
-        call_settings::set(next.extensions_mut(), sent);
+        setting::set(next.extensions_mut(), sent);
         if let Some(resends) = resends {
-            call_settings::set(next.extensions_mut(), resends);
+            setting::set(next.extensions_mut(), resends);
         }
         Ok(Some(Box::new(next)))
     }

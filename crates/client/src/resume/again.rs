@@ -5,53 +5,61 @@ use std::{
 };
 
 use http::{Request, Response, StatusCode, Uri, header::ETAG};
-use retry_layer::Resumption;
+use retry_layer::{Resumption, RetryPolicy};
 use sync_wrapper::SyncWrapper;
 use tower_service::Service;
 
 use super::Resume;
-use crate::{
-    Body, Error, NoDecompression, Redirected, ResponseBody,
-    call::{self, Shared, Streaming},
-    call_settings,
-    observe::SentBefore,
-};
+use crate::{Body, Error, NoDecompression, Redirected, ResponseBody, observe::SentBefore, setting};
+
+/// Makes the calls that ask for the rest of a body: without a deadline of their own, and without a record, as
+/// the call that they belong to has one.
+pub(crate) trait Calls:
+    Service<Request<Body>, Response = Response<ResponseBody>, Error = Error, Future: Send + 'static>
+    + Clone
+    + Send
+    + Sync
+    + 'static
+{
+    /// The policy of their retries.
+    fn policy(&self) -> &RetryPolicy;
+}
 
 /// Asks for the rest of a body by a call of the same client, whose response is given as it comes over the
 /// wire.
 #[derive(Clone)]
-pub(crate) struct Again {
-    shared: Shared,
+pub(super) struct Again<C> {
+    calls: C,
     /// What has answered first, after redirects.
     answered: Uri,
 }
 
-impl Again {
-    pub(super) fn new(shared: Shared, answered: Uri) -> Self {
-        Self { shared, answered }
+impl<C> Again<C> {
+    pub(super) fn new(calls: C, answered: Uri) -> Self {
+        Self { calls, answered }
     }
 }
 
-impl Service<Request<Body>> for Again {
+impl<C: Calls> Service<Request<Body>> for Again<C> {
     type Response = Response<ResponseBody>;
     type Error = Error;
-    type Future = Asking;
+    type Future = Asking<C::Future>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        Poll::Ready(Ok(()))
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.calls.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<Body>) -> Asking {
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let extensions = request.extensions_mut();
         if let Some(exchanges) = extensions.get().map(Resumption::exchanges) {
-            call_settings::set(extensions, SentBefore(exchanges));
+            setting::set(extensions, SentBefore(exchanges));
         }
-        call_settings::set(extensions, NoDecompression);
-        call_settings::set(extensions, Resume::None);
+        setting::set(extensions, NoDecompression);
+        setting::set(extensions, Resume::None);
         Asking {
             asked: request.uri().clone(),
             answered: self.answered.clone(),
-            call: SyncWrapper::new(Box::pin(call::start_within(&self.shared, request))),
+            call: SyncWrapper::new(Box::pin(self.calls.call(request))),
         }
     }
 }
@@ -63,13 +71,16 @@ pub(super) fn answered<'a>(asked: &'a Uri, response: &'a Response<ResponseBody>)
 }
 
 /// The response to a request for the rest. A body has to be `Sync`, which not every call is.
-pub(crate) struct Asking {
+pub(super) struct Asking<F> {
     asked: Uri,
     answered: Uri,
-    call: SyncWrapper<Pin<Box<Streaming>>>,
+    call: SyncWrapper<Pin<Box<F>>>,
 }
 
-impl Future for Asking {
+impl<F> Future for Asking<F>
+where
+    F: Future<Output = Result<Response<ResponseBody>, Error>>,
+{
     type Output = Result<Response<ResponseBody>, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {

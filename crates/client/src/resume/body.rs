@@ -10,40 +10,54 @@ use retry_layer::{
     resume::{Ask, ResumeBody, ResumeBodyError},
 };
 use session_layer::ConnectionInfo;
+use tower_service::Service;
 
-use super::again::{Again, Asking};
-use crate::{Body, Error, ResponseBody, error::Kind};
+use super::again::{Again, Calls};
+use crate::{
+    Body, Error, ResponseBody,
+    body::{Place, Wrapper},
+    error::Kind,
+};
 
-type Inner = ResumeBody<ResponseBody, Error, Ask<Again, Body, Asking>>;
+type Inner<C> = ResumeBody<
+    ResponseBody,
+    Error,
+    Ask<Again<C>, Body, <Again<C> as Service<http::Request<Body>>>::Future>,
+>;
 
 /// A body that is continued where it breaks.
-pub(crate) struct Resumed {
-    inner: Inner,
+pub(super) struct Resumed<C: Calls> {
+    inner: Inner<C>,
     /// That of the response; the rest may come over others.
     connection: Option<ConnectionInfo>,
     /// How many exchanges the report had that was taken last.
     taken: usize,
 }
 
-impl Resumed {
-    pub(super) fn new(inner: Inner, connection: Option<ConnectionInfo>) -> Self {
+impl<C: Calls> Resumed<C> {
+    pub(super) fn new(inner: Inner<C>, connection: Option<ConnectionInfo>) -> Self {
         Self {
             inner,
             connection,
             taken: 0,
         }
     }
+}
 
-    pub(crate) fn connection(&self) -> Option<&ConnectionInfo> {
-        self.connection.as_ref()
+impl<C: Calls> Wrapper for Resumed<C> {
+    fn place(&self) -> Place {
+        Place::Attempt
     }
 
-    pub(crate) fn get_mut(&mut self) -> Option<&mut ResponseBody> {
+    fn inner(&mut self) -> Option<&mut ResponseBody> {
         self.inner.get_mut()
     }
 
-    /// What was tried by now, if that is more than when it was taken last.
-    pub(crate) fn take_report(&mut self) -> Option<RetryReport> {
+    fn connection(&self) -> Option<&ConnectionInfo> {
+        self.connection.as_ref()
+    }
+
+    fn take_report(&mut self) -> Option<RetryReport> {
         let exchanges = self.inner.exchanges();
         if exchanges == self.taken {
             return None;
@@ -53,7 +67,7 @@ impl Resumed {
     }
 }
 
-impl HttpBody for Resumed {
+impl<C: Calls> HttpBody for Resumed<C> {
     type Data = Bytes;
     type Error = Error;
 

@@ -14,9 +14,9 @@ use http::{
 };
 use retry_layer::resume::ResumeBody;
 
-use self::again::Again;
-pub(crate) use self::body::Resumed;
-use crate::{ResponseBody, call::Shared, forward::AsItIs};
+pub(crate) use self::again::Calls;
+use self::{again::Again, body::Resumed};
+use crate::{ResponseBody, forward::AsItIs};
 
 /// Which bodies are continued where they break: a setting of the client, and of one call.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -49,16 +49,16 @@ impl From<bool> for Resume {
 
 /// What is kept of a request for the rest of the response's body, beside its method and URL. It was kept
 /// for its attempts anyway.
-pub(crate) struct Source {
-    shared: Shared,
+pub(crate) struct Source<C> {
+    calls: C,
     headers: HeaderMap,
     extensions: Extensions,
 }
 
-impl Source {
-    pub(crate) fn new(shared: Shared, headers: HeaderMap, extensions: Extensions) -> Self {
+impl<C: Calls> Source<C> {
+    pub(crate) fn new(calls: C, headers: HeaderMap, extensions: Extensions) -> Self {
         Self {
-            shared,
+            calls,
             headers,
             extensions,
         }
@@ -75,7 +75,7 @@ impl Source {
     /// can be.
     pub(crate) fn wrap(self, method: &Method, uri: &Uri, response: &mut Response<ResponseBody>) {
         let Self {
-            shared,
+            calls,
             headers,
             extensions,
         } = self;
@@ -96,17 +96,17 @@ impl Source {
                 head.headers_mut().insert(CONTENT_ENCODING, codings);
             }
         }
-        let policy = shared.settings.policy.clone();
+        let policy = calls.policy().clone();
         let (head, ()) = head.into_parts();
         let encoded = std::mem::take(body);
         let connection = encoded.connection().cloned();
         let resumed = ResumeBody::new(
-            Again::new(shared, answered),
+            Again::new(calls, answered),
             &policy,
             request,
             &head,
             encoded,
         );
-        *body = ResponseBody::resumed(Resumed::new(resumed, connection));
+        *body = ResponseBody::wrapped(Resumed::new(resumed, connection));
     }
 }
