@@ -1,5 +1,6 @@
 //! The settings of a client, and what is built of them.
 
+mod client;
 mod headers;
 mod layers;
 mod session;
@@ -33,7 +34,7 @@ use crate::{
     observe::{CallSpans, Observers, Paths},
     predicate,
     resume::Resume,
-    stack::{self, Parts, WireBody},
+    stack::{self, Parts},
     target::Base,
 };
 
@@ -403,7 +404,7 @@ impl ClientBuilder {
         C::Error: Into<BoxError>,
         C::Future: Send + 'static,
     {
-        let session: Session<WireBody> = self.session_layer()?.layer(connector);
+        let session: Session<AttemptBody> = self.session_layer()?.layer(connector);
         let (settings, parts) = self.split()?;
         let stack = stack::over_session(session.clone(), parts);
         Ok(Client::assemble(settings, stack, Some(session)))

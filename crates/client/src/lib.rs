@@ -232,6 +232,7 @@ mod stack;
 mod target;
 pub mod telemetry;
 pub mod testing;
+mod verbs;
 #[cfg(feature = "cookies")]
 mod wire;
 mod without_defaults;
