@@ -157,7 +157,7 @@ where
         if !link.is_part() {
             ask_for_informational(request, &body, link);
         }
-        let wait = link.connection.pool().config().timeouts.expect_continue;
+        let wait = link.connection().pool().config().timeouts.expect_continue;
         Some(Self {
             body,
             length,

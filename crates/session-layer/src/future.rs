@@ -625,12 +625,12 @@ where
     ) -> Self {
         let reused = link.has_been_used();
         if reused {
-            link.connection.pool().reused(&link.connection);
+            link.connection().pool().reused(link.connection());
         }
-        let pool = link.connection.pool();
-        pool.tell_acquired(&link.connection, turn.arrival, began);
+        let pool = link.connection().pool();
+        pool.tell_acquired(link.connection(), turn.arrival, began);
         let last = link.count_request();
-        let timeouts = &link.connection.pool().config().timeouts;
+        let timeouts = &link.connection().pool().config().timeouts;
         let own = noted.options.times(timeouts);
         let head = own.head.or(timeouts.head);
         let has_body = !request.body().is_end_stream();
@@ -643,7 +643,7 @@ where
         if link.is_part() {
             target::for_http2(&mut request, noted, link.origin());
         } else {
-            let via_proxy = link.connection.via_proxy();
+            let via_proxy = link.connection().via_proxy();
             target::for_http1(&mut request, noted, link.origin(), via_proxy);
         }
         let expectation = if noted.expect {
@@ -673,8 +673,8 @@ where
         }
         let link = self.link.as_mut().expect("not polled after its end");
         let Poll::Ready(answer) = link.poll_answer(cx) else {
-            let config = link.connection.pool().config();
-            let driven_on = link.connection.runtime();
+            let config = link.connection().pool().config();
+            let driven_on = link.connection().runtime();
             let is_over = self.away.is_over(cx, driven_on, config, link.wire());
             if !is_over && (!link.is_part() || link.wire().severed().is_none()) {
                 self.poll_expectation(cx);
@@ -795,7 +795,7 @@ where
         };
         if misdirected {
             // What led here before leads here again.
-            link.connection
+            link.connection()
                 .pool()
                 .retire_idle(link.origin(), self.began);
         }
@@ -839,7 +839,7 @@ where
     fn info(&self, link: &Link<B>) -> ConnectionInfo {
         let waited = self.turn.waited(self.began);
         ConnectionInfo {
-            facts: link.connection.facts().clone(),
+            facts: link.connection().facts().clone(),
             reused: self.reused,
             waited: u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX),
         }
@@ -849,7 +849,7 @@ where
     /// it was cut here.
     #[cold]
     fn failed(&self, link: Link<B>, error: Option<hyper::Error>) -> Lost<B> {
-        let pool = link.connection.pool();
+        let pool = link.connection().pool();
         let wire = link.wire();
         // Of a connection that is cut, all parts are.
         let severed = wire.severed().or_else(|| link.socket().severed());
@@ -936,7 +936,7 @@ where
 
     /// Says which connection an error is about.
     fn named(&self, error: Error, link: &Link<B>) -> Error {
-        let others = link.connection.requests().saturating_sub(1);
+        let others = link.connection().requests().saturating_sub(1);
         error.at(link.origin()).on(self.info(link), others)
     }
 
@@ -948,7 +948,7 @@ where
             kind
         } else if error.is_parse_too_large() {
             // hyper has one error for all of its limits.
-            let buffer = link.connection.pool().config().pool.http1_read_buffer;
+            let buffer = link.connection().pool().config().pool.http1_read_buffer;
             let buffer = buffer.and_then(|bytes| u64::try_from(bytes).ok());
             let most = buffer.map_or(MAX_HEAD, |bytes| bytes.min(MAX_HEAD));
             Kind::TooLarge(if link.wire().read_since_begun(link.socket()) < most {
@@ -980,7 +980,7 @@ fn handed_back<B: Send + 'static>(
 ) -> Lost<B> {
     // Its place is free at once, not only when it has found another.
     request.body_mut().detach();
-    let pool = link.connection.pool().clone();
+    let pool = link.connection().pool().clone();
     let origin = link.origin().clone();
     link.abort(cause);
     Lost::HandedBack {
@@ -1015,7 +1015,7 @@ fn ends_by_head<B: Send + 'static>(
     let framed = !is_coded || reuse::check_framing(headers)?;
     if speaks {
         if let Some(seconds) = reuse::keep_alive_hint(headers) {
-            link.connection.hint_idle(seconds);
+            link.connection().hint_idle(seconds);
         }
         if reuse::is_last(version, headers) {
             return Ok(Some(Cause::Broken));

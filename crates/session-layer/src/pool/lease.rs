@@ -104,28 +104,27 @@ pub(crate) struct Connection<B: Send + 'static> {
     /// Whether the task of the connection has yet to hear of that.
     idle_hint_is_new: AtomicBool,
     /// Kept here while a response body holds an HTTP/1 connection, whose type does not know `B`.
-    parked: Mutex<Option<Channel<B>>>,
+    parked: Mutex<Option<Box<Channel<B>>>>,
     /// The rest of a response body that nobody wants, for the task of the connection.
     unread: Mutex<Option<Box<Unread>>>,
 }
 
-/// The way to hyper's connection.
+/// The way to hyper's HTTP/1 connection; made once for each.
 pub(crate) struct Channel<B: Send + 'static> {
-    sender: Sender<B>,
+    /// `None` when the connection has ended while a request was given to it.
+    sender: Option<SendRequest<RequestBody<B>>>,
     answer: AnswerBox<B>,
 }
 
-enum Sender<B: Send + 'static> {
-    Http1(SendRequest<RequestBody<B>>),
-    Http2(Part<B>),
-    /// Of a connection that ended while a request was given to it.
-    Gone,
-}
-
 /// A connection, or a part of one, that somebody may send on: whoever holds it is alone.
-pub(crate) struct Link<B: Send + 'static> {
-    pub(crate) connection: Arc<Connection<B>>,
-    pub(crate) channel: Channel<B>,
+///
+/// It has the size of three pointers, since each request moves it from the pool to its future and
+/// back.
+pub(crate) enum Link<B: Send + 'static> {
+    /// An HTTP/1 connection.
+    Whole(Arc<Connection<B>>, Box<Channel<B>>),
+    /// The right to one stream of an HTTP/2 connection.
+    Part(Part<B>),
 }
 
 /// How a response body gives its connection back, without knowing the request body's type.
@@ -287,7 +286,7 @@ impl<B: Send + 'static> Connection<B> {
         self.unread.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn parked(&self) -> MutexGuard<'_, Option<Channel<B>>> {
+    fn parked(&self) -> MutexGuard<'_, Option<Box<Channel<B>>>> {
         self.parked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -297,10 +296,7 @@ impl<B: Send + 'static> Release for Connection<B> {
         let channel = self.parked().take();
         self.wire.end();
         if let Some(channel) = channel {
-            Pool::put_back(Link {
-                connection: self,
-                channel,
-            });
+            Pool::put_back(Link::Whole(self, channel));
         }
     }
 
@@ -341,14 +337,11 @@ impl<B: Send + 'static> Link<B> {
         sender: SendRequest<RequestBody<B>>,
     ) -> Self {
         let channel = Channel {
-            sender: Sender::Http1(sender),
+            sender: Some(sender),
             // Takes no memory; the first request makes the box that all later ones use.
             answer: ReusableBoxFuture::new(std::future::pending()),
         };
-        Self {
-            connection,
-            channel,
-        }
+        Self::Whole(connection, Box::new(channel))
     }
 
     /// What the state gave: a connection of its own, or a part of a shared one.
@@ -361,181 +354,178 @@ impl<B: Send + 'static> Link<B> {
 
     /// Takes the part of a shared connection that the state has counted.
     pub(super) fn part(shared: Arc<Shared<B>>) -> Self {
-        let connection = shared.connection().clone();
-        let channel = Channel {
-            sender: Sender::Http2(Part::begin(shared)),
-            // Takes no memory: the part has the answer.
-            answer: ReusableBoxFuture::new(std::future::pending()),
-        };
-        Self {
-            connection,
-            channel,
+        Self::Part(Part::begin(shared))
+    }
+
+    #[inline]
+    pub(crate) fn connection(&self) -> &Arc<Connection<B>> {
+        match self {
+            Self::Whole(connection, _) => connection,
+            Self::Part(part) => part.connection(),
         }
     }
 
     pub(crate) fn origin(&self) -> &Origin {
-        &self.connection.origin
+        &self.connection().origin
     }
 
     /// What the exchange is noted on.
     pub(crate) fn wire(&self) -> &Arc<Wire> {
-        match &self.channel.sender {
-            Sender::Http1(_) | Sender::Gone => &self.connection.wire,
-            Sender::Http2(part) => part.wire(),
+        match self {
+            Self::Whole(connection, _) => &connection.wire,
+            Self::Part(part) => part.wire(),
         }
     }
 
     /// What the connection's socket is noted on, whoever uses it.
     pub(crate) fn socket(&self) -> &Wire {
-        &self.connection.wire
+        &self.connection().wire
     }
 
     /// Whether others use the connection at the same time.
     pub(crate) fn is_part(&self) -> bool {
-        matches!(self.channel.sender, Sender::Http2(_))
+        matches!(self, Self::Part(_))
     }
 
     pub(crate) fn mark_used(&self) {
-        self.connection.used.store(true, Relaxed);
+        self.connection().used.store(true, Relaxed);
     }
 
     pub(crate) fn has_been_used(&self) -> bool {
-        self.connection.used.load(Relaxed)
+        self.connection().used.load(Relaxed)
     }
 
     /// Counts a request; returns whether it is the last that the connection may carry.
     pub(crate) fn count_request(&self) -> bool {
-        let last = self.connection.count_request();
+        let last = self.connection().count_request();
         if last && self.is_part() {
             // The pool has given its last part out.
-            self.connection.wire.leave(Cause::Served);
+            self.connection().wire.leave(Cause::Served);
         }
         last
     }
 
     /// Gives no more requests to a connection that others use too.
     pub(crate) fn withdraw(&self, cause: Cause) {
-        self.connection.wire.leave(cause);
-        self.connection.pool.withdraw(&self.connection, None);
+        self.connection().wire.leave(cause);
+        self.connection().pool.withdraw(self.connection(), None);
     }
 
     /// Whether a request may be given to it: neither closed nor too old.
     #[inline]
     pub(crate) fn is_usable(&self, now: Instant) -> bool {
-        !self.is_closed() && self.connection.is_fresh(now)
+        !self.is_closed() && self.connection().is_fresh(now)
     }
 
     /// Whether it is a part that the peer does not allow any more.
     pub(crate) fn is_too_much(&self) -> bool {
-        match &self.channel.sender {
-            Sender::Http1(_) | Sender::Gone => false,
-            Sender::Http2(part) => part.is_too_much(),
+        match self {
+            Self::Whole(..) => false,
+            Self::Part(part) => part.is_too_much(),
         }
     }
 
     /// Whether hyper takes a request now.
     pub(crate) fn is_ready(&self) -> bool {
-        match &self.channel.sender {
-            Sender::Http1(sender) => sender.is_ready(),
-            Sender::Http2(_) | Sender::Gone => true,
+        match self {
+            Self::Whole(_, channel) => channel.sender.as_ref().is_none_or(SendRequest::is_ready),
+            Self::Part(_) => true,
         }
     }
 
     /// Waits until hyper takes a request, or never will.
     pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match &mut self.channel.sender {
-            Sender::Http1(sender) => sender.poll_ready(cx).map(|_| ()),
-            Sender::Http2(_) | Sender::Gone => Poll::Ready(()),
+        match self {
+            Self::Whole(_, channel) => match &mut channel.sender {
+                Some(sender) => sender.poll_ready(cx).map(|_| ()),
+                None => Poll::Ready(()),
+            },
+            Self::Part(_) => Poll::Ready(()),
         }
     }
 
     /// Ends a connection that takes no request any more.
     pub(super) fn let_go(self) {
-        let cause = self.connection.let_go();
+        let cause = self.connection().let_go();
         self.abort(cause);
     }
 
     /// Ends what goes on: the connection, or this part of a shared one.
     pub(crate) fn abort(self, cause: Cause) {
-        match self.channel.sender {
-            Sender::Http1(_) | Sender::Gone => {
-                self.connection.wire.sever(cause);
+        match self {
+            Self::Whole(connection, _) => {
+                connection.wire.sever(cause);
             }
             // Dropping hyper's future resets the stream.
-            Sender::Http2(part) => drop(part),
+            Self::Part(part) => drop(part),
         }
     }
 
     /// Gives back what nothing was sent on.
     pub(crate) fn give_back(self) {
-        match self.channel.sender {
-            Sender::Http1(_) | Sender::Gone => Pool::put_back(self),
-            Sender::Http2(part) => drop(part),
+        match self {
+            Self::Whole(..) => Pool::put_back(self),
+            Self::Part(part) => drop(part),
         }
     }
 
     /// Leaves the connection to a response body, which gives it back.
     pub(crate) fn park(self) -> (Arc<dyn Release>, Option<Arc<Wire>>) {
-        let Self {
-            connection,
-            channel,
-        } = self;
-        match channel.sender {
-            Sender::Http1(_) | Sender::Gone => {
+        match self {
+            Self::Whole(connection, channel) => {
                 *connection.parked() = Some(channel);
                 (connection, None)
             }
-            Sender::Http2(part) => part.park(),
+            Self::Part(part) => part.park(),
         }
     }
 
     /// Asks for the answer.
     #[inline]
     pub(crate) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Answer<B>> {
-        match &self.channel.sender {
-            Sender::Http2(part) => part.poll_answer(cx),
-            Sender::Http1(_) | Sender::Gone => self.channel.answer.poll(cx),
+        match self {
+            Self::Whole(_, channel) => channel.answer.poll(cx),
+            Self::Part(part) => part.poll_answer(cx),
         }
     }
 
     /// Takes the request back, if hyper was not given it.
     pub(crate) fn take_back(&self) -> Option<Unsent<B>> {
-        match &self.channel.sender {
-            Sender::Http2(part) => part.take_back(),
-            Sender::Http1(_) | Sender::Gone => None,
+        match self {
+            Self::Whole(..) => None,
+            Self::Part(part) => part.take_back(),
         }
     }
 
     /// Whether the connection takes no request any more.
     pub(crate) fn is_closed(&self) -> bool {
-        match &self.channel.sender {
-            Sender::Http1(sender) => sender.is_closed(),
-            Sender::Http2(part) => part.is_closed(),
-            Sender::Gone => true,
+        match self {
+            Self::Whole(_, channel) => channel.sender.as_ref().is_none_or(SendRequest::is_closed),
+            Self::Part(part) => part.is_closed(),
         }
     }
 
     /// Whether the head of the request may have been written, of a part; of a whole connection its
     /// socket tells.
     pub(crate) fn may_be_sent(&self) -> bool {
-        match &self.channel.sender {
-            Sender::Http2(part) => part.may_be_sent(),
-            Sender::Http1(_) | Sender::Gone => true,
+        match self {
+            Self::Whole(..) => true,
+            Self::Part(part) => part.may_be_sent(),
         }
     }
 
     /// Whether the connection has carried no other request since this one began.
     pub(crate) fn is_alone(&self) -> bool {
-        match &self.channel.sender {
-            Sender::Http2(part) => part.is_alone(),
-            Sender::Http1(_) | Sender::Gone => true,
+        match self {
+            Self::Whole(..) => true,
+            Self::Part(part) => part.is_alone(),
         }
     }
 
     /// Takes note that a response has come.
     pub(crate) fn note_answered(&self) {
         self.mark_used();
-        if let Sender::Http2(part) = &self.channel.sender {
+        if let Self::Part(part) = self {
             part.note_answered();
         }
     }
@@ -557,24 +547,24 @@ where
     ///
     /// The request, where the connection had ended before.
     pub(crate) fn send(&mut self, request: Request<RequestBody<B>>) -> Result<(), Unsent<B>> {
-        let Channel { sender, answer } = &mut self.channel;
-        match sender {
-            Sender::Http1(http1) => {
-                answer.set(Exchanged::new(http1.try_send_request(request)));
-                if http1.is_closed() {
-                    *sender = Sender::Gone;
-                }
-                Ok(())
-            }
-            Sender::Http2(part) => part.send(request),
-            Sender::Gone => Err(Box::new(request)),
+        let Channel { sender, answer } = match self {
+            Self::Whole(_, channel) => &mut **channel,
+            Self::Part(part) => return part.send(request),
+        };
+        let Some(http1) = sender else {
+            return Err(Box::new(request));
+        };
+        answer.set(Exchanged::new(http1.try_send_request(request)));
+        if http1.is_closed() {
+            *sender = None;
         }
+        Ok(())
     }
 }
 
 impl<B: Send + 'static> Numbered for Link<B> {
     fn id(&self) -> u64 {
-        self.connection.facts.id
+        self.connection().facts.id
     }
 
     fn has_answered(&self) -> bool {
@@ -585,8 +575,8 @@ impl<B: Send + 'static> Numbered for Link<B> {
 impl<B: Send + 'static> fmt::Debug for Link<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Link")
-            .field("id", &self.connection.facts.id)
-            .field("origin", &self.connection.origin)
+            .field("id", &self.connection().facts.id)
+            .field("origin", &self.connection().origin)
             .finish_non_exhaustive()
     }
 }

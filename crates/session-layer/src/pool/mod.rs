@@ -298,8 +298,8 @@ impl<B: Send + 'static> Pool<B> {
     #[cold]
     fn refuse(self: &Arc<Self>, link: Link<B>) {
         if link.is_part() {
-            link.connection.let_go();
-            self.withdraw(&link.connection, None);
+            link.connection().let_go();
+            self.withdraw(link.connection(), None);
         }
         link.let_go();
     }
@@ -311,7 +311,7 @@ impl<B: Send + 'static> Pool<B> {
             link.let_go();
             return;
         }
-        let connection = link.connection.clone();
+        let connection = link.connection().clone();
         let (pool, origin) = (connection.pool(), connection.origin());
         let placed = pool.lock().state.put_back(origin, link, now);
         if matches!(placed, Placed::Idle) {
@@ -350,7 +350,7 @@ impl<B: Send + 'static> Pool<B> {
                     Ok(()) | Err(Err(_)) => return,
                     // The waiter left after the state had chosen it.
                     Err(Ok(link)) => {
-                        let connection = link.connection.clone();
+                        let connection = link.connection().clone();
                         placed = self.lock().state.put_back(origin, link, Instant::now());
                         if matches!(placed, Placed::Idle) {
                             self.keep(&connection);
@@ -488,7 +488,7 @@ impl<B: Send + 'static> Pool<B> {
 
     /// Takes note of a connection that is there, and whose task is about to run.
     pub(crate) fn opened(self: &Arc<Self>, link: Link<B>) {
-        self.tell_opened(&link.connection);
+        self.tell_opened(link.connection());
         let (origin, id) = (link.origin().clone(), link.id());
         let now = Instant::now();
         let live = Live {

@@ -84,7 +84,7 @@ struct Kept<B> {
 }
 
 /// The right to send one request on a shared connection; free again when dropped.
-pub(super) struct Part<B: Send + 'static> {
+pub(crate) struct Part<B: Send + 'static> {
     shared: Arc<Shared<B>>,
     /// Taken when a response body goes on with it.
     wire: Option<Arc<Wire>>,
@@ -329,6 +329,10 @@ impl<B: Send + 'static> Part<B> {
             wire: Some(wire),
             submission,
         }
+    }
+
+    pub(super) fn connection(&self) -> &Arc<Connection<B>> {
+        &self.shared.connection
     }
 
     /// Whether no other request has been under way since it began.
