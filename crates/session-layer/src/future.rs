@@ -14,6 +14,7 @@ use bytes::Bytes;
 use http::{
     HeaderMap, Method, Request, Response, StatusCode, Version,
     header::{CONNECTION, TRANSFER_ENCODING},
+    response::Parts,
 };
 use http_body::Body;
 use hyper::body::Incoming;
@@ -152,22 +153,32 @@ where
 
     /// Begins again with a request that never left, and so is still the same attempt.
     #[cold]
-    fn again(
-        pool: &Arc<Pool<B>>,
-        origin: &Origin,
-        turn: Turn,
-        mut request: Request<RequestBody<B>>,
-    ) -> Result<Self, Error> {
+    fn again(lost: Lost<B>) -> Result<Self, Error> {
+        let (pool, origin, turn, mut request) = match lost {
+            Lost::Failed(error) => return Err(error),
+            Lost::HandedBack {
+                pool,
+                origin,
+                turn,
+                request,
+            } => (pool, origin, turn, *request),
+        };
         let now = Instant::now();
         let mut noted = Noted::of(&request);
         reuse::frame_again(&mut request, &mut noted);
         match pool.check_out(&origin.here(), now, Some(turn.arrival)) {
             Ok(checked_out) => {
                 let queued = turn.queued;
-                Ok(Self::begin(pool, checked_out, queued, request, noted, now))
+                Ok(Self::begin(&pool, checked_out, queued, request, noted, now))
             }
-            Err(error) => Err(error.at(origin)),
+            Err(error) => Err(error.at(&origin)),
         }
+    }
+
+    /// Begins what was called outside of a runtime.
+    #[cold]
+    fn late((pool, request): Called<B>) -> Self {
+        service::start(&pool, request, runtime::current()).state
     }
 }
 
@@ -184,13 +195,7 @@ where
             self.state = match &mut self.state {
                 State::Exchanging(exchange) => match ready!(exchange.poll(cx)) {
                     Ok(response) => return Poll::Ready(Ok(response)),
-                    Err(Lost::Failed(error)) => return Poll::Ready(Err(error)),
-                    Err(Lost::HandedBack {
-                        pool,
-                        origin,
-                        turn,
-                        request,
-                    }) => State::again(&pool, &origin, turn, *request)?,
+                    Err(lost) => State::again(lost)?,
                 },
                 State::CheckingOut(future) => State::Exchanging(ready!(future.as_mut().poll(cx))?),
                 State::Failed(error) => {
@@ -198,8 +203,7 @@ where
                     return Poll::Ready(Err(error));
                 }
                 State::Later(call) => {
-                    let (pool, request) = *call.take().expect("replaced when it is polled");
-                    service::start(&pool, request, runtime::current()).state
+                    State::late(*call.take().expect("replaced when it is polled"))
                 }
             };
         }
@@ -583,8 +587,6 @@ impl Wants {
 /// A request that hyper has, until the head of its response comes.
 struct Exchange<B: Send + 'static> {
     link: Option<Link<B>>,
-    /// The request, if hyper was not given it.
-    unsent: Option<Unsent<B>>,
     began: Instant,
     turn: KeptTurn,
     asked_upgrade: bool,
@@ -592,10 +594,33 @@ struct Exchange<B: Send + 'static> {
     reused: bool,
     /// Whether it is the last that its connection may carry.
     last: bool,
+    /// Apart, so that the future of a request is the smaller without it.
+    rare: Option<Box<Rare<B>>>,
+}
+
+/// What only few exchanges have.
+struct Rare<B: Send + 'static> {
+    /// The request, if hyper was not given it.
+    unsent: Option<Unsent<B>>,
     /// Keeps the times, where it is polled on another runtime than its connection's.
     away: Away,
     /// What its body waits for, if it waits.
-    expectation: Option<Box<Expectation<B>>>,
+    expectation: Option<Expectation<B>>,
+}
+
+impl<B: Send + 'static> Default for Rare<B> {
+    fn default() -> Self {
+        Self {
+            unsent: None,
+            away: Away::default(),
+            expectation: None,
+        }
+    }
+}
+
+#[cold]
+fn rare_of<B: Send + 'static>(rare: &mut Option<Box<Rare<B>>>) -> &mut Rare<B> {
+    rare.get_or_insert_default()
 }
 
 /// What becomes of a request that got no response.
@@ -646,38 +671,34 @@ where
             let via_proxy = link.connection().via_proxy();
             target::for_http1(&mut request, noted, link.origin(), via_proxy);
         }
-        let expectation = if noted.expect {
-            Expectation::begin(&mut request, &link, began).map(Box::new)
-        } else {
-            None
-        };
-        let unsent = link.send(request).err();
+        let mut rare = None;
+        if noted.expect {
+            let expectation = Expectation::begin(&mut request, &link, began);
+            rare_of(&mut rare).expectation = expectation;
+        }
+        if let Err(request) = link.send(request) {
+            rare_of(&mut rare).unsent = Some(request);
+        }
         Self {
             link: Some(link),
-            unsent,
             began,
             turn: KeptTurn::new(turn, began),
             asked_upgrade: noted.upgrade,
             wants,
             reused,
             last,
-            away: Away::default(),
-            expectation,
+            rare,
         }
     }
 
     #[inline]
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Answered<B>> {
-        if self.unsent.is_some() {
-            return Poll::Ready(Err(self.unsent()));
+        if let Some(request) = self.rare.as_mut().and_then(|it| it.unsent.take()) {
+            return Poll::Ready(Err(self.unsent(request)));
         }
         let link = self.link.as_mut().expect("not polled after its end");
         let Poll::Ready(answer) = link.poll_answer(cx) else {
-            let config = link.connection().pool().config();
-            let driven_on = link.connection().runtime();
-            let is_over = self.away.is_over(cx, driven_on, config, link.wire());
-            if !is_over && (!link.is_part() || link.wire().severed().is_none()) {
-                self.poll_expectation(cx);
+            if !self.is_over(cx) {
                 return Poll::Pending;
             }
             let link = self.link.take().expect("not polled after its end");
@@ -685,9 +706,34 @@ where
         };
         let link = self.link.take().expect("not polled after its end");
         Poll::Ready(match answer {
-            Ok(response) => self.answered(link, response),
+            Ok(response) => {
+                // The head stays where it is while its parts are looked at.
+                let (mut head, body) = response.into_parts();
+                self.answered(link, &mut head, body)
+                    .map(|body| Response::from_parts(head, body))
+            }
             Err(error) => Err(self.unanswered(link, error)),
         })
+    }
+
+    /// Whether it ends without an answer: one of its times has run out, or it was cut.
+    #[inline]
+    fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(link) = &self.link else {
+            return false;
+        };
+        let (connection, wire) = (link.connection(), link.wire());
+        if Away::is_needed(connection.runtime(), wire) {
+            let away = &mut rare_of(&mut self.rare).away;
+            if away.is_over(cx, connection.pool().config(), wire) {
+                return true;
+            }
+        }
+        if link.is_part() && wire.severed().is_some() {
+            return true;
+        }
+        self.poll_expectation(cx);
+        false
     }
 
     fn turn(&self) -> Turn {
@@ -705,9 +751,12 @@ where
     /// Waits for what the body waits for.
     #[inline]
     fn poll_expectation(&mut self, cx: &mut Context<'_>) {
-        let waits = self.expectation.as_mut();
+        let Some(rare) = &mut self.rare else {
+            return;
+        };
+        let waits = rare.expectation.as_mut();
         if waits.is_some_and(|it| it.poll_wait(cx).is_ready()) {
-            self.expectation = None;
+            rare.expectation = None;
         }
     }
 
@@ -719,7 +768,8 @@ where
         link: &Link<B>,
         status: StatusCode,
     ) -> Option<Request<RequestBody<B>>> {
-        self.expectation.take()?.end(status, link.is_part())
+        let expectation = self.rare.as_mut()?.expectation.take()?;
+        expectation.end(status, link.is_part())
     }
 
     /// Sends a request again without its expectation, which the peer refused.
@@ -728,13 +778,8 @@ where
     /// sent, and the peer may go on reading that: it would take the next request for it
     /// ([RFC 9110, section 10.1.1](https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1)).
     #[cold]
-    fn unexpected(
-        &self,
-        link: Link<B>,
-        response: &Response<Incoming>,
-        request: Request<RequestBody<B>>,
-    ) -> Lost<B> {
-        let cause = if reuse::is_last(response.version(), response.headers()) {
+    fn unexpected(&self, link: Link<B>, head: &Parts, request: Request<RequestBody<B>>) -> Lost<B> {
+        let cause = if reuse::is_last(head.version, &head.headers) {
             Cause::Broken
         } else {
             Cause::Unclean
@@ -743,9 +788,8 @@ where
     }
 
     #[cold]
-    fn unsent(&mut self) -> Lost<B> {
+    fn unsent(&mut self, request: Unsent<B>) -> Lost<B> {
         let link = self.link.take().expect("not polled after its end");
-        let request = self.unsent.take().expect("asked only if it is there");
         self.returned(link, request)
     }
 
@@ -769,15 +813,20 @@ where
     }
 
     #[inline]
-    fn answered(&mut self, link: Link<B>, mut response: Response<Incoming>) -> Answered<B> {
-        let status = response.status();
+    fn answered(
+        &mut self,
+        link: Link<B>,
+        head: &mut Parts,
+        body: Incoming,
+    ) -> Result<SessionBody, Lost<B>> {
+        let status = head.status;
         if let Some(request) = self.without_expectation(&link, status) {
-            return Err(self.unexpected(link, &response, request));
+            return Err(self.unexpected(link, head, request));
         }
         let wire = link.wire();
         let in_time = wire.head_came();
         if status == StatusCode::SWITCHING_PROTOCOLS {
-            return self.switched(link, response);
+            return self.switched(link, body);
         }
         let misdirected = status == StatusCode::MISDIRECTED_REQUEST;
         if link.is_part() {
@@ -789,7 +838,7 @@ where
                 link.withdraw(Cause::Suspect);
             }
         }
-        let ends = match ends_by_head(&link, &mut response) {
+        let ends = match ends_by_head(&link, head) {
             Ok(ends) => ends,
             Err(kind) => return Err(self.refused(link, kind)),
         };
@@ -816,21 +865,21 @@ where
             part,
             ends,
         };
-        let mut response = response.map(|body| SessionBody::new(body, Some(lease), info));
+        let mut body = SessionBody::new(body, Some(lease), info);
         if self.wants == Wants::Head || reuse::is_bare(status) {
-            response.body_mut().announces_nothing();
+            body.announces_nothing();
         }
-        Ok(response)
+        Ok(body)
     }
 
     #[cold]
-    fn switched(&self, link: Link<B>, response: Response<Incoming>) -> Answered<B> {
+    fn switched(&self, link: Link<B>, body: Incoming) -> Result<SessionBody, Lost<B>> {
         link.mark_used();
         if self.asked_upgrade {
             // The socket belongs to whoever takes the upgrade; it is nobody's exchange now.
             link.wire().end();
             let info = self.info(&link);
-            return Ok(response.map(|body| SessionBody::new(body, None, info)));
+            return Ok(SessionBody::new(body, None, info));
         }
         let why = "it switches to a protocol nobody asked for";
         Err(self.refused(link, Kind::Protocol(why)))
@@ -998,13 +1047,12 @@ fn handed_back<B: Send + 'static>(
 #[inline]
 fn ends_by_head<B: Send + 'static>(
     link: &Link<B>,
-    response: &mut Response<Incoming>,
+    head: &mut Parts,
 ) -> Result<Option<Cause>, Kind> {
+    let (version, headers) = (head.version, &mut head.headers);
     if link.is_part() {
-        return check_head_size(response.headers()).map(|()| None);
+        return check_head_size(headers).map(|()| None);
     }
-    let version = response.version();
-    let headers = response.headers_mut();
     let mut speaks = version == Version::HTTP_10;
     let mut is_coded = false;
     // One pass: most heads have none of the three, and each lookup would hash its name.

@@ -22,21 +22,16 @@ pub(crate) struct Away(Option<Pin<Box<Watch>>>);
 const TICK: Duration = Duration::from_secs(1);
 
 impl Away {
-    /// Whether one of the times of the exchange has run out, or it was cut. Always false on the
-    /// runtime that drives the connection, whose task sees to that, where all times are the session's.
+    /// Whether the exchange needs it: it does not on the runtime that drives the connection, whose
+    /// task keeps the times, where all of them are the session's.
     #[inline]
-    pub(crate) fn is_over(
-        &mut self,
-        cx: &mut Context<'_>,
-        driven_on: Option<Id>,
-        config: &Config,
-        wire: &Wire,
-    ) -> bool {
-        (wire.own_times().shortest().is_some() || is_away(driven_on)) && self.look(cx, config, wire)
+    pub(crate) fn is_needed(driven_on: Option<Id>, wire: &Wire) -> bool {
+        wire.own_times().shortest().is_some() || is_away(driven_on)
     }
 
+    /// Whether one of the times of the exchange has run out, or it was cut.
     #[cold]
-    fn look(&mut self, cx: &mut Context<'_>, config: &Config, wire: &Wire) -> bool {
+    pub(crate) fn is_over(&mut self, cx: &mut Context<'_>, config: &Config, wire: &Wire) -> bool {
         let tick = wire.own_times().shortest().map_or(TICK, |it| it.min(TICK));
         let new = || Box::pin(Watch::new(config, Some(tick)));
         let watch = self.0.get_or_insert_with(new);
