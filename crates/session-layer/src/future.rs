@@ -99,6 +99,23 @@ where
         }
     }
 
+    /// Begins on a connection that was there at once, and takes a request.
+    #[inline]
+    pub(crate) fn begin(
+        link: Link<B>,
+        ticket: Ticket,
+        request: Request<RequestBody<B>>,
+        noted: Noted,
+        now: Instant,
+    ) -> Self {
+        let turn = KeptTurn::AtOnce(ticket);
+        Self {
+            state: State::Exchanging(Exchange::begin(link, request, noted, now, turn)),
+        }
+    }
+
+    /// Begins with whatever the pool gave.
+    #[cold]
     pub(crate) fn start(
         pool: &Arc<Pool<B>>,
         checked_out: CheckedOut<B>,
@@ -118,7 +135,6 @@ where
     B::Error: Into<BoxError>,
 {
     /// Begins with what the pool gave to a request that has been `queued` for so long before.
-    #[inline]
     fn begin(
         pool: &Arc<Pool<B>>,
         checked_out: CheckedOut<B>,
@@ -131,6 +147,7 @@ where
             CheckedOut::Link(link, arrival) => {
                 let turn = Turn { arrival, queued };
                 if link.is_ready() {
+                    let turn = KeptTurn::new(turn, now);
                     return Self::Exchanging(Exchange::begin(link, request, noted, now, turn));
                 }
                 Self::waits(None, when_ready(link, request, noted, turn))
@@ -143,7 +160,6 @@ where
         }
     }
 
-    #[cold]
     fn waits(
         place: Option<Place<B>>,
         exchange: impl Future<Output = Result<Exchange<B>, Error>> + Send + 'static,
@@ -243,7 +259,6 @@ enum KeptTurn {
 }
 
 impl KeptTurn {
-    #[inline]
     fn new(turn: Turn, began: Instant) -> Self {
         if turn.arrival.since == began {
             Self::AtOnce(turn.arrival.ticket)
@@ -542,6 +557,7 @@ where
     // An error here means that it is closed; sending hands the request back then.
     poll_fn(|cx| link.get().poll_ready(cx)).await;
     let now = Instant::now();
+    let turn = KeptTurn::new(turn, now);
     Ok(Exchange::begin(link.take(), request, noted, now, turn))
 }
 
@@ -646,14 +662,14 @@ where
         mut request: Request<RequestBody<B>>,
         noted: Noted,
         began: Instant,
-        turn: Turn,
+        turn: KeptTurn,
     ) -> Self {
         let reused = link.has_been_used();
         if reused {
             link.connection().pool().reused(link.connection());
         }
         let pool = link.connection().pool();
-        pool.tell_acquired(link.connection(), turn.arrival, began);
+        pool.tell_acquired(link.connection(), || turn.waited(began));
         let last = link.count_request();
         let timeouts = &link.connection().pool().config().timeouts;
         let own = noted.options.times(timeouts);
@@ -682,7 +698,7 @@ where
         Self {
             link: Some(link),
             began,
-            turn: KeptTurn::new(turn, began),
+            turn,
             asked_upgrade: noted.upgrade,
             wants,
             reused,
@@ -697,22 +713,21 @@ where
             return Poll::Ready(Err(self.unsent(request)));
         }
         let link = self.link.as_mut().expect("not polled after its end");
-        let Poll::Ready(answer) = link.poll_answer(cx) else {
-            if !self.is_over(cx) {
-                return Poll::Pending;
-            }
-            let link = self.link.take().expect("not polled after its end");
-            return Poll::Ready(Err(self.failed(link, None)));
-        };
+        let polled = link.poll_answer(cx);
+        if polled.is_pending() && !self.is_over(cx) {
+            return Poll::Pending;
+        }
         let link = self.link.take().expect("not polled after its end");
-        Poll::Ready(match answer {
-            Ok(response) => {
-                // The head stays where it is while its parts are looked at.
+        Poll::Ready(match polled {
+            Poll::Ready(Ok(response)) => {
                 let (mut head, body) = response.into_parts();
-                self.answered(link, &mut head, body)
-                    .map(|body| Response::from_parts(head, body))
+                match self.answered(link, &mut head, body) {
+                    Ok(body) => Ok(Response::from_parts(head, body)),
+                    Err(lost) => Err(lost),
+                }
             }
-            Err(error) => Err(self.unanswered(link, error)),
+            Poll::Ready(Err(error)) => Err(self.unanswered(link, error)),
+            Poll::Pending => Err(self.failed(link, None)),
         })
     }
 

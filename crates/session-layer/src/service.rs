@@ -19,7 +19,7 @@ use crate::{
     error::BoxError,
     layer::Config,
     origin::Spelled,
-    pool::{CheckedOut, Pool},
+    pool::{Arrival, CheckedOut, Pool},
     reuse, runtime,
     target::Noted,
     upload::RequestBody,
@@ -161,24 +161,48 @@ where
     let now = Instant::now();
     let mut request = request.map(RequestBody::new);
     let mut noted = Noted::of(&request);
-    let framed = reuse::frame_request(&mut request, &mut noted).map_err(Error::new);
-    let checked_out = framed.and_then(|announced| {
-        request.body_mut().announce(announced);
-        let mut origin = Spelled::of(request.uri())?.on(runtime);
-        if noted.upgrade && pool.config().may_share(&origin) {
-            origin = origin.by_http1();
-        } else if noted.options.is_by_http2(request.uri(), pool.config()) {
-            origin = origin.by_http2();
+    let origin = match pools_key(pool.config(), &mut request, &mut noted, runtime) {
+        Ok(origin) => origin,
+        Err(error) => return ResponseFuture::failed(error),
+    };
+    let checked_out = match pool.take(&origin, now) {
+        // So it is for most requests.
+        Some((link, ticket)) if link.is_ready() => {
+            return ResponseFuture::begin(link, ticket, request, noted, now);
         }
-        match pool.take(&origin, now) {
-            Some((link, arrival)) => Ok(CheckedOut::Link(link, arrival)),
-            None => pool.check_out(&origin.read()?, now, None),
-        }
-    });
+        Some((link, ticket)) => Ok(CheckedOut::Link(link, Arrival { ticket, since: now })),
+        None => origin
+            .read()
+            .and_then(|origin| pool.check_out(&origin, now, None)),
+    };
     match checked_out {
         Ok(checked_out) => ResponseFuture::start(pool, checked_out, request, noted, now),
         Err(error) => ResponseFuture::failed(error),
     }
+}
+
+/// Frames the request, and says which connections it may have.
+#[inline]
+fn pools_key<'a, B>(
+    config: &Config,
+    request: &'a mut Request<RequestBody<B>>,
+    noted: &mut Noted,
+    runtime: Option<runtime::Id>,
+) -> Result<Spelled<'a>, Error>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    let announced = reuse::frame_request(request, noted).map_err(Error::new)?;
+    request.body_mut().announce(announced);
+    let origin = Spelled::of(request.uri())?.on(runtime);
+    Ok(if noted.upgrade && config.may_share(&origin) {
+        origin.by_http1()
+    } else if noted.options.is_by_http2(request.uri(), config) {
+        origin.by_http2()
+    } else {
+        origin
+    })
 }
 
 impl<B: Send + 'static> Clone for Session<B> {

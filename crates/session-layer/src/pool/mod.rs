@@ -207,11 +207,11 @@ impl<B: Send + 'static> Pool<B> {
         self: &Arc<Self>,
         origin: &Spelled<'_>,
         now: Instant,
-    ) -> Option<(Link<B>, Arrival)> {
+    ) -> Option<(Link<B>, Ticket)> {
         loop {
             let (given, ticket) = self.lock().state.take_first(origin)?;
             if let Some(link) = self.usable(given, now) {
-                return Some((link, Arrival { ticket, since: now }));
+                return Some((link, ticket));
             }
         }
     }
@@ -285,13 +285,17 @@ impl<B: Send + 'static> Pool<B> {
         });
     }
 
-    /// Tells whoever listens that a request has its connection, which it waited for since `arrival`.
+    /// Tells whoever listens that a request has its connection, and how long it waited for that.
     #[inline]
-    pub(crate) fn tell_acquired(&self, connection: &Connection<B>, arrival: Arrival, now: Instant) {
+    pub(crate) fn tell_acquired(
+        &self,
+        connection: &Connection<B>,
+        waited: impl FnOnce() -> Duration,
+    ) {
         self.config.listener.tell(|| Event::Acquired {
             origin: connection.origin(),
             connection: connection.id(),
-            waited: now.saturating_duration_since(arrival.since),
+            waited: waited(),
         });
     }
 
