@@ -222,7 +222,9 @@ where
             // What is kept goes with this future: to drop it now and look for it again then would
             // cost as much as the rest of this.
             Poll::Ready(result) => this.course.is_settled_by(result),
-            Poll::Pending => matches!(*this.state, State::Sending { .. }),
+            // Said here, and not by moving `polled`, which is as large as a response.
+            Poll::Pending if matches!(*this.state, State::Sending { .. }) => return Poll::Pending,
+            Poll::Pending => false,
         };
         if !passes {
             // What it comes to is in `polled`.
