@@ -312,16 +312,14 @@ impl Description {
 #[inline]
 pub(crate) fn start<W: Way>(
     shared: &Shared,
-    mut request: Request<Body>,
+    request: Request<Body>,
     timeout: Option<Duration>,
 ) -> Call<W> {
-    let settings = &shared.settings;
     let now = Instant::now();
-    let prepared = prepare(settings, &mut request);
-    if settings.are_calls_observed() {
-        return start_observed(shared, request, timeout, now, prepared);
+    if shared.settings.are_calls_observed() {
+        return start_observed(shared, request, timeout, now);
     }
-    enter(shared, request, timeout, now, prepared)
+    enter(shared, request, timeout, now, prepare)
 }
 
 /// Starts a call that a subscriber or a sink of metrics may want to know of.
@@ -331,8 +329,8 @@ fn start_observed<W: Way>(
     mut request: Request<Body>,
     timeout: Option<Duration>,
     now: Instant,
-    prepared: Result<(), Error>,
 ) -> Call<W> {
+    let prepared = prepare(&shared.settings, &mut request);
     let Settings {
         call_spans,
         sinks,
@@ -341,13 +339,13 @@ fn start_observed<W: Way>(
         ..
     } = &shared.settings;
     let Some(record) = CallRecord::begin(&request, *call_spans, sinks, *paths) else {
-        return enter(shared, request, timeout, now, prepared);
+        return enter(shared, request, timeout, now, |_, _| prepared);
     };
     if sinks.are_any() {
         observe::count_sent(&mut request);
     }
     let observed = Observed::start(record, request, |request| {
-        enter(shared, request, timeout, now, prepared)
+        enter(shared, request, timeout, now, |_, _| prepared)
     });
     let limit = observed.get_ref().and_then(Call::limit);
     let resume = observed.get_ref().map_or(Resume::None, Call::resume);
@@ -364,16 +362,17 @@ fn start_observed<W: Way>(
     }
 }
 
-/// Gives a call that was prepared to the stack.
+/// Prepares a call, and gives it to the stack.
 #[inline]
 fn enter<W: Way>(
     shared: &Shared,
     mut request: Request<Body>,
     timeout: Option<Duration>,
     now: Instant,
-    prepared: Result<(), Error>,
+    prepare: impl FnOnce(&Settings, &mut Request<Body>) -> Result<(), Error>,
 ) -> Call<W> {
     let settings = &shared.settings;
+    let prepared = prepare(settings, &mut request);
     if let Some(timeout) = timeout {
         setting::set(request.extensions_mut(), Deadline::within(timeout));
     }
@@ -548,16 +547,25 @@ impl Future for ResponseFuture {
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut call = self.project().call;
-        let mut polled = call.as_mut().poll(cx);
-        if let (Resume::All, Poll::Ready(Ok(response))) = (call.resume, &mut polled) {
-            call.continue_body(response);
+        let call = self.project().call;
+        if call.resume == Resume::All {
+            return call.poll_continued(cx);
         }
-        polled
+        call.poll(cx)
     }
 }
 
 impl<W: Way> Call<W> {
+    /// Gives the response with a body that is continued where it breaks.
+    #[cold]
+    fn poll_continued(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
+        let mut polled = self.as_mut().poll(cx);
+        if let Poll::Ready(Ok(response)) = &mut polled {
+            self.continue_body(response);
+        }
+        polled
+    }
+
     /// Has the body of the response continued where it breaks.
     #[cold]
     pub(crate) fn continue_body(mut self: Pin<&mut Self>, response: &mut Response<ResponseBody>) {
@@ -588,9 +596,12 @@ impl<W: Way> Future for Call<W> {
         };
         let passes = match &polled {
             Poll::Ready(Ok(response)) => this.passes(response),
-            Poll::Ready(Err(_)) => false,
-            // The answer first, the clock second: what came in time is given.
-            Poll::Pending => this.state.is_first_attempt() && this.timer.take_untimed_wait(),
+            // The answer first, the clock second: what came in time is given. Said here, and not by
+            // moving `polled`, which is as large as a response.
+            Poll::Pending if this.state.is_first_attempt() && this.timer.take_untimed_wait() => {
+                return Poll::Pending;
+            }
+            Poll::Ready(Err(_)) | Poll::Pending => false,
         };
         if !passes {
             this.go_on(cx, &mut polled);

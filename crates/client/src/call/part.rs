@@ -34,8 +34,7 @@ impl Service<Request<Body>> for Parts {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut request: Request<Body>) -> Streaming {
-        let prepared = prepare(&self.0.settings, &mut request);
-        enter(&self.0, request, None, Instant::now(), prepared)
+    fn call(&mut self, request: Request<Body>) -> Streaming {
+        enter(&self.0, request, None, Instant::now(), prepare)
     }
 }
