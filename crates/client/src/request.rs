@@ -609,20 +609,6 @@ impl RequestBuilder {
     pub fn fetch(self) -> impl Future<Output = Result<Response<Bytes>, Error>> + Send {
         Sent::<way::Collecting>::new(self)
     }
-
-    /// Calls the client, and says what is asked of it, and whether a failed status is an error.
-    fn call<W: Way>(self) -> Result<(Call<W>, Description, bool), Error> {
-        let Self {
-            client,
-            request,
-            timeout,
-            error_for_status,
-        } = self;
-        let request = request?;
-        let raises = error_for_status.unwrap_or_else(|| client.raises_status());
-        let description = Description::of(&request, client.paths());
-        Ok((client.start(request, timeout), description, raises))
-    }
 }
 
 pin_project! {
@@ -648,10 +634,8 @@ pin_project! {
         Raising {
             raising: Pin<Box<dyn Future<Output = Result<Response, Error>> + Send>>,
         },
-        // Over, and nothing is held any more; whether a failed status was to be an error.
-        Done {
-            raises: bool,
-        },
+        // Over, and nothing is held any more.
+        Done,
     }
 }
 
@@ -662,44 +646,46 @@ impl<W: Way> Sent<W> {
         }
     }
 
-    /// Gives what `take_along` makes of the response, of what it takes along, and of whether its status
-    /// is to be an error.
-    fn poll_response<T>(
+    /// Calls the client, if that was not done before, and gives its answer. Whatever is wanted of the
+    /// call is then there, until [`Done`](Self::Done) takes its place.
+    #[inline]
+    fn poll_call(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        take_along: impl FnOnce(
-            http::Response<ResponseBody>,
-            Description,
-            Pin<&mut Call<W>>,
-            bool,
-        ) -> Result<T, Error>,
-    ) -> Poll<Result<T, Error>> {
+    ) -> Poll<Result<http::Response<ResponseBody>, Error>> {
         if let SentProj::Built { builder } = self.as_mut().project() {
             let builder = builder.take().expect("polled after it had failed");
-            let (call, description, raises) = builder.call()?;
+            let request = builder.request?;
+            let client = builder.client;
+            // A call is large, so it is made where it is handed over.
             self.set(Self::Called {
-                call,
-                description: Some(description),
-                raises,
+                description: Some(Description::of(&request, client.paths())),
+                raises: builder
+                    .error_for_status
+                    .unwrap_or_else(|| client.raises_status()),
+                call: client.start(request, builder.timeout),
             });
         }
-        let SentProj::Called {
-            mut call,
-            description,
-            raises,
-        } = self.as_mut().project()
-        else {
-            panic!("polled after it was ready")
-        };
-        let answer = ready!(call.as_mut().poll(cx));
-        let description = description.take().expect("there until the call is over");
-        let raises = *raises;
-        let taken = answer.and_then(|response| {
-            let raises = raises && is_failed(response.status());
-            take_along(response, description, call.as_mut(), raises)
-        });
-        self.set(Self::Done { raises });
-        Poll::Ready(taken)
+        match self.project() {
+            SentProj::Called { call, .. } => call.poll(cx),
+            _ => panic!("polled after it was ready"),
+        }
+    }
+
+    /// The call whose answer has come, what was asked of it, and whether a failed status is an error.
+    #[inline]
+    fn called(self: Pin<&mut Self>) -> (Pin<&mut Call<W>>, Description, bool) {
+        match self.project() {
+            SentProj::Called {
+                call,
+                description,
+                raises,
+            } => {
+                let description = description.take().expect("there until the call is over");
+                (call, description, *raises)
+            }
+            _ => panic!("asked after the call was over"),
+        }
     }
 
     /// Waits for the beginning of a body that goes with an error, if this is what is done now.
@@ -712,7 +698,7 @@ impl<W: Way> Sent<W> {
         };
         let raised = raising.as_mut().poll(cx);
         if raised.is_ready() {
-            self.set(Self::Done { raises: false });
+            self.set(Self::Done);
         }
         Some(raised)
     }
@@ -723,10 +709,9 @@ impl Sent<way::Streaming> {
     #[cold]
     fn raise(
         mut self: Pin<&mut Self>,
-        answered: Poll<Result<Response, Error>>,
+        response: Response,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Response, Error>> {
-        let response = ready!(answered)?;
         let raising = Box::pin(response.error_for_status_with_body());
         self.set(Self::Raising { raising });
         self.poll(cx)
@@ -740,44 +725,50 @@ impl Future for Sent<way::Streaming> {
         if let Some(raised) = self.as_mut().poll_raising(cx) {
             return raised;
         }
-        // Looked at where it is, which is where the caller wants it.
-        let mut polled =
-            self.as_mut()
-                .poll_response(cx, |mut response, description, mut call, _| {
-                    if call.resume() == Resume::All {
-                        call.as_mut().continue_body(&mut response);
-                    }
-                    let (max_body, limit) = (call.max_body(), call.limit());
-                    #[cfg_attr(
-                        not(feature = "fs"),
-                        expect(unused_mut, reason = "nothing is saved")
-                    )]
-                    let mut response = Response::streaming(response, description, max_body, limit);
-                    #[cfg(feature = "fs")]
-                    if call.resume() == Resume::Saved {
-                        response.keep(call.take_source());
-                    }
-                    Ok(response)
-                });
-        if let (Self::Done { raises: true }, Poll::Ready(Ok(response))) = (&*self, &polled) {
-            if is_failed(response.status()) {
-                polled = self.raise(polled, cx);
+        let answer = ready!(self.as_mut().poll_call(cx));
+        let (mut call, description, raises) = self.as_mut().called();
+        let mut response = match answer {
+            Ok(response) => response,
+            Err(error) => {
+                self.set(Self::Done);
+                return Poll::Ready(Err(error));
             }
+        };
+        if call.resume() == Resume::All {
+            call.as_mut().continue_body(&mut response);
         }
-        polled
+        let (max_body, limit) = (call.max_body(), call.limit());
+        #[cfg(feature = "fs")]
+        let source = if call.resume() == Resume::Saved {
+            call.take_source()
+        } else {
+            None
+        };
+        self.set(Self::Done);
+        let raises = raises && is_failed(response.status());
+        #[cfg_attr(not(feature = "fs"), expect(unused_mut, reason = "nothing is saved"))]
+        let mut response = Response::streaming(response, description, max_body, limit);
+        #[cfg(feature = "fs")]
+        response.keep(source);
+        if raises {
+            return self.raise(response, cx);
+        }
+        Poll::Ready(Ok(response))
     }
 }
 
 impl Future for Sent<way::Collecting> {
     type Output = Result<Response<Bytes>, Error>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.poll_response(cx, |response, description, _, raises| {
-            if raises {
-                Err(Response::raised(response, &description))
-            } else {
-                Response::collected(response, description)
-            }
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = ready!(self.as_mut().poll_call(cx));
+        let (_, description, raises) = self.as_mut().called();
+        self.set(Self::Done);
+        let response = answer?;
+        Poll::Ready(if raises && is_failed(response.status()) {
+            Err(Response::raised(response, &description))
+        } else {
+            Response::collected(response, description)
         })
     }
 }
