@@ -28,7 +28,7 @@ use crate::{
 /// it counts as in use, and whoever needs a connection opens another where the limits allow one.
 /// Over HTTP/2 the drop resets the stream, and the connection goes on.
 pub struct SessionBody {
-    /// Absent after an error: nothing more comes, and its stream is reset.
+    /// Absent when it has ended, or after an error: nothing more comes, and its stream is reset.
     inner: Option<Incoming>,
     lease: Option<Lease>,
     info: ConnectionInfo,
@@ -105,7 +105,7 @@ impl SessionBody {
             away: None,
         };
         if body.has_ended() {
-            body.finish();
+            body.end();
         }
         body
     }
@@ -140,8 +140,14 @@ impl SessionBody {
     pub(crate) fn announces_nothing(&mut self) {
         self.bare = true;
         if self.has_ended() {
-            self.finish();
+            self.end();
         }
+    }
+
+    /// Nothing more comes. hyper is not asked again by whoever reads on to the end.
+    fn end(&mut self) {
+        self.inner = None;
+        self.finish();
     }
 
     fn finish(&mut self) {
@@ -259,14 +265,14 @@ impl Body for SessionBody {
         match polled {
             Some(Ok(frame)) => {
                 if this.has_ended() {
-                    this.finish();
+                    this.end();
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
             Some(Err(error)) => Poll::Ready(Some(Err(this.fail(Some(error))))),
             None if this.is_short() => Poll::Ready(Some(Err(this.fail(None)))),
             None => {
-                this.finish();
+                this.end();
                 Poll::Ready(None)
             }
         }
