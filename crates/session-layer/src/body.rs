@@ -12,10 +12,12 @@ use hyper::body::Incoming;
 use tokio::time::{Sleep, sleep};
 
 use crate::{
-    ConnectionInfo, Error,
+    ConnectionInfo, Error, ThroughputFloor,
     connect::{Cause, Wire, is_away},
     error::{Kind, Phase},
     pool::Release,
+    runtime,
+    throughput::{DownloadMeter, Floors, TooSlow},
     unread::{Drained, Unread},
 };
 
@@ -37,9 +39,31 @@ pub struct SessionBody {
     bare: bool,
     /// Whether its reader was told to wait.
     waits: bool,
-    /// Ends its reader's wait, where that is on another runtime than the one that drives the
-    /// connection.
-    away: Option<Pin<Box<Sleep>>>,
+    held_to: HeldTo,
+    /// The times that it keeps by itself, if there are any.
+    times: Option<Box<Times>>,
+}
+
+/// Which floor of throughput a body may have.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum HeldTo {
+    /// That of the session, or one that is set later.
+    Any,
+    /// That of its request alone, be it none.
+    Own,
+    /// None: its response began before its request had been sent whole. What comes may depend on what
+    /// is still to be sent then, so that its speed says nothing of the peer.
+    None,
+}
+
+/// What ends the wait of a body's reader, beside the task that drives the connection.
+#[derive(Default)]
+struct Times {
+    /// Where the reader is on another runtime than that task, or has a time of its own.
+    idle: Option<Pin<Box<Sleep>>>,
+    floor: Option<DownloadMeter>,
+    /// Why the body was cut, if it was too slow.
+    too_slow: Option<TooSlow>,
 }
 
 /// The right to a connection, or to a part of one, until the body that came over it has ended.
@@ -102,7 +126,8 @@ impl SessionBody {
             info,
             bare: false,
             waits: false,
-            away: None,
+            held_to: HeldTo::Any,
+            times: None,
         };
         if body.has_ended() {
             body.end();
@@ -125,15 +150,56 @@ impl SessionBody {
 
     /// Lets the body be silent for as long as it likes, unless the session's
     /// [body idle timeout](crate::Timeouts::body_idle) was set by hand, or the request has one: for a
-    /// body that is a stream of events, which may be far apart. Asked before the body is read.
+    /// body that is a stream of events, which may be far apart. The session's
+    /// [floor of downloads](crate::Timeouts::download_floor) is lifted too, and that of a request is
+    /// not. Asked before the body is read.
     pub fn lift_default_idle_timeout(&mut self) {
         let Some(lease) = &self.lease else {
             return;
         };
+        if let Some(times) = self.times.as_mut().filter(|_| self.held_to == HeldTo::Any) {
+            times.floor = None;
+        }
         let is_chosen = lease.connection.is_body_idle_chosen();
         if !is_chosen && !lease.wire().own_times().body_idle.is_set() {
             lease.wire().lift_body_idle();
         }
+    }
+
+    /// Holds the body to a floor of throughput, unless the session's
+    /// [floor of downloads](crate::Timeouts::download_floor) or that of the request was set by hand, be
+    /// it to none: for a download that is worth less than others the slower it is. Asked before the body is
+    /// read.
+    ///
+    /// A body whose response began before its request had been sent whole is not held to it.
+    pub fn hold_to_default_floor(&mut self, floor: ThroughputFloor) {
+        let Some(lease) = &self.lease else {
+            return;
+        };
+        if self.held_to == HeldTo::Any && !lease.connection.is_download_floor_chosen() {
+            let times = self.times.get_or_insert_default();
+            times.floor.get_or_insert_with(|| DownloadMeter::new(floor));
+        }
+    }
+
+    /// Holds the body to the floor of its session or request.
+    #[cold]
+    pub(crate) fn hold_to(&mut self, floors: Floors, may_be_silent: bool) {
+        if floors.download_is_own {
+            self.held_to = HeldTo::Own;
+        }
+        let is_measured = floors.download_is_own || !may_be_silent;
+        let floor = floors.download.filter(|_| is_measured);
+        if let (Some(floor), Some(_)) = (floor, &self.lease) {
+            let times = self.times.get_or_insert_default();
+            times.floor = Some(DownloadMeter::new(floor));
+        }
+    }
+
+    /// Says that its response began before its request had been sent whole.
+    #[cold]
+    pub(crate) fn came_early(&mut self) {
+        self.held_to = HeldTo::None;
     }
 
     /// Says that the length in the head is not that of this body.
@@ -176,12 +242,57 @@ impl SessionBody {
         let Some(idle) = own.or(lease.connection.body_idle()) else {
             return false;
         };
-        let timer = self.away.get_or_insert_with(|| Box::pin(sleep(idle)));
-        if timer.as_mut().poll(cx).is_pending() {
+        let times = self.times.get_or_insert_default();
+        let idle = times.idle.get_or_insert_with(|| Box::pin(sleep(idle)));
+        if idle.as_mut().poll(cx).is_pending() {
             return false;
         }
         lease.wire().sever(Cause::BodyTimeout);
         true
+    }
+
+    /// Whether what comes is below the floor that it is held to, if it is.
+    #[inline]
+    fn is_too_slow(&mut self, cx: &mut Context<'_>) -> bool {
+        self.times.is_some() && self.has_trickled(cx)
+    }
+
+    #[cold]
+    fn has_trickled(&mut self, cx: &mut Context<'_>) -> bool {
+        let (Some(lease), Some(times)) = (&self.lease, &mut self.times) else {
+            return false;
+        };
+        // There is no clock outside of a runtime.
+        let Some(floor) = times
+            .floor
+            .as_mut()
+            .filter(|_| runtime::current().is_some())
+        else {
+            return false;
+        };
+        let wire = lease.wire();
+        let Poll::Ready(slow) = floor.poll_too_slow(cx, wire.is_read_blocked()) else {
+            return false;
+        };
+        times.too_slow = Some(slow);
+        wire.sever(Cause::TooSlow);
+        true
+    }
+
+    /// Takes note that its reader got something.
+    #[cold]
+    fn note_came(&mut self, polled: Option<&Result<Frame<Bytes>, hyper::Error>>) {
+        let Some(times) = &mut self.times else {
+            return;
+        };
+        times.idle = None;
+        let bytes = match polled {
+            Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
+            Some(Err(_)) | None => 0,
+        };
+        if let Some(floor) = &mut times.floor {
+            floor.came(bytes);
+        }
     }
 
     /// Says why the body ended, by hyper's error or because its time ran out.
@@ -195,6 +306,11 @@ impl SessionBody {
                 let idle = own.or(lease.connection.body_idle());
                 Kind::Timeout(Phase::Body, idle.unwrap_or_default())
             }
+            (Some(_), Some(Cause::TooSlow)) => self
+                .times
+                .as_ref()
+                .and_then(|times| times.too_slow)
+                .map_or(Kind::ResponseBody, Kind::TooSlow),
             (Some(_), Some(Cause::Closed)) => Kind::Aborted,
             _ => Kind::ResponseBody,
         };
@@ -257,11 +373,13 @@ impl Body for SessionBody {
                 }
             }
         }
-        if polled.is_pending() && this.has_waited_away(cx) {
+        if polled.is_pending() && (this.has_waited_away(cx) || this.is_too_slow(cx)) {
             return Poll::Ready(Some(Err(this.fail(None))));
         }
         let polled = ready!(polled);
-        this.away = None;
+        if this.times.is_some() {
+            this.note_came(polled.as_ref());
+        }
         match polled {
             Some(Ok(frame)) => {
                 if this.has_ended() {

@@ -2,7 +2,9 @@ use std::{error::Error as StdError, fmt, io, iter, sync::Arc, time::Duration};
 
 use http::StatusCode;
 
-use crate::{ConnectError, ConnectionInfo, DnsError, Origin, Step, connect::Stage};
+use crate::{
+    ConnectError, ConnectionInfo, Direction, DnsError, Origin, Step, TooSlow, connect::Stage,
+};
 
 pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
 
@@ -54,6 +56,7 @@ pub(crate) enum Kind {
     Refused,
     Reset,
     Timeout(Phase, Duration),
+    TooSlow(TooSlow),
     Protocol(&'static str),
     TooLarge(&'static str),
     RequestBody,
@@ -80,7 +83,9 @@ impl Error {
     pub(crate) fn new(kind: Kind) -> Self {
         // In words that every stack knows: a retry layer that knows nothing of this crate finds it.
         let source = match kind {
-            Kind::Timeout(..) => Some(Arc::new(io::Error::from(io::ErrorKind::TimedOut)) as _),
+            Kind::Timeout(..) | Kind::TooSlow(_) => {
+                Some(Arc::new(io::Error::from(io::ErrorKind::TimedOut)) as _)
+            }
             _ => None,
         };
         Self(Box::new(Inner {
@@ -226,6 +231,7 @@ impl Error {
             | Kind::Refused
             | Kind::Reset
             | Kind::Timeout(Phase::Head | Phase::Body, _)
+            | Kind::TooSlow(_)
             | Kind::Protocol(_)
             | Kind::TooLarge(_)
             | Kind::RequestBody
@@ -351,12 +357,34 @@ impl Error {
         self.timeout_phase().is_some()
     }
 
+    /// Whether bytes came, or were taken, more slowly than a [floor](crate::ThroughputFloor) asks for.
+    ///
+    /// It is a [timeout](Self::is_timeout) too: of a download in the phase [`Body`](Phase::Body), of an
+    /// upload in the phase [`Head`](Phase::Head), after which the request may have been processed.
+    #[must_use]
+    pub fn is_too_slow(&self) -> bool {
+        self.too_slow().is_some()
+    }
+
+    /// Returns by how much it was [too slow](Self::is_too_slow), and which way.
+    #[must_use]
+    pub fn too_slow(&self) -> Option<TooSlow> {
+        match self.0.kind {
+            Kind::TooSlow(slow) => Some(slow),
+            _ => None,
+        }
+    }
+
     /// Returns what the request was waiting for when its time ran out.
     #[must_use]
     pub fn timeout_phase(&self) -> Option<Phase> {
         match self.0.kind {
             Kind::Timeout(phase, _) => Some(phase),
             Kind::PoolTimeout(_) => Some(Phase::Queue),
+            Kind::TooSlow(slow) => Some(match slow.direction {
+                Direction::Download => Phase::Body,
+                Direction::Upload => Phase::Head,
+            }),
             _ => None,
         }
     }
@@ -390,7 +418,12 @@ impl Error {
     pub fn is_response_body(&self) -> bool {
         matches!(
             self.0.kind,
-            Kind::ResponseBody | Kind::Timeout(Phase::Body, _)
+            Kind::ResponseBody
+                | Kind::Timeout(Phase::Body, _)
+                | Kind::TooSlow(TooSlow {
+                    direction: Direction::Download,
+                    ..
+                })
         )
     }
 }
@@ -435,6 +468,7 @@ impl fmt::Display for Error {
             Kind::Timeout(Phase::Body, after) => {
                 write!(f, "the response body stood still for {after:?}")?;
             }
+            Kind::TooSlow(slow) => write!(f, "{slow}")?,
             Kind::Protocol(why) => write!(f, "the response is not valid: {why}")?,
             Kind::TooLarge(what) => write!(f, "the response is too large: {what}")?,
             Kind::RequestBody => f.write_str("the request body failed")?,

@@ -34,6 +34,7 @@ use crate::{
     },
     reuse, runtime, service,
     target::{self, Noted},
+    throughput,
     upload::RequestBody,
 };
 
@@ -680,6 +681,11 @@ where
         if has_body {
             request.body_mut().attach(link.wire(), head, link.is_part());
         }
+        let mut rare = None;
+        if let Some(floors) = noted.options.floors(timeouts) {
+            let away = &mut rare_of(&mut rare).away;
+            away.hold_to(floors, has_body, link.wire());
+        }
         let wants = Wants::of(request.method());
         if link.is_part() {
             target::for_http2(&mut request, noted, link.origin());
@@ -687,7 +693,6 @@ where
             let via_proxy = link.connection().via_proxy();
             target::for_http1(&mut request, noted, link.origin(), via_proxy);
         }
-        let mut rare = None;
         if noted.expect {
             let expectation = Expectation::begin(&mut request, &link, began);
             rare_of(&mut rare).expectation = expectation;
@@ -741,6 +746,12 @@ where
         if Away::is_needed(connection.runtime(), wire) {
             let away = &mut rare_of(&mut self.rare).away;
             if away.is_over(cx, connection.pool().config(), wire) {
+                return true;
+            }
+        }
+        if let Some(rare) = &mut self.rare {
+            let socket = link.is_part().then(|| link.socket());
+            if rare.away.is_too_slow(cx, wire, socket) {
                 return true;
             }
         }
@@ -881,6 +892,11 @@ where
             ends,
         };
         let mut body = SessionBody::new(body, Some(lease), info);
+        if !in_time {
+            body.came_early();
+        } else if let Some(floors) = self.rare.as_ref().and_then(|it| it.away.floors()) {
+            body.hold_to(floors, throughput::may_be_silent(&head.headers));
+        }
         if self.wants == Wants::Head || reuse::is_bare(status) {
             body.announces_nothing();
         }
@@ -934,6 +950,10 @@ where
                 Kind::Timeout(phase, after.unwrap_or_default())
             }
             Some(Cause::HeadTooLarge) => Kind::TooLarge("its head"),
+            Some(Cause::TooSlow) => {
+                let slow = self.rare.as_ref().and_then(|it| it.away.too_slow());
+                slow.map_or(Kind::Broken, Kind::TooSlow)
+            }
             Some(Cause::Closed) => Kind::Aborted,
             Some(Cause::Unanswered) => Kind::Broken,
             Some(Cause::WrongLength) => Kind::RequestBody,

@@ -89,7 +89,7 @@
 //! | HTTP/2 | one connection per host, a handshake per request of a cold burst | as many as streams need, one handshake first |
 //! | a peer that goes away, or is dead | found out by the next request | left when its GOAWAY, or its silence, is noticed |
 //! | names | one lookup for each connection | one lookup at a time per name, cached; guards see every dialled address |
-//! | timeouts | none after connect | connect, head, body; the error names the phase |
+//! | timeouts | none after connect | connect, head, body; the error names the phase. A [floor](ThroughputFloor) for what trickles |
 //! | resends | hidden, once, on a closed connection | none; the error tells that it is safe |
 //! | end | when the last clone and task are gone | [`Session::close`] waits, counts and cuts |
 //! | connector | any `Service<Uri>` | any `Service<Uri>` |
@@ -149,6 +149,7 @@ mod stats;
 mod step;
 mod target;
 pub mod testing;
+mod throughput;
 mod timeout;
 mod unread;
 mod upload;
@@ -178,6 +179,7 @@ pub use self::{
     service::Session,
     stats::{CloseReason, Closed, Stats},
     step::Step,
+    throughput::{Direction, ThroughputFloor, TooSlow},
     timeout::Timeouts,
 };
 

@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use http::{Extensions, Uri, uri::Scheme};
 
-use crate::{Timeouts, layer::Config};
+use crate::{
+    ThroughputFloor, Timeouts,
+    layer::Config,
+    throughput::{Floors, OwnFloor},
+};
 
 /// A request extension: how a session treats this one request, where that differs from the
 /// session's settings.
@@ -27,6 +31,8 @@ pub struct RequestOptions {
     connect: OwnTimeout,
     head: OwnTimeout,
     body_idle: OwnTimeout,
+    upload_floor: OwnFloor,
+    download_floor: OwnFloor,
 }
 
 impl RequestOptions {
@@ -91,6 +97,31 @@ impl RequestOptions {
         self
     }
 
+    /// Takes the place of the session's [floor of downloads](Timeouts::download_floor), and counts for
+    /// a stream of events too. `None` asks for nothing. The window is rounded up to a millisecond, and
+    /// the most that can be asked for are 4 GiB per second.
+    ///
+    /// It is kept by the response's body: it says nothing while that is not polled.
+    pub fn download_floor(mut self, floor: impl Into<Option<ThroughputFloor>>) -> Self {
+        self.download_floor = OwnFloor::new(floor.into());
+        self
+    }
+
+    /// Takes the place of the session's [floor of uploads](Timeouts::upload_floor). `None` asks for
+    /// nothing.
+    ///
+    /// It is kept by the request's future: it says nothing while that is not polled.
+    pub fn upload_floor(mut self, floor: impl Into<Option<ThroughputFloor>>) -> Self {
+        self.upload_floor = OwnFloor::new(floor.into());
+        self
+    }
+
+    /// Whether the request itself says which [floor](Self::download_floor) its download has, be it none.
+    #[must_use]
+    pub fn has_download_floor(&self) -> bool {
+        self.download_floor.is_set()
+    }
+
     /// Returns the head timeout that counts for such a request in a session with these timeouts: what a
     /// service has to keep that stands in a session's place.
     #[must_use]
@@ -153,6 +184,12 @@ impl RequestOptions {
         }
     }
 
+    /// The floors that count for the request, if there may be any.
+    #[inline]
+    pub(crate) fn floors(self, timeouts: &Timeouts) -> Option<Floors> {
+        Floors::of(self.upload_floor, self.download_floor, timeouts)
+    }
+
     /// How long the request itself waits for connections to be opened, if not as the session says.
     pub(crate) fn connect(self) -> Option<Duration> {
         self.connect.finite()
@@ -170,7 +207,7 @@ impl OwnTimeout {
     /// It waits for ever.
     pub(crate) const NONE: Self = Self(u32::MAX);
 
-    fn new(timeout: Option<Duration>) -> Self {
+    pub(crate) fn new(timeout: Option<Duration>) -> Self {
         let Some(timeout) = timeout else {
             return Self::NONE;
         };

@@ -10,7 +10,7 @@
 use std::{io, time::Duration};
 
 use crate::{
-    Error, Phase,
+    Direction, Error, Phase, ThroughputFloor, TooSlow,
     error::{BoxError, Kind},
 };
 
@@ -28,6 +28,8 @@ pub enum Failure {
     Tls,
     /// A time ran out.
     Timeout(Phase, Duration),
+    /// Bytes went this way more slowly than this floor asks for: none came.
+    TooSlow(Direction, ThroughputFloor),
     /// The pool's queue has no room for one more request.
     QueueFull,
     /// The session is closed.
@@ -65,6 +67,11 @@ impl Failure {
             Self::Tls => Kind::Tls,
             Self::Timeout(Phase::Queue, after) => Kind::PoolTimeout(after),
             Self::Timeout(phase, after) => Kind::Timeout(phase, after),
+            Self::TooSlow(direction, floor) => Kind::TooSlow(TooSlow {
+                direction,
+                measured: 0,
+                floor,
+            }),
             Self::QueueFull => Kind::QueueFull(0),
             Self::Closed => Kind::Closed,
             Self::Stale => Kind::Stale { wrote: false },
@@ -105,7 +112,8 @@ mod tests {
     #[test]
     fn each_failure_answers_the_question_about_it() {
         let second = Duration::from_secs(1);
-        let cases: [(Failure, Question); 15] = [
+        let floor = ThroughputFloor::new(1, second);
+        let cases: [(Failure, Question); 17] = [
             (Failure::Dns, Error::is_dns),
             (Failure::Connect, Error::is_connect),
             (Failure::Proxy, Error::is_proxy),
@@ -114,6 +122,14 @@ mod tests {
             (
                 Failure::Timeout(Phase::Queue, second),
                 Error::is_pool_timeout,
+            ),
+            (
+                Failure::TooSlow(Direction::Download, floor),
+                Error::is_response_body,
+            ),
+            (
+                Failure::TooSlow(Direction::Upload, floor),
+                Error::is_too_slow,
             ),
             (Failure::QueueFull, Error::is_queue_full),
             (Failure::Closed, Error::is_closed),

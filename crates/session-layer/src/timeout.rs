@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::layer::ConfigError;
+use crate::{ThroughputFloor, layer::ConfigError};
 
 /// How long a session waits for each part of an exchange.
 ///
@@ -18,10 +18,14 @@ pub struct Timeouts {
     pub(crate) head: Option<Duration>,
     pub(crate) body_idle: Option<Duration>,
     pub(crate) expect_continue: Duration,
+    pub(crate) upload_floor: Option<ThroughputFloor>,
+    pub(crate) download_floor: Option<ThroughputFloor>,
     /// Whether the head timeout was set by hand.
     pub(crate) head_is_chosen: bool,
     /// Whether the body idle timeout was set by hand.
     pub(crate) body_idle_is_chosen: bool,
+    /// Whether the floor of downloads was set by hand, be it to none.
+    pub(crate) download_floor_is_chosen: bool,
 }
 
 impl Timeouts {
@@ -50,6 +54,43 @@ impl Timeouts {
     pub fn body_idle(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.body_idle = timeout.into();
         self.body_idle_is_chosen = true;
+        self
+    }
+
+    /// Ends a response whose body comes more slowly than this, by an error that
+    /// [`is_too_slow`](crate::Error::is_too_slow); over HTTP/1 its connection is closed, over HTTP/2 its
+    /// stream is reset. `None` asks for nothing. Default: `None`. One request sets its own by
+    /// [`RequestOptions::download_floor`](crate::RequestOptions::download_floor).
+    ///
+    /// Time counts only while the reader waits; see [`ThroughputFloor`]. This is beside the
+    /// [idle timeout](Self::body_idle), which ends a body that stands still: a floor is for one that
+    /// trickles. What counts are the bytes of the content, as the reader gets them. Not measured are:
+    ///
+    /// - responses without a body, and connections that were upgraded;
+    /// - streams of events (`text/event-stream`) and gRPC (`application/grpc`), which are silent while
+    ///   there is nothing to tell, unless the request itself has a floor;
+    /// - responses that begin before their request was sent whole: each side may wait for the other.
+    pub fn download_floor(mut self, floor: impl Into<Option<ThroughputFloor>>) -> Self {
+        self.download_floor = floor.into();
+        self.download_floor_is_chosen = true;
+        self
+    }
+
+    /// Ends a request whose peer takes it more slowly than this, by an error that
+    /// [`is_too_slow`](crate::Error::is_too_slow): it may have been processed all the same. `None` asks
+    /// for nothing. Default: `None`. One request sets its own by
+    /// [`RequestOptions::upload_floor`](crate::RequestOptions::upload_floor).
+    ///
+    /// Time counts only while there are bytes to be sent that are not taken; see [`ThroughputFloor`]. It
+    /// ends with the request, so that a server may take its time to answer, and with the head of a
+    /// response that comes before. A request without a body is not measured. This is beside the
+    /// [head timeout](Self::head), which ends a request of which nothing is taken.
+    ///
+    /// Taken is what the socket has taken, or over HTTP/2 what the peer's flow control lets go. A
+    /// system may keep megabytes for a slow peer, and then take nothing until a good part of that has
+    /// left: so choose a window of a minute or more where peers may be slow.
+    pub fn upload_floor(mut self, floor: impl Into<Option<ThroughputFloor>>) -> Self {
+        self.upload_floor = floor.into();
         self
     }
 
@@ -92,6 +133,24 @@ impl Timeouts {
         self.body_idle
     }
 
+    /// Returns the floor of downloads.
+    #[must_use]
+    pub fn download_throughput_floor(&self) -> Option<ThroughputFloor> {
+        self.download_floor
+    }
+
+    /// Returns the floor of uploads.
+    #[must_use]
+    pub fn upload_throughput_floor(&self) -> Option<ThroughputFloor> {
+        self.upload_floor
+    }
+
+    /// Whether there is a floor for either direction.
+    #[inline]
+    pub(crate) fn has_floor(&self) -> bool {
+        self.upload_floor.is_some() || self.download_floor.is_some()
+    }
+
     /// How long a request waits for connections to be opened. Each connect has the connect timeout,
     /// which knows better what took so long and must run out first: this bounds the wait of a
     /// request that waits through several.
@@ -104,7 +163,9 @@ impl Timeouts {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         ConfigError::refuse_zero("connect timeout", self.connect)?;
         ConfigError::refuse_zero("head timeout", self.head)?;
-        ConfigError::refuse_zero("body idle timeout", self.body_idle)
+        ConfigError::refuse_zero("body idle timeout", self.body_idle)?;
+        ThroughputFloor::check("upload floor", self.upload_floor)?;
+        ThroughputFloor::check("download floor", self.download_floor)
     }
 }
 
@@ -115,8 +176,11 @@ impl Default for Timeouts {
             head: Some(Duration::from_secs(30)),
             body_idle: Some(Duration::from_secs(30)),
             expect_continue: Duration::from_secs(1),
+            upload_floor: None,
+            download_floor: None,
             head_is_chosen: false,
             body_idle_is_chosen: false,
+            download_floor_is_chosen: false,
         }
     }
 }

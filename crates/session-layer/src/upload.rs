@@ -69,7 +69,7 @@ struct Progress {
 
 /// The most that hyper gets of one request of several at a time. It asks for more when the peer has
 /// taken that, and so tells whether the upload moves.
-const PIECE: usize = 16 * 1024;
+pub(crate) const PIECE: usize = 16 * 1024;
 
 /// What a body answers when it is asked for a frame.
 type Next = Option<Result<Frame<Bytes>, BoxError>>;

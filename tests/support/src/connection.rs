@@ -156,6 +156,24 @@ impl Connection {
         Some(body)
     }
 
+    /// Reads so many bytes of a body whose length was announced, or what is left of it if that is less;
+    /// `None` if the client ended the connection before that, or announced no length.
+    ///
+    /// The log does not get them.
+    pub async fn read_piece(&mut self, length: usize) -> Option<Bytes> {
+        let Framing::Length(left) = self.framing else {
+            return None;
+        };
+        let length = length.min(left);
+        while self.unread.len() < length {
+            if !self.fill().await {
+                return None;
+            }
+        }
+        self.framing = Framing::Length(left - length);
+        Some(self.unread.split_to(length).freeze())
+    }
+
     /// Reads what is left of the current body, and completes the log. An empty body if nothing is.
     async fn body(&mut self) -> Option<(Bytes, HeaderMap)> {
         let (body, trailers, complete) = match mem::replace(&mut self.framing, Framing::Empty) {

@@ -31,7 +31,7 @@ use std::{
 
 use bytes::Bytes;
 use h2::{
-    Reason, RecvStream,
+    Reason, RecvStream, SendStream,
     server::{Builder, SendResponse},
 };
 use http::{Request, Response, Uri, header::CONTENT_LENGTH};
@@ -364,6 +364,18 @@ impl Stream {
             Some(reason) => send.send_reset(reason),
             None => self.close(),
         }
+    }
+
+    /// Answers with a head; gives what the body is sent by, and what the request's comes from.
+    ///
+    /// # Panics
+    ///
+    /// If the client has gone.
+    #[must_use]
+    pub fn begin(mut self, head: Response<()>) -> (SendStream<Bytes>, RecvStream) {
+        let send = self.respond.send_response(head, false);
+        let send = send.expect("the client waits for the response");
+        (send, self.request.into_body())
     }
 
     /// Never answers; ends when the client resets it.

@@ -8,20 +8,51 @@ use tokio::runtime::Id;
 
 use super::{
     driver::{Look, Watch, look_at_exchange},
-    io::Wire,
+    io::{Cause, Wire},
 };
-use crate::{layer::Config, runtime};
+use crate::{
+    layer::Config,
+    runtime,
+    throughput::{Floors, TooSlow, UploadMeter},
+};
 
 /// Keeps the times of an exchange for a request that is polled on another runtime than the one
 /// that drives its connection: nothing says that the other runtime is being driven. And for a request
-/// with timeouts of its own, since the task of its connection may sleep for longer than those.
+/// with timeouts of its own, since the task of its connection may sleep for longer than those; and for
+/// one with floors of throughput.
 #[derive(Default)]
-pub(crate) struct Away(Option<Pin<Box<Watch>>>);
+pub(crate) struct Away {
+    watch: Option<Pin<Box<Watch>>>,
+    floors: Option<Floors>,
+    upload: Option<UploadMeter>,
+    /// Why the exchange was cut, if it was too slow.
+    too_slow: Option<TooSlow>,
+}
 
 /// How late it is seen, there, that an exchange was cut.
 const TICK: Duration = Duration::from_secs(1);
 
 impl Away {
+    /// Holds an exchange, which begins, to these floors.
+    #[cold]
+    pub(crate) fn hold_to(&mut self, floors: Floors, has_body: bool, wire: &Wire) {
+        self.floors = Some(floors);
+        if let Some(floor) = floors.upload.filter(|_| has_body) {
+            wire.measure_upload();
+            self.upload = Some(UploadMeter::new(floor));
+        }
+    }
+
+    /// The floors of the exchange, if there are any.
+    pub(crate) fn floors(&self) -> Option<Floors> {
+        self.floors
+    }
+
+    /// By how much it was too slow, if it was cut for that.
+    pub(crate) fn too_slow(&self) -> Option<TooSlow> {
+        self.too_slow
+    }
+
     /// Whether the exchange needs it: it does not on the runtime that drives the connection, whose
     /// task keeps the times, where all of them are the session's.
     #[inline]
@@ -34,7 +65,7 @@ impl Away {
     pub(crate) fn is_over(&mut self, cx: &mut Context<'_>, config: &Config, wire: &Wire) -> bool {
         let tick = wire.own_times().shortest().map_or(TICK, |it| it.min(TICK));
         let new = || Box::pin(Watch::new(config, Some(tick)));
-        let watch = self.0.get_or_insert_with(new);
+        let watch = self.watch.get_or_insert_with(new);
         let look = |now| match wire.severed() {
             Some(cause) => Look::Cut(cause),
             None => look_at_exchange(wire, &config.timeouts, now),
@@ -46,6 +77,30 @@ impl Away {
             }
             Poll::Pending => false,
         }
+    }
+
+    /// Whether the request is taken too slowly, whose connection is cut then. `socket` is what the
+    /// connection's socket is noted on, where others use it too.
+    #[cold]
+    pub(crate) fn is_too_slow(
+        &mut self,
+        cx: &mut Context<'_>,
+        wire: &Wire,
+        socket: Option<&Wire>,
+    ) -> bool {
+        let Some(upload) = &mut self.upload else {
+            return false;
+        };
+        // There is no clock outside of a runtime.
+        if runtime::current().is_none() {
+            return false;
+        }
+        let Poll::Ready(slow) = upload.poll_too_slow(cx, wire, socket) else {
+            return false;
+        };
+        self.too_slow = Some(slow);
+        wire.sever(Cause::TooSlow);
+        true
     }
 }
 

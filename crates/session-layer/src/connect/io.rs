@@ -93,6 +93,9 @@ pub(crate) struct Wire {
     answered_early: AtomicBool,
     /// Of one request of several on a connection: whether its body is still on its way.
     upload: Mutex<Upload>,
+    /// For how long the request of the present exchange has waited for the peer to take more of it, in
+    /// nanoseconds, without the wait that is under way; [`NEVER`] where nobody asks.
+    upload_blocked: AtomicU64,
     severed: AtomicU8,
     /// Why nothing more is given to it, where it was not cut for that.
     leaving: AtomicU8,
@@ -174,10 +177,12 @@ pub(crate) enum Cause {
     Suspect = 13,
     /// The peer did not answer a PING.
     Unanswered = 14,
+    /// Bytes came, or were taken, more slowly than was asked for.
+    TooSlow = 15,
 }
 
 impl Cause {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::HeadTimeout,
         Self::BodyTimeout,
         Self::HeadTooLarge,
@@ -192,6 +197,7 @@ impl Cause {
         Self::Unclean,
         Self::Suspect,
         Self::Unanswered,
+        Self::TooSlow,
     ];
 
     fn of(number: u8) -> Option<Self> {
@@ -200,7 +206,9 @@ impl Cause {
 
     pub(crate) fn reason(self) -> CloseReason {
         match self {
-            Self::HeadTimeout | Self::BodyTimeout | Self::Unanswered => CloseReason::Timeout,
+            Self::HeadTimeout | Self::BodyTimeout | Self::Unanswered | Self::TooSlow => {
+                CloseReason::Timeout
+            }
             Self::HeadTooLarge | Self::WrongLength | Self::Unclean => CloseReason::Unclean,
             Self::Dropped => CloseReason::Abandoned,
             Self::Closed => CloseReason::Session,
@@ -214,7 +222,7 @@ impl Cause {
     }
 }
 
-/// Of a request that hyper was not given.
+/// Of a request that hyper was not given, or whose upload nobody measures.
 const NEVER: u64 = u64::MAX;
 
 impl Wire {
@@ -249,6 +257,7 @@ impl Wire {
             torn_writes,
             answered_early: AtomicBool::new(false),
             upload: Mutex::default(),
+            upload_blocked: AtomicU64::new(NEVER),
             severed: AtomicU8::new(0),
             leaving: AtomicU8::new(0),
             driver: Mutex::new(None),
@@ -506,6 +515,12 @@ impl Wire {
         (wrote, read)
     }
 
+    /// How many bytes were written to this socket since the present exchange began.
+    pub(crate) fn written_since_begun(&self, socket: &Self) -> u64 {
+        let written = socket.written.load(Relaxed);
+        written.wrapping_sub(self.written_before.load(Relaxed))
+    }
+
     /// How many bytes have come over this socket since the present exchange began.
     pub(crate) fn read_since_begun(&self, socket: &Self) -> u64 {
         let read = socket.read.load(Relaxed);
@@ -666,8 +681,54 @@ impl Wire {
     /// Takes note, for one request of several on a connection, whether its body waits for the
     /// peer to take more.
     pub(crate) fn note_upload_waits(&self, waits: bool) {
+        let waited_since = self.write_blocked.load(Relaxed);
         let since = if waits { self.tick(Instant::now()) } else { 0 };
         self.write_blocked.store(since, Relaxed);
+        self.note_unblocked(waited_since);
+    }
+
+    /// Has the time counted that the request of the present exchange waits for the peer.
+    pub(crate) fn measure_upload(&self) {
+        self.upload_blocked.store(0, Relaxed);
+    }
+
+    /// Counts a wait for the peer that is over.
+    #[inline]
+    fn note_unblocked(&self, since: u64) {
+        let before = self.upload_blocked.load(Relaxed);
+        if before != NEVER && since != 0 {
+            let waited = self.tick(Instant::now()).saturating_sub(since);
+            // After the wait has been ended: who reads both never counts it twice.
+            self.upload_blocked
+                .store(before.saturating_add(waited), Release);
+        }
+    }
+
+    /// For how long the request of the present exchange has waited for the peer to take more of it.
+    pub(crate) fn upload_blocked(&self, now: Instant, is_part: bool) -> Duration {
+        let before = self.upload_blocked.load(Acquire);
+        let present = if self.is_upload_blocked(is_part) {
+            let since = self.write_blocked.load(Relaxed);
+            self.since_epoch(now).saturating_sub(since)
+        } else {
+            0
+        };
+        Duration::from_nanos(before.saturating_add(present))
+    }
+
+    /// Whether there are bytes of the request that the peer does not take.
+    pub(crate) fn is_upload_blocked(&self, is_part: bool) -> bool {
+        !self.has_sent(is_part) && self.write_blocked.load(Relaxed) != 0
+    }
+
+    /// Whether nothing of the request is waited for any more, as far as that is known here. What hyper
+    /// has taken of a whole connection's request may still wait for the socket.
+    pub(crate) fn has_sent(&self, is_part: bool) -> bool {
+        match self.phase() {
+            Phase::Sending => false,
+            Phase::Head => is_part,
+            Phase::Idle | Phase::Body | Phase::Orphan | Phase::Draining => true,
+        }
     }
 
     /// Takes note whether the reader of a response body waits.
@@ -746,6 +807,11 @@ impl Wire {
     /// When the peer last took bytes of a request with a body.
     pub(crate) fn wrote_at(&self) -> Option<Instant> {
         self.instant(self.wrote_at.load(Relaxed))
+    }
+
+    /// Whether hyper waits for bytes of the socket: what has come is with its reader.
+    pub(crate) fn is_read_blocked(&self) -> bool {
+        self.read_blocked.load(Relaxed)
     }
 
     /// Since when the reader of a response body has been waiting for the peer.
@@ -849,7 +915,10 @@ fn note_blocked<T>(since: &AtomicU64, wire: &Wire, polled: &Poll<T>) {
     let noted = since.load(Relaxed) != 0;
     match polled {
         Poll::Pending if !noted => since.store(wire.tick(Instant::now()), Relaxed),
-        Poll::Ready(_) if noted => since.store(0, Relaxed),
+        Poll::Ready(_) if noted => {
+            let blocked_since = since.swap(0, Relaxed);
+            wire.note_unblocked(blocked_since);
+        }
         Poll::Pending | Poll::Ready(_) => {}
     }
 }

@@ -144,6 +144,8 @@ pub(crate) trait Release: Send + Sync {
     fn body_idle(&self) -> Option<Duration>;
     /// Whether the body idle timeout was set by hand.
     fn is_body_idle_chosen(&self) -> bool;
+    /// Whether the floor of downloads was set by hand, be it to none.
+    fn is_download_floor_chosen(&self) -> bool;
     /// The runtime that drives the connection.
     fn runtime(&self) -> Option<runtime::Id>;
 }
@@ -323,6 +325,10 @@ impl<B: Send + 'static> Release for Connection<B> {
 
     fn is_body_idle_chosen(&self) -> bool {
         self.pool.config().timeouts.body_idle_is_chosen
+    }
+
+    fn is_download_floor_chosen(&self) -> bool {
+        self.pool.config().timeouts.download_floor_is_chosen
     }
 
     fn runtime(&self) -> Option<runtime::Id> {

@@ -443,6 +443,10 @@ impl<B: Send + 'static> Release for Shared<B> {
         self.connection.is_body_idle_chosen()
     }
 
+    fn is_download_floor_chosen(&self) -> bool {
+        self.connection.is_download_floor_chosen()
+    }
+
     fn runtime(&self) -> Option<tokio::runtime::Id> {
         Release::runtime(&*self.connection)
     }

@@ -1,0 +1,81 @@
+use std::{
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{Direction, ThroughputFloor, TooSlow, looks::Looks, meter::Meter};
+
+/// How long the verdict waits for what has come at the last moment, and is still on its way through
+/// this process.
+pub(super) const CONFIRM: Duration = Duration::from_millis(10);
+
+/// Holds the body of a response to a floor, while its reader waits.
+#[derive(Debug)]
+pub(crate) struct DownloadMeter {
+    floor: ThroughputFloor,
+    meter: Meter,
+    looks: Looks,
+    /// Whether it was too slow at the last look.
+    confirms: bool,
+}
+
+impl DownloadMeter {
+    pub(crate) fn new(floor: ThroughputFloor) -> Self {
+        Self {
+            floor,
+            meter: Meter::new(floor),
+            looks: Looks::default(),
+            confirms: false,
+        }
+    }
+
+    /// Takes note of bytes that the reader got.
+    pub(crate) fn came(&mut self, bytes: usize) {
+        if let Some(time) = self.looks.end(self.meter.slot()) {
+            self.meter.waited(time);
+        }
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.meter.passed(bytes);
+        self.confirms = false;
+    }
+
+    /// Waits until it is too slow, on behalf of a reader who has found nothing. `waits_for_peer` says
+    /// that there is nothing on this side that the reader has yet to get.
+    pub(crate) fn poll_too_slow(
+        &mut self,
+        cx: &mut Context<'_>,
+        waits_for_peer: bool,
+    ) -> Poll<TooSlow> {
+        loop {
+            let mut is_known = true;
+            let now = if self.looks.is_running() {
+                ready!(self.looks.poll_due(cx));
+                let now = Instant::now();
+                match self.looks.look(now, self.meter.slot()) {
+                    Some(time) if waits_for_peer => self.meter.waited(time),
+                    Some(_) | None => is_known = false,
+                }
+                now
+            } else {
+                let now = Instant::now();
+                self.looks.begin(now);
+                now
+            };
+            let slow = self.meter.too_slow(0).filter(|_| is_known);
+            match slow {
+                Some(measured) if self.confirms => {
+                    return Poll::Ready(TooSlow {
+                        direction: Direction::Download,
+                        measured,
+                        floor: self.floor,
+                    });
+                }
+                Some(_) => self.looks.look_within(now, CONFIRM),
+                None => self.looks.look_within(now, self.meter.until_next()),
+            }
+            self.confirms = slow.is_some();
+        }
+    }
+}

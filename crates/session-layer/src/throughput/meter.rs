@@ -1,0 +1,199 @@
+use std::time::Duration;
+
+use super::ThroughputFloor;
+
+/// How many parts a window has. It moves on by one part at a time.
+const SLOTS: usize = 8;
+
+/// The shortest part: the timers of the runtime count in milliseconds.
+const SHORTEST_SLOT: Duration = Duration::from_millis(1);
+
+/// Compares bytes and time with a floor, over a window that slides.
+///
+/// It has no clock. Its time is what it is told of by [`waited`](Self::waited), which is the time
+/// that went by while the peer was waited for. So a pause of whoever is on this side moves no window,
+/// and the bytes that had come meanwhile count as if they came at once.
+#[derive(Clone, Debug)]
+pub(super) struct Meter {
+    /// The length of a part of the window.
+    slot: Duration,
+    /// How many bytes a window must have.
+    needed: u64,
+    /// The bytes of the last full parts; as many as a window has.
+    full: [u64; SLOTS],
+    /// How many parts were full since it began, as far as that matters.
+    filled: usize,
+    /// The bytes and the time of the part that is not full.
+    bytes: u64,
+    time: Duration,
+}
+
+impl Meter {
+    pub(super) fn new(floor: ThroughputFloor) -> Self {
+        let parts = u32::try_from(SLOTS).unwrap_or(u32::MAX);
+        let slot = (floor.window() / parts).max(SHORTEST_SLOT);
+        let window = slot.saturating_mul(parts).as_nanos();
+        let needed = window.saturating_mul(floor.bytes_per_second().into()) / NANOS;
+        Self {
+            slot,
+            needed: u64::try_from(needed).unwrap_or(u64::MAX),
+            full: [0; SLOTS],
+            filled: 0,
+            bytes: 0,
+            time: Duration::ZERO,
+        }
+    }
+
+    /// The length of a part of the window.
+    pub(super) fn slot(&self) -> Duration {
+        self.slot
+    }
+
+    /// Takes note of bytes.
+    pub(super) fn passed(&mut self, bytes: u64) {
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
+    /// Takes note that the peer was waited for.
+    pub(super) fn waited(&mut self, time: Duration) {
+        self.time = self.time.saturating_add(time);
+        // What is longer than a window leaves nothing of what was before.
+        for _ in 0..=SLOTS {
+            let Some(rest) = self.time.checked_sub(self.slot) else {
+                return;
+            };
+            self.time = rest;
+            self.full.rotate_left(1);
+            if let Some(last) = self.full.last_mut() {
+                *last = std::mem::take(&mut self.bytes);
+            }
+            self.filled = self.filled.saturating_add(1).min(SLOTS);
+        }
+        self.time = Duration::ZERO;
+    }
+
+    /// How much longer the peer has to be waited for until the window moves on.
+    pub(super) fn until_next(&self) -> Duration {
+        self.slot.saturating_sub(self.time)
+    }
+
+    /// The bytes of the last window, and of what has passed since its last full part.
+    pub(super) fn bytes(&self) -> u64 {
+        let full = self.full.iter().copied().fold(0, u64::saturating_add);
+        full.saturating_add(self.bytes)
+    }
+
+    /// Returns the bytes per second of the last window if they are fewer than the floor asks for. A
+    /// window that is not over tells nothing. `uncertain` bytes may have passed beside those that
+    /// were noted.
+    pub(super) fn too_slow(&self, uncertain: u64) -> Option<u64> {
+        if self.filled < SLOTS {
+            return None;
+        }
+        // What has passed since the last full part counts for the peer.
+        let bytes = self.bytes().saturating_add(uncertain);
+        if bytes >= self.needed {
+            return None;
+        }
+        let parts = u32::try_from(SLOTS).unwrap_or(u32::MAX);
+        let time = self.slot.saturating_mul(parts).saturating_add(self.time);
+        let rate = u128::from(bytes).saturating_mul(NANOS) / time.as_nanos().max(1);
+        Some(u64::try_from(rate).unwrap_or(u64::MAX))
+    }
+}
+
+const NANOS: u128 = 1_000_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn meter(bytes_per_second: u64, window: Duration) -> Meter {
+        Meter::new(ThroughputFloor::new(bytes_per_second, window))
+    }
+
+    /// Feeds it one piece after each pause; returns after which one it was too slow.
+    fn feed(meter: &mut Meter, bytes: u64, pause: Duration, times: usize) -> Option<usize> {
+        (0..times).find(|_| {
+            meter.waited(pause);
+            let slow = meter.too_slow(0).is_some();
+            meter.passed(bytes);
+            slow
+        })
+    }
+
+    #[test]
+    fn what_is_at_the_floor_is_never_too_slow_however_it_is_cut_into_pieces() {
+        let window = 8 * SECOND;
+        for (bytes, pause) in [
+            (1, Duration::from_millis(10)),
+            (100, SECOND),
+            (250, 2 * SECOND + SECOND / 2),
+            // All bytes of a window at once.
+            (800, window),
+        ] {
+            let mut meter = meter(100, window);
+            meter.passed(bytes);
+            assert_eq!(feed(&mut meter, bytes, pause, 10_000), None, "{pause:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_below_the_floor_is_too_slow_after_one_window_and_not_before() {
+        for window in [SECOND, 10 * SECOND, 3600 * SECOND] {
+            let mut meter = meter(100, window);
+            meter.waited(window - Duration::from_nanos(1));
+            assert_eq!(meter.too_slow(0), None);
+            meter.waited(Duration::from_nanos(1));
+            assert_eq!(meter.too_slow(0), Some(0));
+        }
+        let mut meter = meter(100, 8 * SECOND);
+        assert_eq!(feed(&mut meter, 99, SECOND, 100), Some(7));
+        assert_eq!(meter.too_slow(0), None, "the last piece was noted since");
+    }
+
+    #[test]
+    fn a_fast_beginning_does_not_hide_a_stall_for_longer_than_a_window() {
+        let mut meter = meter(100, 8 * SECOND);
+        meter.passed(1 << 40);
+        assert_eq!(feed(&mut meter, 0, SECOND, 100), Some(8));
+    }
+
+    #[test]
+    fn bytes_without_time_and_time_far_too_long_do_no_harm() {
+        // A rate over no time is not too slow.
+        let mut meter = meter(u64::MAX, 8 * SECOND);
+        meter.passed(417_792);
+        assert_eq!(meter.too_slow(0), None);
+        meter.waited(Duration::ZERO);
+        assert_eq!(meter.too_slow(0), None);
+        meter.waited(Duration::MAX);
+        assert_eq!(meter.too_slow(0), Some(0));
+        assert_eq!(meter.until_next(), SECOND);
+        meter.passed(u64::MAX);
+        meter.passed(u64::MAX);
+        assert_eq!(meter.too_slow(0), None);
+    }
+
+    #[test]
+    fn a_window_of_no_length_is_a_short_one() {
+        let mut meter = meter(1000, Duration::ZERO);
+        assert_eq!(feed(&mut meter, 1, Duration::from_millis(1), 100), None);
+        let mut meter = super::tests::meter(2000, Duration::ZERO);
+        assert!(feed(&mut meter, 1, Duration::from_millis(1), 100).is_some());
+    }
+
+    #[test]
+    fn it_measures_what_it_tells_and_what_is_uncertain_counts_for_the_peer() {
+        let mut meter = meter(100, 10 * SECOND);
+        for _ in 0..40 {
+            meter.passed(10);
+            meter.waited(SECOND);
+        }
+        assert_eq!(meter.too_slow(0), Some(10));
+        assert!(meter.too_slow(899).is_some());
+        assert_eq!(meter.too_slow(900), None);
+    }
+}

@@ -1,0 +1,131 @@
+use std::{
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{Direction, ThroughputFloor, TooSlow, download::CONFIRM, looks::Looks, meter::Meter};
+use crate::{connect::Wire, upload::PIECE};
+
+/// Holds a request to a floor, while there is something of it that the peer does not take.
+#[derive(Debug)]
+pub(crate) struct UploadMeter {
+    floor: ThroughputFloor,
+    meter: Meter,
+    looks: Looks,
+    /// Whether it was too slow at the last look.
+    confirms: bool,
+    /// How long the peer had been waited for at the last look.
+    blocked: Duration,
+    /// The bytes that had been taken by then.
+    taken: u64,
+    /// The bytes that the socket had written at the last look.
+    written: u64,
+    /// The same, before the piece that was taken last.
+    written_before_piece: u64,
+    /// What the socket has written in the last window.
+    socket: Meter,
+}
+
+impl UploadMeter {
+    pub(crate) fn new(floor: ThroughputFloor) -> Self {
+        Self {
+            floor,
+            meter: Meter::new(floor),
+            looks: Looks::default(),
+            confirms: false,
+            blocked: Duration::ZERO,
+            taken: 0,
+            written: 0,
+            written_before_piece: 0,
+            socket: Meter::new(floor),
+        }
+    }
+
+    /// Waits until it is too slow. `socket` is what the connection's socket is noted on, where that is
+    /// not the request's own wire.
+    pub(crate) fn poll_too_slow(
+        &mut self,
+        cx: &mut Context<'_>,
+        wire: &Wire,
+        socket: Option<&Wire>,
+    ) -> Poll<TooSlow> {
+        let is_part = socket.is_some();
+        loop {
+            let is_first = !self.looks.is_running();
+            if !is_first {
+                if wire.has_sent(is_part) {
+                    // What is waited for from now on is the response.
+                    return Poll::Pending;
+                }
+                ready!(self.looks.poll_due(cx));
+            }
+            let now = Instant::now();
+            let time = if is_first {
+                self.looks.begin(now);
+                None
+            } else {
+                self.looks.look(now, self.meter.slot())
+            };
+            let blocked = self.note(now, wire, socket);
+            let slow = match time {
+                Some(time) => {
+                    let blocked = blocked.min(time);
+                    self.meter.waited(blocked);
+                    self.socket.waited(blocked);
+                    let slow = self.meter.too_slow(self.uncertain(is_part));
+                    slow.filter(|_| wire.is_upload_blocked(is_part))
+                }
+                None => None,
+            };
+            match slow {
+                Some(measured) if self.confirms => {
+                    return Poll::Ready(TooSlow {
+                        direction: Direction::Upload,
+                        measured,
+                        floor: self.floor,
+                    });
+                }
+                Some(_) => self.looks.look_within(now, CONFIRM),
+                None => self.looks.look_within(now, self.meter.until_next()),
+            }
+            self.confirms = slow.is_some();
+        }
+    }
+
+    /// Takes note of what has been taken since the last look; returns how long the peer has been
+    /// waited for since then.
+    fn note(&mut self, now: Instant, wire: &Wire, socket: Option<&Wire>) -> Duration {
+        let written = wire.written_since_begun(socket.unwrap_or(wire));
+        let taken = match socket {
+            Some(_) => wire.request_body_bytes(),
+            None => written,
+        };
+        let bytes = taken.saturating_sub(self.taken);
+        if bytes > 0 {
+            self.written_before_piece = self.written;
+        }
+        self.socket.passed(written.saturating_sub(self.written));
+        self.taken = taken;
+        self.written = written;
+        self.meter.passed(bytes);
+        let blocked = wire.upload_blocked(now, socket.is_some());
+        let since = blocked.saturating_sub(self.blocked);
+        self.blocked = self.blocked.max(blocked);
+        since
+    }
+
+    /// How many bytes may have been taken beside those that were noted.
+    ///
+    /// Of one request of several on a connection it is known when a piece is taken whole, and not how
+    /// much of the next is: that is not more than the socket has written since, whatever that was.
+    fn uncertain(&self, is_part: bool) -> u64 {
+        if !is_part {
+            return 0;
+        }
+        let piece = u64::try_from(PIECE).unwrap_or(u64::MAX);
+        let since = self.written.saturating_sub(self.written_before_piece);
+        since.min(self.socket.bytes()).min(piece)
+    }
+}
