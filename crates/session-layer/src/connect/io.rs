@@ -722,11 +722,12 @@ impl Wire {
     }
 
     /// Whether nothing of the request is waited for any more, as far as that is known here. What hyper
-    /// has taken of a whole connection's request may still wait for the socket.
+    /// has taken of a whole connection's request may still wait for the socket, and what it has taken of
+    /// one of several may wait in the task in which hyper sends it.
     pub(crate) fn has_sent(&self, is_part: bool) -> bool {
         match self.phase() {
             Phase::Sending => false,
-            Phase::Head => is_part,
+            Phase::Head => is_part && !self.upload().has_task,
             Phase::Idle | Phase::Body | Phase::Orphan | Phase::Draining => true,
         }
     }

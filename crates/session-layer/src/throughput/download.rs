@@ -63,7 +63,7 @@ impl DownloadMeter {
                 self.looks.begin(now);
                 now
             };
-            let slow = self.meter.too_slow(0).filter(|_| is_known);
+            let slow = self.meter.too_slow().filter(|_| is_known);
             match slow {
                 Some(measured) if self.confirms => {
                     return Poll::Ready(TooSlow {

@@ -77,21 +77,23 @@ impl Meter {
         self.slot.saturating_sub(self.time)
     }
 
-    /// The bytes of the last window, and of what has passed since its last full part.
+    /// The bytes of the last window, and those since its last full part: they count for the peer.
     pub(super) fn bytes(&self) -> u64 {
         let full = self.full.iter().copied().fold(0, u64::saturating_add);
         full.saturating_add(self.bytes)
     }
 
     /// Returns the bytes per second of the last window if they are fewer than the floor asks for. A
-    /// window that is not over tells nothing. `uncertain` bytes may have passed beside those that
-    /// were noted.
-    pub(super) fn too_slow(&self, uncertain: u64) -> Option<u64> {
+    /// window that is not over tells nothing.
+    pub(super) fn too_slow(&self) -> Option<u64> {
+        self.too_slow_at(self.bytes())
+    }
+
+    /// The same, for a window that has had so many bytes.
+    pub(super) fn too_slow_at(&self, bytes: u64) -> Option<u64> {
         if self.filled < SLOTS {
             return None;
         }
-        // What has passed since the last full part counts for the peer.
-        let bytes = self.bytes().saturating_add(uncertain);
         if bytes >= self.needed {
             return None;
         }
@@ -118,7 +120,7 @@ mod tests {
     fn feed(meter: &mut Meter, bytes: u64, pause: Duration, times: usize) -> Option<usize> {
         (0..times).find(|_| {
             meter.waited(pause);
-            let slow = meter.too_slow(0).is_some();
+            let slow = meter.too_slow().is_some();
             meter.passed(bytes);
             slow
         })
@@ -145,13 +147,13 @@ mod tests {
         for window in [SECOND, 10 * SECOND, 3600 * SECOND] {
             let mut meter = meter(100, window);
             meter.waited(window - Duration::from_nanos(1));
-            assert_eq!(meter.too_slow(0), None);
+            assert_eq!(meter.too_slow(), None);
             meter.waited(Duration::from_nanos(1));
-            assert_eq!(meter.too_slow(0), Some(0));
+            assert_eq!(meter.too_slow(), Some(0));
         }
         let mut meter = meter(100, 8 * SECOND);
         assert_eq!(feed(&mut meter, 99, SECOND, 100), Some(7));
-        assert_eq!(meter.too_slow(0), None, "the last piece was noted since");
+        assert_eq!(meter.too_slow(), None, "the last piece was noted since");
     }
 
     #[test]
@@ -166,34 +168,35 @@ mod tests {
         // A rate over no time is not too slow.
         let mut meter = meter(u64::MAX, 8 * SECOND);
         meter.passed(417_792);
-        assert_eq!(meter.too_slow(0), None);
+        assert_eq!(meter.too_slow(), None);
         meter.waited(Duration::ZERO);
-        assert_eq!(meter.too_slow(0), None);
+        assert_eq!(meter.too_slow(), None);
         meter.waited(Duration::MAX);
-        assert_eq!(meter.too_slow(0), Some(0));
+        assert_eq!(meter.too_slow(), Some(0));
         assert_eq!(meter.until_next(), SECOND);
         meter.passed(u64::MAX);
         meter.passed(u64::MAX);
-        assert_eq!(meter.too_slow(0), None);
+        assert_eq!(meter.too_slow(), None);
     }
 
     #[test]
     fn a_window_of_no_length_is_a_short_one() {
         let mut meter = meter(1000, Duration::ZERO);
         assert_eq!(feed(&mut meter, 1, Duration::from_millis(1), 100), None);
-        let mut meter = super::tests::meter(2000, Duration::ZERO);
-        assert!(feed(&mut meter, 1, Duration::from_millis(1), 100).is_some());
+        let mut other = self::meter(2000, Duration::ZERO);
+        assert!(feed(&mut other, 1, Duration::from_millis(1), 100).is_some());
     }
 
     #[test]
-    fn it_measures_what_it_tells_and_what_is_uncertain_counts_for_the_peer() {
+    fn it_measures_what_it_tells() {
         let mut meter = meter(100, 10 * SECOND);
         for _ in 0..40 {
             meter.passed(10);
             meter.waited(SECOND);
         }
-        assert_eq!(meter.too_slow(0), Some(10));
-        assert!(meter.too_slow(899).is_some());
-        assert_eq!(meter.too_slow(900), None);
+        assert_eq!(meter.too_slow(), Some(10));
+        assert_eq!(meter.bytes(), 100);
+        assert!(meter.too_slow_at(999).is_some());
+        assert_eq!(meter.too_slow_at(1000), None);
     }
 }

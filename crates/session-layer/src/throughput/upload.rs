@@ -22,8 +22,6 @@ pub(crate) struct UploadMeter {
     taken: u64,
     /// The bytes that the socket had written at the last look.
     written: u64,
-    /// The same, before the piece that was taken last.
-    written_before_piece: u64,
     /// What the socket has written in the last window.
     socket: Meter,
 }
@@ -38,7 +36,6 @@ impl UploadMeter {
             blocked: Duration::ZERO,
             taken: 0,
             written: 0,
-            written_before_piece: 0,
             socket: Meter::new(floor),
         }
     }
@@ -74,7 +71,7 @@ impl UploadMeter {
                     let blocked = blocked.min(time);
                     self.meter.waited(blocked);
                     self.socket.waited(blocked);
-                    let slow = self.meter.too_slow(self.uncertain(is_part));
+                    let slow = self.meter.too_slow_at(self.most_taken(is_part));
                     slow.filter(|_| wire.is_upload_blocked(is_part))
                 }
                 None => None,
@@ -103,9 +100,6 @@ impl UploadMeter {
             None => written,
         };
         let bytes = taken.saturating_sub(self.taken);
-        if bytes > 0 {
-            self.written_before_piece = self.written;
-        }
         self.socket.passed(written.saturating_sub(self.written));
         self.taken = taken;
         self.written = written;
@@ -116,16 +110,17 @@ impl UploadMeter {
         since
     }
 
-    /// How many bytes may have been taken beside those that were noted.
+    /// As many bytes as may have been taken in the last window.
     ///
-    /// Of one request of several on a connection it is known when a piece is taken whole, and not how
-    /// much of the next is: that is not more than the socket has written since, whatever that was.
-    fn uncertain(&self, is_part: bool) -> u64 {
+    /// Of one request of several on a connection it is known when hyper asks for a piece, and by then up to
+    /// two earlier ones are not taken yet: one that hyper holds and one in h2. So those may count for the
+    /// peer, but not more than the socket has written, for whatever request.
+    fn most_taken(&self, is_part: bool) -> u64 {
+        let taken = self.meter.bytes();
         if !is_part {
-            return 0;
+            return taken;
         }
-        let piece = u64::try_from(PIECE).unwrap_or(u64::MAX);
-        let since = self.written.saturating_sub(self.written_before_piece);
-        since.min(self.socket.bytes()).min(piece)
+        let pieces = u64::try_from(PIECE.saturating_mul(2)).unwrap_or(u64::MAX);
+        taken.saturating_add(pieces).min(self.socket.bytes())
     }
 }

@@ -74,7 +74,10 @@ async fn a_peer_that_takes_nothing_is_cut_after_one_window() {
                 let session = deaf(protocol, timeouts);
                 let (error, took) = read(&session, upload(bytes)).await;
                 let error = error.unwrap_err();
-                assert!(error.is_too_slow(), "{protocol:?}: {error}");
+                assert!(
+                    error.is_too_slow(),
+                    "{protocol:?}, {bytes}, {rate}: {error}"
+                );
                 // What has left at the beginning may count for a window of its own.
                 assert!(
                     took >= 10 * SECOND && took <= 13 * SECOND,
@@ -96,8 +99,9 @@ async fn no_peer_is_cut_that_takes_a_request_at_its_floor() {
         ] {
             let timeouts = patient().upload_floor(floor(1000, 20));
             let session = taking(protocol, timeouts, pause, bytes, ZERO);
-            let (length, _) = read(&session, upload(300_000)).await;
-            assert_eq!(length.unwrap(), 2, "{protocol:?}, {pause:?}, {bytes}");
+            let (length, took) = read(&session, upload(300_000)).await;
+            let case = (protocol, pause, bytes, took);
+            assert_eq!(length.ok(), Some(2), "{case:?}");
         }
     }
 }
