@@ -5,83 +5,25 @@
     reason = "a test fails by its panic"
 )]
 
+mod support;
+
 use std::{
     collections::HashSet,
-    fmt::Write as _,
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
-    time::Duration,
 };
 
-use async_compression::tokio::write::GzipEncoder;
-use client::{Backoff, Client, ClientBuilder, ErrorKind, ResumeErrorKind, RetryPolicy, StopReason};
+use client::{Client, ClientBuilder, ErrorKind, ResumeErrorKind, StopReason};
 use h2::Reason;
-use http::Response;
 use http_body_util::BodyExt;
-use test_support::{Connection, MemoryConnector, Request, Server, http2};
-use tokio::io::AsyncWriteExt;
+use test_support::{Connection, MemoryConnector, Server, http2};
 use tower_service::Service as _;
 
-/// A file on a server that serves ranges.
-#[derive(Clone)]
-struct File {
-    content: Arc<[u8]>,
-    tag: &'static str,
-    headers: &'static [(&'static str, &'static str)],
-}
-
-impl File {
-    fn new(content: impl Into<Vec<u8>>) -> Self {
-        Self {
-            content: content.into().into(),
-            tag: "\"v1\"",
-            headers: &[],
-        }
-    }
-
-    /// The range that is asked for, if it is asked for with the right validator.
-    fn asked(&self, range: Option<&str>, if_range: Option<&str>) -> Option<(usize, usize)> {
-        let range = range.filter(|_| if_range.is_none_or(|tag| tag == self.tag))?;
-        let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
-        let last = last.parse().unwrap_or(self.content.len() - 1);
-        Some((first.parse().expect("a range begins somewhere"), last))
-    }
-
-    /// The head and the body of the answer.
-    fn answer(&self, range: Option<&str>, if_range: Option<&str>) -> (Response<()>, &[u8]) {
-        let mut head = Response::builder().header("etag", self.tag);
-        for (name, value) in self.headers {
-            head = head.header(*name, *value);
-        }
-        let total = self.content.len();
-        let (head, body) = match self.asked(range, if_range) {
-            Some((first, last)) => {
-                let head = head.status(206);
-                let head = head.header("content-range", format!("bytes {first}-{last}/{total}"));
-                (head, &self.content[first..=last])
-            }
-            None => (head, &self.content[..]),
-        };
-        let head = head.header("content-length", body.len());
-        (head.body(()).expect("the head is valid"), body)
-    }
-
-    /// The same, as it goes over HTTP/1.
-    fn answer_http1(&self, request: &Request) -> (Vec<u8>, &[u8]) {
-        let (head, body) = self.answer(request.header("range"), request.header("if-range"));
-        let mut text = format!("HTTP/1.1 {}\r\n", head.status());
-        for (name, value) in head.headers() {
-            let value = value.to_str().expect("the test's headers are text");
-            write!(text, "{name}: {value}\r\n").expect("a string takes all");
-        }
-        text.push_str("\r\n");
-        (text.into_bytes(), body)
-    }
-}
+use self::support::{Directory, File, content, gzipped, settings};
 
 /// How a connection ends within a body.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -113,52 +55,11 @@ fn cutting(file: File, at: usize, cut: Cut) -> MemoryConnector {
     })
 }
 
-fn content(length: usize) -> Vec<u8> {
-    // No period that a wrong offset could hide behind.
-    let mut random = fastrand::Rng::with_seed(7);
-    std::iter::repeat_with(|| random.u8(..))
-        .take(length)
-        .collect()
-}
-
-fn settings() -> ClientBuilder {
-    let no_wait = RetryPolicy::builder().backoff(Backoff::fixed(Duration::ZERO));
-    Client::builder().retry(no_wait)
-}
-
 fn resuming(connector: &MemoryConnector) -> Client {
     let builder = settings().resume(true);
     builder
         .build_with_connector(connector.clone())
         .expect("the settings are valid")
-}
-
-/// A directory that is gone when the test is over.
-struct Directory(PathBuf);
-
-impl Directory {
-    fn new() -> Self {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let number = COUNT.fetch_add(1, Relaxed);
-        let name = format!("client-resume-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir(&path).expect("the temporary directory can be written to");
-        Self(path)
-    }
-
-    fn target(&self) -> PathBuf {
-        self.0.join("target")
-    }
-
-    fn is_empty(&self) -> bool {
-        fs::read_dir(&self.0).expect("it is there").next().is_none()
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).ok();
-    }
 }
 
 /// Where the answer to a request is cut, by its path: the first one for it is, the next ones are not.
@@ -352,13 +253,6 @@ async fn a_file_that_changed_is_an_error_and_never_a_mix() {
     assert_eq!(report.attempts().len(), 2);
     assert_eq!(report.attempts()[1].resumed_at(), Some(500));
     assert!(directory.is_empty());
-}
-
-async fn gzipped(content: &[u8]) -> Vec<u8> {
-    let mut encoder = GzipEncoder::new(Vec::new());
-    encoder.write_all(content).await.unwrap();
-    encoder.shutdown().await.unwrap();
-    encoder.into_inner()
 }
 
 #[tokio::test(start_paused = true)]

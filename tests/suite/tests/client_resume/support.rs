@@ -1,0 +1,153 @@
+//! A file on a server, and a place to download it to.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use async_compression::tokio::write::GzipEncoder;
+use client::{Backoff, Client, ClientBuilder, RetryPolicy};
+use http::Response;
+use test_support::Request;
+use tokio::io::AsyncWriteExt as _;
+
+/// A file on a server that serves ranges.
+#[derive(Clone)]
+pub(crate) struct File {
+    pub(crate) content: Arc<[u8]>,
+    pub(crate) tag: &'static str,
+    pub(crate) headers: &'static [(&'static str, &'static str)],
+}
+
+impl File {
+    pub(crate) fn new(content: impl Into<Vec<u8>>) -> Self {
+        Self {
+            content: content.into().into(),
+            tag: "\"v1\"",
+            headers: &[],
+        }
+    }
+
+    /// The range that is asked for, if it is asked for with the right validator.
+    pub(crate) fn asked(
+        &self,
+        range: Option<&str>,
+        if_range: Option<&str>,
+    ) -> Option<(usize, usize)> {
+        let date = self
+            .headers
+            .iter()
+            .find(|(name, _)| *name == "last-modified");
+        let validator = date.map_or(self.tag, |(_, date)| date);
+        let range = range.filter(|_| if_range.is_none_or(|it| it == validator))?;
+        let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
+        let last = last.parse().unwrap_or(self.content.len() - 1);
+        Some((first.parse().expect("a range begins somewhere"), last))
+    }
+
+    /// The head and the body of the answer.
+    pub(crate) fn answer(
+        &self,
+        range: Option<&str>,
+        if_range: Option<&str>,
+    ) -> (Response<()>, &[u8]) {
+        let mut head = Response::builder();
+        if !self.tag.is_empty() {
+            head = head.header("etag", self.tag);
+        }
+        for (name, value) in self.headers {
+            head = head.header(*name, *value);
+        }
+        let total = self.content.len();
+        let (head, body) = match self.asked(range, if_range) {
+            Some((first, last)) => {
+                let head = head.status(206);
+                let head = head.header("content-range", format!("bytes {first}-{last}/{total}"));
+                (head, &self.content[first..=last])
+            }
+            None => (head, &self.content[..]),
+        };
+        let head = head.header("content-length", body.len());
+        (head.body(()).expect("the head is valid"), body)
+    }
+
+    /// The same, as it goes over HTTP/1.
+    pub(crate) fn answer_http1(&self, request: &Request) -> (Vec<u8>, &[u8]) {
+        let (head, body) = self.answer(request.header("range"), request.header("if-range"));
+        let mut text = format!("HTTP/1.1 {}\r\n", head.status());
+        for (name, value) in head.headers() {
+            let value = value.to_str().expect("the test's headers are text");
+            write!(text, "{name}: {value}\r\n").expect("a string takes all");
+        }
+        text.push_str("\r\n");
+        (text.into_bytes(), body)
+    }
+}
+
+pub(crate) fn content(length: usize) -> Vec<u8> {
+    // No period that a wrong offset could hide behind.
+    let mut random = fastrand::Rng::with_seed(7);
+    std::iter::repeat_with(|| random.u8(..))
+        .take(length)
+        .collect()
+}
+
+pub(crate) fn settings() -> ClientBuilder {
+    let no_wait = RetryPolicy::builder().backoff(Backoff::fixed(Duration::ZERO));
+    Client::builder().retry(no_wait)
+}
+
+/// A directory that is gone when the test is over.
+pub(crate) struct Directory(PathBuf);
+
+impl Directory {
+    pub(crate) fn new() -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNT.fetch_add(1, Relaxed);
+        let name = format!("client-resume-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir(&path).expect("the temporary directory can be written to");
+        Self(path)
+    }
+
+    pub(crate) fn target(&self) -> PathBuf {
+        self.0.join("target")
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.names().is_empty()
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    pub(crate) fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.0).expect("it is there");
+        let names = entries.map(|entry| entry.expect("it can be read").file_name());
+        let mut names: Vec<_> = names
+            .map(|name| name.into_string().expect("the test's names are text"))
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+pub(crate) async fn gzipped(content: &[u8]) -> Vec<u8> {
+    let mut encoder = GzipEncoder::new(Vec::new());
+    encoder.write_all(content).await.unwrap();
+    encoder.shutdown().await.unwrap();
+    encoder.into_inner()
+}
