@@ -110,6 +110,7 @@
 
 mod ask;
 mod body;
+mod checkpoint;
 mod content_range;
 mod course;
 mod error;
@@ -123,6 +124,7 @@ mod validator;
 pub use self::{
     ask::Ask,
     body::ResumeBody,
+    checkpoint::{Checkpoint, Rest},
     error::{ResumeBodyError, ResumeError, ResumeErrorKind},
     future::ResumeFuture,
     layer::ResumeLayer,

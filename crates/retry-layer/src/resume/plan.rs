@@ -122,6 +122,31 @@ impl Plan {
         })
     }
 
+    /// The plan for a whole of which this was stored.
+    pub(super) fn stored(validator: Validator, codings: &str, total: Option<u64>) -> Self {
+        Self {
+            validator,
+            codings: codings.to_owned(),
+            whole: true,
+            first: 0,
+            end: total,
+            total,
+        }
+    }
+
+    pub(super) fn validator(&self) -> &Validator {
+        &self.validator
+    }
+
+    pub(super) fn codings(&self) -> &str {
+        &self.codings
+    }
+
+    /// The length of the whole, if it is known.
+    pub(super) fn total(&self) -> Option<u64> {
+        self.total
+    }
+
     /// The length of the body, if it is known.
     pub(super) fn length(&self) -> Option<u64> {
         self.end.map(|end| end.saturating_sub(self.first))

@@ -31,6 +31,14 @@ impl Validator {
         (age >= Duration::from_secs(1)).then(|| Self::Date(modified.clone()))
     }
 
+    /// Reads what [`if_range`](Self::if_range) has given earlier. Whether a date is strong was decided then.
+    pub(super) fn stored(value: HeaderValue) -> Option<Self> {
+        if is_strong_tag(value.as_bytes()) {
+            return Some(Self::Tag(value));
+        }
+        date(&value).is_some().then(|| Self::Date(value))
+    }
+
     /// The value of an `If-Range` for it.
     pub(super) fn if_range(&self) -> &HeaderValue {
         match self {
