@@ -21,6 +21,8 @@ use crate::{
     stack::{Stack, Way},
     target::{self, Target},
 };
+#[cfg(feature = "fs")]
+use crate::{DecodeLimits, decode, resume::Resume};
 
 /// A client: a cheap handle to one session, with retries over it.
 ///
@@ -81,6 +83,17 @@ impl Client {
     #[inline]
     pub(crate) fn raises_status(&self) -> bool {
         self.shared.settings.error_for_status
+    }
+
+    /// Which bodies are continued, and within which limits the body of this response is decoded, if it
+    /// is.
+    #[cfg(feature = "fs")]
+    pub(crate) fn body_settings<B>(&self, request: &Request<B>) -> (Resume, Option<DecodeLimits>) {
+        let settings = &self.shared.settings;
+        let decode = settings
+            .decompression
+            .then(|| decode::wanted(request, settings.decode_limits));
+        (Resume::of(request, settings.resume), decode.flatten())
     }
 
     /// What errors tell of paths.

@@ -8,6 +8,8 @@ use http::{HeaderMap, Method, Response, StatusCode, Uri};
 use retry_layer::{RetryReport, StopReason, resume::ResumeError, transport};
 use session_layer::Phase;
 
+#[cfg(feature = "fs")]
+use crate::download::{DigestError, DigestMismatch, PartialFile};
 use crate::{
     decode::DecodeLimit,
     json::NotJson,
@@ -59,6 +61,9 @@ struct Inner {
     doing: Option<DeadlinePhase>,
     /// The response, where it had come before the call failed.
     answer: Option<Answer>,
+    /// What is left of a download.
+    #[cfg(feature = "fs")]
+    partial_file: Option<PartialFile>,
 }
 
 /// The head of a response, and the beginning of its body.
@@ -104,6 +109,12 @@ pub(crate) enum Kind {
     NoEvents(u32),
     /// What the body was to be written to failed.
     Write,
+    /// The server gave the rest of a body in more parts than it is worth.
+    #[cfg(feature = "fs")]
+    SmallParts,
+    /// The body is not the one of which a digest was given.
+    #[cfg(feature = "fs")]
+    Digest(DigestError),
     Decode(&'static str),
     /// The source of tokens failed; `source` is its error.
     Token,
@@ -148,6 +159,8 @@ impl Error {
             paths: Paths::default(),
             doing: None,
             answer: None,
+            #[cfg(feature = "fs")]
+            partial_file: None,
         }))
     }
 
@@ -157,6 +170,13 @@ impl Error {
 
     pub(crate) fn with(mut self, source: impl Into<BoxError>) -> Self {
         self.0.source = Some(source.into());
+        self
+    }
+
+    /// Says what is left of a download.
+    #[cfg(feature = "fs")]
+    pub(crate) fn with_partial_file(mut self, file: Option<PartialFile>) -> Self {
+        self.0.partial_file = file;
         self
     }
 
@@ -528,10 +548,15 @@ impl Error {
         matches!(self.0.kind, Kind::Redirect(_))
     }
 
-    /// Whether a body failed: the response's broke off, stood still, was larger than allowed, or
-    /// could not be written to where it was to go, or the request's gave an error.
+    /// Whether a body failed: the response's broke off, stood still, was larger than allowed, had
+    /// another digest than the one that was given, or could not be written to where it was to go, or the
+    /// request's gave an error.
     #[must_use]
     pub fn is_body(&self) -> bool {
+        #[cfg(feature = "fs")]
+        if matches!(self.0.kind, Kind::SmallParts | Kind::Digest(_)) {
+            return true;
+        }
         matches!(
             self.0.kind,
             Kind::BodyTooLarge { .. }
@@ -551,6 +576,25 @@ impl Error {
     pub fn resume_error(&self) -> Option<&ResumeError> {
         match &self.0.kind {
             Kind::Resume(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// Returns what a [download](crate::RequestBuilder::download_to) that failed has left, for the next one
+    /// to go on from; `None` if nothing is left.
+    #[cfg(feature = "fs")]
+    #[must_use]
+    pub fn partial_file(&self) -> Option<&PartialFile> {
+        self.0.partial_file.as_ref()
+    }
+
+    /// Returns the digest that a [download](crate::RequestBuilder::download_to) was to have, and the one
+    /// that it has.
+    #[cfg(feature = "fs")]
+    #[must_use]
+    pub fn digest_mismatch(&self) -> Option<&DigestMismatch> {
+        match &self.0.kind {
+            Kind::Digest(mismatch) => Some(mismatch),
             _ => None,
         }
     }
@@ -657,6 +701,10 @@ impl fmt::Display for Error {
             Some(report) if !self.is_closed() && !self.is_builder() => tried(report, f)?,
             Some(_) | None => {}
         }
+        #[cfg(feature = "fs")]
+        if let Some(file) = &self.0.partial_file {
+            write!(f, "; {file}")?;
+        }
         if f.alternate() {
             for cause in self.told_causes() {
                 write!(f, ": {cause}")?;
@@ -733,6 +781,12 @@ impl fmt::Display for What<'_> {
             )?,
             Kind::Resume(error) => error.fmt(f)?,
             Kind::Write => f.write_str("the body cannot be written to where it was to go")?,
+            #[cfg(feature = "fs")]
+            Kind::SmallParts => {
+                f.write_str("the server gave the rest of the body in tiny parts")?;
+            }
+            #[cfg(feature = "fs")]
+            Kind::Digest(mismatch) => mismatch.fmt(f)?,
             Kind::Json(why) => why.fmt(f)?,
             Kind::Decode(what) | Kind::Coding(what) => {
                 write!(f, "the body is not valid {what}")?;

@@ -185,7 +185,7 @@
 //! - `opentelemetry`: metrics by OpenTelemetry 0.33, `ClientBuilder::meter_provider`, and its context in
 //!   the headers of attempts, `telemetry::OpenTelemetry`.
 //! - `config`: settings from configuration files, `ClientConfig`; `serde` is another name of it.
-//! - `fs`: [bodies from files](Body::from_file), and [downloads into them](Response::save_to).
+//! - `fs`: [bodies from files](Body::from_file), and [downloads into them](RequestBuilder::download_to).
 //! - `multipart`: [forms with files](RequestBuilder::multipart).
 //! - `tonic`: [a channel](Client::grpc) for the clients that tonic generates.
 //! - `gzip`, `br`, `zstd`, `deflate`: [decode](crate#decoding) such bodies. `zstd` builds a C
@@ -206,6 +206,8 @@ mod config;
 mod deadline;
 mod decode;
 mod doing;
+#[cfg(feature = "fs")]
+mod download;
 mod error;
 mod event_source;
 mod extras;
@@ -264,6 +266,8 @@ pub use session_layer::{TlsOptions, TlsVersion};
 
 #[cfg(feature = "config")]
 pub use self::config::ClientConfig;
+#[cfg(feature = "fs")]
+pub use self::download::{DigestMismatch, Download, Downloaded, PartialFile};
 pub use self::{
     auth::{Token, TokenFn, TokenSource, token_fn},
     body::{Body, ResponseBody},

@@ -186,6 +186,8 @@ fn class(error: &Error) -> Option<Class> {
         | Kind::Token
         | Kind::Redirect(_)
         | Kind::Resume(_) => Some(Class::Permanent),
+        #[cfg(feature = "fs")]
+        Kind::SmallParts | Kind::Digest(_) => Some(Class::Permanent),
     }
 }
 

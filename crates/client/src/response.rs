@@ -11,7 +11,7 @@ use http::{
     Extensions, HeaderMap, StatusCode, Uri, Version,
     header::{CONTENT_TYPE, HeaderValue},
 };
-use http_body::Body as _;
+use http_body::{Body as _, Frame};
 use retry_layer::{ResponseExt as _, RetryReport};
 use serde::de::DeserializeOwned;
 use session_layer::ConnectionInfo;
@@ -218,6 +218,17 @@ impl Response {
         self.request.name(failed(&self.inner, &[]))
     }
 
+    #[cfg(feature = "fs")]
+    pub(crate) fn get_ref(&self) -> &http::Response<ResponseBody> {
+        &self.inner
+    }
+
+    /// The head of the response, for a change before its body is read.
+    #[cfg(feature = "fs")]
+    pub(crate) fn headers_mut(&mut self) -> &mut HeaderMap {
+        self.inner.headers_mut()
+    }
+
     pub(crate) fn body_mut(&mut self) -> &mut ResponseBody {
         self.inner.body_mut()
     }
@@ -319,20 +330,27 @@ impl Response {
             self.source = None;
         }
         loop {
-            let mut body = Pin::new(self.inner.body_mut());
-            let frame = poll_fn(|cx| body.as_mut().poll_frame(cx)).await;
-            if let Some(report) = body.take_report() {
-                self.inner.extensions_mut().insert(report);
-            }
-            let frame = match frame {
-                None => return Ok(None),
-                Some(frame) => frame.map_err(|error| self.description().name(error))?,
+            let Some(frame) = self.frame().await? else {
+                return Ok(None);
             };
             // Trailers are no piece of the body.
             if let Ok(data) = frame.into_data() {
                 return Ok(Some(data));
             }
         }
+    }
+
+    /// Returns the next frame of the body, or `None` at its end. What was tried until then is in the
+    /// extensions.
+    pub(crate) async fn frame(&mut self) -> Result<Option<Frame<Bytes>>, Error> {
+        let mut body = Pin::new(self.inner.body_mut());
+        let frame = poll_fn(|cx| body.as_mut().poll_frame(cx)).await;
+        if let Some(report) = body.take_report() {
+            self.inner.extensions_mut().insert(report);
+        }
+        frame
+            .transpose()
+            .map_err(|error| self.description().name(error))
     }
 
     /// Collects the body, up to [`max_body`](crate::ClientBuilder::max_body) and within the

@@ -68,6 +68,8 @@ pub enum ErrorKind {
     Resume,
     /// The body could not be written to where it was to go: [`is_body`](Error::is_body).
     Write,
+    /// The body has another digest than the one that was given: [`is_body`](Error::is_body).
+    Digest,
     /// The body is not what it was read as: [`is_decode`](Error::is_decode).
     Decode,
     /// A redirect is against the rules: [`is_redirect`](Error::is_redirect).
@@ -110,6 +112,7 @@ impl ErrorKind {
         Self::BodyTimeout,
         Self::Resume,
         Self::Write,
+        Self::Digest,
         Self::Decode,
         Self::Redirect,
         Self::Status,
@@ -147,6 +150,7 @@ impl ErrorKind {
             Self::BodyTimeout => "body_timeout",
             Self::Resume => "resume",
             Self::Write => "write",
+            Self::Digest => "digest",
             Self::Decode => "decode",
             Self::Redirect => "redirect",
             Self::Status => "status",
@@ -173,9 +177,12 @@ impl ErrorKind {
             | Self::Unprocessed
             | Self::HeadTimeout
             | Self::Protocol => Some(AttemptPhase::Head),
-            Self::Body | Self::BodyTimeout | Self::Resume | Self::Write | Self::Decode => {
-                Some(AttemptPhase::Body)
-            }
+            Self::Body
+            | Self::BodyTimeout
+            | Self::Resume
+            | Self::Write
+            | Self::Digest
+            | Self::Decode => Some(AttemptPhase::Body),
             // An alert may come in place of a response, a stream may be reset at any time, and a head
             // may be too large as well as a body.
             Self::Tls
@@ -224,6 +231,10 @@ impl Error {
             Kind::NoEvents(_) => ErrorKind::Body,
             Kind::Resume(_) => ErrorKind::Resume,
             Kind::Write => ErrorKind::Write,
+            #[cfg(feature = "fs")]
+            Kind::SmallParts => ErrorKind::Body,
+            #[cfg(feature = "fs")]
+            Kind::Digest(_) => ErrorKind::Digest,
             Kind::Decode(_) | Kind::Json(_) | Kind::Coding(_) | Kind::TooManyCodings(_) => {
                 ErrorKind::Decode
             }

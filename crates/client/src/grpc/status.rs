@@ -38,6 +38,8 @@ fn code(error: &Error) -> Code {
         | Kind::Coding(_)
         | Kind::TooManyCodings(_) => Code::Internal,
         Kind::Status | Kind::Write | Kind::Redirect(_) | Kind::Resume(_) => Code::Unknown,
+        #[cfg(feature = "fs")]
+        Kind::SmallParts | Kind::Digest(_) => Code::Unknown,
     }
 }
 

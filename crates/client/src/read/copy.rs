@@ -10,6 +10,9 @@ pub struct Progress {
     pub written: u64,
     /// How many there will be, if the server said so and they are not decoded.
     pub total: Option<u64>,
+    /// How many of the written bytes an earlier run of the program had left, for a
+    /// [download](crate::RequestBuilder::download_to) that goes on from there; else 0.
+    pub resumed_from: u64,
 }
 
 impl Response {
@@ -64,7 +67,11 @@ impl Response {
                 return Err(stream.fail(Kind::Write).with(error));
             }
             written = written.saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
-            progress(Progress { written, total });
+            progress(Progress {
+                written,
+                total,
+                resumed_from: 0,
+            });
         }
         let flushed = writer.flush().await;
         flushed.map_err(|error| stream.fail(Kind::Write).with(error))?;

@@ -11,9 +11,9 @@ use tokio::{fs::File, io::AsyncWriteExt as _, task::spawn_blocking};
 
 /// An open file, and what becomes of it when it is whole.
 #[derive(Debug)]
-pub(super) struct Destination {
+pub(crate) struct Destination {
     // Dropped first: some systems remove no file that is open.
-    pub(super) file: File,
+    pub(crate) file: File,
     /// None if it is a device, which is written as it is.
     part: Option<Part>,
 }
@@ -31,7 +31,7 @@ impl Destination {
     /// # Cancel safety
     ///
     /// A file that is created meanwhile is removed.
-    pub(super) async fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) async fn open(path: &Path) -> io::Result<Self> {
         let path = path.to_owned();
         // Dropped together with its result if nobody waits for it any more.
         let opened = spawn_blocking(move || open(&path)).await;
@@ -43,16 +43,63 @@ impl Destination {
     }
 
     /// Puts the file, which is whole, in its place.
-    pub(super) async fn finish(self) -> io::Result<()> {
+    pub(crate) async fn finish(self, existing: Existing) -> io::Result<()> {
         let Self { mut file, part } = self;
         let Some(part) = part else {
             return file.flush().await;
         };
         file.sync_all().await?;
         drop(file);
-        tokio::fs::rename(&part.path, &part.target).await
+        let placed = spawn_blocking(move || place(&part.path, &part.target, existing)).await;
+        placed.map_err(io::Error::other)?
     }
 }
+
+/// What becomes of a file that has the name already.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Existing {
+    /// The new one takes its place.
+    #[default]
+    Replace,
+    /// It stays, and that is an error.
+    Keep,
+}
+
+/// Gives a file that is whole its name.
+pub(crate) fn place(file: &Path, target: &Path, existing: Existing) -> io::Result<()> {
+    match existing {
+        Existing::Replace => fs::rename(file, target)?,
+        // A rename would replace a file that was made since it was looked for.
+        Existing::Keep => match fs::hard_link(file, target) {
+            Ok(()) => {
+                // It has its name; that it has another one too is no failure.
+                fs::remove_file(file).ok();
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
+            // Not every file system has links.
+            Err(_) if fs::symlink_metadata(target).is_err() => fs::rename(file, target)?,
+            Err(_) => return Err(io::ErrorKind::AlreadyExists.into()),
+        },
+    }
+    sync_directory(target);
+    Ok(())
+}
+
+/// Has the name outlive a loss of power, where the system can do that.
+#[cfg(unix)]
+fn sync_directory(target: &Path) {
+    let directory = match target.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        Some(_) | None => Path::new("."),
+    };
+    // The file is there and whole, so an error here is none of the download.
+    if let Ok(directory) = fs::File::open(directory) {
+        directory.sync_all().ok();
+    }
+}
+
+#[cfg(not(unix))]
+fn sync_directory(_: &Path) {}
 
 impl Drop for Part {
     fn drop(&mut self) {
@@ -96,7 +143,7 @@ fn open(path: &Path) -> io::Result<(fs::File, Option<Part>)> {
 }
 
 /// Follows symbolic links, the last of which may lead to where there is nothing.
-fn follow(path: &Path) -> io::Result<PathBuf> {
+pub(crate) fn follow(path: &Path) -> io::Result<PathBuf> {
     // As many as Linux follows.
     const LINKS: usize = 40;
     let mut path = path.to_owned();
@@ -151,16 +198,16 @@ fn is_device(_: &fs::Metadata) -> bool {
 }
 
 #[cfg(unix)]
-fn private(options: &mut fs::OpenOptions) {
+pub(crate) fn private(options: &mut fs::OpenOptions) {
     std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
 }
 
 #[cfg(not(unix))]
-fn private(_: &mut fs::OpenOptions) {}
+pub(crate) fn private(_: &mut fs::OpenOptions) {}
 
 /// Gives a file the owner and the mode of the one that it will replace.
 #[cfg(unix)]
-fn take_after(file: &fs::File, replaced: &fs::Metadata) -> io::Result<()> {
+pub(crate) fn take_after(file: &fs::File, replaced: &fs::Metadata) -> io::Result<()> {
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
 
     let own = file.metadata()?;
@@ -177,6 +224,6 @@ fn take_after(file: &fs::File, replaced: &fs::Metadata) -> io::Result<()> {
 }
 
 #[cfg(not(unix))]
-fn take_after(file: &fs::File, replaced: &fs::Metadata) -> io::Result<()> {
+pub(crate) fn take_after(file: &fs::File, replaced: &fs::Metadata) -> io::Result<()> {
     file.set_permissions(replaced.permissions())
 }

@@ -2,7 +2,7 @@
 
 mod copy;
 #[cfg(feature = "fs")]
-mod destination;
+pub(crate) mod destination;
 mod events;
 mod line;
 mod lines;

@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use super::destination::Destination;
+use super::destination::{Destination, Existing};
 use crate::{Error, Progress, Response, error::Kind};
 
 impl Response {
@@ -66,7 +66,10 @@ impl Response {
         let mut destination = Destination::open(path).await.map_err(failed)?;
         let file = &mut destination.file;
         let written = self.copy_with_progress(file, progress).await?;
-        destination.finish().await.map_err(failed)?;
+        destination
+            .finish(Existing::Replace)
+            .await
+            .map_err(failed)?;
         Ok(written)
     }
 }

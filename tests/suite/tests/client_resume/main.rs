@@ -5,6 +5,7 @@
     reason = "a test fails by its panic"
 )]
 
+mod download;
 mod support;
 
 use std::{

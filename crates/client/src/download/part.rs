@@ -1,0 +1,425 @@
+//! The partial file: found or made, locked, written, and put in its place.
+
+use std::{
+    fs,
+    io::{self, Seek as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tokio::{
+    fs::File,
+    io::{AsyncSeekExt as _, AsyncWriteExt as _},
+    task::spawn_blocking,
+    time::sleep,
+};
+
+use super::{
+    digest::{self, Expected, Hashing, Unverified},
+    error::PartialFile,
+    record::{self, Record},
+};
+use crate::read::destination::{Existing, follow, place, private, take_after};
+
+/// A partial file that nobody else writes: its lock is held for as long as it is open.
+#[derive(Debug)]
+pub(super) struct Part {
+    // Dropped first: what is removed is removed while it is locked.
+    names: Names,
+    file: File,
+    /// How many bytes were handed to the file.
+    length: u64,
+    /// What the bytes are a part of, if a later download can go on from them.
+    record: Option<Record>,
+}
+
+/// The partial file, its record, and the target.
+#[derive(Debug)]
+struct Names {
+    target: PathBuf,
+    part: PathBuf,
+    record: PathBuf,
+    /// What is left when this is dropped.
+    leftover: Leftover,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Leftover {
+    /// The partial file and its record stay.
+    Kept,
+    /// Neither is of use.
+    Removed,
+}
+
+impl Names {
+    fn of(target: PathBuf) -> io::Result<Self> {
+        let name = target.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+        let mut part = if name.len() <= MAX_NAME {
+            name.to_owned()
+        } else {
+            shortened(&name.to_string_lossy()).into()
+        };
+        part.push(".part");
+        let mut record = part.clone();
+        record.push(".json");
+        Ok(Self {
+            part: target.with_file_name(part),
+            record: target.with_file_name(record),
+            target,
+            leftover: Leftover::Removed,
+        })
+    }
+}
+
+impl Drop for Names {
+    fn drop(&mut self) {
+        if self.leftover == Leftover::Removed {
+            // The record first: without one, what is left is never taken for a part of anything.
+            fs::remove_file(&self.record).ok();
+            fs::remove_file(&self.part).ok();
+        }
+    }
+}
+
+/// Of a longer name the partial file has the beginning: most file systems allow 255 bytes, some fewer.
+const MAX_NAME: usize = 128;
+
+fn shortened(name: &str) -> String {
+    const KEPT: usize = 64;
+    let mut ends = (0..=name.len().min(KEPT)).rev();
+    let kept = ends.find_map(|end| name.get(..end)).unwrap_or_default();
+    let hash = record::hash("name", name);
+    format!("{kept}.{}", hash.get(..16).unwrap_or_default())
+}
+
+/// How often a lock is tried, and how long it is waited for in between. A download that was dropped just
+/// now may still write its last piece, in a thread of its own.
+const TRIES: u32 = 50;
+const BETWEEN_TRIES: Duration = Duration::from_millis(10);
+
+impl Part {
+    /// Opens the partial file of a target.
+    pub(super) async fn open(path: &Path, existing: Existing) -> io::Result<Self> {
+        let mut tries = 0;
+        loop {
+            let path = path.to_owned();
+            let opened = spawn_blocking(move || open(&path, existing)).await;
+            match opened.map_err(io::Error::other)? {
+                Err(error) if error.kind() == io::ErrorKind::ResourceBusy && tries < TRIES => {
+                    tries += 1;
+                    sleep(BETWEEN_TRIES).await;
+                }
+                opened => return opened,
+            }
+        }
+    }
+
+    pub(super) fn target(&self) -> &Path {
+        &self.names.target
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.names.part
+    }
+
+    /// How many bytes are there.
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// What the bytes that are there are a part of.
+    pub(super) fn record(&self) -> Option<&Record> {
+        self.record.as_ref()
+    }
+
+    /// What is left for a later download, if anything is.
+    pub(super) fn kept(&self) -> Option<PartialFile> {
+        let is_kept = self.names.leftover == Leftover::Kept;
+        is_kept.then(|| PartialFile::new(self.names.part.clone(), self.length))
+    }
+
+    /// Leaves out what is behind this byte.
+    pub(super) async fn truncate(&mut self, length: u64) -> io::Result<()> {
+        self.file.flush().await?;
+        self.file.set_len(length).await?;
+        self.file.seek(io::SeekFrom::Start(length)).await?;
+        self.length = length;
+        Ok(())
+    }
+
+    /// Begins anew, with bytes that are a part of something else. Without a record nothing can go on from
+    /// them.
+    pub(super) async fn begin(&mut self, record: Option<Record>) -> io::Result<()> {
+        // In this order: no record is ever beside bytes of another version.
+        self.names.leftover = Leftover::Removed;
+        let path = self.names.record.clone();
+        blocking(move || record::remove(&path)).await?;
+        self.truncate(0).await?;
+        self.record = record;
+        if let Some(record) = self.record.clone() {
+            let path = self.names.record.clone();
+            blocking(move || record.write(&path)).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn write(&mut self, piece: &[u8]) -> io::Result<()> {
+        self.file.write_all(piece).await?;
+        self.length = self
+            .length
+            .saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
+        if self.record.is_some() && self.length > 0 {
+            self.names.leftover = Leftover::Kept;
+        }
+        Ok(())
+    }
+
+    /// Waits until all that was written is in the file, and finds out how much that is.
+    pub(super) async fn sync_length(&mut self) -> io::Result<()> {
+        let flushed = self.file.flush().await;
+        if let Ok(found) = self.file.metadata().await {
+            self.length = found.len();
+        }
+        flushed
+    }
+
+    /// Nothing can go on from these bytes.
+    pub(super) fn discard(&mut self) {
+        self.names.leftover = Leftover::Removed;
+    }
+
+    /// Checks the digests of the file, which is whole.
+    pub(super) async fn check(
+        &mut self,
+        expected: Vec<Expected>,
+        hashed: Option<Hashing>,
+    ) -> Result<(), Unverified> {
+        if expected.is_empty() {
+            return Ok(());
+        }
+        self.file.flush().await?;
+        let file = self.file.try_clone().await?.into_std().await;
+        let length = self.length;
+        let checked =
+            spawn_blocking(move || digest::check(&file, length, &expected, hashed.as_ref()));
+        checked.await.map_err(io::Error::other)?
+    }
+
+    /// Puts the file, which is whole, in its place.
+    pub(super) async fn finish(mut self, existing: Existing) -> io::Result<()> {
+        self.file.flush().await?;
+        self.file.sync_all().await?;
+        let Self {
+            file, mut names, ..
+        } = self;
+        let file = file.into_std().await;
+        blocking(move || {
+            // What is replaced has a say in who may read the new one.
+            if let Some(replaced) = fs::metadata(&names.target)
+                .ok()
+                .filter(fs::Metadata::is_file)
+            {
+                take_after(&file, &replaced)?;
+            }
+            place(&names.part, &names.target, existing)?;
+            // There is no partial file any more, and its record goes.
+            names.leftover = Leftover::Removed;
+            drop(names);
+            // The lock is held until here.
+            drop(file);
+            Ok(())
+        })
+        .await
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
+fn open(path: &Path, existing: Existing) -> io::Result<Part> {
+    let is_replaced = match fs::metadata(path) {
+        Ok(_) if existing == Existing::Keep => {
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "the file is there already, and is not to be replaced",
+            ));
+        }
+        Ok(found) if found.is_file() => true,
+        Ok(_) => {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "this is no regular file, whose place a download could take; to write into \
+                 something else, use `save_to` or `copy_to`",
+            ));
+        }
+        // A symbolic link may lead to where there is nothing yet.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        Err(error) => return Err(error),
+    };
+    let mut names = Names::of(follow(path)?)?;
+    // Another's, as long as it is not locked.
+    names.leftover = Leftover::Kept;
+    let mut file = open_locked(&names.part, is_replaced)?;
+    let length = file.metadata()?.len();
+    let record = Record::read(&names.record).filter(|_| length > 0);
+    if record.is_none() {
+        names.leftover = Leftover::Removed;
+    }
+    file.seek(io::SeekFrom::End(0))?;
+    Ok(Part {
+        file: File::from_std(file),
+        names,
+        length,
+        record,
+    })
+}
+
+/// Opens a file that is this user's own, has this name, and is locked; makes one if there is none.
+fn open_locked(path: &Path, is_private: bool) -> io::Result<fs::File> {
+    // Each of them fails only because another program has made, removed or renamed the file meanwhile.
+    const TRIES: u32 = 10;
+    for _ in 0..TRIES {
+        let mut options = fs::OpenOptions::new();
+        options.read(true).write(true);
+        alone(&mut options);
+        let mut new = options.clone();
+        new.create_new(true);
+        if is_private {
+            // It gets the mode of the file that it replaces when it is whole.
+            private(&mut new);
+        }
+        let file = match new.open(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                if !fs::symlink_metadata(path).is_ok_and(|found| is_own(&found)) {
+                    // A link, or another user's file, may not be written to. If it may be removed, then the
+                    // name is free.
+                    record::remove(path)?;
+                    continue;
+                }
+                match options.open(path) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    opened => opened,
+                }
+            }
+            opened => opened,
+        };
+        let file = file.map_err(busy_if_shared)?;
+        lock(&file)?;
+        let found = fs::symlink_metadata(path);
+        if found.is_ok_and(|found| is_same(&file, &found)) {
+            if is_private {
+                make_private(&file)?;
+            }
+            return Ok(file);
+        }
+    }
+    Err(busy())
+}
+
+fn busy() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::ResourceBusy,
+        "another download is writing the partial file of this target",
+    )
+}
+
+/// Whether this is a regular file of this user, which no other name leads to.
+#[cfg(unix)]
+pub(super) fn is_own(found: &fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+
+    found.is_file() && found.nlink() == 1 && found.uid() == rustix::process::geteuid().as_raw()
+}
+
+#[cfg(not(unix))]
+pub(super) fn is_own(found: &fs::Metadata) -> bool {
+    found.is_file()
+}
+
+/// Whether this is what was opened. It is not after another download has put its file in its place.
+#[cfg(unix)]
+fn is_same(file: &fs::File, found: &fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let identity = |it: &fs::Metadata| (it.dev(), it.ino());
+    is_own(found)
+        && file
+            .metadata()
+            .is_ok_and(|it| identity(&it) == identity(found))
+}
+
+/// There the name of a file that is open for writing cannot be given to another one.
+#[cfg(not(unix))]
+fn is_same(_: &fs::File, _: &fs::Metadata) -> bool {
+    true
+}
+
+#[cfg(unix)]
+fn make_private(file: &fs::File) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    file.set_permissions(fs::Permissions::from_mode(0o600))
+}
+
+#[cfg(not(unix))]
+fn make_private(_: &fs::File) -> io::Result<()> {
+    Ok(())
+}
+
+/// A link that takes the place of a file meanwhile is not followed.
+#[cfg(unix)]
+fn alone(options: &mut fs::OpenOptions) {
+    use std::os::unix::fs::OpenOptionsExt as _;
+
+    if let Ok(flags) = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()) {
+        options.custom_flags(flags);
+    }
+}
+
+/// Nobody else may open the file for writing as long as it is open: that is the lock there.
+#[cfg(windows)]
+fn alone(options: &mut fs::OpenOptions) {
+    use std::os::windows::fs::OpenOptionsExt as _;
+
+    const FILE_SHARE_READ: u32 = 1;
+    const FILE_SHARE_DELETE: u32 = 4;
+    options.share_mode(FILE_SHARE_READ | FILE_SHARE_DELETE);
+}
+
+#[cfg(not(any(unix, windows)))]
+fn alone(_: &mut fs::OpenOptions) {}
+
+#[cfg(windows)]
+fn busy_if_shared(error: io::Error) -> io::Error {
+    const ERROR_SHARING_VIOLATION: i32 = 32;
+    match error.raw_os_error() {
+        Some(ERROR_SHARING_VIOLATION) => busy(),
+        _ => error,
+    }
+}
+
+#[cfg(not(windows))]
+fn busy_if_shared(error: io::Error) -> io::Error {
+    error
+}
+
+/// Locks a file against other downloads. A lock ends with its program, however that ends.
+#[cfg(unix)]
+fn lock(file: &fs::File) -> io::Result<()> {
+    use rustix::{fs::FlockOperation, io::Errno};
+
+    match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => Err(busy()),
+        // Not every file system has locks, and a download is of use there too.
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+#[expect(clippy::unnecessary_wraps, reason = "it may fail elsewhere")]
+fn lock(_: &fs::File) -> io::Result<()> {
+    Ok(())
+}

@@ -1,0 +1,127 @@
+//! What is kept beside a partial file: what it is a part of.
+
+use std::{
+    fs,
+    io::{self, Read as _, Write as _},
+    path::Path,
+};
+
+use http::{HeaderValue, Uri};
+use retry_layer::resume::Checkpoint;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::{error::Hex, part::is_own};
+use crate::read::destination::private;
+
+/// The form of the file. A program that finds another one begins anew.
+const VERSION: u32 = 1;
+
+/// More than a record of valid headers has, in bytes.
+const MAX_LENGTH: u64 = 256 * 1024;
+
+/// What the bytes of a partial file are a part of. There is none for what cannot be continued.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(super) struct Record {
+    version: u32,
+    /// A hash of what the caller asked for: a URL may be signed, and is a secret then.
+    resource: String,
+    /// A hash of the path that answered, after redirects. A date is the validator of this one alone.
+    answered: String,
+    /// A strong entity tag, or a strong date.
+    validator: String,
+    /// The content codings of the bytes.
+    codings: String,
+    /// The length of the whole, if the server said it.
+    total: Option<u64>,
+    /// The `Repr-Digest` of the whole, if the server said it.
+    repr_digest: Option<String>,
+}
+
+impl Record {
+    pub(super) fn new(
+        resource: String,
+        answered: &Uri,
+        checkpoint: &Checkpoint,
+        repr_digest: Option<String>,
+    ) -> Self {
+        Self {
+            version: VERSION,
+            resource,
+            answered: hash("path", answered.path()),
+            validator: text(checkpoint.validator()),
+            codings: checkpoint.codings().to_owned(),
+            total: checkpoint.total(),
+            repr_digest,
+        }
+    }
+
+    /// Whether it is of what the caller asks for.
+    pub(super) fn is_of(&self, resource: &str) -> bool {
+        self.version == VERSION && self.resource == resource
+    }
+
+    /// Whether a response of this URL can be of the same version. A tag says that itself.
+    pub(super) fn is_answered_by(&self, checkpoint: &Checkpoint, answered: &Uri) -> bool {
+        checkpoint.is_tag() || self.answered == hash("path", answered.path())
+    }
+
+    pub(super) fn checkpoint(&self) -> Option<Checkpoint> {
+        Checkpoint::new(value(&self.validator)?, &self.codings, self.total)
+    }
+
+    pub(super) fn repr_digest(&self) -> Option<&str> {
+        self.repr_digest.as_deref()
+    }
+
+    /// Reads a record. `None` if there is none that can be trusted: it is not whole, or another user's.
+    pub(super) fn read(path: &Path) -> Option<Self> {
+        let found = fs::symlink_metadata(path).ok()?;
+        if !is_own(&found) {
+            return None;
+        }
+        let mut text = String::new();
+        let file = fs::File::open(path).ok()?;
+        file.take(MAX_LENGTH).read_to_string(&mut text).ok()?;
+        serde_json::from_str(&text).ok()
+    }
+
+    /// Writes it, in place of one that is there.
+    pub(super) fn write(&self, path: &Path) -> io::Result<()> {
+        let text = serde_json::to_vec(self)?;
+        remove(path)?;
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create_new(true);
+        private(&mut options);
+        // One that is cut short is not valid JSON, and is not used.
+        options.open(path)?.write_all(&text)
+    }
+}
+
+/// Removes a file that may not be there.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// A hash of something that may be a secret. What it is tells equal texts of different kinds apart.
+pub(super) fn hash(kind: &str, text: &str) -> String {
+    let digest = Sha256::new()
+        .chain_update(kind)
+        .chain_update("\n")
+        .chain_update(text)
+        .finalize();
+    Hex(&digest).to_string()
+}
+
+/// A header value as text. It may have bytes above 0x7f, each of which is one character here.
+pub(super) fn text(value: &HeaderValue) -> String {
+    value.as_bytes().iter().copied().map(char::from).collect()
+}
+
+fn value(text: &str) -> Option<HeaderValue> {
+    let bytes: Result<Vec<u8>, _> = text.chars().map(u8::try_from).collect();
+    HeaderValue::from_bytes(&bytes.ok()?).ok()
+}

@@ -1,0 +1,191 @@
+//! What a download does on the disk.
+
+use std::{fs, path::Path};
+
+use client::ErrorKind;
+use tokio::sync::Notify;
+
+use super::{Fate, download, leave, serve};
+use crate::support::{Directory, File, content};
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_is_there_is_replaced_unless_it_is_to_be_kept() {
+    use std::error::Error as _;
+
+    let file = File::new(content(1_000));
+    let directory = Directory::new();
+    fs::write(directory.target(), "as it was").unwrap();
+    let connector = serve(&file, []);
+    let keeping = download(&connector, &directory.target()).keep_existing();
+    let error = keeping.await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Write);
+    let cause: &std::io::Error = error.source().unwrap().downcast_ref().unwrap();
+    assert_eq!(cause.kind(), std::io::ErrorKind::AlreadyExists);
+    assert_eq!(connector.log().accepted, 0);
+    assert_eq!(directory.names(), ["target"]);
+
+    // It is made while the download is under way.
+    fs::remove_file(directory.target()).unwrap();
+    let target = directory.target();
+    let keeping = download(&connector, &target).keep_existing();
+    let keeping = keeping.on_progress(|_| fs::write(&target, "as it was").unwrap());
+    let error = keeping.await.unwrap_err();
+    let cause: &std::io::Error = error.source().unwrap().downcast_ref().unwrap();
+    assert_eq!(cause.kind(), std::io::ErrorKind::AlreadyExists);
+    assert_eq!(fs::read(&target).unwrap(), b"as it was");
+    assert_eq!(error.partial_file().unwrap().length(), 1_000);
+
+    let done = download(&connector, &target).await.unwrap();
+    assert_eq!(done.resumed_from(), 1_000);
+    assert!(fs::read(&target).unwrap() == file.content[..]);
+    fs::remove_file(&target).unwrap();
+    download(&connector, &target).keep_existing().await.unwrap();
+    assert_eq!(directory.names(), ["target"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_one_download_writes_a_part() {
+    use std::error::Error as _;
+
+    let file = File::new(content(1_000));
+    let directory = Directory::new();
+    let begun = Notify::new();
+    let hanging = serve(&file, [Fate::Hangs(400)]);
+    let first = download(&hanging, &directory.target()).on_progress(|progress| {
+        if progress.written == 400 {
+            begun.notify_one();
+        }
+    });
+    let mut first = first.into_future();
+    tokio::select! {
+        _ = &mut first => panic!("it is not whole"),
+        () = begun.notified() => {}
+    }
+    let connector = serve(&file, []);
+    let error = download(&connector, &directory.target()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Write);
+    let cause: &std::io::Error = error.source().unwrap().downcast_ref().unwrap();
+    assert_eq!(cause.kind(), std::io::ErrorKind::ResourceBusy);
+    assert_eq!(connector.log().accepted, 0);
+    assert_eq!(directory.names(), ["target.part", "target.part.json"]);
+    drop(first);
+    let done = download(&connector, &directory.target()).await.unwrap();
+    assert_eq!(done.resumed_from(), 400);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_cannot_be_written_to_is_found_out_before_anything_is_sent() {
+    let file = File::new(content(1_000));
+    let directory = Directory::new();
+    fs::write(directory.file("file"), "").unwrap();
+    fs::create_dir(directory.file("folder")).unwrap();
+    fs::create_dir(directory.file("blocked.part")).unwrap();
+    let connector = serve(&file, []);
+    for path in [
+        directory.file("missing/target"),
+        directory.file("file/target"),
+        directory.file("folder"),
+        directory.file("blocked"),
+        directory.file("folder/.."),
+        Path::new("/dev/null").to_owned(),
+        Path::new("").to_owned(),
+    ] {
+        let error = download(&connector, &path).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Write, "{path:?}");
+        assert!(error.partial_file().is_none());
+    }
+    assert_eq!(connector.log().accepted, 0);
+    assert_eq!(directory.names(), ["blocked.part", "file", "folder"]);
+
+    // The record cannot be written.
+    fs::create_dir(directory.file("target.part.json")).unwrap();
+    let error = download(&connector, &directory.target()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Write);
+    assert!(!directory.file("target.part").exists());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_became_a_folder_leaves_the_part() {
+    let file = File::new(content(1_000));
+    let directory = Directory::new();
+    let target = directory.target();
+    let connector = serve(&file, []);
+    let blocked = download(&connector, &target).on_progress(|_| {
+        fs::create_dir_all(&target).unwrap();
+    });
+    let error = blocked.await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Write);
+    assert_eq!(error.partial_file().unwrap().length(), 1_000);
+    fs::remove_dir(&target).unwrap();
+    let done = download(&connector, &target).await.unwrap();
+    assert_eq!(done.resumed_from(), 1_000);
+    assert!(fs::read(&target).unwrap() == file.content[..]);
+}
+
+#[cfg(unix)]
+#[tokio::test(start_paused = true)]
+async fn a_link_in_the_place_of_the_part_is_not_followed() {
+    use std::os::unix::fs::symlink;
+
+    let file = File::new(content(1_000));
+    let directory = Directory::new();
+    fs::write(directory.file("victim"), "as it was").unwrap();
+    fs::hard_link(directory.file("victim"), directory.file("target.part.json")).unwrap();
+    for link in [symlink::<_, std::path::PathBuf>, |from, to| {
+        fs::hard_link(from, to)
+    }] {
+        link(directory.file("victim"), directory.file("target.part")).unwrap();
+        download(&serve(&file, []), &directory.target())
+            .await
+            .unwrap();
+        assert_eq!(fs::read(directory.file("victim")).unwrap(), b"as it was");
+        assert!(fs::read(directory.target()).unwrap() == file.content[..]);
+        assert_eq!(directory.names(), ["target", "victim"]);
+    }
+    // Those of the target are.
+    symlink("victim", directory.file("link")).unwrap();
+    let done = download(&serve(&file, []), &directory.file("link"))
+        .await
+        .unwrap();
+    assert!(done.path().ends_with("victim"));
+    assert!(directory.file("link").is_symlink());
+    assert!(fs::read(directory.file("victim")).unwrap() == file.content[..]);
+}
+
+#[cfg(unix)]
+#[tokio::test(start_paused = true)]
+async fn a_file_that_is_replaced_is_not_readable_to_more_people_by_its_part() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
+    let file = File::new(content(1_000));
+    let directory = Directory::new();
+    leave(&file, 500, &directory.target()).await;
+    fs::write(directory.target(), "as it was").unwrap();
+    fs::set_permissions(directory.target(), fs::Permissions::from_mode(0o640)).unwrap();
+    let part = directory.file("target.part");
+    let mut modes = Vec::new();
+    let connector = serve(&file, []);
+    let done = download(&connector, &directory.target())
+        .on_progress(|_| modes.push(fs::metadata(&part).unwrap().mode() & 0o777));
+    done.await.unwrap();
+    assert!(modes.iter().all(|mode| *mode == 0o600), "{modes:?}");
+    assert_eq!(
+        fs::metadata(directory.target()).unwrap().mode() & 0o777,
+        0o640
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_may_be_as_long_as_the_file_system_allows() {
+    let file = File::new(content(1_000));
+    let directory = Directory::new();
+    for name in ["x".repeat(255), "ä".repeat(127), "x".repeat(129)] {
+        leave(&file, 500, &directory.file(&name)).await;
+        let done = download(&serve(&file, []), &directory.file(&name))
+            .await
+            .unwrap();
+        assert_eq!(done.resumed_from(), 500);
+        assert_eq!(directory.names(), std::slice::from_ref(&name));
+        fs::remove_file(directory.file(&name)).unwrap();
+    }
+}
