@@ -12,7 +12,6 @@ use http::{
     HeaderValue, Request, Response, StatusCode, Uri,
     header::{ACCEPT_ENCODING, AUTHORIZATION, USER_AGENT},
 };
-use http_body::Body as HttpBody;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 use tracing::{Instrument as _, instrument::Instrumented};
@@ -20,10 +19,11 @@ use tracing::{Instrument as _, instrument::Instrumented};
 use crate::{
     DeadlinePhase, Error, ResponseBody,
     auth::{Auth, Refresh},
-    decode,
+    body, decode,
     doing::Doing,
     extras::{Dressed, Extras},
     forward::AsItIs,
+    layers::AttemptBody,
     observe::{Paths, Record, Sinks},
     redirect::Answerer,
     without_defaults::WithoutDefaults,
@@ -52,12 +52,11 @@ impl<S> Attempt<S> {
     }
 }
 
-impl<S, B, R> Service<Request<B>> for Attempt<S>
+impl<S, R> Service<Request<AttemptBody>> for Attempt<S>
 where
-    S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
+    S: Service<Request<AttemptBody>, Response = Response<R>> + Clone + Send + 'static,
     S::Error: Into<Error>,
     S::Future: Doing + Send,
-    B: HttpBody + Send + 'static,
     R: Into<ResponseBody> + 'static,
 {
     type Response = Response<ResponseBody>;
@@ -68,7 +67,8 @@ where
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<AttemptBody>) -> Self::Future {
+        body::follow(&mut request);
         // First, since a default header takes the place of what is built in.
         let dressed = match &self.settings.extras {
             Some(extras) => extras.dress(&mut request),

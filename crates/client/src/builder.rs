@@ -228,6 +228,10 @@ impl ClientBuilder {
     /// [idle timeout](Timeouts::body_idle) only. `None` sets no limit. One request sets its own by
     /// [`timeout`](crate::RequestBuilder::timeout). Default: 300 s.
     ///
+    /// It counts while the body of a request is sent, too: a large upload over a slow connection needs a
+    /// `timeout` of its own. Where this ends an upload, the error says so, and
+    /// [how much of it](crate::DeadlinePhase::Upload) was sent.
+    ///
     /// Each attempt is limited by the [head timeout](Timeouts::head) too, 30 s unless set, however
     /// long this is: a server that is stuck is left for another attempt. For one that is known to take
     /// longer, set the head timeout, or the `timeout` of its requests, which lifts it.

@@ -13,7 +13,7 @@ use session_layer::RequestOptions;
 use session_layer::cookies::NoCookies;
 
 use crate::{
-    Body, DecodeLimits, NoDecompression, Redirects, UrlTemplate,
+    Body, DecodeLimits, NoDecompression, Redirects, UploadProgress, UrlTemplate,
     auth::Refresh,
     collect::{CollectBody, FollowsNone},
     observe::{SentBefore, SentBytes},
@@ -65,6 +65,7 @@ call_settings! {
     Resume,
     SentBefore,
     SentBytes,
+    UploadProgress,
     WithoutDefaults,
 }
 
@@ -124,6 +125,7 @@ mod tests {
             Resume = Resume::All,
             SentBefore = SentBefore(1),
             SentBytes = SentBytes::Announced(1),
+            UploadProgress = UploadProgress::new(|_| {}),
             WithoutDefaults = WithoutDefaults::default(),
         }
         // Only a retry layer can make these.

@@ -25,6 +25,7 @@ where
             Step::Dns => DeadlinePhase::Dns,
             Step::Proxy => DeadlinePhase::Proxy,
             Step::Tls => DeadlinePhase::Tls,
+            Step::Upload { sent } => DeadlinePhase::Upload { sent },
             Step::Head => DeadlinePhase::Head,
             // `Step` may grow; what is added then comes with its own word here.
             _ => DeadlinePhase::Connect,

@@ -270,7 +270,7 @@ pub use self::config::ClientConfig;
 pub use self::download::{DigestMismatch, Download, Downloaded, PartialFile};
 pub use self::{
     auth::{Token, TokenFn, TokenSource, token_fn},
-    body::{Body, ResponseBody},
+    body::{Body, ResponseBody, UploadProgress},
     builder::ClientBuilder,
     call::ResponseFuture,
     client::Client,

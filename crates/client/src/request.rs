@@ -22,8 +22,8 @@ use retry_layer::{BuildError, Deadline, IdempotencyKeys, Idempotent, NoRetry, Re
 use serde::Serialize;
 
 use crate::{
-    Body, Client, DecodeLimits, Error, NoDecompression, Redirects, RequestOptions, Response,
-    ResponseBody, Timeouts, UrlTemplate, auth,
+    Body, Client, DecodeLimits, Error, NoDecompression, Progress, Redirects, RequestOptions,
+    Response, ResponseBody, Timeouts, UploadProgress, UrlTemplate, auth,
     call::{self, Call, Description},
     error::is_failed,
     resume::Resume,
@@ -268,6 +268,28 @@ impl RequestBuilder {
         })
     }
 
+    /// Tells this function how far the body is while it is sent, whatever kind of body it is: after each
+    /// piece of at most 64 KiB, and where an attempt begins anew,
+    /// [with one restart more](crate::Progress::restarts). It is told of the newest attempt that sends,
+    /// over all hops of the call. The function is called where the connection is driven and must not
+    /// block.
+    ///
+    /// ```no_run
+    /// # async fn example(client: client::Client) -> Result<(), client::Error> {
+    /// let body = client::Body::from_file("backup.tar").await?;
+    /// client
+    ///     .put("https://example.com/backup")
+    ///     .body(body)
+    ///     .upload_progress(|progress| println!("{} of {:?}", progress.written, progress.total))
+    ///     .send()
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn upload_progress(self, tell: impl Fn(Progress) + Send + Sync + 'static) -> Self {
+        self.setting(UploadProgress::new(tell))
+    }
+
     /// Makes the body anew for each attempt; see [`Body::from_fn`].
     pub fn body_with(self, make: impl Fn() -> Body + Send + Sync + 'static) -> Self {
         self.body(Body::from_fn(make))
@@ -376,6 +398,11 @@ impl RequestBuilder {
     /// for this call: a server that takes minutes to answer gets them, and is not asked three times.
     /// A head timeout that was set by hand, for the client or by [`head_timeout`](Self::head_timeout),
     /// stays, as does the [idle timeout](Self::idle_timeout) of the body.
+    ///
+    /// The time in which the request's own body is sent counts too, on all attempts: give an upload as
+    /// long as its slowest peer needs for all of it, and for all of it once more where it may be sent
+    /// again. `Duration::MAX` is no limit. A peer that takes nothing of the body for as long as the head
+    /// timeout ends the attempt all the same.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -554,6 +581,9 @@ impl RequestBuilder {
         *clone.version_mut() = request.version();
         clone.headers_mut().clone_from(request.headers());
         clone.extensions_mut().clone_from(request.extensions());
+        if let Some(progress) = request.extensions().get::<UploadProgress>() {
+            setting::set(clone.extensions_mut(), progress.of_another_call());
+        }
         Some(Self {
             client: self.client.clone(),
             request: Ok(clone),

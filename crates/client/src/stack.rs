@@ -18,6 +18,7 @@ use crate::{
     Body, DecodeLimits, Error, ResponseBody,
     adapt::Adapt,
     attempt::{self, Attempt},
+    body,
     collect::{Collect, When},
     doing::Doing,
     error::BoxError,
@@ -186,8 +187,8 @@ where
              `build_with_service`",
         ));
     }
-    let service = Collect::new(Adapt::new(service), parts.max_body, When::Asked)
-        .decoding(parts.decode_limits);
+    let service = Adapt::new(service.map_request(body::follow_once));
+    let service = Collect::new(service, parts.max_body, When::Asked).decoding(parts.decode_limits);
     let service = parts.call_layers.wrap(InnerService::new(service));
     Ok(Stack::Custom(service))
 }

@@ -57,8 +57,9 @@ impl<B> ReplayBody<B> {
         }
     }
 
-    /// A body of which nothing is kept.
-    pub(crate) fn passing(body: B) -> Self {
+    /// Makes a body of which nothing is kept, so that it can be sent once: for a layer between the
+    /// attempts and the service, which puts a body of its own in place of one.
+    pub fn passing(body: B) -> Self {
         Self {
             state: State::Passing { body },
         }
@@ -794,11 +795,15 @@ enum Kind {
 }
 
 impl ReplayBodyError {
+    /// An error of the body inside. One of this type says already what it is.
     fn inner(error: impl Into<BoxError>) -> Self {
-        Self {
-            kind: Kind::Inner,
-            source: Some(error.into()),
-        }
+        error.into().downcast().map_or_else(
+            |error| Self {
+                kind: Kind::Inner,
+                source: Some(error),
+            },
+            |known| *known,
+        )
     }
 
     fn superseded() -> Self {

@@ -770,8 +770,16 @@ where
         // What lies in the queue of its HTTP/2 connection waits for a place there.
         match &self.link {
             Some(link) if !link.may_be_sent() => Step::Queue,
+            Some(link) if !self.waits_for_continue() && link.wire().is_sending() => Step::Upload {
+                sent: link.wire().request_body_bytes(),
+            },
             Some(_) | None => Step::Head,
         }
+    }
+
+    fn waits_for_continue(&self) -> bool {
+        let rare = self.rare.as_ref();
+        rare.is_some_and(|it| it.expectation.is_some())
     }
 
     /// Waits for what the body waits for.

@@ -22,7 +22,12 @@ pub enum Step {
     Proxy,
     /// The TLS handshake with the origin.
     Tls,
-    /// It is being sent, or waits for the head of its response.
+    /// Its body is being sent.
+    Upload {
+        /// How many bytes of the body the connection has taken, some of which may still be in buffers.
+        sent: u64,
+    },
+    /// It is sent, or waits to be asked for its body, or for the head of its response.
     Head,
 }
 
@@ -39,6 +44,7 @@ impl Step {
             Self::Connect => "connect",
             Self::Proxy => "proxy",
             Self::Tls => "tls",
+            Self::Upload { .. } => "upload",
             Self::Head => "head",
         }
     }

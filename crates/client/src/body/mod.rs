@@ -4,6 +4,7 @@ mod counted;
 mod exact;
 #[cfg(feature = "fs")]
 mod file;
+mod progress;
 mod request;
 mod response;
 
@@ -12,10 +13,11 @@ use std::{any::Any, pin::Pin};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
+pub(crate) use self::progress::{follow, follow_once};
 #[cfg(feature = "multipart")]
 pub(crate) use self::request::Make;
 pub(crate) use self::response::{Place, Wrapper};
-pub use self::{request::Body, response::ResponseBody};
+pub use self::{progress::UploadProgress, request::Body, response::ResponseBody};
 use crate::error::BoxError;
 
 type Boxed = Pin<Box<dyn http_body::Body<Data = Bytes, Error = BoxError> + Send>>;

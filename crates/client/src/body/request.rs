@@ -1,5 +1,3 @@
-#[cfg(feature = "fs")]
-use std::path::Path;
 use std::{
     fmt,
     pin::Pin,
@@ -9,6 +7,8 @@ use std::{
     },
     task::{Context, Poll, Waker},
 };
+#[cfg(feature = "fs")]
+use std::{io, path::Path};
 
 use bytes::Bytes;
 use futures_core::Stream;
@@ -150,8 +150,11 @@ impl Body {
     /// # }
     /// ```
     ///
-    /// If the file is not as it was found here when an attempt opens it, by its length or the time
-    /// of its last change, or ends early, the attempt fails.
+    /// If the length of the file, or the time of its last change, is not as it was found here, the
+    /// attempt fails: this is checked when an attempt opens the file and before it gives the last
+    /// piece, so that no server takes a mix of old and new for the whole. Whatever takes longer to be
+    /// sent than the client's [deadline](crate::ClientBuilder::deadline) of 300 s needs a longer
+    /// [`timeout`](crate::RequestBuilder::timeout) of its request.
     ///
     /// # Errors
     ///
@@ -159,7 +162,44 @@ impl Body {
     /// [`is_builder`](crate::Error::is_builder) holds then.
     #[cfg(feature = "fs")]
     pub async fn from_file(path: impl AsRef<Path> + Send) -> Result<Self, crate::Error> {
-        let found = Found::look(path.as_ref()).await.map_err(|error| {
+        Self::found(Found::look(path.as_ref()).await)
+    }
+
+    /// Makes a body of an open file, from its present position to its end: for a file that has no
+    /// path, or of which the beginning is left out. As with [`from_file`](Self::from_file), the file
+    /// is never in memory as a whole, its length is announced, and a file that changes fails the
+    /// attempt.
+    ///
+    /// ```no_run
+    /// # use std::io::SeekFrom;
+    /// # use tokio::io::AsyncSeekExt as _;
+    /// # async fn example(client: client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut file = tokio::fs::File::open("backup.tar").await?;
+    /// file.seek(SeekFrom::Start(512)).await?;
+    /// let body = client::Body::from_open_file(file).await?;
+    /// client.put("https://example.com/backup").body(body).send().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Each attempt reads from that position on, at places of its own: several attempts, or clones of
+    /// the handle, do not disturb each other. On Windows a read moves the position that clones of the
+    /// handle share.
+    ///
+    /// # Errors
+    ///
+    /// If it is no regular file, or cannot be read;
+    /// [`is_builder`](crate::Error::is_builder) holds then. Systems other than Unix and Windows
+    /// cannot read at a place of a file: there the error comes here for an open file, and of one that
+    /// is [named](Self::from_file) when it is sent.
+    #[cfg(feature = "fs")]
+    pub async fn from_open_file(file: tokio::fs::File) -> Result<Self, crate::Error> {
+        Self::found(Found::take(file).await)
+    }
+
+    #[cfg(feature = "fs")]
+    fn found(found: io::Result<Found>) -> Result<Self, crate::Error> {
+        let found = found.map_err(|error| {
             crate::Error::builder("the file that was to be sent cannot be read").with(error)
         })?;
         let found = Arc::new(found);

@@ -295,6 +295,7 @@ impl Transfer<'_> {
                 written: self.part.length(),
                 total: self.total,
                 resumed_from: self.resumed_from,
+                restarts: 0,
             });
         }
     }

@@ -18,7 +18,14 @@ pub enum DeadlinePhase {
     Proxy,
     /// It waited for the TLS handshake with the server.
     Tls,
-    /// An attempt was being sent, or waited for the head of its response.
+    /// The body of the request was being sent.
+    Upload {
+        /// How many bytes of it the connection had taken in this attempt, some of which may have
+        /// been in buffers still.
+        sent: u64,
+    },
+    /// An attempt had been sent, or waited to be asked for its body, or for the head of its
+    /// response.
     Head,
     /// It read the body of the response.
     Body,
@@ -45,6 +52,7 @@ impl DeadlinePhase {
             Self::Proxy => "waiting for the proxy",
             Self::Tls => "waiting for the TLS handshake",
             Self::Token => "waiting for a token",
+            Self::Upload { .. } => "sending the body",
             Self::Head => "waiting for the head",
             Self::Retry => return f.write_str(", while waiting to retry"),
             Self::Redirect => return f.write_str(", while following a redirect"),
@@ -52,9 +60,19 @@ impl DeadlinePhase {
         };
         write!(f, ", while {doing}")?;
         match (self, attempts) {
-            (_, 0 | 1) => Ok(()),
-            (Self::Head | Self::Attempt, number) => write!(f, " of attempt {number}"),
-            (_, number) => write!(f, " for attempt {number}"),
+            (_, 0 | 1) => {}
+            (Self::Upload { .. } | Self::Head | Self::Attempt, number) => {
+                write!(f, " of attempt {number}")?;
+            }
+            (_, number) => write!(f, " for attempt {number}")?,
+        }
+        match self {
+            Self::Upload { sent } => write!(
+                f,
+                ", {sent} bytes of which were sent; a longer `timeout` of the request gives it \
+                 more time"
+            ),
+            _ => Ok(()),
         }
     }
 }

@@ -2,17 +2,22 @@ use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
 use crate::{Error, Response, error::Kind};
 
-/// How far a download is.
+/// How far a download or an upload is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Progress {
-    /// How many bytes were written.
+    /// How many bytes were written: of a download to where it goes, of an upload to the connection,
+    /// which may have some hundred KiB of them in its buffers.
     pub written: u64,
-    /// How many there will be, if the server said so and they are not decoded.
+    /// How many there will be, if that is known: of a download if the server said so and they are not
+    /// decoded, of an upload if its body announces its length.
     pub total: Option<u64>,
     /// How many of the written bytes an earlier run of the program had left, for a
     /// [download](crate::RequestBuilder::download_to) that goes on from there; else 0.
     pub resumed_from: u64,
+    /// How often it has begun anew, from 0 bytes on. A download that goes on where it broke has not;
+    /// an upload has with each further attempt that sends anything.
+    pub restarts: u32,
 }
 
 impl Response {
@@ -71,6 +76,7 @@ impl Response {
                 written,
                 total,
                 resumed_from: 0,
+                restarts: 0,
             });
         }
         let flushed = writer.flush().await;

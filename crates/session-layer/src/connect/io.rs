@@ -387,6 +387,11 @@ impl Wire {
         before == Phase::Head as u8 && !self.answered_early.load(Relaxed)
     }
 
+    /// Whether the request body has not been taken to its end.
+    pub(crate) fn is_sending(&self) -> bool {
+        self.phase() == Phase::Sending
+    }
+
     #[inline]
     pub(crate) fn request_body_bytes(&self) -> u64 {
         self.uploaded.load(Relaxed)

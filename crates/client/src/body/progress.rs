@@ -1,0 +1,238 @@
+use std::{
+    fmt,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::Request;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+
+use super::Body;
+use crate::{Progress, error::BoxError, layers::AttemptBody};
+
+/// A request extension that tells how far the body of the request is: what
+/// [`upload_progress`](crate::RequestBuilder::upload_progress) sets, for requests that are made by
+/// hand.
+///
+/// Clones share what they count: one is for one call, on all its attempts and hops.
+///
+/// ```
+/// # async fn example(client: client::Client, file: bytes::Bytes) -> Result<(), client::Error> {
+/// let mut request = http::Request::put("https://example.com/backup")
+///     .body(client::Body::from(file))
+///     .expect("the parts are valid");
+/// request.extensions_mut().insert(client::UploadProgress::new(|progress| {
+///     println!("{} bytes", progress.written);
+/// }));
+/// client.execute(request).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct UploadProgress {
+    tell: Arc<dyn Fn(Progress) + Send + Sync>,
+    course: Arc<Mutex<Course>>,
+}
+
+/// How far the newest attempt is that has begun to send.
+#[derive(Debug, Default)]
+struct Course {
+    /// How many attempts have been made.
+    attempts: u64,
+    /// The number of the newest one that has begun to send.
+    newest: u64,
+    written: u64,
+    restarts: u32,
+}
+
+impl UploadProgress {
+    /// Tells this function, which must not block.
+    pub fn new(tell: impl Fn(Progress) + Send + Sync + 'static) -> Self {
+        Self {
+            tell: Arc::new(tell),
+            course: Arc::default(),
+        }
+    }
+
+    /// Tells the same function of another call.
+    pub(crate) fn of_another_call(&self) -> Self {
+        Self {
+            tell: self.tell.clone(),
+            course: Arc::default(),
+        }
+    }
+
+    /// Gives the next attempt its number.
+    fn number(&self) -> u64 {
+        let mut course = self.course();
+        course.attempts = course.attempts.saturating_add(1);
+        course.attempts
+    }
+
+    /// An attempt is about to send its first bytes. That is told only if bytes of an earlier one were.
+    fn begin(&self, attempt: u64, total: Option<u64>) {
+        let progress = {
+            let mut course = self.course();
+            if attempt < course.newest {
+                return;
+            }
+            course.newest = attempt;
+            if course.written == 0 {
+                return;
+            }
+            course.written = 0;
+            course.restarts = course.restarts.saturating_add(1);
+            course.progress(total)
+        };
+        (self.tell)(progress);
+    }
+
+    /// So many bytes more were given to the connection. An attempt that a newer one has replaced is
+    /// not told of.
+    fn sent(&self, attempt: u64, bytes: usize, total: Option<u64>) {
+        let progress = {
+            let mut course = self.course();
+            if attempt != course.newest {
+                return;
+            }
+            let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+            course.written = course.written.saturating_add(bytes);
+            course.progress(total)
+        };
+        (self.tell)(progress);
+    }
+
+    // The function is called without the lock.
+    fn course(&self) -> MutexGuard<'_, Course> {
+        self.course.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Course {
+    fn progress(&self, total: Option<u64>) -> Progress {
+        Progress {
+            written: self.written,
+            total,
+            restarts: self.restarts,
+            resumed_from: 0,
+        }
+    }
+}
+
+impl fmt::Debug for UploadProgress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let course = self.course();
+        f.debug_struct("UploadProgress")
+            .field("written", &course.written)
+            .field("restarts", &course.restarts)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Has the body of one attempt told of, where its request asks for that.
+#[inline]
+pub(crate) fn follow(request: &mut Request<AttemptBody>) {
+    if let Some(progress) = request.extensions().get::<UploadProgress>() {
+        let progress = progress.clone();
+        replace(request, AttemptBody::passing(Body::empty()), |body| {
+            AttemptBody::passing(Body::new(Followed::new(body, progress)))
+        });
+    }
+}
+
+/// The same for a request that is sent once, without retries above.
+pub(crate) fn follow_once(mut request: Request<Body>) -> Request<Body> {
+    if let Some(progress) = request.extensions().get::<UploadProgress>().cloned() {
+        replace(&mut request, Body::empty(), |body| {
+            Body::new(Followed::new(body, progress))
+        });
+    }
+    request
+}
+
+#[cold]
+fn replace<B: HttpBody>(request: &mut Request<B>, empty: B, with: impl FnOnce(B) -> B) {
+    let body = request.body_mut();
+    if !body.is_end_stream() {
+        *body = with(std::mem::replace(body, empty));
+    }
+}
+
+/// The body of one attempt, in pieces, each of which is told of.
+struct Followed<B> {
+    inner: B,
+    progress: UploadProgress,
+    attempt: u64,
+    has_begun: bool,
+    total: Option<u64>,
+    /// What is left of a large piece.
+    rest: Bytes,
+}
+
+/// The most that is given to the connection at once, in bytes: what is in memory as a whole would else
+/// be told of as a whole.
+const PIECE: usize = 64 * 1024;
+
+impl<B: HttpBody> Followed<B> {
+    fn new(inner: B, progress: UploadProgress) -> Self {
+        Self {
+            total: inner.size_hint().exact(),
+            attempt: progress.number(),
+            has_begun: false,
+            inner,
+            progress,
+            rest: Bytes::new(),
+        }
+    }
+}
+
+impl<B> HttpBody for Followed<B>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = &mut *self;
+        if this.rest.is_empty() {
+            let frame = match ready!(Pin::new(&mut this.inner).poll_frame(cx)) {
+                Some(Ok(frame)) => frame,
+                Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
+                None => return Poll::Ready(None),
+            };
+            match frame.into_data() {
+                Ok(data) => this.rest = data,
+                Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+            }
+        }
+        let piece = this.rest.split_to(this.rest.len().min(PIECE));
+        if !std::mem::replace(&mut this.has_begun, true) {
+            this.progress.begin(this.attempt, this.total);
+        }
+        this.progress.sent(this.attempt, piece.len(), this.total);
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty() && self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let rest = u64::try_from(self.rest.len()).unwrap_or(u64::MAX);
+        let inner = self.inner.size_hint();
+        let mut hint = SizeHint::new();
+        // The upper bound first: a lower one that is higher is refused.
+        if let Some(upper) = inner.upper().and_then(|upper| upper.checked_add(rest)) {
+            hint.set_upper(upper);
+        }
+        hint.set_lower(inner.lower().saturating_add(rest));
+        hint
+    }
+}
