@@ -185,7 +185,8 @@
 //! - `opentelemetry`: metrics by OpenTelemetry 0.33, `ClientBuilder::meter_provider`, and its context in
 //!   the headers of attempts, `telemetry::OpenTelemetry`.
 //! - `config`: settings from configuration files, `ClientConfig`; `serde` is another name of it.
-//! - `fs`: [bodies from files](Body::from_file), and [downloads into them](RequestBuilder::download_to).
+//! - `fs`: bodies from files, [by name](Body::from_file) or [open](Body::from_open_file), and [downloads into
+//!   them](RequestBuilder::download_to).
 //! - `multipart`: [forms with files](RequestBuilder::multipart).
 //! - `tonic`: [a channel](Client::grpc) for the clients that tonic generates.
 //! - `gzip`, `br`, `zstd`, `deflate`: [decode](crate#decoding) such bodies. `zstd` builds a C

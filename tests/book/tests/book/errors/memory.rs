@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, convert::Infallible, io, time::Duration};
 
 use bytes::Bytes;
 use client::{
-    Client, ClientBuilder, Error, PoolConfig, Resolver, RetryPolicy, Token,
+    Body, Client, ClientBuilder, Error, PoolConfig, Resolver, RetryPolicy, Token,
     budget::FixedBudget,
     http::header::LOCATION,
     testing::{Answer, Failure, Fake},
@@ -177,7 +177,12 @@ async fn deadlines() -> Vec<String> {
             .drip("tea".repeat(333), 1, Duration::from_secs(1))
             .await;
     };
+    let (mut sender, unfinished) = http_body_util::channel::Channel::<Bytes, Infallible>::new(1);
+    sender.send_data(Bytes::from(vec![0; 4096])).await.unwrap();
+    let uploading = with(limited(20), &silent());
+    let upload = uploading.post(URL).body(Body::new(unfinished));
     vec![
+        line(upload.fetch().await),
         line(get(&with(limited(20), &silent())).await),
         line(get(&with(limited(45), &silent())).await),
         line(get(&with(limited(5), &hanging)).await),
