@@ -3,7 +3,8 @@ use std::{error::Error as StdError, fmt, io, iter, sync::Arc, time::Duration};
 use http::StatusCode;
 
 use crate::{
-    ConnectError, ConnectionInfo, Direction, DnsError, Origin, Step, TooSlow, connect::Stage,
+    ConnectError, ConnectionInfo, DnsError, Origin, Step, TooSlow, TransferDirection,
+    connect::Stage,
 };
 
 pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
@@ -382,8 +383,8 @@ impl Error {
             Kind::Timeout(phase, _) => Some(phase),
             Kind::PoolTimeout(_) => Some(Phase::Queue),
             Kind::TooSlow(slow) => Some(match slow.direction {
-                Direction::Download => Phase::Body,
-                Direction::Upload => Phase::Head,
+                TransferDirection::Download => Phase::Body,
+                TransferDirection::Upload => Phase::Head,
             }),
             _ => None,
         }
@@ -421,7 +422,7 @@ impl Error {
             Kind::ResponseBody
                 | Kind::Timeout(Phase::Body, _)
                 | Kind::TooSlow(TooSlow {
-                    direction: Direction::Download,
+                    direction: TransferDirection::Download,
                     ..
                 })
         )

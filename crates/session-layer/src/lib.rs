@@ -179,7 +179,7 @@ pub use self::{
     service::Session,
     stats::{CloseReason, Closed, Stats},
     step::Step,
-    throughput::{Direction, ThroughputFloor, TooSlow},
+    throughput::{ThroughputFloor, TooSlow, TransferDirection},
     timeout::Timeouts,
 };
 

@@ -10,7 +10,7 @@
 use std::{io, time::Duration};
 
 use crate::{
-    Direction, Error, Phase, ThroughputFloor, TooSlow,
+    Error, Phase, ThroughputFloor, TooSlow, TransferDirection,
     error::{BoxError, Kind},
 };
 
@@ -29,7 +29,7 @@ pub enum Failure {
     /// A time ran out.
     Timeout(Phase, Duration),
     /// Bytes went this way more slowly than this floor asks for: none came.
-    TooSlow(Direction, ThroughputFloor),
+    TooSlow(TransferDirection, ThroughputFloor),
     /// The pool's queue has no room for one more request.
     QueueFull,
     /// The session is closed.
@@ -124,11 +124,11 @@ mod tests {
                 Error::is_pool_timeout,
             ),
             (
-                Failure::TooSlow(Direction::Download, floor),
+                Failure::TooSlow(TransferDirection::Download, floor),
                 Error::is_response_body,
             ),
             (
-                Failure::TooSlow(Direction::Upload, floor),
+                Failure::TooSlow(TransferDirection::Upload, floor),
                 Error::is_too_slow,
             ),
             (Failure::QueueFull, Error::is_queue_full),

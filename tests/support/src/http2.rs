@@ -371,7 +371,6 @@ impl Stream {
     /// # Panics
     ///
     /// If the client has gone.
-    #[must_use]
     pub fn begin(mut self, head: Response<()>) -> (SendStream<Bytes>, RecvStream) {
         let send = self.respond.send_response(head, false);
         let send = send.expect("the client waits for the response");

@@ -5,7 +5,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Direction, ThroughputFloor, TooSlow, looks::Looks, meter::Meter};
+use super::{ThroughputFloor, TooSlow, TransferDirection, looks::Looks, meter::Meter};
 
 /// How long the verdict waits for what has come at the last moment, and is still on its way through
 /// this process.
@@ -67,7 +67,7 @@ impl DownloadMeter {
             match slow {
                 Some(measured) if self.confirms => {
                     return Poll::Ready(TooSlow {
-                        direction: Direction::Download,
+                        direction: TransferDirection::Download,
                         measured,
                         floor: self.floor,
                     });

@@ -71,7 +71,7 @@ impl ThroughputFloor {
 
 /// Which way bytes go.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Direction {
+pub enum TransferDirection {
     /// From the peer: the body of a response.
     Download,
     /// To the peer: a request.
@@ -83,7 +83,7 @@ pub enum Direction {
 /// Its [`Display`](fmt::Display) is the line of the [error](crate::Error::too_slow).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct TooSlow {
-    pub(crate) direction: Direction,
+    pub(crate) direction: TransferDirection,
     pub(crate) measured: u64,
     pub(crate) floor: ThroughputFloor,
 }
@@ -91,7 +91,7 @@ pub struct TooSlow {
 impl TooSlow {
     /// Returns which way the bytes went.
     #[must_use]
-    pub fn direction(&self) -> Direction {
+    pub fn direction(&self) -> TransferDirection {
         self.direction
     }
 
@@ -111,8 +111,8 @@ impl TooSlow {
 impl fmt::Display for TooSlow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.direction {
-            Direction::Download => "the response body came at ",
-            Direction::Upload => "the peer took the request at ",
+            TransferDirection::Download => "the response body came at ",
+            TransferDirection::Upload => "the peer took the request at ",
         })?;
         let ThroughputFloor {
             bytes_per_second,
@@ -214,11 +214,11 @@ mod tests {
         let floor = ThroughputFloor::new(100, Duration::from_secs(60));
         for (direction, line) in [
             (
-                Direction::Download,
+                TransferDirection::Download,
                 "the response body came at 3 B/s over 60s, less than the floor of 100 B/s",
             ),
             (
-                Direction::Upload,
+                TransferDirection::Upload,
                 "the peer took the request at 3 B/s over 60s, less than the floor of 100 B/s",
             ),
         ] {

@@ -13,7 +13,7 @@ mod looks;
 mod meter;
 mod upload;
 
-pub use self::floor::{Direction, ThroughputFloor, TooSlow};
+pub use self::floor::{ThroughputFloor, TooSlow, TransferDirection};
 pub(crate) use self::{
     download::DownloadMeter,
     floor::{Floors, OwnFloor},

@@ -5,7 +5,9 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Direction, ThroughputFloor, TooSlow, download::CONFIRM, looks::Looks, meter::Meter};
+use super::{
+    ThroughputFloor, TooSlow, TransferDirection, download::CONFIRM, looks::Looks, meter::Meter,
+};
 use crate::{connect::Wire, upload::PIECE};
 
 /// Holds a request to a floor, while there is something of it that the peer does not take.
@@ -79,7 +81,7 @@ impl UploadMeter {
             match slow {
                 Some(measured) if self.confirms => {
                     return Poll::Ready(TooSlow {
-                        direction: Direction::Upload,
+                        direction: TransferDirection::Upload,
                         measured,
                         floor: self.floor,
                     });

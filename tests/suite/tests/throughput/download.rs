@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use http_body_util::BodyExt;
-use session_layer::{Direction, Phase, RequestOptions, Timeouts};
+use session_layer::{Phase, RequestOptions, Timeouts, TransferDirection};
 use tokio::time::Instant;
 
 use super::{
@@ -18,7 +18,7 @@ async fn a_server_that_trickles_is_cut_after_one_window_and_the_error_tells_all(
         let error = error.unwrap_err();
         assert_took(took, 30 * SECOND, protocol);
         let slow = error.too_slow().unwrap();
-        assert_eq!(slow.direction(), Direction::Download);
+        assert_eq!(slow.direction(), TransferDirection::Download);
         assert_eq!(slow.floor(), floor(100, 30));
         // It came at 1 B/s, of which a window has room for one more.
         assert_eq!(slow.bytes_per_second(), 1, "{protocol:?}");

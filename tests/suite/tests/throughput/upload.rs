@@ -3,7 +3,7 @@ use std::{convert::Infallible, future, time::Duration};
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, channel::Channel};
-use session_layer::{Direction, Phase, RequestOptions, Timeouts};
+use session_layer::{Phase, RequestOptions, Timeouts, TransferDirection};
 
 use super::{
     AnySession, BOTH, Protocol, SECOND, assert_took, floor, over_http1, over_http2, patient, read,
@@ -38,7 +38,7 @@ async fn a_peer_that_takes_a_request_too_slowly_is_cut_and_the_error_tells_all()
         let (error, took) = read(&session, upload(1 << 20)).await;
         let error = error.unwrap_err();
         let slow = error.too_slow().unwrap_or_else(|| panic!("{error}"));
-        assert_eq!(slow.direction(), Direction::Upload);
+        assert_eq!(slow.direction(), TransferDirection::Upload);
         assert_eq!(slow.floor(), floor(1000, 20));
         let rate = slow.bytes_per_second();
         // What fits into the buffers on the way is taken at once.
