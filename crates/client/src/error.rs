@@ -11,6 +11,7 @@ use session_layer::Phase;
 #[cfg(feature = "fs")]
 use crate::download::{DigestError, DigestMismatch, PartialFile};
 use crate::{
+    TooSlow,
     decode::DecodeLimit,
     json::NotJson,
     observe::Paths,
@@ -515,6 +516,22 @@ impl Error {
             // `Phase` may grow; what is added then comes with its own word here.
             _ => Some(TimeoutPhase::Body),
         }
+    }
+
+    /// Whether bytes came, or were taken, more slowly than a [floor](crate::ThroughputFloor) asks for.
+    ///
+    /// It is a [timeout](Self::is_timeout) too: of a response in the phase
+    /// [`Body`](TimeoutPhase::Body), where it is also one of the [body](Self::is_body); of a request in
+    /// the phase [`Head`](TimeoutPhase::Head), after which it may have been processed.
+    #[must_use]
+    pub fn is_too_slow(&self) -> bool {
+        self.too_slow().is_some()
+    }
+
+    /// Returns by how much it was [too slow](Self::is_too_slow), and which way.
+    #[must_use]
+    pub fn too_slow(&self) -> Option<TooSlow> {
+        self.session_error()?.too_slow()
     }
 
     /// Returns what the call was doing when its deadline passed. `None` for any other error, and where

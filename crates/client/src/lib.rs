@@ -260,7 +260,8 @@ pub use session_layer::Proxy;
 pub use session_layer::cookies::{self, Jar};
 pub use session_layer::{
     self, CloseReason, CloseReport, ConnectTimes, ConnectionInfo, Connector, Event as PoolEvent,
-    Observer as PoolObserver, Origin, Phase, PoolConfig, RequestOptions, Resolver, Stats, Timeouts,
+    Observer as PoolObserver, Origin, Phase, PoolConfig, RequestOptions, Resolver, Stats,
+    ThroughputFloor, Timeouts, TooSlow, TransferDirection,
 };
 #[cfg(feature = "tls")]
 pub use session_layer::{TlsOptions, TlsVersion};
@@ -280,7 +281,7 @@ pub use self::{
     event_source::{EventSource, Reconnecting, SourceUpdate},
     layers::{AttemptBody, InnerService},
     observe::UrlTemplate,
-    read::{ByteStream, Event, Events, Lines, Progress},
+    read::{ByteStream, Event, Events, Lines, Progress, SAVED_FLOOR},
     redirect::{CrossOrigin, Hop, Redirect, RedirectAction, Redirected, Redirects},
     request::RequestBuilder,
     response::Response,

@@ -23,7 +23,7 @@ use serde::Serialize;
 
 use crate::{
     Body, Client, DecodeLimits, Error, NoDecompression, Progress, Redirects, RequestOptions,
-    Response, ResponseBody, Timeouts, UploadProgress, UrlTemplate, auth,
+    Response, ResponseBody, ThroughputFloor, Timeouts, UploadProgress, UrlTemplate, auth,
     call::{self, Call, Description},
     error::is_failed,
     resume::Resume,
@@ -440,6 +440,41 @@ impl RequestBuilder {
     pub fn idle_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
         let timeout = timeout.into();
         self.options(|options| options.body_idle_timeout(timeout))
+    }
+
+    /// Ends a response whose body comes more slowly than this, in place of the client's
+    /// [floor of downloads](crate::Timeouts::download_floor), and of [`SAVED_FLOOR`](crate::SAVED_FLOOR)
+    /// where it is saved to a file. `None` lets it come as slowly as it likes. Counted while the reader
+    /// waits: see [`ThroughputFloor`].
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # async fn example(client: client::Client) -> Result<(), client::Error> {
+    /// use client::ThroughputFloor;
+    ///
+    /// let report = client
+    ///     .get("https://example.com/large-report")
+    ///     .download_floor(ThroughputFloor::new(10 * 1024, Duration::from_secs(20)))
+    ///     .fetch()
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "speed_limit")]
+    #[doc(alias = "stalled_stream_protection")]
+    pub fn download_floor(self, floor: impl Into<Option<ThroughputFloor>>) -> Self {
+        let floor = floor.into();
+        self.options(|options| options.download_floor(floor))
+    }
+
+    /// Ends an attempt whose request is taken more slowly than this, in place of the client's
+    /// [floor of uploads](crate::Timeouts::upload_floor). `None` lets the server take its time. Counted
+    /// while there is something to be sent that the server does not take: see [`ThroughputFloor`].
+    ///
+    /// The request may have been processed, so it is sent again only where that is safe.
+    pub fn upload_floor(self, floor: impl Into<Option<ThroughputFloor>>) -> Self {
+        let floor = floor.into();
+        self.options(|options| options.upload_floor(floor))
     }
 
     /// Limits each attempt's wait for a connection that is being opened: name, TCP and TLS. It can

@@ -17,8 +17,6 @@ use serde::de::DeserializeOwned;
 use session_layer::ConnectionInfo;
 use tokio::time::{sleep_until, timeout_at};
 
-#[cfg(feature = "fs")]
-use crate::call::Source;
 use crate::{
     ByteStream, DeadlinePhase, Error, Redirected, ResponseBody,
     call::Description,
@@ -28,6 +26,8 @@ use crate::{
     json, quoted,
     redirect::Answerer,
 };
+#[cfg(feature = "fs")]
+use crate::{SAVED_FLOOR, call::Source};
 
 /// The response to a request: [`send`](crate::RequestBuilder::send) gives one whose body streams,
 /// [`fetch`](crate::RequestBuilder::fetch) one with the bytes of its body.
@@ -204,13 +204,16 @@ impl Response {
         self.source = source.filter(|_| Source::suits(&self.inner));
     }
 
-    /// Has the body continued where it breaks, as far as that can be done.
+    /// Has the body, which is about to be saved, continued where it breaks, as far as that can be done, and
+    /// holds it to the floor of throughput for what is saved.
     #[cfg(feature = "fs")]
     pub(crate) fn continue_body(&mut self) {
         if let Some(source) = self.source.take() {
             let (method, uri) = self.request.asked();
             source.wrap(method, uri, &mut self.inner);
         }
+        // The rest of it too, so after it was wrapped.
+        self.inner.body_mut().hold_to_default_floor(SAVED_FLOOR);
     }
 
     /// Makes an error of a status that was not expected.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use retry_layer::RetryReport;
-use session_layer::{ConnectionInfo, SessionBody};
+use session_layer::{ConnectionInfo, SessionBody, ThroughputFloor};
 use sync_wrapper::SyncWrapper;
 
 use super::{Boxed, downcast, exactly, take_frame};
@@ -51,6 +51,13 @@ pub(crate) trait Wrapper:
 
     /// The connection that the body comes over.
     fn connection(&self) -> Option<&ConnectionInfo>;
+
+    /// Holds the body to a floor of throughput, unless one was set by hand.
+    fn hold_to_default_floor(&mut self, floor: ThroughputFloor) {
+        if let Some(body) = self.inner() {
+            body.hold_to_default_floor(floor);
+        }
+    }
 
     /// How many bytes have come over the connection, where that is not what is read here.
     fn encoded_bytes(&mut self) -> Option<u64> {
@@ -160,6 +167,16 @@ impl ResponseBody {
                     body.lift_default_idle_timeout();
                 }
             }
+            ResponseRepr::Bytes { .. } | ResponseRepr::TooLarge(_) | ResponseRepr::Other(_) => {}
+        }
+    }
+
+    /// Holds the body to a floor of throughput, unless one was set by hand; see
+    /// [`SessionBody::hold_to_default_floor`].
+    pub(crate) fn hold_to_default_floor(&mut self, floor: ThroughputFloor) {
+        match &mut self.0 {
+            ResponseRepr::Session(body) => body.hold_to_default_floor(floor),
+            ResponseRepr::Wrapped(body) => body.hold_to_default_floor(floor),
             ResponseRepr::Bytes { .. } | ResponseRepr::TooLarge(_) | ResponseRepr::Other(_) => {}
         }
     }

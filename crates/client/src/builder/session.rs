@@ -24,8 +24,10 @@ impl ClientBuilder {
     /// Limits the parts of an exchange. Its connect timeout takes the place of the
     /// [connector](Self::connector)'s. One request sets its own by
     /// [`head_timeout`](crate::RequestBuilder::head_timeout),
-    /// [`idle_timeout`](crate::RequestBuilder::idle_timeout) and
-    /// [`connect_timeout`](crate::RequestBuilder::connect_timeout); a longer
+    /// [`idle_timeout`](crate::RequestBuilder::idle_timeout),
+    /// [`connect_timeout`](crate::RequestBuilder::connect_timeout),
+    /// [`download_floor`](crate::RequestBuilder::download_floor) and
+    /// [`upload_floor`](crate::RequestBuilder::upload_floor); a longer
     /// [`timeout`](crate::RequestBuilder::timeout) lifts a head timeout that is not set here.
     /// Default: [`Timeouts::default`].
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {

@@ -3,6 +3,7 @@
 mod connector;
 mod decode;
 mod duration;
+mod floor;
 #[cfg(feature = "http2")]
 mod http2;
 #[cfg(feature = "proxy")]
@@ -78,6 +79,7 @@ use crate::{ClientBuilder, Error, observe::Paths};
 /// | `pool.http1_space_before_colon`, `.http1_ignore_invalid_headers` | true or false |
 /// | `pool.queue_timeout`, `.idle_timeout`, `.max_lifetime` | durations or `"none"` |
 /// | `timeouts.connect`, `.head`, `.body_idle`, `.expect_continue` | durations or `"none"`; the last one a duration |
+/// | `timeouts.download_floor`, `.upload_floor` | [throughput](crate::ThroughputFloor): a table of `bytes_per_second` (a number) and `window` (a duration); or `"none"` |
 /// | `connector.local_address`, `.unix_socket` | an address; a path, on Unix |
 /// | `connector.happy_eyeballs_delay`, `.tcp_keepalive`, `.tcp_nodelay` | durations or `"none"`; true or false |
 /// | `tls.ca_file`, `.only_added_roots` | the path of a PEM file with certificates to trust; true or false; with the feature `tls`, as the next four |

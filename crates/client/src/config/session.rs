@@ -1,7 +1,10 @@
 use serde::Deserialize;
 use session_layer::{PoolConfig, Timeouts};
 
-use super::duration::{Limit, Span};
+use super::{
+    duration::{Limit, Span},
+    floor::Floor,
+};
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -65,6 +68,8 @@ pub(super) struct TimeoutSettings {
     head: Option<Limit>,
     body_idle: Option<Limit>,
     expect_continue: Option<Span>,
+    download_floor: Option<Floor>,
+    upload_floor: Option<Floor>,
 }
 
 impl TimeoutSettings {
@@ -80,6 +85,12 @@ impl TimeoutSettings {
         }
         if let Some(Span(timeout)) = self.expect_continue {
             timeouts = timeouts.expect_continue(timeout);
+        }
+        if let Some(Floor(floor)) = self.download_floor {
+            timeouts = timeouts.download_floor(floor);
+        }
+        if let Some(Floor(floor)) = self.upload_floor {
+            timeouts = timeouts.upload_floor(floor);
         }
         timeouts
     }

@@ -63,6 +63,8 @@ pub enum ErrorKind {
     Body,
     /// The body of the response stood still: [`is_body`](Error::is_body).
     BodyTimeout,
+    /// Bytes came, or were taken, more slowly than asked for: [`is_too_slow`](Error::is_too_slow).
+    TooSlow,
     /// The response broke off, and what the server sent then is no continuation of it:
     /// [`is_body`](Error::is_body), and [`resume_error`](Error::resume_error) says why.
     Resume,
@@ -110,6 +112,7 @@ impl ErrorKind {
         Self::RequestBody,
         Self::Body,
         Self::BodyTimeout,
+        Self::TooSlow,
         Self::Resume,
         Self::Write,
         Self::Digest,
@@ -148,6 +151,7 @@ impl ErrorKind {
             Self::RequestBody => "request_body",
             Self::Body => "body",
             Self::BodyTimeout => "body_timeout",
+            Self::TooSlow => "too_slow",
             Self::Resume => "resume",
             Self::Write => "write",
             Self::Digest => "digest",
@@ -183,9 +187,10 @@ impl ErrorKind {
             | Self::Write
             | Self::Digest
             | Self::Decode => Some(AttemptPhase::Body),
-            // An alert may come in place of a response, a stream may be reset at any time, and a head
-            // may be too large as well as a body.
+            // An alert may come in place of a response, a stream may be reset at any time, a head may be
+            // too large as well as a body, and a request too slow as well as a response.
             Self::Tls
+            | Self::TooSlow
             | Self::Reset
             | Self::TooLarge
             | Self::RequestBody
@@ -251,6 +256,9 @@ impl Error {
 }
 
 fn kind_of_session(error: &session_layer::Error) -> ErrorKind {
+    if error.is_too_slow() {
+        return ErrorKind::TooSlow;
+    }
     match error.timeout_phase() {
         Some(Phase::Queue) => ErrorKind::QueueTimeout,
         Some(Phase::Dns) => ErrorKind::DnsTimeout,
@@ -315,11 +323,11 @@ mod tests {
     use session_layer::testing::Failure;
 
     use super::*;
-    use crate::decode::DecodeLimit;
+    use crate::{ThroughputFloor, TransferDirection, decode::DecodeLimit};
 
     type Question = fn(&Error) -> bool;
 
-    const QUESTIONS: [(&str, Question); 20] = [
+    const QUESTIONS: [(&str, Question); 21] = [
         ("builder", Error::is_builder),
         ("closed", Error::is_closed),
         ("token", Error::is_token),
@@ -334,6 +342,7 @@ mod tests {
         ("reset", Error::is_reset),
         ("unprocessed", Error::is_unprocessed),
         ("protocol", Error::is_protocol),
+        ("too_slow", Error::is_too_slow),
         ("too_large", Error::is_too_large),
         ("request_body", Error::is_request_body),
         ("body", Error::is_body),
@@ -353,6 +362,11 @@ mod tests {
 
     fn timeout(phase: Phase) -> Error {
         session(Failure::Timeout(phase, Duration::from_secs(1)))
+    }
+
+    fn too_slow(direction: TransferDirection) -> Error {
+        let floor = ThroughputFloor::new(100, Duration::from_secs(60));
+        session(Failure::TooSlow(direction, floor))
     }
 
     fn silent() -> Error {
@@ -431,6 +445,16 @@ mod tests {
             (session(Failure::ResponseBody), "body", "body"),
             (timeout(Phase::Body), "body_timeout", "body timeout"),
             (silent(), "body_timeout", "body timeout"),
+            (
+                too_slow(TransferDirection::Download),
+                "too_slow",
+                "too_slow body timeout",
+            ),
+            (
+                too_slow(TransferDirection::Upload),
+                "too_slow",
+                "too_slow timeout",
+            ),
             (Error::new(Kind::Write), "write", "body"),
             (Error::new(Kind::Decode("text")), "decode", "decode"),
             (Error::new(Kind::Json(not_json())), "decode", "decode"),

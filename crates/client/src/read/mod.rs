@@ -4,6 +4,7 @@ mod copy;
 #[cfg(feature = "fs")]
 pub(crate) mod destination;
 mod events;
+mod floor;
 mod line;
 mod lines;
 #[cfg(feature = "fs")]
@@ -14,6 +15,7 @@ mod stream;
 pub use self::{
     copy::Progress,
     events::{Event, Events},
+    floor::SAVED_FLOOR,
     lines::Lines,
     stream::ByteStream,
 };

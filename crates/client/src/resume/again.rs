@@ -1,6 +1,7 @@
 use std::{
     future::Future,
     pin::Pin,
+    sync::{Arc, OnceLock},
     task::{Context, Poll, ready},
 };
 
@@ -10,7 +11,10 @@ use sync_wrapper::SyncWrapper;
 use tower_service::Service;
 
 use super::Resume;
-use crate::{Body, Error, NoDecompression, Redirected, ResponseBody, observe::SentBefore, setting};
+use crate::{
+    Body, Error, NoDecompression, Redirected, ResponseBody, ThroughputFloor, observe::SentBefore,
+    setting,
+};
 
 /// Makes the calls that ask for the rest of a body: without a deadline of their own, and without a record, as
 /// the call that they belong to has one.
@@ -32,11 +36,20 @@ pub(super) struct Again<C> {
     calls: C,
     /// What has answered first, after redirects.
     answered: Uri,
+    floor: DefaultFloor,
 }
 
+/// The floor of throughput that a body and its rest are held to unless one was set by hand; empty where
+/// there is none. It is known when the body is about to be saved, which is after it was wrapped.
+pub(super) type DefaultFloor = Arc<OnceLock<ThroughputFloor>>;
+
 impl<C> Again<C> {
-    pub(super) fn new(calls: C, answered: Uri) -> Self {
-        Self { calls, answered }
+    pub(super) fn new(calls: C, answered: Uri, floor: DefaultFloor) -> Self {
+        Self {
+            calls,
+            answered,
+            floor,
+        }
     }
 }
 
@@ -59,6 +72,7 @@ impl<C: Calls> Service<Request<Body>> for Again<C> {
         Asking {
             asked: request.uri().clone(),
             answered: self.answered.clone(),
+            floor: self.floor.clone(),
             call: SyncWrapper::new(Box::pin(self.calls.call(request))),
         }
     }
@@ -74,6 +88,7 @@ pub(super) fn answered<'a>(asked: &'a Uri, response: &'a Response<ResponseBody>)
 pub(super) struct Asking<F> {
     asked: Uri,
     answered: Uri,
+    floor: DefaultFloor,
     call: SyncWrapper<Pin<Box<F>>>,
 }
 
@@ -85,6 +100,9 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut response = ready!(self.call.get_mut().as_mut().poll(cx))?;
+        if let Some(floor) = self.floor.get() {
+            response.body_mut().hold_to_default_floor(*floor);
+        }
         // A date is the validator of one URL, and redirects may lead elsewhere now: what was deployed with
         // it has the same date. (An entity tag says more; host and query differ where URLs are signed.)
         let is_other = answered(&self.asked, &response).path() != self.answered.path();

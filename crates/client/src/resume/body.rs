@@ -12,9 +12,9 @@ use retry_layer::{
 use session_layer::ConnectionInfo;
 use tower_service::Service;
 
-use super::again::{Again, Calls};
+use super::again::{Again, Calls, DefaultFloor};
 use crate::{
-    Body, Error, ResponseBody,
+    Body, Error, ResponseBody, ThroughputFloor,
     body::{Place, Wrapper},
     error::Kind,
 };
@@ -32,14 +32,20 @@ pub(super) struct Resumed<C: Calls> {
     connection: Option<ConnectionInfo>,
     /// How many exchanges the report had that was taken last.
     taken: usize,
+    floor: DefaultFloor,
 }
 
 impl<C: Calls> Resumed<C> {
-    pub(super) fn new(inner: Inner<C>, connection: Option<ConnectionInfo>) -> Self {
+    pub(super) fn new(
+        inner: Inner<C>,
+        connection: Option<ConnectionInfo>,
+        floor: DefaultFloor,
+    ) -> Self {
         Self {
             inner,
             connection,
             taken: 0,
+            floor,
         }
     }
 }
@@ -47,6 +53,14 @@ impl<C: Calls> Resumed<C> {
 impl<C: Calls> Wrapper for Resumed<C> {
     fn place(&self) -> Place {
         Place::Attempt
+    }
+
+    fn hold_to_default_floor(&mut self, floor: ThroughputFloor) {
+        // The rest that is asked for, too.
+        let _ = self.floor.set(floor);
+        if let Some(body) = self.inner.get_mut() {
+            body.hold_to_default_floor(floor);
+        }
     }
 
     fn inner(&mut self) -> Option<&mut ResponseBody> {

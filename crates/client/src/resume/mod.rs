@@ -15,7 +15,10 @@ use http::{
 use retry_layer::resume::ResumeBody;
 
 pub(crate) use self::again::Calls;
-use self::{again::Again, body::Resumed};
+use self::{
+    again::{Again, DefaultFloor},
+    body::Resumed,
+};
 use crate::{ResponseBody, forward::AsItIs};
 
 /// Which bodies are continued where they break: a setting of the client, and of one call.
@@ -100,13 +103,14 @@ impl<C: Calls> Source<C> {
         let (head, ()) = head.into_parts();
         let encoded = std::mem::take(body);
         let connection = encoded.connection().cloned();
+        let floor = DefaultFloor::default();
         let resumed = ResumeBody::new(
-            Again::new(calls, answered),
+            Again::new(calls, answered, floor.clone()),
             &policy,
             request,
             &head,
             encoded,
         );
-        *body = ResponseBody::wrapped(Resumed::new(resumed, connection));
+        *body = ResponseBody::wrapped(Resumed::new(resumed, connection, floor));
     }
 }

@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, num::NonZeroU32, time::Duration};
 
 use client::{
     Backoff, Client, ClientBuilder, ClientConfig, Connector, DecodeLimits, Exponential, Http2, Jar,
-    Jitter, PoolConfig, Proxy, Redirects, RetryPolicy, RetryPolicyBuilder, Timeouts, TlsOptions,
-    TlsVersion, budget,
+    Jitter, PoolConfig, Proxy, Redirects, RetryPolicy, RetryPolicyBuilder, ThroughputFloor,
+    Timeouts, TlsOptions, TlsVersion, budget,
 };
 use http::Method;
 use test_support::tls::{Chain, LOOPBACK};
@@ -534,6 +534,20 @@ const TIMEOUTS: &[Row] = &[
         "expect_continue: 7s",
         "expect_continue = '8s'",
         "expect_continue: 8s",
+    ),
+    (
+        "download_floor",
+        || timeouts(|it| it.download_floor(ThroughputFloor::new(7, SECOND))),
+        "download_floor: Some(ThroughputFloor { bytes_per_second: 7, window: 1s })",
+        "download_floor = { bytes_per_second = 8, window = '9s' }",
+        "download_floor: Some(ThroughputFloor { bytes_per_second: 8, window: 9s })",
+    ),
+    (
+        "upload_floor",
+        || timeouts(|it| it.upload_floor(ThroughputFloor::new(7, SECOND))),
+        "upload_floor: Some(ThroughputFloor { bytes_per_second: 7, window: 1s })",
+        "upload_floor = 'none'",
+        "upload_floor: None",
     ),
 ];
 

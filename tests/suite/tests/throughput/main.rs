@@ -1,6 +1,7 @@
 //! Floors of throughput, over both protocols, on a paused clock.
 #![allow(clippy::unwrap_used, reason = "a test fails by its panic")]
 
+mod client;
 mod download;
 mod exempt;
 mod stood_still;
