@@ -116,10 +116,11 @@ impl RequestOptions {
         self
     }
 
-    /// Whether the request itself says which [floor](Self::download_floor) its download has, be it none.
-    #[must_use]
-    pub fn has_download_floor(&self) -> bool {
-        self.download_floor.is_set()
+    /// Leaves out what is about one peer: that it is [known to speak HTTP/2](Self::prior_knowledge). For a
+    /// request that goes to another, as after a redirect.
+    pub fn for_another_peer(mut self) -> Self {
+        self.prior_knowledge = false;
+        self
     }
 
     /// Returns the head timeout that counts for such a request in a session with these timeouts: what a

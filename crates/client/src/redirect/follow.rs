@@ -170,7 +170,7 @@ impl Kept {
             let mut of_the_call = call_settings::only(self.request.extensions());
             setting::set(&mut of_the_call, CrossOrigin);
             if let Some(options) = self.request.extensions().get().copied() {
-                setting::set(&mut of_the_call, of_any_peer(options));
+                setting::set(&mut of_the_call, RequestOptions::for_another_peer(options));
             }
             *self.request.extensions_mut() = of_the_call;
         }
@@ -291,15 +291,6 @@ fn is_loop(to: &Uri, from: &Uri, hops: &[Hop]) -> bool {
     let asked = hops.iter().map(|hop| &hop.uri).chain([from]);
     let is_same = |uri: &Uri| origin::is_same(uri, to) && path_of(uri) == path_of(to);
     asked.into_iter().any(is_same)
-}
-
-/// What of these options holds for any peer: that the first one speaks HTTP/2 says nothing of others.
-fn of_any_peer(options: RequestOptions) -> RequestOptions {
-    if options.may_wait_long() {
-        RequestOptions::new().only_chosen_timeouts()
-    } else {
-        RequestOptions::new()
-    }
 }
 
 /// Path and query, where none stands for the root.

@@ -260,3 +260,30 @@ async fn the_floor_of_a_client_does_not_cut_a_quiet_stream_of_events() {
     }
     assert_eq!(connector.log().requests.len(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_request_says_of_its_times_holds_after_a_redirect_to_another_origin() {
+    let connector = MemoryConnector::new(|mut connection: Connection| async move {
+        while let Some(request) = connection.read_request().await {
+            match request.path() {
+                "/go" => {
+                    let to = [("location", "http://other/")];
+                    connection.respond_with(302, &to, "").await;
+                }
+                _ => {
+                    connection
+                        .write("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")
+                        .await;
+                    connection.drip(vec![b'x'; 1000], 10, 2 * SECOND).await;
+                }
+            }
+        }
+    });
+    let client = over(&connector, Client::builder());
+    let go = || client.get("http://peer/go").no_retry();
+    let slow = go().download_floor(floor(100, 10)).fetch().await;
+    let error = slow.unwrap_err();
+    assert!(error.is_too_slow(), "{error}");
+    let idle = go().idle_timeout(Duration::from_millis(1500)).fetch().await;
+    assert_eq!(idle.unwrap_err().kind(), ErrorKind::BodyTimeout);
+}
