@@ -223,6 +223,7 @@ pub mod multipart;
 mod observe;
 mod origin;
 mod predicate;
+mod progress;
 mod quoted;
 mod read;
 mod redirect;
@@ -281,7 +282,8 @@ pub use self::{
     event_source::{EventSource, Reconnecting, SourceUpdate},
     layers::{AttemptBody, InnerService},
     observe::UrlTemplate,
-    read::{ByteStream, Event, Events, Lines, Progress, SAVED_FLOOR},
+    progress::Progress,
+    read::{ByteStream, Event, Events, Lines, SAVED_FLOOR},
     redirect::{CrossOrigin, Hop, Redirect, RedirectAction, Redirected, Redirects},
     request::RequestBuilder,
     response::Response,

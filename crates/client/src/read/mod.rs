@@ -13,7 +13,6 @@ mod split;
 mod stream;
 
 pub use self::{
-    copy::Progress,
     events::{Event, Events},
     floor::SAVED_FLOOR,
     lines::Lines,
