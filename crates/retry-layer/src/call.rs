@@ -10,6 +10,7 @@ use crate::{
     attempt::{Attempt, EarlierResends, Resumption},
     backoff::{Pressure, Waits},
     budget::{Cost, Counted, Withdrawal},
+    class::Class,
     deadline::Deadline,
     details::AttemptDetails,
     drain::DrainLimits,
@@ -17,17 +18,19 @@ use crate::{
     extras::Place,
     hint::Advice,
     jitter,
+    key::IDEMPOTENCY_KEY,
     named::{BoxError, ServiceError},
     observer::{Exchange, Observer},
     outcome::Outcome,
-    policy::{IDEMPOTENCY_KEY, RetryPolicy},
-    predicate::{Class, Predicate as _, Standard},
+    policy::RetryPolicy,
+    predicate::{Predicate as _, Standard},
     replay::{Ending, Kept, ReplayBody},
     report::{
         AskedAgain, AttemptOutcome, AttemptRecord, AttemptTimes, RetryReport, Wait, WaitReason,
     },
+    stop::StopReason,
     transport,
-    verdict::{Facts, Means, Resend, Resends, StopReason, Verdict, judge},
+    verdict::{Facts, Means, Resend, Resends, Verdict, judge},
 };
 
 /// One call that may take several attempts: what is kept of the request, and how far it has got.

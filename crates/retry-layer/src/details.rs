@@ -3,11 +3,8 @@ use std::{error::Error, fmt, io, net::SocketAddr};
 use http::Version;
 
 use crate::{
-    attempt_timeout::AttemptElapsed,
-    line::Line,
-    outcome::{Outcome, chain},
-    replay::ReplayBodyError,
-    transport,
+    attempt_timeout::AttemptElapsed, causes::chain, line::Line, outcome::Outcome,
+    replay::ReplayBodyError, transport,
 };
 
 /// What kind of failure ended an attempt: one of few words, fit for a label of a metric.

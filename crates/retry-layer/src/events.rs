@@ -7,7 +7,7 @@ use tracing::field;
 use crate::{
     details::{AttemptPhase, FailureKind},
     report::{AttemptRecord, Wait},
-    verdict::StopReason,
+    stop::StopReason,
 };
 
 /// What events tell of the paths of URLs.

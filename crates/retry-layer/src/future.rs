@@ -18,6 +18,7 @@ use tower_service::Service;
 use crate::{
     budget::Counted,
     call::{Call, Pause},
+    class::Class,
     details::{AttemptDetails, FailureKind},
     drain::Drain,
     extras::Place,
@@ -26,10 +27,9 @@ use crate::{
     named::{BoxError, ServiceError},
     outcome::Outcome,
     policy::RetryPolicy,
-    predicate::Class,
     replay::{Kept, ReplayBody},
     report::{AttemptOutcome, AttemptRecord, AttemptTimes, RetryReport},
-    verdict::StopReason,
+    stop::StopReason,
 };
 
 pin_project! {

@@ -39,12 +39,13 @@ use http::{HeaderMap, StatusCode, header::HeaderName};
 
 use crate::{
     backoff::{Backoff, Exponential},
+    class::Class,
     error::{BuildError, Problem},
     hint::{Hint, Hints},
     jitter::Jitter,
     outcome::Outcome,
     policy::{RetryPolicy, RetryPolicyBuilder},
-    predicate::{Class, Predicate},
+    predicate::Predicate,
 };
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");

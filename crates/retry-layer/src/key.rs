@@ -1,8 +1,8 @@
 use std::fmt;
 
-use http::{HeaderValue, Method, Request};
+use http::{HeaderName, HeaderValue, Method, Request};
 
-use crate::policy::IDEMPOTENCY_KEY;
+pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// Gives requests an `Idempotency-Key`, so that a server which knows that header processes each
 /// call once however often it is sent.

@@ -164,6 +164,8 @@ mod backoff;
 mod before;
 pub mod budget;
 mod call;
+mod causes;
+mod class;
 mod deadline;
 mod details;
 pub mod differences;
@@ -195,6 +197,7 @@ mod report;
 pub mod resume;
 pub mod retry_after;
 mod service;
+mod stop;
 #[cfg(feature = "tonic")]
 pub mod tonic;
 pub mod transport;
@@ -205,6 +208,7 @@ pub use self::{
     attempt::{Attempt, EarlierResends, Resumption},
     backoff::{Backoff, Delays, Exponential, ExponentialIter},
     before::BeforeAttempt,
+    class::Class,
     deadline::Deadline,
     details::{AttemptDetails, AttemptPhase, FailureKind},
     error::BuildError,
@@ -221,11 +225,11 @@ pub use self::{
     outcome::Outcome,
     owner::RetryOwner,
     policy::{RetryPolicy, RetryPolicyBuilder},
-    predicate::{Class, Predicate, PredicateFn, Standard, predicate_fn},
+    predicate::{Predicate, PredicateFn, Standard, predicate_fn},
     replay::{ReplayBody, ReplayBodyError},
     report::{AttemptOutcome, AttemptRecord, ResponseExt, RetryReport, Wait, WaitReason},
     service::Retry,
-    verdict::StopReason,
+    stop::StopReason,
 };
 
 /// The code of this crate's README, held to compile.

@@ -4,7 +4,7 @@ use http::{Method, Uri};
 
 use crate::{
     report::{AttemptOutcome, AttemptRecord, Wait},
-    verdict::StopReason,
+    stop::StopReason,
 };
 
 /// Is told what becomes of every attempt: the place for metrics.

@@ -1,11 +1,8 @@
-use std::{error::Error, fmt, io, iter};
+use std::{error::Error, fmt};
 
 use http::{Extensions, HeaderMap, Method, StatusCode, Uri};
 
-use crate::{marker::EarlyData, predicate::Class, transport};
-
-// A chain that points back at itself must not hang a call; no honest chain is this long.
-const LONGEST_CHAIN: usize = 64;
+use crate::{causes::chain, class::Class, marker::EarlyData, transport};
 
 /// What a predicate may see of one attempt: the request line, and the head of the response or the
 /// error.
@@ -235,26 +232,10 @@ impl fmt::Debug for Outcome<'_> {
     }
 }
 
-/// The error and all that caused it, outermost first.
-pub(crate) fn chain<'a>(
-    error: &'a (dyn Error + 'static),
-) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    iter::successors(Some(error), |error| cause(*error)).take(LONGEST_CHAIN)
-}
-
-fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
-    // `io::Error::source` is the source of the error inside, which would be skipped.
-    match error
-        .downcast_ref::<io::Error>()
-        .and_then(io::Error::get_ref)
-    {
-        Some(inner) => Some(inner),
-        None => error.source(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
 
     #[derive(Debug)]
@@ -297,10 +278,5 @@ mod tests {
                 .next()
                 .is_some_and(<dyn Error>::is::<fmt::Error>)
         );
-    }
-
-    #[test]
-    fn an_endless_chain_ends() {
-        assert_eq!(chain(&Endless).count(), LONGEST_CHAIN);
     }
 }

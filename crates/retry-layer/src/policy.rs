@@ -9,7 +9,7 @@ use std::{
 };
 
 use fastrand::Rng;
-use http::{Extensions, HeaderMap, Method, Request, StatusCode, header::HeaderName};
+use http::{Extensions, HeaderMap, Method, Request, StatusCode};
 
 use crate::{
     backoff::Backoff,
@@ -20,14 +20,14 @@ use crate::{
     extras::Extras,
     hint::{Hint, Hints},
     jitter::Jitter,
+    key::IDEMPOTENCY_KEY,
     marker::{Idempotent, NoRetry},
     memory::ReplayMemory,
     owner::RetryOwner,
     predicate::{Predicate, Standard, StatusSet},
-    verdict::{Resends, StopReason},
+    stop::StopReason,
+    verdict::Resends,
 };
-
-pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// When a request is sent again, how often, and after what wait.
 ///

@@ -4,9 +4,9 @@ use http::{Response, StatusCode, Version};
 use tokio::time::Instant;
 
 use crate::{
+    class::Class,
     details::{AttemptDetails, AttemptPhase, ConnectionDetails, FailureKind},
-    predicate::Class,
-    verdict::StopReason,
+    stop::StopReason,
 };
 
 /// What became of a call: every attempt, every wait and its reason, and why it ended.

@@ -14,7 +14,7 @@ use crate::{
     named::{BoxError, ServiceError},
     policy::RetryPolicy,
     replay::ReplayBody,
-    verdict::StopReason,
+    stop::StopReason,
 };
 
 /// A service that sends a request again when its policy says so.

@@ -4,7 +4,7 @@
 use std::{error::Error, io};
 
 use crate::{
-    attempt_timeout::AttemptElapsed, outcome::chain, predicate::Class, replay::ReplayBodyError,
+    attempt_timeout::AttemptElapsed, causes::chain, class::Class, replay::ReplayBodyError,
 };
 
 /// Classifies an error by what is found in its chain of sources.

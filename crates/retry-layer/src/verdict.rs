@@ -1,92 +1,14 @@
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use http::StatusCode;
 
 use crate::{
     backoff::Pressure,
+    class::Class,
     hint::{Advice, Asked, Rule},
-    predicate::Class,
     report::WaitReason,
+    stop::StopReason,
 };
-
-/// Why a call made no further attempt.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub enum StopReason {
-    /// The server answered with a status below 400 that the policy does not retry: nothing was
-    /// left to do.
-    Answered,
-    /// The policy does not retry this status.
-    StatusNotRetryable,
-    /// The policy does not retry this error, or no attempt could mend it.
-    ErrorNotRetryable,
-    /// The request may have been processed, and processing it twice may do harm.
-    NotIdempotent,
-    /// The body of the request is spent: it was longer than the replay limit, it failed, or the
-    /// server answered before it was sent whole.
-    BodyNotReplayable,
-    /// The response was in the caller's hands already. The layer itself returns at the head; a
-    /// service around it that reads bodies uses this name.
-    ResponseCommitted,
-    /// The policy allows no more attempts, or its schedule is over.
-    AttemptsExhausted,
-    /// The budget for retries is used up.
-    BudgetExhausted,
-    /// The next wait would not have ended before the deadline, so it was not begun.
-    DeadlineTooClose,
-    /// The deadline had passed when the outcome came.
-    DeadlineExceeded,
-    /// The server asked for a longer wait than the policy accepts.
-    RetryAfterTooLong,
-    /// The server asked not to be asked again.
-    ServerSaidNo,
-    /// The server said that it has retried on its own side already.
-    UpstreamExhausted,
-    /// The call was dropped while it waited. Nobody is left to read a report; traces say it.
-    Cancelled,
-    /// The request was marked as never to be retried, or a layer above [owns](crate::RetryOwner)
-    /// its retries.
-    Disabled,
-}
-
-impl StopReason {
-    /// The name for logs and metrics, such as `attempts_exhausted`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Answered => "answered",
-            Self::StatusNotRetryable => "status_not_retryable",
-            Self::ErrorNotRetryable => "error_not_retryable",
-            Self::NotIdempotent => "not_idempotent",
-            Self::BodyNotReplayable => "body_not_replayable",
-            Self::ResponseCommitted => "response_committed",
-            Self::AttemptsExhausted => "attempts_exhausted",
-            Self::BudgetExhausted => "budget_exhausted",
-            Self::DeadlineTooClose => "deadline_too_close",
-            Self::DeadlineExceeded => "deadline_exceeded",
-            Self::RetryAfterTooLong => "retry_after_too_long",
-            Self::ServerSaidNo => "server_said_no",
-            Self::UpstreamExhausted => "upstream_exhausted",
-            Self::Cancelled => "cancelled",
-            Self::Disabled => "disabled",
-        }
-    }
-
-    /// Why a final outcome is final.
-    pub(crate) fn of_final(status: Option<StatusCode>) -> Self {
-        match status {
-            Some(status) if status.as_u16() < 400 => Self::Answered,
-            Some(_) => Self::StatusNotRetryable,
-            None => Self::ErrorNotRetryable,
-        }
-    }
-}
-
-impl fmt::Display for StopReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// What is known when an attempt is over: plain values, so that a decision can be tested.
 #[derive(Clone, Copy, Debug)]
@@ -403,41 +325,6 @@ mod tests {
 
     fn asking(wait: Duration, rule: Rule) -> Advice {
         Asked::new(wait, rule, WaitReason::RetryAfter).into()
-    }
-
-    #[test]
-    fn a_reason_has_its_own_name_in_small_letters() {
-        for reason in [
-            StopReason::Answered,
-            StopReason::StatusNotRetryable,
-            StopReason::BudgetExhausted,
-            StopReason::RetryAfterTooLong,
-            StopReason::ServerSaidNo,
-        ] {
-            let mut name = String::new();
-            for letter in format!("{reason:?}").chars() {
-                if letter.is_uppercase() && !name.is_empty() {
-                    name.push('_');
-                }
-                name.extend(letter.to_lowercase());
-            }
-            assert_eq!(reason.as_str(), name);
-            assert_eq!(reason.to_string(), name);
-        }
-    }
-
-    #[test]
-    fn a_final_status_from_400_on_is_one_that_is_not_retried() {
-        for (status, reason) in [
-            (Some(200), StopReason::Answered),
-            (Some(399), StopReason::Answered),
-            (Some(400), StopReason::StatusNotRetryable),
-            (Some(404), StopReason::StatusNotRetryable),
-            (None, StopReason::ErrorNotRetryable),
-        ] {
-            let status = status.map(|status| StatusCode::from_u16(status).unwrap());
-            assert_eq!(StopReason::of_final(status), reason, "{status:?}");
-        }
     }
 
     #[test]

@@ -40,7 +40,7 @@ use http::{
 use crate::{
     report::WaitReason,
     retry_after::{self, parse_digits, trimmed},
-    verdict::StopReason,
+    stop::StopReason,
 };
 
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");

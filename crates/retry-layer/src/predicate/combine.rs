@@ -2,8 +2,8 @@ use std::error::Error;
 
 use http::StatusCode;
 
-use super::{Class, Predicate};
-use crate::{details::AttemptDetails, outcome::Outcome, report::RetryReport};
+use super::Predicate;
+use crate::{class::Class, details::AttemptDetails, outcome::Outcome, report::RetryReport};
 
 /// Retries what both predicates retry: made by [`Predicate::and`].
 #[derive(Clone, Copy, Debug)]

@@ -2,8 +2,8 @@ use std::{error::Error, fmt, io};
 
 use http::StatusCode;
 
-use super::{Class, Predicate};
-use crate::{outcome::Outcome, transport};
+use super::Predicate;
+use crate::{class::Class, outcome::Outcome, transport};
 
 /// A predicate that retries errors of some kind, and no response.
 ///

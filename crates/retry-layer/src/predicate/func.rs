@@ -1,7 +1,7 @@
 use std::fmt;
 
-use super::{Class, Predicate};
-use crate::outcome::Outcome;
+use super::Predicate;
+use crate::{class::Class, outcome::Outcome};
 
 /// Makes a [`Predicate`] of a closure that returns a [`Class`], or a `bool`: `true` for
 /// [`Class::Ambiguous`], `false` for [`Class::Final`].

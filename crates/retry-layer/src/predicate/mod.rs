@@ -92,7 +92,6 @@
 //!
 //! `and` and `or` have no sides: the order of their operands changes nothing.
 
-mod class;
 mod combine;
 mod errors;
 mod func;
@@ -104,14 +103,13 @@ use std::{error::Error, sync::Arc};
 use http::StatusCode;
 
 pub use self::{
-    class::Class,
     combine::{And, Not, Or},
     errors::Errors,
     func::{PredicateFn, predicate_fn},
     standard::Standard,
     status::{StatusSet, StatusSetIter},
 };
-use crate::{details::AttemptDetails, outcome::Outcome, report::RetryReport};
+use crate::{class::Class, details::AttemptDetails, outcome::Outcome, report::RetryReport};
 
 /// Decides what an outcome means.
 ///

@@ -1,7 +1,7 @@
 use http::{HeaderMap, StatusCode};
 
-use super::{Class, Predicate, StatusSet};
-use crate::{outcome::Outcome, retry_after, transport};
+use super::{Predicate, StatusSet};
+use crate::{class::Class, outcome::Outcome, retry_after, transport};
 
 /// The default predicate: a set of status codes, and what is known about transport errors.
 ///

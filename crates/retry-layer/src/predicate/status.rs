@@ -2,8 +2,9 @@ use std::{fmt, str::FromStr};
 
 use http::StatusCode;
 
-use super::{Class, Predicate};
+use super::Predicate;
 use crate::{
+    class::Class,
     error::{BuildError, Problem},
     outcome::Outcome,
 };

@@ -9,16 +9,18 @@ use crate::{
     attempt::Resumption,
     backoff::{Pressure, Waits},
     budget::{Cost, Withdrawal},
+    class::Class,
     deadline::Deadline,
     details::{AttemptDetails, AttemptPhase, FailureKind},
     hint::Advice,
     observer::{Exchange, Observer},
     outcome::Outcome,
     policy::RetryPolicy,
-    predicate::{Class, Predicate as _},
+    predicate::Predicate as _,
     report::{AttemptOutcome, AttemptRecord, AttemptTimes, RetryReport, Wait, WaitReason},
+    stop::StopReason,
     transport,
-    verdict::{Facts, Means, Resends, StopReason, Verdict, judge},
+    verdict::{Facts, Means, Resends, Verdict, judge},
 };
 
 /// A request for the rest costs a server a connection and two heads, which is about as much as this

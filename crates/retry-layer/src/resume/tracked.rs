@@ -14,7 +14,7 @@ use super::{
     error::{ResumeBodyError, ResumeError, ResumeErrorKind},
     plan::{Answer, Plan},
 };
-use crate::{named::ServiceError, report::RetryReport, verdict::StopReason};
+use crate::{named::ServiceError, report::RetryReport, stop::StopReason};
 
 /// What is known of a body that can be continued, and how far it is.
 pub(super) struct Tracked<E, A> {
