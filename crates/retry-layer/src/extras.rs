@@ -9,24 +9,24 @@ use crate::{
     key::IdempotencyKeys,
     observer::Observer,
     owner::RetryOwner,
-    policy::{RetryPolicy, RetryPolicyBuilder},
+    policy::RetryPolicy,
 };
 
 /// What a policy does only if it is asked to. A policy that does nothing of it has none, so that
 /// all of it costs a call one look.
 #[derive(Clone, Default)]
 pub(crate) struct Extras {
-    keys: Option<IdempotencyKeys>,
-    before: Option<BeforeAttempt>,
-    attempt_header: Option<AttemptHeader>,
-    timeout_header: Option<TimeoutHeader>,
-    nested: Nested,
+    pub(crate) keys: Option<IdempotencyKeys>,
+    pub(crate) before: Option<BeforeAttempt>,
+    pub(crate) attempt_header: Option<AttemptHeader>,
+    pub(crate) timeout_header: Option<TimeoutHeader>,
+    pub(crate) nested: Nested,
     pub(crate) observer: Option<Arc<dyn Observer>>,
 }
 
 /// What retry layers below the own one do.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-enum Nested {
+pub(crate) enum Nested {
     #[default]
     Retry,
     StandDown,
@@ -125,51 +125,5 @@ impl RetryPolicy {
         if let Some(before) = own.or_else(|| extras.and_then(|extras| extras.before.clone())) {
             before.alter_head(place.attempt.saturating_add(place.resends), request);
         }
-    }
-}
-
-impl RetryPolicyBuilder {
-    /// Gives each call an `Idempotency-Key`, so that it may be retried though its method is not
-    /// idempotent; none unless set. Only for servers that know the header: see
-    /// [`IdempotencyKeys`].
-    pub fn idempotency_keys(mut self, keys: IdempotencyKeys) -> Self {
-        self.extras.keys = Some(keys);
-        self
-    }
-
-    /// Alters each attempt before it is sent; nothing unless set. See [`BeforeAttempt`], which a
-    /// request can carry too.
-    pub fn before_attempt(
-        mut self,
-        alter: impl Fn(u32, &mut http::request::Parts) + Send + Sync + 'static,
-    ) -> Self {
-        self.extras.before = Some(BeforeAttempt::new(alter));
-        self
-    }
-
-    /// Tells the server by this header which attempt it sees; none unless set.
-    pub fn attempt_header(mut self, header: AttemptHeader) -> Self {
-        self.extras.attempt_header = Some(header);
-        self
-    }
-
-    /// Tells the server by this header how long the call may still take when an attempt is sent,
-    /// if the call has a deadline; none unless set.
-    pub fn timeout_header(mut self, header: TimeoutHeader) -> Self {
-        self.extras.timeout_header = Some(header);
-        self
-    }
-
-    /// Makes retry layers below this one stand down, by a [`RetryOwner`] in each request; they
-    /// retry as well unless set.
-    pub fn own_retries(mut self) -> Self {
-        self.extras.nested = Nested::StandDown;
-        self
-    }
-
-    /// Tells this observer what becomes of every attempt; nobody unless set.
-    pub fn observer(mut self, observer: impl Observer) -> Self {
-        self.extras.observer = Some(Arc::new(observer));
-        self
     }
 }

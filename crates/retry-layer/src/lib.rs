@@ -157,7 +157,6 @@
 //! - `tonic`: retries over tonic's channel, by `tonic::RetryChannelLayer`.
 //! - `tower`: lends budgets of `tower::retry`, and knows the errors of tower's timeout and load shed.
 
-mod aiohttp;
 mod attempt;
 pub mod attempt_timeout;
 mod backoff;
@@ -204,7 +203,6 @@ pub mod transport;
 mod verdict;
 
 pub use self::{
-    aiohttp::AiohttpException,
     attempt::{Attempt, EarlierResends, Resumption},
     backoff::{Backoff, Delays, Exponential, ExponentialIter},
     before::BeforeAttempt,
@@ -224,7 +222,7 @@ pub use self::{
     observer::{Exchange, Observer},
     outcome::Outcome,
     owner::RetryOwner,
-    policy::{RetryPolicy, RetryPolicyBuilder},
+    policy::{AiohttpException, RetryPolicy, RetryPolicyBuilder},
     predicate::{Predicate, PredicateFn, Standard, predicate_fn},
     replay::{ReplayBody, ReplayBodyError},
     report::{AttemptOutcome, AttemptRecord, ResponseExt, RetryReport, Wait, WaitReason},

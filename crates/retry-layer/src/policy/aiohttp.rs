@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 
+use super::RetryPolicy;
 use crate::{
     backoff::{Backoff, Exponential},
     budget::Unlimited,
     jitter::Jitter,
-    policy::RetryPolicy,
     predicate::Standard,
 };
 

@@ -1,360 +1,51 @@
-use std::{
-    convert::Infallible,
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
+
+use http::{Method, StatusCode};
+
+use super::{
+    RetryPolicy,
+    settings::{Choice, Methods, SeedChoice, Settings},
 };
-
-use fastrand::Rng;
-use http::{Extensions, HeaderMap, Method, Request, StatusCode};
-
 use crate::{
     backoff::Backoff,
+    before::BeforeAttempt,
     budget::{Budget, SuccessBudget},
     drain::DrainLimits,
     error::{BuildError, Problem},
     events::Paths,
-    extras::Extras,
+    extras::{Extras, Nested},
+    headers::{AttemptHeader, TimeoutHeader},
     hint::{Hint, Hints},
     jitter::Jitter,
-    key::IDEMPOTENCY_KEY,
-    marker::{Idempotent, NoRetry},
+    key::IdempotencyKeys,
     memory::ReplayMemory,
-    owner::RetryOwner,
+    observer::Observer,
     predicate::{Predicate, Standard, StatusSet},
-    stop::StopReason,
     verdict::Resends,
 };
-
-/// When a request is sent again, how often, and after what wait.
-///
-/// A policy is a handle that is cheap to clone; clones share its budget.
-///
-/// Put into a request's extensions, it takes the place of the layer's own for this request, with all
-/// its settings. What bounds many calls together stays the layer's unless the policy was given its
-/// own: the [budget](RetryPolicyBuilder::budget), the
-/// [memory for bodies](RetryPolicyBuilder::replay_memory), and the [seed](RetryPolicyBuilder::seed).
-///
-/// | | default |
-/// |---|---|
-/// | attempts | 3 in all |
-/// | methods | GET, HEAD, OPTIONS, TRACE, PUT, DELETE, QUERY; any with an `Idempotency-Key` or [`Idempotent`] |
-/// | outcomes | those of [`Standard`] |
-/// | wait | exponential from 100 ms (1 s towards a throttling server) to 20 s, with full jitter |
-/// | `Retry-After`, `RateLimit` | honoured up to 120 s; other [hints](crate::hint) are not heard |
-/// | deadline | none |
-/// | request body | 64 KiB of a stream are kept |
-/// | refused response | read up to 256 KiB and 50 ms, so that its connection lives |
-/// | budget | a [`SuccessBudget`] |
-///
-/// ```
-/// use std::time::Duration;
-/// use retry_layer::{Exponential, RetryPolicy};
-///
-/// let policy = RetryPolicy::builder()
-///     .max_attempts(4)
-///     .statuses([429, 502, 503, 504])
-///     .backoff(Exponential::from(Duration::from_millis(200)))
-///     .build()?;
-/// # Ok::<(), retry_layer::BuildError>(())
-/// ```
-#[derive(Clone)]
-pub struct RetryPolicy {
-    settings: Arc<Settings>,
-    /// The layer's settings, for a policy that a request brought: what it was not given of its own
-    /// is theirs.
-    layer: Option<Arc<Settings>>,
-}
-
-pub(crate) struct Settings {
-    predicate: Arc<dyn Predicate>,
-    /// The statuses that the predicate need not be asked about.
-    pub(crate) settled: StatusSet,
-    /// How the predicate was made, for [`RetryPolicy::to_builder`].
-    choice: Choice,
-    pub(crate) max_attempts: u32,
-    methods: Methods,
-    pub(crate) backoff: Backoff,
-    pub(crate) hints: Hints,
-    pub(crate) max_retry_after: Duration,
-    pub(crate) resends: Resends,
-    pub(crate) deadline: Option<Duration>,
-    pub(crate) replay_limit: usize,
-    replay_memory: Option<Arc<ReplayMemory>>,
-    pub(crate) drain: DrainLimits,
-    budget: Arc<dyn Budget>,
-    /// Whether the budget was set, and not made because none was.
-    own_budget: bool,
-    /// What the budget said, so that calls need not ask.
-    counts_calls: bool,
-    seed: Option<Arc<Seed>>,
-    paths: Paths,
-    pub(crate) extras: Option<Box<Extras>>,
-}
-
-/// Makes chances reproducible.
-struct Seed {
-    value: u64,
-    /// Numbers the calls that wait, so that each draws its own chances.
-    draws: AtomicU64,
-}
-
-/// What a builder makes chances of.
-#[derive(Clone)]
-enum SeedChoice {
-    /// Each policy that it builds begins anew.
-    New(u64),
-    /// The policy of which the builder was made goes on beside those that it builds.
-    Shared(Arc<Seed>),
-}
-
-impl SeedChoice {
-    fn seed(self) -> Arc<Seed> {
-        match self {
-            Self::New(value) => Arc::new(Seed {
-                value,
-                draws: AtomicU64::new(0),
-            }),
-            Self::Shared(seed) => seed,
-        }
-    }
-}
-
-#[derive(Clone)]
-enum Choice {
-    Standard(Standard),
-    Custom(Arc<dyn Predicate>),
-}
-
-impl Choice {
-    fn predicate(&self) -> Arc<dyn Predicate> {
-        match self {
-            Self::Standard(standard) => Arc::new(standard.clone()),
-            Self::Custom(predicate) => Arc::clone(predicate),
-        }
-    }
-}
-
-#[derive(Clone, Debug)]
-enum Methods {
-    Idempotent,
-    Any,
-    Listed(Vec<Method>),
-}
-
-impl RetryPolicy {
-    /// A builder with the defaults.
-    pub fn builder() -> RetryPolicyBuilder {
-        RetryPolicyBuilder::default()
-    }
-
-    /// A builder with the settings of this policy; the policy that it builds shares the budget, the
-    /// memory for bodies and the seed, unless it is given others.
-    pub fn to_builder(&self) -> RetryPolicyBuilder {
-        let settings = &*self.settings;
-        RetryPolicyBuilder {
-            choice: settings.choice.clone(),
-            max_attempts: settings.max_attempts,
-            methods: settings.methods.clone(),
-            backoff: settings.backoff.clone(),
-            hints: settings.hints,
-            max_retry_after: settings.max_retry_after,
-            resends: settings.resends,
-            deadline: settings.deadline,
-            replay_limit: settings.replay_limit,
-            replay_memory: settings.replay_memory.clone(),
-            drain: settings.drain,
-            budget: Some(Arc::clone(&settings.budget)),
-            own_budget: settings.own_budget,
-            seed: settings.seed.clone().map(SeedChoice::Shared),
-            paths: settings.paths,
-            extras: settings.extras.as_deref().cloned().unwrap_or_default(),
-            problem: None,
-        }
-    }
-
-    /// The predicate, for a policy that asks it first: see [`RetryPolicyBuilder::predicate`].
-    #[must_use]
-    pub fn predicate(&self) -> &Arc<dyn Predicate> {
-        &self.settings.predicate
-    }
-
-    /// How many attempts a call makes at most, the first one included.
-    #[must_use]
-    pub fn max_attempts(&self) -> u32 {
-        self.settings.max_attempts
-    }
-
-    /// How long a call may take as a whole, if that is bound.
-    #[must_use]
-    pub fn deadline(&self) -> Option<Duration> {
-        self.settings.deadline
-    }
-
-    pub(crate) fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
-    /// The policy that this request is sent under: the one that it brings, or this one.
-    #[inline]
-    pub(crate) fn for_request<B>(&self, request: &Request<B>) -> Self {
-        match request.extensions().get::<Self>() {
-            None => self.clone(),
-            Some(own) => Self {
-                settings: Arc::clone(&own.settings),
-                layer: Some(Arc::clone(&self.settings)),
-            },
-        }
-    }
-
-    /// The layer's settings, if what this policy was not given is theirs.
-    #[inline]
-    fn unless(&self, own: bool) -> &Settings {
-        match &self.layer {
-            Some(layer) if !own => layer,
-            Some(_) | None => &self.settings,
-        }
-    }
-
-    /// What the retries of this policy's calls are paid from.
-    #[inline]
-    pub(crate) fn budget(&self) -> &Arc<dyn Budget> {
-        &self.unless(self.settings.own_budget).budget
-    }
-
-    /// Whether that budget has to be told of each call.
-    #[inline]
-    pub(crate) fn counts_calls(&self) -> bool {
-        self.unless(self.settings.own_budget).counts_calls
-    }
-
-    /// What bounds the bodies that are kept, if anything does.
-    #[inline]
-    pub(crate) fn replay_memory(&self) -> Option<&Arc<ReplayMemory>> {
-        let own = self.settings.replay_memory.is_some();
-        self.unless(own).replay_memory.as_ref()
-    }
-
-    /// What events tell of the paths of URLs: recorded if this policy or the layer's records them.
-    pub(crate) fn paths(&self) -> Paths {
-        match self.settings.paths {
-            Paths::Redacted => self.unless(false).paths,
-            Paths::Recorded => Paths::Recorded,
-        }
-    }
-
-    /// Why this request will be sent once, whatever comes.
-    #[inline]
-    pub(crate) fn refusal<B>(&self, request: &Request<B>) -> Option<StopReason> {
-        if self.settings.max_attempts == 1 && self.settings.resends.is_none() {
-            return Some(StopReason::AttemptsExhausted);
-        }
-        let extensions = request.extensions();
-        let disabled =
-            extensions.get::<NoRetry>().is_some() || extensions.get::<RetryOwner>().is_some();
-        disabled.then_some(StopReason::Disabled)
-    }
-
-    /// Whether this request may be processed twice.
-    pub(crate) fn is_idempotent(
-        &self,
-        method: &Method,
-        headers: Option<&HeaderMap>,
-        extensions: &Extensions,
-    ) -> bool {
-        self.settings.methods.contains(method)
-            || headers.is_some_and(|headers| headers.contains_key(IDEMPOTENCY_KEY))
-            || extensions.get::<Idempotent>().is_some()
-    }
-
-    /// Chance for one call, independent of every other call's.
-    pub(crate) fn random(&self) -> Rng {
-        let own = self.settings.seed.is_some();
-        let Some(seed) = &self.unless(own).seed else {
-            return Rng::new();
-        };
-        // Relaxed: each call needs another number, in no particular order.
-        let draw = seed.draws.fetch_add(1, Ordering::Relaxed);
-        // Neighbouring seeds would begin alike; an odd multiplier sets them apart.
-        Rng::with_seed(seed.value ^ draw.wrapping_mul(0x9E37_79B9_7F4A_7C15))
-    }
-}
-
-impl Methods {
-    fn contains(&self, method: &Method) -> bool {
-        match self {
-            // By its name: older releases of `http` have no constant for QUERY.
-            Self::Idempotent => method.is_idempotent() || method.as_str() == "QUERY",
-            Self::Any => true,
-            Self::Listed(methods) => methods.contains(method),
-        }
-    }
-}
-
-impl Default for RetryPolicy {
-    fn default() -> Self {
-        Self::builder().build_unchecked()
-    }
-}
-
-impl fmt::Debug for RetryPolicy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let settings = &*self.settings;
-        f.debug_struct("RetryPolicy")
-            .field("predicate", &settings.choice)
-            .field("max_attempts", &settings.max_attempts)
-            .field("methods", &settings.methods)
-            .field("backoff", &settings.backoff)
-            .field("hints", &settings.hints)
-            .field("max_retry_after", &settings.max_retry_after)
-            .field("resends", &settings.resends)
-            .field("deadline", &settings.deadline)
-            .field("replay_limit", &settings.replay_limit)
-            .field(
-                "replay_memory",
-                &settings.replay_memory.as_deref().map(ReplayMemory::limit),
-            )
-            .field("extras", &settings.extras)
-            .field("drain", &settings.drain)
-            .field("budget", self.budget())
-            .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Choice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Standard(standard) => standard.fmt(f),
-            Self::Custom(_) => f.write_str("custom"),
-        }
-    }
-}
 
 /// Makes a [`RetryPolicy`]; see there for the defaults.
 #[derive(Clone)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct RetryPolicyBuilder {
-    choice: Choice,
-    max_attempts: u32,
-    methods: Methods,
-    backoff: Backoff,
-    hints: Hints,
-    max_retry_after: Duration,
-    resends: Resends,
-    deadline: Option<Duration>,
-    replay_limit: usize,
-    replay_memory: Option<Arc<ReplayMemory>>,
-    drain: DrainLimits,
+    pub(super) choice: Choice,
+    pub(super) max_attempts: u32,
+    pub(super) methods: Methods,
+    pub(super) backoff: Backoff,
+    pub(super) hints: Hints,
+    pub(super) max_retry_after: Duration,
+    pub(super) resends: Resends,
+    pub(super) deadline: Option<Duration>,
+    pub(super) replay_limit: usize,
+    pub(super) replay_memory: Option<Arc<ReplayMemory>>,
+    pub(super) drain: DrainLimits,
     /// Made at the end, so that each policy has its own.
-    budget: Option<Arc<dyn Budget>>,
-    own_budget: bool,
-    seed: Option<SeedChoice>,
-    paths: Paths,
+    pub(super) budget: Option<Arc<dyn Budget>>,
+    pub(super) own_budget: bool,
+    pub(super) seed: Option<SeedChoice>,
+    pub(super) paths: Paths,
     pub(crate) extras: Extras,
-    problem: Option<Problem>,
+    pub(super) problem: Option<Problem>,
 }
 
 impl RetryPolicyBuilder {
@@ -603,6 +294,50 @@ impl RetryPolicyBuilder {
         self
     }
 
+    /// Gives each call an `Idempotency-Key`, so that it may be retried though its method is not
+    /// idempotent; none unless set. Only for servers that know the header: see
+    /// [`IdempotencyKeys`].
+    pub fn idempotency_keys(mut self, keys: IdempotencyKeys) -> Self {
+        self.extras.keys = Some(keys);
+        self
+    }
+
+    /// Alters each attempt before it is sent; nothing unless set. See [`BeforeAttempt`], which a
+    /// request can carry too.
+    pub fn before_attempt(
+        mut self,
+        alter: impl Fn(u32, &mut http::request::Parts) + Send + Sync + 'static,
+    ) -> Self {
+        self.extras.before = Some(BeforeAttempt::new(alter));
+        self
+    }
+
+    /// Tells the server by this header which attempt it sees; none unless set.
+    pub fn attempt_header(mut self, header: AttemptHeader) -> Self {
+        self.extras.attempt_header = Some(header);
+        self
+    }
+
+    /// Tells the server by this header how long the call may still take when an attempt is sent,
+    /// if the call has a deadline; none unless set.
+    pub fn timeout_header(mut self, header: TimeoutHeader) -> Self {
+        self.extras.timeout_header = Some(header);
+        self
+    }
+
+    /// Makes retry layers below this one stand down, by a [`RetryOwner`] in each request; they
+    /// retry as well unless set.
+    pub fn own_retries(mut self) -> Self {
+        self.extras.nested = Nested::StandDown;
+        self
+    }
+
+    /// Tells this observer what becomes of every attempt; nobody unless set.
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.extras.observer = Some(Arc::new(observer));
+        self
+    }
+
     /// Makes the policy.
     ///
     /// # Errors
@@ -711,15 +446,6 @@ mod tests {
     use crate::backoff::Exponential;
 
     #[test]
-    fn clones_share_the_seed_but_no_chance() {
-        let policy = RetryPolicy::builder().seed(7).build().unwrap();
-        let (mut a, mut b) = (policy.random(), policy.clone().random());
-        assert_ne!([a.u64(..), a.u64(..)], [b.u64(..), b.u64(..)]);
-        let again = RetryPolicy::builder().seed(7).build().unwrap();
-        assert_eq!(again.random().get_seed(), Rng::with_seed(7).get_seed());
-    }
-
-    #[test]
     fn absurd_settings_are_refused() {
         let problem = |builder: RetryPolicyBuilder| builder.build().unwrap_err().to_string();
         let exponential = Exponential::default();
@@ -737,10 +463,5 @@ mod tests {
         assert!(problem(RetryPolicy::builder().backoff(low)).contains("below the base"));
         let jitter = RetryPolicy::builder().jitter(Jitter::Proportional(101));
         assert!(problem(jitter).contains("101 %"));
-    }
-
-    #[test]
-    fn the_defaults_pass_the_checks() {
-        assert!(RetryPolicy::default().to_builder().build().is_ok());
     }
 }
