@@ -15,7 +15,7 @@ use crate::{
     details::AttemptDetails,
     drain::DrainLimits,
     events::{self, Asked, Decision},
-    extras::Place,
+    extras::AttemptNumber,
     hint::Advice,
     jitter,
     key::IDEMPOTENCY_KEY,
@@ -100,11 +100,7 @@ impl RetryPolicy {
         }
         let settings = self.settings();
         let counts_from_now = settings.deadline.is_some() && extensions.get::<Deadline>().is_none();
-        let is_observed = || {
-            let extras = settings.extras.as_deref();
-            extras.is_some_and(|extras| extras.observer.is_some())
-        };
-        (counts_from_now || is_observed()).then(Instant::now)
+        (counts_from_now || self.observer().is_some()).then(Instant::now)
     }
 
     /// When a call has to be over that begins `now`, if the caller knows when that is, and whose
@@ -164,8 +160,7 @@ impl<S, B> Call<S, B> {
     /// Ends the call if this status, of its first attempt, is final whatever the headers say.
     #[inline]
     pub(crate) fn is_settled_by(&self, status: StatusCode) -> bool {
-        let settings = self.policy.settings();
-        let settled = self.journal.is_none() && settings.settled.contains(status);
+        let settled = self.journal.is_none() && self.policy.is_always_final(status);
         if settled {
             self.release(status);
             self.policy.budget().deposit(&self.uri);
@@ -174,10 +169,9 @@ impl<S, B> Call<S, B> {
     }
 
     fn is_settled<R, E>(&self, result: &Result<Response<R>, E>) -> bool {
-        let settled = &self.policy.settings().settled;
         result
             .as_ref()
-            .is_ok_and(|response| settled.contains(response.status()))
+            .is_ok_and(|response| self.policy.is_always_final(response.status()))
     }
 
     /// Lets go of what is kept of the body, unless it may be sent once more, elsewhere.
@@ -489,11 +483,11 @@ impl<S, B> Call<S, B> {
                     previous: record.outcome(),
                 });
             }
-            let place = Place {
+            let number = AttemptNumber {
                 attempt: self.attempts,
                 resends: journal.resends,
             };
-            self.policy.dress(&mut request, place, self.deadline);
+            self.policy.decorate(&mut request, number, self.deadline);
         }
         request
     }
@@ -612,8 +606,7 @@ impl<S, B> Call<S, B> {
     }
 
     fn observer(&self) -> Option<&dyn Observer> {
-        let extras = self.policy.settings().extras.as_deref()?;
-        extras.observer.as_deref()
+        self.policy.observer()
     }
 
     /// Tells the observer, if there is one, of the attempt that has ended.

@@ -9,11 +9,10 @@ use crate::{
     key::IdempotencyKeys,
     observer::Observer,
     owner::RetryOwner,
-    policy::RetryPolicy,
 };
 
-/// What a policy does only if it is asked to. A policy that does nothing of it has none, so that
-/// all of it costs a call one look.
+/// The options of a policy that alter or observe attempts. A policy has none of this unless one of
+/// them is set, so that all of them together cost a plain call one check.
 #[derive(Clone, Default)]
 pub(crate) struct Extras {
     pub(crate) keys: Option<IdempotencyKeys>,
@@ -24,33 +23,53 @@ pub(crate) struct Extras {
     pub(crate) observer: Option<Arc<dyn Observer>>,
 }
 
-/// What retry layers below the own one do.
+impl Extras {
+    /// Gives the request the `Idempotency-Key` that the request, or else the policy, asks for.
+    /// Returns whether it did.
+    pub(crate) fn give_key<B>(extras: Option<&Self>, request: &mut Request<B>) -> bool {
+        let own = request.extensions().get::<IdempotencyKeys>().cloned();
+        own.as_ref()
+            .or(extras.and_then(|extras| extras.keys.as_ref()))
+            .is_some_and(|keys| keys.mark(request))
+    }
+
+    /// Alters the request of an attempt: the headers that tell of the attempt, the mark for retry
+    /// layers below, and last the function that the request, or else the policy, brings.
+    pub(crate) fn decorate<B>(
+        extras: Option<&Self>,
+        request: &mut Request<B>,
+        number: AttemptNumber,
+        max_attempts: u32,
+        deadline: Option<Deadline>,
+    ) {
+        if let Some(extras) = extras {
+            if let Some(header) = &extras.attempt_header {
+                header.write(request.headers_mut(), number.attempt, max_attempts);
+            }
+            if let (Some(header), Some(deadline)) = (&extras.timeout_header, deadline) {
+                let remaining = deadline.remaining();
+                // A deadline beyond what the clock can express is none.
+                if remaining < Duration::MAX {
+                    header.write(request.headers_mut(), remaining);
+                }
+            }
+            if extras.nested == Nested::StandDown {
+                request.extensions_mut().insert(RetryOwner);
+            }
+        }
+        let own = request.extensions().get::<BeforeAttempt>().cloned();
+        if let Some(before) = own.or_else(|| extras.and_then(|extras| extras.before.clone())) {
+            before.alter_head(number.exchange(), request);
+        }
+    }
+}
+
+/// What retry layers further down do.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) enum Nested {
     #[default]
     Retry,
     StandDown,
-}
-
-impl Extras {
-    /// Nothing if nothing was asked for.
-    pub(crate) fn boxed(self) -> Option<Box<Self>> {
-        let Self {
-            keys,
-            before,
-            attempt_header,
-            timeout_header,
-            nested,
-            observer,
-        } = &self;
-        let idle = keys.is_none()
-            && before.is_none()
-            && attempt_header.is_none()
-            && timeout_header.is_none()
-            && *nested == Nested::Retry
-            && observer.is_none();
-        (!idle).then(|| Box::new(self))
-    }
 }
 
 impl fmt::Debug for Extras {
@@ -66,64 +85,23 @@ impl fmt::Debug for Extras {
     }
 }
 
-/// Which attempt a request is for.
+/// The number of an attempt within its call.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
-    /// Among those that count, from 1.
+pub(crate) struct AttemptNumber {
+    /// Among the attempts that count, from 1.
     pub(crate) attempt: u32,
-    /// Resends so far.
+    /// The resends before it, this one included if it is one.
     pub(crate) resends: u32,
 }
 
-impl Place {
+impl AttemptNumber {
     pub(crate) const FIRST: Self = Self {
         attempt: 1,
         resends: 0,
     };
-}
 
-impl RetryPolicy {
-    /// Whether neither the policy nor the request asks for anything of this.
-    #[inline]
-    pub(crate) fn is_idle_for<B>(&self, request: &Request<B>) -> bool {
-        self.settings().extras.is_none() && request.extensions().is_empty()
-    }
-
-    /// Gives a request the key that the policy or the request asks for, and tells whether it did.
-    pub(crate) fn give_key<B>(&self, request: &mut Request<B>) -> bool {
-        let own = request.extensions().get::<IdempotencyKeys>().cloned();
-        let extras = self.settings().extras.as_deref();
-        own.as_ref()
-            .or(extras.and_then(|extras| extras.keys.as_ref()))
-            .is_some_and(|keys| keys.mark(request))
-    }
-
-    /// Does to a request what is done before each attempt.
-    pub(crate) fn dress<B>(
-        &self,
-        request: &mut Request<B>,
-        place: Place,
-        deadline: Option<Deadline>,
-    ) {
-        let extras = self.settings().extras.as_deref();
-        if let Some(extras) = extras {
-            if let Some(header) = &extras.attempt_header {
-                header.write(request.headers_mut(), place.attempt, self.max_attempts());
-            }
-            if let (Some(header), Some(deadline)) = (&extras.timeout_header, deadline) {
-                let remaining = deadline.remaining();
-                // One that lies beyond what the clock can express is none.
-                if remaining < Duration::MAX {
-                    header.write(request.headers_mut(), remaining);
-                }
-            }
-            if extras.nested == Nested::StandDown {
-                request.extensions_mut().insert(RetryOwner);
-            }
-        }
-        let own = request.extensions().get::<BeforeAttempt>().cloned();
-        if let Some(before) = own.or_else(|| extras.and_then(|extras| extras.before.clone())) {
-            before.alter_head(place.attempt.saturating_add(place.resends), request);
-        }
+    /// The number among all exchanges of the call, from 1.
+    fn exchange(self) -> u32 {
+        self.attempt.saturating_add(self.resends)
     }
 }

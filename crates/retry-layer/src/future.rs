@@ -21,7 +21,7 @@ use crate::{
     class::Class,
     details::{AttemptDetails, FailureKind},
     drain::Drain,
-    extras::Place,
+    extras::AttemptNumber,
     factory::BodyFactory,
     last::Last,
     named::{BoxError, ServiceError},
@@ -115,7 +115,7 @@ where
         let mut request = request.map(ReplayBody::passing);
         if DRESS {
             let deadline = policy.deadline_of(request.extensions(), now);
-            policy.dress(&mut request, Place::FIRST, deadline);
+            policy.decorate(&mut request, AttemptNumber::FIRST, deadline);
         }
         let (method, uri) = (request.method().clone(), request.uri().clone());
         Self {
@@ -168,7 +168,7 @@ where
         };
         let mut request = Request::from_parts(parts, first);
         if DRESS {
-            policy.dress(&mut request, Place::FIRST, deadline);
+            policy.decorate(&mut request, AttemptNumber::FIRST, deadline);
         }
         Self {
             state: State::Sending {

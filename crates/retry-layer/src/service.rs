@@ -98,7 +98,7 @@ enum Start {
 impl Start {
     #[inline]
     fn of<B>(policy: &RetryPolicy, request: &Request<B>) -> Self {
-        if !policy.is_idle_for(request) {
+        if !policy.is_plain_for(request) {
             return Self::Dressed;
         }
         policy.refusal(request).map_or(Self::Repeatable, Self::Once)

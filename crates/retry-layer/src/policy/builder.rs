@@ -4,12 +4,12 @@ use http::{Method, StatusCode};
 
 use super::{
     RetryPolicy,
-    settings::{Choice, Methods, SeedChoice, Settings},
+    settings::{BudgetChoice, Methods, PredicateChoice, Seed, Settings},
 };
 use crate::{
     backoff::Backoff,
     before::BeforeAttempt,
-    budget::{Budget, SuccessBudget},
+    budget::Budget,
     drain::DrainLimits,
     error::{BuildError, Problem},
     events::Paths,
@@ -20,7 +20,7 @@ use crate::{
     key::IdempotencyKeys,
     memory::ReplayMemory,
     observer::Observer,
-    predicate::{Predicate, Standard, StatusSet},
+    predicate::{Predicate, Standard},
     verdict::Resends,
 };
 
@@ -28,37 +28,28 @@ use crate::{
 #[derive(Clone)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct RetryPolicyBuilder {
-    pub(super) choice: Choice,
-    pub(super) max_attempts: u32,
-    pub(super) methods: Methods,
-    pub(super) backoff: Backoff,
-    pub(super) hints: Hints,
-    pub(super) max_retry_after: Duration,
-    pub(super) resends: Resends,
-    pub(super) deadline: Option<Duration>,
-    pub(super) replay_limit: usize,
-    pub(super) replay_memory: Option<Arc<ReplayMemory>>,
-    pub(super) drain: DrainLimits,
-    /// Made at the end, so that each policy has its own.
-    pub(super) budget: Option<Arc<dyn Budget>>,
-    pub(super) own_budget: bool,
-    pub(super) seed: Option<SeedChoice>,
-    pub(super) paths: Paths,
-    pub(crate) extras: Extras,
-    pub(super) problem: Option<Problem>,
+    settings: Settings,
+    problem: Option<Problem>,
 }
 
 impl RetryPolicyBuilder {
+    pub(super) fn with(settings: Settings) -> Self {
+        Self {
+            settings,
+            problem: None,
+        }
+    }
+
     /// How many attempts a call makes at most, the first one included: 3 unless set.
     ///
     /// This bounds attempts, not exchanges: also with 1, what was provably not processed is sent
     /// again, and a request that may be processed twice when the reused connection that it met had
     /// been closed by its peer, as [`Class`](crate::Class) says. So the body is kept for that as it
     /// is for a retry. With [`without_resends`](Self::without_resends) beside it, or for a request
-    /// with [`NoRetry`], nothing is kept, and nothing is sent twice. 0 is refused by
+    /// with [`NoRetry`](crate::NoRetry), nothing is kept, and nothing is sent twice. 0 is refused by
     /// [`build`](Self::build).
     pub fn max_attempts(mut self, attempts: u32) -> Self {
-        self.max_attempts = attempts;
+        self.settings.max_attempts = attempts;
         self
     }
 
@@ -73,16 +64,16 @@ impl RetryPolicyBuilder {
         I::Item: TryInto<StatusCode>,
     {
         let statuses: Result<Vec<_>, _> = statuses.into_iter().map(TryInto::try_into).collect();
-        match (self.choice, statuses) {
-            (Choice::Standard(standard), Ok(statuses)) => {
-                self.choice = Choice::Standard(standard.statuses(statuses));
+        match (self.settings.predicate, statuses) {
+            (PredicateChoice::Standard(standard), Ok(statuses)) => {
+                self.settings.predicate = PredicateChoice::Standard(standard.statuses(statuses));
             }
-            (choice @ Choice::Standard(_), Err(_)) => {
-                self.choice = choice;
+            (choice @ PredicateChoice::Standard(_), Err(_)) => {
+                self.settings.predicate = choice;
                 self.problem = self.problem.or(Some(Problem::Status));
             }
-            (choice @ Choice::Custom(_), _) => {
-                self.choice = choice;
+            (choice @ PredicateChoice::Custom(_), _) => {
+                self.settings.predicate = choice;
                 self.problem = self.problem.or(Some(Problem::StatusesBesidePredicate));
             }
         }
@@ -107,7 +98,7 @@ impl RetryPolicyBuilder {
     /// # Ok::<(), retry_layer::BuildError>(())
     /// ```
     pub fn predicate(mut self, predicate: impl Predicate) -> Self {
-        self.choice = Choice::Custom(Arc::new(predicate));
+        self.settings.predicate = PredicateChoice::Custom(Arc::new(predicate));
         self
     }
 
@@ -130,53 +121,53 @@ impl RetryPolicyBuilder {
     where
         P: Predicate,
     {
-        let predicate = map(self.choice.predicate());
+        let predicate = map(self.settings.predicate.get());
         self.predicate(predicate)
     }
 
     pub(crate) fn predicate_standard(mut self, standard: Standard) -> Self {
-        self.choice = Choice::Standard(standard);
+        self.settings.predicate = PredicateChoice::Standard(standard);
         self
     }
 
     /// Sets the methods whose requests may be processed twice, in place of the idempotent ones.
     pub fn methods(mut self, methods: impl IntoIterator<Item = Method>) -> Self {
-        self.methods = Methods::Listed(methods.into_iter().collect());
+        self.settings.methods = Methods::Listed(methods.into_iter().collect());
         self
     }
 
     /// Sends any method again, also when it may have been processed already.
     ///
-    /// A POST can then be executed twice. Marking the requests that bear it, with [`Idempotent`]
+    /// A POST can then be executed twice. Marking the requests that bear it, with [`Idempotent`](crate::Idempotent)
     /// or an `Idempotency-Key` header, is the better choice where it is possible.
     pub fn any_method(mut self) -> Self {
-        self.methods = Methods::Any;
+        self.settings.methods = Methods::Any;
         self
     }
 
     /// Sends again only requests whose method is idempotent, as a policy does unless told otherwise.
     /// It takes back [`any_method`](Self::any_method) and [`methods`](Self::methods).
     pub fn idempotent_methods(mut self) -> Self {
-        self.methods = Methods::Idempotent;
+        self.settings.methods = Methods::Idempotent;
         self
     }
 
     /// Sets the backoff: an [`Exponential`](crate::Exponential), or a [`Backoff`] made of it or of any schedule.
     /// `Exponential::default()` with [`Jitter::Full`] unless set.
     pub fn backoff(mut self, backoff: impl Into<Backoff>) -> Self {
-        self.backoff = backoff.into();
+        self.settings.backoff = backoff.into();
         self
     }
 
     /// Makes another backoff of the one that is set so far.
     pub fn map_backoff(mut self, map: impl FnOnce(Backoff) -> Backoff) -> Self {
-        self.backoff = map(self.backoff);
+        self.settings.backoff = map(self.settings.backoff);
         self
     }
 
     /// Sets the jitter of the backoff that is set so far.
     pub fn jitter(mut self, jitter: Jitter) -> Self {
-        self.backoff = self.backoff.jitter(jitter);
+        self.settings.backoff = self.settings.backoff.jitter(jitter);
         self
     }
 
@@ -184,13 +175,14 @@ impl RetryPolicyBuilder {
     /// unless set. When a server asks for more, the response is returned at once; neither is the
     /// call kept that long, nor does it come back early.
     pub fn max_retry_after(mut self, longest: Duration) -> Self {
-        self.max_retry_after = longest;
+        self.settings.max_retry_after = longest;
         self
     }
 
     /// Does not look at `Retry-After` and `RateLimit` when it works out a wait.
     pub fn ignore_retry_after(mut self) -> Self {
-        self.hints = self
+        self.settings.hints = self
+            .settings
             .hints
             .without(Hint::RetryAfter)
             .without(Hint::RateLimit);
@@ -200,14 +192,18 @@ impl RetryPolicyBuilder {
     /// Looks at `Retry-After` and `RateLimit` again, after
     /// [`ignore_retry_after`](Self::ignore_retry_after) or [`hints`](Self::hints).
     pub fn honor_retry_after(mut self) -> Self {
-        self.hints = self.hints.with(Hint::RetryAfter).with(Hint::RateLimit);
+        self.settings.hints = self
+            .settings
+            .hints
+            .with(Hint::RetryAfter)
+            .with(Hint::RateLimit);
         self
     }
 
     /// Sets which [hints](crate::hint) of a server are heard: `Retry-After` and `RateLimit` unless
     /// set.
     pub fn hints(mut self, hints: Hints) -> Self {
-        self.hints = hints;
+        self.settings.hints = hints;
         self
     }
 
@@ -215,13 +211,13 @@ impl RetryPolicyBuilder {
     /// like any other failure, after a wait, and [`max_attempts`](Self::max_attempts) bounds what is
     /// sent. With one attempt the layer is off: the request is sent once, and nothing of it is kept.
     pub fn without_resends(mut self) -> Self {
-        self.resends = Resends::NONE;
+        self.settings.resends = Resends::NONE;
         self
     }
 
     /// Makes free resends again, after [`without_resends`](Self::without_resends).
     pub fn with_resends(mut self) -> Self {
-        self.resends = Resends::ALL;
+        self.settings.resends = Resends::ALL;
         self
     }
 
@@ -234,14 +230,14 @@ impl RetryPolicyBuilder {
     /// of a response whose body had to be read or dropped nothing is left to return: then the
     /// attempt is made late, unless a service above has ended the call by then.
     pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = Some(deadline);
+        self.settings.deadline = Some(deadline);
         self
     }
 
     /// How many bytes of a streamed request body are kept for a further attempt: 64 KiB unless
     /// set. A longer stream is sent once. See [`ReplayBody`](crate::ReplayBody).
     pub fn replay_limit(mut self, bytes: usize) -> Self {
-        self.replay_limit = bytes;
+        self.settings.replay_limit = bytes;
         self
     }
 
@@ -254,7 +250,7 @@ impl RetryPolicyBuilder {
     /// length, though its buffer may be longer. Trailers count, and from the 17th frame of a body on
     /// 96 bytes for each. Without this setting nothing is copied, and a kept frame holds its buffer.
     pub fn replay_memory(mut self, bytes: usize) -> Self {
-        self.replay_memory = Some(ReplayMemory::new(bytes));
+        self.settings.replay_memory = Some(ReplayMemory::new(bytes));
         self
     }
 
@@ -264,17 +260,16 @@ impl RetryPolicyBuilder {
     ///
     /// The time counts towards the wait that follows.
     pub fn drain(mut self, bytes: u64, time: Duration) -> Self {
-        self.drain = DrainLimits { bytes, time };
+        self.settings.drain = DrainLimits { bytes, time };
         self
     }
 
     /// Sets the budget that all calls under this policy and its clones draw from: a new
-    /// [`SuccessBudget`] unless set. An `Arc` of a budget can be given to several policies.
+    /// [`SuccessBudget`](crate::budget::SuccessBudget) unless set. An `Arc` of a budget can be given to several policies.
     ///
     /// A request that brings a policy without a budget of its own draws from that of the layer.
     pub fn budget(mut self, budget: impl Budget) -> Self {
-        self.budget = Some(Arc::new(budget));
-        self.own_budget = true;
+        self.settings.budget = BudgetChoice::Set(Arc::new(budget));
         self
     }
 
@@ -282,7 +277,7 @@ impl RetryPolicyBuilder {
     /// this seed, each from its own. Random unless set; for a policy that a request brings, the
     /// layer's.
     pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = Some(SeedChoice::New(seed));
+        self.settings.seed = Some(Seed::Given(seed));
         self
     }
 
@@ -290,7 +285,7 @@ impl RetryPolicyBuilder {
     /// set, since many hold a secret: a signed link, a token to reset a password. Userinfo and queries
     /// never are. For a policy that a request brings, the layer's setting counts too.
     pub fn record_paths(mut self) -> Self {
-        self.paths = Paths::Recorded;
+        self.settings.paths = Paths::Recorded;
         self
     }
 
@@ -298,7 +293,7 @@ impl RetryPolicyBuilder {
     /// idempotent; none unless set. Only for servers that know the header: see
     /// [`IdempotencyKeys`].
     pub fn idempotency_keys(mut self, keys: IdempotencyKeys) -> Self {
-        self.extras.keys = Some(keys);
+        self.extras().keys = Some(keys);
         self
     }
 
@@ -308,33 +303,33 @@ impl RetryPolicyBuilder {
         mut self,
         alter: impl Fn(u32, &mut http::request::Parts) + Send + Sync + 'static,
     ) -> Self {
-        self.extras.before = Some(BeforeAttempt::new(alter));
+        self.extras().before = Some(BeforeAttempt::new(alter));
         self
     }
 
     /// Tells the server by this header which attempt it sees; none unless set.
     pub fn attempt_header(mut self, header: AttemptHeader) -> Self {
-        self.extras.attempt_header = Some(header);
+        self.extras().attempt_header = Some(header);
         self
     }
 
     /// Tells the server by this header how long the call may still take when an attempt is sent,
     /// if the call has a deadline; none unless set.
     pub fn timeout_header(mut self, header: TimeoutHeader) -> Self {
-        self.extras.timeout_header = Some(header);
+        self.extras().timeout_header = Some(header);
         self
     }
 
     /// Makes retry layers below this one stand down, by a [`RetryOwner`] in each request; they
     /// retry as well unless set.
     pub fn own_retries(mut self) -> Self {
-        self.extras.nested = Nested::StandDown;
+        self.extras().nested = Nested::StandDown;
         self
     }
 
     /// Tells this observer what becomes of every attempt; nobody unless set.
     pub fn observer(mut self, observer: impl Observer) -> Self {
-        self.extras.observer = Some(Arc::new(observer));
+        self.extras().observer = Some(Arc::new(observer));
         self
     }
 
@@ -348,80 +343,31 @@ impl RetryPolicyBuilder {
         if let Some(problem) = self.problem {
             return Err(problem.into());
         }
-        if self.max_attempts == 0 {
+        if self.settings.max_attempts == 0 {
             return Err(Problem::NoAttempts.into());
         }
-        self.backoff.check()?;
+        self.settings.backoff.check()?;
         Ok(self.build_unchecked())
     }
 
     pub(crate) fn build_unchecked(self) -> RetryPolicy {
-        let predicate = self.choice.predicate();
-        let budget = self
-            .budget
-            .unwrap_or_else(|| Arc::new(SuccessBudget::default()));
-        RetryPolicy {
-            settings: Arc::new(Settings {
-                settled: StatusSet::where_each(|status| {
-                    let asked = self.extras.observer.is_none() && status.as_u16() < 400;
-                    asked && predicate.is_always_final(status)
-                }),
-                counts_calls: budget.counts_calls(),
-                budget,
-                own_budget: self.own_budget,
-                predicate,
-                choice: self.choice,
-                max_attempts: self.max_attempts,
-                methods: self.methods,
-                backoff: self.backoff,
-                hints: self.hints,
-                max_retry_after: self.max_retry_after,
-                resends: self.resends,
-                deadline: self.deadline,
-                replay_limit: self.replay_limit,
-                replay_memory: self.replay_memory,
-                drain: self.drain,
-                seed: self.seed.map(SeedChoice::seed),
-                paths: self.paths,
-                extras: self.extras.boxed(),
-            }),
-            layer: None,
-        }
+        RetryPolicy::of(self.settings)
+    }
+
+    fn extras(&mut self) -> &mut Extras {
+        self.settings.extras.get_or_insert_default()
     }
 }
 
 impl Default for RetryPolicyBuilder {
     fn default() -> Self {
-        Self {
-            choice: Choice::Standard(Standard::default()),
-            max_attempts: 3,
-            methods: Methods::Idempotent,
-            backoff: Backoff::default(),
-            hints: Hints::default(),
-            max_retry_after: Duration::from_secs(120),
-            resends: Resends::ALL,
-            deadline: None,
-            replay_limit: 64 * 1024,
-            replay_memory: None,
-            drain: DrainLimits::default(),
-            budget: None,
-            own_budget: false,
-            seed: None,
-            paths: Paths::default(),
-            extras: Extras::default(),
-            problem: None,
-        }
+        Self::with(Settings::default())
     }
 }
 
 impl fmt::Debug for RetryPolicyBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RetryPolicyBuilder")
-            .field("predicate", &self.choice)
-            .field("max_attempts", &self.max_attempts)
-            .field("methods", &self.methods)
-            .field("backoff", &self.backoff)
-            .finish_non_exhaustive()
+        self.settings.debug("RetryPolicyBuilder", f)
     }
 }
 

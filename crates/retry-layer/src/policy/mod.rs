@@ -2,23 +2,22 @@ mod aiohttp;
 mod builder;
 mod settings;
 
-use std::{
-    fmt,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use fastrand::Rng;
-use http::{Extensions, HeaderMap, Method, Request};
+use http::{Extensions, HeaderMap, Method, Request, StatusCode};
 
-use self::settings::{SeedChoice, Settings};
+use self::settings::{Built, Seed, Settings};
 pub use self::{aiohttp::AiohttpException, builder::RetryPolicyBuilder};
 use crate::{
     budget::Budget,
+    deadline::Deadline,
     events::Paths,
+    extras::{AttemptNumber, Extras},
     key::IDEMPOTENCY_KEY,
     marker::{Idempotent, NoRetry},
     memory::ReplayMemory,
+    observer::Observer,
     owner::RetryOwner,
     predicate::Predicate,
     stop::StopReason,
@@ -58,10 +57,10 @@ use crate::{
 /// ```
 #[derive(Clone)]
 pub struct RetryPolicy {
-    settings: Arc<Settings>,
-    /// The layer's settings, for a policy that a request brought: what it was not given of its own
-    /// is theirs.
-    layer: Option<Arc<Settings>>,
+    built: Arc<Built>,
+    /// The layer's policy, if a request brought this one: what was not set in this one is taken from
+    /// there.
+    layer: Option<Arc<Built>>,
 }
 
 impl RetryPolicy {
@@ -73,48 +72,80 @@ impl RetryPolicy {
     /// A builder with the settings of this policy; the policy that it builds shares the budget, the
     /// memory for bodies and the seed, unless it is given others.
     pub fn to_builder(&self) -> RetryPolicyBuilder {
-        let settings = &*self.settings;
-        RetryPolicyBuilder {
-            choice: settings.choice.clone(),
-            max_attempts: settings.max_attempts,
-            methods: settings.methods.clone(),
-            backoff: settings.backoff.clone(),
-            hints: settings.hints,
-            max_retry_after: settings.max_retry_after,
-            resends: settings.resends,
-            deadline: settings.deadline,
-            replay_limit: settings.replay_limit,
-            replay_memory: settings.replay_memory.clone(),
-            drain: settings.drain,
-            budget: Some(Arc::clone(&settings.budget)),
-            own_budget: settings.own_budget,
-            seed: settings.seed.clone().map(SeedChoice::Shared),
-            paths: settings.paths,
-            extras: settings.extras.as_deref().cloned().unwrap_or_default(),
-            problem: None,
-        }
+        RetryPolicyBuilder::with(self.built.settings.clone())
     }
 
     /// The predicate, for a policy that asks it first: see [`RetryPolicyBuilder::predicate`].
     #[must_use]
     pub fn predicate(&self) -> &Arc<dyn Predicate> {
-        &self.settings.predicate
+        &self.built.predicate
     }
 
     /// How many attempts a call makes at most, the first one included.
     #[must_use]
     pub fn max_attempts(&self) -> u32 {
-        self.settings.max_attempts
+        self.settings().max_attempts
     }
 
-    /// How long a call may take as a whole, if that is bound.
+    /// The longest that a call may take as a whole, if a deadline is set.
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
-        self.settings.deadline
+        self.settings().deadline
+    }
+
+    fn of(settings: Settings) -> Self {
+        Self {
+            built: Arc::new(Built::new(settings)),
+            layer: None,
+        }
     }
 
     pub(crate) fn settings(&self) -> &Settings {
-        &self.settings
+        &self.built.settings
+    }
+
+    /// The options that a policy has only if they are set, and of them all: `None` if none is set.
+    #[inline]
+    pub(crate) fn extras(&self) -> Option<&Extras> {
+        self.built.settings.extras.as_deref()
+    }
+
+    pub(crate) fn observer(&self) -> Option<&dyn Observer> {
+        self.extras()?.observer.as_deref()
+    }
+
+    /// Whether a response of this status need not be classified.
+    #[inline]
+    pub(crate) fn is_always_final(&self, status: StatusCode) -> bool {
+        self.built.always_final.contains(status)
+    }
+
+    /// Whether neither this policy nor the request asks for any of the extras.
+    #[inline]
+    pub(crate) fn is_plain_for<B>(&self, request: &Request<B>) -> bool {
+        self.extras().is_none() && request.extensions().is_empty()
+    }
+
+    /// Gives the request the `Idempotency-Key` that the policy or the request asks for. Returns
+    /// whether it did.
+    pub(crate) fn give_key<B>(&self, request: &mut Request<B>) -> bool {
+        Extras::give_key(self.extras(), request)
+    }
+
+    /// Alters the request of an attempt as the policy and the request ask for.
+    pub(crate) fn decorate<B>(
+        &self,
+        request: &mut Request<B>,
+        number: AttemptNumber,
+        deadline: Option<Deadline>,
+    ) {
+        Extras::decorate(
+            self.extras(),
+            request,
+            number,
+            self.max_attempts(),
+            deadline,
+        );
     }
 
     /// The policy that this request is sent under: the one that it brings, or this one.
@@ -123,52 +154,54 @@ impl RetryPolicy {
         match request.extensions().get::<Self>() {
             None => self.clone(),
             Some(own) => Self {
-                settings: Arc::clone(&own.settings),
-                layer: Some(Arc::clone(&self.settings)),
+                built: Arc::clone(&own.built),
+                layer: Some(Arc::clone(&self.built)),
             },
         }
     }
 
-    /// The layer's settings, if what this policy was not given is theirs.
+    /// The layer's policy, unless this is it or has this setting itself.
     #[inline]
-    fn unless(&self, own: bool) -> &Settings {
+    fn layer_unless(&self, is_set: bool) -> &Built {
         match &self.layer {
-            Some(layer) if !own => layer,
-            Some(_) | None => &self.settings,
+            Some(layer) if !is_set => layer,
+            Some(_) | None => &self.built,
         }
     }
 
-    /// What the retries of this policy's calls are paid from.
+    /// The budget that pays for the retries of this policy's calls.
     #[inline]
     pub(crate) fn budget(&self) -> &Arc<dyn Budget> {
-        &self.unless(self.settings.own_budget).budget
+        &self.layer_unless(self.settings().budget.is_set()).budget
     }
 
     /// Whether that budget has to be told of each call.
     #[inline]
     pub(crate) fn counts_calls(&self) -> bool {
-        self.unless(self.settings.own_budget).counts_calls
+        self.layer_unless(self.settings().budget.is_set())
+            .counts_calls
     }
 
-    /// What bounds the bodies that are kept, if anything does.
+    /// The bound on the bodies that are kept, if one is set.
     #[inline]
     pub(crate) fn replay_memory(&self) -> Option<&Arc<ReplayMemory>> {
-        let own = self.settings.replay_memory.is_some();
-        self.unless(own).replay_memory.as_ref()
+        let is_set = self.settings().replay_memory.is_some();
+        self.layer_unless(is_set).settings.replay_memory.as_ref()
     }
 
-    /// What events tell of the paths of URLs: recorded if this policy or the layer's records them.
+    /// Whether events record the paths of URLs: if this policy or the layer's says so.
     pub(crate) fn paths(&self) -> Paths {
-        match self.settings.paths {
-            Paths::Redacted => self.unless(false).paths,
+        match self.settings().paths {
+            Paths::Redacted => self.layer_unless(false).settings.paths,
             Paths::Recorded => Paths::Recorded,
         }
     }
 
-    /// Why this request will be sent once, whatever comes.
+    /// Why this request is sent once whatever its outcome; `None` if it may be sent again.
     #[inline]
     pub(crate) fn refusal<B>(&self, request: &Request<B>) -> Option<StopReason> {
-        if self.settings.max_attempts == 1 && self.settings.resends.is_none() {
+        let settings = self.settings();
+        if settings.max_attempts == 1 && settings.resends.is_none() {
             return Some(StopReason::AttemptsExhausted);
         }
         let extensions = request.extensions();
@@ -184,51 +217,28 @@ impl RetryPolicy {
         headers: Option<&HeaderMap>,
         extensions: &Extensions,
     ) -> bool {
-        self.settings.methods.contains(method)
+        self.settings().methods.contains(method)
             || headers.is_some_and(|headers| headers.contains_key(IDEMPOTENCY_KEY))
             || extensions.get::<Idempotent>().is_some()
     }
 
-    /// Chance for one call, independent of every other call's.
+    /// The random generator of one call, independent of every other call's.
     pub(crate) fn random(&self) -> Rng {
-        let own = self.settings.seed.is_some();
-        let Some(seed) = &self.unless(own).seed else {
-            return Rng::new();
-        };
-        // Relaxed: each call needs another number, in no particular order.
-        let draw = seed.draws.fetch_add(1, Ordering::Relaxed);
-        // Neighbouring seeds would begin alike; an odd multiplier sets them apart.
-        Rng::with_seed(seed.value ^ draw.wrapping_mul(0x9E37_79B9_7F4A_7C15))
+        let is_set = self.settings().seed.is_some();
+        let seed = &self.layer_unless(is_set).settings.seed;
+        seed.as_ref().map_or_else(Rng::new, Seed::generator)
     }
 }
 
 impl Default for RetryPolicy {
     fn default() -> Self {
-        Self::builder().build_unchecked()
+        Self::of(Settings::default())
     }
 }
 
 impl fmt::Debug for RetryPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let settings = &*self.settings;
-        f.debug_struct("RetryPolicy")
-            .field("predicate", &settings.choice)
-            .field("max_attempts", &settings.max_attempts)
-            .field("methods", &settings.methods)
-            .field("backoff", &settings.backoff)
-            .field("hints", &settings.hints)
-            .field("max_retry_after", &settings.max_retry_after)
-            .field("resends", &settings.resends)
-            .field("deadline", &settings.deadline)
-            .field("replay_limit", &settings.replay_limit)
-            .field(
-                "replay_memory",
-                &settings.replay_memory.as_deref().map(ReplayMemory::limit),
-            )
-            .field("extras", &settings.extras)
-            .field("drain", &settings.drain)
-            .field("budget", self.budget())
-            .finish_non_exhaustive()
+        self.settings().debug("RetryPolicy", f)
     }
 }
 

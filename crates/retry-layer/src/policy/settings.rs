@@ -1,14 +1,18 @@
 use std::{
     fmt,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
+use fastrand::Rng;
 use http::Method;
 
 use crate::{
     backoff::Backoff,
-    budget::Budget,
+    budget::{Budget, SuccessBudget},
     drain::DrainLimits,
     events::Paths,
     extras::Extras,
@@ -18,12 +22,11 @@ use crate::{
     verdict::Resends,
 };
 
+/// What a builder sets, and a policy keeps: a new setting is a field here, its default below, and a
+/// method of the builder.
+#[derive(Clone)]
 pub(crate) struct Settings {
-    pub(super) predicate: Arc<dyn Predicate>,
-    /// The statuses that the predicate need not be asked about.
-    pub(crate) settled: StatusSet,
-    /// How the predicate was made, for [`RetryPolicy::to_builder`](super::RetryPolicy::to_builder).
-    pub(super) choice: Choice,
+    pub(super) predicate: PredicateChoice,
     pub(crate) max_attempts: u32,
     pub(super) methods: Methods,
     pub(crate) backoff: Backoff,
@@ -34,52 +37,100 @@ pub(crate) struct Settings {
     pub(crate) replay_limit: usize,
     pub(super) replay_memory: Option<Arc<ReplayMemory>>,
     pub(crate) drain: DrainLimits,
-    pub(super) budget: Arc<dyn Budget>,
-    /// Whether the budget was set, and not made because none was.
-    pub(super) own_budget: bool,
-    /// What the budget said, so that calls need not ask.
-    pub(super) counts_calls: bool,
-    pub(super) seed: Option<Arc<Seed>>,
+    pub(super) budget: BudgetChoice,
+    pub(super) seed: Option<Seed>,
     pub(super) paths: Paths,
+    /// `None` when no option of these is set, so that a call checks one pointer.
     pub(crate) extras: Option<Box<Extras>>,
 }
 
-/// Makes chances reproducible.
-pub(super) struct Seed {
-    pub(super) value: u64,
-    /// Numbers the calls that wait, so that each draws its own chances.
-    pub(super) draws: AtomicU64,
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            predicate: PredicateChoice::Standard(Standard::default()),
+            max_attempts: 3,
+            methods: Methods::Idempotent,
+            backoff: Backoff::default(),
+            hints: Hints::default(),
+            max_retry_after: Duration::from_secs(120),
+            resends: Resends::ALL,
+            deadline: None,
+            replay_limit: 64 * 1024,
+            replay_memory: None,
+            drain: DrainLimits::default(),
+            budget: BudgetChoice::New,
+            seed: None,
+            paths: Paths::default(),
+            extras: None,
+        }
+    }
 }
 
-/// What a builder makes chances of.
-#[derive(Clone)]
-pub(super) enum SeedChoice {
-    /// Each policy that it builds begins anew.
-    New(u64),
-    /// The policy of which the builder was made goes on beside those that it builds.
-    Shared(Arc<Seed>),
+impl Settings {
+    /// Writes the settings as those of the type of this name.
+    pub(super) fn debug(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct(name)
+            .field("predicate", &self.predicate)
+            .field("max_attempts", &self.max_attempts)
+            .field("methods", &self.methods)
+            .field("backoff", &self.backoff)
+            .field("hints", &self.hints)
+            .field("max_retry_after", &self.max_retry_after)
+            .field("resends", &self.resends)
+            .field("deadline", &self.deadline)
+            .field("replay_limit", &self.replay_limit)
+            .field(
+                "replay_memory",
+                &self.replay_memory.as_deref().map(ReplayMemory::limit),
+            )
+            .field("extras", &self.extras)
+            .field("drain", &self.drain)
+            .field("budget", &self.budget)
+            .finish_non_exhaustive()
+    }
 }
 
-impl SeedChoice {
-    pub(super) fn seed(self) -> Arc<Seed> {
-        match self {
-            Self::New(value) => Arc::new(Seed {
-                value,
-                draws: AtomicU64::new(0),
+/// The settings of a policy that was built, and what follows from them.
+pub(super) struct Built {
+    pub(super) settings: Settings,
+    pub(super) predicate: Arc<dyn Predicate>,
+    /// The statuses that need not be classified: see [`Predicate::is_always_final`].
+    pub(super) always_final: StatusSet,
+    pub(super) budget: Arc<dyn Budget>,
+    /// What [`Budget::counts_calls`] returned, so that calls need not ask.
+    pub(super) counts_calls: bool,
+}
+
+impl Built {
+    pub(super) fn new(mut settings: Settings) -> Self {
+        let predicate = settings.predicate.get();
+        let budget = settings.budget.get_or_make();
+        settings.seed = settings.seed.map(Seed::started);
+        let is_observed = settings
+            .extras
+            .as_ref()
+            .is_some_and(|it| it.observer.is_some());
+        Self {
+            // An observer wants to see each attempt, and an error status may carry a hint.
+            always_final: StatusSet::where_each(|status| {
+                !is_observed && status.as_u16() < 400 && predicate.is_always_final(status)
             }),
-            Self::Shared(seed) => seed,
+            counts_calls: budget.counts_calls(),
+            budget,
+            predicate,
+            settings,
         }
     }
 }
 
 #[derive(Clone)]
-pub(super) enum Choice {
+pub(super) enum PredicateChoice {
     Standard(Standard),
     Custom(Arc<dyn Predicate>),
 }
 
-impl Choice {
-    pub(super) fn predicate(&self) -> Arc<dyn Predicate> {
+impl PredicateChoice {
+    pub(super) fn get(&self) -> Arc<dyn Predicate> {
         match self {
             Self::Standard(standard) => Arc::new(standard.clone()),
             Self::Custom(predicate) => Arc::clone(predicate),
@@ -87,6 +138,16 @@ impl Choice {
     }
 }
 
+impl fmt::Debug for PredicateChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Standard(standard) => standard.fmt(f),
+            Self::Custom(_) => f.write_str("custom"),
+        }
+    }
+}
+
+/// The methods whose requests may be processed twice.
 #[derive(Clone, Debug)]
 pub(super) enum Methods {
     Idempotent,
@@ -105,11 +166,69 @@ impl Methods {
     }
 }
 
-impl fmt::Debug for Choice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Standard(standard) => standard.fmt(f),
-            Self::Custom(_) => f.write_str("custom"),
+#[derive(Clone, Debug)]
+pub(super) enum BudgetChoice {
+    /// No budget was set: each policy that is built gets one of its own.
+    New,
+    /// No budget was set, and this is the one of the policy that the builder was made of.
+    Inherited(Arc<dyn Budget>),
+    /// This budget was set.
+    Set(Arc<dyn Budget>),
+}
+
+impl BudgetChoice {
+    fn get_or_make(&mut self) -> Arc<dyn Budget> {
+        if let Self::New = self {
+            *self = Self::Inherited(Arc::new(SuccessBudget::default()));
         }
+        match self {
+            Self::Inherited(budget) | Self::Set(budget) => Arc::clone(budget),
+            Self::New => unreachable!("replaced above"),
+        }
+    }
+
+    pub(super) fn is_set(&self) -> bool {
+        matches!(self, Self::Set(_))
+    }
+}
+
+/// Makes jitter reproducible.
+#[derive(Clone)]
+pub(super) enum Seed {
+    /// Set in a builder: each policy that it builds draws the same sequence from its start.
+    Given(u64),
+    /// In a policy: it, its clones, and the policies that are made of it continue one sequence.
+    Started(Arc<Sequence>),
+}
+
+pub(super) struct Sequence {
+    seed: u64,
+    /// Numbers the calls that wait, so that each has a generator of its own.
+    next_call: AtomicU64,
+}
+
+impl Seed {
+    fn started(self) -> Self {
+        match self {
+            Self::Given(seed) => Self::Started(Arc::new(Sequence {
+                seed,
+                next_call: AtomicU64::new(0),
+            })),
+            started @ Self::Started(_) => started,
+        }
+    }
+
+    /// The generator of one call.
+    pub(super) fn generator(&self) -> Rng {
+        let (seed, call) = match self {
+            Self::Given(seed) => (*seed, 0),
+            // Relaxed: each call needs another number, in no particular order.
+            Self::Started(sequence) => (
+                sequence.seed,
+                sequence.next_call.fetch_add(1, Ordering::Relaxed),
+            ),
+        };
+        // Neighbouring seeds would begin alike; an odd multiplier sets them apart.
+        Rng::with_seed(seed ^ call.wrapping_mul(0x9E37_79B9_7F4A_7C15))
     }
 }

@@ -375,9 +375,7 @@ impl Course {
 
     /// Tells the observer, if there is one, of the last exchange.
     fn observe(&self, tell: impl FnOnce(&dyn Observer, &Exchange<'_>)) {
-        let extras = self.policy.settings().extras.as_deref();
-        let observer = extras.and_then(|extras| extras.observer.as_deref());
-        let (Some(observer), Some(record)) = (observer, self.records.last()) else {
+        let (Some(observer), Some(record)) = (self.policy.observer(), self.records.last()) else {
             return;
         };
         let exchange = Exchange {
