@@ -14,7 +14,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::{
     body::{Begun, PeekBody},
-    layer::Settings,
+    settings::PeekSettings,
 };
 
 pin_project! {
@@ -31,7 +31,7 @@ pin_project! {
     pub struct PeekFuture<F, B: Body> {
         #[pin]
         state: State<F, B>,
-        settings: Arc<Settings>,
+        settings: Arc<PeekSettings>,
     }
 }
 
@@ -50,7 +50,7 @@ pin_project! {
 }
 
 impl<F, B: Body> PeekFuture<F, B> {
-    pub(super) fn new(attempt: F, settings: Arc<Settings>) -> Self {
+    pub(super) fn new(attempt: F, settings: Arc<PeekSettings>) -> Self {
         Self {
             state: State::Sending { attempt },
             settings,

@@ -1,35 +1,22 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use http::response::Parts;
 use tower_layer::Layer;
 
-use super::service::Peek;
+use super::{service::Peek, settings::PeekSettings};
 
 /// A [`Layer`] that makes a [`Peek`] of a service. See the [module docs](super).
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct PeekLayer {
-    pub(super) settings: Arc<Settings>,
+    settings: Arc<PeekSettings>,
 }
-
-#[derive(Clone)]
-pub(super) struct Settings {
-    pub(super) limit: usize,
-    pub(super) time: Duration,
-    pub(super) only: Option<Arc<Filter>>,
-}
-
-pub(super) type Filter = dyn Fn(&Parts) -> bool + Send + Sync;
 
 impl PeekLayer {
     /// Peeks at so many bytes of every response that has a body.
     #[must_use]
     pub fn new(bytes: usize) -> Self {
         Self {
-            settings: Arc::new(Settings {
-                limit: bytes,
-                time: Duration::from_secs(1),
-                only: None,
-            }),
+            settings: Arc::new(PeekSettings::new(bytes)),
         }
     }
 
@@ -49,31 +36,10 @@ impl PeekLayer {
     }
 }
 
-impl Settings {
-    pub(super) fn is_wanted(&self, head: &Parts) -> bool {
-        self.only.as_deref().is_none_or(|only| only(head))
-    }
-}
-
 impl<S> Layer<S> for PeekLayer {
     type Service = Peek<S>;
 
     fn layer(&self, inner: S) -> Peek<S> {
-        Peek::new(inner, self)
-    }
-}
-
-impl fmt::Debug for PeekLayer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.settings.fmt(f)
-    }
-}
-
-impl fmt::Debug for Settings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PeekLayer")
-            .field("bytes", &self.limit)
-            .field("time", &self.time)
-            .finish_non_exhaustive()
+        Peek::with_settings(inner, Arc::clone(&self.settings))
     }
 }

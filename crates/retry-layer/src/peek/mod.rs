@@ -50,6 +50,7 @@ mod body;
 mod future;
 mod layer;
 mod service;
+mod settings;
 
 pub use self::{
     body::{PeekBody, Peeked},

@@ -8,11 +8,7 @@ use http::Response;
 use http_body::Body;
 use tower_service::Service;
 
-use super::{
-    body::PeekBody,
-    future::PeekFuture,
-    layer::{PeekLayer, Settings},
-};
+use super::{body::PeekBody, future::PeekFuture, settings::PeekSettings};
 
 /// A service that reads the beginning of a response's body before it gives the response out.
 ///
@@ -20,16 +16,18 @@ use super::{
 #[derive(Clone, Debug)]
 pub struct Peek<S> {
     inner: S,
-    settings: Arc<Settings>,
+    settings: Arc<PeekSettings>,
 }
 
 impl<S> Peek<S> {
-    /// Wraps the service.
-    pub fn new(inner: S, layer: &PeekLayer) -> Self {
-        Self {
-            inner,
-            settings: Arc::clone(&layer.settings),
-        }
+    /// Peeks at so many bytes of every response that has a body, for one second at most. A
+    /// [`PeekLayer`](super::PeekLayer) can set more.
+    pub fn new(inner: S, bytes: usize) -> Self {
+        Self::with_settings(inner, Arc::new(PeekSettings::new(bytes)))
+    }
+
+    pub(super) fn with_settings(inner: S, settings: Arc<PeekSettings>) -> Self {
+        Self { inner, settings }
     }
 
     /// The service inside.
