@@ -1,0 +1,129 @@
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use super::{error::ReplayBodyError, reader::Reader};
+use crate::named::BoxError;
+
+pin_project! {
+    /// The body of a request that may be sent more than once.
+    ///
+    /// The first attempt streams it as it comes. Each frame is kept while it passes, by reference
+    /// count and without a copy, up to the policy's
+    /// [`replay_limit`](crate::RetryPolicyBuilder::replay_limit). A later attempt gets what was
+    /// kept, and then the rest; trailers too. A body that goes over the limit is still sent, but
+    /// only to this attempt. A body that is one frame of bytes is kept whatever its size, since it
+    /// is in memory anyway. All calls of a policy together keep no more than its
+    /// [`replay_memory`](crate::RetryPolicyBuilder::replay_memory), if that is set; short frames are
+    /// then copied, so that they hold no buffer that is longer than what is counted. A body that
+    /// comes with a [`BodyFactory`] is made anew for each attempt, and not kept.
+    ///
+    /// Its length is the same on every attempt. Only the newest attempt can read: the body of an
+    /// attempt that was given up ends in an error, never early, so that a truncated request is not
+    /// taken for a whole one.
+    pub struct ReplayBody<B> {
+        #[pin]
+        state: State<B>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<B> {
+        Empty,
+        Passing { #[pin] body: B },
+        Recorded { reader: Reader<B> },
+        // Made anew, and not as long as the first one was.
+        Changed { exact: Option<u64> },
+    }
+}
+
+impl<B> ReplayBody<B> {
+    /// A body that the reader of a tape reads.
+    pub(super) fn recorded(reader: Reader<B>) -> Self {
+        Self {
+            state: State::Recorded { reader },
+        }
+    }
+
+    /// A body that was made anew with another length than the first, which is this.
+    pub(super) fn changed(exact: Option<u64>) -> Self {
+        Self {
+            state: State::Changed { exact },
+        }
+    }
+
+    pub(crate) fn empty() -> Self {
+        Self {
+            state: State::Empty,
+        }
+    }
+
+    /// Makes a body of which nothing is kept, so that it can be sent once: for a layer between the
+    /// attempts and the service, which puts a body of its own in place of one.
+    pub fn passing(body: B) -> Self {
+        Self {
+            state: State::Passing { body },
+        }
+    }
+}
+
+impl<B> Body for ReplayBody<B>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = ReplayBodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ReplayBodyError>>> {
+        match self.project().state.project() {
+            StateProj::Empty => Poll::Ready(None),
+            StateProj::Passing { body } => {
+                let frame = ready!(body.poll_frame(cx));
+                Poll::Ready(frame.map(|frame| frame.map_err(ReplayBodyError::inner)))
+            }
+            StateProj::Recorded { reader } => reader.poll_frame(cx),
+            StateProj::Changed { .. } => Poll::Ready(Some(Err(ReplayBodyError::changed()))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.state {
+            State::Empty => true,
+            State::Passing { body } => body.is_end_stream(),
+            State::Recorded { reader } => reader.is_end_stream(),
+            State::Changed { .. } => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.state {
+            State::Empty => SizeHint::with_exact(0),
+            State::Passing { body } => body.size_hint(),
+            State::Recorded { reader } => reader.size_hint(),
+            State::Changed { exact } => exact.map_or_else(SizeHint::new, SizeHint::with_exact),
+        }
+    }
+}
+
+impl<B> fmt::Debug for ReplayBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Empty => "empty",
+            State::Passing { .. } => "passing",
+            State::Recorded { .. } => "recorded",
+            State::Changed { .. } => "changed",
+        };
+        f.debug_tuple("ReplayBody").field(&state).finish()
+    }
+}

@@ -1,0 +1,127 @@
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+use http_body::Body;
+
+use super::{
+    body::ReplayBody,
+    reader::Reader,
+    tape::{Ending, Tape},
+};
+use crate::{
+    factory::BodyFactory,
+    memory::{ReplayMemory, Share},
+    named::BoxError,
+};
+
+/// The caller's end of a [`ReplayBody`]: makes the body of each further attempt.
+pub(crate) enum Kept<B> {
+    Empty,
+    Taped(Arc<Tape<B>>),
+    Made {
+        factory: BodyFactory<B>,
+        /// The length of the first one, if it was known.
+        exact: Option<u64>,
+    },
+}
+
+impl<B> Kept<B>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    /// Makes the body of the first attempt, and what is kept for the others.
+    pub(crate) fn record(
+        body: B,
+        limit: usize,
+        memory: Option<&Arc<ReplayMemory>>,
+    ) -> (Self, ReplayBody<B>) {
+        if body.is_end_stream() {
+            return (Self::Empty, ReplayBody::empty());
+        }
+        let tape = Tape::new(body, limit, Share::of(memory));
+        let reader = Reader::new(&tape, 0);
+        (Self::Taped(tape), ReplayBody::recorded(reader))
+    }
+
+    /// The same for a body that can be made anew: nothing is kept of it.
+    pub(crate) fn make(body: B, factory: BodyFactory<B>) -> (Self, ReplayBody<B>) {
+        if body.is_end_stream() {
+            // A layer above may have taken the body away and left the factory behind.
+            return (Self::Empty, ReplayBody::empty());
+        }
+        let exact = body.size_hint().exact();
+        (Self::Made { factory, exact }, ReplayBody::passing(body))
+    }
+
+    /// The body of a new attempt. The one before it cannot read any more.
+    pub(crate) fn rewind(&self) -> ReplayBody<B> {
+        match self {
+            Self::Empty => ReplayBody::empty(),
+            Self::Taped(tape) => {
+                let epoch = tape.lock().rewind();
+                ReplayBody::recorded(Reader::new(tape, epoch))
+            }
+            Self::Made { factory, exact } => {
+                let body = factory.make();
+                if body.size_hint().exact() == *exact {
+                    ReplayBody::passing(body)
+                } else {
+                    ReplayBody::changed(*exact)
+                }
+            }
+        }
+    }
+}
+
+impl<B> Kept<B> {
+    /// Whether another attempt could send the same body.
+    pub(crate) fn is_replayable(&self, ending: Ending) -> bool {
+        match self {
+            Self::Empty | Self::Made { .. } => true,
+            Self::Taped(tape) => tape.lock().is_replayable(ending),
+        }
+    }
+
+    /// Ends the reader of the last attempt, if another one can still send the same body; returns
+    /// whether it can.
+    ///
+    /// Asked when the next attempt is decided on, and not when it is sent: until it is cut off, the
+    /// last one may read on, beyond what is kept.
+    pub(crate) fn supersede(&self, ending: Ending) -> bool {
+        let Self::Taped(tape) = self else {
+            return true;
+        };
+        let overtaken = {
+            let mut state = tape.lock();
+            if !state.is_replayable(ending) {
+                return false;
+            }
+            state.rewind();
+            state.reader.take()
+        };
+        // So that it hears of it: the body will wake the next reader only.
+        if let Some(overtaken) = overtaken {
+            overtaken.wake();
+        }
+        true
+    }
+
+    /// No further attempt will be made: what has passed is let go.
+    #[inline]
+    pub(crate) fn release(&self) {
+        if let Self::Taped(tape) = self {
+            tape.let_go();
+        }
+    }
+}
+
+impl<B> fmt::Debug for Kept<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "Empty",
+            Self::Taped(_) => "Taped",
+            Self::Made { .. } => "Made",
+        })
+    }
+}

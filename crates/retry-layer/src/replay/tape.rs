@@ -1,0 +1,184 @@
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Waker,
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+use super::pieces::{Piece, Pieces};
+use crate::memory::Share;
+
+/// How an attempt ended, as far as its body is concerned.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Ending {
+    /// A server that answers before it read the whole body may still be reading it.
+    Answered,
+    Failed,
+}
+
+/// One body, what has been read of it, and who may read on.
+pub(crate) struct Tape<B, P: ?Sized = [Option<Piece>]> {
+    /// As it was before anything was read: each attempt announces this length.
+    pub(super) hint: SizeHint,
+    pub(super) limit: usize,
+    pub(super) state: Mutex<TapeState<B, P>>,
+}
+
+pub(super) struct TapeState<B, P: ?Sized = [Option<Piece>]> {
+    /// Counts the attempts; only the reader of the newest may read.
+    pub(super) epoch: u32,
+    /// How many pieces the newest reader has read.
+    pub(super) read: usize,
+    /// How many bytes it has read, of these and of the rest.
+    pub(super) sent: u64,
+    /// How many bytes the pieces hold.
+    pub(super) held: usize,
+    /// What they take of the memory that all calls share.
+    pub(super) share: Share,
+    pub(super) keeping: Keeping,
+    pub(super) polled: bool,
+    /// Whether the last frame was read, though the body was not asked for its end.
+    pub(super) drained: bool,
+    pub(super) rest: Rest<B>,
+    /// Who waits for a body that is lent.
+    pub(super) waiter: Option<Waker>,
+    /// The task of the newest reader.
+    pub(super) reader: Option<Waker>,
+    // Last, since its size is settled when the tape is made.
+    pub(super) pieces: Pieces<P>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Keeping {
+    All,
+    Nothing,
+}
+
+pub(super) enum Rest<B> {
+    Held(Pin<Box<B>>),
+    /// A reader is polling it right now, outside the lock.
+    Lent,
+    Finished,
+    Failed,
+}
+
+impl<B: Body> Tape<B> {
+    /// A body that is known to be no longer than this is taken to be one piece.
+    const ONE_PIECE: u64 = 16 * 1024;
+
+    pub(super) fn new(body: B, limit: usize, share: Share) -> Arc<Self> {
+        let upper = body.size_hint().upper();
+        if upper.is_some_and(|upper| upper <= Self::ONE_PIECE) {
+            Arc::new(Self::with_room::<1>(body, limit, share))
+        } else {
+            Arc::new(Self::with_room::<16>(body, limit, share))
+        }
+    }
+
+    /// A tape with room for so many pieces in its own allocation.
+    fn with_room<const N: usize>(
+        body: B,
+        limit: usize,
+        share: Share,
+    ) -> Tape<B, [Option<Piece>; N]> {
+        Tape {
+            hint: body.size_hint(),
+            limit,
+            state: Mutex::new(TapeState {
+                epoch: 0,
+                read: 0,
+                sent: 0,
+                held: 0,
+                share,
+                keeping: Keeping::All,
+                polled: false,
+                drained: false,
+                rest: Rest::Held(Box::pin(body)),
+                waiter: None,
+                reader: None,
+                pieces: Pieces::with_room(),
+            }),
+        }
+    }
+}
+
+impl<B> Tape<B> {
+    // No foreign code runs under the lock but the clone and drop of a waker, and a panic there
+    // leaves the state whole.
+    pub(super) fn lock(&self) -> MutexGuard<'_, TapeState<B>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps nothing more, and lets go of what the newest reader has read.
+    pub(super) fn let_go(&self) {
+        loop {
+            let (piece, left) = {
+                let mut state = self.lock();
+                state.keeping = Keeping::Nothing;
+                (state.take_read(), state.pieces.len())
+            };
+            // Dropped one by one, outside the lock: the owner of a piece may be foreign code.
+            if piece.is_none() || left == 0 {
+                break;
+            }
+        }
+    }
+}
+
+impl<B> TapeState<B> {
+    pub(super) fn is_replayable(&self, ending: Ending) -> bool {
+        if self.keeping == Keeping::Nothing {
+            return false;
+        }
+        match self.rest {
+            Rest::Finished => true,
+            Rest::Held(_) => ending == Ending::Failed || !self.polled || self.drained,
+            Rest::Lent => ending == Ending::Failed,
+            Rest::Failed => false,
+        }
+    }
+
+    pub(super) fn rewind(&mut self) -> u32 {
+        self.epoch = self.epoch.wrapping_add(1);
+        self.read = 0;
+        self.sent = 0;
+        self.epoch
+    }
+
+    /// The next piece that an earlier attempt had read already.
+    pub(super) fn next_piece(&mut self) -> Option<Frame<Bytes>> {
+        let piece = self.pieces.get(self.read)?;
+        let (frame, len) = (piece.to_frame(), piece.len());
+        self.read = self.read.saturating_add(1);
+        self.count(len);
+        Some(frame)
+    }
+
+    /// Counts what the newest reader has read.
+    pub(super) fn count(&mut self, len: usize) {
+        self.sent = self
+            .sent
+            .saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
+    }
+
+    /// How many bytes an attempt has read. One that was given up is as at its beginning: it fails
+    /// before its end, and must not announce less until then.
+    pub(super) fn sent_in(&self, epoch: u32) -> u64 {
+        if epoch == self.epoch { self.sent } else { 0 }
+    }
+
+    /// The last piece, if all of them have been read.
+    fn take_read(&mut self) -> Option<Piece> {
+        if self.read < self.pieces.len() {
+            return None;
+        }
+        let piece = self.pieces.pop();
+        self.read = self.pieces.len();
+        if self.read == 0 {
+            self.share.give_back();
+        }
+        piece
+    }
+}
