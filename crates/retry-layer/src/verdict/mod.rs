@@ -1,0 +1,174 @@
+mod resends;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use http::StatusCode;
+
+pub(crate) use self::resends::{Resend, Resends};
+use crate::{
+    backoff::Pressure,
+    class::Class,
+    hint::{Advice, Asked, Rule},
+    report::WaitReason,
+    stop::StopReason,
+};
+
+/// What is known when an attempt is over: plain values, so that a decision can be tested.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Facts {
+    pub(crate) class: Class,
+    /// The status, if the outcome is a response.
+    pub(crate) status: Option<StatusCode>,
+    /// Whether the connection went away before the peer processed the request.
+    pub(crate) gone_away: bool,
+    /// Whether the request may be processed twice.
+    pub(crate) idempotent: bool,
+    pub(crate) replayable: bool,
+    /// Counted attempts, the one that is over included.
+    pub(crate) attempts: u32,
+    pub(crate) max_attempts: u32,
+    pub(crate) resends: Resends,
+    /// How many resends the call has made, those of earlier hops included.
+    pub(crate) resent: u32,
+    pub(crate) pressure: Pressure,
+    /// What the server asked for.
+    pub(crate) advice: Advice,
+    pub(crate) max_retry_after: Duration,
+    /// What is left until the deadline, if there is one.
+    pub(crate) remaining: Option<Duration>,
+}
+
+/// What to do next.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[must_use = "a judgement that nobody acts upon leaves the call hanging"]
+pub(crate) enum Verdict {
+    Return(StopReason),
+    Resend { cause: Resend, wait: Duration },
+    Retry { wait: Duration, reason: WaitReason },
+}
+
+/// Chance and shared state, asked for only once everything else allows a retry.
+pub(crate) trait Means {
+    /// An attempt failed that another one may follow, and not for free: the first resend of a call
+    /// is no failure, a further one is.
+    fn failed(&mut self) {}
+    /// The next wait of the schedule, or nothing if it is over.
+    fn backoff(&mut self) -> Option<Duration>;
+    /// The same for a resend that is not the first of its cause.
+    fn resend_backoff(&mut self) -> Option<Duration>;
+    /// Something to add to a hint of this length, so that clients do not return together.
+    fn stagger(&mut self, hint: Duration) -> Duration;
+    /// Takes what a retry costs from the budget, if it has that much. A resend that is not the first
+    /// of its call costs the same.
+    fn withdraw(&mut self) -> bool;
+}
+
+/// Decides what follows an attempt. The order is the point: what can never work is said first,
+/// and the budget is asked last, so that a retry which is refused for any other reason costs none.
+pub(crate) fn judge(facts: &Facts, means: &mut impl Means) -> Verdict {
+    if !facts.class.is_retryable() {
+        return Verdict::Return(StopReason::of_final(facts.status));
+    }
+    let resend = facts.resends.granted(facts);
+    let is_free = resend.is_some() && facts.resent == 0;
+    if !is_free {
+        means.failed();
+    }
+    if let Advice::Stop(reason) = facts.advice {
+        return Verdict::Return(reason);
+    }
+    if !facts.idempotent && !facts.class.is_unprocessed() {
+        return Verdict::Return(StopReason::NotIdempotent);
+    }
+    if !facts.replayable {
+        return Verdict::Return(StopReason::BodyNotReplayable);
+    }
+    let late = facts.remaining.is_some_and(|remaining| remaining.is_zero());
+    if let Some(cause) = resend {
+        if late {
+            return Verdict::Return(StopReason::DeadlineExceeded);
+        }
+        let wait = if facts.resends.is_first(cause) {
+            Some(Duration::ZERO)
+        } else {
+            means.resend_backoff()
+        };
+        if let Some(wait) = wait {
+            return if facts.outlives(wait) {
+                Verdict::Return(StopReason::DeadlineTooClose)
+            } else if is_free || means.withdraw() {
+                Verdict::Resend { cause, wait }
+            } else {
+                Verdict::Return(StopReason::BudgetExhausted)
+            };
+        }
+    }
+    if facts.attempts >= facts.max_attempts {
+        return Verdict::Return(StopReason::AttemptsExhausted);
+    }
+    let asked = facts.asked();
+    // One that is near the backoff anyway is bound by that.
+    if asked.is_some_and(|a| a.rule != Rule::Near && a.wait > facts.max_retry_after) {
+        return Verdict::Return(StopReason::RetryAfterTooLong);
+    }
+    if late {
+        return Verdict::Return(StopReason::DeadlineExceeded);
+    }
+    let Some((wait, reason)) = pause(asked, facts.pressure, means) else {
+        return Verdict::Return(StopReason::AttemptsExhausted);
+    };
+    if facts.outlives(wait) {
+        return Verdict::Return(StopReason::DeadlineTooClose);
+    }
+    if !means.withdraw() {
+        return Verdict::Return(StopReason::BudgetExhausted);
+    }
+    Verdict::Retry { wait, reason }
+}
+
+impl Facts {
+    /// Whether a wait would not end before the deadline.
+    fn outlives(&self, wait: Duration) -> bool {
+        self.remaining.is_some_and(|remaining| wait >= remaining)
+    }
+
+    fn asked(&self) -> Option<Asked> {
+        match self.advice {
+            Advice::Wait(asked) => Some(asked),
+            Advice::Nothing | Advice::Stop(_) => None,
+        }
+    }
+}
+
+/// The wait and its reason, or nothing if the schedule is over.
+fn pause(
+    asked: Option<Asked>,
+    pressure: Pressure,
+    means: &mut impl Means,
+) -> Option<(Duration, WaitReason)> {
+    const NEAR: Duration = Duration::from_secs(5);
+    if let Some(Asked {
+        wait,
+        rule: Rule::Exactly,
+        reason,
+    }) = asked
+    {
+        return Some((wait, reason));
+    }
+    let backoff = means.backoff()?;
+    Some(match asked {
+        Some(Asked {
+            wait, rule, reason, ..
+        }) if wait > backoff => {
+            let wait = match rule {
+                Rule::Near => wait.min(backoff.saturating_add(NEAR)),
+                Rule::AtLeast | Rule::Exactly => wait.saturating_add(means.stagger(wait)),
+            };
+            (wait, reason)
+        }
+        _ if pressure == Pressure::Throttled => (backoff, WaitReason::Throttled),
+        _ => (backoff, WaitReason::Backoff),
+    })
+}
