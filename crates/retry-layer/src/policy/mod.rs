@@ -6,6 +6,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use fastrand::Rng;
 use http::{Extensions, HeaderMap, Method, Request, StatusCode};
+use tokio::time::Instant;
 
 use self::settings::{Built, Seed, Settings};
 pub use self::{aiohttp::AiohttpException, builder::RetryPolicyBuilder};
@@ -167,6 +168,37 @@ impl RetryPolicy {
             Some(layer) if !is_set => layer,
             Some(_) | None => &self.built,
         }
+    }
+
+    /// When a call begins, if somebody looks at the clock then: its caller, its deadline, or an
+    /// observer, to whom the times of the first attempt are told.
+    #[inline]
+    pub(crate) fn start_of(
+        &self,
+        extensions: &Extensions,
+        now: Option<Instant>,
+    ) -> Option<Instant> {
+        if now.is_some() {
+            return now;
+        }
+        let counts_from_now =
+            self.settings().deadline.is_some() && extensions.get::<Deadline>().is_none();
+        (counts_from_now || self.observer().is_some()).then(Instant::now)
+    }
+
+    /// When a call has to be over that begins `now`, if the caller knows when that is, and whose
+    /// request has these extensions.
+    #[inline]
+    pub(crate) fn deadline_of(
+        &self,
+        extensions: &Extensions,
+        now: Option<Instant>,
+    ) -> Option<Deadline> {
+        if let Some(deadline) = extensions.get::<Deadline>() {
+            return Some(*deadline);
+        }
+        let within = self.settings().deadline?;
+        Some(Deadline::after(now.unwrap_or_else(Instant::now), within))
     }
 
     /// The budget that pays for the retries of this policy's calls.

@@ -1,5 +1,9 @@
 //! The future of [`Retry`](crate::Retry).
 
+mod course;
+mod start;
+
+use self::course::Course;
 use std::{
     fmt,
     future::Future,
@@ -16,18 +20,13 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tower_service::Service;
 
 use crate::{
-    budget::Counted,
-    call::{Call, Pause},
+    call::Pause,
     class::Class,
     details::{AttemptDetails, FailureKind},
     drain::Drain,
-    extras::AttemptNumber,
-    factory::BodyFactory,
     last::Last,
     named::{BoxError, ServiceError},
-    outcome::Outcome,
-    policy::RetryPolicy,
-    replay::{Kept, ReplayBody},
+    replay::ReplayBody,
     report::{AttemptOutcome, AttemptRecord, AttemptTimes, RetryReport},
     stop::StopReason,
 };
@@ -61,139 +60,6 @@ pin_project! {
         Waiting { #[pin] sleep: Sleep, last: Option<Box<Last<R, E>>> },
         Readying { last: Option<Box<Last<R, E>>> },
         Done,
-    }
-}
-
-enum Course<S, B> {
-    /// Sent once, for this reason.
-    Once {
-        policy: RetryPolicy,
-        stop: StopReason,
-        method: Method,
-        uri: Uri,
-        /// When the call began, if somebody looked at the clock then.
-        started: Option<Instant>,
-    },
-    Repeatable {
-        call: Call<S, B>,
-    },
-}
-
-impl<S, B, R> ResponseFuture<S, B, S::Future, R, S::Error>
-where
-    S: Service<Request<ReplayBody<B>>> + Clone,
-    B: Body<Data = Bytes> + 'static,
-    B::Error: Into<BoxError>,
-{
-    /// A call that may ask for any of the [extras](crate::extras). Most do not, and do not pay for
-    /// looking: that is what `DRESS` says below.
-    #[cold]
-    pub(crate) fn dressed(
-        service: &mut S,
-        policy: RetryPolicy,
-        mut request: Request<B>,
-        now: Option<Instant>,
-    ) -> Self {
-        let keyed = policy.give_key(&mut request);
-        if let Some(stop) = policy.refusal(&request) {
-            return Self::once::<true>(service, policy, stop, request, now);
-        }
-        let spare = service.clone();
-        let ready = mem::replace(service, spare);
-        Self::repeatable::<true>(ready, policy, request, keyed, now)
-    }
-
-    /// Sends the only attempt at once, on the instance that said ready.
-    #[inline]
-    pub(crate) fn once<const DRESS: bool>(
-        service: &mut S,
-        policy: RetryPolicy,
-        stop: StopReason,
-        request: Request<B>,
-        now: Option<Instant>,
-    ) -> Self {
-        let mut request = request.map(ReplayBody::passing);
-        if DRESS {
-            let deadline = policy.deadline_of(request.extensions(), now);
-            policy.decorate(&mut request, AttemptNumber::FIRST, deadline);
-        }
-        let (method, uri) = (request.method().clone(), request.uri().clone());
-        Self {
-            state: State::Sending {
-                attempt: service.call(request),
-            },
-            course: Course::Once {
-                policy,
-                stop,
-                method,
-                uri,
-                started: now,
-            },
-        }
-    }
-
-    /// Sends the first attempt at once, on this instance, which said ready, and which later
-    /// attempts are sent on too.
-    // One literal at the end: put together in steps, each step would copy all of it once more.
-    #[inline]
-    pub(crate) fn repeatable<const DRESS: bool>(
-        mut service: S,
-        policy: RetryPolicy,
-        request: Request<B>,
-        keyed: bool,
-        now: Option<Instant>,
-    ) -> Self {
-        let (parts, passing) = request.into_parts();
-        let now = policy.start_of(&parts.extensions, now);
-        let deadline = policy.deadline_of(&parts.extensions, now);
-        let settings = policy.settings();
-        let (limit, memory) = (settings.replay_limit, policy.replay_memory());
-        let resends = settings.resends;
-        let counted = policy
-            .counts_calls()
-            .then(|| Counted::enter(policy.budget()));
-        let method = parts.method.clone();
-        let uri = parts.uri.clone();
-        let version = parts.version;
-        let headers = (!parts.headers.is_empty()).then(|| parts.headers.clone());
-        let extensions = parts.extensions.clone();
-        let factory = if DRESS {
-            extensions.get::<BodyFactory<B>>().cloned()
-        } else {
-            None
-        };
-        let (body, first) = match factory {
-            Some(factory) => Kept::make(passing, factory),
-            None => Kept::record(passing, limit, memory),
-        };
-        let mut request = Request::from_parts(parts, first);
-        if DRESS {
-            policy.decorate(&mut request, AttemptNumber::FIRST, deadline);
-        }
-        Self {
-            state: State::Sending {
-                attempt: service.call(request),
-            },
-            course: Course::Repeatable {
-                call: Call {
-                    service: Some(service),
-                    policy,
-                    method,
-                    uri,
-                    version,
-                    headers,
-                    extensions,
-                    body,
-                    deadline,
-                    started: now,
-                    attempts: 1,
-                    keyed,
-                    resends,
-                    counted,
-                    journal: None,
-                },
-            },
-        }
     }
 }
 
@@ -441,112 +307,6 @@ impl<F, R, E> State<F, R, E> {
             // Longer than the clock can say is as long as tokio sleeps.
             sleep: until.map_or_else(|| sleep(wait), sleep_until),
             last,
-        }
-    }
-}
-
-impl<S, B> Course<S, B> {
-    /// Ends the call if this is all there is to it: one attempt, and a response that is final
-    /// whatever its headers say.
-    #[inline]
-    fn is_settled_by<R, E>(&self, result: &Result<Response<R>, E>) -> bool {
-        match (self, result) {
-            (Self::Repeatable { call }, Ok(response)) => call.is_settled_by(response.status()),
-            (Self::Once { .. }, Ok(_)) => true,
-            (_, Err(_)) => false,
-        }
-    }
-
-    /// Ends the call with this result, or says how long to wait for the next attempt.
-    #[inline]
-    fn judge<R, E>(&mut self, result: &mut Result<Response<R>, E>) -> Option<Pause>
-    where
-        E: ServiceError,
-    {
-        let Self::Repeatable { call } = self else {
-            self.end(result, Class::Final);
-            return None;
-        };
-        call.settle(result)
-    }
-
-    /// What comes before the next attempt, beginning with the rest of the refused response.
-    fn refuse<F, R: Body, E>(
-        &mut self,
-        polled: Poll<Result<Response<R>, E>>,
-        pause: Pause,
-    ) -> State<F, R, E> {
-        let Poll::Ready(result) = polled else {
-            unreachable!("only what is ready is refused")
-        };
-        let call = self.call();
-        match result {
-            Ok(response) if !response.body().is_end_stream() => {
-                let drain = Drain::new(response.into_body(), call.drain_limits(pause));
-                drain.map_or_else(
-                    || State::paused(pause, None),
-                    |drain| State::Draining {
-                        drain: Box::pin(drain),
-                        pause,
-                    },
-                )
-            }
-            // Holds nothing but itself, so that it can still be returned.
-            result => {
-                let last = call.deadline.map(|deadline| Last::new(result, deadline));
-                State::paused(pause, last)
-            }
-        }
-    }
-
-    /// Ends the call with the outcome of its last attempt: the deadline has passed.
-    fn expire<R, E>(&mut self, mut result: Result<Response<R>, E>) -> Result<Response<R>, E>
-    where
-        E: ServiceError,
-    {
-        self.call().expire(&mut result);
-        result
-    }
-
-    /// Ends the call with a result that is not judged.
-    fn end<R, E>(&mut self, result: &mut Result<Response<R>, E>, class: Class)
-    where
-        E: ServiceError,
-    {
-        let outcome = match result {
-            Ok(response) => AttemptOutcome::Status(response.status()),
-            Err(_) => AttemptOutcome::Error(class),
-        };
-        match self {
-            Self::Repeatable { call } => {
-                call.finish(result, outcome, class, StopReason::ErrorNotRetryable);
-            }
-            Self::Once {
-                policy,
-                stop,
-                method,
-                uri,
-                started,
-            } => {
-                if let Err(error) = result {
-                    let view = Outcome::from_error(method, uri, error.as_dyn());
-                    let details = policy.predicate().describe(&view);
-                    let record = AttemptRecord::new(outcome)
-                        .described(details.unwrap_or_else(|| AttemptDetails::of(&view)))
-                        .timed(AttemptTimes::new(*started, *started, Instant::now()));
-                    let report = RetryReport::single(record, *stop);
-                    policy.predicate().annotate(error.as_dyn_mut(), report);
-                }
-            }
-        }
-    }
-
-    fn call(&mut self) -> &mut Call<S, B> {
-        match self {
-            Self::Repeatable { call } => call,
-            Self::Once { .. } => {
-                unreachable!("only a repeatable call leaves the first attempt")
-            }
         }
     }
 }

@@ -1,0 +1,326 @@
+use std::time::Duration;
+
+use http::{Response, StatusCode, Uri};
+use tokio::time::Instant;
+
+use crate::{
+    attempt::{EarlierResends, Resumption},
+    backoff::{Pressure, Waits},
+    budget::{Cost, Withdrawal},
+    class::Class,
+    events::{self, Decision},
+    hint::Advice,
+    jitter,
+    named::ServiceError,
+    policy::RetryPolicy,
+    predicate::Predicate as _,
+    replay::Ending,
+    report::{AttemptOutcome, AttemptRecord, Wait, WaitReason},
+    stop::StopReason,
+    transport,
+    verdict::{Facts, Means, Resend, Verdict, judge},
+};
+
+use super::{Call, Journal, Pause};
+impl<S, B> Call<S, B> {
+    /// Asks the predicate, unless the status says it all.
+    pub(super) fn classify<R, E>(&self, result: &Result<Response<R>, E>) -> Class
+    where
+        E: ServiceError,
+    {
+        if self.is_settled(result) {
+            return Class::Final;
+        }
+        let class = self.policy.predicate().classify(
+            &self
+                .view(result.as_ref().map_err(ServiceError::as_dyn))
+                .at_attempt(self.attempts),
+        );
+        let hints = self.policy.settings().hints;
+        match result {
+            Ok(response)
+                if class == Class::Final
+                    && hints.invites(response.status(), response.headers()) =>
+            {
+                Class::Ambiguous
+            }
+            Ok(_) | Err(_) => class,
+        }
+    }
+
+    /// Ends the call if this status, of its first attempt, is final whatever the headers say.
+    #[inline]
+    pub(crate) fn is_settled_by(&self, status: StatusCode) -> bool {
+        let settled = self.journal.is_none() && self.policy.is_always_final(status);
+        if settled {
+            self.release(status);
+            self.policy.budget().deposit(&self.uri);
+        }
+        settled
+    }
+
+    pub(super) fn is_settled<R, E>(&self, result: &Result<Response<R>, E>) -> bool {
+        result
+            .as_ref()
+            .is_ok_and(|response| self.policy.is_always_final(response.status()))
+    }
+
+    /// Lets go of what is kept of the body, unless it may be sent once more, elsewhere.
+    #[inline]
+    pub(super) fn release(&self, status: StatusCode) {
+        if !status.is_redirection() {
+            self.body.release();
+        }
+    }
+
+    /// Whether a final result is a success for the budget.
+    pub(super) fn is_success<R, E>(&self, result: &Result<Response<R>, E>) -> bool {
+        let predicate = self.policy.predicate();
+        let is_success = |response| predicate.is_success(&self.view(Ok(response)));
+        self.is_settled(result) || result.as_ref().is_ok_and(is_success)
+    }
+
+    /// Tells the budget of a final response that is no success, and with which the server forbids
+    /// to ask again.
+    pub(super) fn heed_pushback<R, E>(&self, result: &Result<Response<R>, E>) {
+        let Ok(response) = result else { return };
+        if self.is_success(result) {
+            return;
+        }
+        let settings = self.policy.settings();
+        let clock = std::time::SystemTime::now;
+        if let Advice::Stop(_) = settings.hints.advice(response.headers(), clock) {
+            self.policy.budget().failure(&self.uri, self.attempts);
+        }
+    }
+
+    /// Counts the attempts that were made before a request for the rest of a body, when the first
+    /// attempt at that is not the last word; gives how many there were.
+    fn count_earlier_attempts(&mut self) -> u32 {
+        let resumption = self.extensions.get::<Resumption>();
+        let Some(earlier) = resumption.filter(|_| self.journal.is_none()) else {
+            return 0;
+        };
+        self.attempts = self.attempts.saturating_add(earlier.attempts);
+        earlier.attempts
+    }
+
+    /// Ends the call with this result, or says how long to wait for the next attempt.
+    pub(crate) fn settle<R, E>(&mut self, result: &mut Result<Response<R>, E>) -> Option<Pause>
+    where
+        E: ServiceError,
+    {
+        let earlier = self.count_earlier_attempts();
+        let class = self.classify(result);
+        let status = result.as_ref().ok().map(Response::status);
+        let outcome = status.map_or(AttemptOutcome::Error(class), AttemptOutcome::Status);
+        if !class.is_retryable() {
+            self.heed_pushback(result);
+            self.finish(result, outcome, class, StopReason::of_final(status));
+            return None;
+        }
+        let now = Instant::now();
+        let record = self.record(result, outcome, class, now);
+        let next = match self.judge(result, class, now, earlier) {
+            Verdict::Return(stop) => {
+                self.finish_as(result, Some(record), class, stop);
+                return None;
+            }
+            Verdict::Resend { cause, wait } => Next::Resend { cause, wait },
+            Verdict::Retry { wait, reason } => Next::Retry { wait, reason },
+        };
+        let wait = self.go_on(record, next);
+        Some(Pause { from: now, wait })
+    }
+
+    /// Decides what follows a result that another attempt may mend.
+    fn judge<R, E>(
+        &mut self,
+        result: &Result<Response<R>, E>,
+        class: Class,
+        now: Instant,
+        earlier_attempts: u32,
+    ) -> Verdict
+    where
+        E: ServiceError,
+    {
+        let settings = self.policy.settings();
+        let status = result.as_ref().ok().map(Response::status);
+        let advice = match result {
+            // The wall clock is read here only, to make a duration of a date.
+            Ok(response) => settings
+                .hints
+                .advice(response.headers(), std::time::SystemTime::now),
+            Err(_) => Advice::Nothing,
+        };
+        let pressure = match status {
+            _ if class.is_throttled() => Pressure::Throttled,
+            Some(StatusCode::TOO_MANY_REQUESTS) => Pressure::Throttled,
+            Some(StatusCode::SERVICE_UNAVAILABLE) if advice != Advice::Nothing => {
+                Pressure::Throttled
+            }
+            _ => Pressure::Normal,
+        };
+        let cost = match result {
+            _ if pressure == Pressure::Throttled => Cost::Throttled,
+            Err(error) if transport::is_timeout(error.as_dyn()) => Cost::TimedOut,
+            Ok(_) | Err(_) => Cost::Retry,
+        };
+        let journal = self.journal.get_or_insert_with(|| {
+            Box::new(Journal {
+                records: Vec::new(),
+                sent: None,
+                resends: 0,
+                earlier_resends: self.extensions.get().map_or(0, EarlierResends::count),
+                idempotent: self.policy.is_idempotent(
+                    &self.method,
+                    self.headers.as_ref(),
+                    &self.extensions,
+                ),
+                waits: Waits::behind(&settings.backoff, earlier_attempts),
+                resend_waits: None,
+                random: self.policy.random(),
+                withdrawal: None,
+                paid: None,
+            })
+        });
+        // The retry that this was is over, before anybody asks for another.
+        journal.withdrawal = None;
+        let ending = match result {
+            Ok(_) => Ending::Answered,
+            Err(_) => Ending::Failed,
+        };
+        let facts = Facts {
+            class,
+            status,
+            gone_away: class == Class::Unprocessed && is_gone_away(result),
+            idempotent: journal.idempotent,
+            replayable: self.body.is_replayable(ending),
+            attempts: self.attempts,
+            max_attempts: settings.max_attempts,
+            resends: self.resends,
+            resent: journal.resends.saturating_add(journal.earlier_resends),
+            pressure,
+            advice,
+            max_retry_after: settings.max_retry_after,
+            remaining: self.deadline.map(|deadline| deadline.remaining_at(now)),
+        };
+        let mut chances = Chances {
+            journal,
+            policy: &self.policy,
+            uri: &self.uri,
+            attempts: self.attempts,
+            pressure,
+            cost,
+            now,
+        };
+        let verdict = judge(&facts, &mut chances);
+        if matches!(verdict, Verdict::Return(_)) || self.body.supersede(ending) {
+            return verdict;
+        }
+        // The last attempt has read on in the meantime; what the retry would have cost is given
+        // back.
+        if let Some(journal) = &mut self.journal {
+            journal.withdrawal = None;
+            journal.paid = None;
+        }
+        Verdict::Return(StopReason::BodyNotReplayable)
+    }
+
+    /// Writes down an attempt that another one follows, and says how long that one has to wait.
+    fn go_on(&mut self, record: AttemptRecord, next: Next) -> Duration {
+        let wait = match next {
+            Next::Resend { cause, wait } => {
+                self.resends.use_up(cause);
+                Wait::new(wait, WaitReason::Resend)
+            }
+            Next::Retry { wait, reason } => {
+                self.attempts = self.attempts.saturating_add(1);
+                Wait::new(wait, reason)
+            }
+        };
+        let record = record.followed_after(wait);
+        events::attempt_ended(
+            &self.asked(),
+            &record,
+            &Decision::Again {
+                wait,
+                attempt: self.attempts,
+                sent: self.exchange(),
+            },
+        );
+        self.observe(&record, |observer, exchange| {
+            observer.sends_again(exchange, wait);
+        });
+        if let Some(journal) = &mut self.journal {
+            journal.records.push(record);
+            journal.sent = None;
+            if let Next::Resend { .. } = next {
+                journal.resends = journal.resends.saturating_add(1);
+            }
+        }
+        wait.delay()
+    }
+}
+
+/// An attempt that is to follow.
+#[derive(Clone, Copy, Debug)]
+enum Next {
+    Resend { cause: Resend, wait: Duration },
+    Retry { wait: Duration, reason: WaitReason },
+}
+
+fn is_gone_away<R, E: ServiceError>(result: &Result<R, E>) -> bool {
+    let error = result.as_ref().err();
+    error.is_some_and(|error| transport::is_go_away(error.as_dyn()))
+}
+
+struct Chances<'a> {
+    journal: &'a mut Journal,
+    policy: &'a RetryPolicy,
+    uri: &'a Uri,
+    attempts: u32,
+    pressure: Pressure,
+    cost: Cost,
+    now: Instant,
+}
+
+impl Means for Chances<'_> {
+    fn failed(&mut self) {
+        let budget = self.policy.budget();
+        budget.failure(self.uri, self.attempts);
+    }
+
+    fn backoff(&mut self) -> Option<Duration> {
+        self.journal
+            .waits
+            .next(self.pressure, &mut self.journal.random)
+    }
+
+    fn resend_backoff(&mut self) -> Option<Duration> {
+        let backoff = &self.policy.settings().backoff;
+        let waits = self
+            .journal
+            .resend_waits
+            .get_or_insert_with(|| Box::new(Waits::new(backoff)));
+        waits.next(Pressure::Normal, &mut self.journal.random)
+    }
+
+    fn stagger(&mut self, hint: Duration) -> Duration {
+        const LONGEST: Duration = Duration::from_secs(5);
+        jitter::pick(
+            (Duration::ZERO, (hint / 10).min(LONGEST)),
+            &mut self.journal.random,
+        )
+    }
+
+    fn withdraw(&mut self) -> bool {
+        let budget = self.policy.budget();
+        self.journal.withdrawal = Withdrawal::take(budget, self.uri, self.cost, self.now);
+        let granted = self.journal.withdrawal.is_some();
+        if granted {
+            self.journal.paid = Some(self.cost);
+        }
+        granted
+    }
+}

@@ -1,0 +1,208 @@
+mod judge;
+mod report;
+
+use std::{fmt, time::Duration};
+
+use bytes::Bytes;
+use fastrand::Rng;
+use http::{Extensions, HeaderMap, Method, Request, Uri, Version};
+use http_body::Body;
+use tokio::time::Instant;
+
+use crate::{
+    attempt::Attempt,
+    backoff::Waits,
+    budget::{Cost, Counted, Withdrawal},
+    deadline::Deadline,
+    drain::DrainLimits,
+    extras::AttemptNumber,
+    key::IDEMPOTENCY_KEY,
+    named::BoxError,
+    policy::RetryPolicy,
+    replay::{Ending, Kept, ReplayBody},
+    report::{AttemptRecord, AttemptTimes},
+    verdict::Resends,
+};
+
+/// One call that may take several attempts: what is kept of the request, and how far it has got.
+pub(crate) struct Call<S, B> {
+    /// For later attempts; absent once there is none to come.
+    pub(crate) service: Option<S>,
+    pub(crate) policy: RetryPolicy,
+    pub(crate) method: Method,
+    pub(crate) uri: Uri,
+    pub(crate) version: Version,
+    /// Nothing if there are none, which is cheaper to copy and to drop than an empty map.
+    pub(crate) headers: Option<HeaderMap>,
+    pub(crate) extensions: Extensions,
+    pub(crate) body: Kept<B>,
+    pub(crate) deadline: Option<Deadline>,
+    /// When the call began, if somebody looked at the clock then.
+    pub(crate) started: Option<Instant>,
+    pub(crate) attempts: u32,
+    /// Whether the layer gave the request its key.
+    pub(crate) keyed: bool,
+    pub(crate) resends: Resends,
+    /// Its life is what the budget counts.
+    pub(crate) counted: Option<Counted>,
+    /// Begun when the first attempt turns out not to be the last word.
+    pub(crate) journal: Option<Box<Journal>>,
+}
+
+/// What later attempts need, and the report.
+pub(crate) struct Journal {
+    records: Vec<AttemptRecord>,
+    /// When the present attempt was sent; nothing before the second one is.
+    sent: Option<Instant>,
+    resends: u32,
+    /// Those that the call made before this request.
+    earlier_resends: u32,
+    /// Asked while the head was whole.
+    idempotent: bool,
+    waits: Waits,
+    /// Those of resends, which do not use up the others. Boxed: hardly any call has them.
+    resend_waits: Option<Box<Waits>>,
+    random: Rng,
+    /// Held from the decision until the retry is over; gives its token back if it is never sent.
+    withdrawal: Option<Withdrawal>,
+    /// What the last retry cost.
+    paid: Option<Cost>,
+}
+
+/// The wait before the next attempt. It counts from when that was decided on, so that reading a
+/// refused response is part of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pause {
+    pub(crate) from: Instant,
+    pub(crate) wait: Duration,
+}
+
+impl<S, B> Call<S, B> {
+    /// The service that makes the later attempts.
+    pub(crate) fn service(&mut self) -> &mut S {
+        self.service.as_mut().expect("there until the call ends")
+    }
+
+    /// The attempts that are over, and how many of them were resends.
+    pub(crate) fn records(&self) -> (Vec<AttemptRecord>, u32) {
+        self.journal.as_ref().map_or((Vec::new(), 0), |journal| {
+            (journal.records.clone(), journal.resends)
+        })
+    }
+
+    /// The request as it entered the layer. A key that it got here is for its own attempts alone.
+    pub(crate) fn request_again(&self) -> Request<()> {
+        let mut request = self.copy(());
+        if self.keyed {
+            request.headers_mut().remove(IDEMPOTENCY_KEY);
+        }
+        request
+    }
+
+    /// Moves out what is left of the request when it was answered, if it had no body.
+    pub(crate) fn take_head(&mut self) -> Option<(HeaderMap, Extensions)> {
+        if !matches!(self.body, Kept::Empty) {
+            return None;
+        }
+        let mut headers = self.headers.take().unwrap_or_default();
+        if self.keyed {
+            headers.remove(IDEMPOTENCY_KEY);
+        }
+        Some((headers, std::mem::take(&mut self.extensions)))
+    }
+
+    fn copy<T>(&self, body: T) -> Request<T> {
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.uri.clone();
+        *request.version_mut() = self.version;
+        if let Some(headers) = &self.headers {
+            *request.headers_mut() = headers.clone();
+        }
+        *request.extensions_mut() = self.extensions.clone();
+        request
+    }
+
+    pub(crate) fn body_again(&self) -> Option<ReplayBody<B>>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<BoxError>,
+    {
+        self.body
+            .supersede(Ending::Answered)
+            .then(|| self.body.rewind())
+    }
+
+    /// When the present attempt was sent, where that is known.
+    pub(super) fn sent(&self) -> Option<Instant> {
+        match &self.journal {
+            Some(journal) if !journal.records.is_empty() => journal.sent,
+            Some(_) | None => self.started,
+        }
+    }
+
+    /// The times of an attempt that is cut off now.
+    pub(crate) fn times_so_far(&self) -> AttemptTimes {
+        AttemptTimes::new(self.started, self.sent(), Instant::now())
+    }
+
+    /// The request of the next attempt; call it when the service is ready.
+    pub(crate) fn next_request(&mut self) -> Request<ReplayBody<B>>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<BoxError>,
+    {
+        // The last attempt, too, leaves a copy: a redirect may answer it.
+        let mut request = self.copy(self.body.rewind());
+        if let Some(journal) = &mut self.journal {
+            journal.sent = Some(Instant::now());
+            if let Some(withdrawal) = &mut journal.withdrawal {
+                withdrawal.spend();
+            }
+            if let Some(record) = journal.records.last() {
+                request.extensions_mut().insert(Attempt {
+                    number: self.attempts,
+                    resends: journal.resends,
+                    previous: record.outcome(),
+                });
+            }
+            let number = AttemptNumber {
+                attempt: self.attempts,
+                resends: journal.resends,
+            };
+            self.policy.decorate(&mut request, number, self.deadline);
+        }
+        request
+    }
+
+    /// How much of a refused response is read before this pause.
+    pub(crate) fn drain_limits(&self, pause: Pause) -> DrainLimits {
+        let mut limits = self.policy.settings().drain;
+        if let Some(deadline) = self.deadline {
+            // It may take all of the wait, or half of what is left: the rest is the attempt's.
+            let left = deadline.remaining_at(pause.from) / 2;
+            limits.time = limits.time.min(left.max(pause.wait));
+        }
+        limits
+    }
+
+    /// The number of the exchange that is under way, or has just ended: from 1, resends counted.
+    pub(super) fn exchange(&self) -> u32 {
+        let before = self
+            .journal
+            .as_ref()
+            .map_or(0, |journal| journal.records.len());
+        u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1)
+    }
+}
+
+impl<S: fmt::Debug, B> fmt::Debug for Call<S, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call")
+            .field("service", &self.service)
+            .field("method", &self.method)
+            .field("body", &self.body)
+            .field("attempts", &self.attempts)
+            .finish_non_exhaustive()
+    }
+}

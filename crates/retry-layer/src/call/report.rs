@@ -1,0 +1,187 @@
+use std::error::Error;
+
+use http::Response;
+use tokio::time::Instant;
+
+use crate::{
+    class::Class,
+    details::AttemptDetails,
+    events::{self, Asked, Decision},
+    named::ServiceError,
+    observer::{Exchange, Observer},
+    outcome::Outcome,
+    predicate::{Predicate as _, Standard},
+    report::{AskedAgain, AttemptOutcome, AttemptRecord, AttemptTimes, RetryReport, WaitReason},
+    stop::StopReason,
+};
+
+use super::Call;
+impl<S, B> Call<S, B> {
+    /// What there is to say of an attempt that is over.
+    pub(super) fn record<R, E>(
+        &self,
+        result: &Result<Response<R>, E>,
+        outcome: AttemptOutcome,
+        class: Class,
+        now: Instant,
+    ) -> AttemptRecord
+    where
+        E: ServiceError,
+    {
+        let view = self
+            .view(result.as_ref().map_err(ServiceError::as_dyn))
+            .at_attempt(self.attempts);
+        let details = self.policy.predicate().describe(&view);
+        AttemptRecord::new(outcome)
+            .described(details.unwrap_or_else(|| AttemptDetails::of(&view)))
+            .asked_again(self.asked_again(&view, class))
+            .timed(AttemptTimes::new(self.started, self.sent(), now))
+    }
+
+    /// Whether a response is retried, or would be, because the policy's predicate wants that.
+    fn asked_again(&self, view: &Outcome<'_>, class: Class) -> AskedAgain {
+        let Some((status, headers)) = view.response() else {
+            return AskedAgain::No;
+        };
+        let is_retried = class.is_retryable()
+            && !self.policy.settings().hints.invites(status, headers)
+            && !Standard::default().classify(view).is_retryable();
+        if is_retried {
+            AskedAgain::ByPredicate
+        } else {
+            AskedAgain::No
+        }
+    }
+
+    /// Ends the call with the result of the attempt that another was to follow.
+    pub(crate) fn expire<R, E>(&mut self, result: &mut Result<Response<R>, E>)
+    where
+        E: ServiceError,
+    {
+        let record = self.journal.as_mut().and_then(|journal| {
+            let record = journal.records.pop()?;
+            if record
+                .wait()
+                .is_some_and(|wait| wait.reason() == WaitReason::Resend)
+            {
+                journal.resends = journal.resends.saturating_sub(1);
+            }
+            Some(record)
+        });
+        if let Some(record) = record {
+            let stop = StopReason::DeadlineExceeded;
+            self.finish_as(result, Some(record.last()), Class::Ambiguous, stop);
+        }
+    }
+
+    /// Ends the call with this result, and puts the report where it belongs.
+    pub(crate) fn finish<R, E>(
+        &mut self,
+        result: &mut Result<Response<R>, E>,
+        outcome: AttemptOutcome,
+        class: Class,
+        stop: StopReason,
+    ) where
+        E: ServiceError,
+    {
+        let is_told = result.is_err() || self.journal.is_some() || self.observer().is_some();
+        let record = is_told.then(|| self.record(result, outcome, class, Instant::now()));
+        self.finish_as(result, record, class, stop);
+    }
+
+    /// The same, with what there is to say of the last attempt, if anybody is told of it.
+    pub(super) fn finish_as<R, E>(
+        &mut self,
+        result: &mut Result<Response<R>, E>,
+        record: Option<AttemptRecord>,
+        class: Class,
+        stop: StopReason,
+    ) where
+        E: ServiceError,
+    {
+        match result {
+            Ok(response) => self.release(response.status()),
+            Err(_) => self.body.release(),
+        }
+        self.service = None;
+        self.counted = None;
+        if !class.is_retryable() && self.is_success(result) {
+            let (budget, uri) = (self.policy.budget(), &self.uri);
+            match self.journal.as_ref().and_then(|journal| journal.paid) {
+                Some(cost) => budget.deposit_after_retry(uri, cost),
+                None => budget.deposit(uri),
+            }
+        }
+        let Some(record) = record else { return };
+        self.observe(&record, |observer, exchange| {
+            observer.stops(exchange, stop);
+        });
+        let (mut records, resends) = match self.journal.take() {
+            Some(journal) => (journal.records, journal.resends),
+            None if result.is_ok() => return,
+            None => (Vec::new(), 0),
+        };
+        events::attempt_ended(
+            &self.asked(),
+            &record,
+            &Decision::Stop {
+                reason: stop,
+                attempts: records.len().saturating_add(1),
+                resends,
+            },
+        );
+        records.push(record);
+        let report = RetryReport::new(records, resends, stop);
+        match result {
+            Ok(response) => {
+                response.extensions_mut().insert(report);
+            }
+            Err(error) => self.policy.predicate().annotate(error.as_dyn_mut(), report),
+        }
+    }
+
+    pub(super) fn view<'a, R>(
+        &'a self,
+        result: Result<&'a Response<R>, &'a (dyn Error + 'static)>,
+    ) -> Outcome<'a> {
+        let Self { method, uri, .. } = self;
+        let outcome = match result {
+            Ok(response) => {
+                Outcome::from_response(method, uri, response.status(), response.headers())
+                    .with_extensions(response.extensions())
+            }
+            Err(error) => Outcome::from_error(method, uri, error),
+        };
+        outcome.with_key(self.keyed)
+    }
+
+    pub(super) fn observer(&self) -> Option<&dyn Observer> {
+        self.policy.observer()
+    }
+
+    /// Tells the observer, if there is one, of the attempt that has ended.
+    pub(super) fn observe(
+        &self,
+        record: &AttemptRecord,
+        tell: impl FnOnce(&dyn Observer, &Exchange<'_>),
+    ) {
+        if let Some(observer) = self.observer() {
+            let exchange = Exchange {
+                method: &self.method,
+                uri: &self.uri,
+                number: self.exchange(),
+                record,
+            };
+            tell(observer, &exchange);
+        }
+    }
+
+    /// What events say of the request.
+    pub(super) fn asked(&self) -> Asked<'_> {
+        Asked {
+            method: &self.method,
+            uri: &self.uri,
+            paths: self.policy.paths(),
+        }
+    }
+}

@@ -1,0 +1,143 @@
+use super::State;
+use std::task::Poll;
+
+use http::{Method, Response, Uri};
+use http_body::Body;
+use tokio::time::Instant;
+
+use crate::{
+    call::{Call, Pause},
+    class::Class,
+    details::AttemptDetails,
+    drain::Drain,
+    last::Last,
+    named::ServiceError,
+    outcome::Outcome,
+    policy::RetryPolicy,
+    report::{AttemptOutcome, AttemptRecord, AttemptTimes, RetryReport},
+    stop::StopReason,
+};
+
+pub(super) enum Course<S, B> {
+    /// Sent once, for this reason.
+    Once {
+        policy: RetryPolicy,
+        stop: StopReason,
+        method: Method,
+        uri: Uri,
+        /// When the call began, if somebody looked at the clock then.
+        started: Option<Instant>,
+    },
+    Repeatable {
+        call: Call<S, B>,
+    },
+}
+
+impl<S, B> Course<S, B> {
+    /// Ends the call if this is all there is to it: one attempt, and a response that is final
+    /// whatever its headers say.
+    #[inline]
+    pub(super) fn is_settled_by<R, E>(&self, result: &Result<Response<R>, E>) -> bool {
+        match (self, result) {
+            (Self::Repeatable { call }, Ok(response)) => call.is_settled_by(response.status()),
+            (Self::Once { .. }, Ok(_)) => true,
+            (_, Err(_)) => false,
+        }
+    }
+
+    /// Ends the call with this result, or says how long to wait for the next attempt.
+    #[inline]
+    pub(super) fn judge<R, E>(&mut self, result: &mut Result<Response<R>, E>) -> Option<Pause>
+    where
+        E: ServiceError,
+    {
+        let Self::Repeatable { call } = self else {
+            self.end(result, Class::Final);
+            return None;
+        };
+        call.settle(result)
+    }
+
+    /// What comes before the next attempt, beginning with the rest of the refused response.
+    pub(super) fn refuse<F, R: Body, E>(
+        &mut self,
+        polled: Poll<Result<Response<R>, E>>,
+        pause: Pause,
+    ) -> State<F, R, E> {
+        let Poll::Ready(result) = polled else {
+            unreachable!("only what is ready is refused")
+        };
+        let call = self.call();
+        match result {
+            Ok(response) if !response.body().is_end_stream() => {
+                let drain = Drain::new(response.into_body(), call.drain_limits(pause));
+                drain.map_or_else(
+                    || State::paused(pause, None),
+                    |drain| State::Draining {
+                        drain: Box::pin(drain),
+                        pause,
+                    },
+                )
+            }
+            // Holds nothing but itself, so that it can still be returned.
+            result => {
+                let last = call.deadline.map(|deadline| Last::new(result, deadline));
+                State::paused(pause, last)
+            }
+        }
+    }
+
+    /// Ends the call with the outcome of its last attempt: the deadline has passed.
+    pub(super) fn expire<R, E>(
+        &mut self,
+        mut result: Result<Response<R>, E>,
+    ) -> Result<Response<R>, E>
+    where
+        E: ServiceError,
+    {
+        self.call().expire(&mut result);
+        result
+    }
+
+    /// Ends the call with a result that is not judged.
+    pub(super) fn end<R, E>(&mut self, result: &mut Result<Response<R>, E>, class: Class)
+    where
+        E: ServiceError,
+    {
+        let outcome = match result {
+            Ok(response) => AttemptOutcome::Status(response.status()),
+            Err(_) => AttemptOutcome::Error(class),
+        };
+        match self {
+            Self::Repeatable { call } => {
+                call.finish(result, outcome, class, StopReason::ErrorNotRetryable);
+            }
+            Self::Once {
+                policy,
+                stop,
+                method,
+                uri,
+                started,
+            } => {
+                if let Err(error) = result {
+                    let view = Outcome::from_error(method, uri, error.as_dyn());
+                    let details = policy.predicate().describe(&view);
+                    let record = AttemptRecord::new(outcome)
+                        .described(details.unwrap_or_else(|| AttemptDetails::of(&view)))
+                        .timed(AttemptTimes::new(*started, *started, Instant::now()));
+                    let report = RetryReport::single(record, *stop);
+                    policy.predicate().annotate(error.as_dyn_mut(), report);
+                }
+            }
+        }
+    }
+
+    pub(super) fn call(&mut self) -> &mut Call<S, B> {
+        match self {
+            Self::Repeatable { call } => call,
+            Self::Once { .. } => {
+                unreachable!("only a repeatable call leaves the first attempt")
+            }
+        }
+    }
+}
