@@ -172,18 +172,15 @@ mod drain;
 mod error;
 mod events;
 mod extras;
-mod factory;
 pub mod future;
 pub mod grpc;
 mod headers;
 pub mod hint;
 mod jitter;
 mod key;
-mod last;
 mod layer;
 mod line;
 mod marker;
-mod memory;
 mod named;
 mod observer;
 mod outcome;
@@ -210,7 +207,6 @@ pub use self::{
     deadline::Deadline,
     details::{AttemptDetails, AttemptPhase, FailureKind},
     error::BuildError,
-    factory::BodyFactory,
     headers::{AttemptHeader, TimeoutHeader},
     jitter::Jitter,
     key::IdempotencyKeys,
@@ -224,7 +220,7 @@ pub use self::{
     owner::RetryOwner,
     policy::{AiohttpException, RetryPolicy, RetryPolicyBuilder},
     predicate::{Predicate, PredicateFn, Standard, predicate_fn},
-    replay::{ReplayBody, ReplayBodyError},
+    replay::{BodyFactory, ReplayBody, ReplayBodyError},
     report::{AttemptOutcome, AttemptRecord, ResponseExt, RetryReport, Wait, WaitReason},
     service::Retry,
     stop::StopReason,

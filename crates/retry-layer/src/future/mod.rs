@@ -1,9 +1,9 @@
 //! The future of [`Retry`](crate::Retry).
 
-mod course;
+mod fallback;
+mod plan;
 mod start;
 
-use self::course::Course;
 use std::{
     fmt,
     future::Future,
@@ -19,12 +19,12 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tower_service::Service;
 
+use self::{fallback::Last, plan::Course};
 use crate::{
     call::Pause,
     class::Class,
     details::{AttemptDetails, FailureKind},
     drain::Drain,
-    last::Last,
     named::{BoxError, ServiceError},
     replay::ReplayBody,
     report::{AttemptOutcome, AttemptRecord, AttemptTimes, RetryReport},

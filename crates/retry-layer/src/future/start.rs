@@ -1,4 +1,3 @@
-use super::{ResponseFuture, State, course::Course};
 use std::mem;
 
 use bytes::Bytes;
@@ -7,14 +6,14 @@ use http_body::Body;
 use tokio::time::Instant;
 use tower_service::Service;
 
+use super::{ResponseFuture, State, plan::Course};
 use crate::{
     budget::Counted,
     call::Call,
     extras::AttemptNumber,
-    factory::BodyFactory,
     named::BoxError,
     policy::RetryPolicy,
-    replay::{Kept, ReplayBody},
+    replay::{BodyFactory, Kept, ReplayBody},
     stop::StopReason,
 };
 

@@ -18,9 +18,9 @@ use crate::{
     hint::{Hint, Hints},
     jitter::Jitter,
     key::IdempotencyKeys,
-    memory::ReplayMemory,
     observer::Observer,
     predicate::{Predicate, Standard},
+    replay::ReplayMemory,
     verdict::Resends,
 };
 

@@ -17,10 +17,10 @@ use crate::{
     extras::{AttemptNumber, Extras},
     key::IDEMPOTENCY_KEY,
     marker::{Idempotent, NoRetry},
-    memory::ReplayMemory,
     observer::Observer,
     owner::RetryOwner,
     predicate::Predicate,
+    replay::ReplayMemory,
     stop::StopReason,
 };
 

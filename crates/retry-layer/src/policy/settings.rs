@@ -17,8 +17,8 @@ use crate::{
     events::Paths,
     extras::Extras,
     hint::Hints,
-    memory::ReplayMemory,
     predicate::{Predicate, Standard, StatusSet},
+    replay::ReplayMemory,
     verdict::Resends,
 };
 

@@ -2,6 +2,8 @@
 
 mod body;
 mod error;
+mod factory;
+mod memory;
 mod pieces;
 mod reader;
 mod source;
@@ -9,5 +11,5 @@ mod tape;
 #[cfg(test)]
 mod tests;
 
-pub use self::{body::ReplayBody, error::ReplayBodyError};
-pub(crate) use self::{source::Kept, tape::Ending};
+pub use self::{body::ReplayBody, error::ReplayBodyError, factory::BodyFactory};
+pub(crate) use self::{memory::ReplayMemory, source::Kept, tape::Ending};

@@ -5,14 +5,12 @@ use http_body::Body;
 
 use super::{
     body::ReplayBody,
+    factory::BodyFactory,
+    memory::{ReplayMemory, Share},
     reader::Reader,
     tape::{Ending, Tape},
 };
-use crate::{
-    factory::BodyFactory,
-    memory::{ReplayMemory, Share},
-    named::BoxError,
-};
+use crate::named::BoxError;
 
 /// The caller's end of a [`ReplayBody`]: makes the body of each further attempt.
 pub(crate) enum Kept<B> {

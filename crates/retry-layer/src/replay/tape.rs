@@ -7,8 +7,10 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::pieces::{Piece, Pieces};
-use crate::memory::Share;
+use super::{
+    memory::Share,
+    pieces::{Piece, Pieces},
+};
 
 /// How an attempt ended, as far as its body is concerned.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

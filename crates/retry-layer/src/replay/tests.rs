@@ -11,8 +11,8 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Full, StreamBody, channel::Channel};
 
-use super::{Ending, Kept, ReplayBody, ReplayBodyError};
-use crate::{factory::BodyFactory, memory::ReplayMemory, named::BoxError};
+use super::{BodyFactory, Ending, Kept, ReplayBody, ReplayBodyError, ReplayMemory};
+use crate::named::BoxError;
 
 fn poll<B>(body: &mut ReplayBody<B>) -> Poll<Option<Result<Frame<Bytes>, ReplayBodyError>>>
 where

@@ -13,9 +13,9 @@ use tower_service::Service;
 
 use super::{
     ask::Ask,
-    course::Course,
     error::ResumeBodyError,
     plan::{NotResumable, Plan, check_method},
+    progress::Course,
     tracked::{Step, Tracked},
 };
 use crate::{named::ServiceError, policy::RetryPolicy, report::RetryReport};

@@ -10,9 +10,9 @@ use tower_service::Service;
 
 use super::{
     ask::Ask,
-    course::{Break, Course},
     error::{ResumeBodyError, ResumeError, ResumeErrorKind},
     plan::{Answer, Plan},
+    progress::{Break, Course},
 };
 use crate::{named::ServiceError, report::RetryReport, stop::StopReason};
 

@@ -1,16 +1,15 @@
-use super::State;
 use std::task::Poll;
 
 use http::{Method, Response, Uri};
 use http_body::Body;
 use tokio::time::Instant;
 
+use super::{State, fallback::Last};
 use crate::{
     call::{Call, Pause},
     class::Class,
     details::AttemptDetails,
     drain::Drain,
-    last::Last,
     named::ServiceError,
     outcome::Outcome,
     policy::RetryPolicy,
