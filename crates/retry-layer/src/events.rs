@@ -19,7 +19,7 @@ pub(crate) enum Paths {
 }
 
 /// The request of a call.
-pub(crate) struct Asked<'a> {
+pub(crate) struct EventRequest<'a> {
     pub(crate) method: &'a Method,
     pub(crate) uri: &'a Uri,
     pub(crate) paths: Paths,
@@ -44,12 +44,16 @@ pub(crate) enum Decision {
 }
 
 /// Tells of an attempt that is over, and of what follows it.
-pub(crate) fn attempt_ended(asked: &Asked<'_>, record: &AttemptRecord, decision: &Decision) {
+pub(crate) fn attempt_ended(
+    request: &EventRequest<'_>,
+    record: &AttemptRecord,
+    decision: &Decision,
+) {
     tracing::debug!(
         target: "retry_layer",
-        method = %asked.method,
-        host = asked.uri.host(),
-        path = asked.path(),
+        method = %request.method,
+        host = request.uri.host(),
+        path = request.path(),
         outcome = %record.outcome(),
         "error.type" = record.kind().map(FailureKind::as_str),
         phase = record.phase().map(AttemptPhase::as_str),
@@ -73,7 +77,7 @@ pub(crate) fn attempt_ended(asked: &Asked<'_>, record: &AttemptRecord, decision:
     );
 }
 
-impl Asked<'_> {
+impl EventRequest<'_> {
     fn path(&self) -> Option<&str> {
         (self.paths == Paths::Recorded).then(|| self.uri.path())
     }

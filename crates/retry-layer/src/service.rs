@@ -81,7 +81,7 @@ where
                 let ready = mem::replace(inner, spare);
                 ResponseFuture::repeatable::<false>(ready, policy, request, false, None)
             }
-            Start::Dressed => ResponseFuture::dressed(inner, policy, request, None),
+            Start::Decorated => ResponseFuture::decorated(inner, policy, request, None),
         }
     }
 }
@@ -92,14 +92,14 @@ enum Start {
     Once(StopReason),
     Repeatable,
     /// It may ask for any of the [extras](crate::extras).
-    Dressed,
+    Decorated,
 }
 
 impl Start {
     #[inline]
     fn of<B>(policy: &RetryPolicy, request: &Request<B>) -> Self {
         if !policy.is_plain_for(request) {
-            return Self::Dressed;
+            return Self::Decorated;
         }
         policy.refusal(request).map_or(Self::Repeatable, Self::Once)
     }
@@ -138,7 +138,7 @@ impl<S> Retry<S> {
             Start::Repeatable => {
                 ResponseFuture::repeatable::<false>(inner, policy, request, false, now)
             }
-            Start::Dressed => ResponseFuture::dressed(&mut inner, policy, request, now),
+            Start::Decorated => ResponseFuture::decorated(&mut inner, policy, request, now),
         }
     }
 }

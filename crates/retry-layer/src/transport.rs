@@ -42,7 +42,7 @@ pub fn classify(error: &(dyn Error + 'static)) -> Class {
             Finding::Connected => connected = true,
             Finding::Suggests(class @ (Class::Permanent | Class::Final)) => return class,
             Finding::Suggests(class) => found = found.or(Some(class)),
-            Finding::Settles(class) => return found.unwrap_or(class),
+            Finding::Decides(class) => return found.unwrap_or(class),
         }
     }
     found.unwrap_or(Class::Final)
@@ -56,7 +56,7 @@ enum Finding {
     Suggests(Class),
     /// What lies below is about something else.
     #[cfg_attr(not(feature = "hyper"), expect(dead_code, reason = "only hyper tells"))]
-    Settles(Class),
+    Decides(Class),
 }
 
 fn inspect(error: &(dyn Error + 'static), connected: bool) -> Finding {
@@ -138,7 +138,7 @@ pub fn is_connect(error: &(dyn Error + 'static)) -> bool {
             if let Finding::Suggests(Class::NotSent) = inspect_io(error.kind(), false) {
                 return true;
             }
-        } else if let Finding::Connected | Finding::Settles(_) = inspect(cause, false) {
+        } else if let Finding::Connected | Finding::Decides(_) = inspect(cause, false) {
             return false;
         }
     }
@@ -200,7 +200,7 @@ fn inspect_hyper(error: &hyper::Error) -> Finding {
     if error.is_canceled() {
         // hyper cancels only what it had not handed to the connection yet, because that closed
         // meanwhile; the cause below is what happened to an earlier message.
-        return Finding::Settles(Class::Stale { wrote: false });
+        return Finding::Decides(Class::Stale { wrote: false });
     }
     if error.is_user() || error.is_parse() {
         return Finding::Suggests(Class::Permanent);

@@ -18,7 +18,7 @@ use crate::{
     report::{AttemptOutcome, AttemptRecord, Wait, WaitReason},
     stop::StopReason,
     transport,
-    verdict::{Facts, Means, Resend, Verdict, judge},
+    verdict::{Facts, Resend, RetrySupply, Verdict, judge},
 };
 
 use super::{Call, Journal, Pause};
@@ -28,7 +28,7 @@ impl<S, B> Call<S, B> {
     where
         E: ServiceError,
     {
-        if self.is_settled(result) {
+        if self.is_always_final(result) {
             return Class::Final;
         }
         let class = self.policy.predicate().classify(
@@ -50,7 +50,7 @@ impl<S, B> Call<S, B> {
 
     /// Ends the call if this status, of its first attempt, is final whatever the headers say.
     #[inline]
-    pub(crate) fn is_settled_by(&self, status: StatusCode) -> bool {
+    pub(crate) fn settle_at_once(&self, status: StatusCode) -> bool {
         let settled = self.journal.is_none() && self.policy.is_always_final(status);
         if settled {
             self.release(status);
@@ -59,7 +59,7 @@ impl<S, B> Call<S, B> {
         settled
     }
 
-    pub(super) fn is_settled<R, E>(&self, result: &Result<Response<R>, E>) -> bool {
+    pub(super) fn is_always_final<R, E>(&self, result: &Result<Response<R>, E>) -> bool {
         result
             .as_ref()
             .is_ok_and(|response| self.policy.is_always_final(response.status()))
@@ -77,12 +77,12 @@ impl<S, B> Call<S, B> {
     pub(super) fn is_success<R, E>(&self, result: &Result<Response<R>, E>) -> bool {
         let predicate = self.policy.predicate();
         let is_success = |response| predicate.is_success(&self.view(Ok(response)));
-        self.is_settled(result) || result.as_ref().is_ok_and(is_success)
+        self.is_always_final(result) || result.as_ref().is_ok_and(is_success)
     }
 
     /// Tells the budget of a final response that is no success, and with which the server forbids
     /// to ask again.
-    pub(super) fn heed_pushback<R, E>(&self, result: &Result<Response<R>, E>) {
+    pub(super) fn report_pushback<R, E>(&self, result: &Result<Response<R>, E>) {
         let Ok(response) = result else { return };
         if self.is_success(result) {
             return;
@@ -106,7 +106,10 @@ impl<S, B> Call<S, B> {
     }
 
     /// Ends the call with this result, or says how long to wait for the next attempt.
-    pub(crate) fn settle<R, E>(&mut self, result: &mut Result<Response<R>, E>) -> Option<Pause>
+    pub(crate) fn conclude_or_pause<R, E>(
+        &mut self,
+        result: &mut Result<Response<R>, E>,
+    ) -> Option<Pause>
     where
         E: ServiceError,
     {
@@ -115,7 +118,7 @@ impl<S, B> Call<S, B> {
         let status = result.as_ref().ok().map(Response::status);
         let outcome = status.map_or(AttemptOutcome::Error(class), AttemptOutcome::Status);
         if !class.is_retryable() {
-            self.heed_pushback(result);
+            self.report_pushback(result);
             self.finish(result, outcome, class, StopReason::of_final(status));
             return None;
         }
@@ -123,7 +126,7 @@ impl<S, B> Call<S, B> {
         let record = self.record(result, outcome, class, now);
         let next = match self.judge(result, class, now, earlier) {
             Verdict::Return(stop) => {
-                self.finish_as(result, Some(record), class, stop);
+                self.finish_with(result, Some(record), class, stop);
                 return None;
             }
             Verdict::Resend { cause, wait } => Next::Resend { cause, wait },
@@ -205,7 +208,7 @@ impl<S, B> Call<S, B> {
             max_retry_after: settings.max_retry_after,
             remaining: self.deadline.map(|deadline| deadline.remaining_at(now)),
         };
-        let mut chances = Chances {
+        let mut supply = CallSupply {
             journal,
             policy: &self.policy,
             uri: &self.uri,
@@ -214,7 +217,7 @@ impl<S, B> Call<S, B> {
             cost,
             now,
         };
-        let verdict = judge(&facts, &mut chances);
+        let verdict = judge(&facts, &mut supply);
         if matches!(verdict, Verdict::Return(_)) || self.body.supersede(ending) {
             return verdict;
         }
@@ -275,7 +278,7 @@ fn is_gone_away<R, E: ServiceError>(result: &Result<R, E>) -> bool {
     error.is_some_and(|error| transport::is_go_away(error.as_dyn()))
 }
 
-struct Chances<'a> {
+struct CallSupply<'a> {
     journal: &'a mut Journal,
     policy: &'a RetryPolicy,
     uri: &'a Uri,
@@ -285,7 +288,7 @@ struct Chances<'a> {
     now: Instant,
 }
 
-impl Means for Chances<'_> {
+impl RetrySupply for CallSupply<'_> {
     fn failed(&mut self) {
         let budget = self.policy.budget();
         budget.failure(self.uri, self.attempts);

@@ -19,7 +19,7 @@ use crate::{
     key::IDEMPOTENCY_KEY,
     named::BoxError,
     policy::RetryPolicy,
-    replay::{Ending, Kept, ReplayBody},
+    replay::{Ending, ReplayBody, ReplaySource},
     report::{AttemptRecord, AttemptTimes},
     verdict::Resends,
 };
@@ -35,7 +35,7 @@ pub(crate) struct Call<S, B> {
     /// Nothing if there are none, which is cheaper to copy and to drop than an empty map.
     pub(crate) headers: Option<HeaderMap>,
     pub(crate) extensions: Extensions,
-    pub(crate) body: Kept<B>,
+    pub(crate) body: ReplaySource<B>,
     pub(crate) deadline: Option<Deadline>,
     /// When the call began, if somebody looked at the clock then.
     pub(crate) started: Option<Instant>,
@@ -57,7 +57,7 @@ pub(crate) struct Journal {
     resends: u32,
     /// Those that the call made before this request.
     earlier_resends: u32,
-    /// Asked while the head was whole.
+    /// Determined while the head was whole.
     idempotent: bool,
     waits: Waits,
     /// Those of resends, which do not use up the others. Boxed: hardly any call has them.
@@ -101,7 +101,7 @@ impl<S, B> Call<S, B> {
 
     /// Moves out what is left of the request when it was answered, if it had no body.
     pub(crate) fn take_head(&mut self) -> Option<(HeaderMap, Extensions)> {
-        if !matches!(self.body, Kept::Empty) {
+        if !matches!(self.body, ReplaySource::Empty) {
             return None;
         }
         let mut headers = self.headers.take().unwrap_or_default();

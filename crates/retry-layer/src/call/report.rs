@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use crate::{
     class::Class,
     details::AttemptDetails,
-    events::{self, Asked, Decision},
+    events::{self, Decision, EventRequest},
     named::ServiceError,
     observer::{Exchange, Observer},
     outcome::Outcome,
@@ -70,7 +70,7 @@ impl<S, B> Call<S, B> {
         });
         if let Some(record) = record {
             let stop = StopReason::DeadlineExceeded;
-            self.finish_as(result, Some(record.last()), Class::Ambiguous, stop);
+            self.finish_with(result, Some(record.last()), Class::Ambiguous, stop);
         }
     }
 
@@ -84,13 +84,13 @@ impl<S, B> Call<S, B> {
     ) where
         E: ServiceError,
     {
-        let is_told = result.is_err() || self.journal.is_some() || self.observer().is_some();
-        let record = is_told.then(|| self.record(result, outcome, class, Instant::now()));
-        self.finish_as(result, record, class, stop);
+        let has_report = result.is_err() || self.journal.is_some() || self.observer().is_some();
+        let record = has_report.then(|| self.record(result, outcome, class, Instant::now()));
+        self.finish_with(result, record, class, stop);
     }
 
     /// The same, with what there is to say of the last attempt, if anybody is told of it.
-    pub(super) fn finish_as<R, E>(
+    pub(super) fn finish_with<R, E>(
         &mut self,
         result: &mut Result<Response<R>, E>,
         record: Option<AttemptRecord>,
@@ -177,8 +177,8 @@ impl<S, B> Call<S, B> {
     }
 
     /// What events say of the request.
-    pub(super) fn asked(&self) -> Asked<'_> {
-        Asked {
+    pub(super) fn asked(&self) -> EventRequest<'_> {
+        EventRequest {
             method: &self.method,
             uri: &self.uri,
             paths: self.policy.paths(),

@@ -11,14 +11,14 @@ use crate::deadline::Deadline;
 
 /// The outcome of the last attempt, for a call whose deadline passes before the service is ready
 /// for the next one.
-pub(crate) struct Last<R, E> {
+pub(crate) struct Fallback<R, E> {
     pub(crate) result: Result<Response<R>, E>,
     deadline: Deadline,
     // Armed when the service turns out not to be ready.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl<R, E> Last<R, E> {
+impl<R, E> Fallback<R, E> {
     pub(crate) fn new(result: Result<Response<R>, E>, deadline: Deadline) -> Box<Self> {
         Box::new(Self {
             result,

@@ -19,7 +19,7 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tower_service::Service;
 
-use self::{fallback::Last, plan::Course};
+use self::{fallback::Fallback, plan::Plan};
 use crate::{
     call::Pause,
     class::Class,
@@ -47,7 +47,7 @@ pin_project! {
     pub struct ResponseFuture<S, B, F, R, E> {
         #[pin]
         state: State<F, R, E>,
-        course: Course<S, B>,
+        plan: Plan<S, B>,
     }
 }
 
@@ -57,8 +57,8 @@ pin_project! {
         Sending { #[pin] attempt: F },
         // Boxed: every call would be moved with room for it.
         Draining { drain: Pin<Box<Drain<R>>>, pause: Pause },
-        Waiting { #[pin] sleep: Sleep, last: Option<Box<Last<R, E>>> },
-        Readying { last: Option<Box<Last<R, E>>> },
+        Waiting { #[pin] sleep: Sleep, fallback: Option<Box<Fallback<R, E>>> },
+        Readying { fallback: Option<Box<Fallback<R, E>>> },
         Done,
     }
 }
@@ -87,14 +87,14 @@ where
         let passes = match &polled {
             // What is kept goes with this future: to drop it now and look for it again then would
             // cost as much as the rest of this.
-            Poll::Ready(result) => this.course.is_settled_by(result),
+            Poll::Ready(result) => this.plan.settle_at_once(result),
             // Said here, and not by moving `polled`, which is as large as a response.
             Poll::Pending if matches!(*this.state, State::Sending { .. }) => return Poll::Pending,
             Poll::Pending => false,
         };
         if !passes {
             // What it comes to is in `polled`.
-            let _ = Self::go_on(this.state, this.course, cx, &mut polled);
+            let _ = Self::go_on(this.state, this.plan, cx, &mut polled);
         }
         polled
     }
@@ -112,7 +112,7 @@ where
     #[cold]
     fn go_on(
         mut state: Pin<&mut State<S::Future, R, S::Error>>,
-        course: &mut Course<S, B>,
+        plan: &mut Plan<S, B>,
         cx: &mut Context<'_>,
         polled: &mut Poll<Result<Response<R>, S::Error>>,
     ) -> Poll<()> {
@@ -126,20 +126,22 @@ where
                     let Poll::Ready(result) = polled else {
                         return Poll::Pending;
                     };
-                    let Some(pause) = course.judge(result) else {
+                    let Some(pause) = plan.judge(result) else {
                         break;
                     };
                     // The attempt goes before the wait, and so does what is left of its
                     // response: a call that sleeps holds no connection.
-                    course.refuse(mem::replace(polled, Poll::Pending), pause)
+                    plan.refuse(mem::replace(polled, Poll::Pending), pause)
                 }
                 StateProj::Draining { drain, pause } => {
                     ready!(drain.as_mut().poll(cx));
                     State::paused(*pause, None)
                 }
-                StateProj::Waiting { sleep, last } => {
+                StateProj::Waiting { sleep, fallback } => {
                     ready!(sleep.poll(cx));
-                    State::Readying { last: last.take() }
+                    State::Readying {
+                        fallback: fallback.take(),
+                    }
                 }
                 // One attempt at a time: without waits, over a service that never makes this future
                 // wait, a call would keep its thread until all attempts are made.
@@ -147,25 +149,25 @@ where
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
-                StateProj::Readying { last } => {
-                    let ready = course.call().service().poll_ready(cx);
-                    let late = match (&ready, last.as_mut()) {
+                StateProj::Readying { fallback } => {
+                    let ready = plan.call().service().poll_ready(cx);
+                    let late = match (&ready, fallback.as_mut()) {
                         (_, None) | (Poll::Ready(Err(_)), _) => false,
-                        (Poll::Ready(Ok(())), Some(last)) => last.is_due(),
-                        (Poll::Pending, Some(last)) => last.poll_due(cx).is_ready(),
+                        (Poll::Ready(Ok(())), Some(fallback)) => fallback.is_due(),
+                        (Poll::Pending, Some(fallback)) => fallback.poll_due(cx).is_ready(),
                     };
-                    if let Some(last) = last.take_if(|_| late) {
-                        *polled = Poll::Ready(course.expire(last.result));
+                    if let Some(fallback) = fallback.take_if(|_| late) {
+                        *polled = Poll::Ready(plan.expire(fallback.result));
                         break;
                     }
                     if let Err(error) = ready!(ready) {
                         let mut result = Err(error);
-                        course.end(&mut result, Class::Permanent);
+                        plan.end(&mut result, Class::Permanent);
                         *polled = Poll::Ready(result);
                         break;
                     }
                     has_sent = true;
-                    let call = course.call();
+                    let call = plan.call();
                     let request = call.next_request();
                     State::Sending {
                         attempt: call.service().call(request),
@@ -186,16 +188,14 @@ impl<S, B, F, R, E> ResponseFuture<S, B, F, R, E> {
     /// [`Ambiguous`](Class::Ambiguous).
     #[must_use]
     pub fn report_so_far(&self) -> RetryReport {
-        let (mut attempts, resends) = match &self.course {
-            Course::Repeatable { call } => call.records(),
-            Course::Once { .. } => (Vec::new(), 0),
+        let (mut attempts, resends) = match &self.plan {
+            Plan::Repeatable { call } => call.records(),
+            Plan::Once { .. } => (Vec::new(), 0),
         };
         if let State::Sending { .. } = self.state {
-            let times = match &self.course {
-                Course::Repeatable { call } => call.times_so_far(),
-                Course::Once { started, .. } => {
-                    AttemptTimes::new(*started, *started, Instant::now())
-                }
+            let times = match &self.plan {
+                Plan::Repeatable { call } => call.times_so_far(),
+                Plan::Once { started, .. } => AttemptTimes::new(*started, *started, Instant::now()),
             };
             let details = AttemptDetails::default()
                 .kind(FailureKind::DEADLINE)
@@ -222,18 +222,18 @@ impl<S, B, F, R, E> ResponseFuture<S, B, F, R, E> {
     /// The method of the request, as it entered the layer.
     #[must_use]
     pub fn method(&self) -> &Method {
-        match &self.course {
-            Course::Once { method, .. } => method,
-            Course::Repeatable { call } => &call.method,
+        match &self.plan {
+            Plan::Once { method, .. } => method,
+            Plan::Repeatable { call } => &call.method,
         }
     }
 
     /// The URI of the request, as it entered the layer.
     #[must_use]
     pub fn uri(&self) -> &Uri {
-        match &self.course {
-            Course::Once { uri, .. } => uri,
-            Course::Repeatable { call } => &call.uri,
+        match &self.plan {
+            Plan::Once { uri, .. } => uri,
+            Plan::Repeatable { call } => &call.uri,
         }
     }
 
@@ -241,9 +241,9 @@ impl<S, B, F, R, E> ResponseFuture<S, B, F, R, E> {
     #[must_use]
     #[inline]
     pub fn is_first_attempt(&self) -> bool {
-        match &self.course {
-            Course::Once { .. } => true,
-            Course::Repeatable { call } => call.journal.is_none(),
+        match &self.plan {
+            Plan::Once { .. } => true,
+            Plan::Repeatable { call } => call.journal.is_none(),
         }
     }
 
@@ -252,9 +252,9 @@ impl<S, B, F, R, E> ResponseFuture<S, B, F, R, E> {
     /// [`Retry::keeps`](crate::Retry::keeps).
     #[must_use]
     pub fn request_again(&self) -> Option<Request<()>> {
-        match &self.course {
-            Course::Once { .. } => None,
-            Course::Repeatable { call } => Some(call.request_again()),
+        match &self.plan {
+            Plan::Once { .. } => None,
+            Plan::Repeatable { call } => Some(call.request_again()),
         }
     }
 }
@@ -270,9 +270,9 @@ impl<S, B, F, R, E> ResponseFuture<S, B, F, R, E> {
     /// [`ResumeBody::new`]: crate::resume::ResumeBody::new
     #[must_use]
     pub fn take_head(self: Pin<&mut Self>) -> Option<(HeaderMap, Extensions)> {
-        match self.project().course {
-            Course::Once { .. } => None,
-            Course::Repeatable { call } => call.take_head(),
+        match self.project().plan {
+            Plan::Once { .. } => None,
+            Plan::Repeatable { call } => call.take_head(),
         }
     }
 }
@@ -289,24 +289,24 @@ where
     /// `None` if it cannot be had again: it was not read whole, or was too long to be kept.
     #[must_use]
     pub fn body_again(&self) -> Option<ReplayBody<B>> {
-        match &self.course {
-            Course::Once { .. } => None,
-            Course::Repeatable { call } => call.body_again(),
+        match &self.plan {
+            Plan::Once { .. } => None,
+            Plan::Repeatable { call } => call.body_again(),
         }
     }
 }
 
 impl<F, R, E> State<F, R, E> {
-    fn paused(pause: Pause, last: Option<Box<Last<R, E>>>) -> Self {
+    fn paused(pause: Pause, fallback: Option<Box<Fallback<R, E>>>) -> Self {
         let Pause { from, wait } = pause;
         if wait.is_zero() {
-            return Self::Readying { last };
+            return Self::Readying { fallback };
         }
         let until = from.checked_add(wait);
         Self::Waiting {
             // Longer than the clock can say is as long as tokio sleeps.
             sleep: until.map_or_else(|| sleep(wait), sleep_until),
-            last,
+            fallback,
         }
     }
 }

@@ -4,7 +4,7 @@ use http::{Method, Response, Uri};
 use http_body::Body;
 use tokio::time::Instant;
 
-use super::{State, fallback::Last};
+use super::{State, fallback::Fallback};
 use crate::{
     call::{Call, Pause},
     class::Class,
@@ -17,7 +17,7 @@ use crate::{
     stop::StopReason,
 };
 
-pub(super) enum Course<S, B> {
+pub(super) enum Plan<S, B> {
     /// Sent once, for this reason.
     Once {
         policy: RetryPolicy,
@@ -32,13 +32,13 @@ pub(super) enum Course<S, B> {
     },
 }
 
-impl<S, B> Course<S, B> {
+impl<S, B> Plan<S, B> {
     /// Ends the call if this is all there is to it: one attempt, and a response that is final
     /// whatever its headers say.
     #[inline]
-    pub(super) fn is_settled_by<R, E>(&self, result: &Result<Response<R>, E>) -> bool {
+    pub(super) fn settle_at_once<R, E>(&self, result: &Result<Response<R>, E>) -> bool {
         match (self, result) {
-            (Self::Repeatable { call }, Ok(response)) => call.is_settled_by(response.status()),
+            (Self::Repeatable { call }, Ok(response)) => call.settle_at_once(response.status()),
             (Self::Once { .. }, Ok(_)) => true,
             (_, Err(_)) => false,
         }
@@ -54,7 +54,7 @@ impl<S, B> Course<S, B> {
             self.end(result, Class::Final);
             return None;
         };
-        call.settle(result)
+        call.conclude_or_pause(result)
     }
 
     /// What comes before the next attempt, beginning with the rest of the refused response.
@@ -80,8 +80,10 @@ impl<S, B> Course<S, B> {
             }
             // Holds nothing but itself, so that it can still be returned.
             result => {
-                let last = call.deadline.map(|deadline| Last::new(result, deadline));
-                State::paused(pause, last)
+                let fallback = call
+                    .deadline
+                    .map(|deadline| Fallback::new(result, deadline));
+                State::paused(pause, fallback)
             }
         }
     }

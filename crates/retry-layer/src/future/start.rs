@@ -6,14 +6,14 @@ use http_body::Body;
 use tokio::time::Instant;
 use tower_service::Service;
 
-use super::{ResponseFuture, State, plan::Course};
+use super::{ResponseFuture, State, plan::Plan};
 use crate::{
     budget::Counted,
     call::Call,
     extras::AttemptNumber,
     named::BoxError,
     policy::RetryPolicy,
-    replay::{BodyFactory, Kept, ReplayBody},
+    replay::{BodyFactory, ReplayBody, ReplaySource},
     stop::StopReason,
 };
 
@@ -26,7 +26,7 @@ where
     /// A call that may ask for any of the [extras](crate::extras). Most do not, and do not pay for
     /// looking: that is what `DRESS` says below.
     #[cold]
-    pub(crate) fn dressed(
+    pub(crate) fn decorated(
         service: &mut S,
         policy: RetryPolicy,
         mut request: Request<B>,
@@ -60,7 +60,7 @@ where
             state: State::Sending {
                 attempt: service.call(request),
             },
-            course: Course::Once {
+            plan: Plan::Once {
                 policy,
                 stop,
                 method,
@@ -101,8 +101,8 @@ where
             None
         };
         let (body, first) = match factory {
-            Some(factory) => Kept::make(passing, factory),
-            None => Kept::record(passing, limit, memory),
+            Some(factory) => ReplaySource::make(passing, factory),
+            None => ReplaySource::record(passing, limit, memory),
         };
         let mut request = Request::from_parts(parts, first);
         if DRESS {
@@ -112,7 +112,7 @@ where
             state: State::Sending {
                 attempt: service.call(request),
             },
-            course: Course::Repeatable {
+            plan: Plan::Repeatable {
                 call: Call {
                     service: Some(service),
                     policy,

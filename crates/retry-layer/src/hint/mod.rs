@@ -106,33 +106,33 @@ pub enum Hint {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[must_use = "hints are heard only by a policy that they are given to"]
 pub struct Hints {
-    heard: u16,
+    honored: u16,
 }
 
 impl Hints {
     /// Nothing is heard.
     pub const fn none() -> Self {
-        Self { heard: 0 }
+        Self { honored: 0 }
     }
 
     /// Hears this one too.
     pub const fn with(self, hint: Hint) -> Self {
         Self {
-            heard: self.heard | Self::bit(hint),
+            honored: self.honored | Self::bit(hint),
         }
     }
 
     /// No longer hears this one.
     pub const fn without(self, hint: Hint) -> Self {
         Self {
-            heard: self.heard & !Self::bit(hint),
+            honored: self.honored & !Self::bit(hint),
         }
     }
 
     /// Whether this one is heard.
     #[must_use]
     pub const fn contains(self, hint: Hint) -> bool {
-        self.heard & Self::bit(hint) != 0
+        self.honored & Self::bit(hint) != 0
     }
 
     /// How long a response with these headers asks to wait, if it does. `now` is what a date is
@@ -147,7 +147,7 @@ impl Hints {
 
     pub(crate) fn advice(self, headers: &HeaderMap, now: impl FnOnce() -> SystemTime) -> Advice {
         // Most responses have few headers, and no hint: one pass costs less than the look-ups.
-        if self.heard == 0 || !headers.keys().any(|name| NAMES.contains(name)) {
+        if self.honored == 0 || !headers.keys().any(|name| NAMES.contains(name)) {
             return Advice::Nothing;
         }
         if self.contains(Hint::GrpcPushback) && headers.contains_key(GRPC_PUSHBACK) {
@@ -157,19 +157,19 @@ impl Hints {
             return Advice::Stop(stop);
         }
         if let Some(wait) = self.millis(Hint::XAmzRetryAfter, headers, AMZ_RETRY_AFTER) {
-            return Asked::new(wait, Rule::Near, WaitReason::RetryAfter).into();
+            return RequestedWait::new(wait, Rule::Near, WaitReason::RetryAfter).into();
         }
         if let Some(wait) = self.millis(Hint::RetryAfterMs, headers, RETRY_AFTER_MS) {
-            return Asked::new(wait, Rule::AtLeast, WaitReason::RetryAfter).into();
+            return RequestedWait::new(wait, Rule::AtLeast, WaitReason::RetryAfter).into();
         }
         if self.contains(Hint::RetryAfter) && headers.contains_key(RETRY_AFTER) {
             return retry_after::parse(headers, now()).map_or(Advice::Nothing, |wait| {
-                Asked::new(wait, Rule::AtLeast, WaitReason::RetryAfter).into()
+                RequestedWait::new(wait, Rule::AtLeast, WaitReason::RetryAfter).into()
             });
         }
         self.rate_limit(headers, now)
             .map_or(Advice::Nothing, |wait| {
-                Asked::new(wait, Rule::AtLeast, WaitReason::RateLimit).into()
+                RequestedWait::new(wait, Rule::AtLeast, WaitReason::RateLimit).into()
             })
     }
 
@@ -210,8 +210,8 @@ impl Hints {
         ]
         .into_iter()
         .find_map(|(hint, reset, remaining)| {
-            let heard = self.contains(hint).then(|| headers.get(reset))??;
-            Some((heard, headers.get(remaining)))
+            let value = self.contains(hint).then(|| headers.get(reset))??;
+            Some((value, headers.get(remaining)))
         })?;
         let number = |value: &HeaderValue| parse_digits(trimmed(value));
         if remaining.and_then(number).is_some_and(|left| left > 0) {
@@ -243,13 +243,13 @@ const FIRST_EPOCH: u64 = 1_000_000_000;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Advice {
     Nothing,
-    Wait(Asked),
+    Wait(RequestedWait),
     Stop(StopReason),
 }
 
 /// A wait that the server asks for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Asked {
+pub(crate) struct RequestedWait {
     pub(crate) wait: Duration,
     pub(crate) rule: Rule,
     pub(crate) reason: WaitReason,
@@ -266,14 +266,14 @@ pub(crate) enum Rule {
     Exactly,
 }
 
-impl Asked {
+impl RequestedWait {
     pub(crate) fn new(wait: Duration, rule: Rule, reason: WaitReason) -> Self {
         Self { wait, rule, reason }
     }
 }
 
-impl From<Asked> for Advice {
-    fn from(asked: Asked) -> Self {
+impl From<RequestedWait> for Advice {
+    fn from(asked: RequestedWait) -> Self {
         Self::Wait(asked)
     }
 }
@@ -284,7 +284,7 @@ fn pushback(headers: &HeaderMap) -> Advice {
         (Some(value), None) => parse_digits(trimmed(value))
             .filter(|millis| i32::try_from(*millis).is_ok())
             .map_or(Advice::Stop(StopReason::ServerSaidNo), |millis| {
-                Asked::new(
+                RequestedWait::new(
                     Duration::from_millis(millis),
                     Rule::Exactly,
                     WaitReason::Pushback,
@@ -428,7 +428,11 @@ mod tests {
         let push = |value| advice(all(), &[("grpc-retry-pushback-ms", value)]);
         let exactly = |ms| {
             let wait = Duration::from_millis(ms);
-            Advice::from(Asked::new(wait, Rule::Exactly, WaitReason::Pushback))
+            Advice::from(RequestedWait::new(
+                wait,
+                Rule::Exactly,
+                WaitReason::Pushback,
+            ))
         };
         assert_eq!(push("0"), exactly(0));
         assert_eq!(push("2147483647"), exactly(2_147_483_647));

@@ -205,13 +205,13 @@ mod tests {
     #[test]
     fn a_status_is_settled_only_if_no_side_can_change_it() {
         let ok = StatusCode::OK;
-        let settled = || crate::Standard::default();
+        let certain = || crate::Standard::default();
         let open = || says(Class::Final);
-        assert!(settled().and(open()).is_always_final(ok));
-        assert!(!settled().or(open()).is_always_final(ok));
-        assert!(settled().or(settled()).is_always_final(ok));
+        assert!(certain().and(open()).is_always_final(ok));
+        assert!(!certain().or(open()).is_always_final(ok));
+        assert!(certain().or(certain()).is_always_final(ok));
         assert!(!open().and(open()).is_always_final(ok));
-        assert!(!settled().not().is_always_final(ok));
+        assert!(!certain().not().is_always_final(ok));
     }
 
     #[test]

@@ -12,4 +12,4 @@ mod tape;
 mod tests;
 
 pub use self::{body::ReplayBody, error::ReplayBodyError, factory::BodyFactory};
-pub(crate) use self::{memory::ReplayMemory, source::Kept, tape::Ending};
+pub(crate) use self::{memory::ReplayMemory, source::ReplaySource, tape::Ending};

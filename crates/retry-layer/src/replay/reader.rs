@@ -42,7 +42,7 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ReplayBodyError>>> {
         self.started = true;
-        let mut loan = {
+        let mut polled = {
             let mut state = self.tape.lock();
             if state.epoch != self.epoch {
                 return Poll::Ready(Some(Err(ReplayBodyError::superseded())));
@@ -51,7 +51,7 @@ where
                 let over = state.keeping == Keeping::Nothing;
                 drop(state);
                 if over {
-                    self.tape.let_go();
+                    self.tape.discard();
                 }
                 return Poll::Ready(Some(Ok(frame)));
             }
@@ -63,13 +63,13 @@ where
             {
                 state.reader = Some(cx.waker().clone());
             }
-            match mem::replace(&mut state.rest, Rest::Lent) {
-                Rest::Held(body) => Loan {
+            match mem::replace(&mut state.rest, Rest::BeingPolled) {
+                Rest::Held(body) => PolledBody {
                     tape: &self.tape,
                     epoch: self.epoch,
                     body: Some(body),
                 },
-                Rest::Lent => {
+                Rest::BeingPolled => {
                     // The attempt before this one is polling in another task; it wakes us when it
                     // gives the body back.
                     state.waiter = Some(cx.waker().clone());
@@ -85,7 +85,7 @@ where
                 }
             }
         };
-        loan.poll_frame(cx)
+        polled.poll_frame(cx)
     }
 
     pub(super) fn is_end_stream(&self) -> bool {
@@ -103,7 +103,7 @@ where
             && match &state.rest {
                 Rest::Held(body) => body.is_end_stream(),
                 Rest::Finished => true,
-                Rest::Lent | Rest::Failed => false,
+                Rest::BeingPolled | Rest::Failed => false,
             }
     }
 
@@ -129,13 +129,13 @@ where
 
 /// The rest of a body, out of the tape while it is polled. If that panics, the body counts as
 /// failed, and whoever waits for it is told.
-struct Loan<'a, B> {
+struct PolledBody<'a, B> {
     tape: &'a Tape<B>,
     epoch: u32,
     body: Option<Pin<Box<B>>>,
 }
 
-impl<B> Loan<'_, B>
+impl<B> PolledBody<'_, B>
 where
     B: Body<Data = Bytes>,
     B::Error: Into<BoxError>,
@@ -194,7 +194,7 @@ where
                 Ok(trailers) => Piece::Trailers(Box::new(trailers)),
                 Err(unknown) => {
                     // A kind of frame that http-body does not have today cannot be kept.
-                    self.tape.let_go();
+                    self.tape.discard();
                     self.give_back(rest);
                     return Ok(unknown);
                 }
@@ -237,7 +237,7 @@ where
             waiter = state.waiter.take();
         }
         if over {
-            self.tape.let_go();
+            self.tape.discard();
         }
         if let Some(waiter) = waiter {
             waiter.wake();
@@ -250,7 +250,7 @@ where
     }
 }
 
-impl<B> Loan<'_, B> {
+impl<B> PolledBody<'_, B> {
     fn give_back(&mut self, rest: Rest<B>) {
         let waiter = {
             let mut state = self.tape.lock();
@@ -263,7 +263,7 @@ impl<B> Loan<'_, B> {
     }
 }
 
-impl<B> Drop for Loan<'_, B> {
+impl<B> Drop for PolledBody<'_, B> {
     fn drop(&mut self) {
         // Still here only if the poll panicked.
         if let Some(body) = self.body.take() {

@@ -13,9 +13,9 @@ use super::{
 use crate::named::BoxError;
 
 /// The caller's end of a [`ReplayBody`]: makes the body of each further attempt.
-pub(crate) enum Kept<B> {
+pub(crate) enum ReplaySource<B> {
     Empty,
-    Taped(Arc<Tape<B>>),
+    Recorded(Arc<Tape<B>>),
     Made {
         factory: BodyFactory<B>,
         /// The length of the first one, if it was known.
@@ -23,7 +23,7 @@ pub(crate) enum Kept<B> {
     },
 }
 
-impl<B> Kept<B>
+impl<B> ReplaySource<B>
 where
     B: Body<Data = Bytes>,
     B::Error: Into<BoxError>,
@@ -39,7 +39,7 @@ where
         }
         let tape = Tape::new(body, limit, Share::of(memory));
         let reader = Reader::new(&tape, 0);
-        (Self::Taped(tape), ReplayBody::recorded(reader))
+        (Self::Recorded(tape), ReplayBody::recorded(reader))
     }
 
     /// The same for a body that can be made anew: nothing is kept of it.
@@ -56,7 +56,7 @@ where
     pub(crate) fn rewind(&self) -> ReplayBody<B> {
         match self {
             Self::Empty => ReplayBody::empty(),
-            Self::Taped(tape) => {
+            Self::Recorded(tape) => {
                 let epoch = tape.lock().rewind();
                 ReplayBody::recorded(Reader::new(tape, epoch))
             }
@@ -72,12 +72,12 @@ where
     }
 }
 
-impl<B> Kept<B> {
+impl<B> ReplaySource<B> {
     /// Whether another attempt could send the same body.
     pub(crate) fn is_replayable(&self, ending: Ending) -> bool {
         match self {
             Self::Empty | Self::Made { .. } => true,
-            Self::Taped(tape) => tape.lock().is_replayable(ending),
+            Self::Recorded(tape) => tape.lock().is_replayable(ending),
         }
     }
 
@@ -87,7 +87,7 @@ impl<B> Kept<B> {
     /// Asked when the next attempt is decided on, and not when it is sent: until it is cut off, the
     /// last one may read on, beyond what is kept.
     pub(crate) fn supersede(&self, ending: Ending) -> bool {
-        let Self::Taped(tape) = self else {
+        let Self::Recorded(tape) = self else {
             return true;
         };
         let overtaken = {
@@ -108,17 +108,17 @@ impl<B> Kept<B> {
     /// No further attempt will be made: what has passed is let go.
     #[inline]
     pub(crate) fn release(&self) {
-        if let Self::Taped(tape) = self {
-            tape.let_go();
+        if let Self::Recorded(tape) = self {
+            tape.discard();
         }
     }
 }
 
-impl<B> fmt::Debug for Kept<B> {
+impl<B> fmt::Debug for ReplaySource<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Empty => "Empty",
-            Self::Taped(_) => "Taped",
+            Self::Recorded(_) => "Recorded",
             Self::Made { .. } => "Made",
         })
     }

@@ -61,7 +61,7 @@ pub(super) enum Keeping {
 pub(super) enum Rest<B> {
     Held(Pin<Box<B>>),
     /// A reader is polling it right now, outside the lock.
-    Lent,
+    BeingPolled,
     Finished,
     Failed,
 }
@@ -114,7 +114,7 @@ impl<B> Tape<B> {
     }
 
     /// Keeps nothing more, and lets go of what the newest reader has read.
-    pub(super) fn let_go(&self) {
+    pub(super) fn discard(&self) {
         loop {
             let (piece, left) = {
                 let mut state = self.lock();
@@ -137,7 +137,7 @@ impl<B> TapeState<B> {
         match self.rest {
             Rest::Finished => true,
             Rest::Held(_) => ending == Ending::Failed || !self.polled || self.drained,
-            Rest::Lent => ending == Ending::Failed,
+            Rest::BeingPolled => ending == Ending::Failed,
             Rest::Failed => false,
         }
     }

@@ -11,7 +11,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Full, StreamBody, channel::Channel};
 
-use super::{BodyFactory, Ending, Kept, ReplayBody, ReplayBodyError, ReplayMemory};
+use super::{BodyFactory, Ending, ReplayBody, ReplayBodyError, ReplayMemory, ReplaySource};
 use crate::named::BoxError;
 
 fn poll<B>(body: &mut ReplayBody<B>) -> Poll<Option<Result<Frame<Bytes>, ReplayBodyError>>>
@@ -55,38 +55,38 @@ impl futures_core::Stream for Iter {
 
 #[test]
 fn what_an_attempt_reads_after_it_was_given_up_is_not_missing_from_the_next() {
-    let (kept, mut first) = Kept::record(pieces(&[4, 4, 4, 4]), 8, None);
+    let (source, mut first) = ReplaySource::record(pieces(&[4, 4, 4, 4]), 8, None);
     assert_eq!(next(&mut first).len(), 4);
-    assert!(kept.supersede(Ending::Failed));
-    // It lives on in a task of its own, and would read beyond what is kept.
+    assert!(source.supersede(Ending::Failed));
+    // It lives on in a task of its own, and would read beyond what is source.
     let Poll::Ready(Some(Err(error))) = poll(&mut first) else {
         panic!("it may not read on")
     };
     assert!(error.is_superseded());
-    let mut second = kept.rewind();
+    let mut second = source.rewind();
     let whole: usize = (0..4).map(|_| next(&mut second).len()).sum();
     assert_eq!(whole, 16);
 }
 
 #[test]
 fn an_attempt_that_has_read_too_far_cannot_be_superseded() {
-    let (kept, mut first) = Kept::record(pieces(&[4, 4, 4, 4]), 8, None);
+    let (source, mut first) = ReplaySource::record(pieces(&[4, 4, 4, 4]), 8, None);
     for _ in 0..3 {
         next(&mut first);
     }
-    assert!(!kept.supersede(Ending::Failed));
+    assert!(!source.supersede(Ending::Failed));
     assert_eq!(next(&mut first).len(), 4, "it goes on with what it has");
 }
 
 #[test]
 fn a_reader_that_waits_is_told_that_it_was_superseded() {
     let (_sender, body) = Channel::<Bytes>::new(1);
-    let (kept, mut first) = Kept::record(body, 8, None);
+    let (source, mut first) = ReplaySource::record(body, 8, None);
     let mut first = tokio_test::task::spawn(async move {
         std::future::poll_fn(|cx| Pin::new(&mut first).poll_frame(cx)).await
     });
     assert!(first.poll().is_pending());
-    assert!(kept.supersede(Ending::Failed));
+    assert!(source.supersede(Ending::Failed));
     assert!(first.is_woken());
     let Poll::Ready(Some(Err(error))) = first.poll() else {
         panic!("it may not read on")
@@ -96,12 +96,13 @@ fn a_reader_that_waits_is_told_that_it_was_superseded() {
 
 #[test]
 fn a_body_whose_last_byte_was_read_is_read_though_nobody_asked_for_its_end() {
-    let (kept, mut first) = Kept::record(Sized(Some(Bytes::from_static(b"abc"))), 8, None);
-    assert!(kept.is_replayable(Ending::Answered), "never polled");
+    let (source, mut first) =
+        ReplaySource::record(Sized(Some(Bytes::from_static(b"abc"))), 8, None);
+    assert!(source.is_replayable(Ending::Answered), "never polled");
     next(&mut first);
-    assert!(kept.is_replayable(Ending::Answered));
-    assert!(kept.supersede(Ending::Answered));
-    assert_eq!(next(&mut kept.rewind()), "abc");
+    assert!(source.is_replayable(Ending::Answered));
+    assert!(source.supersede(Ending::Answered));
+    assert_eq!(next(&mut source.rewind()), "abc");
 }
 
 /// A body that knows its length, and leaves `is_end_stream` at its default.
@@ -126,9 +127,9 @@ impl Body for Sized {
 #[test]
 fn a_factory_beside_an_empty_body_makes_none() {
     let factory = BodyFactory::new(|| Full::<Bytes>::from("old"));
-    let (kept, first) = Kept::make(Full::<Bytes>::default(), factory);
+    let (source, first) = ReplaySource::make(Full::<Bytes>::default(), factory);
     assert!(first.is_end_stream());
-    assert!(kept.rewind().is_end_stream());
+    assert!(source.rewind().is_end_stream());
 }
 
 #[test]
@@ -141,13 +142,13 @@ struct Bytes32(#[expect(dead_code, reason = "only its size matters")] [usize; 4]
 #[test]
 fn bytes_are_kept_whatever_their_size_and_not_copied() {
     let data = Bytes::from(vec![1; 1 << 20]);
-    let (kept, mut body) = Kept::record(Full::new(data.clone()), 16, None);
-    assert!(kept.is_replayable(Ending::Answered), "never polled");
+    let (source, mut body) = ReplaySource::record(Full::new(data.clone()), 16, None);
+    assert!(source.is_replayable(Ending::Answered), "never polled");
     assert_eq!(next(&mut body).as_ptr(), data.as_ptr());
     assert!(body.is_end_stream());
-    assert!(kept.is_replayable(Ending::Answered));
+    assert!(source.is_replayable(Ending::Answered));
 
-    let mut again = kept.rewind();
+    let mut again = source.rewind();
     assert_eq!(again.size_hint().exact(), Some(1 << 20));
     assert!(!again.is_end_stream());
     assert_eq!(next(&mut again).as_ptr(), data.as_ptr());
@@ -157,15 +158,15 @@ fn bytes_are_kept_whatever_their_size_and_not_copied() {
 
 #[test]
 fn a_stream_within_the_bound_is_replayed_and_goes_on() {
-    let (kept, mut body) = Kept::record(pieces(&[3, 4, 5]), 64, None);
+    let (source, mut body) = ReplaySource::record(pieces(&[3, 4, 5]), 64, None);
     assert_eq!(next(&mut body).len(), 3);
-    assert!(kept.is_replayable(Ending::Failed));
+    assert!(source.is_replayable(Ending::Failed));
     assert!(
-        !kept.is_replayable(Ending::Answered),
+        !source.is_replayable(Ending::Answered),
         "answered before it was read whole"
     );
 
-    let mut again = kept.rewind();
+    let mut again = source.rewind();
     let lengths = [
         next(&mut again).len(),
         next(&mut again).len(),
@@ -173,22 +174,22 @@ fn a_stream_within_the_bound_is_replayed_and_goes_on() {
     ];
     assert_eq!(lengths, [3, 4, 5]);
     assert!(matches!(poll(&mut again), Poll::Ready(None)));
-    assert!(kept.is_replayable(Ending::Answered));
+    assert!(source.is_replayable(Ending::Answered));
 }
 
 #[test]
 fn a_stream_of_more_pieces_than_there_is_room_for_is_replayed_and_let_go() {
     let sizes: Vec<usize> = (1..=40).collect();
-    let (kept, mut body) = Kept::record(pieces(&sizes), usize::MAX, None);
+    let (source, mut body) = ReplaySource::record(pieces(&sizes), usize::MAX, None);
     let mut frames: Vec<_> = sizes.iter().map(|_| next(&mut body)).collect();
-    assert!(kept.supersede(Ending::Failed));
+    assert!(source.supersede(Ending::Failed));
 
-    let mut again = kept.rewind();
+    let mut again = source.rewind();
     for frame in &frames[..20] {
         assert_eq!(next(&mut again).as_ptr(), frame.as_ptr());
     }
     // The server has answered, and still gets what is left.
-    kept.release();
+    source.release();
     assert!(frames.iter().all(|frame| !frame.is_unique()));
     for frame in &frames[20..] {
         assert_eq!(next(&mut again).as_ptr(), frame.as_ptr());
@@ -214,10 +215,10 @@ fn the_length_that_is_left_goes_down_on_each_attempt() {
             SizeHint::with_exact(self.0)
         }
     }
-    let (kept, mut first) = Kept::record(Halves(4), 64, None);
+    let (source, mut first) = ReplaySource::record(Halves(4), 64, None);
     next(&mut first);
     assert_eq!(first.size_hint().exact(), Some(2));
-    let mut second = kept.rewind();
+    let mut second = source.rewind();
     assert_eq!(second.size_hint().exact(), Some(4));
     next(&mut second);
     assert_eq!(second.size_hint().exact(), Some(2));
@@ -225,8 +226,9 @@ fn the_length_that_is_left_goes_down_on_each_attempt() {
 
 #[test]
 fn an_attempt_that_was_given_up_never_announces_less_than_the_whole_body() {
-    let (kept, mut first) = Kept::record(Full::new(Bytes::from_static(b"abcd")), 64, None);
-    let mut second = kept.rewind();
+    let (source, mut first) =
+        ReplaySource::record(Full::new(Bytes::from_static(b"abcd")), 64, None);
+    let mut second = source.rewind();
     assert_eq!(next(&mut second), "abcd");
     // It waited in a queue, and its head is only written now.
     assert_eq!(first.size_hint().exact(), Some(4));
@@ -237,7 +239,7 @@ fn an_attempt_that_was_given_up_never_announces_less_than_the_whole_body() {
 #[test]
 fn a_piece_may_ask_the_tape_when_it_is_dropped() {
     /// The memory of a piece that belongs to somebody who looks at the body once more.
-    struct Owner(Arc<Mutex<Option<Kept<Full<Bytes>>>>>);
+    struct Owner(Arc<Mutex<Option<ReplaySource<Full<Bytes>>>>>);
     impl AsRef<[u8]> for Owner {
         fn as_ref(&self) -> &[u8] {
             b"piece"
@@ -245,32 +247,32 @@ fn a_piece_may_ask_the_tape_when_it_is_dropped() {
     }
     impl Drop for Owner {
         fn drop(&mut self) {
-            let kept = self.0.lock().unwrap();
-            assert!(!kept.as_ref().unwrap().is_replayable(Ending::Failed));
+            let source = self.0.lock().unwrap();
+            assert!(!source.as_ref().unwrap().is_replayable(Ending::Failed));
         }
     }
     let slot = Arc::new(Mutex::new(None));
     let piece = Bytes::from_owner(Owner(Arc::clone(&slot)));
-    let (kept, mut body) = Kept::record(Full::new(piece), 64, None);
+    let (source, mut body) = ReplaySource::record(Full::new(piece), 64, None);
     drop(next(&mut body));
-    let Kept::Taped(tape) = &kept else {
+    let ReplaySource::Recorded(tape) = &source else {
         panic!("it has a body")
     };
     let tape = Arc::clone(tape);
-    *slot.lock().unwrap() = Some(kept);
-    tape.let_go();
+    *slot.lock().unwrap() = Some(source);
+    tape.discard();
     assert!(matches!(poll(&mut body), Poll::Ready(None)));
 }
 
 #[test]
 fn a_stream_over_the_bound_is_sent_once() {
-    let (kept, mut body) = Kept::record(pieces(&[3, 4, 5]), 6, None);
+    let (source, mut body) = ReplaySource::record(pieces(&[3, 4, 5]), 6, None);
     assert_eq!(next(&mut body).len(), 3);
     assert_eq!(next(&mut body).len(), 4);
-    assert!(!kept.is_replayable(Ending::Failed));
+    assert!(!source.is_replayable(Ending::Failed));
     assert_eq!(next(&mut body).len(), 5);
     assert!(matches!(poll(&mut body), Poll::Ready(None)));
-    assert!(!kept.is_replayable(Ending::Failed));
+    assert!(!source.is_replayable(Ending::Failed));
 }
 
 #[test]
@@ -280,13 +282,13 @@ fn under_a_bound_of_memory_short_slices_do_not_keep_their_buffer() {
     let frames: Vec<_> = slices.into_iter().map(|it| Ok(Frame::data(it))).collect();
     let memory = ReplayMemory::new(8);
     let body = StreamBody::new(Iter(frames.into_iter()));
-    let (kept, mut first) = Kept::record(body, 64, Some(&memory));
+    let (source, mut first) = ReplaySource::record(body, 64, Some(&memory));
     while let Poll::Ready(Some(frame)) = poll(&mut first) {
         frame.unwrap();
     }
     assert!(buffer.is_unique(), "a megabyte for eight bytes");
-    assert!(kept.supersede(Ending::Answered));
-    let mut again = kept.rewind();
+    assert!(source.supersede(Ending::Answered));
+    let mut again = source.rewind();
     let whole: usize = (0..3).map(|_| next(&mut again).len()).sum();
     assert_eq!(whole, 8);
 }
@@ -295,9 +297,9 @@ fn under_a_bound_of_memory_short_slices_do_not_keep_their_buffer() {
 fn under_a_bound_of_memory_pieces_beyond_the_room_of_the_tape_count_with_their_overhead() {
     for (number, fits) in [(16, true), (17, false)] {
         let memory = ReplayMemory::new(100);
-        let (kept, mut body) = Kept::record(pieces(&vec![1; number]), 64, Some(&memory));
+        let (source, mut body) = ReplaySource::record(pieces(&vec![1; number]), 64, Some(&memory));
         while let Poll::Ready(Some(_)) = poll(&mut body) {}
-        assert_eq!(kept.is_replayable(Ending::Answered), fits, "{number}");
+        assert_eq!(source.is_replayable(Ending::Answered), fits, "{number}");
     }
 }
 
@@ -317,24 +319,24 @@ async fn under_a_bound_of_memory_trailers_count() {
             .unwrap();
         drop(sender);
         let memory = ReplayMemory::new(limit);
-        let (kept, first) = Kept::record(channel, 64, Some(&memory));
+        let (source, first) = ReplaySource::record(channel, 64, Some(&memory));
         first.collect().await.unwrap();
-        assert_eq!(kept.is_replayable(Ending::Answered), fits, "{limit}");
+        assert_eq!(source.is_replayable(Ending::Answered), fits, "{limit}");
     }
 }
 
 #[test]
 fn a_stream_exactly_at_the_bound_is_kept() {
-    let (kept, mut body) = Kept::record(pieces(&[3, 4]), 7, None);
+    let (source, mut body) = ReplaySource::record(pieces(&[3, 4]), 7, None);
     while let Poll::Ready(Some(_)) = poll(&mut body) {}
-    assert!(kept.is_replayable(Ending::Answered));
+    assert!(source.is_replayable(Ending::Answered));
 }
 
 #[test]
 fn a_superseded_body_fails_and_never_ends_early() {
-    let (kept, mut old) = Kept::record(pieces(&[3, 4]), 64, None);
+    let (source, mut old) = ReplaySource::record(pieces(&[3, 4]), 64, None);
     assert_eq!(next(&mut old).len(), 3);
-    let mut new = kept.rewind();
+    let mut new = source.rewind();
     assert!(!old.is_end_stream());
     let Poll::Ready(Some(Err(error))) = poll(&mut old) else {
         panic!("must fail")
@@ -346,13 +348,14 @@ fn a_superseded_body_fails_and_never_ends_early() {
 #[test]
 fn a_body_that_failed_is_not_replayed() {
     let frames = vec![Ok(Frame::data(Bytes::from_static(b"a"))), Err("broken")];
-    let (kept, mut body) = Kept::record(StreamBody::new(Failing(frames.into_iter())), 64, None);
+    let (source, mut body) =
+        ReplaySource::record(StreamBody::new(Failing(frames.into_iter())), 64, None);
     assert_eq!(next(&mut body), "a");
     let Poll::Ready(Some(Err(error))) = poll(&mut body) else {
         panic!("must fail")
     };
     assert_eq!(error.source().unwrap().to_string(), "broken");
-    assert!(!kept.is_replayable(Ending::Failed));
+    assert!(!source.is_replayable(Ending::Failed));
     assert!(matches!(poll(&mut body), Poll::Ready(Some(Err(_)))));
 }
 
@@ -379,12 +382,12 @@ fn a_body_that_panicked_fails_in_the_next_attempt() {
             panic!("a bug of somebody else")
         }
     }
-    let (kept, mut body) = Kept::record(Panicking, 64, None);
+    let (source, mut body) = ReplaySource::record(Panicking, 64, None);
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| poll(&mut body)));
     assert!(panicked.is_err());
-    assert!(!kept.is_replayable(Ending::Failed));
+    assert!(!source.is_replayable(Ending::Failed));
     assert!(matches!(
-        poll(&mut kept.rewind()),
+        poll(&mut source.rewind()),
         Poll::Ready(Some(Err(_)))
     ));
 }
@@ -398,10 +401,10 @@ async fn trailers_are_replayed() {
     sender.send_trailers(trailers.clone()).await.unwrap();
     drop(sender);
 
-    let (kept, first) = Kept::record(channel, 64, None);
+    let (source, first) = ReplaySource::record(channel, 64, None);
     assert_eq!(first.collect().await.unwrap().trailers(), Some(&trailers));
-    assert!(kept.is_replayable(Ending::Answered));
-    let again = kept.rewind().collect().await.unwrap();
+    assert!(source.is_replayable(Ending::Answered));
+    let again = source.rewind().collect().await.unwrap();
     assert_eq!(again.trailers(), Some(&trailers));
     assert_eq!(again.to_bytes(), "data");
 }
@@ -409,9 +412,9 @@ async fn trailers_are_replayed() {
 #[tokio::test]
 async fn a_pending_body_wakes_the_newest_attempt() {
     let (mut sender, channel) = Channel::<Bytes, Infallible>::new(4);
-    let (kept, mut old) = Kept::record(channel, 64, None);
+    let (source, mut old) = ReplaySource::record(channel, 64, None);
     assert!(poll(&mut old).is_pending());
-    let new = tokio::spawn(kept.rewind().collect());
+    let new = tokio::spawn(source.rewind().collect());
     tokio::task::yield_now().await;
     sender.send_data(Bytes::from_static(b"late")).await.unwrap();
     drop(sender);
@@ -442,14 +445,14 @@ impl Body for Overtaken {
 fn an_attempt_that_overtakes_a_poll_gets_its_frame() {
     use std::{cell::RefCell, rc::Rc};
 
-    let kept: Rc<RefCell<Option<Kept<Overtaken>>>> = Rc::default();
+    let source: Rc<RefCell<Option<ReplaySource<Overtaken>>>> = Rc::default();
     let newer: Rc<RefCell<Option<ReplayBody<Overtaken>>>> = Rc::default();
     let woken = tokio_test::task::spawn(());
     let waker = Rc::new(RefCell::new(woken));
     let overtake = {
-        let (kept, newer, waker) = (Rc::clone(&kept), Rc::clone(&newer), Rc::clone(&waker));
+        let (source, newer, waker) = (Rc::clone(&source), Rc::clone(&newer), Rc::clone(&waker));
         move || {
-            let mut body = kept.borrow().as_ref().map(Kept::rewind).unwrap();
+            let mut body = source.borrow().as_ref().map(ReplaySource::rewind).unwrap();
             waker.borrow_mut().enter(|cx, _| {
                 assert!(Pin::new(&mut body).poll_frame(cx).is_pending());
             });
@@ -459,9 +462,9 @@ fn an_attempt_that_overtakes_a_poll_gets_its_frame() {
     let body = Overtaken {
         overtake: Some(Box::new(overtake)),
     };
-    // Nothing is kept but what an attempt that was overtaken had read.
-    let (first, mut old) = Kept::record(body, 0, None);
-    *kept.borrow_mut() = Some(first);
+    // Nothing is source but what an attempt that was overtaken had read.
+    let (first, mut old) = ReplaySource::record(body, 0, None);
+    *source.borrow_mut() = Some(first);
 
     let Poll::Ready(Some(Err(error))) = poll(&mut old) else {
         panic!("must fail")
@@ -475,10 +478,10 @@ fn an_attempt_that_overtakes_a_poll_gets_its_frame() {
 
 #[test]
 fn released_pieces_are_freed() {
-    let (kept, mut body) = Kept::record(pieces(&[3, 4]), 64, None);
+    let (source, mut body) = ReplaySource::record(pieces(&[3, 4]), 64, None);
     let first = next(&mut body);
     assert!(!first.is_unique());
-    kept.release();
+    source.release();
     assert!(first.is_unique());
     assert_eq!(next(&mut body).len(), 4);
     assert!(matches!(poll(&mut body), Poll::Ready(None)));

@@ -14,8 +14,8 @@ use tower_service::Service;
 use super::{
     ask::Ask,
     error::ResumeBodyError,
-    plan::{NotResumable, Plan, check_method},
-    progress::Course,
+    progress::Progress,
+    resumable::{NotResumable, Resumable, check_method},
     tracked::{Step, Tracked},
 };
 use crate::{named::ServiceError, policy::RetryPolicy, report::RetryReport};
@@ -63,9 +63,13 @@ where
         body: R,
     ) -> Self {
         let state = match Self::begin(policy, &request, head, &body) {
-            Ok((plan, course)) => State::Tracked {
+            Ok((resumable, progress)) => State::Tracked {
                 body: Some(body),
-                tracked: Box::new(Tracked::new(plan, course, Ask::new(service, request))),
+                tracked: Box::new(Tracked::new(
+                    resumable,
+                    progress,
+                    Ask::new(service, request),
+                )),
             },
             Err(reason) => {
                 tracing::trace!(reason = reason.as_str(), "this body cannot be continued");
@@ -80,15 +84,15 @@ where
         request: &Request<()>,
         head: &response::Parts,
         body: &R,
-    ) -> Result<(Plan, Course), NotResumable> {
+    ) -> Result<(Resumable, Progress), NotResumable> {
         check_method(request.method())?;
         let policy = policy.for_request(request);
         if policy.refusal(request).is_some() {
             return Err(NotResumable::Policy);
         }
-        let plan = Plan::of(head.status, &head.headers, body.size_hint().exact())?;
-        let course = Course::new(policy, request, head.status, &head.extensions);
-        Ok((plan, course))
+        let resumable = Resumable::of(head.status, &head.headers, body.size_hint().exact())?;
+        let progress = Progress::new(policy, request, head.status, &head.extensions);
+        Ok((resumable, progress))
     }
 }
 
@@ -111,7 +115,7 @@ impl<R, E, A> ResumeBody<R, E, A> {
     pub fn report(&self) -> Option<RetryReport> {
         match &self.state {
             State::Passing { .. } => None,
-            State::Tracked { tracked, .. } => tracked.course.report(),
+            State::Tracked { tracked, .. } => tracked.progress.report(),
         }
     }
 
@@ -120,7 +124,7 @@ impl<R, E, A> ResumeBody<R, E, A> {
     pub fn exchanges(&self) -> usize {
         match &self.state {
             State::Passing { .. } => 0,
-            State::Tracked { tracked, .. } => tracked.course.exchanges(),
+            State::Tracked { tracked, .. } => tracked.progress.exchanges(),
         }
     }
 

@@ -3,7 +3,7 @@ use http_body::Body;
 
 use super::{
     error::ResumeErrorKind,
-    plan::{Answer, NotResumable, Plan},
+    resumable::{Answer, NotResumable, Resumable},
     validator::Validator,
 };
 
@@ -42,7 +42,7 @@ use super::{
 /// ```
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
-    plan: Plan,
+    resumable: Resumable,
 }
 
 /// What a response to the request for the rest is.
@@ -81,8 +81,8 @@ impl Checkpoint {
             return Err(NotResumable::Status);
         }
         let exact = response.body().size_hint().exact();
-        let plan = Plan::of(status, response.headers(), exact)?;
-        Ok(Self { plan })
+        let resumable = Resumable::of(status, response.headers(), exact)?;
+        Ok(Self { resumable })
     }
 
     /// Makes one of what was stored. `None` if the validator is neither a strong entity tag nor a date.
@@ -90,38 +90,38 @@ impl Checkpoint {
     #[must_use]
     pub fn new(validator: HeaderValue, codings: &str, total: Option<u64>) -> Option<Self> {
         let validator = Validator::stored(validator)?;
-        let plan = Plan::stored(validator, codings, total);
-        Some(Self { plan })
+        let resumable = Resumable::stored(validator, codings, total);
+        Some(Self { resumable })
     }
 
     /// The value of an `If-Range`: a strong entity tag, or a strong `Last-Modified`.
     #[must_use]
     pub fn validator(&self) -> &HeaderValue {
-        self.plan.validator().if_range()
+        self.resumable.validator().if_range()
     }
 
     /// Whether the validator is an entity tag, and not a date.
     #[must_use]
     pub fn is_tag(&self) -> bool {
-        matches!(self.plan.validator(), Validator::Tag(_))
+        matches!(self.resumable.validator(), Validator::Tag(_))
     }
 
     /// The content codings of the body, as a `Content-Encoding` has them; empty if there are none.
     #[must_use]
     pub fn codings(&self) -> &str {
-        self.plan.codings()
+        self.resumable.codings()
     }
 
     /// The length of the whole in bytes, if it is known.
     #[must_use]
     pub fn total(&self) -> Option<u64> {
-        self.plan.total()
+        self.resumable.total()
     }
 
     /// Makes the headers of a request those of a request for what follows the first `received` bytes:
     /// `Range`, `If-Range`, and an `Accept-Encoding` for the same coding.
     pub fn ask(&self, received: u64, headers: &mut HeaderMap) {
-        self.plan.ask(received, headers);
+        self.resumable.ask(received, headers);
     }
 
     /// Judges the head of the response to that request; of its body, nothing was read. A total that was
@@ -129,10 +129,10 @@ impl Checkpoint {
     pub fn judge<B: Body>(&mut self, received: u64, response: &Response<B>) -> Rest {
         let (status, headers) = (response.status(), response.headers());
         let exact = response.body().size_hint().exact();
-        match self.plan.judge(received, status, headers, exact) {
+        match self.resumable.judge(received, status, headers, exact) {
             Answer::Rest { skip, length } => Rest::Part { skip, length },
-            Answer::Anew(plan) => {
-                self.plan = plan;
+            Answer::Anew(resumable) => {
+                self.resumable = resumable;
                 Rest::Whole
             }
             Answer::Complete => Rest::Complete,

@@ -115,8 +115,8 @@ mod content_range;
 mod error;
 mod future;
 mod layer;
-mod plan;
 mod progress;
+mod resumable;
 mod service;
 mod tracked;
 mod validator;
@@ -128,6 +128,6 @@ pub use self::{
     error::{ResumeBodyError, ResumeError, ResumeErrorKind},
     future::ResumeFuture,
     layer::ResumeLayer,
-    plan::NotResumable,
+    resumable::NotResumable,
     service::{NoResume, Resume},
 };

@@ -20,7 +20,7 @@ use crate::{
     report::{AttemptOutcome, AttemptRecord, AttemptTimes, RetryReport, Wait, WaitReason},
     stop::StopReason,
     transport,
-    verdict::{Facts, Means, Resends, Verdict, judge},
+    verdict::{Facts, Resends, RetrySupply, Verdict, judge},
 };
 
 /// A request for the rest costs a server a connection and two heads, which is about as much as this
@@ -28,7 +28,7 @@ use crate::{
 const PAID_OFF: u64 = 4 * 1024;
 
 /// The attempts at one body.
-pub(super) struct Course {
+pub(super) struct Progress {
     policy: RetryPolicy,
     method: Method,
     uri: Uri,
@@ -63,7 +63,7 @@ pub(super) enum Break<'a> {
     Short,
 }
 
-impl Course {
+impl Progress {
     pub(super) fn new<B>(
         policy: RetryPolicy,
         request: &Request<B>,
@@ -215,8 +215,8 @@ impl Course {
             Break::Error(error) if transport::is_timeout(*error) => Cost::TimedOut,
             Break::Error(_) | Break::Early | Break::Short => Cost::Retry,
         };
-        let mut supply = Supply {
-            course: self,
+        let mut supply = ResumeSupply {
+            progress: self,
             how,
             pressure,
             cost,
@@ -388,9 +388,9 @@ impl Course {
     }
 }
 
-impl fmt::Debug for Course {
+impl fmt::Debug for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Course")
+        f.debug_struct("Progress")
             .field("attempts", &self.attempts)
             .field("status", &self.status)
             .finish_non_exhaustive()
@@ -398,8 +398,8 @@ impl fmt::Debug for Course {
 }
 
 /// Chance and shared state, for one decision.
-struct Supply<'a> {
-    course: &'a Course,
+struct ResumeSupply<'a> {
+    progress: &'a Progress,
     how: &'a Break<'a>,
     pressure: Pressure,
     cost: Cost,
@@ -407,23 +407,23 @@ struct Supply<'a> {
     withdrawal: Option<Withdrawal>,
 }
 
-impl Means for Supply<'_> {
+impl RetrySupply for ResumeSupply<'_> {
     fn failed(&mut self) {
-        let Course {
+        let Progress {
             policy,
             uri,
             attempts,
             ..
-        } = self.course;
+        } = self.progress;
         if !matches!(self.how, Break::Short) {
             policy.budget().failure(uri, *attempts);
         }
     }
 
     fn backoff(&mut self) -> Option<Duration> {
-        let Course {
+        let Progress {
             policy, attempts, ..
-        } = self.course;
+        } = self.progress;
         let backoff = &policy.settings().backoff;
         let mut waits = Waits::behind(backoff, attempts.saturating_sub(1));
         waits.next(self.pressure, &mut policy.random())
@@ -438,7 +438,7 @@ impl Means for Supply<'_> {
     }
 
     fn withdraw(&mut self) -> bool {
-        let Course { policy, uri, .. } = self.course;
+        let Progress { policy, uri, .. } = self.progress;
         self.withdrawal = Withdrawal::take(policy.budget(), uri, self.cost, self.now);
         self.withdrawal.is_some()
     }

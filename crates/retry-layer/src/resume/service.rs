@@ -12,7 +12,7 @@ use super::{
     ask::Ask,
     body::ResumeBody,
     future::{ResumeFuture, Start},
-    plan::{NotResumable, Plan, check_method},
+    resumable::{NotResumable, Resumable, check_method},
 };
 use crate::{named::ServiceError, policy::RetryPolicy};
 
@@ -70,7 +70,7 @@ impl<S> Resume<S> {
         head: &response::Parts,
     ) -> Result<(), NotResumable> {
         self.check(request)?;
-        Plan::of(head.status, &head.headers, None).map(|_| ())
+        Resumable::of(head.status, &head.headers, None).map(|_| ())
     }
 
     /// The same as far as the request alone tells.

@@ -11,15 +11,15 @@ use tower_service::Service;
 use super::{
     ask::Ask,
     error::{ResumeBodyError, ResumeError, ResumeErrorKind},
-    plan::{Answer, Plan},
-    progress::{Break, Course},
+    progress::{Break, Progress},
+    resumable::{Answer, Resumable},
 };
 use crate::{named::ServiceError, report::RetryReport, stop::StopReason};
 
 /// What is known of a body that can be continued, and how far it is.
 pub(super) struct Tracked<E, A> {
-    pub(super) plan: Plan,
-    pub(super) course: Course,
+    pub(super) resumable: Resumable,
+    pub(super) progress: Progress,
     pub(super) ask: A,
     /// How much was handed out, in bytes.
     received: u64,
@@ -42,13 +42,13 @@ pub(super) enum Step<E> {
 }
 
 impl<E, A> Tracked<E, A> {
-    pub(super) fn new(plan: Plan, course: Course, ask: A) -> Self {
+    pub(super) fn new(resumable: Resumable, progress: Progress, ask: A) -> Self {
         Self {
             received: 0,
             skip: 0,
-            left: plan.length(),
-            plan,
-            course,
+            left: resumable.length(),
+            resumable,
+            progress,
             ask,
             broke: None,
             ended: false,
@@ -57,7 +57,7 @@ impl<E, A> Tracked<E, A> {
 
     /// Whether nothing is missing, where the body inside has ended.
     fn is_whole(&self) -> bool {
-        match (self.plan.length(), self.left) {
+        match (self.resumable.length(), self.left) {
             (Some(length), _) => self.received == length,
             // Only a part has a length while that of the whole is not known.
             (None, left) => left.is_none(),
@@ -69,7 +69,7 @@ impl<E, A> Tracked<E, A> {
     }
 
     pub(super) fn size_hint(&self, body: Option<&impl Body>) -> SizeHint {
-        match (self.plan.length(), body) {
+        match (self.resumable.length(), body) {
             _ if self.ended => SizeHint::with_exact(0),
             (Some(length), _) => SizeHint::with_exact(length.saturating_sub(self.received)),
             (None, Some(body)) if self.left.is_none() => body.size_hint(),
@@ -89,7 +89,7 @@ impl<E: ServiceError, S, B, F> Tracked<E, Ask<S, B, F>> {
                 Err(_) => Step::Continue,
             },
             // All is there, only the end was not told.
-            Some(Err(_)) if self.plan.length() == Some(self.received) => self.end(),
+            Some(Err(_)) if self.resumable.length() == Some(self.received) => self.end(),
             Some(Err(error)) => self.break_off(Some(error)),
             None if self.is_whole() => self.end(),
             None => self.break_off(None),
@@ -112,7 +112,7 @@ impl<E: ServiceError, S, B, F> Tracked<E, Ask<S, B, F>> {
             };
             *left = rest;
         }
-        if let Some(end) = self.plan.length() {
+        if let Some(end) = self.resumable.length() {
             // A part may go on behind what was asked for.
             let wanted = end.saturating_sub(self.received);
             if length(&data) > wanted {
@@ -121,7 +121,7 @@ impl<E: ServiceError, S, B, F> Tracked<E, Ask<S, B, F>> {
             }
         }
         self.received = self.received.saturating_add(length(&data));
-        self.course.bring(length(&data));
+        self.progress.bring(length(&data));
         Step::Return(Some(Ok(Frame::data(data))))
     }
 
@@ -132,7 +132,7 @@ impl<E: ServiceError, S, B, F> Tracked<E, Ask<S, B, F>> {
 
     fn finish(&mut self) {
         self.ended = true;
-        self.course.complete();
+        self.progress.complete();
     }
 
     /// Decides what follows a body that ended too early.
@@ -143,8 +143,8 @@ impl<E: ServiceError, S, B, F> Tracked<E, Ask<S, B, F>> {
             None if self.left == Some(0) => Break::Short,
             None => Break::Early,
         };
-        let offset = self.plan.offset(self.received);
-        let wait = self.course.broke(&how, offset);
+        let offset = self.resumable.offset(self.received);
+        let wait = self.progress.broke(&how, offset);
         self.broke = error;
         let Ok(wait) = wait else {
             return self.give_up();
@@ -160,21 +160,21 @@ impl<E: ServiceError, S, B, F> Tracked<E, Ask<S, B, F>> {
             return self.refuse_with(ResumeErrorKind::LengthMismatch);
         };
         self.ended = true;
-        self.course.annotate(error.as_dyn_mut());
+        self.progress.annotate(error.as_dyn_mut());
         Step::Return(Some(Err(ResumeBodyError::Inner(error))))
     }
 
     /// Ends since what the server sends is no continuation.
     #[cold]
     fn refuse(&mut self, kind: ResumeErrorKind) -> Step<E> {
-        self.course.end(StopReason::ErrorNotRetryable);
+        self.progress.end(StopReason::ErrorNotRetryable);
         self.refuse_with(kind)
     }
 
     fn refuse_with(&mut self, kind: ResumeErrorKind) -> Step<E> {
         self.ended = true;
-        let offset = self.plan.offset(self.received);
-        let error = ResumeError::new(kind, offset, self.course.report_or_plain());
+        let offset = self.resumable.offset(self.received);
+        let error = ResumeError::new(kind, offset, self.progress.report_or_plain());
         Step::Return(Some(Err(ResumeBodyError::Resume(error))))
     }
 
@@ -189,23 +189,23 @@ impl<E: ServiceError, S, B, F> Tracked<E, Ask<S, B, F>> {
         R: Body,
     {
         let Self {
-            plan,
-            course,
+            resumable,
+            progress,
             ask,
             received,
             ..
         } = self;
         let received = *received;
-        let offset = plan.offset(received);
+        let offset = resumable.offset(received);
         let answer = ready!(ask.poll(cx, |request| {
-            plan.ask(received, request.headers_mut());
-            course.ask(request, offset);
+            resumable.ask(received, request.headers_mut());
+            progress.ask(request, offset);
         }));
         Poll::Ready(match answer {
             Ok(response) => self.look(response),
             Err(error) => {
-                self.course.failed(error.as_dyn(), offset);
-                self.course.end(StopReason::ErrorNotRetryable);
+                self.progress.failed(error.as_dyn(), offset);
+                self.progress.end(StopReason::ErrorNotRetryable);
                 Err(self.give_up())
             }
         })
@@ -213,27 +213,28 @@ impl<E: ServiceError, S, B, F> Tracked<E, Ask<S, B, F>> {
 
     fn look<R: Body>(&mut self, response: Response<R>) -> Result<R, Step<E>> {
         let (head, body) = response.into_parts();
-        let offset = self.plan.offset(self.received);
-        self.course.answered(head.status, &head.extensions, offset);
+        let offset = self.resumable.offset(self.received);
+        self.progress
+            .answered(head.status, &head.extensions, offset);
         let exact = body.size_hint().exact();
         match self
-            .plan
+            .resumable
             .judge(self.received, head.status, &head.headers, exact)
         {
             Answer::Rest { skip, length } => {
                 self.skip = skip;
                 self.left = Some(length.saturating_sub(skip));
             }
-            Answer::Anew(plan) => {
-                self.left = plan.length();
-                self.plan = plan;
+            Answer::Anew(resumable) => {
+                self.left = resumable.length();
+                self.resumable = resumable;
             }
             Answer::Complete => return Err(self.end()),
             Answer::Refused(kind) => return Err(self.refuse(kind)),
             Answer::Failed => {
                 let report = head.extensions.get().map(RetryReport::stop);
                 let stop = report.unwrap_or_else(|| StopReason::of_final(Some(head.status)));
-                self.course.end(stop);
+                self.progress.end(stop);
                 return Err(self.give_up());
             }
         }

@@ -10,7 +10,7 @@ pub(crate) use self::resends::{Resend, Resends};
 use crate::{
     backoff::Pressure,
     class::Class,
-    hint::{Advice, Asked, Rule},
+    hint::{Advice, RequestedWait, Rule},
     report::WaitReason,
     stop::StopReason,
 };
@@ -50,7 +50,7 @@ pub(crate) enum Verdict {
 }
 
 /// Chance and shared state, asked for only once everything else allows a retry.
-pub(crate) trait Means {
+pub(crate) trait RetrySupply {
     /// An attempt failed that another one may follow, and not for free: the first resend of a call
     /// is no failure, a further one is.
     fn failed(&mut self) {}
@@ -67,14 +67,14 @@ pub(crate) trait Means {
 
 /// Decides what follows an attempt. The order is the point: what can never work is said first,
 /// and the budget is asked last, so that a retry which is refused for any other reason costs none.
-pub(crate) fn judge(facts: &Facts, means: &mut impl Means) -> Verdict {
+pub(crate) fn judge(facts: &Facts, supply: &mut impl RetrySupply) -> Verdict {
     if !facts.class.is_retryable() {
         return Verdict::Return(StopReason::of_final(facts.status));
     }
     let resend = facts.resends.granted(facts);
     let is_free = resend.is_some() && facts.resent == 0;
     if !is_free {
-        means.failed();
+        supply.failed();
     }
     if let Advice::Stop(reason) = facts.advice {
         return Verdict::Return(reason);
@@ -93,12 +93,12 @@ pub(crate) fn judge(facts: &Facts, means: &mut impl Means) -> Verdict {
         let wait = if facts.resends.is_first(cause) {
             Some(Duration::ZERO)
         } else {
-            means.resend_backoff()
+            supply.resend_backoff()
         };
         if let Some(wait) = wait {
             return if facts.outlives(wait) {
                 Verdict::Return(StopReason::DeadlineTooClose)
-            } else if is_free || means.withdraw() {
+            } else if is_free || supply.withdraw() {
                 Verdict::Resend { cause, wait }
             } else {
                 Verdict::Return(StopReason::BudgetExhausted)
@@ -116,13 +116,13 @@ pub(crate) fn judge(facts: &Facts, means: &mut impl Means) -> Verdict {
     if late {
         return Verdict::Return(StopReason::DeadlineExceeded);
     }
-    let Some((wait, reason)) = pause(asked, facts.pressure, means) else {
+    let Some((wait, reason)) = pause(asked, facts.pressure, supply) else {
         return Verdict::Return(StopReason::AttemptsExhausted);
     };
     if facts.outlives(wait) {
         return Verdict::Return(StopReason::DeadlineTooClose);
     }
-    if !means.withdraw() {
+    if !supply.withdraw() {
         return Verdict::Return(StopReason::BudgetExhausted);
     }
     Verdict::Retry { wait, reason }
@@ -134,7 +134,7 @@ impl Facts {
         self.remaining.is_some_and(|remaining| wait >= remaining)
     }
 
-    fn asked(&self) -> Option<Asked> {
+    fn asked(&self) -> Option<RequestedWait> {
         match self.advice {
             Advice::Wait(asked) => Some(asked),
             Advice::Nothing | Advice::Stop(_) => None,
@@ -144,12 +144,12 @@ impl Facts {
 
 /// The wait and its reason, or nothing if the schedule is over.
 fn pause(
-    asked: Option<Asked>,
+    asked: Option<RequestedWait>,
     pressure: Pressure,
-    means: &mut impl Means,
+    supply: &mut impl RetrySupply,
 ) -> Option<(Duration, WaitReason)> {
     const NEAR: Duration = Duration::from_secs(5);
-    if let Some(Asked {
+    if let Some(RequestedWait {
         wait,
         rule: Rule::Exactly,
         reason,
@@ -157,14 +157,14 @@ fn pause(
     {
         return Some((wait, reason));
     }
-    let backoff = means.backoff()?;
+    let backoff = supply.backoff()?;
     Some(match asked {
-        Some(Asked {
+        Some(RequestedWait {
             wait, rule, reason, ..
         }) if wait > backoff => {
             let wait = match rule {
                 Rule::Near => wait.min(backoff.saturating_add(NEAR)),
-                Rule::AtLeast | Rule::Exactly => wait.saturating_add(means.stagger(wait)),
+                Rule::AtLeast | Rule::Exactly => wait.saturating_add(supply.stagger(wait)),
             };
             (wait, reason)
         }

@@ -8,7 +8,7 @@ struct Plenty {
     failures: u32,
 }
 
-impl Means for Plenty {
+impl RetrySupply for Plenty {
     fn failed(&mut self) {
         self.failures += 1;
     }
@@ -69,7 +69,7 @@ fn at_once(cause: Resend) -> Verdict {
 }
 
 fn asking(wait: Duration, rule: Rule) -> Advice {
-    Asked::new(wait, rule, WaitReason::RetryAfter).into()
+    RequestedWait::new(wait, rule, WaitReason::RetryAfter).into()
 }
 
 #[test]
@@ -84,18 +84,18 @@ fn reasons_come_in_their_order() {
         remaining: Some(Duration::ZERO),
         ..facts()
     };
-    let mut means = Plenty {
+    let mut supply = Plenty {
         backoff: None,
         granted: false,
         asked: false,
         failures: 0,
     };
     let mut stop = |change: fn(&mut Facts, &mut Plenty)| {
-        let Verdict::Return(reason) = judge(&facts, &mut means) else {
+        let Verdict::Return(reason) = judge(&facts, &mut supply) else {
             panic!("no stop")
         };
-        let asked = means.asked;
-        change(&mut facts, &mut means);
+        let asked = supply.asked;
+        change(&mut facts, &mut supply);
         (reason, asked)
     };
     assert_eq!(
@@ -141,7 +141,7 @@ fn reasons_come_in_their_order() {
         wait: SECOND,
         reason: WaitReason::Backoff,
     };
-    assert_eq!(judge(&facts, &mut means), retry);
+    assert_eq!(judge(&facts, &mut supply), retry);
 }
 
 #[test]
@@ -152,14 +152,14 @@ fn the_first_resend_asks_for_no_token_and_counts_no_attempt() {
         attempts: 3,
         ..facts()
     };
-    let mut means = Plenty {
+    let mut supply = Plenty {
         backoff: None,
         granted: false,
         asked: false,
         failures: 0,
     };
-    assert_eq!(judge(&facts, &mut means), at_once(Resend::Refused));
-    assert!(!means.asked);
+    assert_eq!(judge(&facts, &mut supply), at_once(Resend::Refused));
+    assert!(!supply.asked);
 }
 
 #[test]
@@ -172,12 +172,12 @@ fn a_further_resend_costs_a_token_whatever_its_cause() {
             resent,
             ..facts()
         };
-        let mut means = plenty();
-        assert_eq!(judge(&facts, &mut means), at_once(Resend::Refused));
-        assert!(means.asked);
-        means.granted = false;
+        let mut supply = plenty();
+        assert_eq!(judge(&facts, &mut supply), at_once(Resend::Refused));
+        assert!(supply.asked);
+        supply.granted = false;
         let refused = Verdict::Return(StopReason::BudgetExhausted);
-        assert_eq!(judge(&facts, &mut means), refused);
+        assert_eq!(judge(&facts, &mut supply), refused);
     }
 }
 
@@ -331,9 +331,9 @@ fn all_but_the_first_resend_count_as_failures() {
         ..refused
     };
     for (facts, failures) in [(refused, 0), (again, 1), (facts(), 1)] {
-        let mut means = plenty();
-        let _ = judge(&facts, &mut means);
-        assert_eq!(means.failures, failures, "{facts:?}");
+        let mut supply = plenty();
+        let _ = judge(&facts, &mut supply);
+        assert_eq!(supply.failures, failures, "{facts:?}");
     }
 }
 

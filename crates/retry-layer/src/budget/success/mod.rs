@@ -107,11 +107,11 @@ impl SuccessBudget {
         let mut table = self.table();
         let _ = table.window.rate(successes, now);
         table.sweep(now);
-        self.tell(&table);
+        self.publish_marks(&table);
     }
 
     /// Tells those who do not take the lock what buckets there are.
-    fn tell(&self, table: &Table) {
+    fn publish_marks(&self, table: &Table) {
         self.marks.store(table.marks, Ordering::Relaxed);
     }
 
@@ -130,7 +130,7 @@ impl SuccessBudget {
         if bucket.add(self.deposit) {
             entry.remove();
             table.mark_anew();
-            self.tell(&table);
+            self.publish_marks(&table);
         }
     }
 }
@@ -160,7 +160,7 @@ impl Budget for SuccessBudget {
         let origin = self.origin(uri);
         let mut table = self.table();
         let granted = table.bucket(origin, successes, now).withdraw(cost, now);
-        self.tell(&table);
+        self.publish_marks(&table);
         granted
     }
 

@@ -50,7 +50,7 @@ impl NotResumable {
 
 /// What is known of a body that can be continued. Offsets are those of the encoded representation.
 #[derive(Clone, Debug)]
-pub(super) struct Plan {
+pub(super) struct Resumable {
     validator: Validator,
     codings: String,
     /// Whether the response was the whole, and not a part that the caller had asked for.
@@ -69,7 +69,7 @@ pub(super) enum Answer {
     /// Its body is `length` bytes, of which the first `skip` were received before.
     Rest { skip: u64, length: u64 },
     /// It is the whole, of which nothing was handed out.
-    Anew(Plan),
+    Anew(Resumable),
     /// There is nothing left to be had.
     Complete,
     /// It is no continuation.
@@ -78,7 +78,7 @@ pub(super) enum Answer {
     Failed,
 }
 
-impl Plan {
+impl Resumable {
     /// Reads the head of a response to a GET. `exact` is the length of its body, where the transport
     /// knows it.
     pub(super) fn of(
