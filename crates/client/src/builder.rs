@@ -471,7 +471,7 @@ impl ClientBuilder {
         let sinks = self.sinks();
         let policy = self
             .retry
-            .and_then(|policy| predicate::aware(&policy, self.deadline))?;
+            .and_then(|policy| predicate::over_session(&policy, self.deadline))?;
         let policy = match self.paths {
             Paths::Redacted => policy,
             // Also of those that requests bring.
@@ -501,7 +501,6 @@ impl ClientBuilder {
         };
         let parts = Parts {
             policy,
-            deadline: self.deadline,
             attempt: Arc::new(attempt::Settings {
                 user_agent: self.user_agent,
                 extras: self.extras.boxed(),

@@ -12,7 +12,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering::Acquire},
     },
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
@@ -37,7 +37,6 @@ use crate::{
     id,
     layers::AttemptBody,
     observe::{self, CallRecord, CallSpans, Paths, Sinks},
-    predicate,
     redirect::{self, Answerer, Drain, History, Kept, Next},
     resume::{self, Resume},
     setting,
@@ -161,10 +160,17 @@ impl<W: Way> State<W> {
     #[inline]
     fn enter(stack: &Stack, mut request: Request<Body>, now: Instant) -> Self {
         match stack {
-            // The session is ready at any time, and each layer above it asks no more than that.
-            Stack::Standard(stack) => Self::Standard {
-                call: W::of(stack).call_at(request, now),
-            },
+            Stack::Standard(stack) => {
+                let mut retry = W::of(stack).clone();
+                let mut cx = Context::from_waker(Waker::noop());
+                let ready = Service::<Request<Body>>::poll_ready(&mut retry, &mut cx);
+                let Poll::Ready(Ok(())) = ready else {
+                    unreachable!("a session is always ready, and each layer above it asks it alone")
+                };
+                Self::Standard {
+                    call: retry.into_call(request, now),
+                }
+            }
             Stack::Custom(stack) => {
                 if W::COLLECTS {
                     setting::set(request.extensions_mut(), CollectBody);
@@ -458,7 +464,6 @@ fn prepare(settings: &Settings, request: &mut Request<Body>) -> Result<(), Error
     if decode::IS_POSSIBLE && !settings.decompression {
         setting::set(request.extensions_mut(), NoDecompression);
     }
-    predicate::tell(request, settings.deadline)?;
     authorize(request, credentials)
 }
 

@@ -20,12 +20,15 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, response};
 use http_body::Body as _;
 use pin_project_lite::pin_project;
-use retry_layer::{Attempt, Class, NoRetry, Outcome, ResponseExt as _, RetryPolicy};
+use retry_layer::{
+    Attempt, Class, NoRetry, Outcome, ResponseExt as _, RetryPolicy,
+    predicate::TransportClassifier as _,
+};
 use tower_service::Service;
 
 use crate::{
     DeadlinePhase, DecodeLimits, Error, ResponseBody, decode, doing::Doing, error::is_failed,
-    redirect,
+    predicate::SessionErrors, redirect,
 };
 
 #[derive(Clone, Debug)]
@@ -133,7 +136,7 @@ impl Judge {
         let outcome = Outcome::from_response(&self.method, &self.uri, status, headers)
             .with_extensions(response.extensions())
             .at_attempt(self.attempt);
-        let class = self.policy.predicate().classify(&outcome);
+        let class = SessionErrors.classify(&outcome, &**self.policy.predicate());
         response.extensions_mut().insert(Judged(class));
         class.is_retryable()
     }

@@ -1,10 +1,11 @@
-//! What the session's errors mean for a retry. This is the one file that knows both crates.
+//! What the session's errors mean for a retry.
 
-use std::{error::Error as StdError, sync::Arc, time::Duration};
+use std::{error::Error as StdError, time::Duration};
 
-use http::{Extensions, Request, StatusCode, Uri};
+use http::{Extensions, StatusCode, Uri};
 use retry_layer::{
-    AttemptDetails, BuildError, Class, Outcome, Predicate, RetryPolicy, RetryReport, transport,
+    AttemptDetails, BuildError, Class, Outcome, Predicate, RetryPolicy, RetryReport,
+    predicate::TransportClassifier, transport,
 };
 use session_layer::ConnectionInfo;
 
@@ -15,42 +16,26 @@ use crate::{
     error::{Kind, What, causes},
     origin,
     redirect::Answerer,
-    setting,
 };
 
-/// A policy's own predicate, told what the session's errors are.
-struct SessionAware {
-    inner: Arc<dyn Predicate>,
-}
+/// What the session's errors mean, and where the report goes, whichever policy a call has.
+pub(crate) struct SessionErrors;
 
-/// The same policy, for a stack whose errors are this crate's and whose calls end at a deadline:
-/// no wait is begun that would outlive it.
-pub(crate) fn aware(
+/// A policy for a stack whose errors are this crate's and whose calls end at a deadline.
+pub(crate) fn over_session(
     policy: &RetryPolicy,
     deadline: Option<Duration>,
 ) -> Result<RetryPolicy, BuildError> {
-    let inner = policy.predicate().clone();
-    let builder = policy.to_builder().predicate(SessionAware { inner });
-    match policy.deadline().into_iter().chain(deadline).min() {
-        Some(deadline) => builder.deadline(deadline).build(),
+    let builder = policy.to_builder().transport_classifier(SessionErrors);
+    match deadline {
+        // No wait is begun that would end later.
+        Some(deadline) => builder.max_deadline(deadline).build(),
         None => builder.build(),
     }
 }
 
-/// Makes such a policy of the one that a request brings, if it brings one.
-pub(crate) fn tell<B>(
-    request: &mut Request<B>,
-    deadline: Option<Duration>,
-) -> Result<(), BuildError> {
-    if let Some(policy) = request.extensions().get::<RetryPolicy>() {
-        let policy = aware(policy, deadline)?;
-        setting::set(request.extensions_mut(), policy);
-    }
-    Ok(())
-}
-
-impl Predicate for SessionAware {
-    fn classify(&self, outcome: &Outcome<'_>) -> Class {
+impl TransportClassifier for SessionErrors {
+    fn classify(&self, outcome: &Outcome<'_>, policy: &dyn Predicate) -> Class {
         if TryAgain::is_asked_for(outcome) {
             return Class::Unprocessed;
         }
@@ -58,38 +43,34 @@ impl Predicate for SessionAware {
             return *class;
         }
         let Some(error) = outcome.find_error::<Error>() else {
-            return self.inner.classify(outcome);
+            return policy.classify(outcome);
         };
         let outcome = with_session_error(*outcome, error);
         match class(error) {
-            Some(class) => self.inner.classify(&outcome.with_error_class(class)),
-            None => self.inner.classify(&outcome),
+            Some(class) => policy.classify(&outcome.with_error_class(class)),
+            None => policy.classify(&outcome),
         }
     }
 
-    fn is_success(&self, outcome: &Outcome<'_>) -> bool {
-        self.inner.is_success(outcome)
-    }
-
-    fn is_always_final(&self, status: StatusCode) -> bool {
-        // A 401 may ask for another attempt, with other credentials.
-        status != StatusCode::UNAUTHORIZED && self.inner.is_always_final(status)
-    }
-
-    fn describe(&self, outcome: &Outcome<'_>) -> Option<AttemptDetails> {
+    fn describe(&self, outcome: &Outcome<'_>, policy: &dyn Predicate) -> Option<AttemptDetails> {
         if let Some(extensions) = outcome.extensions() {
             return Some(of_response(extensions));
         }
         match outcome.find_error::<Error>() {
             Some(error) => Some(details(error, outcome.uri())),
-            None => self.inner.describe(outcome),
+            None => policy.describe(outcome),
         }
     }
 
-    fn annotate(&self, error: &mut (dyn StdError + 'static), report: RetryReport) {
+    fn annotate(
+        &self,
+        error: &mut (dyn StdError + 'static),
+        report: RetryReport,
+        policy: &dyn Predicate,
+    ) {
         match error.downcast_mut::<Error>() {
             Some(error) => error.set_report(report),
-            None => self.inner.annotate(error, report),
+            None => policy.annotate(error, report),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The stack, composed in one place.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -23,7 +23,6 @@ use crate::{
     doing::Doing,
     error::BoxError,
     layers::{AttemptBody, InnerService, Layers},
-    predicate,
 };
 
 /// The session alone, where no client has cookies.
@@ -105,7 +104,6 @@ impl Stack {
 #[derive(Debug)]
 pub(crate) struct Parts {
     pub(crate) policy: RetryPolicy,
-    pub(crate) deadline: Option<Duration>,
     pub(crate) attempt: Arc<attempt::Settings>,
     pub(crate) max_body: usize,
     pub(crate) decode_limits: DecodeLimits,
@@ -203,21 +201,12 @@ where
     E: Into<Error> + 'static,
 {
     let attempt_layers = std::mem::take(&mut parts.attempt_layers);
-    let deadline = parts.deadline;
-    // One of the layers may have brought a policy.
-    let told_of_errors = move |mut request: Request<Body>| {
-        // A policy that cannot be stays as it is, and does what it did.
-        let _ = predicate::tell(&mut request, deadline);
-        request
-    };
     compose(
         transport,
         parts,
         |attempt| attempt_layers.wrap(InnerService::new(attempt.map_response(told))),
         When::Asked,
-        |_, collecting, call_layers| {
-            call_layers.wrap(InnerService::new(collecting.map_request(told_of_errors)))
-        },
+        |_, collecting, call_layers| call_layers.wrap(InnerService::new(collecting)),
     )
 }
 

@@ -1,7 +1,4 @@
-use std::{
-    mem,
-    task::{Context, Poll},
-};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -10,11 +7,10 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use crate::{
-    future::ResponseFuture,
+    future::{Owned, ResponseFuture},
     named::{BoxError, ServiceError},
     policy::RetryPolicy,
     replay::ReplayBody,
-    stop::StopReason,
 };
 
 /// A service that sends a request again when its policy says so.
@@ -72,36 +68,8 @@ where
 
     #[inline]
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let (inner, policy) = (&mut self.inner, self.policy.for_request(&request));
-        match Start::of(&policy, &request) {
-            Start::Once(stop) => ResponseFuture::once::<false>(inner, policy, stop, request, None),
-            Start::Repeatable => {
-                // The instance that said ready makes the attempts of this call.
-                let spare = inner.clone();
-                let ready = mem::replace(inner, spare);
-                ResponseFuture::repeatable::<false>(ready, policy, request, false, None)
-            }
-            Start::Decorated => ResponseFuture::decorated(inner, policy, request, None),
-        }
-    }
-}
-
-/// How a call begins.
-enum Start {
-    /// It is sent once, for this reason.
-    Once(StopReason),
-    Repeatable,
-    /// It may ask for any of the [extras](crate::extras).
-    Decorated,
-}
-
-impl Start {
-    #[inline]
-    fn of<B>(policy: &RetryPolicy, request: &Request<B>) -> Self {
-        if !policy.is_plain_for(request) {
-            return Self::Decorated;
-        }
-        policy.refusal(request).map_or(Self::Repeatable, Self::Once)
+        let policy = self.policy.for_request(&request);
+        ResponseFuture::new(&mut self.inner, policy, request, None)
     }
 }
 
@@ -115,30 +83,24 @@ impl<S> Retry<S> {
         policy.refusal(request).is_none()
     }
 
-    /// Calls a clone of the service inside, whose first attempt begins at once, without asking
-    /// whether it is ready: for a service that always is, and a caller that has just looked at the
-    /// clock. The policy's deadline counts from `now`.
+    /// As [`call`](Service::call), for a service that is used for this call alone, and a caller that
+    /// knows when the call began: the policy's deadline and the times in the
+    /// [report](crate::RetryReport) count from `started`. It saves a clone of the service, and a
+    /// look at the clock.
+    ///
+    /// Like `call`, it must follow a `poll_ready` of this instance that returned `Ready(Ok(()))`.
     #[inline]
-    pub fn call_at<B, R>(
-        &self,
+    pub fn into_call<B, R>(
+        self,
         request: Request<B>,
-        now: Instant,
+        started: Instant,
     ) -> ResponseFuture<S, B, S::Future, R, S::Error>
     where
-        S: Service<Request<ReplayBody<B>>, Response = Response<R>> + Clone,
+        S: Service<Request<ReplayBody<B>>, Response = Response<R>>,
         B: Body<Data = Bytes> + 'static,
         B::Error: Into<BoxError>,
     {
-        let (mut inner, policy) = (self.inner.clone(), self.policy.for_request(&request));
-        let now = Some(now);
-        match Start::of(&policy, &request) {
-            Start::Once(stop) => {
-                ResponseFuture::once::<false>(&mut inner, policy, stop, request, now)
-            }
-            Start::Repeatable => {
-                ResponseFuture::repeatable::<false>(inner, policy, request, false, now)
-            }
-            Start::Decorated => ResponseFuture::decorated(&mut inner, policy, request, now),
-        }
+        let policy = self.policy.into_policy_for(&request);
+        ResponseFuture::new(Owned(self.inner), policy, request, Some(started))
     }
 }

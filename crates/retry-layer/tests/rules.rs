@@ -13,14 +13,15 @@ use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::Empty;
 use retry_layer::{
-    Backoff, Class, Exponential, Predicate, ResponseExt, Retry, RetryPolicy, RetryPolicyBuilder,
-    RetryReport, Standard, StopReason, WaitReason,
+    Backoff, Class, Exponential, Outcome, Predicate, ResponseExt, Retry, RetryPolicy,
+    RetryPolicyBuilder, RetryReport, Standard, StopReason, WaitReason,
     budget::{AwsBudget, ConcurrencyShare, FinagleBudget, FixedBudget, GrpcThrottle},
     grpc::GrpcRetry,
     hint::{Hint, Hints},
-    predicate::{Errors, StatusSet},
+    predicate::{Errors, StatusSet, TransportClassifier},
 };
-use support::{Frames, Knowing, Peer, Reply, error, status};
+use support::{Failure, Frames, Knowing, Peer, Reply, error, status};
+use tokio::time::Instant;
 use tower::ServiceExt;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -386,4 +387,91 @@ async fn a_policy_in_a_request_draws_its_waits_from_the_layers_seed() {
     let first = waits().await;
     assert_eq!(first, waits().await);
     assert_ne!(first[..2], first[3..], "each call draws its own");
+}
+
+/// Knows [`Failure`], whichever predicate a policy has.
+struct KnowsFailure;
+
+impl TransportClassifier for KnowsFailure {
+    fn classify(&self, outcome: &Outcome<'_>, policy: &dyn Predicate) -> Class {
+        match outcome.find_error::<Failure>() {
+            Some(_) => policy.classify(&outcome.with_error_class(Class::NotSent)),
+            None => policy.classify(outcome),
+        }
+    }
+
+    fn annotate(
+        &self,
+        error: &mut (dyn std::error::Error + 'static),
+        report: RetryReport,
+        _policy: &dyn Predicate,
+    ) {
+        if let Some(failure) = error.downcast_mut::<Failure>() {
+            failure.report = Some(report);
+        }
+    }
+}
+
+/// The report of a GET under a policy that its request brings.
+async fn call_with_own(peer: &Peer, layer: RetryPolicyBuilder, own: RetryPolicy) -> RetryReport {
+    let mut request = Request::get("http://peer/")
+        .body(Empty::<Bytes>::new())
+        .unwrap();
+    request.extensions_mut().insert(own);
+    let retry = Retry::new(peer.handle(), layer.build().unwrap());
+    match retry.oneshot(request).await {
+        Ok(response) => response.retry_report(),
+        Err(failure) => failure.report.unwrap(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_layer_knows_of_its_service_holds_for_a_policy_that_a_request_brings() {
+    let refused = || error(Class::Ambiguous);
+    let layer = || RetryPolicy::builder().transport_classifier(KnowsFailure);
+    let own = || RetryPolicy::builder().backoff(Backoff::fixed(SECOND));
+
+    let peer = Peer::new([refused(), status(200)]);
+    let report = call_with_own(&peer, layer(), own().build().unwrap()).await;
+    assert_eq!(report.stop(), StopReason::Answered);
+    assert_eq!(report.attempts().len(), 2);
+
+    let peer = Peer::new([refused()]);
+    let once = own().max_attempts(1).build().unwrap();
+    let report = call_with_own(&peer, layer(), once).await;
+    assert_eq!(report.stop(), StopReason::AttemptsExhausted);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bound_on_deadlines_holds_for_a_policy_that_a_request_brings() {
+    let layer = || RetryPolicy::builder().max_deadline(5 * SECOND);
+    let waits = |seconds| RetryPolicy::builder().backoff(Backoff::fixed(seconds * SECOND));
+    for (own, stop) in [
+        (waits(4), StopReason::Answered),
+        (waits(5), StopReason::DeadlineTooClose),
+        (waits(5).deadline(60 * SECOND), StopReason::DeadlineTooClose),
+        (waits(4).deadline(3 * SECOND), StopReason::DeadlineTooClose),
+    ] {
+        let peer = Peer::new([status(503), status(200)]);
+        let report = call_with_own(&peer, layer(), own.build().unwrap()).await;
+        assert_eq!(report.stop(), stop);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deadline_of_an_owned_service_counts_from_when_its_caller_says() {
+    let policy = builder().deadline(3 * SECOND).build().unwrap();
+    for (late, stop) in [(1, StopReason::Answered), (2, StopReason::DeadlineTooClose)] {
+        let started = Instant::now();
+        tokio::time::advance(late * SECOND).await;
+        let peer = Peer::new([status(503), status(200)]);
+        let mut retry = Retry::new(peer.handle(), policy.clone());
+        let request = Request::get("http://peer/")
+            .body(Empty::<Bytes>::new())
+            .unwrap();
+        let ready = ServiceExt::<Request<Empty<Bytes>>>::ready(&mut retry).await;
+        ready.unwrap();
+        let response = retry.into_call(request, started).await.unwrap();
+        assert_eq!(response.retry_report().stop(), stop, "{late} s");
+    }
 }

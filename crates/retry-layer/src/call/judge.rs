@@ -18,7 +18,7 @@ use crate::{
     report::{AttemptOutcome, AttemptRecord, Wait, WaitReason},
     stop::StopReason,
     transport,
-    verdict::{Facts, Resend, RetrySupply, Verdict, judge},
+    verdict::{Facts, RetrySupply, Verdict, judge},
 };
 
 use super::{Call, Journal, Pause};
@@ -31,7 +31,7 @@ impl<S, B> Call<S, B> {
         if self.is_always_final(result) {
             return Class::Final;
         }
-        let class = self.policy.predicate().classify(
+        let class = self.policy.classify(
             &self
                 .view(result.as_ref().map_err(ServiceError::as_dyn))
                 .at_attempt(self.attempts),
@@ -124,16 +124,25 @@ impl<S, B> Call<S, B> {
         }
         let now = Instant::now();
         let record = self.record(result, outcome, class, now);
-        let next = match self.judge(result, class, now, earlier) {
+        let wait = match self.judge(result, class, now, earlier) {
             Verdict::Return(stop) => {
                 self.finish_with(result, Some(record), class, stop);
                 return None;
             }
-            Verdict::Resend { cause, wait } => Next::Resend { cause, wait },
-            Verdict::Retry { wait, reason } => Next::Retry { wait, reason },
+            Verdict::Resend { cause, wait } => {
+                self.resends.use_up(cause);
+                Wait::new(wait, WaitReason::Resend)
+            }
+            Verdict::Retry { wait, reason } => {
+                self.attempts = self.attempts.saturating_add(1);
+                Wait::new(wait, reason)
+            }
         };
-        let wait = self.go_on(record, next);
-        Some(Pause { from: now, wait })
+        self.go_on(record, wait);
+        Some(Pause {
+            from: now,
+            wait: wait.delay(),
+        })
     }
 
     /// Decides what follows a result that another attempt may mend.
@@ -230,18 +239,8 @@ impl<S, B> Call<S, B> {
         Verdict::Return(StopReason::BodyNotReplayable)
     }
 
-    /// Writes down an attempt that another one follows, and says how long that one has to wait.
-    fn go_on(&mut self, record: AttemptRecord, next: Next) -> Duration {
-        let wait = match next {
-            Next::Resend { cause, wait } => {
-                self.resends.use_up(cause);
-                Wait::new(wait, WaitReason::Resend)
-            }
-            Next::Retry { wait, reason } => {
-                self.attempts = self.attempts.saturating_add(1);
-                Wait::new(wait, reason)
-            }
-        };
+    /// Records an attempt that another one follows after this wait.
+    fn go_on(&mut self, record: AttemptRecord, wait: Wait) {
         let record = record.followed_after(wait);
         events::attempt_ended(
             &self.asked(),
@@ -258,19 +257,11 @@ impl<S, B> Call<S, B> {
         if let Some(journal) = &mut self.journal {
             journal.records.push(record);
             journal.sent = None;
-            if let Next::Resend { .. } = next {
+            if wait.reason() == WaitReason::Resend {
                 journal.resends = journal.resends.saturating_add(1);
             }
         }
-        wait.delay()
     }
-}
-
-/// An attempt that is to follow.
-#[derive(Clone, Copy, Debug)]
-enum Next {
-    Resend { cause: Resend, wait: Duration },
-    Retry { wait: Duration, reason: WaitReason },
 }
 
 fn is_gone_away<R, E: ServiceError>(result: &Result<R, E>) -> bool {

@@ -41,7 +41,7 @@ pub(crate) struct Call<S, B> {
     pub(crate) started: Option<Instant>,
     pub(crate) attempts: u32,
     /// Whether the layer gave the request its key.
-    pub(crate) keyed: bool,
+    pub(crate) has_generated_key: bool,
     pub(crate) resends: Resends,
     /// Its life is what the budget counts.
     pub(crate) counted: Option<Counted>,
@@ -93,7 +93,7 @@ impl<S, B> Call<S, B> {
     /// The request as it entered the layer. A key that it got here is for its own attempts alone.
     pub(crate) fn request_again(&self) -> Request<()> {
         let mut request = self.copy(());
-        if self.keyed {
+        if self.has_generated_key {
             request.headers_mut().remove(IDEMPOTENCY_KEY);
         }
         request
@@ -105,7 +105,7 @@ impl<S, B> Call<S, B> {
             return None;
         }
         let mut headers = self.headers.take().unwrap_or_default();
-        if self.keyed {
+        if self.has_generated_key {
             headers.remove(IDEMPOTENCY_KEY);
         }
         Some((headers, std::mem::take(&mut self.extensions)))

@@ -5,7 +5,6 @@ use tokio::time::Instant;
 
 use crate::{
     class::Class,
-    details::AttemptDetails,
     events::{self, Decision, EventRequest},
     named::ServiceError,
     observer::{Exchange, Observer},
@@ -31,9 +30,9 @@ impl<S, B> Call<S, B> {
         let view = self
             .view(result.as_ref().map_err(ServiceError::as_dyn))
             .at_attempt(self.attempts);
-        let details = self.policy.predicate().describe(&view);
+        let details = self.policy.describe(&view);
         AttemptRecord::new(outcome)
-            .described(details.unwrap_or_else(|| AttemptDetails::of(&view)))
+            .described(details)
             .asked_again(self.asked_again(&view, class))
             .timed(AttemptTimes::new(self.started, self.sent(), now))
     }
@@ -136,7 +135,7 @@ impl<S, B> Call<S, B> {
             Ok(response) => {
                 response.extensions_mut().insert(report);
             }
-            Err(error) => self.policy.predicate().annotate(error.as_dyn_mut(), report),
+            Err(error) => self.policy.annotate(error.as_dyn_mut(), report),
         }
     }
 
@@ -152,7 +151,7 @@ impl<S, B> Call<S, B> {
             }
             Err(error) => Outcome::from_error(method, uri, error),
         };
-        outcome.with_key(self.keyed)
+        outcome.with_key(self.has_generated_key)
     }
 
     pub(super) fn observer(&self) -> Option<&dyn Observer> {

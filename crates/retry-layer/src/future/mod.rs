@@ -19,6 +19,7 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tower_service::Service;
 
+pub(crate) use self::start::Owned;
 use self::{fallback::Fallback, plan::Plan};
 use crate::{
     call::Pause,

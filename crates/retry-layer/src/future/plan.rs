@@ -8,7 +8,6 @@ use super::{State, fallback::Fallback};
 use crate::{
     call::{Call, Pause},
     class::Class,
-    details::AttemptDetails,
     drain::Drain,
     named::ServiceError,
     outcome::Outcome,
@@ -122,12 +121,12 @@ impl<S, B> Plan<S, B> {
             } => {
                 if let Err(error) = result {
                     let view = Outcome::from_error(method, uri, error.as_dyn());
-                    let details = policy.predicate().describe(&view);
+                    let details = policy.describe(&view);
                     let record = AttemptRecord::new(outcome)
-                        .described(details.unwrap_or_else(|| AttemptDetails::of(&view)))
+                        .described(details)
                         .timed(AttemptTimes::new(*started, *started, Instant::now()));
                     let report = RetryReport::single(record, *stop);
-                    policy.predicate().annotate(error.as_dyn_mut(), report);
+                    policy.annotate(error.as_dyn_mut(), report);
                 }
             }
         }

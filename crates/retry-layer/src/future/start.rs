@@ -1,7 +1,7 @@
 use std::mem;
 
 use bytes::Bytes;
-use http::Request;
+use http::{Extensions, Request};
 use http_body::Body;
 use tokio::time::Instant;
 use tower_service::Service;
@@ -10,6 +10,7 @@ use super::{ResponseFuture, State, plan::Plan};
 use crate::{
     budget::Counted,
     call::Call,
+    deadline::Deadline,
     extras::AttemptNumber,
     named::BoxError,
     policy::RetryPolicy,
@@ -17,44 +18,162 @@ use crate::{
     stop::StopReason,
 };
 
+/// How a call gets the instance of its service that said ready.
+pub(crate) trait ReadyService<S> {
+    /// The instance itself, for a call that needs it only now.
+    fn get_mut(&mut self) -> &mut S;
+
+    /// The instance itself, for a call that makes further attempts on it.
+    fn take(self) -> S;
+}
+
+/// A service that stays with its owner: the call that takes the instance leaves a clone in its place.
+impl<S: Clone> ReadyService<S> for &mut S {
+    fn get_mut(&mut self) -> &mut S {
+        self
+    }
+
+    fn take(self) -> S {
+        let spare = self.clone();
+        mem::replace(self, spare)
+    }
+}
+
+/// A service that is used for one call.
+pub(crate) struct Owned<S>(pub(crate) S);
+
+impl<S> ReadyService<S> for Owned<S> {
+    fn get_mut(&mut self) -> &mut S {
+        &mut self.0
+    }
+
+    fn take(self) -> S {
+        self.0
+    }
+}
+
+/// Whether a call has any of the [extras](crate::extras). A type, so that a call without them, as
+/// most are, is compiled without the code for them.
+trait Decoration: Copy {
+    fn has_generated_key(self) -> bool;
+
+    fn body_factory<B: 'static>(self, extensions: &Extensions) -> Option<BodyFactory<B>>;
+
+    /// Alters the request of the first attempt. The deadline is asked for only if it is needed, since
+    /// that may read the clock.
+    fn decorate<B>(
+        self,
+        policy: &RetryPolicy,
+        request: &mut Request<B>,
+        deadline: impl FnOnce(&Extensions) -> Option<Deadline>,
+    );
+}
+
+#[derive(Clone, Copy)]
+struct Plain;
+
+impl Decoration for Plain {
+    fn has_generated_key(self) -> bool {
+        false
+    }
+
+    fn body_factory<B: 'static>(self, _: &Extensions) -> Option<BodyFactory<B>> {
+        None
+    }
+
+    fn decorate<B>(
+        self,
+        _: &RetryPolicy,
+        _: &mut Request<B>,
+        _: impl FnOnce(&Extensions) -> Option<Deadline>,
+    ) {
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Decorated {
+    has_generated_key: bool,
+}
+
+impl Decoration for Decorated {
+    fn has_generated_key(self) -> bool {
+        self.has_generated_key
+    }
+
+    fn body_factory<B: 'static>(self, extensions: &Extensions) -> Option<BodyFactory<B>> {
+        extensions.get().cloned()
+    }
+
+    fn decorate<B>(
+        self,
+        policy: &RetryPolicy,
+        request: &mut Request<B>,
+        deadline: impl FnOnce(&Extensions) -> Option<Deadline>,
+    ) {
+        let deadline = deadline(request.extensions());
+        policy.decorate(request, AttemptNumber::FIRST, deadline);
+    }
+}
+
 impl<S, B, R> ResponseFuture<S, B, S::Future, R, S::Error>
 where
-    S: Service<Request<ReplayBody<B>>> + Clone,
+    S: Service<Request<ReplayBody<B>>>,
     B: Body<Data = Bytes> + 'static,
     B::Error: Into<BoxError>,
 {
-    /// A call that may ask for any of the [extras](crate::extras). Most do not, and do not pay for
-    /// looking: that is what `DRESS` says below.
-    #[cold]
-    pub(crate) fn decorated(
-        service: &mut S,
+    /// Sends the first attempt at once.
+    #[inline]
+    pub(crate) fn new(
+        mut service: impl ReadyService<S>,
         policy: RetryPolicy,
-        mut request: Request<B>,
-        now: Option<Instant>,
+        request: Request<B>,
+        started: Option<Instant>,
     ) -> Self {
-        let keyed = policy.give_key(&mut request);
-        if let Some(stop) = policy.refusal(&request) {
-            return Self::once::<true>(service, policy, stop, request, now);
+        if !policy.is_plain_for(&request) {
+            return Self::decorated(service, policy, request, started);
         }
-        let spare = service.clone();
-        let ready = mem::replace(service, spare);
-        Self::repeatable::<true>(ready, policy, request, keyed, now)
+        match policy.refusal(&request) {
+            Some(stop) => Self::once(Plain, service.get_mut(), policy, stop, request, started),
+            None => Self::repeatable(Plain, service.take(), policy, request, started),
+        }
     }
 
-    /// Sends the only attempt at once, on the instance that said ready.
+    #[cold]
+    fn decorated(
+        mut service: impl ReadyService<S>,
+        policy: RetryPolicy,
+        mut request: Request<B>,
+        started: Option<Instant>,
+    ) -> Self {
+        let decoration = Decorated {
+            has_generated_key: policy.give_key(&mut request),
+        };
+        match policy.refusal(&request) {
+            Some(stop) => Self::once(
+                decoration,
+                service.get_mut(),
+                policy,
+                stop,
+                request,
+                started,
+            ),
+            None => Self::repeatable(decoration, service.take(), policy, request, started),
+        }
+    }
+
+    /// Sends the only attempt of a call.
     #[inline]
-    pub(crate) fn once<const DRESS: bool>(
+    fn once(
+        decoration: impl Decoration,
         service: &mut S,
         policy: RetryPolicy,
         stop: StopReason,
         request: Request<B>,
-        now: Option<Instant>,
+        started: Option<Instant>,
     ) -> Self {
         let mut request = request.map(ReplayBody::passing);
-        if DRESS {
-            let deadline = policy.deadline_of(request.extensions(), now);
-            policy.decorate(&mut request, AttemptNumber::FIRST, deadline);
-        }
+        let deadline = |extensions: &_| policy.deadline_of(extensions, started);
+        decoration.decorate(&policy, &mut request, deadline);
         let (method, uri) = (request.method().clone(), request.uri().clone());
         Self {
             state: State::Sending {
@@ -65,25 +184,24 @@ where
                 stop,
                 method,
                 uri,
-                started: now,
+                started,
             },
         }
     }
 
-    /// Sends the first attempt at once, on this instance, which said ready, and which later
-    /// attempts are sent on too.
-    // One literal at the end: put together in steps, each step would copy all of it once more.
+    /// Sends the first attempt of a call on this instance, which makes the later ones too.
+    // One literal at the end: a future that is put together in steps is copied in each of them.
     #[inline]
-    pub(crate) fn repeatable<const DRESS: bool>(
+    fn repeatable(
+        decoration: impl Decoration,
         mut service: S,
         policy: RetryPolicy,
         request: Request<B>,
-        keyed: bool,
-        now: Option<Instant>,
+        started: Option<Instant>,
     ) -> Self {
         let (parts, passing) = request.into_parts();
-        let now = policy.start_of(&parts.extensions, now);
-        let deadline = policy.deadline_of(&parts.extensions, now);
+        let started = policy.start_of(&parts.extensions, started);
+        let deadline = policy.deadline_of(&parts.extensions, started);
         let settings = policy.settings();
         let (limit, memory) = (settings.replay_limit, policy.replay_memory());
         let resends = settings.resends;
@@ -95,19 +213,12 @@ where
         let version = parts.version;
         let headers = (!parts.headers.is_empty()).then(|| parts.headers.clone());
         let extensions = parts.extensions.clone();
-        let factory = if DRESS {
-            extensions.get::<BodyFactory<B>>().cloned()
-        } else {
-            None
-        };
-        let (body, first) = match factory {
+        let (body, first) = match decoration.body_factory(&extensions) {
             Some(factory) => ReplaySource::make(passing, factory),
             None => ReplaySource::record(passing, limit, memory),
         };
         let mut request = Request::from_parts(parts, first);
-        if DRESS {
-            policy.decorate(&mut request, AttemptNumber::FIRST, deadline);
-        }
+        decoration.decorate(&policy, &mut request, |_| deadline);
         Self {
             state: State::Sending {
                 attempt: service.call(request),
@@ -123,9 +234,9 @@ where
                     extensions,
                     body,
                     deadline,
-                    started: now,
+                    started,
                     attempts: 1,
-                    keyed,
+                    has_generated_key: decoration.has_generated_key(),
                     resends,
                     counted,
                     journal: None,

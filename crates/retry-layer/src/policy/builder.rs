@@ -19,7 +19,7 @@ use crate::{
     jitter::Jitter,
     key::IdempotencyKeys,
     observer::Observer,
-    predicate::{Predicate, Standard},
+    predicate::{Predicate, Standard, TransportClassifier},
     replay::ReplayMemory,
     verdict::Resends,
 };
@@ -123,6 +123,13 @@ impl RetryPolicyBuilder {
     {
         let predicate = map(self.settings.predicate.get());
         self.predicate(predicate)
+    }
+
+    /// Sets what is known of the service below, whichever predicate a policy has: see
+    /// [`TransportClassifier`]. None unless set; for a policy that a request brings, the layer's.
+    pub fn transport_classifier(mut self, classifier: impl TransportClassifier) -> Self {
+        self.settings.transport_classifier = Some(Arc::new(classifier));
+        self
     }
 
     pub(crate) fn predicate_standard(mut self, standard: Standard) -> Self {
@@ -231,6 +238,14 @@ impl RetryPolicyBuilder {
     /// attempt is made late, unless a service above has ended the call by then.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.settings.deadline = Some(deadline);
+        self
+    }
+
+    /// Bounds the deadline of every call of a layer: also of one whose request brings a policy with a
+    /// longer [`deadline`](Self::deadline), or with none. No bound unless set; for a policy that a
+    /// request brings, the layer's. A [`Deadline`](crate::Deadline) in the request overrides it.
+    pub fn max_deadline(mut self, longest: Duration) -> Self {
+        self.settings.max_deadline = Some(longest);
         self
     }
 

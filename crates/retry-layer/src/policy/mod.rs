@@ -2,7 +2,7 @@ mod aiohttp;
 mod builder;
 mod settings;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use fastrand::Rng;
 use http::{Extensions, HeaderMap, Method, Request, StatusCode};
@@ -12,15 +12,19 @@ use self::settings::{Built, Seed, Settings};
 pub use self::{aiohttp::AiohttpException, builder::RetryPolicyBuilder};
 use crate::{
     budget::Budget,
+    class::Class,
     deadline::Deadline,
+    details::AttemptDetails,
     events::Paths,
     extras::{AttemptNumber, Extras},
     key::IDEMPOTENCY_KEY,
     marker::{Idempotent, NoRetry},
     observer::Observer,
+    outcome::Outcome,
     owner::RetryOwner,
-    predicate::Predicate,
+    predicate::{Predicate, TransportClassifier},
     replay::ReplayMemory,
+    report::RetryReport,
     stop::StopReason,
 };
 
@@ -88,10 +92,14 @@ impl RetryPolicy {
         self.settings().max_attempts
     }
 
-    /// The longest that a call may take as a whole, if a deadline is set.
+    /// The longest that a call may take as a whole, if a deadline, or a bound on deadlines, is set.
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
-        self.settings().deadline
+        let longest = self.layer_unless(false).settings.max_deadline;
+        match (self.settings().deadline, longest) {
+            (Some(deadline), Some(longest)) => Some(deadline.min(longest)),
+            (deadline, longest) => deadline.or(longest),
+        }
     }
 
     fn of(settings: Settings) -> Self {
@@ -119,6 +127,40 @@ impl RetryPolicy {
     #[inline]
     pub(crate) fn is_always_final(&self, status: StatusCode) -> bool {
         self.built.always_final.contains(status)
+    }
+
+    /// Says what an outcome means.
+    pub(crate) fn classify(&self, outcome: &Outcome<'_>) -> Class {
+        let predicate = &*self.built.predicate;
+        match self.transport_classifier() {
+            Some(transport) => transport.classify(outcome, predicate),
+            None => predicate.classify(outcome),
+        }
+    }
+
+    /// Says what is known of how an attempt ended.
+    pub(crate) fn describe(&self, outcome: &Outcome<'_>) -> AttemptDetails {
+        let predicate = &*self.built.predicate;
+        let details = match self.transport_classifier() {
+            Some(transport) => transport.describe(outcome, predicate),
+            None => predicate.describe(outcome),
+        };
+        details.unwrap_or_else(|| AttemptDetails::of(outcome))
+    }
+
+    /// Puts the report of a call into its final error.
+    pub(crate) fn annotate(&self, error: &mut (dyn Error + 'static), report: RetryReport) {
+        let predicate = &*self.built.predicate;
+        match self.transport_classifier() {
+            Some(transport) => transport.annotate(error, report, predicate),
+            None => predicate.annotate(error, report),
+        }
+    }
+
+    fn transport_classifier(&self) -> Option<&dyn TransportClassifier> {
+        let is_set = self.settings().transport_classifier.is_some();
+        let settings = &self.layer_unless(is_set).settings;
+        settings.transport_classifier.as_deref()
     }
 
     /// Whether neither this policy nor the request asks for any of the extras.
@@ -152,11 +194,17 @@ impl RetryPolicy {
     /// The policy that this request is sent under: the one that it brings, or this one.
     #[inline]
     pub(crate) fn for_request<B>(&self, request: &Request<B>) -> Self {
+        self.clone().into_policy_for(request)
+    }
+
+    /// As [`for_request`](Self::for_request), without a clone.
+    #[inline]
+    pub(crate) fn into_policy_for<B>(self, request: &Request<B>) -> Self {
         match request.extensions().get::<Self>() {
-            None => self.clone(),
+            None => self,
             Some(own) => Self {
                 built: Arc::clone(&own.built),
-                layer: Some(Arc::clone(&self.built)),
+                layer: Some(self.built),
             },
         }
     }
@@ -181,8 +229,7 @@ impl RetryPolicy {
         if now.is_some() {
             return now;
         }
-        let counts_from_now =
-            self.settings().deadline.is_some() && extensions.get::<Deadline>().is_none();
+        let counts_from_now = self.deadline().is_some() && extensions.get::<Deadline>().is_none();
         (counts_from_now || self.observer().is_some()).then(Instant::now)
     }
 
@@ -197,7 +244,7 @@ impl RetryPolicy {
         if let Some(deadline) = extensions.get::<Deadline>() {
             return Some(*deadline);
         }
-        let within = self.settings().deadline?;
+        let within = self.deadline()?;
         Some(Deadline::after(now.unwrap_or_else(Instant::now), within))
     }
 

@@ -17,7 +17,7 @@ use crate::{
     events::Paths,
     extras::Extras,
     hint::Hints,
-    predicate::{Predicate, Standard, StatusSet},
+    predicate::{Predicate, Standard, StatusSet, TransportClassifier},
     replay::ReplayMemory,
     verdict::Resends,
 };
@@ -27,13 +27,15 @@ use crate::{
 #[derive(Clone)]
 pub(crate) struct Settings {
     pub(super) predicate: PredicateChoice,
+    pub(super) transport_classifier: Option<Arc<dyn TransportClassifier>>,
     pub(crate) max_attempts: u32,
     pub(super) methods: Methods,
     pub(crate) backoff: Backoff,
     pub(crate) hints: Hints,
     pub(crate) max_retry_after: Duration,
     pub(crate) resends: Resends,
-    pub(crate) deadline: Option<Duration>,
+    pub(super) deadline: Option<Duration>,
+    pub(super) max_deadline: Option<Duration>,
     pub(crate) replay_limit: usize,
     pub(super) replay_memory: Option<Arc<ReplayMemory>>,
     pub(crate) drain: DrainLimits,
@@ -48,6 +50,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             predicate: PredicateChoice::Standard(Standard::default()),
+            transport_classifier: None,
             max_attempts: 3,
             methods: Methods::Idempotent,
             backoff: Backoff::default(),
@@ -55,6 +58,7 @@ impl Default for Settings {
             max_retry_after: Duration::from_secs(120),
             resends: Resends::ALL,
             deadline: None,
+            max_deadline: None,
             replay_limit: 64 * 1024,
             replay_memory: None,
             drain: DrainLimits::default(),
@@ -78,6 +82,7 @@ impl Settings {
             .field("max_retry_after", &self.max_retry_after)
             .field("resends", &self.resends)
             .field("deadline", &self.deadline)
+            .field("max_deadline", &self.max_deadline)
             .field("replay_limit", &self.replay_limit)
             .field(
                 "replay_memory",

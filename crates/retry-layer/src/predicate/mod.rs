@@ -97,6 +97,7 @@ mod errors;
 mod func;
 mod standard;
 mod status;
+mod transport_classifier;
 
 use std::{error::Error, sync::Arc};
 
@@ -108,6 +109,7 @@ pub use self::{
     func::{PredicateFn, predicate_fn},
     standard::Standard,
     status::{StatusSet, StatusSetIter},
+    transport_classifier::TransportClassifier,
 };
 use crate::{class::Class, details::AttemptDetails, outcome::Outcome, report::RetryReport};
 

@@ -16,7 +16,6 @@ use crate::{
     observer::{Exchange, Observer},
     outcome::Outcome,
     policy::RetryPolicy,
-    predicate::Predicate as _,
     report::{AttemptOutcome, AttemptRecord, AttemptTimes, RetryReport, Wait, WaitReason},
     stop::StopReason,
     transport,
@@ -121,7 +120,7 @@ impl Progress {
             self.deadline = None;
         }
         let deadline = self.of_request.or(self.deadline).or_else(|| {
-            let within = self.policy.settings().deadline?;
+            let within = self.policy.deadline()?;
             Some(Deadline::after(now, within))
         });
         self.deadline = deadline;
@@ -172,7 +171,7 @@ impl Progress {
             return Class::Ambiguous;
         };
         let view = Outcome::from_error(&self.method, &self.uri, *error).at_attempt(self.attempts);
-        match self.policy.predicate().classify(&view) {
+        match self.policy.classify(&view) {
             class if !class.is_retryable() || class.is_throttled() => class,
             // The server has begun to answer, so whatever else it may mean, it is no free resend.
             _ => Class::Ambiguous,
@@ -236,8 +235,7 @@ impl Progress {
         let details = match how {
             Break::Error(error) => {
                 let view = Outcome::from_error(&self.method, &self.uri, *error);
-                let details = self.policy.predicate().describe(&view);
-                details.unwrap_or_else(|| AttemptDetails::of(&view))
+                self.policy.describe(&view)
             }
             Break::Early => AttemptDetails::default()
                 .kind(FailureKind::BROKEN)
@@ -313,10 +311,10 @@ impl Progress {
     /// The request for the rest failed.
     pub(super) fn failed(&mut self, error: &(dyn Error + 'static), offset: u64) {
         let view = Outcome::from_error(&self.method, &self.uri, error);
-        let class = self.policy.predicate().classify(&view);
-        let details = self.policy.predicate().describe(&view);
+        let class = self.policy.classify(&view);
+        let details = self.policy.describe(&view);
         let record = AttemptRecord::new(AttemptOutcome::Error(class))
-            .described(details.unwrap_or_else(|| AttemptDetails::of(&view)))
+            .described(details)
             .timed(AttemptTimes::new(None, self.asked, Instant::now()));
         self.records.push(record.resuming(offset));
     }
@@ -343,7 +341,7 @@ impl Progress {
     /// Tells an error what was tried.
     pub(super) fn annotate(&self, error: &mut (dyn Error + 'static)) {
         if let Some(report) = self.report() {
-            self.policy.predicate().annotate(error, report);
+            self.policy.annotate(error, report);
         }
     }
 

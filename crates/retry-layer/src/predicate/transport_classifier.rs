@@ -1,0 +1,61 @@
+use std::error::Error;
+
+use super::Predicate;
+use crate::{class::Class, details::AttemptDetails, outcome::Outcome, report::RetryReport};
+
+/// What a layer knows of the service below it, whichever policy a call has: set by
+/// [`RetryPolicyBuilder::transport_classifier`](crate::RetryPolicyBuilder::transport_classifier).
+///
+/// A client whose errors only it can tell apart sets it in the policy of its layer. It is then asked in
+/// place of the predicate of each policy, also of one that a request brings, and is given that
+/// predicate to ask it in turn.
+///
+/// ```
+/// # use std::fmt;
+/// use retry_layer::{
+///     Class, Outcome, Predicate, RetryPolicy, predicate::TransportClassifier,
+/// };
+///
+/// #[derive(Debug)]
+/// struct Unsent;
+/// # impl fmt::Display for Unsent {
+/// #     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { f.write_str("not sent") }
+/// # }
+/// # impl std::error::Error for Unsent {}
+///
+/// struct KnowsUnsent;
+///
+/// impl TransportClassifier for KnowsUnsent {
+///     fn classify(&self, outcome: &Outcome<'_>, policy: &dyn Predicate) -> Class {
+///         match outcome.find_error::<Unsent>() {
+///             Some(_) => policy.classify(&outcome.with_error_class(Class::NotSent)),
+///             None => policy.classify(outcome),
+///         }
+///     }
+/// }
+///
+/// let policy = RetryPolicy::builder().transport_classifier(KnowsUnsent).build()?;
+/// # Ok::<(), retry_layer::BuildError>(())
+/// ```
+pub trait TransportClassifier: Send + Sync + 'static {
+    /// Says what this outcome means; see [`Predicate::classify`]. Not called for a status below 400
+    /// that is [always final](Predicate::is_always_final) for the policy.
+    fn classify(&self, outcome: &Outcome<'_>, policy: &dyn Predicate) -> Class;
+
+    /// Says what is known of how an attempt ended; see [`Predicate::describe`]. Unless implemented, the
+    /// policy's predicate says it.
+    fn describe(&self, outcome: &Outcome<'_>, policy: &dyn Predicate) -> Option<AttemptDetails> {
+        policy.describe(outcome)
+    }
+
+    /// Puts the report into the final error; see [`Predicate::annotate`]. Unless implemented, the
+    /// policy's predicate does it.
+    fn annotate(
+        &self,
+        error: &mut (dyn Error + 'static),
+        report: RetryReport,
+        policy: &dyn Predicate,
+    ) {
+        policy.annotate(error, report);
+    }
+}
