@@ -142,7 +142,7 @@ fn print_timeline(report: &RetryReport, took: &str) {
             None if number < last => "led on to where it redirects".to_owned(),
             None => format!("stopped after {took}: {}", words(report.stop().as_str())),
             Some(wait) => match wait.reason() {
-                WaitReason::Resend => "sent again at once".to_owned(),
+                WaitReason::TransparentRetry => "sent again at once".to_owned(),
                 WaitReason::RetryAfter => {
                     format!("waited {}: Retry-After", short(wait.delay()))
                 }
@@ -157,7 +157,7 @@ fn outcome(outcome: AttemptOutcome) -> String {
     match outcome {
         AttemptOutcome::Status(status) => status.to_string(),
         AttemptOutcome::Error(Class::NotSent) => "nothing sent".to_owned(),
-        AttemptOutcome::Error(Class::Stale { .. }) => "reused connection closed".to_owned(),
+        AttemptOutcome::Error(Class::Stale(_)) => "reused connection closed".to_owned(),
         AttemptOutcome::Error(Class::Ambiguous) => "sent, no whole answer".to_owned(),
         AttemptOutcome::Error(class) => format!("{} error", words(class.as_str())),
         other => other.to_string(),

@@ -10,8 +10,8 @@ use http::{HeaderValue, Request, Response, header::USER_AGENT};
 use http_body_util::Full;
 use hyper_util::{client::legacy, rt::TokioExecutor};
 use retry_layer::{
-    Attempt, Class, Outcome, Predicate, ResponseExt, RetryLayer, RetryPolicy, Standard,
-    predicate_fn,
+    Attempt, Class, Classifier, Outcome, Processed, ResponseExt, RetryLayer, RetryPolicy, Standard,
+    classifier_fn,
 };
 use session_layer::{Connector, PoolConfig, SessionLayer, Timeouts};
 use tokio::task::JoinSet;
@@ -71,7 +71,7 @@ async fn over_a_session(server: &str) -> Result<(), Failure> {
         .service(Connector::new());
     let policy = RetryPolicy::builder()
         .max_attempts(5)
-        .predicate(predicate_fn(classify))
+        .classifier(classifier_fn(classify))
         .build()?;
     let service = ServiceBuilder::new()
         .layer(SetRequestHeaderLayer::if_not_present(USER_AGENT, AGENT))
@@ -90,12 +90,14 @@ async fn over_a_session(server: &str) -> Result<(), Failure> {
 }
 
 /// The layers do not know each other. A session's error tells what was sent, which is all that
-/// matters to somebody who wants to retry a POST; the standard predicate judges the rest.
+/// matters to somebody who wants to retry a POST; the standard classifier judges the rest.
 fn classify(outcome: &Outcome<'_>) -> Class {
     match outcome.find_error::<session_layer::Error>() {
-        Some(error) if error.is_stale() => Class::Stale {
-            wrote: !error.is_unsent(),
-        },
+        Some(error) if error.is_stale() => Class::Stale(if error.is_unsent() {
+            Processed::Never
+        } else {
+            Processed::Possibly
+        }),
         Some(error) if error.is_unsent() => Class::NotSent,
         _ => Standard::default().classify(outcome),
     }
@@ -103,7 +105,7 @@ fn classify(outcome: &Outcome<'_>) -> Class {
 
 fn attempt_span<B>(request: &Request<B>) -> Span {
     let attempt = request.extensions().get::<Attempt>();
-    let number = attempt.map_or(1, |it| it.number() + it.resends());
+    let number = attempt.map_or(1, |it| it.number() + it.transparent_retries());
     tracing::info_span!("attempt", number, path = request.uri().path())
 }
 

@@ -59,7 +59,7 @@ async fn call(grpc: bool, seed: u64, answers: &[(u16, &[u8])]) {
         .seed(seed)
         .hints(all_hints());
     let builder = if grpc {
-        builder.predicate(Grpc::default())
+        builder.classifier(Grpc::default())
     } else {
         builder
     };
@@ -76,7 +76,7 @@ async fn call(grpc: bool, seed: u64, answers: &[(u16, &[u8])]) {
     let (sent, _) = &*answers.borrow();
     let report = response.retry_report();
     assert_eq!(report.attempts().len(), *sent as usize);
-    // One free resend for a 421; each wait is the hint and a tenth of it, or the backoff.
+    // One free transparent retry for a 421; each wait is the hint and a tenth of it, or the backoff.
     assert!(*sent <= ATTEMPTS + 1);
     let longest = LONGEST_HINT.max(LONGEST_BACKOFF) + Duration::from_secs(6);
     assert!(begun.elapsed() <= longest * ATTEMPTS);

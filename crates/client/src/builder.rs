@@ -27,12 +27,11 @@ use crate::observe::Facade;
 #[cfg(feature = "opentelemetry")]
 use crate::observe::Sink;
 use crate::{
-    Body, Client, DecodeLimits, Error, Redirects, attempt, call, decode,
+    Body, Client, DecodeLimits, Error, Redirects, attempt, call, classify, decode,
     error::BoxError,
     extras::Extras,
     layers::{AttemptBody, Layers},
     observe::{CallSpans, Observers, Paths},
-    predicate,
     resume::Resume,
     stack::{self, Parts},
     target::Base,
@@ -151,7 +150,7 @@ impl ClientBuilder {
     /// credentials go along. Takes the place of [`base_url`](Self::base_url).
     ///
     /// The URL of a call is joined to the first one, and its path moves along from there. A free
-    /// resend goes where the attempt before it went. URLs of other origins are not moved. The
+    /// transparent retry goes where the attempt before it went. URLs of other origins are not moved. The
     /// retry [budget](retry_layer::budget) counts all of them as the first one.
     ///
     /// ```
@@ -202,18 +201,18 @@ impl ClientBuilder {
         self
     }
 
-    /// Alters the policy that is set so far: adds a predicate, a budget or a hook to what a
+    /// Alters the policy that is set so far: adds a classifier, a budget or a hook to what a
     /// configuration says. A policy that cannot be stays that, and [`build`](Self::build) says so.
     ///
     /// ```
-    /// use client::{Class, Client, Outcome, Predicate as _, predicate_fn};
+    /// use client::{Class, Client, Outcome, Classifier as _, classifier_fn};
     ///
-    /// let busy = predicate_fn(|outcome: &Outcome<'_>| match outcome.status() {
+    /// let busy = classifier_fn(|outcome: &Outcome<'_>| match outcome.status() {
     ///     Some(http::StatusCode::LOCKED) => Class::Ambiguous,
     ///     _ => Class::Final,
     /// });
     /// let client = Client::builder()
-    ///     .map_retry(|policy| policy.map_predicate(|configured| configured.or(busy)))
+    ///     .map_retry(|policy| policy.map_classifier(|configured| configured.or(busy)))
     ///     .build()?;
     /// # Ok::<(), client::Error>(())
     /// ```
@@ -471,7 +470,7 @@ impl ClientBuilder {
         let sinks = self.sinks();
         let policy = self
             .retry
-            .and_then(|policy| predicate::over_session(&policy, self.deadline))?;
+            .and_then(|policy| classify::over_session(&policy, self.deadline))?;
         let policy = match self.paths {
             Paths::Redacted => policy,
             // Also of those that requests bring.

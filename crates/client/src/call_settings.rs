@@ -5,8 +5,8 @@
 
 use http::Extensions;
 use retry_layer::{
-    Attempt, BodyFactory, Deadline, EarlierResends, IdempotencyKeys, Idempotent, NoRetry,
-    Resumption, RetryOwner, RetryPolicy,
+    Attempt, BodyFactory, Deadline, EarlierTransparentRetries, IdempotencyKeys, Idempotent,
+    NoRetry, Resumption, RetryOwner, RetryPolicy,
 };
 use session_layer::RequestOptions;
 #[cfg(feature = "cookies")]
@@ -44,7 +44,7 @@ call_settings! {
     Attempt,
     BodyFactory<Body>,
     Deadline,
-    EarlierResends,
+    EarlierTransparentRetries,
     IdempotencyKeys,
     Idempotent,
     NoRetry,
@@ -105,7 +105,7 @@ mod tests {
         add! {
             BodyFactory<Body> = BodyFactory::new(|| Body::from("x")),
             Deadline = Deadline::within(Duration::from_secs(1)),
-            EarlierResends = EarlierResends::from(1),
+            EarlierTransparentRetries = EarlierTransparentRetries::from(1),
             IdempotencyKeys = IdempotencyKeys::new(),
             Idempotent = Idempotent,
             NoRetry = NoRetry,

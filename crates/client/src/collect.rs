@@ -22,13 +22,13 @@ use http_body::Body as _;
 use pin_project_lite::pin_project;
 use retry_layer::{
     Attempt, Class, NoRetry, Outcome, ResponseExt as _, RetryPolicy,
-    predicate::TransportClassifier as _,
+    classify::TransportClassifier as _,
 };
 use tower_service::Service;
 
 use crate::{
-    DeadlinePhase, DecodeLimits, Error, ResponseBody, decode, doing::Doing, error::is_failed,
-    predicate::SessionErrors, redirect,
+    DeadlinePhase, DecodeLimits, Error, ResponseBody, classify::SessionErrors, decode,
+    doing::Doing, error::is_failed, redirect,
 };
 
 #[derive(Clone, Debug)]
@@ -100,7 +100,7 @@ impl<S> Collect<S> {
 /// not.
 fn may_refuse_success(policy: &RetryPolicy) -> bool {
     let mut statuses = (200..400).filter_map(|status| StatusCode::from_u16(status).ok());
-    !statuses.all(|status| policy.predicate().is_always_final(status))
+    !statuses.all(|status| policy.classifier().is_always_final(status))
 }
 
 /// Asks a policy what it makes of the head of a response.
@@ -113,7 +113,7 @@ struct Judge {
 
 impl Judge {
     /// None for a request that is sent once, whatever comes. A policy of one attempt is asked: it may
-    /// call for a resend.
+    /// call for a transparent retry.
     fn new<B>(policy: &RetryPolicy, request: &Request<B>) -> Option<Self> {
         let extensions = request.extensions();
         if extensions.get::<NoRetry>().is_some() {
@@ -136,7 +136,7 @@ impl Judge {
         let outcome = Outcome::from_response(&self.method, &self.uri, status, headers)
             .with_extensions(response.extensions())
             .at_attempt(self.attempt);
-        let class = SessionErrors.classify(&outcome, &**self.policy.predicate());
+        let class = SessionErrors.classify(&outcome, &**self.policy.classifier());
         response.extensions_mut().insert(Judged(class));
         class.is_retryable()
     }

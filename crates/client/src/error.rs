@@ -857,20 +857,21 @@ fn is_tls(_: &(dyn StdError + 'static)) -> bool {
     false
 }
 
-/// How many attempts were made; resends do not count.
+/// How many attempts were made; transparent retries do not count.
 pub(crate) fn attempts(report: &RetryReport) -> usize {
-    let resends = usize::try_from(report.resends()).unwrap_or(usize::MAX);
-    report.attempts().len().saturating_sub(resends)
+    let transparent = usize::try_from(report.transparent_retries()).unwrap_or(usize::MAX);
+    report.attempts().len().saturating_sub(transparent)
 }
 
 /// Says how often a request was sent, and why not more often where that is no matter of course.
 fn tried(report: &RetryReport, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let resends = usize::try_from(report.resends()).unwrap_or(usize::MAX);
+    let transparent = usize::try_from(report.transparent_retries()).unwrap_or(usize::MAX);
     let attempts = attempts(report);
     let plural = |count| if count == 1 { "" } else { "s" };
     write!(f, " ({attempts} attempt{}", plural(attempts))?;
-    if resends > 0 {
-        write!(f, ", {resends} resend{}", plural(resends))?;
+    if transparent > 0 {
+        let retries = if transparent == 1 { "retry" } else { "retries" };
+        write!(f, ", {transparent} transparent {retries}")?;
     }
     match report.stop() {
         StopReason::Answered

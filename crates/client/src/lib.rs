@@ -199,6 +199,7 @@ mod body;
 mod builder;
 mod call;
 mod call_settings;
+mod classify;
 mod client;
 mod collect;
 pub mod coming_from;
@@ -222,7 +223,6 @@ mod layers;
 pub mod multipart;
 mod observe;
 mod origin;
-mod predicate;
 mod progress;
 mod quoted;
 mod read;
@@ -247,10 +247,10 @@ pub use bytes;
 pub use http;
 pub use retry_layer::{
     self, AiohttpException, Attempt, AttemptDetails, AttemptOutcome, AttemptPhase, AttemptRecord,
-    Backoff, BeforeAttempt, BodyFactory, BuildError, Class, Deadline, Exponential, FailureKind,
-    IdempotencyKeys, Idempotent, Jitter, NoRetry, Observer as RetryObserver, Outcome, Predicate,
-    Resumption, RetryPolicy, RetryPolicyBuilder, RetryReport, Standard, StopReason, Wait,
-    WaitReason, budget, predicate_fn,
+    Backoff, BeforeAttempt, BodyFactory, BuildError, Class, Classifier, Deadline, Exponential,
+    FailureKind, IdempotencyKeys, Idempotent, Jitter, NoRetry, Outcome, Processed, Resumption,
+    RetryObserver, RetryPolicy, RetryPolicyBuilder, RetryReport, Standard, StopReason, Wait,
+    WaitReason, budget, classifier_fn,
     resume::{ResumeError, ResumeErrorKind},
 };
 #[cfg(feature = "http2")]

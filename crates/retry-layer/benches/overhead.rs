@@ -129,7 +129,9 @@ fn callgrind(case: &str, calls: u64) -> Option<Cost> {
 fn run(case: &str, calls: usize) -> usize {
     let policy = RetryPolicy::default();
     let single = || {
-        let once = RetryPolicy::builder().max_attempts(1).without_resends();
+        let once = RetryPolicy::builder()
+            .max_attempts(1)
+            .without_transparent_retries();
         once.build().unwrap()
     };
     let get = Example::new(Method::GET);

@@ -8,14 +8,14 @@ use crate::report::{AttemptOutcome, RetryReport};
 /// use retry_layer::Attempt;
 ///
 /// fn resend_count<B>(request: &http::Request<B>) -> Option<u32> {
-///     request.extensions().get::<Attempt>().map(|attempt| attempt.number() + attempt.resends() - 1)
+///     request.extensions().get::<Attempt>().map(|attempt| attempt.number() + attempt.transparent_retries() - 1)
 /// }
 /// # assert_eq!(resend_count(&http::Request::new(())), None);
 /// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Attempt {
     pub(crate) number: u32,
-    pub(crate) resends: u32,
+    pub(crate) transparent_retries: u32,
     pub(crate) previous: AttemptOutcome,
 }
 
@@ -26,10 +26,10 @@ impl Attempt {
         self.number
     }
 
-    /// How many [resends](RetryReport::resends) came before, this exchange included if it is one.
+    /// How many [transparent retries](RetryReport::transparent_retries) came before, this exchange included if it is one.
     #[must_use]
-    pub fn resends(&self) -> u32 {
-        self.resends
+    pub fn transparent_retries(&self) -> u32 {
+        self.transparent_retries
     }
 
     /// How the exchange before this one ended.
@@ -39,32 +39,32 @@ impl Attempt {
     }
 }
 
-/// Tells the layer how many [resends](RetryReport::resends) the call has made before this request:
+/// Tells the layer how many [transparent retries](RetryReport::transparent_retries) the call has made before this request:
 /// a request extension for a service above that sends several requests for one call, such as one
 /// that follows redirects.
 ///
-/// Only the first resend of a call is free, and a call makes nine at most. Without this extension
+/// Only the first transparent retry of a call is free, and a call makes nine at most. Without this extension
 /// the layer takes each request for a call of its own.
 ///
 /// ```
-/// use retry_layer::{EarlierResends, ResponseExt};
+/// use retry_layer::{EarlierTransparentRetries, ResponseExt};
 ///
 /// fn next_hop<T>(redirect: &http::Response<T>, next: &mut http::Request<()>) {
-///     next.extensions_mut().insert(EarlierResends::of(&redirect.retry_report()));
+///     next.extensions_mut().insert(EarlierTransparentRetries::of(&redirect.retry_report()));
 /// }
 /// # let mut next = http::Request::new(());
 /// # next_hop(&http::Response::new(()), &mut next);
-/// # assert_eq!(next.extensions().get::<EarlierResends>().map(EarlierResends::count), Some(0));
+/// # assert_eq!(next.extensions().get::<EarlierTransparentRetries>().map(EarlierTransparentRetries::count), Some(0));
 /// ```
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct EarlierResends(u32);
+pub struct EarlierTransparentRetries(u32);
 
-impl EarlierResends {
-    /// The resends of this report, which is that of all earlier requests of the call: see
+impl EarlierTransparentRetries {
+    /// The transparent retries of this report, which is that of all earlier requests of the call: see
     /// [`RetryReport::followed_by`].
     #[must_use]
     pub fn of(report: &RetryReport) -> Self {
-        Self(report.resends())
+        Self(report.transparent_retries())
     }
 
     /// How many there were.
@@ -74,7 +74,7 @@ impl EarlierResends {
     }
 }
 
-impl From<u32> for EarlierResends {
+impl From<u32> for EarlierTransparentRetries {
     fn from(count: u32) -> Self {
         Self(count)
     }
@@ -106,7 +106,7 @@ impl Resumption {
         self.attempts
     }
 
-    /// How many exchanges the call has made before this request, resends included.
+    /// How many exchanges the call has made before this request, transparent retries included.
     #[must_use]
     pub fn exchanges(&self) -> u32 {
         self.exchanges

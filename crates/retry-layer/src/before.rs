@@ -4,13 +4,13 @@ use http::{Request, request::Parts};
 
 /// Alters each attempt of a request before it is sent: another endpoint, a fresh token.
 ///
-/// It is called with the number of the exchange, from 1 and with resends counted, and with
+/// It is called with the number of the exchange, from 1 and with transparent retries counted, and with
 /// the head of the request: as the caller made it, not as an earlier attempt was altered, with all
 /// its headers. A layer does it for every call
 /// ([`RetryPolicyBuilder::before_attempt`](crate::RetryPolicyBuilder::before_attempt)); a request
 /// that has one of its own in its extensions is altered by that one instead.
 ///
-/// The budget and predicates go by the URI that the request had when it entered the layer. From
+/// The budget and classifiers go by the URI that the request had when it entered the layer. From
 /// the second exchange on, the extensions hold an [`Attempt`](crate::Attempt), which tells how the
 /// one before ended. What has to be awaited, such as a new token from a server, belongs into a
 /// service below the layer.

@@ -22,28 +22,31 @@ pub enum Class {
     /// counting as an attempt, afterwards as a counted retry. A connection that the peer lets go (a
     /// GOAWAY, known by the feature `h2`) is no fault of the service: after five of these in a call
     /// no attempt is counted, and from the second on the policy's backoff comes before. Of all
-    /// resends of a call only the first is free, see [budgets](crate::budget).
+    /// transparent retries of a call only the first is free, see [budgets](crate::budget).
     Unprocessed,
-    /// A reused connection was closed by the peer before the first byte of a response.
-    /// Sent again at once and without counting as an attempt, once per call; afterwards a counted
-    /// retry.
-    Stale {
-        /// Whether any byte of the request was written. If so, only a request that is idempotent
-        /// is sent again.
-        wrote: bool,
-    },
-    /// The peer asks to be given less to do: HTTP/2's `ENHANCE_YOUR_CALM` (RFC 9113, section 7),
-    /// gRPC's `RESOURCE_EXHAUSTED`. A counted retry that waits from the
-    /// [throttled base](crate::Exponential::throttled_base) on, costs half a token, and is never
-    /// sent at once. Responses of status 429, and of 503 that say when to come back, are treated
-    /// alike whatever their class.
-    Throttled {
-        /// Whether the peer states that it did not process the request. If not, only a request
-        /// that is idempotent is sent again.
-        refused: bool,
-    },
+    /// The peer closed a reused connection before it sent the first byte of a response. The request
+    /// is sent again at once, and without counting as an attempt, once per call; afterwards as a
+    /// counted retry. If any byte of it was written it is [`Possibly`](Processed::Possibly)
+    /// processed, and sent again only if it is idempotent.
+    Stale(Processed),
+    /// The peer asks for fewer requests: HTTP/2's `ENHANCE_YOUR_CALM` (RFC 9113, section 7), gRPC's
+    /// `RESOURCE_EXHAUSTED`. A counted retry follows, whose wait starts at the
+    /// [throttled base](crate::Exponential::throttled_base), and which costs half a token. It is
+    /// never sent at once. If the peer does not state that it [`Never`](Processed::Never) processed
+    /// the request, only one that is idempotent is sent again. Responses of status 429, and of 503
+    /// with a hint when to come back, are treated alike whatever their class.
+    Throttled(Processed),
     /// An error that would come again: a bad URL, a certificate, a broken request body.
     Permanent,
+}
+
+/// Whether the peer may have processed a request.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Processed {
+    /// Certainly not.
+    Never,
+    /// Nobody knows.
+    Possibly,
 }
 
 impl Class {
@@ -60,23 +63,27 @@ impl Class {
             self,
             Self::NotSent
                 | Self::Unprocessed
-                | Self::Stale { wrote: false }
-                | Self::Throttled { refused: true }
+                | Self::Stale(Processed::Never)
+                | Self::Throttled(Processed::Never)
         )
     }
 
     /// Whether the peer asks to be given less to do.
     #[must_use]
     pub const fn is_throttled(self) -> bool {
-        matches!(self, Self::Throttled { .. })
+        matches!(self, Self::Throttled(_))
     }
 
     /// What follows if both of these are known of one outcome that is to be retried: the class
-    /// that proves more, see [the rules](crate::predicate#how-classes-combine).
+    /// that proves more, see [the rules](crate::classify#how-classes-combine).
     pub(crate) fn joined(self, other: Self) -> Self {
         if self.is_throttled() || other.is_throttled() {
-            let refused = self.is_unprocessed() || other.is_unprocessed();
-            return Self::Throttled { refused };
+            let never = self.is_unprocessed() || other.is_unprocessed();
+            return Self::Throttled(if never {
+                Processed::Never
+            } else {
+                Processed::Possibly
+            });
         }
         if self.proof() >= other.proof() {
             self
@@ -89,10 +96,10 @@ impl Class {
     const fn proof(self) -> u8 {
         match self {
             Self::Final => 0,
-            Self::Throttled { .. } | Self::Ambiguous => 1,
-            Self::Stale { wrote: true } => 2,
+            Self::Throttled(_) | Self::Ambiguous => 1,
+            Self::Stale(Processed::Possibly) => 2,
             Self::Unprocessed => 3,
-            Self::Stale { wrote: false } => 4,
+            Self::Stale(Processed::Never) => 4,
             Self::NotSent => 5,
             Self::Permanent => 6,
         }
@@ -106,8 +113,8 @@ impl Class {
             Self::Ambiguous => "ambiguous",
             Self::NotSent => "not_sent",
             Self::Unprocessed => "unprocessed",
-            Self::Stale { .. } => "stale",
-            Self::Throttled { .. } => "throttled",
+            Self::Stale(_) => "stale",
+            Self::Throttled(_) => "throttled",
             Self::Permanent => "permanent",
         }
     }

@@ -9,9 +9,9 @@ use crate::{
 
 /// What kind of failure ended an attempt: one of few words, fit for a label of a metric.
 ///
-/// The words here are those that the layer finds by itself, in the causes of an error. A predicate
+/// The words here are those that the layer finds by itself, in the causes of an error. A classifier
 /// that knows the errors of its transport gives words of its own: see
-/// [`Predicate::describe`](crate::Predicate::describe).
+/// [`Classifier::describe`](crate::Classifier::describe).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct FailureKind(&'static str);
 
@@ -215,8 +215,8 @@ impl fmt::Display for AttemptPhase {
     }
 }
 
-/// What is known of how an attempt ended, beside its status or class: what a predicate
-/// [describes](crate::Predicate::describe), and an [`AttemptRecord`](crate::AttemptRecord) tells.
+/// What is known of how an attempt ended, beside its status or class: what a classifier
+/// [describes](crate::Classifier::describe), and an [`AttemptRecord`](crate::AttemptRecord) tells.
 ///
 /// ```
 /// use retry_layer::{AttemptDetails, AttemptPhase, FailureKind};

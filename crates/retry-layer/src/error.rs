@@ -10,7 +10,7 @@ pub struct BuildError(Problem);
 pub(crate) enum Problem {
     NoAttempts,
     Status,
-    StatusesBesidePredicate,
+    StatusesBesideClassifier,
     Factor(f64),
     CapBelowBase { cap: Duration, base: Duration },
     JitterPercent(u8),
@@ -25,7 +25,7 @@ impl BuildError {
     pub fn setting(&self) -> &'static str {
         match self.0 {
             Problem::NoAttempts => "max_attempts",
-            Problem::Status | Problem::StatusesBesidePredicate => "statuses",
+            Problem::Status | Problem::StatusesBesideClassifier => "statuses",
             Problem::Factor(_) => "factor",
             Problem::CapBelowBase { .. } => "cap",
             Problem::JitterPercent(_) => "jitter",
@@ -42,9 +42,9 @@ impl fmt::Display for BuildError {
                 "0 attempts would send nothing: use 1 for a request that is never retried",
             ),
             Problem::Status => f.write_str("a status code must be from 100 to 999"),
-            Problem::StatusesBesidePredicate => f.write_str(
-                "statuses have no effect beside a predicate of one's own: give them to \
-                 `Standard::statuses`, and let the predicate ask that",
+            Problem::StatusesBesideClassifier => f.write_str(
+                "statuses have no effect beside a classifier of one's own: give them to \
+                 `Standard::statuses`, and let the classifier ask that",
             ),
             Problem::Factor(factor) => write!(
                 f,

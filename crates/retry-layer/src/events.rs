@@ -29,7 +29,7 @@ pub(crate) struct EventRequest<'a> {
 pub(crate) enum Decision {
     Again {
         wait: Wait,
-        /// The number of the next attempt, from 1; resends do not count.
+        /// The number of the next attempt, from 1; transparent retries do not count.
         attempt: u32,
         /// How many requests were sent by now.
         sent: u32,
@@ -38,8 +38,8 @@ pub(crate) enum Decision {
         reason: StopReason,
         /// How many requests were sent.
         attempts: usize,
-        /// How many of them were resends.
-        resends: u32,
+        /// How many of them were transparent retries.
+        transparent_retries: u32,
     },
 }
 
@@ -65,13 +65,13 @@ pub(crate) fn attempt_ended(
         other_requests = record.other_requests(),
         began = record.began().map(field::debug),
         took = record.took().map(field::debug),
-        asked_by_predicate = record.is_asked_again(),
+        asked_by_classifier = record.is_asked_again(),
         wait = decision.wait().map(|wait| field::debug(wait.delay())),
         reason = decision.reason(),
         attempt = decision.attempt(),
         http.request.resend_count = decision.resend_count(),
         attempts = decision.attempts(),
-        resends = decision.resends(),
+        transparent_retries = decision.transparent_retries(),
         "{}",
         decision.message(),
     );
@@ -126,10 +126,13 @@ impl Decision {
         }
     }
 
-    fn resends(&self) -> Option<u32> {
+    fn transparent_retries(&self) -> Option<u32> {
         match self {
             Self::Again { .. } => None,
-            Self::Stop { resends, .. } => Some(*resends),
+            Self::Stop {
+                transparent_retries,
+                ..
+            } => Some(*transparent_retries),
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     deadline::Deadline,
     headers::{AttemptHeader, TimeoutHeader},
     key::IdempotencyKeys,
-    observer::Observer,
+    observer::RetryObserver,
     owner::RetryOwner,
 };
 
@@ -20,7 +20,7 @@ pub(crate) struct Extras {
     pub(crate) attempt_header: Option<AttemptHeader>,
     pub(crate) timeout_header: Option<TimeoutHeader>,
     pub(crate) nested: Nested,
-    pub(crate) observer: Option<Arc<dyn Observer>>,
+    pub(crate) observer: Option<Arc<dyn RetryObserver>>,
 }
 
 impl Extras {
@@ -90,18 +90,18 @@ impl fmt::Debug for Extras {
 pub(crate) struct AttemptNumber {
     /// Among the attempts that count, from 1.
     pub(crate) attempt: u32,
-    /// The resends before it, this one included if it is one.
-    pub(crate) resends: u32,
+    /// The transparent retries before it, this one included if it is one.
+    pub(crate) transparent_retries: u32,
 }
 
 impl AttemptNumber {
     pub(crate) const FIRST: Self = Self {
         attempt: 1,
-        resends: 0,
+        transparent_retries: 0,
     };
 
     /// The number among all exchanges of the call, from 1.
     fn exchange(self) -> u32 {
-        self.attempt.saturating_add(self.resends)
+        self.attempt.saturating_add(self.transparent_retries)
     }
 }

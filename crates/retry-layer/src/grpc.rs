@@ -19,7 +19,7 @@
 //!
 //! Every gRPC call is a POST, and a method's name does not tell whether it may be executed twice.
 //! [`GrpcRetry`] sends any of them again when its status says so, as a service config does that
-//! names the methods: use it for those that bear it. The predicate [`Grpc`] in a policy of one's
+//! names the methods: use it for those that bear it. The classifier [`Grpc`] in a policy of one's
 //! own keeps to what is [vouched for](crate::Idempotent), and to what was provably not processed.
 //!
 //! # How it differs from gRPC's own
@@ -39,13 +39,13 @@ use http::{HeaderMap, StatusCode, header::HeaderName};
 
 use crate::{
     backoff::{Backoff, Exponential},
-    class::Class,
+    class::{Class, Processed},
+    classify::Classifier,
     error::{BuildError, Problem},
     hint::{Hint, Hints},
     jitter::Jitter,
     outcome::Outcome,
     policy::{RetryPolicy, RetryPolicyBuilder},
-    predicate::Predicate,
 };
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -147,7 +147,7 @@ impl Code {
     }
 }
 
-/// A predicate over gRPC's status: retries [`Unavailable`](Code::Unavailable) unless told
+/// A classifier over gRPC's status: retries [`Unavailable`](Code::Unavailable) unless told
 /// otherwise.
 ///
 /// | outcome | class |
@@ -189,12 +189,12 @@ impl Default for Grpc {
     }
 }
 
-impl Predicate for Grpc {
+impl Classifier for Grpc {
     fn classify(&self, outcome: &Outcome<'_>) -> Class {
         if let Some((status, headers)) = outcome.response() {
             return match Code::of_response(status, headers) {
                 Some(code) if !self.retries(code) => Class::Final,
-                Some(Code::ResourceExhausted) => Class::Throttled { refused: false },
+                Some(Code::ResourceExhausted) => Class::Throttled(Processed::Possibly),
                 Some(_) => Class::Ambiguous,
                 None => Class::Final,
             };
@@ -223,7 +223,7 @@ pub struct GrpcRetry {
     initial: Duration,
     longest: Duration,
     multiplier: f64,
-    predicate: Grpc,
+    classifier: Grpc,
 }
 
 impl GrpcRetry {
@@ -238,13 +238,13 @@ impl GrpcRetry {
             initial,
             longest,
             multiplier,
-            predicate: Grpc::default(),
+            classifier: Grpc::default(),
         }
     }
 
     /// `retryableStatusCodes`: [`Unavailable`](Code::Unavailable) unless set.
     pub fn codes(mut self, codes: impl IntoIterator<Item = Code>) -> Self {
-        self.predicate = self.predicate.codes(codes);
+        self.classifier = self.classifier.codes(codes);
         self
     }
 
@@ -276,7 +276,7 @@ impl GrpcRetry {
             .factor(self.multiplier)
             .cap(self.longest);
         Ok(RetryPolicy::builder()
-            .predicate(self.predicate)
+            .classifier(self.classifier)
             .any_method()
             .max_attempts(self.max_attempts.min(self.client_limit))
             .backoff(Backoff::from(exponential).jitter(Jitter::Proportional(20)))
@@ -323,7 +323,7 @@ mod tests {
             let class = classify(grpc, 200, Some(&number.to_string()));
             let expected = match number {
                 0 => Class::Final,
-                8 => Class::Throttled { refused: false },
+                8 => Class::Throttled(Processed::Possibly),
                 _ => Class::Ambiguous,
             };
             assert_eq!(class, expected, "{number}");
@@ -351,7 +351,7 @@ mod tests {
         let uri = Uri::default();
         for (class, without) in [
             (Class::Ambiguous, Class::Final),
-            (Class::Stale { wrote: true }, Class::Final),
+            (Class::Stale(Processed::Possibly), Class::Final),
             (Class::NotSent, Class::NotSent),
             (Class::Unprocessed, Class::Unprocessed),
             (Class::Permanent, Class::Permanent),

@@ -38,9 +38,9 @@
 //!
 //! # How it behaves
 //!
-//! **What is retried.** A [`Predicate`] looks at the status and headers of a response, or at an
+//! **What is retried.** A [`Classifier`] looks at the status and headers of a response, or at an
 //! error and everything in its chain of sources, and gives it a [`Class`]. The default is
-//! [`Standard`]; others are [made of closures and of each other](predicate), and there is one for
+//! [`Standard`]; others are [made of closures and of each other](classify), and there is one for
 //! [gRPC](grpc). What the class means depends on the request: one that was provably not processed
 //! is sent again whatever its method; one that may have been only if its method is idempotent
 //! (RFC 9110, section 9.2.2), if it carries an `Idempotency-Key`, or if its sender
@@ -64,16 +64,16 @@
 //!
 //! **What comes back.** The last response or error of the service inside, as it is. If more than
 //! one plain attempt was made, or could not be made, a [`RetryReport`] says what happened and why
-//! it ended: in the extensions of a response, or given to [`Predicate::annotate`] with an error.
+//! it ended: in the extensions of a response, or given to [`Classifier::annotate`] with an error.
 //! The report tells of each attempt when it began and how long it took, what kind of failure ended it,
-//! why and with whom: as far as the causes of its error tell, or [`Predicate::describe`].
+//! why and with whom: as far as the causes of its error tell, or [`Classifier::describe`].
 //! Services below see an [`Attempt`] in the extensions of every request but the first.
 //!
 //! **What a request can override**, by its extensions: the whole [`RetryPolicy`], the
 //! [`Deadline`], [`Idempotent`], [`NoRetry`], [`IdempotencyKeys`], [`BeforeAttempt`].
 //!
 //! **What a policy does if it is asked to.** It gives calls [keys](IdempotencyKeys), alters
-//! [each attempt](BeforeAttempt) before it is sent, tells an [`Observer`] of each one that ended,
+//! [each attempt](BeforeAttempt) before it is sent, tells an [`RetryObserver`] of each one that ended,
 //! tells the server [which attempt](AttemptHeader) it sees and [how much time](TimeoutHeader) is
 //! left, and makes layers below [stand down](RetryOwner).
 //!
@@ -81,7 +81,7 @@
 //! has to happen for each attempt (signing, an [attempt's timeout](attempt_timeout), a
 //! [look](peek) at the response's body) below. A service whose error is
 //! a `BoxError` needs a [`NamedErrorLayer`] directly below. A circuit breaker can go on either side:
-//! below it counts attempts, and its error has to be [known](predicate#errors-that-hide-their-cause).
+//! below it counts attempts, and its error has to be [known](classify#errors-that-hide-their-cause).
 //!
 //! # Where the compiler says no
 //!
@@ -104,7 +104,7 @@
 //! - *"the trait `Clone` is not implemented"*: each call keeps the service that was ready, and leaves
 //!   a clone in its place. tower's `BoxService` is no `Clone`; `BoxCloneService` is one, and a
 //!   `BufferLayer` with a `NamedErrorLayer` over it makes one of any service.
-//! - *"the trait `Predicate` is not implemented for closure"*: [`predicate_fn`] makes one of it.
+//! - *"the trait `Classifier` is not implemented for closure"*: [`classifier_fn`] makes one of it.
 //! - *"type annotations needed"* where a `Retry` is made ready: it takes requests with any body. Say
 //!   which, as in `ServiceExt::<Request<Full<Bytes>>>::ready(&mut service)`, or use `oneshot(request)`.
 //!
@@ -165,6 +165,7 @@ pub mod budget;
 mod call;
 mod causes;
 mod class;
+pub mod classify;
 mod deadline;
 mod details;
 pub mod differences;
@@ -187,7 +188,6 @@ mod outcome;
 mod owner;
 pub mod peek;
 mod policy;
-pub mod predicate;
 mod replay;
 mod report;
 pub mod resume;
@@ -200,10 +200,11 @@ pub mod transport;
 mod verdict;
 
 pub use self::{
-    attempt::{Attempt, EarlierResends, Resumption},
+    attempt::{Attempt, EarlierTransparentRetries, Resumption},
     backoff::{Backoff, Delays, Exponential, ExponentialIter},
     before::BeforeAttempt,
-    class::Class,
+    class::{Class, Processed},
+    classify::{Classifier, ClassifierFn, Standard, classifier_fn},
     deadline::Deadline,
     details::{AttemptDetails, AttemptPhase, FailureKind},
     error::BuildError,
@@ -215,11 +216,10 @@ pub use self::{
     named::{
         BoxError, NamedError, NamedErrorFuture, NamedErrorLayer, NamedServiceError, ServiceError,
     },
-    observer::{Exchange, Observer},
+    observer::{EndedAttempt, RetryObserver},
     outcome::Outcome,
     owner::RetryOwner,
     policy::{AiohttpException, RetryPolicy, RetryPolicyBuilder},
-    predicate::{Predicate, PredicateFn, Standard, predicate_fn},
     replay::{BodyFactory, ReplayBody, ReplayBodyError},
     report::{AttemptOutcome, AttemptRecord, ResponseExt, RetryReport, Wait, WaitReason},
     service::Retry,

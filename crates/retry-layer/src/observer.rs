@@ -11,7 +11,7 @@ use crate::{
 ///
 /// Each attempt that ends is followed by one decision, and by one call of one of these methods. A
 /// policy without an observer does nothing for it. Requests that are sent once whatever comes,
-/// since the policy allows one attempt and no [resend](crate::RetryReport::resends) or the request is
+/// since the policy allows one attempt and no [transparent retry](crate::RetryReport::transparent_retries) or the request is
 /// marked [`NoRetry`](crate::NoRetry), are not observed: nothing is decided about them. Of a call whose
 /// body breaks and is [continued](crate::resume), the exchanges that broke are told of, too, after the
 /// call itself has ended. A call that is dropped while it waits was told of
@@ -23,13 +23,13 @@ use crate::{
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU64, Ordering};
-/// use retry_layer::{Exchange, Observer, RetryPolicy, Wait};
+/// use retry_layer::{EndedAttempt, RetryObserver, RetryPolicy, Wait};
 ///
 /// #[derive(Default)]
 /// struct Retries(AtomicU64);
 ///
-/// impl Observer for Retries {
-///     fn sends_again(&self, _: &Exchange<'_>, _: Wait) {
+/// impl RetryObserver for Retries {
+///     fn sends_again(&self, _: &EndedAttempt<'_>, _: Wait) {
 ///         self.0.fetch_add(1, Ordering::Relaxed);
 ///     }
 /// }
@@ -37,41 +37,41 @@ use crate::{
 /// let policy = RetryPolicy::builder().observer(Retries::default()).build()?;
 /// # Ok::<(), retry_layer::BuildError>(())
 /// ```
-pub trait Observer: Send + Sync + 'static {
+pub trait RetryObserver: Send + Sync + 'static {
     /// An attempt ended and another one will follow, after this wait, if the call is not dropped.
-    fn sends_again(&self, exchange: &Exchange<'_>, wait: Wait) {
+    fn sends_again(&self, exchange: &EndedAttempt<'_>, wait: Wait) {
         let _ = (exchange, wait);
     }
 
     /// An attempt ended and was the last one, for this reason.
-    fn stops(&self, exchange: &Exchange<'_>, reason: StopReason) {
+    fn stops(&self, exchange: &EndedAttempt<'_>, reason: StopReason) {
         let _ = (exchange, reason);
     }
 }
 
-impl<T> Observer for std::sync::Arc<T>
+impl<T> RetryObserver for std::sync::Arc<T>
 where
-    T: Observer + ?Sized,
+    T: RetryObserver + ?Sized,
 {
-    fn sends_again(&self, exchange: &Exchange<'_>, wait: Wait) {
+    fn sends_again(&self, exchange: &EndedAttempt<'_>, wait: Wait) {
         (**self).sends_again(exchange, wait);
     }
 
-    fn stops(&self, exchange: &Exchange<'_>, reason: StopReason) {
+    fn stops(&self, exchange: &EndedAttempt<'_>, reason: StopReason) {
         (**self).stops(exchange, reason);
     }
 }
 
-/// One attempt that has ended, as an [`Observer`] sees it.
+/// One attempt that has ended, as an [`RetryObserver`] sees it.
 #[derive(Clone, Copy)]
-pub struct Exchange<'a> {
+pub struct EndedAttempt<'a> {
     pub(crate) method: &'a Method,
     pub(crate) uri: &'a Uri,
     pub(crate) number: u32,
     pub(crate) record: &'a AttemptRecord,
 }
 
-impl<'a> Exchange<'a> {
+impl<'a> EndedAttempt<'a> {
     /// The method of the request.
     #[must_use]
     pub fn method(&self) -> &'a Method {
@@ -85,7 +85,7 @@ impl<'a> Exchange<'a> {
         self.uri
     }
 
-    /// The number of the exchange within its call, from 1, resends counted. One less is what
+    /// The number of the exchange within its call, from 1, transparent retries counted. One less is what
     /// OpenTelemetry calls `http.request.resend_count`.
     #[must_use]
     pub fn number(&self) -> u32 {
@@ -107,9 +107,9 @@ impl<'a> Exchange<'a> {
 }
 
 // Without the URI, which may hold a secret.
-impl fmt::Debug for Exchange<'_> {
+impl fmt::Debug for EndedAttempt<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Exchange")
+        f.debug_struct("EndedAttempt")
             .field("method", self.method)
             .field("number", &self.number)
             .field("record", self.record)

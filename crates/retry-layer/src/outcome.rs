@@ -4,14 +4,14 @@ use http::{Extensions, HeaderMap, Method, StatusCode, Uri};
 
 use crate::{causes::chain, class::Class, marker::EarlyData, transport};
 
-/// What a predicate may see of one attempt: the request line, and the head of the response or the
+/// What a classifier may see of one attempt: the request line, and the head of the response or the
 /// error.
 #[derive(Clone, Copy)]
 pub struct Outcome<'a> {
     method: &'a Method,
     uri: &'a Uri,
     attempt: u32,
-    keyed: bool,
+    generated_key: bool,
     extensions: Option<&'a Extensions>,
     ending: Ending<'a>,
 }
@@ -32,7 +32,7 @@ struct Failure<'a> {
 
 impl<'a> Outcome<'a> {
     /// An attempt that was answered. Its number is 1 until [`at_attempt`](Self::at_attempt) says
-    /// otherwise. Meant for testing a predicate without a service.
+    /// otherwise. Meant for testing a classifier without a service.
     #[must_use]
     pub fn from_response(
         method: &'a Method,
@@ -45,14 +45,14 @@ impl<'a> Outcome<'a> {
             method,
             uri,
             attempt: 1,
-            keyed: false,
+            generated_key: false,
             extensions: None,
             ending,
         }
     }
 
     /// An attempt that failed. Its number is 1 until [`at_attempt`](Self::at_attempt) says
-    /// otherwise. Meant for testing a predicate without a service.
+    /// otherwise. Meant for testing a classifier without a service.
     #[must_use]
     pub fn from_error(method: &'a Method, uri: &'a Uri, error: &'a (dyn Error + 'static)) -> Self {
         let failure = Failure {
@@ -64,7 +64,7 @@ impl<'a> Outcome<'a> {
             method,
             uri,
             attempt: 1,
-            keyed: false,
+            generated_key: false,
             extensions: None,
             ending: Ending::Error(failure),
         }
@@ -76,11 +76,13 @@ impl<'a> Outcome<'a> {
         Self { attempt, ..self }
     }
 
-    /// The same outcome, of a request that carries an `Idempotency-Key` which the layer made for
-    /// it, or not.
+    /// The same outcome, of a request that carries an `Idempotency-Key` which the layer generated.
     #[must_use]
-    pub fn with_key(self, keyed: bool) -> Self {
-        Self { keyed, ..self }
+    pub fn with_generated_key(self) -> Self {
+        Self {
+            generated_key: true,
+            ..self
+        }
     }
 
     /// The same outcome, with these extensions of the response.
@@ -104,17 +106,17 @@ impl<'a> Outcome<'a> {
         self.uri
     }
 
-    /// The number of this attempt, from 1. Resends do not count.
+    /// The number of this attempt, from 1. Transparent retries do not count.
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.attempt
     }
 
-    /// Whether the layer made an `Idempotency-Key` for this request: the caller has chosen a mode
-    /// in which 409 means that the first attempt is still being processed.
+    /// Whether the layer generated the `Idempotency-Key` of this request. If so, 409 means that an
+    /// earlier attempt is still being processed.
     #[must_use]
-    pub fn is_keyed(&self) -> bool {
-        self.keyed
+    pub fn has_generated_key(&self) -> bool {
+        self.generated_key
     }
 
     /// The extensions of the response, if there is one: where services below leave what they know.
@@ -173,7 +175,7 @@ impl<'a> Outcome<'a> {
         }
     }
 
-    /// The same outcome with an error of this class: for a predicate that knows the errors of its
+    /// The same outcome with an error of this class: for a classifier that knows the errors of its
     /// transport, and leaves the rest to another. Of a response it changes nothing.
     #[must_use]
     pub fn with_error_class(mut self, class: Class) -> Self {
@@ -183,7 +185,7 @@ impl<'a> Outcome<'a> {
         self
     }
 
-    /// The same outcome with `inner` between its error and the sources of that: for a predicate
+    /// The same outcome with `inner` between its error and the sources of that: for a classifier
     /// that knows an error whose `source()` passes over the error it was made of.
     /// [`causes`](Self::causes) and [`find_error`](Self::find_error) find it then. It must have the
     /// same sources as the outer one. Of a response it changes nothing.

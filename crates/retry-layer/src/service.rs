@@ -76,7 +76,7 @@ where
 impl<S> Retry<S> {
     /// Whether a copy of this request is kept while it is sent, and can be had of the future: see
     /// [`ResponseFuture::request_again`]. None is kept of what is sent only once, because its
-    /// policy allows one attempt and no resend, or for an extension such as
+    /// policy allows one attempt and no transparent retry, or for an extension such as
     /// [`NoRetry`](crate::NoRetry).
     pub fn keeps<B>(&self, request: &Request<B>) -> bool {
         let policy = request.extensions().get().unwrap_or(&self.policy);

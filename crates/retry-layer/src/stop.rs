@@ -18,9 +18,6 @@ pub enum StopReason {
     /// The body of the request is spent: it was longer than the replay limit, it failed, or the
     /// server answered before it was sent whole.
     BodyNotReplayable,
-    /// The response was in the caller's hands already. The layer itself returns at the head; a
-    /// service around it that reads bodies uses this name.
-    ResponseCommitted,
     /// The policy allows no more attempts, or its schedule is over.
     AttemptsExhausted,
     /// The budget for retries is used up.
@@ -31,11 +28,12 @@ pub enum StopReason {
     DeadlineExceeded,
     /// The server asked for a longer wait than the policy accepts.
     RetryAfterTooLong,
-    /// The server asked not to be asked again.
-    ServerSaidNo,
+    /// The server forbade another attempt: a gRPC pushback, or `x-should-retry: false`.
+    RetryForbidden,
     /// The server said that it has retried on its own side already.
     UpstreamExhausted,
-    /// The call was dropped while it waited. Nobody is left to read a report; traces say it.
+    /// The call was dropped while it waited for a retry. No report has this reason, since nobody gets
+    /// one: events and metrics have it.
     Cancelled,
     /// The request was marked as never to be retried, or a layer above [owns](crate::RetryOwner)
     /// its retries.
@@ -52,13 +50,12 @@ impl StopReason {
             Self::ErrorNotRetryable => "error_not_retryable",
             Self::NotIdempotent => "not_idempotent",
             Self::BodyNotReplayable => "body_not_replayable",
-            Self::ResponseCommitted => "response_committed",
             Self::AttemptsExhausted => "attempts_exhausted",
             Self::BudgetExhausted => "budget_exhausted",
             Self::DeadlineTooClose => "deadline_too_close",
             Self::DeadlineExceeded => "deadline_exceeded",
             Self::RetryAfterTooLong => "retry_after_too_long",
-            Self::ServerSaidNo => "server_said_no",
+            Self::RetryForbidden => "retry_forbidden",
             Self::UpstreamExhausted => "upstream_exhausted",
             Self::Cancelled => "cancelled",
             Self::Disabled => "disabled",
@@ -92,7 +89,7 @@ mod tests {
             StopReason::StatusNotRetryable,
             StopReason::BudgetExhausted,
             StopReason::RetryAfterTooLong,
-            StopReason::ServerSaidNo,
+            StopReason::RetryForbidden,
         ] {
             let mut name = String::new();
             for letter in format!("{reason:?}").chars() {

@@ -4,7 +4,10 @@
 use std::{error::Error, io};
 
 use crate::{
-    attempt_timeout::AttemptElapsed, causes::chain, class::Class, replay::ReplayBodyError,
+    attempt_timeout::AttemptElapsed,
+    causes::chain,
+    class::{Class, Processed},
+    replay::ReplayBodyError,
 };
 
 /// Classifies an error by what is found in its chain of sources.
@@ -200,7 +203,7 @@ fn inspect_hyper(error: &hyper::Error) -> Finding {
     if error.is_canceled() {
         // hyper cancels only what it had not handed to the connection yet, because that closed
         // meanwhile; the cause below is what happened to an earlier message.
-        return Finding::Decides(Class::Stale { wrote: false });
+        return Finding::Decides(Class::Stale(Processed::Never));
     }
     if error.is_user() || error.is_parse() {
         return Finding::Suggests(Class::Permanent);
@@ -237,7 +240,7 @@ fn h2_go_away(reason: h2::Reason, remote: bool) -> Class {
         _ if !remote => Class::Ambiguous,
         // h2 fails a stream with the peer's GOAWAY only if its id is above the last one that the
         // peer will process. A peer that asks for calm is not asked again at once.
-        h2::Reason::ENHANCE_YOUR_CALM => Class::Throttled { refused: true },
+        h2::Reason::ENHANCE_YOUR_CALM => Class::Throttled(Processed::Never),
         _ => Class::Unprocessed,
     }
 }
@@ -247,7 +250,7 @@ fn h2_reset(reason: h2::Reason) -> Class {
     use h2::Reason;
     match reason {
         Reason::REFUSED_STREAM => Class::Unprocessed,
-        Reason::ENHANCE_YOUR_CALM => Class::Throttled { refused: false },
+        Reason::ENHANCE_YOUR_CALM => Class::Throttled(Processed::Possibly),
         Reason::PROTOCOL_ERROR
         | Reason::FLOW_CONTROL_ERROR
         | Reason::FRAME_SIZE_ERROR
@@ -410,7 +413,7 @@ mod tests {
     #[test]
     fn every_reason_of_http_2_has_its_class() {
         use h2::Reason;
-        let throttled = |refused| Class::Throttled { refused };
+        let throttled = Class::Throttled;
         for (reason, reset, go_away) in [
             (Reason::NO_ERROR, Class::Ambiguous, Class::Unprocessed),
             (Reason::PROTOCOL_ERROR, Class::Permanent, Class::Unprocessed),
@@ -443,7 +446,11 @@ mod tests {
                 Class::Unprocessed,
             ),
             (Reason::CONNECT_ERROR, Class::Ambiguous, Class::Unprocessed),
-            (Reason::ENHANCE_YOUR_CALM, throttled(false), throttled(true)),
+            (
+                Reason::ENHANCE_YOUR_CALM,
+                throttled(Processed::Possibly),
+                throttled(Processed::Never),
+            ),
             (
                 Reason::INADEQUATE_SECURITY,
                 Class::Permanent,

@@ -29,7 +29,7 @@ use tower::ServiceExt;
 
 fn builder() -> RetryPolicyBuilder {
     RetryPolicy::builder()
-        .predicate(Knowing::standard())
+        .classifier(Knowing::standard())
         .jitter(Jitter::None)
         .budget(Unlimited)
 }

@@ -34,7 +34,7 @@ async fn a_call_dropped_at_any_poll_pays_back_and_leaves_nothing() {
         let peer = peer();
         let budget = Arc::new(FixedBudget::new(u32::try_from(TOKENS).unwrap(), 100).unwrap());
         let policy = RetryPolicy::builder()
-            .predicate(Knowing::standard())
+            .classifier(Knowing::standard())
             .jitter(Jitter::None)
             .budget(Arc::clone(&budget))
             .replay_memory(8)

@@ -20,7 +20,7 @@ use http_body::{Body, Frame};
 use http_body_util::{Either, Empty};
 use retry_layer::{
     Class, Jitter, NamedErrorLayer, NamedServiceError, ReplayBody, ResponseExt, RetryLayer,
-    RetryPolicy, RetryPolicyBuilder, StopReason, predicate_fn,
+    RetryPolicy, RetryPolicyBuilder, StopReason, classifier_fn,
 };
 use support::{Peer, Refused, status};
 use tokio::time::{Instant, advance};
@@ -108,9 +108,9 @@ async fn a_service_that_is_ready_too_late_is_not_called() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_resend_for_which_the_service_is_not_ready_ends_with_the_last_error() {
-    let unprocessed = predicate_fn(|_: &retry_layer::Outcome<'_>| Class::Unprocessed);
-    let policy = builder().predicate(unprocessed).build().unwrap();
+async fn a_transparent_retry_for_which_the_service_is_not_ready_ends_with_the_last_error() {
+    let unprocessed = classifier_fn(|_: &retry_layer::Outcome<'_>| Class::Unprocessed);
+    let policy = builder().classifier(unprocessed).build().unwrap();
     let (mut call, _peer, reply) = call(policy).await;
     reply.send_error("refused");
     assert_pending!(call.poll());

@@ -17,17 +17,17 @@ use bytes::Bytes;
 use http::{HeaderName, Method, Request, Response, StatusCode, Uri};
 use http_body_util::Empty;
 use retry_layer::{
-    AttemptHeader, AttemptOutcome, AttemptRecord, BeforeAttempt, Class, Deadline, Exchange,
-    IdempotencyKeys, Jitter, NoRetry, Observer, Outcome, Predicate, ResponseExt, Retry,
+    AttemptHeader, AttemptOutcome, AttemptRecord, BeforeAttempt, Class, Classifier, Deadline,
+    EndedAttempt, IdempotencyKeys, Jitter, NoRetry, Outcome, ResponseExt, Retry, RetryObserver,
     RetryPolicy, RetryPolicyBuilder, StopReason, TimeoutHeader, Wait, WaitReason,
-    budget::Unlimited, predicate_fn,
+    budget::Unlimited, classifier_fn,
 };
 use support::{Failure, Knowing, Peer, RefusedBody, Seen, error, io_error, status};
 use tower::ServiceExt;
 
 fn builder() -> RetryPolicyBuilder {
     RetryPolicy::builder()
-        .predicate(Knowing::standard())
+        .classifier(Knowing::standard())
         .jitter(Jitter::None)
         .budget(Unlimited)
 }
@@ -56,7 +56,7 @@ fn header(seen: &Seen, name: &str) -> Option<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_keeps_its_idempotency_key_on_retries_and_resends() {
+async fn a_call_keeps_its_idempotency_key_on_retries_and_transparent_retries() {
     let peer = Peer::new([status(503), error(Class::Unprocessed), status(200)]);
     let keyed = builder().idempotency_keys(IdempotencyKeys::new());
     send(&peer, keyed, request(Method::POST)).await.unwrap();
@@ -146,7 +146,7 @@ async fn a_requests_own_hook_goes_first_and_runs_though_it_is_sent_once() {
 
 #[tokio::test(start_paused = true)]
 async fn the_server_is_told_which_attempt_it_sees() {
-    // A free resend is no attempt.
+    // A free transparent retry is no attempt.
     let replies = || Peer::new([error(Class::Unprocessed), status(503), status(200)]);
     let name = HeaderName::from_static("x-attempt");
     for (header_kind, name, expected) in [
@@ -221,8 +221,8 @@ enum Entry {
     Stop(StopReason),
 }
 
-impl Observer for Diary {
-    fn sends_again(&self, exchange: &Exchange<'_>, wait: Wait) {
+impl RetryObserver for Diary {
+    fn sends_again(&self, exchange: &EndedAttempt<'_>, wait: Wait) {
         let entry = Entry::Again(wait.reason());
         self.0
             .lock()
@@ -230,7 +230,7 @@ impl Observer for Diary {
             .push((exchange.number(), exchange.outcome(), entry));
     }
 
-    fn stops(&self, exchange: &Exchange<'_>, reason: StopReason) {
+    fn stops(&self, exchange: &EndedAttempt<'_>, reason: StopReason) {
         let entry = Entry::Stop(reason);
         self.0
             .lock()
@@ -253,7 +253,7 @@ async fn an_observer_is_told_of_every_attempt_and_decision() {
     assert_eq!(
         *diary.0.lock().unwrap(),
         [
-            (1, refused, Entry::Again(WaitReason::Resend)),
+            (1, refused, Entry::Again(WaitReason::TransparentRetry)),
             (2, answered(503), Entry::Again(WaitReason::Backoff)),
             (3, answered(200), Entry::Stop(StopReason::Answered)),
         ]
@@ -276,12 +276,12 @@ async fn an_observer_is_told_of_a_plain_success_too() {
 #[derive(Default)]
 struct Times(Mutex<Vec<AttemptRecord>>);
 
-impl Observer for Times {
-    fn sends_again(&self, exchange: &Exchange<'_>, _: Wait) {
+impl RetryObserver for Times {
+    fn sends_again(&self, exchange: &EndedAttempt<'_>, _: Wait) {
         self.0.lock().unwrap().push(exchange.record().clone());
     }
 
-    fn stops(&self, exchange: &Exchange<'_>, _: StopReason) {
+    fn stops(&self, exchange: &EndedAttempt<'_>, _: StopReason) {
         self.0.lock().unwrap().push(exchange.record().clone());
     }
 }
@@ -342,23 +342,23 @@ async fn without_anybody_who_looks_at_the_clock_later_attempts_are_timed_alone()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_predicate_that_asks_for_a_retry_of_a_success_is_named() {
+async fn a_classifier_that_asks_for_a_retry_of_a_success_is_named() {
     let standard = Knowing::standard();
-    let asks = predicate_fn(move |outcome: &Outcome<'_>| match outcome.status() {
+    let asks = classifier_fn(move |outcome: &Outcome<'_>| match outcome.status() {
         Some(StatusCode::OK) => Class::Ambiguous,
         _ => standard.classify(outcome),
     });
     let peer = Peer::new([status(200), status(503), status(200)]);
-    let asking = builder().predicate(asks);
+    let asking = builder().classifier(asks);
     let response = send(&peer, asking, request(Method::GET)).await.unwrap();
     let report = response.retry_report();
     let asked = report.attempts().iter().map(AttemptRecord::is_asked_again);
     assert!(asked.eq([true, false, true]));
     assert_eq!(
         report.to_string(),
-        "200, retried: the predicate asked for it, waited 100ms (backoff), \
+        "200, retried: the classifier asked for it, waited 100ms (backoff), \
          503 at once, waited 200ms (backoff), \
-         200 at once, not retried though the predicate asked for it; stopped: attempts_exhausted"
+         200 at once, not retried though the classifier asked for it; stopped: attempts_exhausted"
     );
 }
 
@@ -367,7 +367,7 @@ fn the_types_cross_tasks() {
     fn check<T: Send + Sync + std::fmt::Debug + Clone + 'static>() {}
     check::<AttemptHeader>();
     check::<BeforeAttempt>();
-    check::<Exchange<'static>>();
+    check::<EndedAttempt<'static>>();
     check::<IdempotencyKeys>();
     check::<TimeoutHeader>();
     check::<retry_layer::BodyFactory<Empty<Bytes>>>();

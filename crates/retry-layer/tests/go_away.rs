@@ -214,7 +214,7 @@ async fn calls_beside_each_other_succeed_though_each_connection_serves_only_a_fe
         assert_eq!(reports.len(), 32, "{requests_per_connection} a connection");
         let charged: u32 = reports
             .iter()
-            .map(|it| it.resends().saturating_sub(1))
+            .map(|it| it.transparent_retries().saturating_sub(1))
             .sum();
         assert_eq!(budget.taken(), charged, "all but the first of each call");
     }
@@ -253,14 +253,17 @@ async fn the_report_counts_what_went_away() {
 
     let server = Server::new(1);
     let reports = calls(&server, policy(), 3).await;
-    let resent: Vec<_> = reports.iter().map(RetryReport::resends).collect();
-    assert!(resent.contains(&2), "{resent:?}");
+    let made: Vec<_> = reports
+        .iter()
+        .map(RetryReport::transparent_retries)
+        .collect();
+    assert!(made.contains(&2), "{made:?}");
     for report in reports {
         let reasons = report.attempts().iter().filter_map(AttemptRecord::wait);
         assert!(
             reasons
                 .into_iter()
-                .all(|it| it.reason() == WaitReason::Resend)
+                .all(|it| it.reason() == WaitReason::TransparentRetry)
         );
     }
 }

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use h2::{Reason, client, server};
 use http::Request;
-use retry_layer::{Class, transport};
+use retry_layer::{Class, Processed, transport};
 use tokio::io::duplex;
 
 async fn reset_with(reason: Reason) -> Class {
@@ -32,7 +32,7 @@ async fn resets_say_what_was_processed() {
         (Reason::CANCEL, Class::Ambiguous),
         (
             Reason::ENHANCE_YOUR_CALM,
-            Class::Throttled { refused: false },
+            Class::Throttled(Processed::Possibly),
         ),
         (Reason::HTTP_1_1_REQUIRED, Class::Ambiguous),
         (Reason::PROTOCOL_ERROR, Class::Permanent),
@@ -96,7 +96,7 @@ async fn a_goaway_frees_only_what_lies_above_it() {
     assert_eq!(goes_away_with(0, NO_ERROR).await, Class::Unprocessed);
     assert_eq!(
         goes_away_with(0, ENHANCE_YOUR_CALM).await,
-        Class::Throttled { refused: true }
+        Class::Throttled(Processed::Never)
     );
     // Stream 1 may be processed; then the connection closes.
     assert_eq!(goes_away_with(1, NO_ERROR).await, Class::Ambiguous);

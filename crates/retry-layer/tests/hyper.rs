@@ -7,7 +7,7 @@ use http::Request;
 use http_body_util::{Empty, StreamBody};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use retry_layer::{Class, transport};
+use retry_layer::{Class, Processed, transport};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 async fn connect<B>() -> (SendRequest<B>, DuplexStream)
@@ -62,7 +62,7 @@ async fn a_request_that_never_reached_its_connection_met_a_stale_one() {
         .await
         .unwrap_err();
     assert!(error.is_canceled());
-    assert_eq!(transport::classify(&error), Class::Stale { wrote: false });
+    assert_eq!(transport::classify(&error), Class::Stale(Processed::Never));
 }
 
 #[tokio::test]

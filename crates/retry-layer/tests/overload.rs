@@ -22,8 +22,8 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Empty;
 use retry_layer::{
-    Class, EarlierResends, Outcome, Predicate, ReplayBody, Retry, RetryPolicy, RetryPolicyBuilder,
-    Standard, budget::Unlimited, predicate_fn,
+    Class, Classifier, EarlierTransparentRetries, Outcome, Processed, ReplayBody, Retry,
+    RetryPolicy, RetryPolicyBuilder, Standard, budget::Unlimited, classifier_fn,
 };
 use tokio::time::{Instant, sleep, sleep_until};
 use tower::{ServiceExt, service_fn};
@@ -323,11 +323,11 @@ impl std::error::Error for TurnedAway {}
 /// another cause each time.
 async fn turned_away(builder: RetryPolicyBuilder, calls: u32, earlier: Option<u32>) -> u32 {
     let standard = Standard::default();
-    let predicate =
-        predicate_fn(
+    let classifier =
+        classifier_fn(
             move |outcome: &Outcome<'_>| match outcome.find_error::<TurnedAway>() {
                 Some(TurnedAway::Refused) => Class::Unprocessed,
-                Some(TurnedAway::Stale) => Class::Stale { wrote: true },
+                Some(TurnedAway::Stale) => Class::Stale(Processed::Possibly),
                 None => standard.classify(outcome),
             },
         );
@@ -345,13 +345,13 @@ async fn turned_away(builder: RetryPolicyBuilder, calls: u32, earlier: Option<u3
             })
         })
     };
-    let retry = Retry::new(peer, builder.predicate(predicate).build().unwrap());
+    let retry = Retry::new(peer, builder.classifier(classifier).build().unwrap());
     for _ in 0..calls {
         let mut request = Request::get("http://peer/").body(Empty::new()).unwrap();
         if let Some(earlier) = earlier {
             request
                 .extensions_mut()
-                .insert(EarlierResends::from(earlier));
+                .insert(EarlierTransparentRetries::from(earlier));
         }
         let _ = retry.clone().oneshot(request).await;
         sleep(Duration::from_millis(10)).await;
@@ -369,7 +369,7 @@ async fn a_server_that_turns_everything_away_gets_two_requests_a_call_and_what_t
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_later_hop_of_a_call_that_has_resent_gets_no_free_resend() {
+async fn a_later_hop_gets_no_free_transparent_retry_if_the_call_has_made_one() {
     const CALLS: u32 = 1_000;
     let sent = turned_away(RetryPolicy::builder(), CALLS, Some(1)).await;
     println!("{sent} requests for {CALLS} calls");

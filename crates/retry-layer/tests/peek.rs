@@ -1,4 +1,4 @@
-//! Peeking at responses: what predicates see, and that callers get every byte.
+//! Peeking at responses: what classifiers see, and that callers get every byte.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,

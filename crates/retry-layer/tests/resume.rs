@@ -630,8 +630,8 @@ async fn a_schedule_or_a_policy_of_one_attempt_ends_it() {
 
 #[tokio::test(start_paused = true)]
 async fn an_error_that_no_attempt_can_mend_is_final() {
-    let never = retry_layer::predicate_fn(|_: &retry_layer::Outcome<'_>| Class::Permanent);
-    let policy = no_wait().predicate(never).build().unwrap();
+    let never = retry_layer::classifier_fn(|_: &retry_layer::Outcome<'_>| Class::Permanent);
+    let policy = no_wait().classifier(never).build().unwrap();
     let server = Server::new([half()]);
     assert!(is_original(&read_with(&server, policy, get()).await));
 }

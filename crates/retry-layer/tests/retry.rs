@@ -17,7 +17,8 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::{Empty, Full};
 use retry_layer::{
     AiohttpException, AttemptOutcome, Backoff, Class, Deadline, Exponential, Idempotent, Jitter,
-    NoRetry, ResponseExt, Retry, RetryPolicy, RetryPolicyBuilder, Standard, StopReason, WaitReason,
+    NoRetry, Processed, ResponseExt, Retry, RetryPolicy, RetryPolicyBuilder, Standard, StopReason,
+    WaitReason,
     budget::{FixedBudget, Unlimited},
 };
 use support::{
@@ -32,7 +33,7 @@ const WAIT: Duration = Duration::from_millis(100);
 /// Exactly 100 ms, 200 ms, 400 ms; a second towards a throttling server.
 fn builder() -> RetryPolicyBuilder {
     RetryPolicy::builder()
-        .predicate(Knowing::standard())
+        .classifier(Knowing::standard())
         .jitter(Jitter::None)
         .budget(Unlimited)
 }
@@ -43,8 +44,8 @@ fn policy() -> RetryPolicy {
 
 fn aiohttp(exceptions: &[AiohttpException]) -> RetryPolicy {
     let profile = RetryPolicy::aiohttp_retry_with(exceptions.iter().copied());
-    let predicate = Knowing(Arc::clone(profile.predicate()));
-    profile.to_builder().predicate(predicate).build().unwrap()
+    let classifier = Knowing(Arc::clone(profile.classifier()));
+    profile.to_builder().classifier(classifier).build().unwrap()
 }
 
 fn request(method: Method) -> Request<Empty<Bytes>> {
@@ -115,7 +116,10 @@ async fn waits_double_between_attempts() {
     );
     let first = report.attempts()[0].wait().unwrap();
     assert_eq!((first.delay(), first.reason()), (WAIT, WaitReason::Backoff));
-    assert_eq!((report.stop(), report.resends()), (StopReason::Answered, 0));
+    assert_eq!(
+        (report.stop(), report.transparent_retries()),
+        (StopReason::Answered, 0)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -170,7 +174,7 @@ async fn later_attempts_are_numbered_and_the_same() {
         .iter()
         .map(|seen| {
             seen.attempt
-                .map(|attempt| (attempt.number(), attempt.resends()))
+                .map(|attempt| (attempt.number(), attempt.transparent_retries()))
         })
         .collect();
     assert_eq!(numbers, [None, Some((2, 0)), Some((2, 1))]);
@@ -223,23 +227,23 @@ async fn a_request_that_was_not_sent_is_retried_with_any_method() {
     let peer = Peer::new([error(Class::NotSent), error(Class::NotSent), status(200)]);
     let response = send(&peer, policy(), request(Method::POST)).await.unwrap();
     assert_eq!(peer.waits(), [WAIT, WAIT * 2]);
-    assert_eq!(response.retry_report().resends(), 0);
+    assert_eq!(response.retry_report().transparent_retries(), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_request_is_resent_once_and_then_retried_by_policy() {
+async fn a_refused_request_is_retried_transparently_once_and_then_by_policy() {
     let refused = || error(Class::Unprocessed);
     let peer = Peer::new([refused(), refused(), refused(), refused()]);
     let reply = send(&peer, policy(), request(Method::POST)).await;
     assert_eq!(peer.waits(), [Duration::ZERO, WAIT, WAIT * 2]);
     assert_eq!(reports(&reply), StopReason::AttemptsExhausted);
-    assert_eq!(reply.unwrap_err().report.unwrap().resends(), 1);
+    assert_eq!(reply.unwrap_err().report.unwrap().transparent_retries(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_cause_grants_a_resend_and_the_first_of_a_call_is_free() {
+async fn each_cause_grants_a_transparent_retry_and_the_first_of_a_call_is_free() {
     let replies = [
-        error(Class::Stale { wrote: false }),
+        error(Class::Stale(Processed::Never)),
         error(Class::Unprocessed),
         status(421),
         status(200),
@@ -252,7 +256,10 @@ async fn each_cause_grants_a_resend_and_the_first_of_a_call_is_free() {
         .unwrap();
     assert_eq!(peer.waits(), [Duration::ZERO; 3]);
     let report = response.retry_report();
-    assert_eq!((report.resends(), report.attempts().len()), (3, 4));
+    assert_eq!(
+        (report.transparent_retries(), report.attempts().len()),
+        (3, 4)
+    );
     assert_eq!(
         budget.millitokens(),
         100,
@@ -261,7 +268,7 @@ async fn each_cause_grants_a_resend_and_the_first_of_a_call_is_free() {
     assert!(
         report.attempts()[..3]
             .iter()
-            .all(|record| record.wait().unwrap().reason() == WaitReason::Resend)
+            .all(|record| record.wait().unwrap().reason() == WaitReason::TransparentRetry)
     );
 
     let peer = Peer::new(replies);
@@ -271,7 +278,7 @@ async fn each_cause_grants_a_resend_and_the_first_of_a_call_is_free() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_resend_that_was_paid_for_and_not_sent_is_paid_back() {
+async fn a_transparent_retry_that_was_paid_for_and_not_sent_is_paid_back() {
     let hanging = status(421).body(Refused::hanging());
     let peer = Peer::new([error(Class::Unprocessed), hanging]);
     let budget = Arc::new(FixedBudget::new(1, 10).unwrap());
@@ -288,7 +295,7 @@ async fn a_policy_of_one_attempt_still_sends_again_what_counts_as_none() {
     let one = builder().max_attempts(1).build().unwrap();
     for first in [
         error(Class::Unprocessed),
-        error(Class::Stale { wrote: false }),
+        error(Class::Stale(Processed::Never)),
     ] {
         let peer = Peer::new([first, status(200)]);
         let response = send(&peer, one.clone(), request(Method::POST))
@@ -296,7 +303,7 @@ async fn a_policy_of_one_attempt_still_sends_again_what_counts_as_none() {
             .unwrap();
         assert_eq!(response.status(), 200);
     }
-    let peer = Peer::new([error(Class::Stale { wrote: true }), status(503)]);
+    let peer = Peer::new([error(Class::Stale(Processed::Possibly)), status(503)]);
     let reply = get(&peer, one.clone()).await;
     assert_eq!(reports(&reply), StopReason::AttemptsExhausted);
     for first in [status(503), error(Class::NotSent), error(Class::Ambiguous)] {
@@ -304,17 +311,21 @@ async fn a_policy_of_one_attempt_still_sends_again_what_counts_as_none() {
         let reply = get(&peer, one.clone()).await;
         assert_eq!(reports(&reply), StopReason::AttemptsExhausted);
     }
-    let peer = Peer::new([error(Class::Stale { wrote: true })]);
+    let peer = Peer::new([error(Class::Stale(Processed::Possibly))]);
     let reply = send(&peer, one, request(Method::POST)).await;
     assert_eq!(reports(&reply), StopReason::NotIdempotent);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_policy_of_one_attempt_without_resends_sends_once() {
-    let once = builder().max_attempts(1).without_resends().build().unwrap();
+async fn a_policy_of_one_attempt_without_transparent_retries_sends_once() {
+    let once = builder()
+        .max_attempts(1)
+        .without_transparent_retries()
+        .build()
+        .unwrap();
     for first in [
         error(Class::Unprocessed),
-        error(Class::Stale { wrote: false }),
+        error(Class::Stale(Processed::Never)),
     ] {
         let peer = Peer::new([first]);
         let reply = get(&peer, once.clone()).await;
@@ -324,7 +335,7 @@ async fn a_policy_of_one_attempt_without_resends_sends_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_resend_is_granted_on_the_last_attempt_too() {
+async fn a_transparent_retry_is_granted_on_the_last_attempt_too() {
     let peer = Peer::new([
         status(503),
         status(503),
@@ -336,7 +347,7 @@ async fn a_resend_is_granted_on_the_last_attempt_too() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stale_connection_that_was_written_to_frees_idempotent_requests_only() {
-    let stale = || error(Class::Stale { wrote: true });
+    let stale = || error(Class::Stale(Processed::Possibly));
     let peer = Peer::new([stale(), stale(), status(200)]);
     get(&peer, policy()).await.unwrap();
     assert_eq!(peer.waits(), [Duration::ZERO, WAIT]);
@@ -347,12 +358,12 @@ async fn a_stale_connection_that_was_written_to_frees_idempotent_requests_only()
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_resends_everything_counts() {
-    let policy = builder().without_resends().build().unwrap();
+async fn without_transparent_retries_everything_counts() {
+    let policy = builder().without_transparent_retries().build().unwrap();
     let peer = Peer::new([error(Class::Unprocessed), status(421), status(200)]);
     let response = send(&peer, policy, request(Method::POST)).await.unwrap();
     assert_eq!(peer.waits(), [WAIT, WAIT * 2]);
-    assert_eq!(response.retry_report().resends(), 0);
+    assert_eq!(response.retry_report().transparent_retries(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -374,7 +385,11 @@ async fn an_unmarked_request_costs_one_clone_and_a_marked_one_none() {
     send(&peer, policy(), marked).await.unwrap();
     send(
         &peer,
-        builder().max_attempts(1).without_resends().build().unwrap(),
+        builder()
+            .max_attempts(1)
+            .without_transparent_retries()
+            .build()
+            .unwrap(),
         request(Method::GET),
     )
     .await
@@ -551,7 +566,7 @@ async fn a_wait_that_would_outlive_the_deadline_is_not_begun() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_that_has_passed_allows_not_even_a_resend() {
+async fn a_deadline_that_has_passed_allows_not_even_a_transparent_retry() {
     let late = error(Class::Unprocessed).taking(Duration::from_secs(2));
     let peer = Peer::new([late]);
     let policy = builder().deadline(Duration::from_secs(1)).build().unwrap();
@@ -740,7 +755,7 @@ async fn a_retry_refused_for_another_reason_costs_no_token() {
     assert_eq!(
         budget.millitokens(),
         10_000,
-        "neither the refusal nor the resend"
+        "neither the refusal nor the transparent_retry"
     );
 }
 
@@ -853,6 +868,6 @@ async fn the_aiohttp_profile_can_be_changed() {
 }
 
 #[test]
-fn a_standard_predicate_can_be_asked_by_another() {
+fn a_standard_classifier_can_be_asked_by_another() {
     let _ = Knowing(Standard::default().statuses([StatusCode::IM_A_TEAPOT]));
 }

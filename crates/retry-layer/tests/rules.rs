@@ -13,12 +13,12 @@ use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::Empty;
 use retry_layer::{
-    Backoff, Class, Exponential, Outcome, Predicate, ResponseExt, Retry, RetryPolicy,
+    Backoff, Class, Classifier, Exponential, Outcome, Processed, ResponseExt, Retry, RetryPolicy,
     RetryPolicyBuilder, RetryReport, Standard, StopReason, WaitReason,
     budget::{AwsBudget, ConcurrencyShare, FinagleBudget, FixedBudget, GrpcThrottle},
+    classify::{Errors, StatusSet, TransportClassifier},
     grpc::GrpcRetry,
     hint::{Hint, Hints},
-    predicate::{Errors, StatusSet, TransportClassifier},
 };
 use support::{Failure, Frames, Knowing, Peer, Reply, error, status};
 use tokio::time::Instant;
@@ -28,7 +28,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 fn builder() -> RetryPolicyBuilder {
     RetryPolicy::builder()
-        .predicate(Knowing::standard())
+        .classifier(Knowing::standard())
         .backoff(Backoff::fixed(SECOND))
 }
 
@@ -97,7 +97,7 @@ async fn grpc_is_retried_over_its_status_after_exactly_the_pushback() {
 
     let peer = Peer::new([pushed("-1")]);
     let report = call(&peer, &policy, Method::POST).await;
-    assert_eq!(report.stop(), StopReason::ServerSaidNo);
+    assert_eq!(report.stop(), StopReason::RetryForbidden);
 
     let peer = Peer::new([status(200).header("grpc-status", "5")]);
     let report = call(&peer, &policy, Method::POST).await;
@@ -157,20 +157,20 @@ async fn an_invitation_makes_a_final_status_worth_another_attempt() {
 
 #[tokio::test(start_paused = true)]
 async fn a_throttled_error_is_never_sent_again_at_once() {
-    let calm = |refused| error(Class::Throttled { refused });
+    let calm = |processed| error(Class::Throttled(processed));
     let throttled = || {
         let exponential = Exponential::new(Duration::from_millis(1));
         let backoff = Backoff::from(exponential).jitter(retry_layer::Jitter::None);
         builder().backoff(backoff)
     };
-    let waited = wait(throttled(), calm(true)).await;
+    let waited = wait(throttled(), calm(Processed::Never)).await;
     assert_eq!(waited, (SECOND, WaitReason::Throttled));
 
     let policy = throttled().build().unwrap();
-    let peer = Peer::new([calm(true), status(200)]);
+    let peer = Peer::new([calm(Processed::Never), status(200)]);
     let report = call(&peer, &policy, Method::POST).await;
     assert_eq!(report.attempts().len(), 2, "refused: any method");
-    let peer = Peer::new([calm(false)]);
+    let peer = Peer::new([calm(Processed::Possibly)]);
     let report = call(&peer, &policy, Method::POST).await;
     assert_eq!(report.stop(), StopReason::NotIdempotent);
 }
@@ -183,18 +183,18 @@ async fn early_data_is_sent_again_once_for_free() {
     };
     let peer = Peer::new([early(), early(), status(200)]);
     let report = call(&peer, &builder().build().unwrap(), Method::POST).await;
-    assert_eq!(report.resends(), 1);
+    assert_eq!(report.transparent_retries(), 1);
     assert_eq!(peer.waits(), [Duration::ZERO, SECOND]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn predicates_that_are_put_together_decide() {
-    let predicate = Knowing(
+async fn classifiers_that_are_put_together_decide() {
+    let classifier = Knowing(
         Standard::default()
             .or(StatusSet::cloudflare())
             .and(Errors::timeout().not()),
     );
-    let policy = builder().predicate(predicate).build().unwrap();
+    let policy = builder().classifier(classifier).build().unwrap();
     let peer = Peer::new([status(520), status(503), status(200)]);
     let report = call(&peer, &policy, Method::GET).await;
     assert_eq!(report.attempts().len(), 3);
@@ -389,11 +389,11 @@ async fn a_policy_in_a_request_draws_its_waits_from_the_layers_seed() {
     assert_ne!(first[..2], first[3..], "each call draws its own");
 }
 
-/// Knows [`Failure`], whichever predicate a policy has.
+/// Knows [`Failure`], whichever classifier a policy has.
 struct KnowsFailure;
 
 impl TransportClassifier for KnowsFailure {
-    fn classify(&self, outcome: &Outcome<'_>, policy: &dyn Predicate) -> Class {
+    fn classify(&self, outcome: &Outcome<'_>, policy: &dyn Classifier) -> Class {
         match outcome.find_error::<Failure>() {
             Some(_) => policy.classify(&outcome.with_error_class(Class::NotSent)),
             None => policy.classify(outcome),
@@ -404,7 +404,7 @@ impl TransportClassifier for KnowsFailure {
         &self,
         error: &mut (dyn std::error::Error + 'static),
         report: RetryReport,
-        _policy: &dyn Predicate,
+        _policy: &dyn Classifier,
     ) {
         if let Some(failure) = error.downcast_mut::<Failure>() {
             failure.report = Some(report);

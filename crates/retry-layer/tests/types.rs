@@ -19,10 +19,10 @@ use retry_layer::{
     budget::{
         AwsBudget, ConcurrencyShare, FinagleBudget, FixedBudget, GrpcThrottle, SuccessBudget,
     },
+    classify::{And, Errors, Not, Or, Standard, StatusSet},
     future::ResponseFuture,
     grpc::{Grpc, GrpcRetry},
     hint::Hints,
-    predicate::{And, Errors, Not, Or, Standard, StatusSet},
     resume::{Ask, Resume, ResumeBody, ResumeBodyError, ResumeError, ResumeFuture, ResumeLayer},
 };
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn, util::BoxCloneSyncService};
@@ -131,8 +131,8 @@ fn public_types_are_send_sync_static_and_debug() {
 }
 
 #[test]
-fn predicates_that_are_put_together_are_one_type() {
-    fn check<T: retry_layer::Predicate + Clone + std::fmt::Debug>() {}
+fn classifiers_that_are_put_together_are_one_type() {
+    fn check<T: retry_layer::Classifier + Clone + std::fmt::Debug>() {}
     check::<And<Or<Standard, StatusSet>, Not<Errors>>>();
     check::<Or<Grpc, And<Standard, std::sync::Arc<Standard>>>>();
 }

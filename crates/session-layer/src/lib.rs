@@ -90,7 +90,7 @@
 //! | a peer that goes away, or is dead | found out by the next request | left when its GOAWAY, or its silence, is noticed |
 //! | names | one lookup for each connection | one lookup at a time per name, cached; guards see every dialled address |
 //! | timeouts | none after connect | connect, head, body; the error names the phase. A [floor](ThroughputFloor) for what trickles |
-//! | resends | hidden, once, on a closed connection | none; the error tells that it is safe |
+//! | transparent retries | hidden, once, on a closed connection | none; the error tells that it is safe |
 //! | end | when the last clone and task are gone | [`Session::close`] waits, counts and cuts |
 //! | connector | any `Service<Uri>` | any `Service<Uri>` |
 //!

@@ -188,7 +188,7 @@ impl Outcome {
                         other => other.to_string(),
                     };
                     let how = match wait.reason() {
-                        WaitReason::Resend => "resent",
+                        WaitReason::TransparentRetry => "transparent",
                         _ => "retried after a wait",
                     };
                     *self.again.entry(format!("{class}, {how}")).or_default() += 1;

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use retry_layer::{
-    BoxError, Class, Exponential, Outcome, Predicate, RetryLayer, RetryPolicy, Standard,
-    budget::Unlimited, predicate_fn,
+    BoxError, Class, Classifier, Exponential, Outcome, Processed, RetryLayer, RetryPolicy,
+    Standard, budget::Unlimited, classifier_fn,
 };
 use session_layer::{Connector, Http2, PoolConfig, SessionBody, SessionLayer, Timeouts};
 use tower::{Service, ServiceBuilder, util::AndThenLayer};
@@ -21,7 +21,7 @@ use tower::{Service, ServiceBuilder, util::AndThenLayer};
 pub fn retrying_session(http2: bool) -> Result<impl Retrying, BoxError> {
     let backoff = Exponential::from(Duration::from_millis(20));
     let policy = RetryPolicy::builder()
-        .predicate(predicate())
+        .classifier(classifier())
         .backoff(backoff)
         .budget(Unlimited)
         .max_attempts(12)
@@ -71,16 +71,18 @@ async fn collected(
 }
 
 /// The standard rules, told what the session's errors prove.
-fn predicate() -> impl Predicate {
+fn classifier() -> impl Classifier {
     let standard = Standard::default();
-    predicate_fn(move |outcome: &Outcome<'_>| {
+    classifier_fn(move |outcome: &Outcome<'_>| {
         let Some(error) = outcome.find_error::<session_layer::Error>() else {
             return standard.classify(outcome);
         };
         let class = if error.is_stale() {
-            Class::Stale {
-                wrote: !error.is_unsent(),
-            }
+            Class::Stale(if error.is_unsent() {
+                Processed::Never
+            } else {
+                Processed::Possibly
+            })
         } else if error.is_unsent() {
             Class::NotSent
         } else if error.is_refused() {

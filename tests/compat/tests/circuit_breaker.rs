@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use retry_layer::{
-    Backoff, Class, Exponential, Jitter, Outcome, Predicate, ResponseExt, Retry, RetryLayer,
-    RetryPolicy, Standard, predicate_fn, transport,
+    Backoff, Class, Classifier, Exponential, Jitter, Outcome, ResponseExt, Retry, RetryLayer,
+    RetryPolicy, Standard, classifier_fn, transport,
 };
 use test_compat::{Answer, Script};
 use test_support::StrictService;
@@ -44,9 +44,9 @@ fn policy() -> RetryPolicy {
 
 /// `CircuitBreakerError` does not name its inner error as its source, so nothing is found behind
 /// it until somebody opens it. An open circuit lets no request through.
-fn knows_the_breaker() -> impl Predicate {
+fn knows_the_breaker() -> impl Classifier {
     let standard = Standard::default();
-    predicate_fn(
+    classifier_fn(
         move |outcome: &Outcome<'_>| match outcome.find_error::<Tripped>() {
             Some(CircuitBreakerError::OpenCircuit) => Class::NotSent,
             Some(CircuitBreakerError::Inner(error)) => {
@@ -102,7 +102,7 @@ async fn a_breaker_below_counts_attempts() {
     let script = Script::new([Answer::Error(io::ErrorKind::ConnectionRefused); 4]);
     let four = policy()
         .to_builder()
-        .predicate(knows_the_breaker())
+        .classifier(knows_the_breaker())
         .max_attempts(4)
         .build()
         .unwrap();
@@ -125,7 +125,7 @@ async fn a_call_outlives_an_open_circuit() {
         .unwrap();
     let waits = Backoff::from(Exponential::from(Duration::from_millis(20)));
     let six = RetryPolicy::builder()
-        .predicate(knows_the_breaker())
+        .classifier(knows_the_breaker())
         .backoff(waits.jitter(Jitter::None))
         .max_attempts(6)
         .build()
@@ -143,7 +143,7 @@ async fn a_call_outlives_an_open_circuit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_breaker_below_hides_the_cause_from_the_standard_predicate() {
+async fn a_breaker_below_hides_the_cause_from_the_standard_classifier() {
     let script = Script::new([Answer::Error(io::ErrorKind::ConnectionRefused)]);
     let service = gateway(script.clone(), policy());
 

@@ -23,8 +23,8 @@ use retry_layer::{
     AttemptOutcome, Class, Exponential, Outcome, ReplayBody, ResponseExt, Retry, RetryLayer,
     RetryPolicy, StopReason,
     attempt_timeout::{AttemptError, AttemptTimeout, AttemptTimeoutLayer},
+    classifier_fn,
     peek::{PeekLayer, Peeked},
-    predicate_fn,
 };
 use test_support::{Connect, MemoryConnector, Port, Reply, Server, sequence};
 use tower::{Service, ServiceBuilder, ServiceExt};
@@ -206,11 +206,11 @@ async fn a_failure_inside_a_body_is_seen_and_the_body_stays_whole() {
         Reply::status(200).body("Code: 202. Too many simultaneous queries"),
         Reply::status(200).body("1\n2\n3\n"),
     ]));
-    let too_busy = predicate_fn(|outcome: &Outcome<'_>| {
+    let too_busy = classifier_fn(|outcome: &Outcome<'_>| {
         let peeked = outcome.extensions().and_then(|all| all.get::<Peeked>());
         peeked.is_some_and(|peeked| peeked.prefix().starts_with(b"Code: 202."))
     });
-    let policy = RetryPolicy::builder().predicate(too_busy).build().unwrap();
+    let policy = RetryPolicy::builder().classifier(too_busy).build().unwrap();
     let service = ServiceBuilder::new()
         .layer(RetryLayer::new(policy))
         .layer(PeekLayer::new(16))

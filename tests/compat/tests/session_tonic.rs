@@ -12,8 +12,8 @@ use std::{
 
 use http::{HeaderMap, Uri};
 use retry_layer::{
-    Class, Exponential, Outcome, Predicate, ReplayBody, Retry, RetryLayer, RetryPolicy,
-    RetryPolicyBuilder, grpc::Grpc, predicate_fn,
+    Class, Classifier, Exponential, Outcome, ReplayBody, Retry, RetryLayer, RetryPolicy,
+    RetryPolicyBuilder, classifier_fn, grpc::Grpc,
 };
 use session_layer::{Connector, Error, Http2, PoolConfig, Session, SessionLayer, Timeouts};
 use test_support::Port;
@@ -59,9 +59,9 @@ fn status(error: Error) -> Status {
 }
 
 /// gRPC's rules, told which of the session's errors prove that nothing was processed.
-fn predicate() -> impl Predicate {
+fn classifier() -> impl Classifier {
     let grpc = Grpc::default();
-    predicate_fn(
+    classifier_fn(
         move |outcome: &Outcome<'_>| match outcome.find_error::<Error>() {
             Some(error) if error.is_unsent() => Class::NotSent,
             Some(error) if error.is_refused() => Class::Unprocessed,
@@ -81,7 +81,7 @@ fn plain(origin: Uri) -> Plain {
 /// Every gRPC call is a POST: only what was provably not processed is sent again.
 fn cautious() -> RetryPolicyBuilder {
     RetryPolicy::builder()
-        .predicate(predicate())
+        .classifier(classifier())
         .backoff(Exponential::from(Duration::from_millis(20)))
 }
 

@@ -12,11 +12,11 @@ use std::{
 };
 
 use retry_layer::{
-    AttemptHeader, AttemptOutcome, Backoff, Class, Exponential, Jitter, Outcome, Predicate,
+    AttemptHeader, AttemptOutcome, Backoff, Class, Classifier, Exponential, Jitter, Outcome,
     RetryLayer, RetryPolicy, RetryReport, Standard, WaitReason,
     attempt_timeout::AttemptTimeoutLayer,
+    classifier_fn,
     grpc::{Grpc, GrpcRetry},
-    predicate_fn,
     tonic::{RetryChannel, RetryChannelLayer},
 };
 use test_support::Port;
@@ -242,7 +242,7 @@ async fn a_call_can_be_spawned() {
 #[tokio::test]
 async fn a_closure_that_reads_the_status_does_as_well() {
     let standard = Standard::default();
-    let by_hand = predicate_fn(move |outcome: &Outcome<'_>| {
+    let by_hand = classifier_fn(move |outcome: &Outcome<'_>| {
         let status = outcome.headers().and_then(|head| head.get("grpc-status"));
         match status {
             Some(status) => Class::from(status == "14"),
@@ -250,7 +250,7 @@ async fn a_closure_that_reads_the_status_does_as_well() {
         }
     });
     let policy = RetryPolicy::builder()
-        .predicate(by_hand)
+        .classifier(by_hand)
         .any_method()
         .backoff(Exponential::from(Duration::from_millis(1)))
         .build()
@@ -367,7 +367,7 @@ async fn a_call_that_could_not_connect_was_not_sent() {
     let waits = Backoff::from(Exponential::from(Duration::from_millis(20)));
     // Every gRPC call is a POST: only what was not sent is sent again here.
     let policy = RetryPolicy::builder()
-        .predicate(Grpc::default())
+        .classifier(Grpc::default())
         .backoff(waits.jitter(Jitter::None))
         .max_attempts(8)
         .build()

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use retry_layer::{
-    BoxError, Class, NamedError, NamedErrorLayer, Outcome, Predicate, ReplayBody, ResponseExt,
-    Retry, RetryLayer, RetryPolicy, Standard, predicate_fn,
+    BoxError, Class, Classifier, NamedError, NamedErrorLayer, Outcome, ReplayBody, ResponseExt,
+    Retry, RetryLayer, RetryPolicy, Standard, classifier_fn,
 };
 use test_compat::{Answer, Script};
 use test_support::{StrictLayer, StrictService};
@@ -264,10 +264,10 @@ async fn only_the_call_is_paced_by_a_rate_limit_above() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_shed_below_is_retried_by_a_predicate_that_knows_it() {
+async fn what_was_shed_below_is_retried_by_a_classifier_that_knows_it() {
     let script = Script::new([Answer::Hang]);
     let standard = Standard::default();
-    let knows = predicate_fn(move |outcome: &Outcome<'_>| {
+    let knows = classifier_fn(move |outcome: &Outcome<'_>| {
         if outcome.find_error::<Overloaded>().is_some() {
             return Class::NotSent;
         }
@@ -275,7 +275,7 @@ async fn what_was_shed_below_is_retried_by_a_predicate_that_knows_it() {
     });
     let service = ServiceBuilder::new()
         .layer(RetryLayer::new(
-            policy().to_builder().predicate(knows).build().unwrap(),
+            policy().to_builder().classifier(knows).build().unwrap(),
         ))
         .layer(NamedErrorLayer::new())
         .load_shed()

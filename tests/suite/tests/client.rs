@@ -123,7 +123,10 @@ async fn a_failure_is_tried_again_by_the_default_policy() {
     assert_eq!(response.body(), "three");
     let report = response.retry_report();
     // The reset met the connection that the 503 had left: that one is sent again for free.
-    assert_eq!((report.attempts().len(), report.resends()), (3, 1));
+    assert_eq!(
+        (report.attempts().len(), report.transparent_retries()),
+        (3, 1)
+    );
     assert!(began.elapsed() <= Duration::from_millis(300));
 }
 
@@ -206,7 +209,7 @@ async fn a_get_on_a_stale_connection_is_sent_again_at_once_and_counts_as_no_atte
     let began = Instant::now();
     let response = client.get("http://peer/").fetch().await.unwrap();
     assert_eq!(response.body(), "first");
-    assert_eq!(response.retry_report().resends(), 1);
+    assert_eq!(response.retry_report().transparent_retries(), 1);
     assert_eq!(began.elapsed(), Duration::ZERO);
 }
 

@@ -84,7 +84,10 @@ async fn a_refused_token_is_renewed_once_and_the_request_sent_again_whatever_its
     );
     assert_eq!(connector.log().requests.len(), 2);
     let report = response.retry_report();
-    assert_eq!((report.attempts().len(), report.resends()), (2, 1));
+    assert_eq!(
+        (report.attempts().len(), report.transparent_retries()),
+        (2, 1)
+    );
     assert_eq!(source.fetches.load(Relaxed), 2);
 }
 

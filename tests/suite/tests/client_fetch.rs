@@ -10,8 +10,8 @@ use std::{
 };
 
 use client::{
-    Class, Client, ClientBuilder, Outcome, Predicate, RetryPolicy, StopReason, TimeoutPhase,
-    predicate_fn,
+    Class, Classifier, Client, ClientBuilder, Outcome, RetryPolicy, StopReason, TimeoutPhase,
+    classifier_fn,
 };
 use http::StatusCode;
 use test_support::{Connection, MemoryConnector, Reply, answer, sequence};
@@ -255,14 +255,14 @@ async fn a_success_that_a_policy_refuses_is_refused_at_its_head_too() {
     // Not ready yet, twice.
     let pending = move || {
         let asked = count.clone();
-        let predicate = predicate_fn(move |outcome: &Outcome<'_>| {
+        let classifier = classifier_fn(move |outcome: &Outcome<'_>| {
             asked.fetch_add(1, Relaxed);
             match outcome.status() {
                 Some(StatusCode::ACCEPTED) if outcome.attempt() < 3 => Class::Ambiguous,
                 _ => Class::Final,
             }
         });
-        RetryPolicy::builder().predicate(predicate)
+        RetryPolicy::builder().classifier(classifier)
     };
     let connector = begins("202 Accepted", drips);
     let client = with(Client::builder().retry(pending()), &connector);
@@ -284,18 +284,20 @@ async fn a_success_that_a_policy_refuses_is_refused_at_its_head_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_attempt_that_may_be_resent_is_judged_at_its_head_too() {
+async fn one_attempt_that_may_be_retried_transparently_is_judged_at_its_head_too() {
     let connector = begins("200 OK\r\nx-processed: no", drips);
-    let predicate = predicate_fn(|outcome: &Outcome<'_>| match outcome.headers() {
+    let classifier = classifier_fn(|outcome: &Outcome<'_>| match outcome.headers() {
         Some(headers) if headers.contains_key("x-processed") => Class::Unprocessed,
         _ => Class::Final,
     });
-    let policy = RetryPolicy::builder().max_attempts(1).predicate(predicate);
+    let policy = RetryPolicy::builder()
+        .max_attempts(1)
+        .classifier(classifier);
     let client = with(Client::builder().retry(policy), &connector);
     let began = Instant::now();
     let response = client.get("http://peer/").fetch().await.unwrap();
     assert_eq!(response.body().len(), 100);
-    assert_eq!(response.retry_report().resends(), 1);
+    assert_eq!(response.retry_report().transparent_retries(), 1);
     let elapsed = began.elapsed().as_secs();
     assert!((99..110).contains(&elapsed), "{elapsed}");
 }
@@ -318,14 +320,14 @@ async fn a_status_beyond_the_classes_that_a_policy_refuses_is_judged_at_its_head
 #[tokio::test(start_paused = true)]
 async fn a_client_over_another_judges_by_its_own_policy() {
     let refuses = |refused: StatusCode, class: Class| {
-        let predicate = predicate_fn(move |outcome: &Outcome<'_>| {
+        let classifier = classifier_fn(move |outcome: &Outcome<'_>| {
             if outcome.status() == Some(refused) {
                 class
             } else {
                 Class::Final
             }
         });
-        RetryPolicy::builder().predicate(predicate)
+        RetryPolicy::builder().classifier(classifier)
     };
     let connector = MemoryConnector::new(sequence([
         Reply::status(202).body("not yet"),
@@ -349,7 +351,7 @@ async fn a_policy_that_looks_into_bodies_sees_them() {
         Reply::status(200).body("fine"),
     ]));
     let standard = client::Standard::default();
-    let busy = predicate_fn(move |outcome: &Outcome<'_>| {
+    let busy = classifier_fn(move |outcome: &Outcome<'_>| {
         let extensions = outcome.extensions();
         let peeked = extensions.and_then(|it| it.get::<retry_layer::peek::Peeked>());
         match peeked {
@@ -358,7 +360,7 @@ async fn a_policy_that_looks_into_bodies_sees_them() {
         }
     });
     let builder = Client::builder()
-        .retry(RetryPolicy::builder().predicate(busy))
+        .retry(RetryPolicy::builder().classifier(busy))
         .attempt_layer(retry_layer::peek::PeekLayer::new(256));
     let response = with(builder, &connector)
         .get("http://peer/")

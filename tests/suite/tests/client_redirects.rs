@@ -630,7 +630,9 @@ async fn a_redirect_that_answers_the_last_attempt_takes_all_of_the_request_along
             _ => Reply::status(200),
         }
     }));
-    let policy = RetryPolicy::builder().max_attempts(2).without_resends();
+    let policy = RetryPolicy::builder()
+        .max_attempts(2)
+        .without_transparent_retries();
     let client = with(&connector, Client::builder().retry(policy));
     let mut request = client
         .put("http://peer/a")

@@ -1,4 +1,4 @@
-//! How often a request is sent: resends, policies of single requests and the client's budget; and
+//! How often a request is sent: transparent retries, policies of single requests and the client's budget; and
 //! what a call was doing when its deadline passed.
 #![allow(clippy::unwrap_used, reason = "a test fails by its panic")]
 
@@ -52,7 +52,7 @@ async fn one_attempt_does_not_fail_for_a_connection_that_was_closed_while_it_was
     let client = with(&connector, RetryPolicy::builder().max_attempts(1));
     client.get("http://peer/").fetch().await.unwrap();
     let response = client.get("http://peer/").fetch().await.unwrap();
-    assert_eq!(response.retry_report().resends(), 1);
+    assert_eq!(response.retry_report().transparent_retries(), 1);
     // A POST may have been executed.
     let error = client.post("http://peer/").fetch().await.unwrap_err();
     let report = error.retry_report().unwrap();
@@ -69,8 +69,10 @@ async fn one_attempt_is_one_where_the_server_failed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_resends_or_retries_a_request_is_sent_once() {
-    let once = RetryPolicy::builder().max_attempts(1).without_resends();
+async fn without_transparent_retries_or_retries_a_request_is_sent_once() {
+    let once = RetryPolicy::builder()
+        .max_attempts(1)
+        .without_transparent_retries();
     let connector = closing();
     let client = with(&connector, once);
     client.get("http://peer/").fetch().await.unwrap();
@@ -84,7 +86,7 @@ async fn without_resends_or_retries_a_request_is_sent_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_hops_of_a_redirect_together_have_one_free_resend() {
+async fn all_hops_of_a_redirect_together_have_one_free_transparent_retry() {
     // Each request is misdirected at first, and redirected when it comes again.
     let hop = Arc::new(AtomicUsize::new(0));
     let connector = MemoryConnector::new(answer(move |request: &Request| {
@@ -104,7 +106,7 @@ async fn all_hops_of_a_redirect_together_have_one_free_resend() {
     let report = response.retry_report();
     assert_eq!(report.stop(), StopReason::BudgetExhausted);
     assert_eq!(
-        report.resends(),
+        report.transparent_retries(),
         1 + 3,
         "one is free, the others cost a token"
     );

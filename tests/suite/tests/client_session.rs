@@ -10,7 +10,7 @@ use async_compression::tokio::write::GzipEncoder;
 use bytes::Bytes;
 use client::{
     AttemptOutcome, AttemptRecord, Class, Client, ClientBuilder, ClientConfig, Connector, Error,
-    Exponential, Http2, Proxy, Redirects, Resolver, RetryPolicy, TimeoutPhase, Timeouts,
+    Exponential, Http2, Processed, Proxy, Redirects, Resolver, RetryPolicy, TimeoutPhase, Timeouts,
     session_layer::{Event, Observer, Session},
 };
 use h2::{Reason, server::Builder};
@@ -326,7 +326,7 @@ fn settings_of_http2_that_cannot_be_are_refused_by_name() {
 #[tokio::test]
 async fn what_ended_a_stream_decides_whether_a_post_is_sent_again() {
     type Case = (fn(Stream), &'static [Class], bool, bool);
-    let throttled = &[Class::Throttled { refused: false }];
+    let throttled = &[Class::Throttled(Processed::Possibly)];
     let cases: [Case; 4] = [
         // At once and for free, and then as often as the policy has it.
         (Stream::refuse, &[Class::Unprocessed; 4], true, false),

@@ -1,4 +1,4 @@
-//! Clients over fakes, errors that tests make, and what predicates and errors see of causes.
+//! Clients over fakes, errors that tests make, and what classifiers and errors see of causes.
 #![allow(clippy::unwrap_used, reason = "a test fails by its panic")]
 #![allow(clippy::indexing_slicing, reason = "a test fails by its panic")]
 
@@ -14,9 +14,8 @@ use std::{
 use bytes::Bytes;
 use client::{
     AttemptPhase, AttemptRecord, Class, Client, Error, ErrorKind, FailureKind, Outcome,
-    RetryPolicy, TimeoutPhase, Timeouts,
+    RetryPolicy, TimeoutPhase, Timeouts, classifier_fn,
     http::{Method, Request, Response, StatusCode},
-    predicate_fn,
     testing::{Answer, Failure, Fake},
 };
 use test_support::{MemoryConnector, always};
@@ -307,10 +306,10 @@ async fn a_failure_of_a_fake_is_retried_as_the_sessions_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_predicate_finds_the_clients_error_and_the_sessions_and_their_causes() {
+async fn a_classifier_finds_the_clients_error_and_the_sessions_and_their_causes() {
     let seen = Arc::new(AtomicUsize::new(0));
     let noted = seen.clone();
-    let looks = predicate_fn(move |outcome: &Outcome<'_>| {
+    let looks = classifier_fn(move |outcome: &Outcome<'_>| {
         let session = outcome.find_error::<session_layer::Error>();
         assert!(session.is_some_and(session_layer::Error::is_connect));
         assert!(outcome.find_error::<Error>().is_some_and(Error::is_connect));
@@ -319,7 +318,7 @@ async fn a_predicate_finds_the_clients_error_and_the_sessions_and_their_causes()
         noted.fetch_add(1, Relaxed);
         Class::Final
     });
-    let policy = || RetryPolicy::builder().predicate(looks.clone());
+    let policy = || RetryPolicy::builder().classifier(looks.clone());
     let connector = MemoryConnector::new(always(200, ""));
     connector.refuse();
     let over_the_session = Client::builder().retry(policy());

@@ -83,7 +83,7 @@ impl ClientBuilder {
     /// A token is fetched when the first attempt needs one, when it has expired, and when a server
     /// refuses it by 401: then the request, whatever its method, is sent once more with the new
     /// one, unless it may be sent only once, by [`no_retry`](crate::RequestBuilder::no_retry) or by a
-    /// policy of one attempt [without resends](retry_layer::RetryPolicyBuilder::without_resends).
+    /// policy of one attempt [without transparent retries](retry_layer::RetryPolicyBuilder::without_transparent_retries).
     /// Requests that need one at the same time wait for the same fetch. See [`token_fn`](crate::token_fn) for an example.
     pub fn auth(mut self, source: impl TokenSource) -> Self {
         self.extras.auth = Some(Auth::Token(Tokens::new(source)));
@@ -96,7 +96,7 @@ impl ClientBuilder {
     /// The first request to an origin is sent without, and again once the server has asked. Those
     /// after it answer the same challenge, until the server has another. A request that may be sent
     /// only once, by [`no_retry`](crate::RequestBuilder::no_retry) or by a policy of one attempt
-    /// [without resends](retry_layer::RetryPolicyBuilder::without_resends), gets the 401 instead.
+    /// [without transparent retries](retry_layer::RetryPolicyBuilder::without_transparent_retries), gets the 401 instead.
     #[cfg(feature = "digest")]
     pub fn digest(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
         let digest = auth::Digest::new(user.into(), password.into());

@@ -42,7 +42,7 @@ use crate::{ClientBuilder, Error, observe::Paths};
 /// The settings of a [`ClientBuilder`] as a configuration file has them.
 ///
 /// It is read by [`serde`](https://serde.rs) from TOML, JSON or any other format, and taken by
-/// [`ClientBuilder::from_config`], after which code can add what a file cannot say: predicates,
+/// [`ClientBuilder::from_config`], after which code can add what a file cannot say: classifiers,
 /// layers, sources of tokens, a resolver. Every key may be left out, and stands for the default then;
 /// a key that is not known is an error that names it. Files that it names are read by
 /// [`ClientBuilder::config`]. Durations are text such as `"2s"`, `"500ms"`
@@ -72,7 +72,7 @@ use crate::{ClientBuilder, Error, observe::Paths};
 /// | `retry.budget_percent` or `retry.budget` | retries for every hundred answers; or `"none"` for no budget, `"default"` for the default one |
 /// | `retry.replay_limit`, `.replay_memory` | bytes |
 /// | `retry.drain.bytes` and `.time` | bytes and a duration |
-/// | `retry.resends` | whether a request is sent again, without counting as an attempt, that was not processed or met a closed connection; with `max_attempts` 1 and false here, each is sent once |
+/// | `retry.transparent_retries` | whether a request is sent again, without counting as an attempt, that was not processed or met a closed connection; with `max_attempts` 1 and false here, each is sent once |
 /// | `redirects.follow`, `.limit`, `.allow_downgrade`, `.sensitive_headers` | true or false, a number, true or false, a list of names |
 /// | `pool.max_connections`, `.max_connections_per_origin`, `.max_waiting`, `.max_requests_per_connection` | numbers |
 /// | `pool.http1_read_buffer`, `.http1_max_headers` | bytes; a number of fields |
@@ -175,15 +175,15 @@ impl ClientBuilder {
     /// Starts with the settings of a configuration; what only code can say comes after it:
     ///
     /// ```
-    /// use client::{Class, ClientBuilder, ClientConfig, Outcome, Predicate as _, predicate_fn};
+    /// use client::{Class, ClientBuilder, ClientConfig, Outcome, Classifier as _, classifier_fn};
     ///
     /// # fn example(config: ClientConfig) -> Result<(), client::Error> {
-    /// let locked = predicate_fn(|outcome: &Outcome<'_>| match outcome.status() {
+    /// let locked = classifier_fn(|outcome: &Outcome<'_>| match outcome.status() {
     ///     Some(http::StatusCode::LOCKED) => Class::Ambiguous,
     ///     _ => Class::Final,
     /// });
     /// let client = ClientBuilder::from_config(config)?
-    ///     .map_retry(|policy| policy.map_predicate(|configured| configured.or(locked)))
+    ///     .map_retry(|policy| policy.map_classifier(|configured| configured.or(locked)))
     ///     .build()?;
     /// # Ok(())
     /// # }
@@ -202,7 +202,7 @@ impl ClientBuilder {
     /// Headers and proxies are added, of a section each key counts alone, and `tls` is one setting: it
     /// takes the place of what code has set for TLS. A key that is false, or `"none"`, turns off what
     /// code has turned on. A `retry.backoff` keeps what it does not name of an exponential one, and
-    /// takes the place of another kind. Statuses do not go with a predicate that is set already: give that
+    /// takes the place of another kind. Statuses do not go with a classifier that is set already: give that
     /// [afterwards](Self::map_retry).
     ///
     /// # Errors

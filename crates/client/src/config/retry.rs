@@ -63,7 +63,7 @@ pub(super) struct RetrySettings {
     replay_limit: Option<usize>,
     replay_memory: Option<usize>,
     drain: Option<DrainConfig>,
-    resends: Option<bool>,
+    transparent_retries: Option<bool>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -97,7 +97,9 @@ impl Preset {
         match self {
             Self::Default => RetryPolicy::builder(),
             Self::Aiohttp => RetryPolicy::aiohttp_retry().to_builder(),
-            Self::None => RetryPolicy::builder().max_attempts(1).without_resends(),
+            Self::None => RetryPolicy::builder()
+                .max_attempts(1)
+                .without_transparent_retries(),
         }
     }
 }
@@ -165,9 +167,9 @@ impl RetrySettings {
         if let Some(DrainConfig { bytes, time }) = self.drain {
             policy = policy.drain(bytes, time.0);
         }
-        Ok(match self.resends {
-            Some(true) => policy.with_resends(),
-            Some(false) => policy.without_resends(),
+        Ok(match self.transparent_retries {
+            Some(true) => policy.with_transparent_retries(),
+            Some(false) => policy.without_transparent_retries(),
             None => policy,
         })
     }

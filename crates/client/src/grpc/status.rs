@@ -87,10 +87,10 @@ fn service_code(source: &(dyn StdError + 'static)) -> Code {
         return Code::DeadlineExceeded;
     }
     match transport::classify(source) {
-        Class::NotSent | Class::Unprocessed | Class::Stale { .. } | Class::Ambiguous => {
+        Class::NotSent | Class::Unprocessed | Class::Stale(_) | Class::Ambiguous => {
             Code::Unavailable
         }
-        Class::Throttled { .. } => Code::ResourceExhausted,
+        Class::Throttled(_) => Code::ResourceExhausted,
         _ if cause::<tower::load_shed::error::Overloaded>(source).is_some() => {
             Code::ResourceExhausted
         }

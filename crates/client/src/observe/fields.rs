@@ -73,7 +73,9 @@ pub(super) fn resends<B>(request: &Request<B>) -> u32 {
     let extensions = request.extensions();
     let before = extensions.get::<SentBefore>().map_or(0, |before| before.0);
     let again = extensions.get::<Attempt>().map_or(0, |attempt| {
-        let sent = attempt.number().saturating_add(attempt.resends());
+        let sent = attempt
+            .number()
+            .saturating_add(attempt.transparent_retries());
         // Those that are counted already.
         let earlier = extensions.get().map_or(0, Resumption::attempts);
         sent.saturating_sub(1).saturating_sub(earlier)

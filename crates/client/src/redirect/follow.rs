@@ -6,7 +6,7 @@ use http::{
 };
 use http_body::Body as HttpBody;
 use retry_layer::{
-    BodyFactory, Deadline, EarlierResends, ResponseExt as _, Resumption, RetryReport,
+    BodyFactory, Deadline, EarlierTransparentRetries, ResponseExt as _, Resumption, RetryReport,
 };
 use session_layer::RequestOptions;
 
@@ -187,7 +187,7 @@ impl Kept {
         let before = before.map_or(0, Resumption::exchanges);
         let sent = u32::try_from(sent).unwrap_or(u32::MAX);
         let sent = SentBefore(before.saturating_add(sent));
-        let resends = report.as_ref().map(EarlierResends::of);
+        let earlier = report.as_ref().map(EarlierTransparentRetries::of);
         history.report = report;
         history.hops.push(Hop { uri: from, status });
         if to.fragment.is_some() {
@@ -198,8 +198,8 @@ impl Kept {
         let mut next = mem::take(&mut self.request).map(|_| body);
         *next.uri_mut() = to.uri;
         setting::set(next.extensions_mut(), sent);
-        if let Some(resends) = resends {
-            setting::set(next.extensions_mut(), resends);
+        if let Some(earlier) = earlier {
+            setting::set(next.extensions_mut(), earlier);
         }
         Ok(Some(Box::new(next)))
     }

@@ -9,7 +9,7 @@ use crate::error::{BuildError, Problem};
 ///
 /// Each failed attempt takes a token, whether it is retried or not; each call that succeeds gives
 /// a share of one back; retries are made while more than half of the tokens are there. What a
-/// failure is, the policy's predicate says: with [`Grpc`](crate::grpc::Grpc) the codes that are
+/// failure is, the policy's classifier says: with [`Grpc`](crate::grpc::Grpc) the codes that are
 /// retried, and any that comes with a pushback that forbids it. Codes such as `NOT_FOUND` neither
 /// take nor give.
 #[derive(Debug)]

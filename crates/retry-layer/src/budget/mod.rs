@@ -17,7 +17,7 @@
 //! together, and is paid back if the call is dropped before the retry was sent.
 //!
 //! A request that was provably not processed, or that met a connection which its peer had closed, is
-//! sent again without counting as an attempt. The first such resend of a call is free; each further
+//! sent again without counting as an attempt. The first such transparent retry of a call is free; each further
 //! one is paid for like a retry, and if the budget has nothing left, the call ends with
 //! [`BudgetExhausted`](crate::StopReason::BudgetExhausted). So a server that turns everything away
 //! gets at most two requests for each call once the budget is empty, whatever it turns them away
@@ -79,7 +79,7 @@ pub use self::{
 /// its scheme and authority.
 pub trait Budget: fmt::Debug + Send + Sync + 'static {
     /// A call got a response that is final and a
-    /// [success](crate::Predicate::is_success). Runs on the path of every successful call.
+    /// [success](crate::Classifier::is_success). Runs on the path of every successful call.
     fn deposit(&self, uri: &Uri);
 
     /// Takes what a retry costs, or leaves everything as it is and returns `false`.
@@ -96,7 +96,7 @@ pub trait Budget: fmt::Debug + Send + Sync + 'static {
     }
 
     /// An attempt failed in a way that may be retried, whether it will be or not; its number
-    /// counts from 1. Not told of what the first resend of a call follows. Does nothing unless implemented.
+    /// counts from 1. Not told of what the first transparent retry of a call follows. Does nothing unless implemented.
     fn failure(&self, uri: &Uri, attempt: u32) {
         let _ = (uri, attempt);
     }

@@ -4,16 +4,16 @@ use http::{Response, StatusCode, Uri};
 use tokio::time::Instant;
 
 use crate::{
-    attempt::{EarlierResends, Resumption},
+    attempt::{EarlierTransparentRetries, Resumption},
     backoff::{Pressure, Waits},
     budget::{Cost, Withdrawal},
     class::Class,
+    classify::Classifier as _,
     events::{self, Decision},
     hint::Advice,
     jitter,
     named::ServiceError,
     policy::RetryPolicy,
-    predicate::Predicate as _,
     replay::Ending,
     report::{AttemptOutcome, AttemptRecord, Wait, WaitReason},
     stop::StopReason,
@@ -23,7 +23,7 @@ use crate::{
 
 use super::{Call, Journal, Pause};
 impl<S, B> Call<S, B> {
-    /// Asks the predicate, unless the status says it all.
+    /// Asks the classifier, unless the status says it all.
     pub(super) fn classify<R, E>(&self, result: &Result<Response<R>, E>) -> Class
     where
         E: ServiceError,
@@ -75,8 +75,8 @@ impl<S, B> Call<S, B> {
 
     /// Whether a final result is a success for the budget.
     pub(super) fn is_success<R, E>(&self, result: &Result<Response<R>, E>) -> bool {
-        let predicate = self.policy.predicate();
-        let is_success = |response| predicate.is_success(&self.view(Ok(response)));
+        let classifier = self.policy.classifier();
+        let is_success = |response| classifier.is_success(&self.view(Ok(response)));
         self.is_always_final(result) || result.as_ref().is_ok_and(is_success)
     }
 
@@ -129,9 +129,9 @@ impl<S, B> Call<S, B> {
                 self.finish_with(result, Some(record), class, stop);
                 return None;
             }
-            Verdict::Resend { cause, wait } => {
-                self.resends.use_up(cause);
-                Wait::new(wait, WaitReason::Resend)
+            Verdict::TransparentRetry { cause, wait } => {
+                self.transparent_retries.use_up(cause);
+                Wait::new(wait, WaitReason::TransparentRetry)
             }
             Verdict::Retry { wait, reason } => {
                 self.attempts = self.attempts.saturating_add(1);
@@ -182,15 +182,18 @@ impl<S, B> Call<S, B> {
             Box::new(Journal {
                 records: Vec::new(),
                 sent: None,
-                resends: 0,
-                earlier_resends: self.extensions.get().map_or(0, EarlierResends::count),
+                transparent_retries: 0,
+                earlier_transparent_retries: self
+                    .extensions
+                    .get()
+                    .map_or(0, EarlierTransparentRetries::count),
                 idempotent: self.policy.is_idempotent(
                     &self.method,
                     self.headers.as_ref(),
                     &self.extensions,
                 ),
                 waits: Waits::behind(&settings.backoff, earlier_attempts),
-                resend_waits: None,
+                transparent_waits: None,
                 random: self.policy.random(),
                 withdrawal: None,
                 paid: None,
@@ -210,8 +213,10 @@ impl<S, B> Call<S, B> {
             replayable: self.body.is_replayable(ending),
             attempts: self.attempts,
             max_attempts: settings.max_attempts,
-            resends: self.resends,
-            resent: journal.resends.saturating_add(journal.earlier_resends),
+            transparent_retries: self.transparent_retries,
+            transparent_so_far: journal
+                .transparent_retries
+                .saturating_add(journal.earlier_transparent_retries),
             pressure,
             advice,
             max_retry_after: settings.max_retry_after,
@@ -257,8 +262,8 @@ impl<S, B> Call<S, B> {
         if let Some(journal) = &mut self.journal {
             journal.records.push(record);
             journal.sent = None;
-            if wait.reason() == WaitReason::Resend {
-                journal.resends = journal.resends.saturating_add(1);
+            if wait.reason() == WaitReason::TransparentRetry {
+                journal.transparent_retries = journal.transparent_retries.saturating_add(1);
             }
         }
     }
@@ -291,11 +296,11 @@ impl RetrySupply for CallSupply<'_> {
             .next(self.pressure, &mut self.journal.random)
     }
 
-    fn resend_backoff(&mut self) -> Option<Duration> {
+    fn transparent_backoff(&mut self) -> Option<Duration> {
         let backoff = &self.policy.settings().backoff;
         let waits = self
             .journal
-            .resend_waits
+            .transparent_waits
             .get_or_insert_with(|| Box::new(Waits::new(backoff)));
         waits.next(Pressure::Normal, &mut self.journal.random)
     }

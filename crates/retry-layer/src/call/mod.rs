@@ -21,7 +21,7 @@ use crate::{
     policy::RetryPolicy,
     replay::{Ending, ReplayBody, ReplaySource},
     report::{AttemptRecord, AttemptTimes},
-    verdict::Resends,
+    verdict::TransparentRetries,
 };
 
 /// One call that may take several attempts: what is kept of the request, and how far it has got.
@@ -42,7 +42,7 @@ pub(crate) struct Call<S, B> {
     pub(crate) attempts: u32,
     /// Whether the layer gave the request its key.
     pub(crate) has_generated_key: bool,
-    pub(crate) resends: Resends,
+    pub(crate) transparent_retries: TransparentRetries,
     /// Its life is what the budget counts.
     pub(crate) counted: Option<Counted>,
     /// Begun when the first attempt turns out not to be the last word.
@@ -54,14 +54,14 @@ pub(crate) struct Journal {
     records: Vec<AttemptRecord>,
     /// When the present attempt was sent; nothing before the second one is.
     sent: Option<Instant>,
-    resends: u32,
+    transparent_retries: u32,
     /// Those that the call made before this request.
-    earlier_resends: u32,
+    earlier_transparent_retries: u32,
     /// Determined while the head was whole.
     idempotent: bool,
     waits: Waits,
-    /// Those of resends, which do not use up the others. Boxed: hardly any call has them.
-    resend_waits: Option<Box<Waits>>,
+    /// Those of transparent retries, which do not use up the others. Boxed: hardly any call has them.
+    transparent_waits: Option<Box<Waits>>,
     random: Rng,
     /// Held from the decision until the retry is over; gives its token back if it is never sent.
     withdrawal: Option<Withdrawal>,
@@ -83,10 +83,10 @@ impl<S, B> Call<S, B> {
         self.service.as_mut().expect("there until the call ends")
     }
 
-    /// The attempts that are over, and how many of them were resends.
+    /// The attempts that are over, and how many of them were transparent retries.
     pub(crate) fn records(&self) -> (Vec<AttemptRecord>, u32) {
         self.journal.as_ref().map_or((Vec::new(), 0), |journal| {
-            (journal.records.clone(), journal.resends)
+            (journal.records.clone(), journal.transparent_retries)
         })
     }
 
@@ -162,13 +162,13 @@ impl<S, B> Call<S, B> {
             if let Some(record) = journal.records.last() {
                 request.extensions_mut().insert(Attempt {
                     number: self.attempts,
-                    resends: journal.resends,
+                    transparent_retries: journal.transparent_retries,
                     previous: record.outcome(),
                 });
             }
             let number = AttemptNumber {
                 attempt: self.attempts,
-                resends: journal.resends,
+                transparent_retries: journal.transparent_retries,
             };
             self.policy.decorate(&mut request, number, self.deadline);
         }
@@ -186,7 +186,7 @@ impl<S, B> Call<S, B> {
         limits
     }
 
-    /// The number of the exchange that is under way, or has just ended: from 1, resends counted.
+    /// The number of the exchange that is under way, or has just ended: from 1, transparent retries counted.
     pub(super) fn exchange(&self) -> u32 {
         let before = self
             .journal

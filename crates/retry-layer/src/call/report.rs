@@ -5,11 +5,11 @@ use tokio::time::Instant;
 
 use crate::{
     class::Class,
+    classify::{Classifier as _, Standard},
     events::{self, Decision, EventRequest},
     named::ServiceError,
-    observer::{Exchange, Observer},
+    observer::{EndedAttempt, RetryObserver},
     outcome::Outcome,
-    predicate::{Predicate as _, Standard},
     report::{AskedAgain, AttemptOutcome, AttemptRecord, AttemptTimes, RetryReport, WaitReason},
     stop::StopReason,
 };
@@ -37,7 +37,7 @@ impl<S, B> Call<S, B> {
             .timed(AttemptTimes::new(self.started, self.sent(), now))
     }
 
-    /// Whether a response is retried, or would be, because the policy's predicate wants that.
+    /// Whether a response is retried, or would be, because the policy's classifier wants that.
     fn asked_again(&self, view: &Outcome<'_>, class: Class) -> AskedAgain {
         let Some((status, headers)) = view.response() else {
             return AskedAgain::No;
@@ -46,7 +46,7 @@ impl<S, B> Call<S, B> {
             && !self.policy.settings().hints.invites(status, headers)
             && !Standard::default().classify(view).is_retryable();
         if is_retried {
-            AskedAgain::ByPredicate
+            AskedAgain::ByClassifier
         } else {
             AskedAgain::No
         }
@@ -61,9 +61,9 @@ impl<S, B> Call<S, B> {
             let record = journal.records.pop()?;
             if record
                 .wait()
-                .is_some_and(|wait| wait.reason() == WaitReason::Resend)
+                .is_some_and(|wait| wait.reason() == WaitReason::TransparentRetry)
             {
-                journal.resends = journal.resends.saturating_sub(1);
+                journal.transparent_retries = journal.transparent_retries.saturating_sub(1);
             }
             Some(record)
         });
@@ -115,8 +115,8 @@ impl<S, B> Call<S, B> {
         self.observe(&record, |observer, exchange| {
             observer.stops(exchange, stop);
         });
-        let (mut records, resends) = match self.journal.take() {
-            Some(journal) => (journal.records, journal.resends),
+        let (mut records, transparent_retries) = match self.journal.take() {
+            Some(journal) => (journal.records, journal.transparent_retries),
             None if result.is_ok() => return,
             None => (Vec::new(), 0),
         };
@@ -126,11 +126,11 @@ impl<S, B> Call<S, B> {
             &Decision::Stop {
                 reason: stop,
                 attempts: records.len().saturating_add(1),
-                resends,
+                transparent_retries,
             },
         );
         records.push(record);
-        let report = RetryReport::new(records, resends, stop);
+        let report = RetryReport::new(records, transparent_retries, stop);
         match result {
             Ok(response) => {
                 response.extensions_mut().insert(report);
@@ -151,10 +151,14 @@ impl<S, B> Call<S, B> {
             }
             Err(error) => Outcome::from_error(method, uri, error),
         };
-        outcome.with_key(self.has_generated_key)
+        if self.has_generated_key {
+            outcome.with_generated_key()
+        } else {
+            outcome
+        }
     }
 
-    pub(super) fn observer(&self) -> Option<&dyn Observer> {
+    pub(super) fn observer(&self) -> Option<&dyn RetryObserver> {
         self.policy.observer()
     }
 
@@ -162,10 +166,10 @@ impl<S, B> Call<S, B> {
     pub(super) fn observe(
         &self,
         record: &AttemptRecord,
-        tell: impl FnOnce(&dyn Observer, &Exchange<'_>),
+        tell: impl FnOnce(&dyn RetryObserver, &EndedAttempt<'_>),
     ) {
         if let Some(observer) = self.observer() {
-            let exchange = Exchange {
+            let exchange = EndedAttempt {
                 method: &self.method,
                 uri: &self.uri,
                 number: self.exchange(),

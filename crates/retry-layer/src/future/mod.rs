@@ -189,7 +189,7 @@ impl<S, B, F, R, E> ResponseFuture<S, B, F, R, E> {
     /// [`Ambiguous`](Class::Ambiguous).
     #[must_use]
     pub fn report_so_far(&self) -> RetryReport {
-        let (mut attempts, resends) = match &self.plan {
+        let (mut attempts, transparent_retries) = match &self.plan {
             Plan::Repeatable { call } => call.records(),
             Plan::Once { .. } => (Vec::new(), 0),
         };
@@ -204,7 +204,7 @@ impl<S, B, F, R, E> ResponseFuture<S, B, F, R, E> {
             let cut_off = AttemptRecord::new(AttemptOutcome::Error(Class::Ambiguous));
             attempts.push(cut_off.described(details).timed(times));
         }
-        RetryReport::new(attempts, resends, StopReason::DeadlineExceeded)
+        RetryReport::new(attempts, transparent_retries, StopReason::DeadlineExceeded)
     }
 
     /// The future of the attempt that is under way; `None` while the call waits for the next one, and

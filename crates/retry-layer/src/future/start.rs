@@ -204,7 +204,7 @@ where
         let deadline = policy.deadline_of(&parts.extensions, started);
         let settings = policy.settings();
         let (limit, memory) = (settings.replay_limit, policy.replay_memory());
-        let resends = settings.resends;
+        let transparent_retries = settings.transparent_retries;
         let counted = policy
             .counts_calls()
             .then(|| Counted::enter(policy.budget()));
@@ -237,7 +237,7 @@ where
                     started,
                     attempts: 1,
                     has_generated_key: decoration.has_generated_key(),
-                    resends,
+                    transparent_retries,
                     counted,
                     journal: None,
                 },

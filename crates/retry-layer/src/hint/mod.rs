@@ -89,9 +89,9 @@ pub enum Hint {
     /// never more than 5 seconds longer.
     XAmzRetryAfter,
     /// `grpc-retry-pushback-ms` (gRFC A6): exactly that many milliseconds; anything but one
-    /// number from 0 to 2³¹−1 ends the call with [`StopReason::ServerSaidNo`].
+    /// number from 0 to 2³¹−1 ends the call with [`StopReason::RetryForbidden`].
     GrpcPushback,
-    /// `x-should-retry`: `false` ends the call with [`StopReason::ServerSaidNo`]; `true` makes a
+    /// `x-should-retry`: `false` ends the call with [`StopReason::RetryForbidden`]; `true` makes a
     /// status from 400 up worth another attempt that would be final else. It does not make a
     /// method idempotent.
     XShouldRetry,
@@ -186,7 +186,7 @@ impl Hints {
             return Some(StopReason::UpstreamExhausted);
         }
         (self.contains(Hint::XShouldRetry) && says(headers, &SHOULD_RETRY, "false"))
-            .then_some(StopReason::ServerSaidNo)
+            .then_some(StopReason::RetryForbidden)
     }
 
     fn millis(self, hint: Hint, headers: &HeaderMap, name: HeaderName) -> Option<Duration> {
@@ -283,7 +283,7 @@ fn pushback(headers: &HeaderMap) -> Advice {
     match (values.next(), values.next()) {
         (Some(value), None) => parse_digits(trimmed(value))
             .filter(|millis| i32::try_from(*millis).is_ok())
-            .map_or(Advice::Stop(StopReason::ServerSaidNo), |millis| {
+            .map_or(Advice::Stop(StopReason::RetryForbidden), |millis| {
                 RequestedWait::new(
                     Duration::from_millis(millis),
                     Rule::Exactly,
@@ -292,7 +292,7 @@ fn pushback(headers: &HeaderMap) -> Advice {
                 .into()
             }),
         (None, _) => Advice::Nothing,
-        (Some(_), Some(_)) => Advice::Stop(StopReason::ServerSaidNo),
+        (Some(_), Some(_)) => Advice::Stop(StopReason::RetryForbidden),
     }
 }
 
@@ -424,7 +424,7 @@ mod tests {
 
     #[test]
     fn pushback_is_one_number_or_the_end() {
-        let stop = Advice::Stop(StopReason::ServerSaidNo);
+        let stop = Advice::Stop(StopReason::RetryForbidden);
         let push = |value| advice(all(), &[("grpc-retry-pushback-ms", value)]);
         let exactly = |ms| {
             let wait = Duration::from_millis(ms);
@@ -455,7 +455,7 @@ mod tests {
         let no = |pairs: &[(&'static str, &str)]| advice(all(), pairs);
         assert_eq!(
             no(&[("x-should-retry", "False"), ("retry-after", "1")]),
-            Advice::Stop(StopReason::ServerSaidNo)
+            Advice::Stop(StopReason::RetryForbidden)
         );
         assert_eq!(
             no(&[("x-retry-attempts-exhausted", "true")]),

@@ -1,17 +1,17 @@
-//! Lets predicates look at the beginning of a response's body.
+//! Lets classifiers look at the beginning of a response's body.
 //!
 //! Some services report a failure inside a body whose status says 200. A [`PeekLayer`] goes
 //! directly below [`RetryLayer`](crate::RetryLayer): it reads a bounded prefix of each response
 //! that it is asked to, and puts a [`Peeked`] into the extensions of the response, where a
-//! predicate finds it. Whoever gets the response still reads every byte of it.
+//! classifier finds it. Whoever gets the response still reads every byte of it.
 //!
 //! ```
 //! use bytes::Bytes;
 //! use http::{Request, Response};
 //! use http_body_util::Full;
 //! use retry_layer::{
-//!     Class, Outcome, Predicate, ReplayBody, ResponseExt, RetryLayer, RetryPolicy, Standard,
-//!     peek::{PeekLayer, Peeked}, predicate_fn,
+//!     Class, Outcome, Classifier, ReplayBody, ResponseExt, RetryLayer, RetryPolicy, Standard,
+//!     peek::{PeekLayer, Peeked}, classifier_fn,
 //! };
 //! use tower::{ServiceBuilder, ServiceExt, service_fn};
 //!
@@ -21,7 +21,7 @@
 //! #     Ok::<_, std::convert::Infallible>(Response::new(Full::<Bytes>::from("Code: 202. Too many simultaneous queries")))
 //! # });
 //! let standard = Standard::default();
-//! let too_busy = predicate_fn(move |outcome: &Outcome<'_>| {
+//! let too_busy = classifier_fn(move |outcome: &Outcome<'_>| {
 //!     let peeked = outcome.extensions().and_then(|extensions| extensions.get::<Peeked>());
 //!     match peeked {
 //!         Some(peeked) if peeked.prefix().starts_with(b"Code: 202.") => Class::Ambiguous,
@@ -29,7 +29,7 @@
 //!     }
 //! });
 //! let service = ServiceBuilder::new()
-//!     .layer(RetryLayer::new(RetryPolicy::builder().predicate(too_busy).build()?))
+//!     .layer(RetryLayer::new(RetryPolicy::builder().classifier(too_busy).build()?))
 //!     .layer(PeekLayer::new(256))
 //!     .service(server);
 //!

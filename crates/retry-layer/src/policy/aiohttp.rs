@@ -8,8 +8,8 @@ use super::RetryPolicy;
 use crate::{
     backoff::{Backoff, Exponential},
     budget::Unlimited,
+    classify::Standard,
     jitter::Jitter,
-    predicate::Standard,
 };
 
 /// An exception that aiohttp-retry can be told to retry, by its `exceptions=`: see
@@ -42,7 +42,7 @@ impl RetryPolicy {
     ///
     /// It differs from the default policy in what makes that one safe: a POST is sent again though
     /// it may have been processed, there is no jitter, no budget, and no
-    /// [resend](crate::RetryReport::resends), and `Retry-After` is not heard. Like there, 404, 408
+    /// [transparent retry](crate::RetryReport::transparent_retries), and `Retry-After` is not heard. Like there, 404, 408
     /// and timeouts are final, and the last response is returned as it is.
     ///
     /// ```
@@ -70,9 +70,9 @@ impl RetryPolicy {
     /// ]);
     /// ```
     ///
-    /// What else the package could be told is said by a predicate: `profile.to_builder()` with
-    /// [`map_predicate`](crate::RetryPolicyBuilder::map_predicate) and
-    /// [`Errors`](crate::predicate::Errors), such as `Errors::timeout()`.
+    /// What else the package could be told is said by a classifier: `profile.to_builder()` with
+    /// [`map_classifier`](crate::RetryPolicyBuilder::map_classifier) and
+    /// [`Errors`](crate::classify::Errors), such as `Errors::timeout()`.
     #[must_use]
     pub fn aiohttp_retry_with(exceptions: impl IntoIterator<Item = AiohttpException>) -> Self {
         let connects = exceptions
@@ -82,15 +82,15 @@ impl RetryPolicy {
             .into_iter()
             .chain(500..1000)
             .filter_map(|status| StatusCode::from_u16(status).ok());
-        let predicate = Standard::default().statuses(statuses);
-        let predicate = if connects {
-            predicate.connector_errors_only()
+        let classifier = Standard::default().statuses(statuses);
+        let classifier = if connects {
+            classifier.connector_errors_only()
         } else {
-            predicate.no_errors()
+            classifier.no_errors()
         };
         let waits = Exponential::new(Duration::from_secs(2)).cap(Duration::from_secs(30));
         Self::builder()
-            .predicate_standard(predicate)
+            .classifier_standard(classifier)
             .methods([
                 Method::HEAD,
                 Method::GET,
@@ -104,7 +104,7 @@ impl RetryPolicy {
             ])
             .backoff(Backoff::from(waits).jitter(Jitter::None))
             .ignore_retry_after()
-            .without_resends()
+            .without_transparent_retries()
             .budget(Unlimited)
             .build_unchecked()
     }

@@ -4,12 +4,13 @@ use http::{Method, StatusCode};
 
 use super::{
     RetryPolicy,
-    settings::{BudgetChoice, Methods, PredicateChoice, Seed, Settings},
+    settings::{BudgetChoice, ClassifierChoice, Methods, Seed, Settings},
 };
 use crate::{
     backoff::Backoff,
     before::BeforeAttempt,
     budget::Budget,
+    classify::{Classifier, Standard, TransportClassifier},
     drain::DrainLimits,
     error::{BuildError, Problem},
     events::Paths,
@@ -18,10 +19,9 @@ use crate::{
     hint::{Hint, Hints},
     jitter::Jitter,
     key::IdempotencyKeys,
-    observer::Observer,
-    predicate::{Predicate, Standard, TransportClassifier},
+    observer::RetryObserver,
     replay::ReplayMemory,
-    verdict::Resends,
+    verdict::TransparentRetries,
 };
 
 /// Makes a [`RetryPolicy`]; see there for the defaults.
@@ -45,7 +45,7 @@ impl RetryPolicyBuilder {
     /// This bounds attempts, not exchanges: also with 1, what was provably not processed is sent
     /// again, and a request that may be processed twice when the reused connection that it met had
     /// been closed by its peer, as [`Class`](crate::Class) says. So the body is kept for that as it
-    /// is for a retry. With [`without_resends`](Self::without_resends) beside it, or for a request
+    /// is for a retry. With [`without_transparent_retries`](Self::without_transparent_retries) beside it, or for a request
     /// with [`NoRetry`](crate::NoRetry), nothing is kept, and nothing is sent twice. 0 is refused by
     /// [`build`](Self::build).
     pub fn max_attempts(mut self, attempts: u32) -> Self {
@@ -57,83 +57,83 @@ impl RetryPolicyBuilder {
     /// special case of 413: see [`Standard::statuses`].
     ///
     /// A number outside 100 to 999 is refused by [`build`](Self::build), and so are statuses given
-    /// after a [predicate](Self::predicate) of one's own.
+    /// after a [classifier](Self::classifier) of one's own.
     pub fn statuses<I>(mut self, statuses: I) -> Self
     where
         I: IntoIterator,
         I::Item: TryInto<StatusCode>,
     {
         let statuses: Result<Vec<_>, _> = statuses.into_iter().map(TryInto::try_into).collect();
-        match (self.settings.predicate, statuses) {
-            (PredicateChoice::Standard(standard), Ok(statuses)) => {
-                self.settings.predicate = PredicateChoice::Standard(standard.statuses(statuses));
+        match (self.settings.classifier, statuses) {
+            (ClassifierChoice::Standard(standard), Ok(statuses)) => {
+                self.settings.classifier = ClassifierChoice::Standard(standard.statuses(statuses));
             }
-            (choice @ PredicateChoice::Standard(_), Err(_)) => {
-                self.settings.predicate = choice;
+            (choice @ ClassifierChoice::Standard(_), Err(_)) => {
+                self.settings.classifier = choice;
                 self.problem = self.problem.or(Some(Problem::Status));
             }
-            (choice @ PredicateChoice::Custom(_), _) => {
-                self.settings.predicate = choice;
-                self.problem = self.problem.or(Some(Problem::StatusesBesidePredicate));
+            (choice @ ClassifierChoice::Custom(_), _) => {
+                self.settings.classifier = choice;
+                self.problem = self.problem.or(Some(Problem::StatusesBesideClassifier));
             }
         }
         self
     }
 
-    /// Sets the predicate, in place of [`Standard`] and the [statuses](Self::statuses).
+    /// Sets the classifier, in place of [`Standard`] and the [statuses](Self::statuses).
     ///
-    /// One that only adds something asks the standard predicate for the rest:
+    /// One that only adds something asks the standard classifier for the rest:
     ///
     /// ```
     /// use http::StatusCode;
-    /// use retry_layer::{Class, Outcome, Predicate, RetryPolicy, Standard, predicate_fn};
+    /// use retry_layer::{Class, Outcome, Classifier, RetryPolicy, Standard, classifier_fn};
     ///
     /// let standard = Standard::default();
     /// let policy = RetryPolicy::builder()
-    ///     .predicate(predicate_fn(move |outcome: &Outcome<'_>| match outcome.status() {
+    ///     .classifier(classifier_fn(move |outcome: &Outcome<'_>| match outcome.status() {
     ///         Some(StatusCode::CONFLICT) => Class::Ambiguous,
     ///         _ => standard.classify(outcome),
     ///     }))
     ///     .build()?;
     /// # Ok::<(), retry_layer::BuildError>(())
     /// ```
-    pub fn predicate(mut self, predicate: impl Predicate) -> Self {
-        self.settings.predicate = PredicateChoice::Custom(Arc::new(predicate));
+    pub fn classifier(mut self, classifier: impl Classifier) -> Self {
+        self.settings.classifier = ClassifierChoice::Custom(Arc::new(classifier));
         self
     }
 
-    /// Makes another predicate of the one that is set so far: to add to what a configuration, or
+    /// Makes another classifier of the one that is set so far: to add to what a configuration, or
     /// somebody else's policy, retries.
     ///
     /// ```
     /// use http::StatusCode;
-    /// use retry_layer::{Class, Outcome, Predicate as _, RetryPolicy, predicate_fn};
+    /// use retry_layer::{Class, Outcome, Classifier as _, RetryPolicy, classifier_fn};
     ///
     /// let configured = RetryPolicy::builder().statuses([429, 503]).build()?;
-    /// let busy = predicate_fn(|outcome: &Outcome<'_>| match outcome.status() {
+    /// let busy = classifier_fn(|outcome: &Outcome<'_>| match outcome.status() {
     ///     Some(StatusCode::LOCKED) => Class::Ambiguous,
     ///     _ => Class::Final,
     /// });
-    /// let policy = configured.to_builder().map_predicate(|set| set.or(busy)).build()?;
+    /// let policy = configured.to_builder().map_classifier(|set| set.or(busy)).build()?;
     /// # Ok::<(), retry_layer::BuildError>(())
     /// ```
-    pub fn map_predicate<P>(self, map: impl FnOnce(Arc<dyn Predicate>) -> P) -> Self
+    pub fn map_classifier<P>(self, map: impl FnOnce(Arc<dyn Classifier>) -> P) -> Self
     where
-        P: Predicate,
+        P: Classifier,
     {
-        let predicate = map(self.settings.predicate.get());
-        self.predicate(predicate)
+        let classifier = map(self.settings.classifier.get());
+        self.classifier(classifier)
     }
 
-    /// Sets what is known of the service below, whichever predicate a policy has: see
+    /// Sets what is known of the service below, whichever classifier a policy has: see
     /// [`TransportClassifier`]. None unless set; for a policy that a request brings, the layer's.
     pub fn transport_classifier(mut self, classifier: impl TransportClassifier) -> Self {
         self.settings.transport_classifier = Some(Arc::new(classifier));
         self
     }
 
-    pub(crate) fn predicate_standard(mut self, standard: Standard) -> Self {
-        self.settings.predicate = PredicateChoice::Standard(standard);
+    pub(crate) fn classifier_standard(mut self, standard: Standard) -> Self {
+        self.settings.classifier = ClassifierChoice::Standard(standard);
         self
     }
 
@@ -217,14 +217,14 @@ impl RetryPolicyBuilder {
     /// Counts every exchange as an attempt: a request that was provably not processed is retried
     /// like any other failure, after a wait, and [`max_attempts`](Self::max_attempts) bounds what is
     /// sent. With one attempt the layer is off: the request is sent once, and nothing of it is kept.
-    pub fn without_resends(mut self) -> Self {
-        self.settings.resends = Resends::NONE;
+    pub fn without_transparent_retries(mut self) -> Self {
+        self.settings.transparent_retries = TransparentRetries::NONE;
         self
     }
 
-    /// Makes free resends again, after [`without_resends`](Self::without_resends).
-    pub fn with_resends(mut self) -> Self {
-        self.settings.resends = Resends::ALL;
+    /// Makes free transparent retries again, after [`without_transparent_retries`](Self::without_transparent_retries).
+    pub fn with_transparent_retries(mut self) -> Self {
+        self.settings.transparent_retries = TransparentRetries::ALL;
         self
     }
 
@@ -343,7 +343,7 @@ impl RetryPolicyBuilder {
     }
 
     /// Tells this observer what becomes of every attempt; nobody unless set.
-    pub fn observer(mut self, observer: impl Observer) -> Self {
+    pub fn observer(mut self, observer: impl RetryObserver) -> Self {
         self.extras().observer = Some(Arc::new(observer));
         self
     }
@@ -352,7 +352,7 @@ impl RetryPolicyBuilder {
     ///
     /// # Errors
     ///
-    /// If a setting makes no sense: no attempts, an invalid status, statuses beside a predicate,
+    /// If a setting makes no sense: no attempts, an invalid status, statuses beside a classifier,
     /// a factor below 1 or not finite, a cap below the base, or a jitter of more than 100 percent.
     pub fn build(self) -> Result<RetryPolicy, BuildError> {
         if let Some(problem) = self.problem {
@@ -412,9 +412,9 @@ mod tests {
         let exponential = Exponential::default();
         assert!(problem(RetryPolicy::builder().max_attempts(0)).contains("0 attempts"));
         assert!(problem(RetryPolicy::builder().statuses([99])).contains("from 100 to 999"));
-        let custom = crate::predicate_fn(|_: &crate::Outcome<'_>| true);
+        let custom = crate::classifier_fn(|_: &crate::Outcome<'_>| true);
         assert!(
-            problem(RetryPolicy::builder().predicate(custom).statuses([503])).contains("Standard")
+            problem(RetryPolicy::builder().classifier(custom).statuses([503])).contains("Standard")
         );
         for factor in [0.5, -1.0, f64::NAN, f64::INFINITY] {
             let builder = RetryPolicy::builder().backoff(exponential.factor(factor));

@@ -13,16 +13,16 @@ pub use self::{aiohttp::AiohttpException, builder::RetryPolicyBuilder};
 use crate::{
     budget::Budget,
     class::Class,
+    classify::{Classifier, TransportClassifier},
     deadline::Deadline,
     details::AttemptDetails,
     events::Paths,
     extras::{AttemptNumber, Extras},
     key::IDEMPOTENCY_KEY,
     marker::{Idempotent, NoRetry},
-    observer::Observer,
+    observer::RetryObserver,
     outcome::Outcome,
     owner::RetryOwner,
-    predicate::{Predicate, TransportClassifier},
     replay::ReplayMemory,
     report::RetryReport,
     stop::StopReason,
@@ -80,10 +80,10 @@ impl RetryPolicy {
         RetryPolicyBuilder::with(self.built.settings.clone())
     }
 
-    /// The predicate, for a policy that asks it first: see [`RetryPolicyBuilder::predicate`].
+    /// The classifier, for a policy that asks it first: see [`RetryPolicyBuilder::classifier`].
     #[must_use]
-    pub fn predicate(&self) -> &Arc<dyn Predicate> {
-        &self.built.predicate
+    pub fn classifier(&self) -> &Arc<dyn Classifier> {
+        &self.built.classifier
     }
 
     /// How many attempts a call makes at most, the first one included.
@@ -119,7 +119,7 @@ impl RetryPolicy {
         self.built.settings.extras.as_deref()
     }
 
-    pub(crate) fn observer(&self) -> Option<&dyn Observer> {
+    pub(crate) fn observer(&self) -> Option<&dyn RetryObserver> {
         self.extras()?.observer.as_deref()
     }
 
@@ -131,29 +131,29 @@ impl RetryPolicy {
 
     /// Says what an outcome means.
     pub(crate) fn classify(&self, outcome: &Outcome<'_>) -> Class {
-        let predicate = &*self.built.predicate;
+        let classifier = &*self.built.classifier;
         match self.transport_classifier() {
-            Some(transport) => transport.classify(outcome, predicate),
-            None => predicate.classify(outcome),
+            Some(transport) => transport.classify(outcome, classifier),
+            None => classifier.classify(outcome),
         }
     }
 
     /// Says what is known of how an attempt ended.
     pub(crate) fn describe(&self, outcome: &Outcome<'_>) -> AttemptDetails {
-        let predicate = &*self.built.predicate;
+        let classifier = &*self.built.classifier;
         let details = match self.transport_classifier() {
-            Some(transport) => transport.describe(outcome, predicate),
-            None => predicate.describe(outcome),
+            Some(transport) => transport.describe(outcome, classifier),
+            None => classifier.describe(outcome),
         };
         details.unwrap_or_else(|| AttemptDetails::of(outcome))
     }
 
     /// Puts the report of a call into its final error.
     pub(crate) fn annotate(&self, error: &mut (dyn Error + 'static), report: RetryReport) {
-        let predicate = &*self.built.predicate;
+        let classifier = &*self.built.classifier;
         match self.transport_classifier() {
-            Some(transport) => transport.annotate(error, report, predicate),
-            None => predicate.annotate(error, report),
+            Some(transport) => transport.annotate(error, report, classifier),
+            None => classifier.annotate(error, report),
         }
     }
 
@@ -280,7 +280,7 @@ impl RetryPolicy {
     #[inline]
     pub(crate) fn refusal<B>(&self, request: &Request<B>) -> Option<StopReason> {
         let settings = self.settings();
-        if settings.max_attempts == 1 && settings.resends.is_none() {
+        if settings.max_attempts == 1 && settings.transparent_retries.is_none() {
             return Some(StopReason::AttemptsExhausted);
         }
         let extensions = request.extensions();

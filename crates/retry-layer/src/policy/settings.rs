@@ -13,27 +13,27 @@ use http::Method;
 use crate::{
     backoff::Backoff,
     budget::{Budget, SuccessBudget},
+    classify::{Classifier, Standard, StatusSet, TransportClassifier},
     drain::DrainLimits,
     events::Paths,
     extras::Extras,
     hint::Hints,
-    predicate::{Predicate, Standard, StatusSet, TransportClassifier},
     replay::ReplayMemory,
-    verdict::Resends,
+    verdict::TransparentRetries,
 };
 
 /// What a builder sets, and a policy keeps: a new setting is a field here, its default below, and a
 /// method of the builder.
 #[derive(Clone)]
 pub(crate) struct Settings {
-    pub(super) predicate: PredicateChoice,
+    pub(super) classifier: ClassifierChoice,
     pub(super) transport_classifier: Option<Arc<dyn TransportClassifier>>,
     pub(crate) max_attempts: u32,
     pub(super) methods: Methods,
     pub(crate) backoff: Backoff,
     pub(crate) hints: Hints,
     pub(crate) max_retry_after: Duration,
-    pub(crate) resends: Resends,
+    pub(crate) transparent_retries: TransparentRetries,
     pub(super) deadline: Option<Duration>,
     pub(super) max_deadline: Option<Duration>,
     pub(crate) replay_limit: usize,
@@ -49,14 +49,14 @@ pub(crate) struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            predicate: PredicateChoice::Standard(Standard::default()),
+            classifier: ClassifierChoice::Standard(Standard::default()),
             transport_classifier: None,
             max_attempts: 3,
             methods: Methods::Idempotent,
             backoff: Backoff::default(),
             hints: Hints::default(),
             max_retry_after: Duration::from_secs(120),
-            resends: Resends::ALL,
+            transparent_retries: TransparentRetries::ALL,
             deadline: None,
             max_deadline: None,
             replay_limit: 64 * 1024,
@@ -74,13 +74,13 @@ impl Settings {
     /// Writes the settings as those of the type of this name.
     pub(super) fn debug(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct(name)
-            .field("predicate", &self.predicate)
+            .field("classifier", &self.classifier)
             .field("max_attempts", &self.max_attempts)
             .field("methods", &self.methods)
             .field("backoff", &self.backoff)
             .field("hints", &self.hints)
             .field("max_retry_after", &self.max_retry_after)
-            .field("resends", &self.resends)
+            .field("transparent_retries", &self.transparent_retries)
             .field("deadline", &self.deadline)
             .field("max_deadline", &self.max_deadline)
             .field("replay_limit", &self.replay_limit)
@@ -98,8 +98,8 @@ impl Settings {
 /// The settings of a policy that was built, and what follows from them.
 pub(super) struct Built {
     pub(super) settings: Settings,
-    pub(super) predicate: Arc<dyn Predicate>,
-    /// The statuses that need not be classified: see [`Predicate::is_always_final`].
+    pub(super) classifier: Arc<dyn Classifier>,
+    /// The statuses that need not be classified: see [`Classifier::is_always_final`].
     pub(super) always_final: StatusSet,
     pub(super) budget: Arc<dyn Budget>,
     /// What [`Budget::counts_calls`] returned, so that calls need not ask.
@@ -108,7 +108,7 @@ pub(super) struct Built {
 
 impl Built {
     pub(super) fn new(mut settings: Settings) -> Self {
-        let predicate = settings.predicate.get();
+        let classifier = settings.classifier.get();
         let budget = settings.budget.get_or_make();
         settings.seed = settings.seed.map(Seed::started);
         let is_observed = settings
@@ -118,32 +118,32 @@ impl Built {
         Self {
             // An observer wants to see each attempt, and an error status may carry a hint.
             always_final: StatusSet::where_each(|status| {
-                !is_observed && status.as_u16() < 400 && predicate.is_always_final(status)
+                !is_observed && status.as_u16() < 400 && classifier.is_always_final(status)
             }),
             counts_calls: budget.counts_calls(),
             budget,
-            predicate,
+            classifier,
             settings,
         }
     }
 }
 
 #[derive(Clone)]
-pub(super) enum PredicateChoice {
+pub(super) enum ClassifierChoice {
     Standard(Standard),
-    Custom(Arc<dyn Predicate>),
+    Custom(Arc<dyn Classifier>),
 }
 
-impl PredicateChoice {
-    pub(super) fn get(&self) -> Arc<dyn Predicate> {
+impl ClassifierChoice {
+    pub(super) fn get(&self) -> Arc<dyn Classifier> {
         match self {
             Self::Standard(standard) => Arc::new(standard.clone()),
-            Self::Custom(predicate) => Arc::clone(predicate),
+            Self::Custom(classifier) => Arc::clone(classifier),
         }
     }
 }
 
-impl fmt::Debug for PredicateChoice {
+impl fmt::Debug for ClassifierChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Standard(standard) => standard.fmt(f),

@@ -18,7 +18,7 @@ use crate::stop::StopReason;
 ///
 /// It is found in the extensions of a response (see [`ResponseExt`]) if anything but one plain
 /// attempt happened: a success at the first try carries none and costs nothing. For a final error,
-/// [`Predicate::annotate`](crate::Predicate::annotate) gets it.
+/// [`Classifier::annotate`](crate::Classifier::annotate) gets it.
 ///
 /// Its text is a timeline in one line, such as `head timeout after 30s on a reused connection to
 /// http://a:80, waited 512ms (backoff), 200 after 3ms; stopped: answered`. Of a call without a
@@ -35,15 +35,19 @@ use crate::stop::StopReason;
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RetryReport {
     attempts: Vec<AttemptRecord>,
-    resends: u32,
+    transparent_retries: u32,
     stop: StopReason,
 }
 
 impl RetryReport {
-    pub(crate) fn new(attempts: Vec<AttemptRecord>, resends: u32, stop: StopReason) -> Self {
+    pub(crate) fn new(
+        attempts: Vec<AttemptRecord>,
+        transparent_retries: u32,
+        stop: StopReason,
+    ) -> Self {
         Self {
             attempts,
-            resends,
+            transparent_retries,
             stop,
         }
     }
@@ -62,12 +66,14 @@ impl RetryReport {
         self.attempts.extend(followed);
         Self {
             attempts: self.attempts,
-            resends: self.resends.saturating_add(next.resends),
+            transparent_retries: self
+                .transparent_retries
+                .saturating_add(next.transparent_retries),
             stop: next.stop,
         }
     }
 
-    /// Every exchange in order, the [resends](Self::resends) among them.
+    /// Every exchange in order, the [transparent retries](Self::transparent_retries) among them.
     #[must_use]
     pub fn attempts(&self) -> &[AttemptRecord] {
         &self.attempts
@@ -77,8 +83,8 @@ impl RetryReport {
     /// or met a connection that the peer had closed. The first of a call is free; each further one
     /// took a token from the [budget](crate::budget), as a retry does.
     #[must_use]
-    pub fn resends(&self) -> u32 {
-        self.resends
+    pub fn transparent_retries(&self) -> u32 {
+        self.transparent_retries
     }
 
     /// Why no further attempt was made.
@@ -94,9 +100,9 @@ impl fmt::Display for RetryReport {
             write!(f, "{attempt}")?;
             match attempt.wait {
                 Some(Wait {
-                    reason: WaitReason::Resend,
+                    reason: WaitReason::TransparentRetry,
                     delay: Duration::ZERO,
-                }) => f.write_str(", resent at once, ")?,
+                }) => f.write_str(", retried transparently at once, ")?,
                 Some(Wait { delay, reason }) => {
                     // A millisecond is all that a timer keeps.
                     let millis = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);

@@ -23,13 +23,13 @@ pub struct AttemptRecord {
     resumed_at: Option<u64>,
 }
 
-/// Whether it was the predicate's own wish to send a request again that was answered.
+/// Whether it was the classifier's own wish to send a request again that was answered.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) enum AskedAgain {
     #[default]
     No,
     /// The response alone would have been final.
-    ByPredicate,
+    ByClassifier,
 }
 
 impl AttemptRecord {
@@ -98,7 +98,7 @@ impl AttemptRecord {
     ///
     /// A call that succeeds at once does not look at the clock. So the start of a call is known only
     /// where somebody has looked anyway: where the policy has a
-    /// [deadline](crate::RetryPolicyBuilder::deadline) or an [observer](crate::Observer), or the
+    /// [deadline](crate::RetryPolicyBuilder::deadline) or an [observer](crate::RetryObserver), or the
     /// layer above [tells](crate::Retry::call_at). Elsewhere this is `None`, and so is
     /// [`took`](Self::took) of the first attempt.
     #[must_use]
@@ -113,7 +113,7 @@ impl AttemptRecord {
     }
 
     /// What kind of failure it was; `None` for a response. See
-    /// [`Predicate::describe`](crate::Predicate::describe) for where this and all that follows come
+    /// [`Classifier::describe`](crate::Classifier::describe) for where this and all that follows come
     /// from.
     #[must_use]
     pub fn kind(&self) -> Option<FailureKind> {
@@ -175,12 +175,12 @@ impl AttemptRecord {
         (!told).then_some(address)
     }
 
-    /// Whether the predicate asked for another attempt after a response that the
+    /// Whether the classifier asked for another attempt after a response that the
     /// [standard one](crate::Standard) finds final: for what stands in its body, or for a status
     /// that it was told of.
     #[must_use]
     pub fn is_asked_again(&self) -> bool {
-        self.asked_again == AskedAgain::ByPredicate
+        self.asked_again == AskedAgain::ByClassifier
     }
 
     /// The offset, in bytes, from which on it asked for the rest of a body that had broken: see
@@ -237,11 +237,11 @@ impl fmt::Display for AttemptRecord {
         }
         match (self.asked_again, self.wait) {
             (AskedAgain::No, _) => Ok(()),
-            (AskedAgain::ByPredicate, Some(_)) => {
-                f.write_str(", retried: the predicate asked for it")
+            (AskedAgain::ByClassifier, Some(_)) => {
+                f.write_str(", retried: the classifier asked for it")
             }
-            (AskedAgain::ByPredicate, None) => {
-                f.write_str(", not retried though the predicate asked for it")
+            (AskedAgain::ByClassifier, None) => {
+                f.write_str(", not retried though the classifier asked for it")
             }
         }
     }

@@ -4,7 +4,7 @@ use http::Version;
 
 use super::*;
 use crate::{
-    class::Class,
+    class::{Class, Processed},
     details::{AttemptDetails, FailureKind},
 };
 
@@ -23,8 +23,8 @@ fn the_text_is_a_timeline() {
     let after = Duration::from_millis(1_500);
     let report = RetryReport::new(
         vec![
-            failed(Class::Stale { wrote: true })
-                .followed_after(Wait::new(Duration::ZERO, WaitReason::Resend)),
+            failed(Class::Stale(Processed::Possibly))
+                .followed_after(Wait::new(Duration::ZERO, WaitReason::TransparentRetry)),
             status(503).followed_after(Wait::new(after, WaitReason::RetryAfter)),
             status(200),
         ],
@@ -33,7 +33,7 @@ fn the_text_is_a_timeline() {
     );
     assert_eq!(
         report.to_string(),
-        "error (stale), resent at once, 503, waited 1.5s (retry_after), 200; stopped: answered"
+        "error (stale), retried transparently at once, 503, waited 1.5s (retry_after), 200; stopped: answered"
     );
 }
 
@@ -82,8 +82,8 @@ fn the_text_of_an_attempt_says_what_happened_after_how_long_with_whom_and_why() 
 }
 
 #[test]
-fn what_the_predicate_asked_for_is_named() {
-    let asked = status(200).asked_again(AskedAgain::ByPredicate);
+fn what_the_classifier_asked_for_is_named() {
+    let asked = status(200).asked_again(AskedAgain::ByClassifier);
     let wait = Wait::new(SECOND, WaitReason::Backoff);
     let report = RetryReport::new(
         vec![asked.clone().followed_after(wait), asked],
@@ -92,8 +92,8 @@ fn what_the_predicate_asked_for_is_named() {
     );
     assert_eq!(
         report.to_string(),
-        "200, retried: the predicate asked for it, waited 1s (backoff), \
-         200, not retried though the predicate asked for it; stopped: attempts_exhausted"
+        "200, retried: the classifier asked for it, waited 1s (backoff), \
+         200, not retried though the classifier asked for it; stopped: attempts_exhausted"
     );
 }
 
@@ -105,18 +105,18 @@ fn reports_of_requests_that_followed_each_other_are_one() {
     };
     let first = status(302).timed(times(0, 2));
     let first = RetryReport::single(first, StopReason::StatusNotRetryable);
-    let resent = failed(Class::Unprocessed)
+    let unprocessed = failed(Class::Unprocessed)
         .timed(times(0, 1))
-        .followed_after(Wait::new(Duration::ZERO, WaitReason::Resend));
+        .followed_after(Wait::new(Duration::ZERO, WaitReason::TransparentRetry));
     let answer = status(200).timed(times(1, 3));
-    let second = RetryReport::new(vec![resent, answer], 1, StopReason::Answered);
+    let second = RetryReport::new(vec![unprocessed, answer], 1, StopReason::Answered);
 
     let whole = first.followed_by(second);
 
-    assert_eq!(whole.resends(), 1);
+    assert_eq!(whole.transparent_retries(), 1);
     assert_eq!(
         whole.to_string(),
-        "302 after 2s, then error (unprocessed) after 1s, resent at once, 200 after 3s; \
+        "302 after 2s, then error (unprocessed) after 1s, retried transparently at once, 200 after 3s; \
          stopped: answered"
     );
     let began = whole.attempts().iter().map(AttemptRecord::began);

@@ -43,8 +43,8 @@ pub enum WaitReason {
     /// A request that was provably not processed, or one that met a connection closed by the peer
     /// and may be processed twice, is sent again and no attempt is counted: at once, and if several
     /// connections went away from it (HTTP/2's GOAWAY), after the policy's backoff from the second
-    /// on. See [`RetryReport::resends`](crate::RetryReport::resends).
-    Resend,
+    /// on. See [`RetryReport::transparent_retries`](crate::RetryReport::transparent_retries).
+    TransparentRetry,
 }
 
 impl WaitReason {
@@ -57,7 +57,7 @@ impl WaitReason {
             Self::RetryAfter => "retry_after",
             Self::RateLimit => "rate_limit",
             Self::Pushback => "pushback",
-            Self::Resend => "resend",
+            Self::TransparentRetry => "transparent_retry",
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::report::RetryReport;
 #[non_exhaustive]
 pub enum ResumeBodyError<E> {
     /// The body broke, and was not continued: its error as it is. Where the error has room for it,
-    /// [`Predicate::annotate`](crate::Predicate::annotate) gets the report.
+    /// [`Classifier::annotate`](crate::Classifier::annotate) gets the report.
     Inner(E),
     /// What the server sent is no continuation of what was received.
     Resume(ResumeError),

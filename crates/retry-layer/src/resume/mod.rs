@@ -94,7 +94,7 @@
 //!
 //! **What is told.** [`ResumeBody::report`] has each exchange, with the offset from which on it asked
 //! ([`resumed_at`](crate::AttemptRecord::resumed_at)); an error gets it as that of a call does. An
-//! [`Observer`](crate::Observer) is told of what broke, too. Services below see a
+//! [`RetryObserver`](crate::RetryObserver) is told of what broke, too. Services below see a
 //! [`Resumption`](crate::Resumption) in the extensions of the request.
 //!
 //! # Where it goes

@@ -13,13 +13,13 @@ use crate::{
     deadline::Deadline,
     details::{AttemptDetails, AttemptPhase, FailureKind},
     hint::Advice,
-    observer::{Exchange, Observer},
+    observer::{EndedAttempt, RetryObserver},
     outcome::Outcome,
     policy::RetryPolicy,
     report::{AttemptOutcome, AttemptRecord, AttemptTimes, RetryReport, Wait, WaitReason},
     stop::StopReason,
     transport,
-    verdict::{Facts, Resends, RetrySupply, Verdict, judge},
+    verdict::{Facts, RetrySupply, TransparentRetries, Verdict, judge},
 };
 
 /// A request for the rest costs a server a connection and two heads, which is about as much as this
@@ -173,7 +173,7 @@ impl Progress {
         let view = Outcome::from_error(&self.method, &self.uri, *error).at_attempt(self.attempts);
         match self.policy.classify(&view) {
             class if !class.is_retryable() || class.is_throttled() => class,
-            // The server has begun to answer, so whatever else it may mean, it is no free resend.
+            // The server has begun to answer, so whatever else it may mean, it is no free transparent retry.
             _ => Class::Ambiguous,
         }
     }
@@ -202,8 +202,8 @@ impl Progress {
             replayable: true,
             attempts: self.attempts,
             max_attempts: settings.max_attempts,
-            resends: Resends::NONE,
-            resent: 0,
+            transparent_retries: TransparentRetries::NONE,
+            transparent_so_far: 0,
             pressure,
             advice: Advice::Nothing,
             max_retry_after: settings.max_retry_after,
@@ -224,7 +224,7 @@ impl Progress {
         };
         match judge(&facts, &mut supply) {
             Verdict::Return(stop) => Err(stop),
-            Verdict::Resend { wait, .. } | Verdict::Retry { wait, .. } => {
+            Verdict::TransparentRetry { wait, .. } | Verdict::Retry { wait, .. } => {
                 Ok((wait, supply.withdrawal))
             }
         }
@@ -295,14 +295,15 @@ impl Progress {
         };
         let records = report.attempts().iter().cloned();
         self.records.extend(records.map(|it| it.resuming(offset)));
-        let resends = usize::try_from(report.resends()).unwrap_or(usize::MAX);
+        let transparent_retries =
+            usize::try_from(report.transparent_retries()).unwrap_or(usize::MAX);
         // Of a service that follows redirects, those are no attempts of their own.
         let is_hop = |it: &&AttemptRecord| match it.outcome() {
             AttemptOutcome::Status(status) => status.is_redirection(),
             _ => false,
         };
         let hops = report.attempts().iter().filter(is_hop).count();
-        let counted = report.attempts().len().saturating_sub(resends);
+        let counted = report.attempts().len().saturating_sub(transparent_retries);
         let counted = counted.saturating_sub(hops);
         let counted = u32::try_from(counted).unwrap_or(u32::MAX);
         self.attempts = self.attempts.saturating_add(counted.max(1));
@@ -354,13 +355,17 @@ impl Progress {
         if self.records.is_empty() {
             return None;
         }
-        let is_resend = |record: &&AttemptRecord| {
+        let is_transparent_retry = |record: &&AttemptRecord| {
             let wait = record.wait();
-            wait.is_some_and(|wait| wait.reason() == WaitReason::Resend)
+            wait.is_some_and(|wait| wait.reason() == WaitReason::TransparentRetry)
         };
-        let resends = self.records.iter().filter(is_resend).count();
-        let resends = u32::try_from(resends).unwrap_or(u32::MAX);
-        Some(RetryReport::new(self.records.clone(), resends, self.stop))
+        let transparent_retries = self.records.iter().filter(is_transparent_retry).count();
+        let transparent_retries = u32::try_from(transparent_retries).unwrap_or(u32::MAX);
+        Some(RetryReport::new(
+            self.records.clone(),
+            transparent_retries,
+            self.stop,
+        ))
     }
 
     /// The same, for an error that is made though nothing broke before.
@@ -372,11 +377,11 @@ impl Progress {
     }
 
     /// Tells the observer, if there is one, of the last exchange.
-    fn observe(&self, tell: impl FnOnce(&dyn Observer, &Exchange<'_>)) {
+    fn observe(&self, tell: impl FnOnce(&dyn RetryObserver, &EndedAttempt<'_>)) {
         let (Some(observer), Some(record)) = (self.policy.observer(), self.records.last()) else {
             return;
         };
-        let exchange = Exchange {
+        let exchange = EndedAttempt {
             method: &self.method,
             uri: &self.uri,
             number: u32::try_from(self.records.len()).unwrap_or(u32::MAX),
@@ -427,7 +432,7 @@ impl RetrySupply for ResumeSupply<'_> {
         waits.next(self.pressure, &mut policy.random())
     }
 
-    fn resend_backoff(&mut self) -> Option<Duration> {
+    fn transparent_backoff(&mut self) -> Option<Duration> {
         None
     }
 

@@ -1,12 +1,12 @@
-mod resends;
 #[cfg(test)]
 mod tests;
+mod transparent;
 
 use std::time::Duration;
 
 use http::StatusCode;
 
-pub(crate) use self::resends::{Resend, Resends};
+pub(crate) use self::transparent::{TransparentCause, TransparentRetries};
 use crate::{
     backoff::Pressure,
     class::Class,
@@ -29,9 +29,9 @@ pub(crate) struct Facts {
     /// Counted attempts, the one that is over included.
     pub(crate) attempts: u32,
     pub(crate) max_attempts: u32,
-    pub(crate) resends: Resends,
-    /// How many resends the call has made, those of earlier hops included.
-    pub(crate) resent: u32,
+    pub(crate) transparent_retries: TransparentRetries,
+    /// How many transparent retries the call has made, those of earlier hops included.
+    pub(crate) transparent_so_far: u32,
     pub(crate) pressure: Pressure,
     /// What the server asked for.
     pub(crate) advice: Advice,
@@ -45,22 +45,28 @@ pub(crate) struct Facts {
 #[must_use = "a judgement that nobody acts upon leaves the call hanging"]
 pub(crate) enum Verdict {
     Return(StopReason),
-    Resend { cause: Resend, wait: Duration },
-    Retry { wait: Duration, reason: WaitReason },
+    TransparentRetry {
+        cause: TransparentCause,
+        wait: Duration,
+    },
+    Retry {
+        wait: Duration,
+        reason: WaitReason,
+    },
 }
 
 /// Chance and shared state, asked for only once everything else allows a retry.
 pub(crate) trait RetrySupply {
-    /// An attempt failed that another one may follow, and not for free: the first resend of a call
+    /// An attempt failed that another one may follow, and not for free: the first transparent retry of a call
     /// is no failure, a further one is.
     fn failed(&mut self) {}
     /// The next wait of the schedule, or nothing if it is over.
     fn backoff(&mut self) -> Option<Duration>;
-    /// The same for a resend that is not the first of its cause.
-    fn resend_backoff(&mut self) -> Option<Duration>;
+    /// The same for a transparent retry that is not the first of its cause.
+    fn transparent_backoff(&mut self) -> Option<Duration>;
     /// Something to add to a hint of this length, so that clients do not return together.
     fn stagger(&mut self, hint: Duration) -> Duration;
-    /// Takes what a retry costs from the budget, if it has that much. A resend that is not the first
+    /// Takes what a retry costs from the budget, if it has that much. A transparent retry that is not the first
     /// of its call costs the same.
     fn withdraw(&mut self) -> bool;
 }
@@ -71,8 +77,8 @@ pub(crate) fn judge(facts: &Facts, supply: &mut impl RetrySupply) -> Verdict {
     if !facts.class.is_retryable() {
         return Verdict::Return(StopReason::of_final(facts.status));
     }
-    let resend = facts.resends.granted(facts);
-    let is_free = resend.is_some() && facts.resent == 0;
+    let transparent = facts.transparent_retries.granted(facts);
+    let is_free = transparent.is_some() && facts.transparent_so_far == 0;
     if !is_free {
         supply.failed();
     }
@@ -86,20 +92,20 @@ pub(crate) fn judge(facts: &Facts, supply: &mut impl RetrySupply) -> Verdict {
         return Verdict::Return(StopReason::BodyNotReplayable);
     }
     let late = facts.remaining.is_some_and(|remaining| remaining.is_zero());
-    if let Some(cause) = resend {
+    if let Some(cause) = transparent {
         if late {
             return Verdict::Return(StopReason::DeadlineExceeded);
         }
-        let wait = if facts.resends.is_first(cause) {
+        let wait = if facts.transparent_retries.is_first(cause) {
             Some(Duration::ZERO)
         } else {
-            supply.resend_backoff()
+            supply.transparent_backoff()
         };
         if let Some(wait) = wait {
             return if facts.outlives(wait) {
                 Verdict::Return(StopReason::DeadlineTooClose)
             } else if is_free || supply.withdraw() {
-                Verdict::Resend { cause, wait }
+                Verdict::TransparentRetry { cause, wait }
             } else {
                 Verdict::Return(StopReason::BudgetExhausted)
             };

@@ -1,4 +1,5 @@
 use super::*;
+use crate::class::Processed;
 
 /// Allows everything, and notes whether it was asked for a token and how often an attempt failed.
 struct Plenty {
@@ -17,7 +18,7 @@ impl RetrySupply for Plenty {
         self.backoff
     }
 
-    fn resend_backoff(&mut self) -> Option<Duration> {
+    fn transparent_backoff(&mut self) -> Option<Duration> {
         self.backoff.map(|wait| wait / 2)
     }
 
@@ -52,8 +53,8 @@ fn facts() -> Facts {
         replayable: true,
         attempts: 1,
         max_attempts: 3,
-        resends: Resends::ALL,
-        resent: 0,
+        transparent_retries: TransparentRetries::ALL,
+        transparent_so_far: 0,
         pressure: Pressure::Normal,
         advice: Advice::Nothing,
         max_retry_after: 120 * SECOND,
@@ -61,8 +62,8 @@ fn facts() -> Facts {
     }
 }
 
-fn at_once(cause: Resend) -> Verdict {
-    Verdict::Resend {
+fn at_once(cause: TransparentCause) -> Verdict {
+    Verdict::TransparentRetry {
         cause,
         wait: Duration::ZERO,
     }
@@ -80,7 +81,7 @@ fn reasons_come_in_their_order() {
         idempotent: false,
         replayable: false,
         attempts: 3,
-        advice: Advice::Stop(StopReason::ServerSaidNo),
+        advice: Advice::Stop(StopReason::RetryForbidden),
         remaining: Some(Duration::ZERO),
         ..facts()
     };
@@ -104,7 +105,7 @@ fn reasons_come_in_their_order() {
     );
     assert_eq!(
         stop(|f, _| f.advice = asking(121 * SECOND, Rule::AtLeast)).0,
-        StopReason::ServerSaidNo
+        StopReason::RetryForbidden
     );
     assert_eq!(
         stop(|f, _| f.idempotent = true).0,
@@ -145,7 +146,7 @@ fn reasons_come_in_their_order() {
 }
 
 #[test]
-fn the_first_resend_asks_for_no_token_and_counts_no_attempt() {
+fn the_first_transparent_retry_asks_for_no_token_and_counts_no_attempt() {
     let facts = Facts {
         class: Class::Unprocessed,
         status: None,
@@ -158,22 +159,28 @@ fn the_first_resend_asks_for_no_token_and_counts_no_attempt() {
         asked: false,
         failures: 0,
     };
-    assert_eq!(judge(&facts, &mut supply), at_once(Resend::Refused));
+    assert_eq!(
+        judge(&facts, &mut supply),
+        at_once(TransparentCause::Refused)
+    );
     assert!(!supply.asked);
 }
 
 #[test]
-fn a_further_resend_costs_a_token_whatever_its_cause() {
-    for resent in 1..Resends::MOST {
+fn a_further_transparent_retry_costs_a_token_whatever_its_cause() {
+    for made in 1..TransparentRetries::MOST {
         let facts = Facts {
             class: Class::Unprocessed,
             status: None,
             attempts: 3,
-            resent,
+            transparent_so_far: made,
             ..facts()
         };
         let mut supply = plenty();
-        assert_eq!(judge(&facts, &mut supply), at_once(Resend::Refused));
+        assert_eq!(
+            judge(&facts, &mut supply),
+            at_once(TransparentCause::Refused)
+        );
         assert!(supply.asked);
         supply.granted = false;
         let refused = Verdict::Return(StopReason::BudgetExhausted);
@@ -182,11 +189,11 @@ fn a_further_resend_costs_a_token_whatever_its_cause() {
 }
 
 #[test]
-fn a_call_that_has_resent_as_often_as_one_request_may_resends_no_more() {
+fn a_call_makes_no_more_transparent_retries_than_one_request_may() {
     let facts = Facts {
         class: Class::Unprocessed,
         status: None,
-        resent: Resends::MOST,
+        transparent_so_far: TransparentRetries::MOST,
         ..facts()
     };
     let verdict = judge(&facts, &mut plenty());
@@ -255,12 +262,16 @@ fn a_pushback_takes_the_place_of_the_backoff() {
 }
 
 #[test]
-fn each_cause_grants_one_resend() {
+fn each_cause_grants_one_transparent_retry() {
     for (class, status, cause) in [
-        (Class::Unprocessed, None, Resend::Refused),
-        (Class::Unprocessed, Some(421), Resend::Misdirected),
-        (Class::Unprocessed, Some(425), Resend::TooEarly),
-        (Class::Stale { wrote: true }, None, Resend::Stale),
+        (Class::Unprocessed, None, TransparentCause::Refused),
+        (Class::Unprocessed, Some(421), TransparentCause::Misdirected),
+        (Class::Unprocessed, Some(425), TransparentCause::TooEarly),
+        (
+            Class::Stale(Processed::Possibly),
+            None,
+            TransparentCause::Stale,
+        ),
     ] {
         let mut facts = Facts {
             class,
@@ -268,22 +279,22 @@ fn each_cause_grants_one_resend() {
             ..facts()
         };
         assert_eq!(judge(&facts, &mut plenty()), at_once(cause));
-        facts.resends.use_up(cause);
+        facts.transparent_retries.use_up(cause);
         let again = judge(&facts, &mut plenty());
         assert!(matches!(again, Verdict::Retry { .. }), "{again:?}");
         // The other causes have theirs still.
-        let mut others = Resends::ALL;
+        let mut others = TransparentRetries::ALL;
         for other in [
-            Resend::Refused,
-            Resend::Misdirected,
-            Resend::TooEarly,
-            Resend::Stale,
+            TransparentCause::Refused,
+            TransparentCause::Misdirected,
+            TransparentCause::TooEarly,
+            TransparentCause::Stale,
         ] {
             if other != cause {
                 others.use_up(other);
             }
         }
-        facts.resends = others;
+        facts.transparent_retries = others;
         assert_eq!(judge(&facts, &mut plenty()), at_once(cause));
     }
 }
@@ -320,14 +331,14 @@ fn a_wait_tells_that_the_server_is_overloaded() {
 }
 
 #[test]
-fn all_but_the_first_resend_count_as_failures() {
+fn all_but_the_first_transparent_retry_count_as_failures() {
     let refused = Facts {
         class: Class::Unprocessed,
         status: None,
         ..facts()
     };
     let again = Facts {
-        resent: 1,
+        transparent_so_far: 1,
         ..refused
     };
     for (facts, failures) in [(refused, 0), (again, 1), (facts(), 1)] {
@@ -338,28 +349,28 @@ fn all_but_the_first_resend_count_as_failures() {
 }
 
 #[test]
-fn resends_are_none_once_all_are_used_up() {
-    let mut resends = Resends::ALL;
+fn transparent_retries_are_none_once_all_are_used_up() {
+    let mut transparent_retries = TransparentRetries::ALL;
     for cause in [
-        Resend::Refused,
-        Resend::Misdirected,
-        Resend::TooEarly,
-        Resend::Stale,
-        Resend::GoneAway,
-        Resend::GoneAway,
-        Resend::GoneAway,
-        Resend::GoneAway,
-        Resend::GoneAway,
+        TransparentCause::Refused,
+        TransparentCause::Misdirected,
+        TransparentCause::TooEarly,
+        TransparentCause::Stale,
+        TransparentCause::GoneAway,
+        TransparentCause::GoneAway,
+        TransparentCause::GoneAway,
+        TransparentCause::GoneAway,
+        TransparentCause::GoneAway,
     ] {
-        assert!(!resends.is_none(), "{cause:?}");
-        resends.use_up(cause);
+        assert!(!transparent_retries.is_none(), "{cause:?}");
+        transparent_retries.use_up(cause);
     }
-    assert!(resends.is_none());
-    assert!(Resends::NONE.is_none());
+    assert!(transparent_retries.is_none());
+    assert!(TransparentRetries::NONE.is_none());
 }
 
 #[test]
-fn goaways_grant_five_resends_and_all_but_the_first_wait() {
+fn goaways_grant_five_transparent_retries_and_all_but_the_first_wait() {
     let mut facts = Facts {
         class: Class::Unprocessed,
         status: None,
@@ -367,14 +378,14 @@ fn goaways_grant_five_resends_and_all_but_the_first_wait() {
         idempotent: false,
         ..facts()
     };
-    let cause = Resend::GoneAway;
+    let cause = TransparentCause::GoneAway;
     assert_eq!(judge(&facts, &mut plenty()), at_once(cause));
     for _ in 1..5 {
-        facts.resends.use_up(cause);
+        facts.transparent_retries.use_up(cause);
         let wait = SECOND / 2;
         assert_eq!(
             judge(&facts, &mut plenty()),
-            Verdict::Resend { cause, wait }
+            Verdict::TransparentRetry { cause, wait }
         );
     }
     let close = Facts {
@@ -385,7 +396,7 @@ fn goaways_grant_five_resends_and_all_but_the_first_wait() {
         judge(&close, &mut plenty()),
         Verdict::Return(StopReason::DeadlineTooClose)
     );
-    facts.resends.use_up(cause);
+    facts.transparent_retries.use_up(cause);
     let charged = judge(&facts, &mut plenty());
     assert!(matches!(charged, Verdict::Retry { .. }), "{charged:?}");
 }
@@ -394,12 +405,12 @@ fn goaways_grant_five_resends_and_all_but_the_first_wait() {
 fn unprocessed_requests_pass_the_gate_of_methods() {
     for (class, passes) in [
         (Class::Ambiguous, false),
-        (Class::Stale { wrote: true }, false),
-        (Class::Stale { wrote: false }, true),
+        (Class::Stale(Processed::Possibly), false),
+        (Class::Stale(Processed::Never), true),
         (Class::NotSent, true),
         (Class::Unprocessed, true),
-        (Class::Throttled { refused: false }, false),
-        (Class::Throttled { refused: true }, true),
+        (Class::Throttled(Processed::Possibly), false),
+        (Class::Throttled(Processed::Never), true),
     ] {
         let facts = Facts {
             class,

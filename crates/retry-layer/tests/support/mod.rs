@@ -19,7 +19,7 @@ use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Uri};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use retry_layer::{
-    Attempt, AttemptDetails, BoxError, Class, EarlyData, Outcome, Predicate, ReplayBody,
+    Attempt, AttemptDetails, BoxError, Class, Classifier, EarlyData, Outcome, ReplayBody,
     RetryReport, Standard,
 };
 use tokio::time::Instant;
@@ -351,7 +351,7 @@ impl fmt::Display for Failure {
 
 impl Error for Failure {}
 
-/// Knows [`Failure`], and leaves the rest to another predicate.
+/// Knows [`Failure`], and leaves the rest to another classifier.
 #[derive(Clone, Debug, Default)]
 pub struct Knowing<P>(pub P);
 
@@ -361,7 +361,7 @@ impl Knowing<Standard> {
     }
 }
 
-impl<P: Predicate> Predicate for Knowing<P> {
+impl<P: Classifier> Classifier for Knowing<P> {
     fn classify(&self, outcome: &Outcome<'_>) -> Class {
         match outcome.find_error::<Failure>().map(|failure| failure.kind) {
             Some(FailureKind::Class(class)) => class,

@@ -349,10 +349,10 @@ const RETRY: &[Row] = &[
         "bytes: 8",
     ),
     (
-        "resends",
-        || retry(RetryPolicyBuilder::without_resends),
+        "transparent_retries",
+        || retry(RetryPolicyBuilder::without_transparent_retries),
         "once: 0",
-        "resends = true",
+        "transparent_retries = true",
         "gone_away: 5",
     ),
 ];

@@ -14,9 +14,9 @@ use std::{
 };
 
 use client::{
-    Backoff, Class, Client, ClientBuilder, ClientConfig, Exponential, Jitter, Outcome, PoolConfig,
-    Predicate, RedirectAction, Redirects, RetryPolicy, TimeoutPhase, Timeouts, Token, predicate_fn,
-    token_fn,
+    Backoff, Class, Classifier, Client, ClientBuilder, ClientConfig, Exponential, Jitter, Outcome,
+    PoolConfig, RedirectAction, Redirects, RetryPolicy, TimeoutPhase, Timeouts, Token,
+    classifier_fn, token_fn,
 };
 use http::StatusCode;
 use test_support::{MemoryConnector, Reply, always, answer, sequence};
@@ -58,7 +58,7 @@ budget_percent = 50
 replay_limit = 1024
 replay_memory = 65536
 drain = { bytes = 1024, time = "10ms" }
-resends = false
+transparent_retries = false
 
 [retry.backoff]
 base = "200ms"
@@ -137,15 +137,15 @@ async fn every_setting_is_read_and_does_what_it_says() {
 }
 
 /// Retries 423, which neither a default nor a number in a file does.
-fn locked() -> impl Predicate {
-    predicate_fn(|outcome: &Outcome<'_>| match outcome.status() {
+fn locked() -> impl Classifier {
+    classifier_fn(|outcome: &Outcome<'_>| match outcome.status() {
         Some(StatusCode::LOCKED) => Class::Ambiguous,
         _ => Class::Final,
     })
 }
 
 #[tokio::test(start_paused = true)]
-async fn code_adds_a_predicate_layers_and_credentials_to_what_is_configured() {
+async fn code_adds_a_classifier_layers_and_credentials_to_what_is_configured() {
     let connector = MemoryConnector::new(sequence([
         Reply::status(423),
         Reply::status(418),
@@ -157,7 +157,7 @@ async fn code_adds_a_predicate_layers_and_credentials_to_what_is_configured() {
     let text = EVERYTHING.replace("bearer = \"token\"", "");
     let client = ClientBuilder::from_config(from_toml(&text).unwrap())
         .unwrap()
-        .map_retry(|policy| policy.map_predicate(|configured| configured.or(locked())))
+        .map_retry(|policy| policy.map_classifier(|configured| configured.or(locked())))
         .attempt_layer(MapRequestLayer::new(move |request| {
             counted.fetch_add(1, Ordering::Relaxed);
             request
@@ -185,7 +185,7 @@ async fn a_configuration_is_laid_over_what_code_has_set() {
         .retry(
             RetryPolicy::builder()
                 .max_attempts(2)
-                .predicate(locked())
+                .classifier(locked())
                 .backoff(
                     Backoff::from(Exponential::from(Duration::from_secs(1))).jitter(Jitter::None),
                 ),
@@ -282,19 +282,23 @@ async fn a_configuration_turns_on_what_code_has_turned_off_and_back() {
             Reply::status(200),
         ]))
     };
-    let counted = || RetryPolicy::builder().without_resends();
-    for (code, file, resends) in [
+    let counted = || RetryPolicy::builder().without_transparent_retries();
+    for (code, file, transparent_retries) in [
         (counted(), "", 0),
-        (counted(), "resends = true", 1),
+        (counted(), "transparent_retries = true", 1),
         (RetryPolicy::builder(), "", 1),
-        (RetryPolicy::builder(), "resends = false", 0),
+        (RetryPolicy::builder(), "transparent_retries = false", 0),
     ] {
         let config = from_toml(&format!("[retry]\n{file}")).unwrap();
         let builder = Client::builder().retry(code).config(config).unwrap();
         let client = builder.build_with_connector(stale()).unwrap();
         client.get("http://peer/").fetch().await.unwrap();
         let response = client.get("http://peer/").fetch().await.unwrap();
-        assert_eq!(response.retry_report().resends(), resends, "{file}");
+        assert_eq!(
+            response.retry_report().transparent_retries(),
+            transparent_retries,
+            "{file}"
+        );
     }
 
     let builder = Client::builder().cookies(client::Jar::new());
@@ -348,10 +352,10 @@ fn told(error: &dyn std::error::Error) -> String {
 #[test]
 fn what_code_or_a_file_cannot_set_together_is_refused_by_name() {
     let statuses = from_toml("[retry]\nstatuses = [503]").unwrap();
-    let policy = RetryPolicy::builder().predicate(locked());
+    let policy = RetryPolicy::builder().classifier(locked());
     let built = Client::builder().retry(policy).config(statuses);
     let error = built.and_then(ClientBuilder::build).unwrap_err();
-    assert!(told(&error).contains("predicate"), "{error}");
+    assert!(told(&error).contains("classifier"), "{error}");
 
     // What was wrong before is not hidden by what is right.
     let error = Client::builder()

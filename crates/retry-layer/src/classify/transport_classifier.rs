@@ -1,19 +1,19 @@
 use std::error::Error;
 
-use super::Predicate;
+use super::Classifier;
 use crate::{class::Class, details::AttemptDetails, outcome::Outcome, report::RetryReport};
 
 /// What a layer knows of the service below it, whichever policy a call has: set by
 /// [`RetryPolicyBuilder::transport_classifier`](crate::RetryPolicyBuilder::transport_classifier).
 ///
 /// A client whose errors only it can tell apart sets it in the policy of its layer. It is then asked in
-/// place of the predicate of each policy, also of one that a request brings, and is given that
-/// predicate to ask it in turn.
+/// place of the classifier of each policy, also of one that a request brings, and is given that
+/// classifier to ask it in turn.
 ///
 /// ```
 /// # use std::fmt;
 /// use retry_layer::{
-///     Class, Outcome, Predicate, RetryPolicy, predicate::TransportClassifier,
+///     Class, Outcome, Classifier, RetryPolicy, classify::TransportClassifier,
 /// };
 ///
 /// #[derive(Debug)]
@@ -26,7 +26,7 @@ use crate::{class::Class, details::AttemptDetails, outcome::Outcome, report::Ret
 /// struct KnowsUnsent;
 ///
 /// impl TransportClassifier for KnowsUnsent {
-///     fn classify(&self, outcome: &Outcome<'_>, policy: &dyn Predicate) -> Class {
+///     fn classify(&self, outcome: &Outcome<'_>, policy: &dyn Classifier) -> Class {
 ///         match outcome.find_error::<Unsent>() {
 ///             Some(_) => policy.classify(&outcome.with_error_class(Class::NotSent)),
 ///             None => policy.classify(outcome),
@@ -38,23 +38,23 @@ use crate::{class::Class, details::AttemptDetails, outcome::Outcome, report::Ret
 /// # Ok::<(), retry_layer::BuildError>(())
 /// ```
 pub trait TransportClassifier: Send + Sync + 'static {
-    /// Says what this outcome means; see [`Predicate::classify`]. Not called for a status below 400
-    /// that is [always final](Predicate::is_always_final) for the policy.
-    fn classify(&self, outcome: &Outcome<'_>, policy: &dyn Predicate) -> Class;
+    /// Says what this outcome means; see [`Classifier::classify`]. Not called for a status below 400
+    /// that is [always final](Classifier::is_always_final) for the policy.
+    fn classify(&self, outcome: &Outcome<'_>, policy: &dyn Classifier) -> Class;
 
-    /// Says what is known of how an attempt ended; see [`Predicate::describe`]. Unless implemented, the
-    /// policy's predicate says it.
-    fn describe(&self, outcome: &Outcome<'_>, policy: &dyn Predicate) -> Option<AttemptDetails> {
+    /// Says what is known of how an attempt ended; see [`Classifier::describe`]. Unless implemented, the
+    /// policy's classifier says it.
+    fn describe(&self, outcome: &Outcome<'_>, policy: &dyn Classifier) -> Option<AttemptDetails> {
         policy.describe(outcome)
     }
 
-    /// Puts the report into the final error; see [`Predicate::annotate`]. Unless implemented, the
-    /// policy's predicate does it.
+    /// Puts the report into the final error; see [`Classifier::annotate`]. Unless implemented, the
+    /// policy's classifier does it.
     fn annotate(
         &self,
         error: &mut (dyn Error + 'static),
         report: RetryReport,
-        policy: &dyn Predicate,
+        policy: &dyn Classifier,
     ) {
         policy.annotate(error, report);
     }

@@ -2,10 +2,10 @@ use std::error::Error;
 
 use http::StatusCode;
 
-use super::Predicate;
+use super::Classifier;
 use crate::{class::Class, details::AttemptDetails, outcome::Outcome, report::RetryReport};
 
-/// Retries what both predicates retry: made by [`Predicate::and`].
+/// Retries what both classifiers retry: made by [`Classifier::and`].
 #[derive(Clone, Copy, Debug)]
 pub struct And<A, B> {
     left: A,
@@ -18,10 +18,10 @@ impl<A, B> And<A, B> {
     }
 }
 
-impl<A, B> Predicate for And<A, B>
+impl<A, B> Classifier for And<A, B>
 where
-    A: Predicate,
-    B: Predicate,
+    A: Classifier,
+    B: Classifier,
 {
     fn classify(&self, outcome: &Outcome<'_>) -> Class {
         match (self.left.classify(outcome), self.right.classify(outcome)) {
@@ -50,7 +50,7 @@ where
     }
 }
 
-/// Retries what either predicate retries: made by [`Predicate::or`].
+/// Retries what either classifier retries: made by [`Classifier::or`].
 #[derive(Clone, Copy, Debug)]
 pub struct Or<A, B> {
     left: A,
@@ -63,10 +63,10 @@ impl<A, B> Or<A, B> {
     }
 }
 
-impl<A, B> Predicate for Or<A, B>
+impl<A, B> Classifier for Or<A, B>
 where
-    A: Predicate,
-    B: Predicate,
+    A: Classifier,
+    B: Classifier,
 {
     fn classify(&self, outcome: &Outcome<'_>) -> Class {
         match (self.left.classify(outcome), self.right.classify(outcome)) {
@@ -94,7 +94,7 @@ where
     }
 }
 
-/// Retries what the predicate does not: made by [`Predicate::not`].
+/// Retries what the classifier does not: made by [`Classifier::not`].
 #[derive(Clone, Copy, Debug)]
 pub struct Not<P> {
     inner: P,
@@ -106,7 +106,7 @@ impl<P> Not<P> {
     }
 }
 
-impl<P: Predicate> Predicate for Not<P> {
+impl<P: Classifier> Classifier for Not<P> {
     fn classify(&self, outcome: &Outcome<'_>) -> Class {
         match self.inner.classify(outcome) {
             Class::Permanent => Class::Permanent,
@@ -132,28 +132,28 @@ mod tests {
     use http::{Method, Uri};
 
     use super::*;
-    use crate::predicate_fn;
+    use crate::{class::Processed, classifier_fn};
 
     const ALL: [Class; 9] = [
         Class::Final,
         Class::Ambiguous,
         Class::NotSent,
         Class::Unprocessed,
-        Class::Stale { wrote: true },
-        Class::Stale { wrote: false },
-        Class::Throttled { refused: true },
-        Class::Throttled { refused: false },
+        Class::Stale(Processed::Possibly),
+        Class::Stale(Processed::Never),
+        Class::Throttled(Processed::Never),
+        Class::Throttled(Processed::Possibly),
         Class::Permanent,
     ];
 
-    fn says(class: Class) -> impl Predicate {
-        predicate_fn(move |_: &Outcome<'_>| class)
+    fn says(class: Class) -> impl Classifier {
+        classifier_fn(move |_: &Outcome<'_>| class)
     }
 
     #[expect(clippy::needless_pass_by_value, reason = "read as an expression")]
-    fn ask(predicate: impl Predicate) -> Class {
+    fn ask(classifier: impl Classifier) -> Class {
         let uri = Uri::default();
-        predicate.classify(&Outcome::from_error(&Method::GET, &uri, &std::fmt::Error))
+        classifier.classify(&Outcome::from_error(&Method::GET, &uri, &std::fmt::Error))
     }
 
     #[test]
@@ -217,17 +217,25 @@ mod tests {
     #[test]
     fn the_class_that_proves_more_is_kept() {
         let (maybe, unsent) = (Class::Ambiguous, Class::NotSent);
-        let throttled = |refused| Class::Throttled { refused };
+        let throttled = Class::Throttled;
         for (a, b, joined) in [
             (maybe, unsent, unsent),
             (maybe, Class::Unprocessed, Class::Unprocessed),
             (
                 maybe,
-                Class::Stale { wrote: true },
-                Class::Stale { wrote: true },
+                Class::Stale(Processed::Possibly),
+                Class::Stale(Processed::Possibly),
             ),
-            (maybe, throttled(false), throttled(false)),
-            (unsent, throttled(false), throttled(true)),
+            (
+                maybe,
+                throttled(Processed::Possibly),
+                throttled(Processed::Possibly),
+            ),
+            (
+                unsent,
+                throttled(Processed::Possibly),
+                throttled(Processed::Never),
+            ),
             (Class::Unprocessed, unsent, unsent),
         ] {
             assert_eq!(ask(says(a).and(says(b))), joined);

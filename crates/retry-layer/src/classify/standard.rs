@@ -1,15 +1,15 @@
 use http::{HeaderMap, StatusCode};
 
-use super::{Predicate, StatusSet};
+use super::{Classifier, StatusSet};
 use crate::{class::Class, outcome::Outcome, retry_after, transport};
 
-/// The default predicate: a set of status codes, and what is known about transport errors.
+/// The default classifier: a set of status codes, and what is known about transport errors.
 ///
 /// | outcome | class |
 /// |---|---|
 /// | 408, 429, 500, 502, 503, 504 | [`Ambiguous`](Class::Ambiguous) |
 /// | 413 with a valid `Retry-After` | `Ambiguous` |
-/// | 409, if the layer made an [`Idempotency-Key`](Outcome::is_keyed) for the request | `Ambiguous` |
+/// | 409, if the layer made an [`Idempotency-Key`](Outcome::has_generated_key) for the request | `Ambiguous` |
 /// | 421 | [`Unprocessed`](Class::Unprocessed) |
 /// | 425, if the request was sent as [early data](Outcome::used_early_data) | `Unprocessed` |
 /// | an error | its [class](Outcome::error_class): what is found in its chain of sources |
@@ -21,7 +21,7 @@ use crate::{class::Class, outcome::Outcome, retry_after, transport};
 ///
 /// ```
 /// use http::{HeaderMap, Method, StatusCode, Uri};
-/// use retry_layer::{Class, Outcome, Predicate, Standard};
+/// use retry_layer::{Class, Outcome, Classifier, Standard};
 ///
 /// let (method, uri, headers) = (Method::GET, Uri::from_static("/"), HeaderMap::new());
 /// let outcome = Outcome::from_response(&method, &uri, StatusCode::BAD_GATEWAY, &headers);
@@ -113,7 +113,7 @@ impl Standard {
         headers: &HeaderMap,
         outcome: &Outcome<'_>,
     ) -> Class {
-        if status == StatusCode::CONFLICT && outcome.is_keyed() {
+        if status == StatusCode::CONFLICT && outcome.has_generated_key() {
             return Class::Ambiguous;
         }
         if status == StatusCode::TOO_EARLY
@@ -154,7 +154,7 @@ impl Default for Standard {
     }
 }
 
-impl Predicate for Standard {
+impl Classifier for Standard {
     fn classify(&self, outcome: &Outcome<'_>) -> Class {
         if let Some((status, headers)) = outcome.response() {
             return self.classify_response(status, headers, outcome);
@@ -181,6 +181,7 @@ mod tests {
     use http::{HeaderValue, Method, Uri, header::RETRY_AFTER};
 
     use super::*;
+    use crate::class::Processed;
 
     fn classify(standard: &Standard, status: u16, retry_after: Option<&'static str>) -> Class {
         let mut headers = HeaderMap::new();
@@ -216,7 +217,10 @@ mod tests {
         let outcome = Outcome::from_response(&Method::POST, &uri, StatusCode::CONFLICT, &headers);
         let standard = Standard::default();
         assert_eq!(standard.classify(&outcome), Class::Final);
-        assert_eq!(standard.classify(&outcome.with_key(true)), Class::Ambiguous);
+        assert_eq!(
+            standard.classify(&outcome.with_generated_key()),
+            Class::Ambiguous
+        );
         let unprocessable = Outcome::from_response(
             &Method::POST,
             &uri,
@@ -224,7 +228,7 @@ mod tests {
             &headers,
         );
         assert_eq!(
-            standard.classify(&unprocessable.with_key(true)),
+            standard.classify(&unprocessable.with_generated_key()),
             Class::Final
         );
     }
@@ -258,7 +262,7 @@ mod tests {
             (&refused, Class::NotSent, [true, true]),
             (&late, Class::NotSent, [true, false]),
             (&late, Class::Ambiguous, [false, false]),
-            (&refused, Class::Stale { wrote: false }, [false, false]),
+            (&refused, Class::Stale(Processed::Never), [false, false]),
             (&refused, Class::Unprocessed, [false, false]),
         ] {
             let outcome = Outcome::from_error(&method, &uri, error).with_error_class(class);

@@ -2,23 +2,23 @@ use std::{error::Error, fmt, io};
 
 use http::StatusCode;
 
-use super::Predicate;
+use super::Classifier;
 use crate::{class::Class, outcome::Outcome, transport};
 
-/// A predicate that retries errors of some kind, and no response.
+/// A classifier that retries errors of some kind, and no response.
 ///
 /// An error of the kind keeps the [class](Outcome::error_class) that is known of it; one that
 /// would be final else is [`Ambiguous`](Class::Ambiguous). A permanent one stays permanent.
 ///
 /// ```
 /// use std::io::ErrorKind;
-/// use retry_layer::{Predicate, RetryPolicy, predicate::{Errors, StatusSet}};
+/// use retry_layer::{Classifier, RetryPolicy, classify::{Errors, StatusSet}};
 ///
-/// let predicate = StatusSet::server_errors()
+/// let classifier = StatusSet::server_errors()
 ///     .or(Errors::connect())
 ///     .or(Errors::timeout())
 ///     .or(Errors::io(ErrorKind::ConnectionReset));
-/// let policy = RetryPolicy::builder().predicate(predicate).build()?;
+/// let policy = RetryPolicy::builder().classifier(classifier).build()?;
 /// # Ok::<(), retry_layer::BuildError>(())
 /// ```
 #[derive(Clone, Copy)]
@@ -90,7 +90,7 @@ impl Errors {
     }
 }
 
-impl Predicate for Errors {
+impl Classifier for Errors {
     fn classify(&self, outcome: &Outcome<'_>) -> Class {
         match outcome.error_class() {
             Some(Class::Permanent) => Class::Permanent,

@@ -4,8 +4,8 @@ use std::{error::Error as StdError, time::Duration};
 
 use http::{Extensions, StatusCode, Uri};
 use retry_layer::{
-    AttemptDetails, BuildError, Class, Outcome, Predicate, RetryPolicy, RetryReport,
-    predicate::TransportClassifier, transport,
+    AttemptDetails, BuildError, Class, Classifier, Outcome, Processed, RetryPolicy, RetryReport,
+    classify::TransportClassifier, transport,
 };
 use session_layer::ConnectionInfo;
 
@@ -35,7 +35,7 @@ pub(crate) fn over_session(
 }
 
 impl TransportClassifier for SessionErrors {
-    fn classify(&self, outcome: &Outcome<'_>, policy: &dyn Predicate) -> Class {
+    fn classify(&self, outcome: &Outcome<'_>, policy: &dyn Classifier) -> Class {
         if TryAgain::is_asked_for(outcome) {
             return Class::Unprocessed;
         }
@@ -52,7 +52,7 @@ impl TransportClassifier for SessionErrors {
         }
     }
 
-    fn describe(&self, outcome: &Outcome<'_>, policy: &dyn Predicate) -> Option<AttemptDetails> {
+    fn describe(&self, outcome: &Outcome<'_>, policy: &dyn Classifier) -> Option<AttemptDetails> {
         if let Some(extensions) = outcome.extensions() {
             return Some(of_response(extensions));
         }
@@ -66,7 +66,7 @@ impl TransportClassifier for SessionErrors {
         &self,
         error: &mut (dyn StdError + 'static),
         report: RetryReport,
-        policy: &dyn Predicate,
+        policy: &dyn Classifier,
     ) {
         match error.downcast_mut::<Error>() {
             Some(error) => error.set_report(report),
@@ -133,7 +133,7 @@ fn details(error: &Error, uri: &Uri) -> AttemptDetails {
     }
 }
 
-/// Lets a user's predicate find the session's error, which is not among the sources of this
+/// Lets a user's classifier find the session's error, which is not among the sources of this
 /// crate's: that one says in its own line what the session's error says.
 fn with_session_error<'a>(outcome: Outcome<'a>, error: &'a Error) -> Outcome<'a> {
     match error.reason() {
@@ -194,9 +194,11 @@ fn session_class(error: &session_layer::Error) -> Class {
     {
         Class::Permanent
     } else if error.is_stale() {
-        Class::Stale {
-            wrote: !error.is_unsent(),
-        }
+        Class::Stale(if error.is_unsent() {
+            Processed::Never
+        } else {
+            Processed::Possibly
+        })
     } else if error.is_unsent() {
         Class::NotSent
     } else if error.is_refused() || error.is_reset() {

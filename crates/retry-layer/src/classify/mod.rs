@@ -1,32 +1,32 @@
-//! Predicates: which outcomes are worth another attempt.
+//! Classifiers: which outcomes are worth another attempt.
 //!
 //! ```
 //! use http::StatusCode;
-//! use retry_layer::{RetryPolicy, predicate_fn};
+//! use retry_layer::{RetryPolicy, classifier_fn};
 //!
 //! // Only "service unavailable", and only reset connections.
-//! let predicate = predicate_fn(|outcome: &retry_layer::Outcome<'_>| {
+//! let classifier = classifier_fn(|outcome: &retry_layer::Outcome<'_>| {
 //!     outcome.status() == Some(StatusCode::SERVICE_UNAVAILABLE)
 //!         || outcome
 //!             .find_error::<std::io::Error>()
 //!             .is_some_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset)
 //! });
-//! let policy = RetryPolicy::builder().predicate(predicate).build()?;
+//! let policy = RetryPolicy::builder().classifier(classifier).build()?;
 //! # Ok::<(), retry_layer::BuildError>(())
 //! ```
 //!
-//! Predicates can be put together, by [`and`](Predicate::and), [`or`](Predicate::or) and
-//! [`not`](Predicate::not):
+//! Classifiers can be put together, by [`and`](Classifier::and), [`or`](Classifier::or) and
+//! [`not`](Classifier::not):
 //!
 //! ```
 //! use std::io::ErrorKind;
-//! use retry_layer::{Predicate, RetryPolicy, Standard, predicate::{Errors, StatusSet}};
+//! use retry_layer::{Classifier, RetryPolicy, Standard, classify::{Errors, StatusSet}};
 //!
 //! // The default, also for 520 to 524, but not for errors that ran out of time.
-//! let predicate = Standard::default()
+//! let classifier = Standard::default()
 //!     .or(StatusSet::cloudflare())
 //!     .and(Errors::timeout().not());
-//! let policy = RetryPolicy::builder().predicate(predicate).build()?;
+//! let policy = RetryPolicy::builder().classifier(classifier).build()?;
 //! # Ok::<(), retry_layer::BuildError>(())
 //! ```
 //!
@@ -35,12 +35,12 @@
 //! What is known of an error is found in its chain of [sources](std::error::Error::source). One that
 //! wraps another and does not name it as its source hides it: everything behind it is unknown, and
 //! therefore final. The circuit breaker of tower-resilience is such a case: below this layer, its
-//! `CircuitBreakerError::Inner` holds the error of the service, and has no `source()`. A predicate
+//! `CircuitBreakerError::Inner` holds the error of the service, and has no `source()`. A classifier
 //! opens it, and says what an open circuit means:
 //!
 //! ```
 //! # use std::{fmt, io};
-//! use retry_layer::{Class, Outcome, Predicate, RetryPolicy, Standard, predicate_fn, transport};
+//! use retry_layer::{Class, Outcome, Classifier, RetryPolicy, Standard, classifier_fn, transport};
 //!
 //! # // Stands in for the crate's, which is no dependency of this one.
 //! # #[derive(Debug)]
@@ -50,7 +50,7 @@
 //! # }
 //! # impl<E: fmt::Debug> std::error::Error for CircuitBreakerError<E> {}
 //! let standard = Standard::default();
-//! let knows_the_breaker = predicate_fn(move |outcome: &Outcome<'_>| {
+//! let knows_the_breaker = classifier_fn(move |outcome: &Outcome<'_>| {
 //!     match outcome.find_error::<CircuitBreakerError<io::Error>>() {
 //!         // Nothing was sent. `Class::NotSent` would wait and ask the circuit again.
 //!         Some(CircuitBreakerError::OpenCircuit) => Class::Final,
@@ -67,17 +67,17 @@
 //! #     let outcome = Outcome::from_error(&method, &uri, error);
 //! #     assert_eq!(knows_the_breaker.classify(&outcome), class);
 //! # }
-//! let policy = RetryPolicy::builder().predicate(knows_the_breaker).build()?;
+//! let policy = RetryPolicy::builder().classifier(knows_the_breaker).build()?;
 //! # Ok::<(), retry_layer::BuildError>(())
 //! ```
 //!
 //! # How classes combine
 //!
-//! A predicate answers more than yes or no, so the rules are:
+//! A classifier answers more than yes or no, so the rules are:
 //!
 //! - An error that either side calls [`Permanent`](Class::Permanent) is permanent, whatever the
 //!   other side says, and `not` leaves it so: it would come again whoever wishes otherwise. Only a
-//!   predicate that does not ask at all can retry it.
+//!   classifier that does not ask at all can retry it.
 //! - Otherwise [`Final`](Class::Final) counts as no, and every other class as yes. `and` answers
 //!   yes if both do, `or` if either does, `not` turns yes into `Final`, and `Final` into
 //!   [`Ambiguous`](Class::Ambiguous), the yes that claims nothing.
@@ -88,7 +88,7 @@
 //! - If one of two that say yes says [`Throttled`](Class::Throttled), the answer is that, and
 //!   `refused` if either side proves that the request was not processed.
 //!
-//! What is final is a [success](Predicate::is_success) if all that were put together say so.
+//! What is final is a [success](Classifier::is_success) if all that were put together say so.
 //!
 //! `and` and `or` have no sides: the order of their operands changes nothing.
 
@@ -106,7 +106,7 @@ use http::StatusCode;
 pub use self::{
     combine::{And, Not, Or},
     errors::Errors,
-    func::{PredicateFn, predicate_fn},
+    func::{ClassifierFn, classifier_fn},
     standard::Standard,
     status::{StatusSet, StatusSetIter},
     transport_classifier::TransportClassifier,
@@ -115,14 +115,14 @@ use crate::{class::Class, details::AttemptDetails, outcome::Outcome, report::Ret
 
 /// Decides what an outcome means.
 ///
-/// [`Standard`] is the default; [`predicate_fn`] makes one of a closure; a type of your own can
+/// [`Standard`] is the default; [`classifier_fn`] makes one of a closure; a type of your own can
 /// look at the outcome first and hand the rest to a `Standard`.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a predicate",
-    note = "a closure becomes one by `retry_layer::predicate_fn`, and statuses by \
+    message = "`{Self}` is not a classifier",
+    note = "a closure becomes one by `retry_layer::classifier_fn`, and statuses by \
             `RetryPolicyBuilder::statuses`"
 )]
-pub trait Predicate: Send + Sync + 'static {
+pub trait Classifier: Send + Sync + 'static {
     /// Says what this outcome means for sending the request again.
     ///
     /// Called once for every attempt that may be followed by another. It must not block.
@@ -132,7 +132,7 @@ pub trait Predicate: Send + Sync + 'static {
     /// whatever came before.
     ///
     /// Asked of each status below 400 when a policy is built, so that a plain success need not be
-    /// classified. The default says `false`, which is right for every predicate.
+    /// classified. The default says `false`, which is right for every classifier.
     fn is_always_final(&self, status: StatusCode) -> bool {
         let _ = status;
         false
@@ -157,11 +157,11 @@ pub trait Predicate: Send + Sync + 'static {
     }
 
     /// Says what is known of how an attempt ended: for [reports](RetryReport), events and
-    /// [observers](crate::Observer). It decides nothing.
+    /// [observers](crate::RetryObserver). It decides nothing.
     ///
     /// Asked of each attempt that failed or that another one follows, and not of a call that succeeds
     /// at once. The default says `None`, and then the causes of the error tell what they can:
-    /// [`AttemptDetails::of`]. A predicate that knows the errors of its transport can tell more.
+    /// [`AttemptDetails::of`]. A classifier that knows the errors of its transport can tell more.
     ///
     /// What it says is logged. A cause must not hold secrets.
     fn describe(&self, outcome: &Outcome<'_>) -> Option<AttemptDetails> {
@@ -175,7 +175,7 @@ pub trait Predicate: Send + Sync + 'static {
     fn and<P>(self, other: P) -> And<Self, P>
     where
         Self: Sized,
-        P: Predicate,
+        P: Classifier,
     {
         And::new(self, other)
     }
@@ -186,7 +186,7 @@ pub trait Predicate: Send + Sync + 'static {
     fn or<P>(self, other: P) -> Or<Self, P>
     where
         Self: Sized,
-        P: Predicate,
+        P: Classifier,
     {
         Or::new(self, other)
     }
@@ -202,9 +202,9 @@ pub trait Predicate: Send + Sync + 'static {
     }
 }
 
-impl<P> Predicate for Arc<P>
+impl<P> Classifier for Arc<P>
 where
-    P: Predicate + ?Sized,
+    P: Classifier + ?Sized,
 {
     fn classify(&self, outcome: &Outcome<'_>) -> Class {
         (**self).classify(outcome)

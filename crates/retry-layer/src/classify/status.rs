@@ -2,20 +2,20 @@ use std::{fmt, str::FromStr};
 
 use http::StatusCode;
 
-use super::Predicate;
+use super::Classifier;
 use crate::{
     class::Class,
     error::{BuildError, Problem},
     outcome::Outcome,
 };
 
-/// A set of status codes; as a [`Predicate`] it retries responses with one of them, and no error.
+/// A set of status codes; as a [`Classifier`] it retries responses with one of them, and no error.
 ///
 /// It is read from a list of codes, ranges and classes, and can be given wherever status codes
 /// are:
 ///
 /// ```
-/// use retry_layer::{RetryPolicy, predicate::StatusSet};
+/// use retry_layer::{RetryPolicy, classify::StatusSet};
 ///
 /// let statuses: StatusSet = "429, 5xx, 520-524".parse()?;
 /// let policy = RetryPolicy::builder().statuses(statuses).build()?;
@@ -108,7 +108,7 @@ impl StatusSet {
     }
 }
 
-impl Predicate for StatusSet {
+impl Classifier for StatusSet {
     fn classify(&self, outcome: &Outcome<'_>) -> Class {
         outcome
             .status()
