@@ -834,13 +834,9 @@ impl<W: Way> Sent<W> {
         }
     }
 
-    /// Calls the client, if that was not done before, and gives its answer. Whatever is wanted of the
-    /// call is then there, until [`Done`](Self::Done) takes its place.
+    /// Calls the client, if that was not done before.
     #[inline]
-    fn poll_call(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<http::Response<ResponseBody>, Error>> {
+    fn start(mut self: Pin<&mut Self>) -> Result<(), Error> {
         if let SentProj::Built { builder } = self.as_mut().project() {
             let builder = builder.take().expect("polled after it had failed");
             let request = builder.request?;
@@ -854,6 +850,16 @@ impl<W: Way> Sent<W> {
                 call: client.start(request, builder.timeout),
             });
         }
+        Ok(())
+    }
+
+    /// Gives the answer of the call. Whatever is wanted of that is then there, until
+    /// [`Done`](Self::Done) takes its place.
+    #[inline]
+    fn poll_call(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<http::Response<ResponseBody>, Error>> {
         match self.project() {
             SentProj::Called { call, .. } => call.poll(cx),
             _ => panic!("polled after it was ready"),
@@ -913,6 +919,7 @@ impl Future for Sent<way::Streaming> {
         if let Some(raised) = self.as_mut().poll_raising(cx) {
             return raised;
         }
+        self.as_mut().start()?;
         let answer = ready!(self.as_mut().poll_call(cx));
         let (mut call, description, raises) = self.as_mut().called();
         let mut response = match answer {
@@ -949,6 +956,7 @@ impl Future for Sent<way::Collecting> {
     type Output = Result<Response<Bytes>, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.as_mut().start()?;
         let answer = ready!(self.as_mut().poll_call(cx));
         let (_, description, raises) = self.as_mut().called();
         self.set(Self::Done);

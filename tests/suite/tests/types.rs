@@ -191,9 +191,9 @@ fn futures_and_bodies_stay_small() {
         (
             "session future",
             size_of::<session_layer::ResponseFuture<Full<Bytes>>>(),
-            120,
+            80,
         ),
-        ("client future", size_of::<client::ResponseFuture>(), 1072),
+        ("client future", size_of::<client::ResponseFuture>(), 600),
         ("session body", size_of::<SessionBody>(), incoming + 72),
         (
             "request body on the wire",
