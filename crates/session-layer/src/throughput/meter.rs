@@ -132,7 +132,7 @@ mod tests {
         for (bytes, pause) in [
             (1, Duration::from_millis(10)),
             (100, SECOND),
-            (250, 2 * SECOND + SECOND / 2),
+            (200, 2 * SECOND),
             // All bytes of a window at once.
             (800, window),
         ] {
@@ -152,8 +152,18 @@ mod tests {
             assert_eq!(meter.too_slow(), Some(0));
         }
         let mut meter = meter(100, 8 * SECOND);
+        meter.passed(99);
         assert_eq!(feed(&mut meter, 99, SECOND, 100), Some(7));
-        assert_eq!(meter.too_slow(), None, "the last piece was noted since");
+        assert_eq!(meter.too_slow(), None, "the next piece has come since");
+        // Pieces that do not fit into a window need not be as many in each, but at twice the floor
+        // there are enough.
+        for millis in 1..=8000 {
+            let mut meter = self::meter(100, 8 * SECOND);
+            let pause = Duration::from_millis(millis);
+            let bytes = millis.div_ceil(5);
+            meter.passed(bytes);
+            assert_eq!(feed(&mut meter, bytes, pause, 50), None, "{pause:?}");
+        }
     }
 
     #[test]
@@ -182,6 +192,7 @@ mod tests {
     #[test]
     fn a_window_of_no_length_is_a_short_one() {
         let mut meter = meter(1000, Duration::ZERO);
+        meter.passed(1);
         assert_eq!(feed(&mut meter, 1, Duration::from_millis(1), 100), None);
         let mut other = self::meter(2000, Duration::ZERO);
         assert!(feed(&mut other, 1, Duration::from_millis(1), 100).is_some());
