@@ -17,8 +17,10 @@ use tokio::{
 use super::{
     digest::{self, Expected, Hashing, Unverified},
     error::PartialFile,
-    record::{self, Record},
+    record::{self, Found, Record},
 };
+#[cfg(unix)]
+use crate::read::destination::directory;
 use crate::read::destination::{Existing, follow, place, private, take_after};
 
 /// A partial file that nobody else writes: its lock is held for as long as it is open.
@@ -29,7 +31,7 @@ pub(super) struct Part {
     file: File,
     /// How many bytes were handed to the file.
     length: u64,
-    /// What the bytes are a part of, if a later download can go on from them.
+    /// What the bytes are a part of, if that is known.
     record: Option<Record>,
 }
 
@@ -147,28 +149,25 @@ impl Part {
         Ok(())
     }
 
-    /// Begins anew, with bytes that are a part of something else. Without a record nothing can go on from
-    /// them.
-    pub(super) async fn begin(&mut self, record: Option<Record>) -> io::Result<()> {
+    /// Begins anew, with bytes that are a part of something else.
+    pub(super) async fn begin(&mut self, record: Record) -> io::Result<()> {
         // In this order: no record is ever beside bytes of another version.
         self.names.leftover = Leftover::Removed;
+        self.record = None;
         let path = self.names.record.clone();
         blocking(move || record::remove(&path)).await?;
         self.truncate(0).await?;
-        self.record = record;
-        if let Some(record) = self.record.clone() {
-            let path = self.names.record.clone();
-            blocking(move || record.write(&path)).await?;
-        }
+        let (path, written) = (self.names.record.clone(), record.clone());
+        blocking(move || written.write(&path)).await?;
+        self.record = Some(record);
         Ok(())
     }
 
     pub(super) async fn write(&mut self, piece: &[u8]) -> io::Result<()> {
         self.file.write_all(piece).await?;
-        self.length = self
-            .length
-            .saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
-        if self.record.is_some() && self.length > 0 {
+        let written = u64::try_from(piece.len()).unwrap_or(u64::MAX);
+        self.length = self.length.saturating_add(written);
+        if self.record.as_ref().is_some_and(Record::can_be_continued) {
             self.names.leftover = Leftover::Kept;
         }
         Ok(())
@@ -260,12 +259,24 @@ fn open(path: &Path, existing: Existing) -> io::Result<Part> {
         Err(error) => return Err(error),
     };
     let mut names = Names::of(follow(path)?)?;
-    // Another's, as long as it is not locked.
+    // Until it is known whose they are.
     names.leftover = Leftover::Kept;
     let mut file = open_locked(&names.part, is_replaced)?;
     let length = file.metadata()?.len();
-    let record = Record::read(&names.record).filter(|_| length > 0);
-    if record.is_none() {
+    let found = Record::find(&names.record)?;
+    let record = match (length, found) {
+        (0, Found::Foreign | Found::Unknown) => {
+            // Nothing is in it.
+            fs::remove_file(&names.part).ok();
+            return Err(foreign(&names.record));
+        }
+        (_, Found::Foreign) => return Err(foreign(&names.record)),
+        // As long as a download has written anything there is a record of it.
+        (1.., Found::Absent) => return Err(foreign(&names.part)),
+        (1.., Found::Record(record)) => Some(record),
+        (0, Found::Absent | Found::Record(_)) | (_, Found::Torn | Found::Unknown) => None,
+    };
+    if !record.as_ref().is_some_and(Record::can_be_continued) {
         names.leftover = Leftover::Removed;
     }
     file.seek(io::SeekFrom::End(0))?;
@@ -293,11 +304,11 @@ fn open_locked(path: &Path, is_private: bool) -> io::Result<fs::File> {
         }
         let file = match new.open(path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                if !fs::symlink_metadata(path).is_ok_and(|found| is_own(&found)) {
-                    // A link, or another user's file, may not be written to. If it may be removed, then the
-                    // name is free.
-                    record::remove(path)?;
-                    continue;
+                match fs::symlink_metadata(path) {
+                    Ok(found) if !is_own(path, &found) => return Err(foreign(path)),
+                    Ok(_) => {}
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    Err(error) => return Err(error),
                 }
                 match options.open(path) {
                     Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -319,6 +330,15 @@ fn open_locked(path: &Path, is_private: bool) -> io::Result<fs::File> {
     Err(busy())
 }
 
+/// What no download has left is not touched.
+fn foreign(path: &Path) -> io::Error {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    io::Error::new(
+        io::ErrorKind::AlreadyExists,
+        format!("the download needs the name {name:?}, and what has it was left by no download"),
+    )
+}
+
 fn busy() -> io::Error {
     io::Error::new(
         io::ErrorKind::ResourceBusy,
@@ -326,16 +346,24 @@ fn busy() -> io::Error {
     )
 }
 
-/// Whether this is a regular file of this user, which no other name leads to.
+/// Whether this is a regular file that no other name leads to, and that none but this user may have made.
 #[cfg(unix)]
-pub(super) fn is_own(found: &fs::Metadata) -> bool {
+pub(super) fn is_own(path: &Path, found: &fs::Metadata) -> bool {
     use std::os::unix::fs::MetadataExt as _;
 
-    found.is_file() && found.nlink() == 1 && found.uid() == rustix::process::geteuid().as_raw()
+    /// Write permission of the group and of others.
+    const OTHERS_WRITE: u32 = 0o022;
+    let is_of_user = || found.uid() == rustix::process::geteuid().as_raw();
+    // Some file systems give all files to one user, and then it counts who may make them.
+    let may_others_make = || match fs::metadata(directory(path)) {
+        Ok(directory) => directory.mode() & OTHERS_WRITE != 0,
+        Err(_) => true,
+    };
+    found.is_file() && found.nlink() == 1 && (is_of_user() || !may_others_make())
 }
 
 #[cfg(not(unix))]
-pub(super) fn is_own(found: &fs::Metadata) -> bool {
+pub(super) fn is_own(_: &Path, found: &fs::Metadata) -> bool {
     found.is_file()
 }
 
@@ -345,10 +373,8 @@ fn is_same(file: &fs::File, found: &fs::Metadata) -> bool {
     use std::os::unix::fs::MetadataExt as _;
 
     let identity = |it: &fs::Metadata| (it.dev(), it.ino());
-    is_own(found)
-        && file
-            .metadata()
-            .is_ok_and(|it| identity(&it) == identity(found))
+    let is_found = |it: fs::Metadata| identity(&it) == identity(found);
+    found.is_file() && found.nlink() == 1 && file.metadata().is_ok_and(is_found)
 }
 
 /// There the name of a file that is open for writing cannot be given to another one.

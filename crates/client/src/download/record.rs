@@ -20,16 +20,33 @@ const VERSION: u32 = 1;
 /// More than a record of valid headers has, in bytes.
 const MAX_LENGTH: u64 = 256 * 1024;
 
-/// What the bytes of a partial file are a part of. There is none for what cannot be continued.
+/// How each record begins.
+const BEGINNING: &[u8] = b"{\"partial_download\":";
+
+/// What is in the place of a record.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Found {
+    Absent,
+    Record(Record),
+    /// One of which a part is missing.
+    Torn,
+    /// Something else.
+    Unknown,
+    /// No file of this user, or one that has another name too.
+    Foreign,
+}
+
+/// What the bytes of a partial file are a part of.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(super) struct Record {
-    version: u32,
+    /// The version of this form. It is the first field, by which a record is known as one.
+    partial_download: u32,
     /// A hash of what the caller asked for: a URL may be signed, and is a secret then.
     resource: String,
     /// A hash of the path that answered, after redirects. A date is the validator of this one alone.
     answered: String,
-    /// A strong entity tag, or a strong date.
-    validator: String,
+    /// A strong entity tag, or a strong date. Without one, the bytes cannot be continued.
+    validator: Option<String>,
     /// The content codings of the bytes.
     codings: String,
     /// The length of the whole, if the server said it.
@@ -42,23 +59,29 @@ impl Record {
     pub(super) fn new(
         resource: String,
         answered: &Uri,
-        checkpoint: &Checkpoint,
+        checkpoint: Option<&Checkpoint>,
         repr_digest: Option<String>,
     ) -> Self {
+        let codings = checkpoint.map_or("", Checkpoint::codings);
         Self {
-            version: VERSION,
+            partial_download: VERSION,
             resource,
             answered: hash("path", answered.path()),
-            validator: text(checkpoint.validator()),
-            codings: checkpoint.codings().to_owned(),
-            total: checkpoint.total(),
+            validator: checkpoint.map(|it| text(it.validator())),
+            codings: codings.to_owned(),
+            total: checkpoint.and_then(Checkpoint::total),
             repr_digest,
         }
     }
 
+    /// Whether a later download can go on from the bytes.
+    pub(super) fn can_be_continued(&self) -> bool {
+        self.validator.is_some()
+    }
+
     /// Whether it is of what the caller asks for.
     pub(super) fn is_of(&self, resource: &str) -> bool {
-        self.version == VERSION && self.resource == resource
+        self.partial_download == VERSION && self.resource == resource
     }
 
     /// Whether a response of this URL can be of the same version. A tag says that itself.
@@ -67,23 +90,32 @@ impl Record {
     }
 
     pub(super) fn checkpoint(&self) -> Option<Checkpoint> {
-        Checkpoint::new(value(&self.validator)?, &self.codings, self.total)
+        let validator = value(self.validator.as_deref()?)?;
+        Checkpoint::new(validator, &self.codings, self.total)
     }
 
     pub(super) fn repr_digest(&self) -> Option<&str> {
         self.repr_digest.as_deref()
     }
 
-    /// Reads a record. `None` if there is none that can be trusted: it is not whole, or another user's.
-    pub(super) fn read(path: &Path) -> Option<Self> {
-        let found = fs::symlink_metadata(path).ok()?;
-        if !is_own(&found) {
-            return None;
+    /// Reads what is there in the place of a record.
+    pub(super) fn find(path: &Path) -> io::Result<Found> {
+        let found = match fs::symlink_metadata(path) {
+            Ok(found) => found,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Absent),
+            Err(error) => return Err(error),
+        };
+        if !is_own(path, &found) {
+            return Ok(Found::Foreign);
         }
-        let mut text = String::new();
-        let file = fs::File::open(path).ok()?;
-        file.take(MAX_LENGTH).read_to_string(&mut text).ok()?;
-        serde_json::from_str(&text).ok()
+        let mut text = Vec::new();
+        let file = fs::File::open(path)?;
+        file.take(MAX_LENGTH).read_to_end(&mut text)?;
+        Ok(match serde_json::from_slice(&text) {
+            Ok(record) => Found::Record(record),
+            Err(_) if text.is_empty() || text.starts_with(BEGINNING) => Found::Torn,
+            Err(_) => Found::Unknown,
+        })
     }
 
     /// Writes it, in place of one that is there.

@@ -210,10 +210,8 @@ impl Transfer<'_> {
         let checkpoint = Checkpoint::of(response.get_ref()).ok();
         let headers = response.headers();
         let repr_digest = lines(headers, REPR_DIGEST);
-        let record = checkpoint.as_ref().map(|checkpoint| {
-            let resource = self.resource.clone();
-            Record::new(resource, response.url(), checkpoint, repr_digest)
-        });
+        let resource = self.resource.clone();
+        let record = Record::new(resource, response.url(), checkpoint.as_ref(), repr_digest);
         self.expected = Expected::of_whole(headers);
         self.expected.extend(Expected::of_content(headers, None));
         self.codings =

@@ -88,18 +88,23 @@ pub(crate) fn place(file: &Path, target: &Path, existing: Existing) -> io::Resul
 /// Has the name outlive a loss of power, where the system can do that.
 #[cfg(unix)]
 fn sync_directory(target: &Path) {
-    let directory = match target.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        Some(_) | None => Path::new("."),
-    };
     // The file is there and whole, so an error here is none of the download.
-    if let Ok(directory) = fs::File::open(directory) {
+    if let Ok(directory) = fs::File::open(directory(target)) {
         directory.sync_all().ok();
     }
 }
 
 #[cfg(not(unix))]
 fn sync_directory(_: &Path) {}
+
+/// The directory that a file is in.
+#[cfg(unix)]
+pub(crate) fn directory(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        Some(_) | None => Path::new("."),
+    }
+}
 
 impl Drop for Part {
     fn drop(&mut self) {

@@ -122,6 +122,41 @@ async fn a_target_that_became_a_folder_leaves_the_part() {
     assert!(fs::read(&target).unwrap() == file.content[..]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_no_download_has_left_is_not_touched() {
+    use std::error::Error as _;
+
+    let file = File::new(content(1_000));
+    for (name, text) in [
+        ("target.part", "mine"),
+        ("target.part.json", "{\"mine\":1}"),
+    ] {
+        let directory = Directory::new();
+        fs::write(directory.file(name), text).unwrap();
+        let connector = serve(&file, []);
+        let error = download(&connector, &directory.target()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Write);
+        let cause = error.source().unwrap().to_string();
+        assert!(cause.contains(&format!("{name:?}")), "{cause}");
+        assert_eq!(fs::read_to_string(directory.file(name)).unwrap(), text);
+        assert_eq!(connector.log().accepted, 0);
+    }
+    // What another download has left without a validator, and what it had not begun to write, is.
+    let directory = Directory::new();
+    let unknown = "{\"partial_download\":1,\"resource\":\"\",\"answered\":\"\",\"codings\":\"\"}";
+    for (part, record) in [("old", Some(unknown)), ("", Some("")), ("", None)] {
+        fs::write(directory.file("target.part"), part).unwrap();
+        if let Some(record) = record {
+            fs::write(directory.file("target.part.json"), record).unwrap();
+        }
+        let done = download(&serve(&file, []), &directory.target())
+            .await
+            .unwrap();
+        assert_eq!(done.resumed_from(), 0);
+        assert_eq!(directory.names(), ["target"]);
+    }
+}
+
 #[cfg(unix)]
 #[tokio::test(start_paused = true)]
 async fn a_link_in_the_place_of_the_part_is_not_followed() {
@@ -130,17 +165,18 @@ async fn a_link_in_the_place_of_the_part_is_not_followed() {
     let file = File::new(content(1_000));
     let directory = Directory::new();
     fs::write(directory.file("victim"), "as it was").unwrap();
-    fs::hard_link(directory.file("victim"), directory.file("target.part.json")).unwrap();
-    for link in [symlink::<_, std::path::PathBuf>, |from, to| {
-        fs::hard_link(from, to)
-    }] {
-        link(directory.file("victim"), directory.file("target.part")).unwrap();
-        download(&serve(&file, []), &directory.target())
-            .await
-            .unwrap();
-        assert_eq!(fs::read(directory.file("victim")).unwrap(), b"as it was");
-        assert!(fs::read(directory.target()).unwrap() == file.content[..]);
-        assert_eq!(directory.names(), ["target", "victim"]);
+    for name in ["target.part", "target.part.json"] {
+        for link in [symlink::<_, std::path::PathBuf>, |from, to| {
+            fs::hard_link(from, to)
+        }] {
+            link(directory.file("victim"), directory.file(name)).unwrap();
+            let error = download(&serve(&file, []), &directory.target()).await;
+            assert_eq!(error.unwrap_err().kind(), ErrorKind::Write);
+            assert_eq!(fs::read(directory.file("victim")).unwrap(), b"as it was");
+            assert!(directory.file(name).symlink_metadata().is_ok());
+            fs::remove_file(directory.file(name)).unwrap();
+            assert_eq!(directory.names(), ["victim"]);
+        }
     }
     // Those of the target are.
     symlink("victim", directory.file("link")).unwrap();
