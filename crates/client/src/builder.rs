@@ -313,8 +313,8 @@ impl ClientBuilder {
     /// the rest is asked for by `Range`, and only taken if it certainly belongs to what was received.
     /// That needs a GET, and a response with a strong validator from a server that serves ranges; see
     /// [`resume`](retry_layer::resume) for all rules. Any other body breaks as it does without this.
-    /// Default: only what [`save_to`](crate::Response::save_to) saves is continued; `false` turns that off
-    /// too. One request sets its own by [`RequestBuilder::resume`](crate::RequestBuilder::resume).
+    /// Default: only what [`save_to`](crate::Response::save_to) and `RequestBuilder::download_to` save is
+    /// continued; `false` turns that off too. One request sets its own by [`RequestBuilder::resume`](crate::RequestBuilder::resume).
     ///
     /// A break is a failed attempt of the call, under its [policy](Self::retry): so many attempts, such
     /// waits, the same budget. The count begins anew whenever the body was brought forward. The URL of the

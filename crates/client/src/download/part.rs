@@ -179,6 +179,9 @@ impl Part {
         if let Ok(found) = self.file.metadata().await {
             self.length = found.len();
         }
+        if self.length == 0 {
+            self.discard();
+        }
         flushed
     }
 

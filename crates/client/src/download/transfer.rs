@@ -221,7 +221,7 @@ impl Transfer<'_> {
         self.hashed = Some(Hashing::new(self.expected.iter().chain(&self.given)));
         self.part.begin(record).await.map_err(unwritten)?;
         response.continue_body();
-        self.copy(&mut response, 0, None).await?;
+        self.copy(&mut response, None).await?;
         Ok(response)
     }
 
@@ -233,6 +233,7 @@ impl Transfer<'_> {
         skip: u64,
         length: u64,
     ) -> Result<Response, Error> {
+        // The bytes of the whole that the body is.
         let first = self.part.length().saturating_sub(skip);
         let content = first..first.saturating_add(length);
         let headers = response.headers();
@@ -251,7 +252,7 @@ impl Transfer<'_> {
                 .or_insert_with(|| known.validator().clone());
         }
         response.continue_body();
-        self.copy(&mut response, skip, Some(&content)).await?;
+        self.copy(&mut response, Some(&content)).await?;
         Ok(response)
     }
 
@@ -259,9 +260,9 @@ impl Transfer<'_> {
     async fn copy(
         &mut self,
         response: &mut Response,
-        mut skip: u64,
         content: Option<&Range<u64>>,
     ) -> Result<(), Error> {
+        let mut position = content.map_or(0, |content| content.start);
         self.tell();
         while let Some(frame) = response.frame().await? {
             let data = match frame.into_data() {
@@ -274,7 +275,8 @@ impl Transfer<'_> {
                     continue;
                 }
             };
-            let data = without(data, &mut skip);
+            let wanted = self.part.length()..content.map_or(u64::MAX, |content| content.end);
+            let data = only(data, &mut position, &wanted);
             if data.is_empty() {
                 continue;
             }
@@ -386,9 +388,14 @@ fn lines(headers: &HeaderMap, name: impl AsHeaderName) -> Option<String> {
     (!lines.is_empty()).then(|| lines.join(", "))
 }
 
-/// Leaves out the beginning of a piece, as far as it is there already.
-fn without(mut data: Bytes, skip: &mut u64) -> Bytes {
-    let known = usize::try_from(*skip).map_or(data.len(), |skip| skip.min(data.len()));
-    *skip = skip.saturating_sub(u64::try_from(known).unwrap_or(u64::MAX));
-    data.split_off(known)
+/// Leaves out of a piece at this position what is there already, and what goes on behind the part that
+/// was announced. Moves the position behind the piece.
+fn only(mut piece: Bytes, position: &mut u64, wanted: &Range<u64>) -> Bytes {
+    let length = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    let end = wanted.end.saturating_sub(*position);
+    let known = wanted.start.saturating_sub(*position);
+    let came = u64::try_from(piece.len()).unwrap_or(u64::MAX);
+    *position = position.saturating_add(came);
+    piece.truncate(length(end));
+    piece.split_off(length(known).min(piece.len()))
 }

@@ -14,7 +14,9 @@ impl Response {
     /// where it is redirected: see [`copy_to`](Self::copy_to).
     ///
     /// A body that breaks off is [continued](crate::ClientBuilder::resume), unless that was turned off or
-    /// a part of the body was read before.
+    /// a part of the body was read before. If it cannot be, the part is removed: to keep it, so that the
+    /// next run of the program goes on from there, take
+    /// [`download_to`](crate::RequestBuilder::download_to) in place of `send`.
     ///
     /// ```no_run
     /// # async fn example(client: client::Client) -> Result<(), client::Error> {

@@ -73,6 +73,34 @@ async fn only_one_download_writes_a_part() {
     assert_eq!(done.resumed_from(), 400);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_downloads_to_one_file_write_it_one_after_the_other() {
+    let file = File::new(content(100_000));
+    let directory = std::sync::Arc::new(Directory::new());
+    let connector = serve(&file, []);
+    let downloads = (0..16).map(|_| {
+        let (connector, directory) = (connector.clone(), directory.clone());
+        tokio::spawn(async move { download(&connector, &directory.target()).await })
+    });
+    let mut done = 0;
+    for download in downloads.collect::<Vec<_>>() {
+        match download.await.unwrap() {
+            Ok(whole) => {
+                assert_eq!(whole.length(), 100_000);
+                done += 1;
+            }
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Write, "{error:#}"),
+        }
+        // At no time is a part of it under its name.
+        assert!(
+            fs::read(directory.target()).unwrap_or_else(|_| file.content.to_vec())
+                == file.content[..]
+        );
+    }
+    assert!(done > 0);
+    assert_eq!(directory.names(), ["target"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_disk_that_cannot_be_written_to_is_found_out_before_anything_is_sent() {
     let file = File::new(content(1_000));

@@ -307,6 +307,38 @@ async fn a_part_that_is_more_or_less_than_was_asked_for_is_put_together() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_goes_on_behind_the_announced_part_is_left_out() {
+    let file = File::new(content(1_000));
+    let directory = Directory::new();
+    leave(&file, 500, &directory.target()).await;
+    let connector = MemoryConnector::new(|mut connection: Connection| async move {
+        let mut ranges = ["490-899", "900-999"].into_iter();
+        while connection.read_request().await.is_some() {
+            let range = ranges.next().unwrap();
+            let head = format!(
+                "HTTP/1.1 206 \r\nETag: \"v1\"\r\nContent-Range: bytes {range}/*\r\n\
+                 Transfer-Encoding: chunked\r\n\r\n"
+            );
+            connection.write(head).await;
+            let (first, last) = range.split_once('-').unwrap();
+            let (first, last): (usize, usize) = (first.parse().unwrap(), last.parse().unwrap());
+            let mut body = content(1_000)[first..=last].to_vec();
+            body.extend([b'.'; 100]);
+            for piece in body.chunks(64) {
+                connection.write(format!("{:x}\r\n", piece.len())).await;
+                connection.write(piece).await;
+                connection.write("\r\n").await;
+            }
+            connection.write("0\r\n\r\n").await;
+            connection.answered();
+        }
+    });
+    let done = download(&connector, &directory.target()).await.unwrap();
+    assert_eq!(done.length(), 1_000);
+    assert!(fs::read(directory.target()).unwrap() == file.content[..]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_server_that_gives_a_byte_at_a_time_is_not_asked_for_ever() {
     let file = File::new(content(1_000));
     let directory = Directory::new();
