@@ -12,11 +12,14 @@ use session_layer::ConnectionInfo;
 use crate::{
     Error,
     auth::TryAgain,
-    collect::Judged,
     error::{Kind, What, causes},
     origin,
     redirect::Answerer,
 };
+
+/// A response extension: how the policy has judged its head, so that it is asked only once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Judged(pub(crate) Class);
 
 /// What the session's errors mean, and where the report goes, whichever policy a call has.
 pub(crate) struct SessionErrors;

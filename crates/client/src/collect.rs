@@ -21,14 +21,17 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, response};
 use http_body::Body as _;
 use pin_project_lite::pin_project;
 use retry_layer::{
-    Attempt, Class, NoRetry, Outcome, ResponseExt as _, RetryPolicy,
-    classify::TransportClassifier as _,
+    Attempt, NoRetry, Outcome, ResponseExt as _, RetryPolicy, classify::TransportClassifier as _,
 };
 use tower_service::Service;
 
 use crate::{
-    DeadlinePhase, DecodeLimits, Error, ResponseBody, classify::SessionErrors, decode,
-    doing::Doing, error::is_failed, redirect,
+    DeadlinePhase, DecodeLimits, Error, ResponseBody,
+    classify::{Judged, SessionErrors},
+    decode,
+    doing::Doing,
+    error::is_failed,
+    redirect,
 };
 
 #[derive(Clone, Debug)]
@@ -56,10 +59,6 @@ pub(crate) struct CollectBody;
 /// A request extension: no redirect of it is followed, so that each is an answer to be collected.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FollowsNone;
-
-/// A response extension: how the policy has judged its head, so that it is asked only once.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Judged(pub(crate) Class);
 
 /// A response extension: the trailers of a body that was collected.
 #[derive(Clone, Debug)]

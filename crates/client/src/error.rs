@@ -1,11 +1,14 @@
+mod chain;
+mod convert;
 mod deadline;
+mod display;
 mod kind;
 
-use std::{error::Error as StdError, fmt, io, iter, time::Duration};
+use std::{error::Error as StdError, io, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response, StatusCode, Uri};
-use retry_layer::{RetryReport, StopReason, resume::ResumeError, transport};
+use retry_layer::{RetryReport, resume::ResumeError, transport};
 use session_layer::Phase;
 
 #[cfg(feature = "fs")]
@@ -19,6 +22,8 @@ use crate::{
     redirect::{Answerer, Redirected},
 };
 
+use self::chain::{is_tls, session_cause};
+pub(crate) use self::{chain::causes, display::What};
 pub use self::{deadline::DeadlinePhase, kind::ErrorKind};
 
 pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
@@ -657,278 +662,10 @@ impl Error {
     }
 }
 
-impl From<session_layer::Error> for Error {
-    fn from(error: session_layer::Error) -> Self {
-        let origin = error.origin().map(ToString::to_string);
-        let mut session = Self::new(Kind::Session(error));
-        session.0.origin = origin;
-        session
-    }
-}
-
-/// A setting of the retries is not valid: an error of a builder.
-impl From<retry_layer::BuildError> for Error {
-    fn from(error: retry_layer::BuildError) -> Self {
-        let setting = error.setting();
-        Self::builder(format!("the retry setting `{setting}` is not valid")).with(error)
-    }
-}
-
-/// A setting of the session is not valid: an error of a builder.
-impl From<session_layer::ConfigError> for Error {
-    fn from(error: session_layer::ConfigError) -> Self {
-        let setting = error.setting();
-        Self::builder(format!("the setting `{setting}` is not valid")).with(error)
-    }
-}
-
-/// The address of a proxy, or what was set for one, is not valid: an error of a builder.
-#[cfg(feature = "proxy")]
-impl From<session_layer::ProxyConfigError> for Error {
-    fn from(error: session_layer::ProxyConfigError) -> Self {
-        Self::builder("a proxy is not valid").with(error)
-    }
-}
-
-/// A setting of TLS is not valid: an error of a builder.
-#[cfg(feature = "tls")]
-impl From<session_layer::TlsConfigError> for Error {
-    fn from(error: session_layer::TlsConfigError) -> Self {
-        Self::builder("the TLS settings are not valid").with(error)
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner {
-            method,
-            origin,
-            report,
-            ..
-        } = &*self.0;
-        let path = self.shown_path().unwrap_or_default();
-        match (method, origin) {
-            (Some(method), Some(origin)) => write!(f, "{method} {origin}{path}: ")?,
-            (Some(method), None) => write!(f, "{method}: ")?,
-            (None, Some(origin)) => write!(f, "{origin}{path}: ")?,
-            (None, None) => {}
-        }
-        write!(f, "{}", What(self))?;
-        match report {
-            Some(report) if !self.is_closed() && !self.is_builder() => tried(report, f)?,
-            Some(_) | None => {}
-        }
-        #[cfg(feature = "fs")]
-        if let Some(file) = &self.0.partial_file {
-            write!(f, "; {file}")?;
-        }
-        if f.alternate() {
-            for cause in self.told_causes() {
-                write!(f, ": {cause}")?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// What an error says without the request and the attempts.
-pub(crate) struct What<'a>(pub(crate) &'a Error);
-
-impl fmt::Display for What<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner {
-            kind,
-            answer,
-            report,
-            doing,
-            ..
-        } = &*self.0.0;
-        let status = answer.as_ref().map(|answer| answer.status);
-        if let (Some(status), false) = (status.filter(|it| is_failed(*it)), self.0.is_status()) {
-            write!(f, "the server answered {status}, and ")?;
-        }
-        match kind {
-            Kind::Builder(why) | Kind::Redirect(why) => f.write_str(why)?,
-            // The alternate form leaves out the origin, which stands here already.
-            Kind::Session(error) => write!(f, "{error:#}")?,
-            Kind::Service => f.write_str("the service failed")?,
-            Kind::Token => f.write_str("no token could be fetched to authorize the request")?,
-            Kind::Deadline(Duration::ZERO) => {
-                f.write_str("the deadline had passed before the call began")?;
-            }
-            Kind::Deadline(after) if answer.is_some() || *doing == Some(DeadlinePhase::Body) => {
-                write!(f, "the body had not ended at the deadline of {after:?}")?;
-            }
-            Kind::Deadline(after) => {
-                write!(f, "no answer within the deadline of {after:?}")?;
-                if let Some(doing) = doing {
-                    doing.describe(report.as_ref().map_or(0, attempts), f)?;
-                }
-            }
-            Kind::Closed => f.write_str("the client is closed")?,
-            Kind::NotForwarded(_, why) => f.write_str(why)?,
-            Kind::Status => match status {
-                Some(status) => write!(f, "the server answered {status}")?,
-                None => f.write_str("the server answered a failed status")?,
-            },
-            Kind::BodyTooLarge { limit } => {
-                write!(f, "the body is larger than {limit} bytes; see `max_body`")?;
-            }
-            Kind::TooLong { what, limit } => {
-                write!(
-                    f,
-                    "{what} of the body is longer than {limit} bytes; see `max_length`"
-                )?;
-            }
-            Kind::NoEvents(connections) => {
-                write!(
-                    f,
-                    "{connections} connections in a row have brought no event"
-                )?;
-            }
-            Kind::Silent { what, limit } => write!(f, "{what} came for {limit:?}")?,
-            Kind::DecodesToTooMuch(DecodeLimit::Bytes(limit)) => write!(
-                f,
-                "the body decodes to more than {limit} bytes; see `decode_limits`"
-            )?,
-            Kind::DecodesToTooMuch(DecodeLimit::Ratio(ratio)) => write!(
-                f,
-                "the body decodes to more than {ratio} bytes for each that came; see \
-                 `decode_limits`"
-            )?,
-            Kind::Resume(error) => error.fmt(f)?,
-            Kind::Write => f.write_str("the body cannot be written to where it was to go")?,
-            #[cfg(feature = "fs")]
-            Kind::SmallParts => {
-                f.write_str("the server gave the rest of the body in tiny parts")?;
-            }
-            #[cfg(feature = "fs")]
-            Kind::Digest(mismatch) => mismatch.fmt(f)?,
-            Kind::Json(why) => why.fmt(f)?,
-            Kind::Decode(what) | Kind::Coding(what) => {
-                write!(f, "the body is not valid {what}")?;
-            }
-            Kind::TooManyCodings(codings) => {
-                write!(
-                    f,
-                    "the body is encoded {codings} times over, which is too many"
-                )?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// How many causes are looked at: a chain that leads back to itself must end too.
-const MAX_CAUSES: usize = 32;
-
-/// The error and its causes, outermost first. It looks into [`io::Error`]s too: their `source`
-/// leaves out the very error that they wrap.
-pub(crate) fn causes<'a>(
-    error: &'a (dyn StdError + 'static),
-) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    iter::successors(Some(error), |error: &&'a (dyn StdError + 'static)| {
-        let error = *error;
-        match error.downcast_ref().and_then(io::Error::get_ref) {
-            Some(wrapped) => Some(wrapped),
-            None => error.source(),
-        }
-    })
-    .take(MAX_CAUSES)
-}
-
-/// The session's error among the causes of a service's error.
-fn session_cause<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a session_layer::Error> {
-    causes(error).find_map(|cause| match cause.downcast_ref::<Error>() {
-        // Its own sources leave the session's error out.
-        Some(error) => error.session_error(),
-        None => cause.downcast_ref(),
-    })
-}
-
-/// Whether an error of rustls is among the causes of a service's error.
-#[cfg(feature = "tls")]
-fn is_tls(error: &(dyn StdError + 'static)) -> bool {
-    causes(error).any(<dyn StdError>::is::<rustls::Error>)
-}
-
-#[cfg(not(feature = "tls"))]
-fn is_tls(_: &(dyn StdError + 'static)) -> bool {
-    false
-}
-
-/// How many attempts were made; transparent retries do not count.
-pub(crate) fn attempts(report: &RetryReport) -> usize {
-    let transparent = usize::try_from(report.transparent_retries()).unwrap_or(usize::MAX);
-    report.attempts().len().saturating_sub(transparent)
-}
-
-/// Says how often a request was sent, and why not more often where that is no matter of course.
-fn tried(report: &RetryReport, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let transparent = usize::try_from(report.transparent_retries()).unwrap_or(usize::MAX);
-    let attempts = attempts(report);
-    let plural = |count| if count == 1 { "" } else { "s" };
-    write!(f, " ({attempts} attempt{}", plural(attempts))?;
-    if transparent > 0 {
-        let retries = if transparent == 1 { "retry" } else { "retries" };
-        write!(f, ", {transparent} transparent {retries}")?;
-    }
-    match report.stop() {
-        StopReason::Answered
-        | StopReason::AttemptsExhausted
-        | StopReason::StatusNotRetryable
-        | StopReason::ErrorNotRetryable
-        | StopReason::Disabled => {}
-        stop => write!(f, "; {stop}")?,
-    }
-    f.write_str(")")
-}
-
 /// Whether a status tells of a client's or a server's error. One above 599 is no status at all, and counts as a
 /// server's error ([RFC 9110, section 15](https://www.rfc-editor.org/rfc/rfc9110#section-15)).
 pub(crate) fn is_failed(status: StatusCode) -> bool {
     status >= StatusCode::BAD_REQUEST
-}
-
-impl fmt::Debug for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !f.alternate() {
-            write!(f, "{self}")?;
-            let mut label = "\n\nCaused by:";
-            for cause in self.told_causes() {
-                write!(f, "{label}\n    {cause}")?;
-                label = "";
-            }
-            return Ok(());
-        }
-        let mut out = f.debug_struct("Error");
-        out.field("kind", &self.0.kind);
-        if let Some(Answer { status, .. }) = &self.0.answer {
-            // A body and headers may hold anything.
-            out.field("status", status);
-        }
-        if let Some(method) = &self.0.method {
-            out.field("method", method);
-        }
-        if let Some(origin) = &self.0.origin {
-            out.field("origin", origin);
-        }
-        if let Some(doing) = &self.0.doing {
-            out.field("doing", doing);
-        }
-        if let Some(report) = &self.0.report {
-            out.field("report", report);
-        }
-        match &self.0.source {
-            // It quotes what stands in the body.
-            Some(_) if matches!(self.0.kind, Kind::Json(_)) => {}
-            Some(source) => {
-                out.field("source", source);
-            }
-            None => {}
-        }
-        out.finish()
-    }
 }
 
 impl StdError for Error {
@@ -939,4 +676,10 @@ impl StdError for Error {
             _ => self.0.source.as_ref().map(|source| source.as_ref() as _),
         }
     }
+}
+
+/// How many attempts were made; transparent retries do not count.
+pub(crate) fn attempts(report: &RetryReport) -> usize {
+    let transparent = usize::try_from(report.transparent_retries()).unwrap_or(usize::MAX);
+    report.attempts().len().saturating_sub(transparent)
 }
