@@ -1,6 +1,6 @@
 use crate::report::{AttemptOutcome, RetryReport};
 
-/// Tells the services below the layer which attempt they see: a request extension.
+/// A request extension with the number of the attempt, for the services below the layer.
 ///
 /// Present from the second exchange of a call on; a request without it is the first.
 ///
@@ -39,12 +39,12 @@ impl Attempt {
     }
 }
 
-/// Tells the layer how many [transparent retries](RetryReport::transparent_retries) the call has made before this request:
-/// a request extension for a service above that sends several requests for one call, such as one
-/// that follows redirects.
+/// A request extension with the number of [transparent retries](RetryReport::transparent_retries) that
+/// the call has made before this request: for a service above that sends several requests for one
+/// call, such as one that follows redirects.
 ///
-/// Only the first transparent retry of a call is free, and a call makes nine at most. Without this extension
-/// the layer takes each request for a call of its own.
+/// Only the first transparent retry of a call is free, and a call makes nine at most. Without this
+/// extension the layer takes each request for a call of its own.
 ///
 /// ```
 /// use retry_layer::{EarlierTransparentRetries, ResponseExt};
@@ -80,8 +80,8 @@ impl From<u32> for EarlierTransparentRetries {
     }
 }
 
-/// Tells the services below that a request asks for the rest of a body that had broken: a request
-/// extension, which [`Resume`](crate::resume::Resume) inserts.
+/// A request extension, which [`Resume`](crate::resume::Resume) inserts, of a request for the rest of a
+/// body that broke.
 ///
 /// The retry layer counts the attempts of such a request on from [`attempts`](Self::attempts), and its
 /// waits too.
@@ -99,8 +99,8 @@ impl Resumption {
         self.offset
     }
 
-    /// How many attempts were made, without this one, since the body was last brought forward. The
-    /// one that brought it forward, and broke then, is the first of them.
+    /// How many attempts were made, without this one, since the last one that read any of the
+    /// body. That one, which then broke, is the first of them.
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.attempts

@@ -11,9 +11,9 @@ use http::{Request, request::Parts};
 /// that has one of its own in its extensions is altered by that one instead.
 ///
 /// The budget and classifiers go by the URI that the request had when it entered the layer. From
-/// the second exchange on, the extensions hold an [`Attempt`](crate::Attempt), which tells how the
-/// one before ended. What has to be awaited, such as a new token from a server, belongs into a
-/// service below the layer.
+/// the second exchange on, the extensions hold an [`Attempt`](crate::Attempt), which has the
+/// outcome of the one before. Asynchronous work, such as getting a new token from a server, belongs
+/// into a service below the layer.
 ///
 /// ```
 /// use http::Uri;

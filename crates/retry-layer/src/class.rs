@@ -4,13 +4,13 @@
 /// method, the body, the number of attempts, the deadline and the budget.
 ///
 /// A response that is worth another attempt is [`Ambiguous`](Self::Ambiguous): the server
-/// answered, but nobody knows what it did before, which is what that class means. The status
+/// answered, but it may have processed the request, which is what that class means. The status
 /// itself stays visible in the [`Outcome`](crate::Outcome) and in the
 /// [report](crate::RetryReport), so it has no variant of its own.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Class {
-    /// The caller gets this outcome: a success, a status nobody wants again, an unknown error.
+    /// The caller gets this outcome: a success, a status that is not retried, an unknown error.
     Final,
     /// The request may have been processed. Sent again if its method is idempotent, if it carries
     /// an `Idempotency-Key`, or if its sender [vouched for it](crate::Idempotent).
@@ -19,7 +19,7 @@ pub enum Class {
     NotSent,
     /// The peer states that it did not process the request (RFC 9113, section 8.7; 421 of
     /// RFC 9110, section 15.5.20). Any method is sent again: the first time at once and without
-    /// counting as an attempt, afterwards as a counted retry. A connection that the peer lets go (a
+    /// counting as an attempt, afterwards as a counted retry. A connection that the peer closes (a
     /// GOAWAY, known by the feature `h2`) is no fault of the service: after five of these in a call
     /// no attempt is counted, and from the second on the policy's backoff comes before. Of all
     /// transparent retries of a call only the first is free, see [budgets](crate::budget).
@@ -43,9 +43,9 @@ pub enum Class {
 /// Whether the peer may have processed a request.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Processed {
-    /// Certainly not.
+    /// The peer certainly did not process it.
     Never,
-    /// Nobody knows.
+    /// The peer may have processed it.
     Possibly,
 }
 
@@ -68,7 +68,7 @@ impl Class {
         )
     }
 
-    /// Whether the peer asks to be given less to do.
+    /// Whether the peer asks for fewer requests.
     #[must_use]
     pub const fn is_throttled(self) -> bool {
         matches!(self, Self::Throttled(_))

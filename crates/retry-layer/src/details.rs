@@ -74,7 +74,7 @@ impl FailureKind {
         found.unwrap_or(Self::OTHER)
     }
 
-    /// Whether the word tells all that the cause of such a failure could.
+    /// Whether the cause of such a failure adds nothing to its name.
     fn tells_all(self) -> bool {
         self.0.ends_with("timeout")
             || self == Self::CONNECTION_REFUSED
@@ -216,7 +216,7 @@ impl fmt::Display for AttemptPhase {
 }
 
 /// What is known of how an attempt ended, beside its status or class: what a classifier
-/// [describes](crate::Classifier::describe), and an [`AttemptRecord`](crate::AttemptRecord) tells.
+/// [describes](crate::Classifier::describe), and an [`AttemptRecord`](crate::AttemptRecord) has.
 ///
 /// ```
 /// use retry_layer::{AttemptDetails, AttemptPhase, FailureKind};
@@ -237,7 +237,7 @@ pub struct AttemptDetails {
     pub(crate) connection: Option<Box<ConnectionDetails>>,
 }
 
-/// What only a connection that was there can tell. Boxed, since most attempts have none to tell of.
+/// What is known only of an attempt that had a connection. Boxed, because most records have none.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct ConnectionDetails {
     pub(crate) address: Option<SocketAddr>,
@@ -338,7 +338,7 @@ impl AttemptDetails {
         self
     }
 
-    /// The cause, where the kind does not tell it already.
+    /// The cause, unless it adds nothing to the kind.
     pub(crate) fn further_cause(&self) -> Option<&str> {
         let told = self.kind.is_some_and(FailureKind::tells_all);
         self.cause.as_deref().filter(|_| !told)

@@ -1,5 +1,5 @@
-//! What a call tells of itself to [`tracing`]: one event for each attempt that is over and was not
-//! simply the first and the last.
+//! The `tracing` events of a call: one for each attempt that has ended, unless it was the only one and
+//! succeeded.
 
 use http::{Method, Uri};
 use tracing::field;
@@ -10,7 +10,7 @@ use crate::{
     stop::StopReason,
 };
 
-/// What events tell of the paths of URLs.
+/// Whether events contain the paths of URLs.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) enum Paths {
     #[default]
@@ -43,7 +43,7 @@ pub(crate) enum Decision {
     },
 }
 
-/// Tells of an attempt that is over, and of what follows it.
+/// Emits the event of an attempt that has ended, and of what follows it.
 pub(crate) fn attempt_ended(
     request: &EventRequest<'_>,
     record: &AttemptRecord,

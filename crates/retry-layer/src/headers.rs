@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::deadline::Deadline;
 
-/// The header by which a server is told which attempt it sees; see
+/// The header that carries the number of the attempt; see
 /// [`RetryPolicyBuilder::attempt_header`](crate::RetryPolicyBuilder::attempt_header).
 ///
 /// It tells a third party something about its caller, so nothing is sent unless asked for.

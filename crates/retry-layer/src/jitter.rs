@@ -2,14 +2,14 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-/// How much of a wait is left to chance, so that clients that failed together do not come back
-/// together.
+/// How much of a wait is random, so that clients that failed at the same time do not retry at the same
+/// time.
 ///
 /// Applied to the wait `d` after its cap, and never beyond the cap.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Jitter {
-    /// Anything from nothing to `d`: the default, and what spreads a crowd best.
+    /// Anything from nothing to `d`: the default, which spreads many clients best.
     #[default]
     Full,
     /// Anything from half of `d` to `d`.

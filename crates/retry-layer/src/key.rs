@@ -63,7 +63,7 @@ impl IdempotencyKeys {
         self
     }
 
-    /// Gives the request a key if it is one of those that get one, and tells whether it did.
+    /// Gives the request a key if its method is one that gets one. Returns whether it did.
     pub(crate) fn mark<B>(&self, request: &mut Request<B>) -> bool {
         let wanted = match &self.methods {
             Some(methods) => methods.contains(request.method()),

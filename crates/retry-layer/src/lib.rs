@@ -38,7 +38,7 @@
 //!
 //! # How it behaves
 //!
-//! **What is retried.** A [`Classifier`] looks at the status and headers of a response, or at an
+//! **What is retried.** A [`Classifier`], the status and error predicate of a policy, looks at the status and headers of a response, or at an
 //! error and everything in its chain of sources, and gives it a [`Class`]. The default is
 //! [`Standard`]; others are [made of closures and of each other](classify), and there is one for
 //! [gRPC](grpc). What the class means depends on the request: one that was provably not processed
@@ -56,26 +56,26 @@
 //! that can be continued by a layer above: [`resume`].
 //!
 //! **What it costs.** A call that succeeds at once costs a copy of the request's head, and of its
-//! headers if it has any: about 480 instructions without headers, and no allocation. A body is kept
+//! headers if it has any, and no allocation without them. A body is kept
 //! by reference count while it passes, see [`ReplayBody`], or made anew by a [`BodyFactory`]. A call
-//! that cannot be retried costs one wrapper, about 150 instructions. (`cargo bench -p retry-layer`
-//! measures both, beside `tower::retry`.) All calls under one policy share a [`budget`], so that
+//! that cannot be retried costs one wrapper. (`cargo bench -p retry-layer` counts the instructions
+//! of both, beside `tower::retry`.) All calls under one policy share a [`budget`], so that
 //! retries cannot drown a service that is overloaded already.
 //!
 //! **What comes back.** The last response or error of the service inside, as it is. If more than
 //! one plain attempt was made, or could not be made, a [`RetryReport`] says what happened and why
 //! it ended: in the extensions of a response, or given to [`Classifier::annotate`] with an error.
-//! The report tells of each attempt when it began and how long it took, what kind of failure ended it,
-//! why and with whom: as far as the causes of its error tell, or [`Classifier::describe`].
+//! For each attempt the report has when it began and how long it took, what kind of failure ended it,
+//! why and with which peer: from the causes of its error, or from [`Classifier::describe`].
 //! Services below see an [`Attempt`] in the extensions of every request but the first.
 //!
 //! **What a request can override**, by its extensions: the whole [`RetryPolicy`], the
 //! [`Deadline`], [`Idempotent`], [`NoRetry`], [`IdempotencyKeys`], [`BeforeAttempt`].
 //!
-//! **What a policy does if it is asked to.** It gives calls [keys](IdempotencyKeys), alters
-//! [each attempt](BeforeAttempt) before it is sent, tells an [`RetryObserver`] of each one that ended,
-//! tells the server [which attempt](AttemptHeader) it sees and [how much time](TimeoutHeader) is
-//! left, and makes layers below [stand down](RetryOwner).
+//! **What a policy can do beside that.** It gives calls [keys](IdempotencyKeys), alters
+//! [each attempt](BeforeAttempt) before it is sent, reports each one that ended to a [`RetryObserver`],
+//! sends the [number of the attempt](AttemptHeader) and the [time that is left](TimeoutHeader) to the
+//! server, and switches [retry layers below](RetryOwner) off.
 //!
 //! **Order of layers.** What has to happen once per call (a deadline, redirects) goes above, what
 //! has to happen for each attempt (signing, an [attempt's timeout](attempt_timeout), a

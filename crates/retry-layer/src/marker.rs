@@ -20,8 +20,8 @@ pub struct Idempotent;
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct NoRetry;
 
-/// A response extension by which a transport tells that it had sent the request as early data of
-/// TLS 1.3 (RFC 8470).
+/// A response extension with which a transport marks that it sent the request as early data of TLS 1.3
+/// (RFC 8470).
 ///
 /// A server may answer such a request with 425: it is not willing to process what might be a
 /// replay. [`Standard`](crate::Standard) then sends the request again at once, and counts no attempt. A

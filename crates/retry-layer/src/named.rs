@@ -31,7 +31,7 @@ pub trait ServiceError: sealed::Sealed {
     fn as_dyn_mut(&mut self) -> &mut (dyn Error + 'static);
 }
 
-// So that the hint above is shown, and not that some box is no `Error`.
+// Otherwise the compiler would report that a box is no `Error`, in place of the hint above.
 #[diagnostic::do_not_recommend]
 impl<E: Error + 'static> ServiceError for E {
     fn as_dyn(&self) -> &(dyn Error + 'static) {

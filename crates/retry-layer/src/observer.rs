@@ -7,16 +7,15 @@ use crate::{
     stop::StopReason,
 };
 
-/// Is told what becomes of every attempt: the place for metrics.
+/// Observes how every attempt ends: for metrics.
 ///
-/// Each attempt that ends is followed by one decision, and by one call of one of these methods. A
-/// policy without an observer does nothing for it. Requests that are sent once whatever comes,
-/// since the policy allows one attempt and no [transparent retry](crate::RetryReport::transparent_retries) or the request is
-/// marked [`NoRetry`](crate::NoRetry), are not observed: nothing is decided about them. Of a call whose
-/// body breaks and is [continued](crate::resume), the exchanges that broke are told of, too, after the
-/// call itself has ended. A call that is dropped while it waits was told of
-/// by [`sends_again`](Self::sends_again) and ends without another word here; a `tracing` event says
-/// so.
+/// Each attempt that ends is followed by one decision, and by one call of one of these methods. It
+/// costs nothing in a policy without an observer. Requests that are sent once whatever their outcome,
+/// because the policy allows one attempt and no [transparent retry](crate::RetryReport::transparent_retries) or the request is
+/// marked [`NoRetry`](crate::NoRetry), are not observed, because nothing is decided about them. If the
+/// body of a response breaks and is [continued](crate::resume), the exchanges that broke are observed
+/// too, after the call itself has ended. For a call that is dropped while it waits,
+/// [`sends_again`](Self::sends_again) was the last method called; a `tracing` event reports the drop.
 ///
 /// The methods are called on the task that polls the call, between attempts. They must not block,
 /// and should not panic: a panic ends the call.
@@ -62,7 +61,7 @@ where
     }
 }
 
-/// One attempt that has ended, as an [`RetryObserver`] sees it.
+/// One attempt that has ended, as a [`RetryObserver`] sees it.
 #[derive(Clone, Copy)]
 pub struct EndedAttempt<'a> {
     pub(crate) method: &'a Method,

@@ -4,8 +4,7 @@ use http::{Extensions, HeaderMap, Method, StatusCode, Uri};
 
 use crate::{causes::chain, class::Class, marker::EarlyData, transport};
 
-/// What a classifier may see of one attempt: the request line, and the head of the response or the
-/// error.
+/// What a classifier sees of one attempt: method and URI, and the head of the response or the error.
 #[derive(Clone, Copy)]
 pub struct Outcome<'a> {
     method: &'a Method,
@@ -25,7 +24,7 @@ enum Ending<'a> {
 #[derive(Clone, Copy)]
 struct Failure<'a> {
     error: &'a (dyn Error + 'static),
-    /// What stands between the error and its sources, where `source()` leaves it out.
+    /// The error between `error` and its sources, if `source()` leaves one out.
     inner: Option<&'a (dyn Error + 'static)>,
     class: Option<Class>,
 }
@@ -119,13 +118,13 @@ impl<'a> Outcome<'a> {
         self.generated_key
     }
 
-    /// The extensions of the response, if there is one: where services below leave what they know.
+    /// The extensions of the response, if there is one: services below put what they know there.
     #[must_use]
     pub fn extensions(&self) -> Option<&'a Extensions> {
         self.extensions
     }
 
-    /// Whether the request was sent as early data of TLS 1.3, which the transport tells by
+    /// Whether the request was sent as early data of TLS 1.3, which the transport marks by
     /// [`EarlyData`].
     #[must_use]
     pub fn used_early_data(&self) -> bool {

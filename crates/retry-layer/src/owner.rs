@@ -1,5 +1,5 @@
-/// A request extension that makes retry layers further down stand down: the one that put it there
-/// owns the retries of this call.
+/// A request extension that switches retry layers further down off: the layer that inserted it makes
+/// the retries of this call.
 ///
 /// Two layers of three attempts each make nine of them. A layer puts it into the requests that it
 /// sends if its policy says so

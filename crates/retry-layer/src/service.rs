@@ -15,7 +15,7 @@ use crate::{
 
 /// A service that sends a request again when its policy says so.
 ///
-/// The service inside sees a [`ReplayBody`]; what it answers is passed on as it is. See the
+/// The service inside receives a [`ReplayBody`]; its response is returned unchanged. See the
 /// [crate docs](crate).
 #[derive(Clone, Debug)]
 pub struct Retry<S> {
@@ -74,8 +74,8 @@ where
 }
 
 impl<S> Retry<S> {
-    /// Whether a copy of this request is kept while it is sent, and can be had of the future: see
-    /// [`ResponseFuture::request_again`]. None is kept of what is sent only once, because its
+    /// Whether the future of this request keeps a copy of it: see
+    /// [`ResponseFuture::request_again`]. There is none of a request that is sent once, because its
     /// policy allows one attempt and no transparent retry, or for an extension such as
     /// [`NoRetry`](crate::NoRetry).
     pub fn keeps<B>(&self, request: &Request<B>) -> bool {

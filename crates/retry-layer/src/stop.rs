@@ -6,12 +6,11 @@ use http::StatusCode;
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum StopReason {
-    /// The server answered with a status below 400 that the policy does not retry: nothing was
-    /// left to do.
+    /// The server answered with a status below 400 that the policy does not retry.
     Answered,
     /// The policy does not retry this status.
     StatusNotRetryable,
-    /// The policy does not retry this error, or no attempt could mend it.
+    /// The policy does not retry this error, or it would come again.
     ErrorNotRetryable,
     /// The request may have been processed, and processing it twice may do harm.
     NotIdempotent,
@@ -30,7 +29,7 @@ pub enum StopReason {
     RetryAfterTooLong,
     /// The server forbade another attempt: a gRPC pushback, or `x-should-retry: false`.
     RetryForbidden,
-    /// The server said that it has retried on its own side already.
+    /// The server has retried on its own side already: `x-retry-attempts-exhausted`.
     UpstreamExhausted,
     /// The call was dropped while it waited for a retry. No report has this reason, since nobody gets
     /// one: events and metrics have it.

@@ -211,7 +211,7 @@ impl Multiplier {
     }
 }
 
-/// What the server said about its load.
+/// Whether the server has signalled overload.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Pressure {
     Normal,

@@ -119,8 +119,8 @@ impl Backoff {
         self
     }
 
-    /// Alters the exponential schedule and keeps the jitter: to change a part of what a policy has
-    /// already. A schedule of another kind gives way to the altered default.
+    /// Alters the exponential schedule and keeps the jitter: to change one setting of a policy's
+    /// backoff. A schedule of another kind is replaced by the altered default.
     ///
     /// ```
     /// use std::time::Duration;
@@ -142,8 +142,7 @@ impl Backoff {
         self
     }
 
-    /// The waits that one call would make, as far as it gets: what a policy with this seed does,
-    /// for a look at a setting or for a test.
+    /// The waits of one call under a policy with this seed: to inspect a setting, or for a test.
     #[must_use]
     pub fn delays(&self, seed: u64) -> Delays {
         Delays {

@@ -66,7 +66,7 @@ impl Waits {
         waits
     }
 
-    /// Leaves the next wait out. Returns whether there was one that another may differ from.
+    /// Skips the next wait. Returns whether the one after it can be different.
     fn skip(&mut self) -> bool {
         match &mut self.source {
             Source::Exponential(waits) => {

@@ -13,11 +13,11 @@
 //! budget ties the retries to the successes: while calls succeed, nearly every failure may be
 //! retried; when most of them fail, hardly any.
 //!
-//! A retry is paid for before its wait, so that calls which wait together cannot overdraw it
-//! together, and is paid back if the call is dropped before the retry was sent.
+//! A retry takes its token before its wait, so that calls which wait at the same time cannot overdraw
+//! the budget. The token is given back if the call is dropped before the retry was sent.
 //!
 //! A request that was provably not processed, or that met a connection which its peer had closed, is
-//! sent again without counting as an attempt. The first such transparent retry of a call is free; each further
+//! sent again without counting as an attempt: a transparent retry. The first one of a call is free; each further
 //! one is paid for like a retry, and if the budget has nothing left, the call ends with
 //! [`BudgetExhausted`](crate::StopReason::BudgetExhausted). So a server that turns everything away
 //! gets at most two requests for each call once the budget is empty, whatever it turns them away
@@ -89,14 +89,16 @@ pub trait Budget: fmt::Debug + Send + Sync + 'static {
     /// [continued a body](crate::resume) and brought it forward.
     fn refund(&self, uri: &Uri, cost: Cost);
 
-    /// The same for a call that was retried, in place of [`deposit`](Self::deposit); `last` is what the last retry cost. As `deposit` unless implemented.
+    /// As [`deposit`](Self::deposit), and in its place, for a call that was retried; `last` is what its
+    /// last retry cost. Calls `deposit` unless implemented.
     fn deposit_after_retry(&self, uri: &Uri, last: Cost) {
         let _ = last;
         self.deposit(uri);
     }
 
     /// An attempt failed in a way that may be retried, whether it will be or not; its number
-    /// counts from 1. Not told of what the first transparent retry of a call follows. Does nothing unless implemented.
+    /// counts from 1. Not called for the attempt before the first transparent retry of a call. Does
+    /// nothing unless implemented.
     fn failure(&self, uri: &Uri, attempt: u32) {
         let _ = (uri, attempt);
     }
@@ -107,8 +109,8 @@ pub trait Budget: fmt::Debug + Send + Sync + 'static {
         let _ = (uri, cost);
     }
 
-    /// Whether it has to be told of each call by [`enter`](Self::enter) and
-    /// [`leave`](Self::leave). Asked once, when the policy is built; `false` unless implemented.
+    /// Whether [`enter`](Self::enter) and [`leave`](Self::leave) have to be called for each call.
+    /// Called once, when the policy is built; `false` unless implemented.
     fn counts_calls(&self) -> bool {
         false
     }
@@ -195,8 +197,8 @@ const PERCENT: u64 = TOKEN / 100;
 /// The most that one success may earn, in percent of a retry.
 const MAX_PERCENT: u16 = 1_000;
 
-/// A retry that is paid for. Dropped before it is sent, it is paid back; dropped afterwards, it is
-/// over.
+/// The token of a retry. It is given back if this is dropped before the retry was sent; afterwards the
+/// drop reports that the retry has ended.
 #[must_use = "dropped, it gives the token back"]
 pub(crate) struct Withdrawal {
     budget: Arc<dyn Budget>,
@@ -209,7 +211,7 @@ pub(crate) struct Withdrawal {
 enum Stage {
     Waiting,
     Sent,
-    /// It has brought more than it cost.
+    /// It resumed a body and read more than the token is worth.
     PaidOff,
 }
 
@@ -228,12 +230,12 @@ impl Withdrawal {
         })
     }
 
-    /// The retry is sent. Keep this until its attempt is over.
+    /// The retry was sent. Keep this until its attempt has ended.
     pub(crate) fn spend(&mut self) {
         self.stage = Stage::Sent;
     }
 
-    /// Gives the token back, since the retry has brought the call forward.
+    /// Gives the token back, because the retry made progress with a body that broke.
     pub(crate) fn pay_off(mut self) {
         self.stage = Stage::PaidOff;
     }
@@ -257,8 +259,8 @@ impl Drop for Withdrawal {
     }
 }
 
-/// A call that its budget counts, as long as it lives.
-#[must_use = "dropped, it counts no more"]
+/// A call that its budget counts until this is dropped.
+#[must_use = "the budget stops counting the call when this is dropped"]
 pub(crate) struct Counted(Arc<dyn Budget>);
 
 impl Counted {

@@ -23,7 +23,7 @@ use crate::{
 
 use super::{Call, Journal, Pause};
 impl<S, B> Call<S, B> {
-    /// Asks the classifier, unless the status says it all.
+    /// Asks the classifier, unless every response of this status is final.
     pub(super) fn classify<R, E>(&self, result: &Result<Response<R>, E>) -> Class
     where
         E: ServiceError,
@@ -48,7 +48,8 @@ impl<S, B> Call<S, B> {
         }
     }
 
-    /// Ends the call if this status, of its first attempt, is final whatever the headers say.
+    /// Ends the call if the first attempt was answered with a status that is always final. Returns
+    /// whether it did.
     #[inline]
     pub(crate) fn settle_at_once(&self, status: StatusCode) -> bool {
         let settled = self.journal.is_none() && self.policy.is_always_final(status);
@@ -65,7 +66,8 @@ impl<S, B> Call<S, B> {
             .is_ok_and(|response| self.policy.is_always_final(response.status()))
     }
 
-    /// Lets go of what is kept of the body, unless it may be sent once more, elsewhere.
+    /// Drops what is kept of the body, unless the response is a redirect: a layer above may then send
+    /// the body again.
     #[inline]
     pub(super) fn release(&self, status: StatusCode) {
         if !status.is_redirection() {
@@ -80,8 +82,7 @@ impl<S, B> Call<S, B> {
         self.is_always_final(result) || result.as_ref().is_ok_and(is_success)
     }
 
-    /// Tells the budget of a final response that is no success, and with which the server forbids
-    /// to ask again.
+    /// Reports a failure to the budget if a final response is no success and forbids a retry.
     pub(super) fn report_pushback<R, E>(&self, result: &Result<Response<R>, E>) {
         let Ok(response) = result else { return };
         if self.is_success(result) {
@@ -94,8 +95,8 @@ impl<S, B> Call<S, B> {
         }
     }
 
-    /// Counts the attempts that were made before a request for the rest of a body, when the first
-    /// attempt at that is not the last word; gives how many there were.
+    /// For a request that resumes a body: adds the attempts that were made before it, when its first
+    /// attempt has failed. Returns how many there were.
     fn count_earlier_attempts(&mut self) -> u32 {
         let resumption = self.extensions.get::<Resumption>();
         let Some(earlier) = resumption.filter(|_| self.journal.is_none()) else {
@@ -145,7 +146,7 @@ impl<S, B> Call<S, B> {
         })
     }
 
-    /// Decides what follows a result that another attempt may mend.
+    /// Decides what follows a result of a class that may be retried.
     fn judge<R, E>(
         &mut self,
         result: &Result<Response<R>, E>,
@@ -159,7 +160,7 @@ impl<S, B> Call<S, B> {
         let settings = self.policy.settings();
         let status = result.as_ref().ok().map(Response::status);
         let advice = match result {
-            // The wall clock is read here only, to make a duration of a date.
+            // The wall clock turns a date into a duration; nothing else reads it.
             Ok(response) => settings
                 .hints
                 .advice(response.headers(), std::time::SystemTime::now),
@@ -199,7 +200,7 @@ impl<S, B> Call<S, B> {
                 paid: None,
             })
         });
-        // The retry that this was is over, before anybody asks for another.
+        // The retry that has just ended is settled with the budget before another one asks for a token.
         journal.withdrawal = None;
         let ending = match result {
             Ok(_) => Ending::Answered,
@@ -235,8 +236,8 @@ impl<S, B> Call<S, B> {
         if matches!(verdict, Verdict::Return(_)) || self.body.supersede(ending) {
             return verdict;
         }
-        // The last attempt has read on in the meantime; what the retry would have cost is given
-        // back.
+        // The last attempt has read more of the body in the meantime, so it cannot be sent again. The
+        // token of the retry is given back.
         if let Some(journal) = &mut self.journal {
             journal.withdrawal = None;
             journal.paid = None;

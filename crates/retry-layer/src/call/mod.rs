@@ -24,28 +24,28 @@ use crate::{
     verdict::TransparentRetries,
 };
 
-/// One call that may take several attempts: what is kept of the request, and how far it has got.
+/// A call that may take several attempts: what is kept of its request, and its state.
 pub(crate) struct Call<S, B> {
-    /// For later attempts; absent once there is none to come.
+    /// For later attempts; `None` when no attempt can follow.
     pub(crate) service: Option<S>,
     pub(crate) policy: RetryPolicy,
     pub(crate) method: Method,
     pub(crate) uri: Uri,
     pub(crate) version: Version,
-    /// Nothing if there are none, which is cheaper to copy and to drop than an empty map.
+    /// `None` if there are none, which is cheaper to clone and to drop than an empty map.
     pub(crate) headers: Option<HeaderMap>,
     pub(crate) extensions: Extensions,
     pub(crate) body: ReplaySource<B>,
     pub(crate) deadline: Option<Deadline>,
-    /// When the call began, if somebody looked at the clock then.
+    /// When the call began, if the clock was read then.
     pub(crate) started: Option<Instant>,
     pub(crate) attempts: u32,
-    /// Whether the layer gave the request its key.
+    /// Whether the layer generated the request's `Idempotency-Key`.
     pub(crate) has_generated_key: bool,
     pub(crate) transparent_retries: TransparentRetries,
-    /// Its life is what the budget counts.
+    /// Makes the budget count this call until it is dropped.
     pub(crate) counted: Option<Counted>,
-    /// Begun when the first attempt turns out not to be the last word.
+    /// `None` until another attempt, or the reason for none, is considered.
     pub(crate) journal: Option<Box<Journal>>,
 }
 

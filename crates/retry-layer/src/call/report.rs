@@ -37,7 +37,7 @@ impl<S, B> Call<S, B> {
             .timed(AttemptTimes::new(self.started, self.sent(), now))
     }
 
-    /// Whether a response is retried, or would be, because the policy's classifier wants that.
+    /// Whether a response is retried, or would be, only because the policy's classifier says so.
     fn asked_again(&self, view: &Outcome<'_>, class: Class) -> AskedAgain {
         let Some((status, headers)) = view.response() else {
             return AskedAgain::No;
@@ -88,7 +88,8 @@ impl<S, B> Call<S, B> {
         self.finish_with(result, record, class, stop);
     }
 
-    /// The same, with what there is to say of the last attempt, if anybody is told of it.
+    /// As `finish`, with the record of the last attempt; `None` if there is neither a report nor an
+    /// observer to receive it.
     pub(super) fn finish_with<R, E>(
         &mut self,
         result: &mut Result<Response<R>, E>,
@@ -162,7 +163,7 @@ impl<S, B> Call<S, B> {
         self.policy.observer()
     }
 
-    /// Tells the observer, if there is one, of the attempt that has ended.
+    /// Passes the attempt that has ended to the observer, if there is one.
     pub(super) fn observe(
         &self,
         record: &AttemptRecord,

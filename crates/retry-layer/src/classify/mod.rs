@@ -76,21 +76,21 @@
 //! A classifier answers more than yes or no, so the rules are:
 //!
 //! - An error that either side calls [`Permanent`](Class::Permanent) is permanent, whatever the
-//!   other side says, and `not` leaves it so: it would come again whoever wishes otherwise. Only a
-//!   classifier that does not ask at all can retry it.
+//!   other side says, and `not` leaves it so, because it would come again. Only a
+//!   classifier that is not combined with that side can retry it.
 //! - Otherwise [`Final`](Class::Final) counts as no, and every other class as yes. `and` answers
 //!   yes if both do, `or` if either does, `not` turns yes into `Final`, and `Final` into
-//!   [`Ambiguous`](Class::Ambiguous), the yes that claims nothing.
+//!   [`Ambiguous`](Class::Ambiguous), which claims least.
 //! - If both say yes, the class that proves more about the request is the answer:
-//!   [`NotSent`](Class::NotSent), then [`Stale`](Class::Stale) with nothing written,
+//!   [`NotSent`](Class::NotSent), then [`Stale`](Class::Stale) of a request that was never processed,
 //!   [`Unprocessed`](Class::Unprocessed), `Stale`, `Ambiguous`. So one side may be a mere filter,
 //!   and what the other knows is not lost.
-//! - If one of two that say yes says [`Throttled`](Class::Throttled), the answer is that, and
-//!   `refused` if either side proves that the request was not processed.
+//! - If one of two that say yes says [`Throttled`](Class::Throttled), the answer is that, with
+//!   [`Never`](crate::Processed::Never) if either side proves that the request was not processed.
 //!
 //! What is final is a [success](Classifier::is_success) if all that were put together say so.
 //!
-//! `and` and `or` have no sides: the order of their operands changes nothing.
+//! The order of the operands of `and` and `or` makes no difference.
 
 mod combine;
 mod errors;
@@ -131,7 +131,7 @@ pub trait Classifier: Send + Sync + 'static {
     /// Whether every response of this status is [final](Class::Final), whatever its headers are and
     /// whatever came before.
     ///
-    /// Asked of each status below 400 when a policy is built, so that a plain success need not be
+    /// Called for each status below 400 when a policy is built, so that a plain success need not be
     /// classified. The default says `false`, which is right for every classifier.
     fn is_always_final(&self, status: StatusCode) -> bool {
         let _ = status;
@@ -141,14 +141,14 @@ pub trait Classifier: Send + Sync + 'static {
     /// Whether a response that is [final](Class::Final) shows that the server works, so that it
     /// earns the [budget](crate::budget) something.
     ///
-    /// Asked of final responses only, and not of those that are
-    /// [always final](Self::is_always_final). The default says `true`: who answers 404 works.
+    /// Called for final responses only, and not for those that are
+    /// [always final](Self::is_always_final). The default says `true`: a server that answers 404 works.
     fn is_success(&self, outcome: &Outcome<'_>) -> bool {
         let _ = outcome;
         true
     }
 
-    /// Puts the report where the final error has room for it.
+    /// Puts the report into the final error, if that has room for it.
     ///
     /// Called once for every error that the layer returns. The default does nothing: most errors
     /// have no such room.
@@ -159,11 +159,12 @@ pub trait Classifier: Send + Sync + 'static {
     /// Says what is known of how an attempt ended: for [reports](RetryReport), events and
     /// [observers](crate::RetryObserver). It decides nothing.
     ///
-    /// Asked of each attempt that failed or that another one follows, and not of a call that succeeds
-    /// at once. The default says `None`, and then the causes of the error tell what they can:
-    /// [`AttemptDetails::of`]. A classifier that knows the errors of its transport can tell more.
+    /// Called for each attempt that failed or that another one follows, and not for a call that
+    /// succeeds at once. The default says `None`: then the details are those of
+    /// [`AttemptDetails::of`], which reads the causes of the error. A classifier that knows the errors
+    /// of its transport can say more.
     ///
-    /// What it says is logged. A cause must not hold secrets.
+    /// The details are logged, so they must not hold secrets.
     fn describe(&self, outcome: &Outcome<'_>) -> Option<AttemptDetails> {
         let _ = outcome;
         None

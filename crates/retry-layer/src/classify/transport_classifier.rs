@@ -6,9 +6,9 @@ use crate::{class::Class, details::AttemptDetails, outcome::Outcome, report::Ret
 /// What a layer knows of the service below it, whichever policy a call has: set by
 /// [`RetryPolicyBuilder::transport_classifier`](crate::RetryPolicyBuilder::transport_classifier).
 ///
-/// A client whose errors only it can tell apart sets it in the policy of its layer. It is then asked in
-/// place of the classifier of each policy, also of one that a request brings, and is given that
-/// classifier to ask it in turn.
+/// A client with errors of its own sets it in the policy of its layer. The layer then calls it in place
+/// of the classifier of a call's policy, also of a policy that a request brings, and passes that
+/// classifier as `policy`.
 ///
 /// ```
 /// # use std::fmt;

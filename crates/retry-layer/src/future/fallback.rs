@@ -9,8 +9,8 @@ use tokio::time::{Sleep, sleep};
 
 use crate::deadline::Deadline;
 
-/// The outcome of the last attempt, for a call whose deadline passes before the service is ready
-/// for the next one.
+/// The result of the last attempt, which a call returns if its deadline passes before the service is
+/// ready for the next one.
 pub(crate) struct Fallback<R, E> {
     pub(crate) result: Result<Response<R>, E>,
     deadline: Deadline,

@@ -56,7 +56,7 @@ pin_project! {
     #[project = StateProj]
     enum State<F, R, E> {
         Sending { #[pin] attempt: F },
-        // Boxed: every call would be moved with room for it.
+        // Boxed, because every future of a call would have room for it otherwise.
         Draining { drain: Pin<Box<Drain<R>>>, pause: Pause },
         Waiting { #[pin] sleep: Sleep, fallback: Option<Box<Fallback<R, E>>> },
         Readying { fallback: Option<Box<Fallback<R, E>>> },
@@ -77,7 +77,7 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        // Judged where it is, which is where the caller wants it: what is final is not moved.
+        // A final response is inspected in place and returned from there, so that it is not moved.
         let mut polled = match this.state.as_mut().project() {
             StateProj::Sending { attempt } => attempt.poll(cx),
             StateProj::Draining { .. } | StateProj::Waiting { .. } | StateProj::Readying { .. } => {
@@ -86,15 +86,15 @@ where
             StateProj::Done => panic!("`ResponseFuture` polled after it was ready"),
         };
         let passes = match &polled {
-            // What is kept goes with this future: to drop it now and look for it again then would
-            // cost as much as the rest of this.
+            // The call's state is dropped with this future. To drop it here, and to check for it in
+            // the drop again, would cost as much as the rest of this function.
             Poll::Ready(result) => this.plan.settle_at_once(result),
             // Said here, and not by moving `polled`, which is as large as a response.
             Poll::Pending if matches!(*this.state, State::Sending { .. }) => return Poll::Pending,
             Poll::Pending => false,
         };
         if !passes {
-            // What it comes to is in `polled`.
+            // The result is in `polled`.
             let _ = Self::go_on(this.state, this.plan, cx, &mut polled);
         }
         polled
@@ -109,7 +109,7 @@ where
     B::Error: Into<BoxError>,
     R: Body,
 {
-    /// Judges what the attempt came to, and goes on until the call is over or has to wait.
+    /// Judges the result of the attempt, and goes on until the call has ended or has to wait.
     #[cold]
     fn go_on(
         mut state: Pin<&mut State<S::Future, R, S::Error>>,
@@ -130,8 +130,8 @@ where
                     let Some(pause) = plan.judge(result) else {
                         break;
                     };
-                    // The attempt goes before the wait, and so does what is left of its
-                    // response: a call that sleeps holds no connection.
+                    // The attempt, and the rest of its response, are dropped before the wait: a call
+                    // that sleeps holds no connection.
                     plan.refuse(mem::replace(polled, Poll::Pending), pause)
                 }
                 StateProj::Draining { drain, pause } => {
@@ -144,8 +144,8 @@ where
                         fallback: fallback.take(),
                     }
                 }
-                // One attempt at a time: without waits, over a service that never makes this future
-                // wait, a call would keep its thread until all attempts are made.
+                // One attempt for each poll: over a service that is never pending, and without
+                // waits, a call would keep its thread until all attempts are made.
                 StateProj::Readying { .. } if has_sent => {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
@@ -184,9 +184,9 @@ where
 }
 
 impl<S, B, F, R, E> ResponseFuture<S, B, F, R, E> {
-    /// What was tried by now, as the report of a call that its deadline ends: for whoever is about
-    /// to drop this future because its time is up. An attempt that is under way counts as
-    /// [`Ambiguous`](Class::Ambiguous).
+    /// The attempts so far, as the report of a call that ends by its deadline: for a layer above that
+    /// is about to drop this future because the time is up. An attempt that is under way is recorded
+    /// as [`Ambiguous`](Class::Ambiguous).
     #[must_use]
     pub fn report_so_far(&self) -> RetryReport {
         let (mut attempts, transparent_retries) = match &self.plan {
@@ -248,8 +248,8 @@ impl<S, B, F, R, E> ResponseFuture<S, B, F, R, E> {
         }
     }
 
-    /// The request as it entered the layer, without its body: for a layer above that sends it once
-    /// more, and need not keep a copy of its own. `None` if it was sent only once anyway: see
+    /// The request as it entered the layer, without its body: for a layer above that sends it again,
+    /// such as one that follows redirects. `None` if no copy is kept: see
     /// [`Retry::keeps`](crate::Retry::keeps).
     #[must_use]
     pub fn request_again(&self) -> Option<Request<()>> {
@@ -283,11 +283,11 @@ where
     B: Body<Data = Bytes>,
     B::Error: Into<BoxError>,
 {
-    /// The body of the request once more, when its response is there: of one that a redirect
-    /// answers, or any other that was not judged final for its status alone. The attempt that read
-    /// it reads no more of it from then on.
+    /// The body of the request again, when its response is there. It is kept for a response that is a
+    /// redirect, or whose status alone does not make it final. The attempt that read the body can read
+    /// no more of it afterwards.
     ///
-    /// `None` if it cannot be had again: it was not read whole, or was too long to be kept.
+    /// `None` if the body was not read whole, or was too long to be kept.
     #[must_use]
     pub fn body_again(&self) -> Option<ReplayBody<B>> {
         match &self.plan {
@@ -305,7 +305,7 @@ impl<F, R, E> State<F, R, E> {
         }
         let until = from.checked_add(wait);
         Self::Waiting {
-            // Longer than the clock can say is as long as tokio sleeps.
+            // A wait beyond what the clock can express is the longest that tokio has.
             sleep: until.map_or_else(|| sleep(wait), sleep_until),
             fallback,
         }

@@ -23,7 +23,7 @@ pub(super) enum Plan<S, B> {
         stop: StopReason,
         method: Method,
         uri: Uri,
-        /// When the call began, if somebody looked at the clock then.
+        /// When the call began, if the clock was read then.
         started: Option<Instant>,
     },
     Repeatable {
@@ -32,8 +32,8 @@ pub(super) enum Plan<S, B> {
 }
 
 impl<S, B> Plan<S, B> {
-    /// Ends the call if this is all there is to it: one attempt, and a response that is final
-    /// whatever its headers say.
+    /// Ends the call if its only attempt was answered, or its first one with a status that is always
+    /// final. Returns whether it did.
     #[inline]
     pub(super) fn settle_at_once<R, E>(&self, result: &Result<Response<R>, E>) -> bool {
         match (self, result) {
@@ -56,14 +56,15 @@ impl<S, B> Plan<S, B> {
         call.conclude_or_pause(result)
     }
 
-    /// What comes before the next attempt, beginning with the rest of the refused response.
+    /// The state in which the call waits for its next attempt: it begins by reading the rest of the
+    /// refused response.
     pub(super) fn refuse<F, R: Body, E>(
         &mut self,
         polled: Poll<Result<Response<R>, E>>,
         pause: Pause,
     ) -> State<F, R, E> {
         let Poll::Ready(result) = polled else {
-            unreachable!("only what is ready is refused")
+            unreachable!("only a result that is ready is refused")
         };
         let call = self.call();
         match result {
@@ -77,7 +78,8 @@ impl<S, B> Plan<S, B> {
                     },
                 )
             }
-            // Holds nothing but itself, so that it can still be returned.
+            // An error, or a response without a body, holds no connection. It is kept, so that it can
+            // be returned if the deadline passes.
             result => {
                 let fallback = call
                     .deadline

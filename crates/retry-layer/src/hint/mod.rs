@@ -14,9 +14,9 @@
 //! # Ok::<(), retry_layer::BuildError>(())
 //! ```
 //!
-//! Only `Retry-After` and `RateLimit` are heard by default; each of the others is somebody's own
-//! dialect, and is heard if it is asked for. A hint never makes a call come back earlier than its
-//! backoff would, except for the pushback of gRPC, which sets the wait exactly.
+//! Only `Retry-After` and `RateLimit` are honoured by default. The others are extensions of single
+//! vendors, and honoured if they are chosen. A hint never shortens the backoff, except for gRPC's
+//! pushback, which sets the wait exactly.
 //!
 //! The first of these that a response has decides; those after it are not looked at:
 //!
@@ -71,16 +71,16 @@ static NAMES: [HeaderName; 9] = [
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Hint {
-    /// `Retry-After` (RFC 9110, section 10.2.3), see [`retry_after`]. Heard by default.
+    /// `Retry-After` (RFC 9110, section 10.2.3), see [`retry_after`]. Honoured by default.
     RetryAfter,
     /// `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10): the longest `t`, in seconds, of the
-    /// policies of which nothing remains (`r=0`). Heard by default.
+    /// policies of which nothing remains (`r=0`). Honoured by default.
     RateLimit,
-    /// `RateLimit-Reset`, of earlier drafts: seconds. Not heard while `RateLimit-Remaining` says
-    /// that something remains. A value from 10⁹ up is taken for seconds since 1970.
+    /// `RateLimit-Reset`, of earlier drafts: seconds. Ignored while `RateLimit-Remaining` is
+    /// more than 0. A value from 10⁹ up is taken for seconds since 1970.
     RateLimitReset,
-    /// `X-RateLimit-Reset`: seconds, or seconds since 1970 from 10⁹ up, since servers differ. Not
-    /// heard while `X-RateLimit-Remaining` says that something remains.
+    /// `X-RateLimit-Reset`: seconds, or seconds since 1970 from 10⁹ up, since servers differ. Ignored
+    /// while `X-RateLimit-Remaining` is more than 0.
     XRateLimitReset,
     /// `retry-after-ms`, of some AI services: milliseconds. If it is valid, it goes before
     /// `Retry-After`.
@@ -92,7 +92,7 @@ pub enum Hint {
     /// number from 0 to 2³¹−1 ends the call with [`StopReason::RetryForbidden`].
     GrpcPushback,
     /// `x-should-retry`: `false` ends the call with [`StopReason::RetryForbidden`]; `true` makes a
-    /// status from 400 up worth another attempt that would be final else. It does not make a
+    /// status from 400 up retryable that is final otherwise. It does not make a
     /// method idempotent.
     XShouldRetry,
     /// `x-retry-attempts-exhausted`: `1` or `true` says that the server has retried on its own
@@ -100,36 +100,36 @@ pub enum Hint {
     XRetryAttemptsExhausted,
 }
 
-/// Which [`Hint`]s are heard: `Retry-After` and `RateLimit` by default.
+/// Which [`Hint`]s are honoured: `Retry-After` and `RateLimit` by default.
 ///
 /// See the [module docs](self) for their order.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[must_use = "hints are heard only by a policy that they are given to"]
+#[must_use = "hints have an effect only in a policy that they are given to"]
 pub struct Hints {
     honored: u16,
 }
 
 impl Hints {
-    /// Nothing is heard.
+    /// No hint is honoured.
     pub const fn none() -> Self {
         Self { honored: 0 }
     }
 
-    /// Hears this one too.
+    /// Honours this one too.
     pub const fn with(self, hint: Hint) -> Self {
         Self {
             honored: self.honored | Self::bit(hint),
         }
     }
 
-    /// No longer hears this one.
+    /// No longer honours this one.
     pub const fn without(self, hint: Hint) -> Self {
         Self {
             honored: self.honored & !Self::bit(hint),
         }
     }
 
-    /// Whether this one is heard.
+    /// Whether this one is honoured.
     #[must_use]
     pub const fn contains(self, hint: Hint) -> bool {
         self.honored & Self::bit(hint) != 0
@@ -173,7 +173,7 @@ impl Hints {
             })
     }
 
-    /// Whether the server asks for another attempt that nobody would make else.
+    /// Whether the server asks for another attempt after a status that is final otherwise.
     pub(crate) fn invites(self, status: StatusCode, headers: &HeaderMap) -> bool {
         self.contains(Hint::XShouldRetry)
             && status.as_u16() >= 400
@@ -236,7 +236,8 @@ impl Default for Hints {
     }
 }
 
-// No server limits anybody for 31 years, and 2001 is past.
+// As a wait this would be 31 years; as a date it is in 2001. So what is less is a wait, and the rest a
+// date.
 const FIRST_EPOCH: u64 = 1_000_000_000;
 
 /// What a response says about another attempt.
@@ -255,7 +256,7 @@ pub(crate) struct RequestedWait {
     pub(crate) reason: WaitReason,
 }
 
-/// How a wait that the server asks for goes together with the backoff.
+/// How a wait that the server asks for is combined with the backoff.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Rule {
     /// Whichever is longer.

@@ -12,7 +12,7 @@ use crate::{
     jitter::Jitter,
 };
 
-/// An exception that aiohttp-retry can be told to retry, by its `exceptions=`: see
+/// An exception that aiohttp-retry retries if its `exceptions=` lists it: see
 /// [`RetryPolicy::aiohttp_retry_with`].
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
@@ -42,7 +42,7 @@ impl RetryPolicy {
     ///
     /// It differs from the default policy in what makes that one safe: a POST is sent again though
     /// it may have been processed, there is no jitter, no budget, and no
-    /// [transparent retry](crate::RetryReport::transparent_retries), and `Retry-After` is not heard. Like there, 404, 408
+    /// [transparent retry](crate::RetryReport::transparent_retries), and `Retry-After` is ignored. Like there, 404, 408
     /// and timeouts are final, and the last response is returned as it is.
     ///
     /// ```
@@ -70,7 +70,7 @@ impl RetryPolicy {
     /// ]);
     /// ```
     ///
-    /// What else the package could be told is said by a classifier: `profile.to_builder()` with
+    /// Other exceptions are a matter of the classifier: `profile.to_builder()` with
     /// [`map_classifier`](crate::RetryPolicyBuilder::map_classifier) and
     /// [`Errors`](crate::classify::Errors), such as `Errors::timeout()`.
     #[must_use]

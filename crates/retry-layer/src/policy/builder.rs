@@ -42,10 +42,9 @@ impl RetryPolicyBuilder {
 
     /// How many attempts a call makes at most, the first one included: 3 unless set.
     ///
-    /// This bounds attempts, not exchanges: also with 1, what was provably not processed is sent
-    /// again, and a request that may be processed twice when the reused connection that it met had
-    /// been closed by its peer, as [`Class`](crate::Class) says. So the body is kept for that as it
-    /// is for a retry. With [`without_transparent_retries`](Self::without_transparent_retries) beside it, or for a request
+    /// This bounds attempts, not exchanges. Also with 1, a request is sent again that was provably not
+    /// processed; and one that may be processed twice, if the peer had closed the reused connection it
+    /// was sent on: see [`Class`](crate::Class). So the body is kept for that as it is for a retry. With [`without_transparent_retries`](Self::without_transparent_retries) beside it, or for a request
     /// with [`NoRetry`](crate::NoRetry), nothing is kept, and nothing is sent twice. 0 is refused by
     /// [`build`](Self::build).
     pub fn max_attempts(mut self, attempts: u32) -> Self {
@@ -82,7 +81,7 @@ impl RetryPolicyBuilder {
 
     /// Sets the classifier, in place of [`Standard`] and the [statuses](Self::statuses).
     ///
-    /// One that only adds something asks the standard classifier for the rest:
+    /// A classifier that only adds a case passes the rest to the standard one:
     ///
     /// ```
     /// use http::StatusCode;
@@ -103,7 +102,7 @@ impl RetryPolicyBuilder {
     }
 
     /// Makes another classifier of the one that is set so far: to add to what a configuration, or
-    /// somebody else's policy, retries.
+    /// a policy of other code, retries.
     ///
     /// ```
     /// use http::StatusCode;
@@ -145,14 +144,14 @@ impl RetryPolicyBuilder {
 
     /// Sends any method again, also when it may have been processed already.
     ///
-    /// A POST can then be executed twice. Marking the requests that bear it, with [`Idempotent`](crate::Idempotent)
+    /// A POST can then be executed twice. Marking the requests for which that is harmless, with [`Idempotent`](crate::Idempotent)
     /// or an `Idempotency-Key` header, is the better choice where it is possible.
     pub fn any_method(mut self) -> Self {
         self.settings.methods = Methods::Any;
         self
     }
 
-    /// Sends again only requests whose method is idempotent, as a policy does unless told otherwise.
+    /// Sends again only requests whose method is idempotent, as a policy does unless this is set.
     /// It takes back [`any_method`](Self::any_method) and [`methods`](Self::methods).
     pub fn idempotent_methods(mut self) -> Self {
         self.settings.methods = Methods::Idempotent;
@@ -179,8 +178,8 @@ impl RetryPolicyBuilder {
     }
 
     /// The longest `Retry-After`, or other [hint](crate::hint), that is waited for: 120 seconds
-    /// unless set. When a server asks for more, the response is returned at once; neither is the
-    /// call kept that long, nor does it come back early.
+    /// unless set. When a server asks for more, the response is returned at once: the layer
+    /// neither waits that long, nor retries earlier than asked.
     pub fn max_retry_after(mut self, longest: Duration) -> Self {
         self.settings.max_retry_after = longest;
         self
@@ -207,7 +206,7 @@ impl RetryPolicyBuilder {
         self
     }
 
-    /// Sets which [hints](crate::hint) of a server are heard: `Retry-After` and `RateLimit` unless
+    /// Sets which [hints](crate::hint) of a server are honoured: `Retry-After` and `RateLimit` unless
     /// set.
     pub fn hints(mut self, hints: Hints) -> Self {
         self.settings.hints = hints;
@@ -222,7 +221,7 @@ impl RetryPolicyBuilder {
         self
     }
 
-    /// Makes free transparent retries again, after [`without_transparent_retries`](Self::without_transparent_retries).
+    /// Makes transparent retries again, after [`without_transparent_retries`](Self::without_transparent_retries).
     pub fn with_transparent_retries(mut self) -> Self {
         self.settings.transparent_retries = TransparentRetries::ALL;
         self
@@ -233,9 +232,9 @@ impl RetryPolicyBuilder {
     /// would not end before; the layer does not cut off a running attempt.
     ///
     /// If the service below is not ready for the next attempt in time, the last outcome is
-    /// returned: an error, or a response without a body, is kept until that attempt is sent. Only
-    /// of a response whose body had to be read or dropped nothing is left to return: then the
-    /// attempt is made late, unless a service above has ended the call by then.
+    /// returned: an error, or a response without a body, is kept until that attempt is sent. A
+    /// response whose body was read or dropped cannot be returned: then the attempt is sent late,
+    /// unless a service above has ended the call by then.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.settings.deadline = Some(deadline);
         self
@@ -257,11 +256,11 @@ impl RetryPolicyBuilder {
     }
 
     /// How many bytes of request bodies all calls under this policy and its clones keep together:
-    /// as many as they like unless set; for a policy that a request brings, what the layer's
-    /// allows. A body that does not fit any more is sent all the same, but only once.
+    /// no bound unless set; for a policy that a request brings, the layer's. A body that exceeds the
+    /// bound is still sent, but only once.
     ///
-    /// A frame of less than 16 KiB is copied when it is kept, so that it takes what is counted and
-    /// not all of the buffer that it is a slice of. A longer one is kept as it is and counted by its
+    /// A frame of less than 16 KiB is copied when it is kept, so that it does not keep all of the
+    /// buffer alive that it is a slice of. A longer one is kept as it is and counted by its
     /// length, though its buffer may be longer. Trailers count, and from the 17th frame of a body on
     /// 96 bytes for each. Without this setting nothing is copied, and a kept frame holds its buffer.
     pub fn replay_memory(mut self, bytes: usize) -> Self {
@@ -322,27 +321,27 @@ impl RetryPolicyBuilder {
         self
     }
 
-    /// Tells the server by this header which attempt it sees; none unless set.
+    /// Sends the number of the attempt in this header; none unless set.
     pub fn attempt_header(mut self, header: AttemptHeader) -> Self {
         self.extras().attempt_header = Some(header);
         self
     }
 
-    /// Tells the server by this header how long the call may still take when an attempt is sent,
-    /// if the call has a deadline; none unless set.
+    /// Sends the time that is left of the call's deadline, if it has one, in this header; none unless
+    /// set.
     pub fn timeout_header(mut self, header: TimeoutHeader) -> Self {
         self.extras().timeout_header = Some(header);
         self
     }
 
-    /// Makes retry layers below this one stand down, by a [`RetryOwner`] in each request; they
+    /// Switches retry layers below this one off, by a [`RetryOwner`](crate::RetryOwner) in each request; they
     /// retry as well unless set.
     pub fn own_retries(mut self) -> Self {
         self.extras().nested = Nested::StandDown;
         self
     }
 
-    /// Tells this observer what becomes of every attempt; nobody unless set.
+    /// Reports the end of every attempt to this observer; none unless set.
     pub fn observer(mut self, observer: impl RetryObserver) -> Self {
         self.extras().observer = Some(Arc::new(observer));
         self

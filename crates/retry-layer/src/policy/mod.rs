@@ -32,10 +32,12 @@ use crate::{
 ///
 /// A policy is a handle that is cheap to clone; clones share its budget.
 ///
-/// Put into a request's extensions, it takes the place of the layer's own for this request, with all
-/// its settings. What bounds many calls together stays the layer's unless the policy was given its
-/// own: the [budget](RetryPolicyBuilder::budget), the
-/// [memory for bodies](RetryPolicyBuilder::replay_memory), and the [seed](RetryPolicyBuilder::seed).
+/// In a request's extensions it replaces the layer's policy for this request, with all its settings.
+/// What concerns all calls of a layer stays the layer's, unless it is set in the request's policy too:
+/// the [budget](RetryPolicyBuilder::budget), the
+/// [memory for bodies](RetryPolicyBuilder::replay_memory), the [seed](RetryPolicyBuilder::seed) and the
+/// [transport classifier](RetryPolicyBuilder::transport_classifier). The
+/// [bound on deadlines](RetryPolicyBuilder::max_deadline) is always the layer's.
 ///
 /// | | default |
 /// |---|---|
@@ -43,7 +45,7 @@ use crate::{
 /// | methods | GET, HEAD, OPTIONS, TRACE, PUT, DELETE, QUERY; any with an `Idempotency-Key` or [`Idempotent`] |
 /// | outcomes | those of [`Standard`] |
 /// | wait | exponential from 100 ms (1 s towards a throttling server) to 20 s, with full jitter |
-/// | `Retry-After`, `RateLimit` | honoured up to 120 s; other [hints](crate::hint) are not heard |
+/// | `Retry-After`, `RateLimit` | honoured up to 120 s; other [hints](crate::hint) are ignored |
 /// | deadline | none |
 /// | request body | 64 KiB of a stream are kept |
 /// | refused response | read up to 256 KiB and 50 ms, so that its connection lives |
@@ -80,7 +82,8 @@ impl RetryPolicy {
         RetryPolicyBuilder::with(self.built.settings.clone())
     }
 
-    /// The classifier, for a policy that asks it first: see [`RetryPolicyBuilder::classifier`].
+    /// The classifier, for one of another policy that builds on it: see
+    /// [`RetryPolicyBuilder::map_classifier`].
     #[must_use]
     pub fn classifier(&self) -> &Arc<dyn Classifier> {
         &self.built.classifier
@@ -113,7 +116,7 @@ impl RetryPolicy {
         &self.built.settings
     }
 
-    /// The options that a policy has only if they are set, and of them all: `None` if none is set.
+    /// The options that alter or observe attempts; `None` if none of them is set.
     #[inline]
     pub(crate) fn extras(&self) -> Option<&Extras> {
         self.built.settings.extras.as_deref()
@@ -218,8 +221,8 @@ impl RetryPolicy {
         }
     }
 
-    /// When a call begins, if somebody looks at the clock then: its caller, its deadline, or an
-    /// observer, to whom the times of the first attempt are told.
+    /// When a call began, if its caller knows; else now, if the clock has to be read for the policy's
+    /// deadline or for the times that an observer sees; else `None`.
     #[inline]
     pub(crate) fn start_of(
         &self,
@@ -233,8 +236,8 @@ impl RetryPolicy {
         (counts_from_now || self.observer().is_some()).then(Instant::now)
     }
 
-    /// When a call has to be over that begins `now`, if the caller knows when that is, and whose
-    /// request has these extensions.
+    /// The deadline of a call that began `now`, if that is known, and whose request has these
+    /// extensions.
     #[inline]
     pub(crate) fn deadline_of(
         &self,
@@ -254,7 +257,7 @@ impl RetryPolicy {
         &self.layer_unless(self.settings().budget.is_set()).budget
     }
 
-    /// Whether that budget has to be told of each call.
+    /// Whether that budget counts calls.
     #[inline]
     pub(crate) fn counts_calls(&self) -> bool {
         self.layer_unless(self.settings().budget.is_set())

@@ -18,7 +18,7 @@ pin_project! {
     /// count and without a copy, up to the policy's
     /// [`replay_limit`](crate::RetryPolicyBuilder::replay_limit). A later attempt gets what was
     /// kept, and then the rest; trailers too. A body that goes over the limit is still sent, but
-    /// only to this attempt. A body that is one frame of bytes is kept whatever its size, since it
+    /// only to this attempt. A body that is one frame of bytes is kept whatever its size, because it
     /// is in memory anyway. All calls of a policy together keep no more than its
     /// [`replay_memory`](crate::RetryPolicyBuilder::replay_memory), if that is set; short frames are
     /// then copied, so that they hold no buffer that is longer than what is counted. A body that
@@ -39,7 +39,7 @@ pin_project! {
         Empty,
         Passing { #[pin] body: B },
         Recorded { reader: Reader<B> },
-        // Made anew, and not as long as the first one was.
+        // The factory made a body of another length than the first one had.
         Changed { exact: Option<u64> },
     }
 }
@@ -52,7 +52,7 @@ impl<B> ReplayBody<B> {
         }
     }
 
-    /// A body that was made anew with another length than the first, which is this.
+    /// Stands for a body that the factory made with another length than the first, whose was `exact`.
     pub(super) fn changed(exact: Option<u64>) -> Self {
         Self {
             state: State::Changed { exact },

@@ -1,11 +1,10 @@
 use std::{fmt, sync::Arc};
 
-/// A request extension that makes the body of each further attempt anew: for a body that can be
-/// had again at its source, such as a file, and need not be kept in memory.
+/// A request extension that makes the body of each further attempt: for a body that can be read from
+/// its source again, such as a file, and need not be kept in memory.
 ///
-/// The request's own body is the first attempt's, and passes through untouched: nothing of it is
-/// recorded, whatever its length, and an answer that comes before it was read to its end does not
-/// stand in the way of another attempt. `B` has to be the type of that body. The function is
+/// The first attempt sends the request's own body, of which nothing is recorded, whatever its length.
+/// A response that comes before that body was read to its end does not prevent another attempt. `B` has to be the type of that body. The function is
 /// called when an attempt is about to be sent, on the task that polls the call: it must not block.
 /// Every body has to have the same length as the first; one that announces another length fails
 /// as soon as it is read, so that the server is not sent something else.

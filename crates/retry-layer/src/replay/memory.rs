@@ -3,7 +3,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-/// How many bytes all calls together may keep for further attempts.
+/// The memory that all calls together may use to keep bodies for further attempts.
 #[derive(Debug)]
 pub(crate) struct ReplayMemory {
     limit: usize,
@@ -23,7 +23,7 @@ impl ReplayMemory {
     }
 
     fn take(&self, bytes: usize) -> bool {
-        // Relaxed: the number stands for itself; no other memory is read on the strength of it.
+        // Relaxed: no other memory depends on this number.
         let take = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= self.limit);
         self.used
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
@@ -47,7 +47,7 @@ impl Share {
         }
     }
 
-    /// Whether what it takes is bound at all.
+    /// Whether there is a bound.
     pub(crate) fn is_bound(&self) -> bool {
         self.memory.is_some()
     }

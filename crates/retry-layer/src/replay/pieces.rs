@@ -9,10 +9,10 @@ pub(crate) enum Piece {
 }
 
 impl Piece {
-    /// What is shorter is copied. A longer piece is counted by its length, though its buffer may be
-    /// longer: the largest that hyper reads into has 400 KiB.
+    /// Shorter pieces are copied. A longer one is counted by its length, though its buffer may be
+    /// longer: hyper reads into buffers of up to 400 KiB.
     const SHORT: usize = 16 * 1024;
-    /// What a piece takes beside its bytes: its place, and what goes with an allocation of its own.
+    /// The memory of a piece beside its bytes: its entry, and the overhead of an allocation.
     const OVERHEAD: usize = 96;
 
     pub(super) fn len(&self) -> usize {
@@ -22,7 +22,7 @@ impl Piece {
         }
     }
 
-    /// What it takes of the memory that all calls share. Beyond the room that a tape has anyway, the
+    /// The memory that it takes of what all calls share. Beyond the entries that a tape has anyway, the
     /// overhead counts too: a body of single bytes takes a hundred times its length.
     pub(super) fn cost(&self, beyond: bool) -> usize {
         let held = match self {
@@ -36,8 +36,8 @@ impl Piece {
         held.saturating_add(overhead)
     }
 
-    /// The same piece in memory of its own, if it is short: `Bytes` does not tell how long the buffer
-    /// is of which it is a slice, and which it keeps alive.
+    /// The same piece in a buffer of its own, if it is short: `Bytes` does not expose the length of the
+    /// buffer that it is a slice of, and keeps alive.
     pub(super) fn detached(self) -> Self {
         match self {
             Self::Data(data) if data.len() < Self::SHORT => {

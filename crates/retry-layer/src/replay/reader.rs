@@ -89,7 +89,7 @@ where
     }
 
     pub(super) fn is_end_stream(&self) -> bool {
-        // Every attempt starts like the first one, which did not know yet.
+        // Every attempt starts like the first one, before which nothing was known of the end.
         if !self.started {
             return false;
         }
@@ -127,8 +127,8 @@ where
     }
 }
 
-/// The rest of a body, out of the tape while it is polled. If that panics, the body counts as
-/// failed, and whoever waits for it is told.
+/// The rest of a body, taken out of the tape while it is polled. If the poll panics, the body counts
+/// as failed, and the reader that waits for it is woken.
 struct PolledBody<'a, B> {
     tape: &'a Tape<B>,
     epoch: u32,
@@ -154,7 +154,7 @@ where
             Poll::Pending => false,
         };
         let nothing_follows = over || body.size_hint().exact() == Some(0);
-        // What is over is dropped last, outside the lock: it is foreign code.
+        // A body that has ended is dropped last, outside the lock: its drop is foreign code.
         let (rest, _over) = match (&polled, self.body.take()) {
             (Poll::Ready(Some(Err(_))), over) => (Rest::Failed, over),
             (_, Some(body)) if !over => (Rest::Held(body), None),
@@ -181,7 +181,7 @@ where
     }
 
     /// Gives the body back together with the frame that was read of it. The frame belongs to the
-    /// newest attempt: one that is not the newest any more leaves it on the tape.
+    /// newest attempt: a superseded one leaves it on the tape.
     fn give_back_with(
         &mut self,
         rest: Rest<B>,
@@ -211,7 +211,7 @@ where
             let whole = nothing_follows && state.pieces.len() == 0;
             let within = whole || held <= self.tape.limit;
             let cost = piece.cost(state.pieces.is_full());
-            // What an attempt that was overtaken had read is kept in any case: it is lost else.
+            // The frame of a superseded attempt is kept in any case, or it would be lost.
             let fits =
                 !newest || (within && state.keeping == Keeping::All && state.share.grow(cost));
             over = state.keeping == Keeping::All && !fits;

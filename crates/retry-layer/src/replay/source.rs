@@ -12,7 +12,7 @@ use super::{
 };
 use crate::named::BoxError;
 
-/// The caller's end of a [`ReplayBody`]: makes the body of each further attempt.
+/// What a call keeps of its request body, to make the [`ReplayBody`] of each attempt.
 pub(crate) enum ReplaySource<B> {
     Empty,
     Recorded(Arc<Tape<B>>),
@@ -42,7 +42,7 @@ where
         (Self::Recorded(tape), ReplayBody::recorded(reader))
     }
 
-    /// The same for a body that can be made anew: nothing is kept of it.
+    /// As `record`, for a body that a factory can make again: nothing is kept of it.
     pub(crate) fn make(body: B, factory: BodyFactory<B>) -> (Self, ReplayBody<B>) {
         if body.is_end_stream() {
             // A layer above may have taken the body away and left the factory behind.
@@ -81,11 +81,11 @@ impl<B> ReplaySource<B> {
         }
     }
 
-    /// Ends the reader of the last attempt, if another one can still send the same body; returns
+    /// Ends the reader of the last attempt if another one can still send the same body. Returns
     /// whether it can.
     ///
-    /// Asked when the next attempt is decided on, and not when it is sent: until it is cut off, the
-    /// last one may read on, beyond what is kept.
+    /// Called when the next attempt is decided on, and not when it is sent: until then, the last
+    /// attempt might read more than is kept.
     pub(crate) fn supersede(&self, ending: Ending) -> bool {
         let Self::Recorded(tape) = self else {
             return true;
@@ -98,14 +98,14 @@ impl<B> ReplaySource<B> {
             state.rewind();
             state.reader.take()
         };
-        // So that it hears of it: the body will wake the next reader only.
+        // Woken here, because the body will wake only the next reader.
         if let Some(overtaken) = overtaken {
             overtaken.wake();
         }
         true
     }
 
-    /// No further attempt will be made: what has passed is let go.
+    /// Drops what was kept, since no further attempt will be made.
     #[inline]
     pub(crate) fn release(&self) {
         if let Self::Recorded(tape) = self {

@@ -20,9 +20,9 @@ pub(crate) enum Ending {
     Failed,
 }
 
-/// One body, what has been read of it, and who may read on.
+/// One body, the frames that were read of it, and which attempt may read on.
 pub(crate) struct Tape<B, P: ?Sized = [Option<Piece>]> {
-    /// As it was before anything was read: each attempt announces this length.
+    /// The size before anything was read, which each attempt announces.
     pub(super) hint: SizeHint,
     pub(super) limit: usize,
     pub(super) state: Mutex<TapeState<B, P>>,
@@ -33,22 +33,22 @@ pub(super) struct TapeState<B, P: ?Sized = [Option<Piece>]> {
     pub(super) epoch: u32,
     /// How many pieces the newest reader has read.
     pub(super) read: usize,
-    /// How many bytes it has read, of these and of the rest.
+    /// How many bytes it has read.
     pub(super) sent: u64,
     /// How many bytes the pieces hold.
     pub(super) held: usize,
-    /// What they take of the memory that all calls share.
+    /// The memory that the pieces take of what all calls share.
     pub(super) share: Share,
     pub(super) keeping: Keeping,
     pub(super) polled: bool,
-    /// Whether the last frame was read, though the body was not asked for its end.
+    /// Whether the last frame was read, even if the body has not returned its end yet.
     pub(super) drained: bool,
     pub(super) rest: Rest<B>,
-    /// Who waits for a body that is lent.
+    /// The task of a reader that waits until another one has polled the body.
     pub(super) waiter: Option<Waker>,
     /// The task of the newest reader.
     pub(super) reader: Option<Waker>,
-    // Last, since its size is settled when the tape is made.
+    // The last field, because its size is chosen when the tape is made.
     pub(super) pieces: Pieces<P>,
 }
 
@@ -107,13 +107,13 @@ impl<B: Body> Tape<B> {
 }
 
 impl<B> Tape<B> {
-    // No foreign code runs under the lock but the clone and drop of a waker, and a panic there
-    // leaves the state whole.
+    // The only foreign code under the lock is the clone and drop of a waker, and a panic there leaves
+    // the state valid.
     pub(super) fn lock(&self) -> MutexGuard<'_, TapeState<B>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps nothing more, and lets go of what the newest reader has read.
+    /// Stops keeping, and drops the pieces that the newest reader has read.
     pub(super) fn discard(&self) {
         loop {
             let (piece, left) = {
@@ -165,8 +165,8 @@ impl<B> TapeState<B> {
             .saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
     }
 
-    /// How many bytes an attempt has read. One that was given up is as at its beginning: it fails
-    /// before its end, and must not announce less until then.
+    /// How many bytes an attempt has read. A superseded attempt reports 0, so that it keeps announcing
+    /// the full length until it fails.
     pub(super) fn sent_in(&self, epoch: u32) -> u64 {
         if epoch == self.epoch { self.sent } else { 0 }
     }

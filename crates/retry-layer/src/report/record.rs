@@ -96,10 +96,9 @@ impl AttemptRecord {
 
     /// How long after the start of the call it began.
     ///
-    /// A call that succeeds at once does not look at the clock. So the start of a call is known only
-    /// where somebody has looked anyway: where the policy has a
-    /// [deadline](crate::RetryPolicyBuilder::deadline) or an [observer](crate::RetryObserver), or the
-    /// layer above [tells](crate::Retry::call_at). Elsewhere this is `None`, and so is
+    /// A call that succeeds at once does not read the clock. So the start of a call is known only
+    /// if the policy has a [deadline](crate::RetryPolicyBuilder::deadline) or an
+    /// [observer](crate::RetryObserver), or if the caller [gives it](crate::Retry::into_call). Elsewhere this is `None`, and so is
     /// [`took`](Self::took) of the first attempt.
     #[must_use]
     pub fn began(&self) -> Option<Duration> {
@@ -168,7 +167,7 @@ impl AttemptRecord {
         self.details.connection.as_deref()
     }
 
-    /// The address, where the name of the peer does not tell it already.
+    /// The address, unless the name of the peer contains it.
     fn further_address(&self) -> Option<SocketAddr> {
         let address = self.address()?;
         let told = self.peer()?.ends_with(&address.to_string());

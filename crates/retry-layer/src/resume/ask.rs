@@ -15,13 +15,13 @@ use tower_service::Service;
 /// requests. `S` is the service, `B` the body of its requests, and `F` its future.
 pub struct Ask<S, B, F> {
     service: S,
-    /// What is asked again, but for what concerns the range.
+    /// The head of each request, without the headers that select the range.
     request: Request<()>,
     state: State<F>,
     body: PhantomData<fn() -> B>,
 }
 
-// Boxed, so that a body that does not break has no room for it.
+// Boxed, so that a body that does not break is no larger for it.
 enum State<F> {
     Idle,
     Waiting(Pin<Box<Sleep>>),
@@ -39,7 +39,7 @@ impl<S, B, F> Ask<S, B, F> {
         }
     }
 
-    /// Asks after this wait.
+    /// Sends the request after this wait.
     pub(super) fn after(&mut self, wait: Duration) {
         self.state = if wait.is_zero() {
             State::Readying
@@ -48,7 +48,7 @@ impl<S, B, F> Ask<S, B, F> {
         };
     }
 
-    /// Waits, asks, and gives the answer. `prepare` makes the request one for the rest.
+    /// Waits, sends the request, and returns the response. `prepare` sets the headers for the rest.
     pub(super) fn poll<R, E>(
         &mut self,
         cx: &mut Context<'_>,

@@ -28,8 +28,8 @@ pin_project! {
     /// # Cancel safety
     ///
     /// No frame is lost if a wait for one is dropped. Dropping the body drops the connection, or the
-    /// wait, that it has then; nothing more is sent, and a request that was paid for and not sent yet
-    /// gives its token back to the budget.
+    /// wait, that it has then; nothing more is sent, and a request that has taken a token and was not
+    /// sent yet gives it back to the budget.
     pub struct ResumeBody<R, E, A> {
         #[pin]
         state: State<R, E, A>,
@@ -109,8 +109,8 @@ impl<R, E, A> ResumeBody<R, E, A> {
         matches!(self.state, State::Tracked { .. })
     }
 
-    /// What was tried by now, if the body broke: the exchange that gave the head of the response, and
-    /// all that followed. `None` as long as it did not.
+    /// The report so far, if the body broke: the exchange that gave the head of the response, and
+    /// all that followed. `None` until then.
     #[must_use]
     pub fn report(&self) -> Option<RetryReport> {
         match &self.state {
@@ -189,7 +189,7 @@ where
     }
 }
 
-/// Reads on, and asks for the rest as often as it takes.
+/// Reads on, and requests the rest as often as necessary.
 #[expect(clippy::type_complexity, reason = "it is what a body gives")]
 fn poll_tracked<S, B, F, R, T>(
     mut body: Pin<&mut Option<R>>,
@@ -208,7 +208,7 @@ where
     while !tracked.ended {
         let step = match body.as_mut().as_pin_mut() {
             Some(body) => tracked.take(ready!(body.poll_frame(cx))),
-            // One request at a time: without waits, over a service that never makes this body wait, it
+            // One request for each poll: over a service that is never pending, and without waits, this
             // would keep its thread until all attempts are made.
             None if has_asked => {
                 cx.waker().wake_by_ref();

@@ -51,7 +51,7 @@
 //! # How it behaves
 //!
 //! The retry layer is done when the head of a response is there. If the body breaks after that, this
-//! layer asks for the rest, by `Range`, and hands it out as if nothing had been. That is done only where
+//! layer requests the rest, by `Range`, and hands it out as if the body had not broken. That is done only where
 //! it is certain that the rest belongs to what was received:
 //!
 //! - the request is a GET without a body, and the response a 200, or a 206 of one part that the caller
@@ -77,7 +77,7 @@
 //! | more or fewer bytes than announced | [`LengthMismatch`](ResumeErrorKind::LengthMismatch), or for fewer the rest is asked for |
 //! | any other status, an error | the error that broke the body, as it was |
 //!
-//! A body of which all is there, and only the end was not told, is complete. What cannot be continued
+//! A body whose announced length was read is complete, even if its end is missing. What cannot be continued
 //! breaks as it did: with its own error, unchanged.
 //!
 //! **Under the same policy.** A body that breaks is an attempt that failed: the class of its error decides
@@ -92,7 +92,7 @@
 //! is brought forward; a [`Deadline`](crate::Deadline) of the request stays what it is, and nothing is
 //! asked for after it.
 //!
-//! **What is told.** [`ResumeBody::report`] has each exchange, with the offset from which on it asked
+//! **What is reported.** [`ResumeBody::report`] has each exchange, with the offset from which on it asked
 //! ([`resumed_at`](crate::AttemptRecord::resumed_at)); an error gets it as that of a call does. An
 //! [`RetryObserver`](crate::RetryObserver) is told of what broke, too. Services below see a
 //! [`Resumption`](crate::Resumption) in the extensions of the request.

@@ -1,4 +1,4 @@
-//! How often the rest of a body is asked for, when, and what is told of it.
+//! How often and when the rest of a body is requested, and the report of it.
 
 use std::{error::Error, fmt, mem, time::Duration};
 
@@ -22,8 +22,8 @@ use crate::{
     verdict::{Facts, RetrySupply, TransparentRetries, Verdict, judge},
 };
 
-/// A request for the rest costs a server a connection and two heads, which is about as much as this
-/// many bytes of a body. One that has brought more is paid off: its token goes back to the budget.
+/// A request for the rest costs a server a connection and two heads, about as much as sending this
+/// many bytes of a body. Once it has read more than that, its token goes back to the budget.
 const PAID_OFF: u64 = 4 * 1024;
 
 /// The attempts at one body.
@@ -31,34 +31,34 @@ pub(super) struct Progress {
     policy: RetryPolicy,
     method: Method,
     uri: Uri,
-    /// When the call has to be over: of the request, or else the policy's, which counts from when the
-    /// body broke. A body that streams is bound by neither.
+    /// The deadline: the request's, or else the policy's, which counts from when the body broke. It
+    /// bounds the waits and requests for the rest, and not a body that is being read.
     deadline: Option<Deadline>,
     of_request: Option<Deadline>,
     idempotent: bool,
-    /// Exchanges since the body was last brought forward, the present one included.
+    /// Exchanges since the last one that read any of the body, the present one included.
     attempts: u32,
-    /// What the present exchange has brought, in bytes.
+    /// How many bytes of the body the present exchange has read.
     brought: u64,
-    /// Of all exchanges of the call; the present one is the last. Empty until the body breaks.
+    /// The records of all exchanges of the call; the present one is the last. Empty until the body breaks.
     records: Vec<AttemptRecord>,
-    /// Those up to the head of the response, if they were more than one.
+    /// The report of the exchanges up to the head of the response, if there were several.
     report: Option<RetryReport>,
     status: StatusCode,
     stop: StopReason,
-    /// When the rest was asked for.
+    /// When the rest was requested.
     asked: Option<Instant>,
-    /// Held until the exchange that it pays for has brought something, or is over.
+    /// Held until the exchange that it pays for has read enough, or has ended.
     withdrawal: Option<Withdrawal>,
 }
 
-/// How the body of an exchange came to an end that is too early.
+/// How the body of an exchange ended too early.
 pub(super) enum Break<'a> {
     /// It failed.
     Error(&'a (dyn Error + 'static)),
-    /// It ended, and not all of what was announced had come.
+    /// It ended before all of the announced length was read.
     Early,
-    /// It was a part, and ended as it should; but that part is not all of the rest.
+    /// It was a part that was read whole, but is not all of the rest.
     Short,
 }
 
@@ -92,7 +92,7 @@ impl Progress {
         }
     }
 
-    /// The present exchange has brought so many bytes that are handed out.
+    /// Counts bytes of the present exchange that are handed out.
     #[inline]
     pub(super) fn bring(&mut self, bytes: u64) {
         self.brought = self.brought.saturating_add(bytes);
@@ -112,7 +112,7 @@ impl Progress {
         }
     }
 
-    /// Says how long to wait before the rest is asked for, or why it will not be.
+    /// Returns how long to wait before the rest is requested, or why it is not.
     pub(super) fn broke(&mut self, how: &Break<'_>, offset: u64) -> Result<Duration, StopReason> {
         let now = Instant::now();
         if mem::take(&mut self.brought) > 0 {
@@ -124,7 +124,7 @@ impl Progress {
             Some(Deadline::after(now, within))
         });
         self.deadline = deadline;
-        // The retry that this was is over.
+        // The retry that has just ended is settled with the budget.
         self.withdrawal = None;
         let class = self.class(how);
         let verdict = self.judge(how, class, now);
@@ -173,7 +173,7 @@ impl Progress {
         let view = Outcome::from_error(&self.method, &self.uri, *error).at_attempt(self.attempts);
         match self.policy.classify(&view) {
             class if !class.is_retryable() || class.is_throttled() => class,
-            // The server has begun to answer, so whatever else it may mean, it is no free transparent retry.
+            // The server has begun to answer, so no transparent retry is allowed.
             _ => Class::Ambiguous,
         }
     }
@@ -185,7 +185,7 @@ impl Progress {
         now: Instant,
     ) -> Result<(Duration, Option<Withdrawal>), StopReason> {
         if !class.is_retryable() {
-            // The head was in the caller's hands, and no attempt could mend this.
+            // The caller has the head already, and no attempt can change that the body is refused.
             return Err(StopReason::ErrorNotRetryable);
         }
         let pressure = if class.is_throttled() {
@@ -230,7 +230,7 @@ impl Progress {
         }
     }
 
-    /// What there is to say of the exchange whose body broke.
+    /// The record of the exchange whose body broke.
     fn record(&self, how: &Break<'_>, class: Class, now: Instant) -> AttemptRecord {
         let details = match how {
             Break::Error(error) => {
@@ -256,7 +256,7 @@ impl Progress {
         }
     }
 
-    /// Puts this in the place of what the head of the exchange had told.
+    /// Replaces the record that was made of the exchange's head.
     fn replace_last(&mut self, record: AttemptRecord) {
         if let Some(report) = self.report.take().filter(|_| self.records.is_empty()) {
             self.records.extend_from_slice(report.attempts());
@@ -265,7 +265,7 @@ impl Progress {
         self.records.push(record);
     }
 
-    /// The rest is asked for now.
+    /// The request for the rest is sent now.
     pub(super) fn ask<B>(&mut self, request: &mut Request<B>, offset: u64) {
         self.asked = Some(Instant::now());
         if let Some(withdrawal) = &mut self.withdrawal {
@@ -297,7 +297,7 @@ impl Progress {
         self.records.extend(records.map(|it| it.resuming(offset)));
         let transparent_retries =
             usize::try_from(report.transparent_retries()).unwrap_or(usize::MAX);
-        // Of a service that follows redirects, those are no attempts of their own.
+        // The redirects that the service followed are no attempts of their own.
         let is_hop = |it: &&AttemptRecord| match it.outcome() {
             AttemptOutcome::Status(status) => status.is_redirection(),
             _ => false,
@@ -320,7 +320,7 @@ impl Progress {
         self.records.push(record.resuming(offset));
     }
 
-    /// Nothing more is asked for.
+    /// No further request for the rest is sent.
     pub(super) fn end(&mut self, stop: StopReason) {
         self.stop = stop;
         self.withdrawal = None;
@@ -339,7 +339,7 @@ impl Progress {
         self.observe(|observer, exchange| observer.stops(exchange, stop));
     }
 
-    /// Tells an error what was tried.
+    /// Puts the report into the error.
     pub(super) fn annotate(&self, error: &mut (dyn Error + 'static)) {
         if let Some(report) = self.report() {
             self.policy.annotate(error, report);
@@ -350,7 +350,7 @@ impl Progress {
         self.records.len()
     }
 
-    /// What was tried by now; `None` as long as nothing broke.
+    /// The report so far; `None` until the body broke.
     pub(super) fn report(&self) -> Option<RetryReport> {
         if self.records.is_empty() {
             return None;
@@ -368,7 +368,7 @@ impl Progress {
         ))
     }
 
-    /// The same, for an error that is made though nothing broke before.
+    /// As `report`, for an error that arises before the body broke.
     pub(super) fn report_or_plain(&self) -> RetryReport {
         self.report().unwrap_or_else(|| {
             let record = AttemptRecord::new(AttemptOutcome::Status(self.status));
@@ -376,7 +376,7 @@ impl Progress {
         })
     }
 
-    /// Tells the observer, if there is one, of the last exchange.
+    /// Passes the last exchange to the observer, if there is one.
     fn observe(&self, tell: impl FnOnce(&dyn RetryObserver, &EndedAttempt<'_>)) {
         let (Some(observer), Some(record)) = (self.policy.observer(), self.records.last()) else {
             return;
@@ -400,7 +400,7 @@ impl fmt::Debug for Progress {
     }
 }
 
-/// Chance and shared state, for one decision.
+/// The random waits and the budget, for one decision.
 struct ResumeSupply<'a> {
     progress: &'a Progress,
     how: &'a Break<'a>,

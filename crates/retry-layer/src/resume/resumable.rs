@@ -1,4 +1,5 @@
-//! What may be continued, what is asked for, and whether an answer fits: decisions about heads alone.
+//! Which bodies may be continued, which range is requested, and whether a response fits: decisions from
+//! heads alone.
 
 use std::fmt::Write as _;
 
@@ -63,14 +64,14 @@ pub(super) struct Resumable {
     total: Option<u64>,
 }
 
-/// What an answer to the request for the rest is good for.
+/// How a response to the request for the rest can be used.
 #[derive(Clone, Debug)]
 pub(super) enum Answer {
     /// Its body is `length` bytes, of which the first `skip` were received before.
     Rest { skip: u64, length: u64 },
     /// It is the whole, of which nothing was handed out.
     Anew(Resumable),
-    /// There is nothing left to be had.
+    /// There are no more bytes.
     Complete,
     /// It is no continuation.
     Refused(ResumeErrorKind),
@@ -175,7 +176,7 @@ impl Resumable {
         }
         let mut range = format!("bytes={}-", self.offset(received));
         if let Some(last) = self.end.and_then(|end| end.checked_sub(1)) {
-            // Nothing fails that writes to a string.
+            // Writing to a string cannot fail.
             let _ = write!(range, "{last}");
         }
         if let Ok(range) = HeaderValue::try_from(range) {

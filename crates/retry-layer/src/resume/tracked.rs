@@ -16,18 +16,18 @@ use super::{
 };
 use crate::{named::ServiceError, report::RetryReport, stop::StopReason};
 
-/// What is known of a body that can be continued, and how far it is.
+/// A body that can be continued, and how much of it was read.
 pub(super) struct Tracked<E, A> {
     pub(super) resumable: Resumable,
     pub(super) progress: Progress,
     pub(super) ask: A,
-    /// How much was handed out, in bytes.
+    /// How many bytes were handed out.
     received: u64,
-    /// How much of the present response is left out, since it was received before.
+    /// How many bytes of the present response are skipped, because they were received before.
     skip: u64,
-    /// How much is left of the present response behind that, if it is known.
+    /// How many bytes of the present response follow those, if it is known.
     left: Option<u64>,
-    /// The error that broke the body, until the rest is there.
+    /// The error that broke the body, until the rest arrives.
     broke: Option<E>,
     pub(super) ended: bool,
 }
@@ -36,7 +36,8 @@ pub(super) struct Tracked<E, A> {
 pub(super) enum Step<E> {
     /// The next frame is read.
     Continue,
-    /// The rest is asked for. The present body goes before the wait, which must not hold a connection.
+    /// The rest is requested. The present body is dropped before the wait, so that it holds no
+    /// connection.
     Ask,
     Return(Option<Result<Frame<Bytes>, ResumeBodyError<E>>>),
 }
@@ -55,7 +56,7 @@ impl<E, A> Tracked<E, A> {
         }
     }
 
-    /// Whether nothing is missing, where the body inside has ended.
+    /// Whether the body inside has ended with nothing missing.
     fn is_whole(&self) -> bool {
         match (self.resumable.length(), self.left) {
             (Some(length), _) => self.received == length,
@@ -79,16 +80,16 @@ impl<E, A> Tracked<E, A> {
 }
 
 impl<E: ServiceError, S, B, F> Tracked<E, Ask<S, B, F>> {
-    /// Takes what the present body gave.
+    /// Takes the next frame of the present body, its error, or its end.
     pub(super) fn take(&mut self, frame: Option<Result<Frame<Bytes>, E>>) -> Step<E> {
         match frame {
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) => self.take_data(data),
                 Err(trailers) if self.is_whole() => Step::Return(Some(Ok(trailers))),
-                // Those of a part that is not the last one say nothing of the whole.
+                // Trailers of a part that is not the last one say nothing about the whole.
                 Err(_) => Step::Continue,
             },
-            // All is there, only the end was not told.
+            // All bytes were read; only the end of the body was missing.
             Some(Err(_)) if self.resumable.length() == Some(self.received) => self.end(),
             Some(Err(error)) => self.break_off(Some(error)),
             None if self.is_whole() => self.end(),
@@ -164,7 +165,7 @@ impl<E: ServiceError, S, B, F> Tracked<E, Ask<S, B, F>> {
         Step::Return(Some(Err(ResumeBodyError::Inner(error))))
     }
 
-    /// Ends since what the server sends is no continuation.
+    /// Ends because the server's response does not continue the body.
     #[cold]
     fn refuse(&mut self, kind: ResumeErrorKind) -> Step<E> {
         self.progress.end(StopReason::ErrorNotRetryable);

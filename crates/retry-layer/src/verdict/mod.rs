@@ -21,7 +21,7 @@ pub(crate) struct Facts {
     pub(crate) class: Class,
     /// The status, if the outcome is a response.
     pub(crate) status: Option<StatusCode>,
-    /// Whether the connection went away before the peer processed the request.
+    /// Whether the peer closed the connection by a GOAWAY before it processed the request.
     pub(crate) gone_away: bool,
     /// Whether the request may be processed twice.
     pub(crate) idempotent: bool,
@@ -42,7 +42,7 @@ pub(crate) struct Facts {
 
 /// What to do next.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[must_use = "a judgement that nobody acts upon leaves the call hanging"]
+#[must_use = "the call neither ends nor goes on unless the verdict is acted upon"]
 pub(crate) enum Verdict {
     Return(StopReason),
     TransparentRetry {
@@ -55,24 +55,25 @@ pub(crate) enum Verdict {
     },
 }
 
-/// Chance and shared state, asked for only once everything else allows a retry.
+/// What a retry needs beside the facts: random waits and the shared budget. Asked only after everything
+/// else allows a retry.
 pub(crate) trait RetrySupply {
-    /// An attempt failed that another one may follow, and not for free: the first transparent retry of a call
-    /// is no failure, a further one is.
+    /// An attempt failed in a way that may be retried. Not called for the attempt before the first
+    /// transparent retry of a call, which is free.
     fn failed(&mut self) {}
     /// The next wait of the schedule, or nothing if it is over.
     fn backoff(&mut self) -> Option<Duration>;
-    /// The same for a transparent retry that is not the first of its cause.
+    /// The next wait before a transparent retry that is not the first of its cause.
     fn transparent_backoff(&mut self) -> Option<Duration>;
-    /// Something to add to a hint of this length, so that clients do not return together.
+    /// A random time to add to a hint of this length, so that clients do not return together.
     fn stagger(&mut self, hint: Duration) -> Duration;
     /// Takes what a retry costs from the budget, if it has that much. A transparent retry that is not the first
     /// of its call costs the same.
     fn withdraw(&mut self) -> bool;
 }
 
-/// Decides what follows an attempt. The order is the point: what can never work is said first,
-/// and the budget is asked last, so that a retry which is refused for any other reason costs none.
+/// Decides what follows an attempt. The order matters: what no wait can change comes first, and the
+/// budget last, so that a retry which is refused for another reason takes no token.
 pub(crate) fn judge(facts: &Facts, supply: &mut impl RetrySupply) -> Verdict {
     if !facts.class.is_retryable() {
         return Verdict::Return(StopReason::of_final(facts.status));
@@ -115,7 +116,7 @@ pub(crate) fn judge(facts: &Facts, supply: &mut impl RetrySupply) -> Verdict {
         return Verdict::Return(StopReason::AttemptsExhausted);
     }
     let asked = facts.asked();
-    // One that is near the backoff anyway is bound by that.
+    // A hint under this rule adds at most 5 seconds to the backoff.
     if asked.is_some_and(|a| a.rule != Rule::Near && a.wait > facts.max_retry_after) {
         return Verdict::Return(StopReason::RetryAfterTooLong);
     }

@@ -3,7 +3,7 @@ use http::StatusCode;
 use super::Facts;
 use crate::class::Class;
 
-/// The causes for which a request is sent again though no attempt is counted.
+/// Why a request is sent again without counting as an attempt.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum TransparentCause {
     Refused,
@@ -33,8 +33,8 @@ impl TransparentRetries {
         once: 0,
         gone_away: 0,
     };
-    /// Where each connection serves few requests (nginx's `keepalive_requests`), a call among many
-    /// meets several that go away before its turn comes, and no server is worse for it.
+    /// Where each connection serves few requests (nginx's `keepalive_requests`), a call among many can
+    /// meet several connections that are closed before its turn comes. That is no load on the server.
     const GOAWAYS: u8 = 5;
     /// The most transparent retries of a call, over all its hops: as many as one request may cause.
     pub(super) const MOST: u32 = 9;

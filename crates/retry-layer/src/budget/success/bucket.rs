@@ -15,7 +15,7 @@ pub(super) struct Bucket {
     capacity: u64,
     pub(super) successes: u64,
     window: Window,
-    /// Up to when the trickle is paid out.
+    /// The time up to which the trickle was added.
     pub(super) trickled: Instant,
     pub(super) asked: Instant,
 }
@@ -33,7 +33,7 @@ impl Bucket {
             millitokens: capacity,
             capacity,
             successes: 0,
-            // Until ten seconds have told the rate of this origin, it is taken to be the client's.
+            // For its first ten seconds an origin's rate is taken to be the client's.
             window: Window::new(now, 0, Some(rate)),
             trickled: now,
             asked: now,
@@ -48,8 +48,8 @@ impl Bucket {
         origin.is(&self.origin)
     }
 
-    /// One of 64 bits, so that most origins without a bucket can tell by a glance at those of all
-    /// buckets together; all of them for the bucket that any origin may have.
+    /// One of 64 bits. The bits of all buckets together show for most origins without a bucket that they
+    /// have none. The bucket that several origins share has all 64.
     pub(super) fn mark(&self) -> u64 {
         if self.origin.is_any() {
             u64::MAX
@@ -89,12 +89,12 @@ impl Bucket {
                 .saturating_add(earned)
                 .min(Self::TRICKLE_LIMIT);
         }
-        // What is not worth a whole drop yet stays to be paid out.
+        // The rest of the time, which is less than one drop takes, counts for the next one.
         let paid = u32::try_from(drops).map_or(passed, |drops| Self::TRICKLE.saturating_mul(drops));
         self.trickled = self.trickled.checked_add(paid).unwrap_or(now);
     }
 
-    /// Adds, and tells whether the bucket is full now.
+    /// Adds so many millitokens. Returns whether the bucket is full now.
     pub(super) fn add(&mut self, amount: u64) -> bool {
         self.millitokens = self.millitokens.saturating_add(amount).min(self.capacity);
         self.millitokens == self.capacity

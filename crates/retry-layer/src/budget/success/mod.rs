@@ -36,9 +36,9 @@ pub struct SuccessBudget {
     sharing: Sharing,
     /// Of all origins together: what a new bucket takes its size from.
     successes: AtomicU64,
-    /// Those of all buckets: see [`Bucket::mark`](bucket::Bucket::mark).
+    /// The marks of all buckets: see [`Bucket::mark`](bucket::Bucket::mark).
     marks: AtomicU64,
-    /// Hosts may be chosen by others.
+    /// Random, because an attacker may choose the hosts.
     seed: DefaultHashBuilder,
     table: Mutex<Table>,
 }
@@ -99,8 +99,8 @@ impl SuccessBudget {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Brings the window and the table up to date: else the rate would be that of all the time since
-    /// somebody last asked, and an origin that nobody asks for any more would never be forgotten.
+    /// Updates the window and sweeps the table. Without it the rate would be averaged over all the time
+    /// since the last withdrawal, and the bucket of an origin without traffic would stay for ever.
     #[cold]
     fn roll(&self, successes: u64) {
         let now = Instant::now();
@@ -110,7 +110,7 @@ impl SuccessBudget {
         self.publish_marks(&table);
     }
 
-    /// Tells those who do not take the lock what buckets there are.
+    /// Publishes the marks of the buckets to [`deposit`](Budget::deposit), which takes no lock.
     fn publish_marks(&self, table: &Table) {
         self.marks.store(table.marks, Ordering::Relaxed);
     }
@@ -143,8 +143,8 @@ impl Default for SuccessBudget {
 
 impl Budget for SuccessBudget {
     fn deposit(&self, uri: &Uri) {
-        // Before the addition, which would hold it up. A bucket made this instant may miss this
-        // success; the next one counts.
+        // Loaded before the addition, so that it does not wait for it. A bucket that is made at this
+        // moment may miss this success; the next one counts.
         let marks = self.marks.load(Ordering::Relaxed);
         let before = self.successes.fetch_add(1, Ordering::Relaxed);
         if before % Window::ROLLED_EVERY == Window::ROLLED_EVERY - 1 {

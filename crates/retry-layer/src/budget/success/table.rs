@@ -19,8 +19,8 @@ impl Table {
     const SMALLEST_SWEEP: usize = 128;
     pub(super) const IDLE: Duration = Duration::from_secs(600);
 
-    /// More origins in trouble than this share one bucket: who makes up hosts gets no fresh tokens
-    /// for each, and no memory.
+    /// Beyond this many origins with failures, all others share one bucket, so that made-up hosts
+    /// get neither tokens nor memory.
     pub(super) const MOST: usize = 4_096;
 
     pub(super) fn new(now: Instant) -> Self {
@@ -33,7 +33,7 @@ impl Table {
         }
     }
 
-    /// Whose bucket is that of this origin.
+    /// The owner of the bucket that this origin uses: the origin, or the one that several share.
     fn owner<'a>(&self, origin: Origin<'a>) -> Origin<'a> {
         let has_room = self.buckets.len() < Self::MOST;
         if has_room
@@ -62,7 +62,7 @@ impl Table {
             .fold(0, |marks, bucket| marks | bucket.mark());
     }
 
-    /// Forgets origins that nobody has asked for in a long time.
+    /// Removes the buckets without a withdrawal for a long time.
     pub(super) fn sweep(&mut self, now: Instant) {
         if now.saturating_duration_since(self.swept) >= Self::IDLE {
             self.sweep_all(now);

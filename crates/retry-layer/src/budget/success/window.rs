@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Successes per second over about ten seconds, worked out from counts when somebody asks.
+/// Successes per second over about ten seconds, computed from counts on demand.
 pub(super) struct Window {
     pub(super) start: Instant,
     /// The count at the start.
@@ -13,7 +13,7 @@ pub(super) struct Window {
 
 impl Window {
     pub(super) const LENGTH: Duration = Duration::from_secs(10);
-    /// After how many successes the clock is read without anybody asking.
+    /// After how many successes the window is updated without a withdrawal.
     pub(super) const ROLLED_EVERY: u64 = 256;
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -37,8 +37,7 @@ impl Window {
             };
             return rate;
         }
-        // What came before counts for as much of the ten seconds as is not told yet, but never
-        // hides that there is more now.
+        // Within a window the larger one counts: the previous rate, or the rate so far.
         self.known
             .map_or(rate, |known| known.max(per_second(gained, Self::LENGTH)))
     }
