@@ -68,6 +68,7 @@
 //! | wait | random, up to 100 ms, 200 ms, … 20 s; `Retry-After` up to 120 s | [`ClientBuilder::retry`] |
 //! | total deadline | 300 s to the head, and over a body that is collected; one that streams is bound by its idle timeout only | [`ClientBuilder::deadline`] |
 //! | connect, head, body idle | 10 s, 30 s, 30 s | [`ClientBuilder::timeouts`] |
+//! | least throughput | none; of what is saved to a file, [100 B/s over 60 s](SAVED_FLOOR) | [`Timeouts::download_floor`], [`Timeouts::upload_floor`] |
 //! | names, TCP, TLS | see [`Connector`] | [`ClientBuilder::connector`] |
 //! | connections | 1024, 256 per origin; 10 s in the queue; 50 s idle; 30 min in all | [`ClientBuilder::pool`] |
 //! | collected body | 64 MiB | [`ClientBuilder::max_body`] |

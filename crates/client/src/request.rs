@@ -689,7 +689,9 @@ impl RequestBuilder {
     /// has a hash. If the server has another version by then, or takes no ranges, the download begins anew.
     ///
     /// Within one download, a body that breaks off is [continued](crate::ClientBuilder::resume) unless
-    /// that is turned off. A file that changes on the server meanwhile is an error, never a mix.
+    /// that is turned off. A file that changes on the server meanwhile is an error, never a mix. It is held
+    /// to a [floor of throughput](crate::SAVED_FLOOR) unless one was set by hand, like what
+    /// [`Response::save_to`] saves.
     ///
     /// - **What cannot be continued is removed** when it fails: what has no strong validator, or has a wrong
     ///   digest. What can be is kept, and [`Error::partial_file`] names it. A process that is killed leaves

@@ -34,7 +34,8 @@ pub struct Event {
 /// does not count here. A server that is silent for longer ends the stream with an error only where
 /// that was set by hand, or by the request's
 /// [`idle_timeout`](crate::RequestBuilder::idle_timeout): set one where the server sends comments to
-/// show that it is there. (A layer of one's own that wraps the body hides it from this: the
+/// show that it is there. The client's floor of throughput does not count here either: only one that the
+/// request [itself](crate::RequestBuilder::download_floor) asks for. (A layer of one's own that wraps the body hides it from this: the
 /// default counts then.)
 ///
 /// [spec]: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation

@@ -13,6 +13,9 @@ impl Response {
     /// no regular file is refused, and so is a file that a process has open, such as `/dev/stdout`
     /// where it is redirected: see [`copy_to`](Self::copy_to).
     ///
+    /// It is held to a [floor of throughput](crate::SAVED_FLOOR), unless one was set by hand: a body of which
+    /// a few bytes come now and then is taken for one that breaks off.
+    ///
     /// A body that breaks off is [continued](crate::ClientBuilder::resume), unless that was turned off or
     /// a part of the body was read before. If it cannot be, the part is removed: to keep it, so that the
     /// next run of the program goes on from there, take
@@ -29,7 +32,7 @@ impl Response {
     ///
     /// # Errors
     ///
-    /// If the body breaks off and cannot be continued, or stands still for too long, or the file cannot be written: it is a
+    /// If the body breaks off and cannot be continued, or stands still for too long or is too slow, or the file cannot be written: it is a
     /// directory, a pipe or a socket, or the directory is not there or may not be written to.
     ///
     /// # Cancel safety

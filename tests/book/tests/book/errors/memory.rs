@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, convert::Infallible, io, time::Duration};
 
 use bytes::Bytes;
 use client::{
-    Body, Client, ClientBuilder, Error, PoolConfig, Resolver, RetryPolicy, Token,
+    Body, Client, ClientBuilder, Error, PoolConfig, Resolver, RetryPolicy, SAVED_FLOOR, Token,
     budget::FixedBudget,
     http::header::LOCATION,
     testing::{Answer, Failure, Fake},
@@ -144,6 +144,17 @@ async fn bodies() -> Vec<String> {
         connection.write(head).await;
         connection.stall_until_closed().await;
     };
+    let trickling = |mut connection: Connection| async move {
+        connection.read_request().await;
+        connection
+            .write("HTTP/1.1 200 OK\r\ncontent-length: 7000\r\n\r\n")
+            .await;
+        connection
+            .drip(vec![b'x'; 7000], 7, Duration::from_secs(1))
+            .await;
+    };
+    let trickling = over(&MemoryConnector::new(trickling));
+    let trickling = trickling.get(URL).download_floor(SAVED_FLOOR);
     let corrupt = Fake::from_fn(|_| {
         let answer = Answer::new(200).header("content-encoding", "gzip");
         answer.body("this is no gzip")
@@ -157,6 +168,7 @@ async fn bodies() -> Vec<String> {
         line(get(&over(&replying(vec![Reply::truncated_body(9, "half"); 3]))).await),
         line(stream(&over(&replying([Reply::truncated_body(9, "half")]))).await),
         line(get(&over(&MemoryConnector::new(stalling))).await),
+        line(trickling.fetch().await),
         line(get(&corrupt.client()).await),
         line(get(&large.unwrap()).await),
     ]
