@@ -338,3 +338,58 @@ fn a_connection_that_has_given_its_slot_back_makes_no_room_for_anybody() {
     assert!(matches!(queued, CheckOut::Queue(_, Some(_))));
     state.assert_consistent();
 }
+
+#[test]
+fn an_idle_connection_whose_peer_allows_nothing_makes_room_for_its_own_origin() {
+    let (mut state, now) = (state(1, 2), Instant::now());
+    let s = origin("s");
+    be_shared(&mut state, "s", 2, 10, now);
+    let _ = state.set_limit(&s, 2, 0, now);
+    let _ = state.part_ended(&s, 2, now);
+    assert!(matches!(
+        ask(&mut state, "s", 3, now),
+        CheckOut::Queue(_, Some(Given::Part(2)))
+    ));
+    state.assert_consistent();
+}
+
+#[test]
+fn a_connection_has_a_successor_where_the_limits_leave_room() {
+    let now = Instant::now();
+    let s = origin("s");
+    let may_replace = |connections, per_origin| {
+        let mut state = state(connections, per_origin);
+        be_shared(&mut state, "s", 1, 10, now);
+        state.may_replace(&s, 1)
+    };
+    assert!(may_replace(2, 2));
+    assert!(!may_replace(1, 2), "the pool is full");
+    assert!(!may_replace(2, 1), "the origin has all it may have");
+    assert!(!may_replace(1, 1));
+}
+
+#[test]
+fn a_connection_that_carries_nothing_has_a_successor_in_its_own_place() {
+    let (mut state, now) = (state(1, 1), Instant::now());
+    let s = origin("s");
+    be_shared(&mut state, "s", 1, 10, now);
+    let _ = state.part_ended(&s, 1, now);
+    assert!(state.may_replace(&s, 1));
+    assert!(!state.may_replace(&s, 2), "there is no second");
+    assert!(!state.may_replace(&origin("a"), 1));
+}
+
+#[test]
+fn a_request_that_has_just_come_takes_what_is_there_and_a_place_in_the_order() {
+    let (mut state, now) = (state(2, 2), Instant::now());
+    let a = origin("a");
+    assert!(state.take_first(&a).is_none());
+    be_busy(&mut state, "a", 1, now);
+    assert!(state.take_first(&a).is_none());
+    assert!(matches!(state.put_back(&a, 1, now), Placed::Idle));
+    let next = state.next_ticket();
+    let taken = state.take_first(&a);
+    assert!(matches!(taken, Some((Given::Own(1), ticket)) if ticket == next));
+    assert!(state.next_ticket() > next);
+    state.assert_consistent();
+}
