@@ -3,8 +3,8 @@
 use std::{path::PathBuf, time::Duration};
 
 use client::{
-    Client, ClientBuilder, ErrorKind, RequestBuilder, Response, SAVED_FLOOR, TimeoutPhase,
-    TransferDirection,
+    AttemptRecord, Client, ClientBuilder, ErrorKind, FailureKind, RequestBuilder, Response,
+    SAVED_FLOOR, TimeoutPhase, TransferDirection,
 };
 use http::StatusCode;
 use test_support::{Connection, MemoryConnector};
@@ -14,7 +14,7 @@ use super::{SECOND, Timeouts, assert_took, floor};
 
 /// A body whose bytes tell their place.
 fn file(length: usize) -> Vec<u8> {
-    (0..length).map(|at| b'a' + (at % 23) as u8).collect()
+    (b'a'..=b'w').cycle().take(length).collect()
 }
 
 /// A server of one file. Of a request for it, or for the rest of it, it sends the first `slow` answers at
@@ -33,7 +33,7 @@ fn serving(length: usize, slow: usize) -> MemoryConnector {
                         let (from, _) = range.trim_start_matches("bytes=").split_once('-').unwrap();
                         from.parse::<usize>().unwrap()
                     });
-                    let rest = &whole[from.unwrap_or_default()..];
+                    let rest = whole.get(from.unwrap_or_default()..).unwrap();
                     let status = match from {
                         Some(from) => format!(
                             "206 Partial Content\r\ncontent-range: bytes {from}-{}/{length}",
@@ -171,10 +171,10 @@ async fn a_collected_body_that_trickles_is_an_attempt_that_failed() {
     let fetched = request.fetch().await.unwrap();
     assert_eq!(fetched.body().len(), 2000);
     let report = fetched.retry_report();
-    let kinds: Vec<_> = report.attempts().iter().map(|it| it.kind()).collect();
+    let kinds: Vec<_> = report.attempts().iter().map(AttemptRecord::kind).collect();
     let kinds: Vec<_> = kinds
         .into_iter()
-        .map(|it| it.map(|it| it.as_str()))
+        .map(|it| it.map(FailureKind::as_str))
         .collect();
     assert_eq!(kinds, [Some("too_slow"), Some("too_slow"), None]);
 }
@@ -265,17 +265,14 @@ async fn the_floor_of_a_client_does_not_cut_a_quiet_stream_of_events() {
 async fn what_a_request_says_of_its_times_holds_after_a_redirect_to_another_origin() {
     let connector = MemoryConnector::new(|mut connection: Connection| async move {
         while let Some(request) = connection.read_request().await {
-            match request.path() {
-                "/go" => {
-                    let to = [("location", "http://other/")];
-                    connection.respond_with(302, &to, "").await;
-                }
-                _ => {
-                    connection
-                        .write("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")
-                        .await;
-                    connection.drip(vec![b'x'; 1000], 10, 2 * SECOND).await;
-                }
+            if request.path() == "/go" {
+                let to = [("location", "http://other/")];
+                connection.respond_with(302, &to, "").await;
+            } else {
+                connection
+                    .write("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")
+                    .await;
+                connection.drip(vec![b'x'; 1000], 10, 2 * SECOND).await;
             }
         }
     });

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use http_body_util::BodyExt;
-use session_layer::{Phase, RequestOptions, Timeouts, TransferDirection};
+use session_layer::{ConnectionInfo, Phase, RequestOptions, Timeouts, TransferDirection};
 use tokio::time::Instant;
 
 use super::{
@@ -29,7 +29,10 @@ async fn a_server_that_trickles_is_cut_after_one_window_and_the_error_tells_all(
             format!("{error:#}"),
             "the response body came at 1 B/s over 30s, less than the floor of 100 B/s"
         );
-        assert_eq!(error.connection().map(|it| it.is_reused()), Some(false));
+        assert_eq!(
+            error.connection().map(ConnectionInfo::is_reused),
+            Some(false)
+        );
         tokio::time::sleep(SECOND).await;
         let stats = session.stats();
         // Its connection carries nothing more over HTTP/1; over HTTP/2 its stream is reset alone.
@@ -64,7 +67,7 @@ async fn it_is_the_mean_over_the_last_window_that_counts() {
     for protocol in BOTH {
         // Ten thousand bytes at once do not hide what comes after them.
         let mut pieces = vec![(Duration::ZERO, 10_000)];
-        pieces.extend([(SECOND, 10); 1000]);
+        pieces.extend(vec![(SECOND, 10); 1000]);
         let timeouts = patient().download_floor(floor(100, 8));
         let session = serving(protocol, timeouts, Script::of(&pieces));
         let (error, took) = read(&session, get()).await;
@@ -85,7 +88,6 @@ async fn it_is_the_mean_over_the_last_window_that_counts() {
 #[tokio::test(start_paused = true)]
 async fn the_time_before_the_head_is_no_part_of_a_download() {
     for protocol in BOTH {
-        let script = Script::steady(SECOND, 200, 60);
         let timeouts = patient().download_floor(floor(100, 5));
         let session = match protocol {
             Protocol::Http1 => super::over_http1(timeouts, move |mut connection| async move {
@@ -100,7 +102,6 @@ async fn the_time_before_the_head_is_no_part_of_a_download() {
             }),
         };
         assert_eq!(read(&session, get()).await.0.unwrap(), 500, "{protocol:?}");
-        drop(script);
     }
 }
 
