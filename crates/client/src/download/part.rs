@@ -73,6 +73,21 @@ impl Names {
     }
 }
 
+impl Names {
+    /// Removes the record of a file that is in its place, unless another download has begun: that replaces
+    /// the record itself.
+    fn remove_record(&self) {
+        let Ok(next) = open_locked(&self.part, false) else {
+            return;
+        };
+        // One that has begun and failed meanwhile has left its own.
+        if next.metadata().is_ok_and(|found| found.len() == 0) {
+            fs::remove_file(&self.record).ok();
+            fs::remove_file(&self.part).ok();
+        }
+    }
+}
+
 impl Drop for Names {
     fn drop(&mut self) {
         if self.leftover == Leftover::Removed {
@@ -224,10 +239,10 @@ impl Part {
                 take_after(&file, &replaced)?;
             }
             place(&names.part, &names.target, existing)?;
-            // There is no partial file any more, and its record goes.
-            names.leftover = Leftover::Removed;
-            drop(names);
-            // The lock is held until here.
+            // The name of the partial file is free now, and another download may have it already.
+            names.leftover = Leftover::Kept;
+            names.remove_record();
+            // Until here nobody else has the file that was locked.
             drop(file);
             Ok(())
         })

@@ -61,11 +61,15 @@ impl File {
         if !self.tag.is_empty() {
             head = head.header("etag", self.tag);
         }
+        let asked = self.asked(range, if_range);
         for (name, value) in self.headers {
-            head = head.header(*name, *value);
+            // The answer to an `If-Range` leaves out what its sender has (RFC 9110, section 15.3.7).
+            if asked.is_none() || *name != "last-modified" {
+                head = head.header(*name, *value);
+            }
         }
         let total = self.content.len();
-        let (head, body) = match self.asked(range, if_range) {
+        let (head, body) = match asked {
             Some((first, last)) => {
                 let head = head.status(206);
                 let head = head.header("content-range", format!("bytes {first}-{last}/{total}"));

@@ -1,6 +1,6 @@
 //! What a download does on the disk.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::Arc};
 
 use client::ErrorKind;
 use tokio::sync::Notify;
@@ -73,32 +73,49 @@ async fn only_one_download_writes_a_part() {
     assert_eq!(done.resumed_from(), 400);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn many_downloads_to_one_file_write_it_one_after_the_other() {
-    let file = File::new(content(100_000));
-    let directory = std::sync::Arc::new(Directory::new());
-    let connector = serve(&file, []);
-    let downloads = (0..16).map(|_| {
+/// Starts many downloads to one file at once, some of which break and some of which are dropped.
+async fn download_at_once(file: &File, fates: [Fate; 4], dropped: bool) {
+    let directory = Arc::new(Directory::new());
+    let connector = serve(file, fates);
+    let is_right = || match fs::read(directory.target()) {
+        Ok(found) => found == file.content[..],
+        Err(_) => true,
+    };
+    let downloads = (0..16).map(|number| {
         let (connector, directory) = (connector.clone(), directory.clone());
-        tokio::spawn(async move { download(&connector, &directory.target()).await })
-    });
-    let mut done = 0;
-    for download in downloads.collect::<Vec<_>>() {
-        match download.await.unwrap() {
-            Ok(whole) => {
-                assert_eq!(whole.length(), 100_000);
-                done += 1;
-            }
-            Err(error) => assert_eq!(error.kind(), ErrorKind::Write, "{error:#}"),
+        let download = tokio::spawn(async move { download(&connector, &directory.target()).await });
+        if dropped && number % 4 == 0 {
+            download.abort();
         }
-        // At no time is a part of it under its name.
-        assert!(
-            fs::read(directory.target()).unwrap_or_else(|_| file.content.to_vec())
-                == file.content[..]
-        );
+        download
+    });
+    for download in downloads.collect::<Vec<_>>() {
+        match download.await {
+            Ok(Ok(whole)) => assert_eq!(whole.length(), 100_000),
+            Ok(Err(error)) => {
+                let is_of_other = error.kind() == ErrorKind::Write;
+                assert!(is_of_other || error.kind() == ErrorKind::Body, "{error:#}");
+            }
+            Err(error) => assert!(error.is_cancelled()),
+        }
+        assert!(is_right(), "a part of it was under its name");
     }
-    assert!(done > 0);
+    download(&connector, &directory.target()).await.unwrap();
+    assert!(is_right());
     assert_eq!(directory.names(), ["target"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_downloads_to_one_file_at_once_write_it_one_after_the_other() {
+    let file = File::new(content(100_000));
+    download_at_once(&file, [Fate::Whole; 4], false).await;
+    let breaks = [
+        Fate::Dies(10_000),
+        Fate::Whole,
+        Fate::Dies(70_000),
+        Fate::Dies(1),
+    ];
+    download_at_once(&file, breaks, true).await;
 }
 
 #[tokio::test(start_paused = true)]
