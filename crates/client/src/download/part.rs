@@ -467,3 +467,26 @@ fn lock(file: &fs::File) -> io::Result<()> {
 fn lock(_: &fs::File) -> io::Result<()> {
     Ok(())
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_has_lost_its_name_is_not_the_one_of_that_name() {
+        let directory = std::env::temp_dir();
+        let path = directory.join(format!("client-part-{}", std::process::id()));
+        let moved = path.with_extension("moved");
+        let file = open_locked(&path, false).unwrap();
+        assert!(is_same(&file, &fs::symlink_metadata(&path).unwrap()));
+        let error = open_locked(&path, false).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ResourceBusy);
+
+        fs::rename(&path, &moved).unwrap();
+        let next = open_locked(&path, false).unwrap();
+        let found = fs::symlink_metadata(&path).unwrap();
+        assert!(is_same(&next, &found) && !is_same(&file, &found));
+        fs::remove_file(&path).unwrap();
+        fs::remove_file(&moved).unwrap();
+    }
+}
