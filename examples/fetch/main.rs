@@ -10,7 +10,11 @@ mod settings;
 mod throttle;
 mod transfer;
 
-use std::{env, process::ExitCode};
+use std::{
+    env,
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 use client::Client;
 use futures_util::{StreamExt as _, stream};
@@ -18,7 +22,7 @@ use futures_util::{StreamExt as _, stream};
 use self::{
     arguments::{Arguments, Command, HELP},
     exit::Exit,
-    screen::Screen,
+    screen::{Screen, print_error},
     transfer::Transfer,
 };
 
@@ -26,18 +30,22 @@ use self::{
 async fn main() -> ExitCode {
     let exit = match Arguments::parse(env::args_os()) {
         Ok(Command::Help) => {
-            print!("{HELP}");
+            // Somebody who reads a part of it is no reason to fail.
+            let _ = io::stdout().write_all(HELP.as_bytes());
             Exit::Done
         }
         Ok(Command::Fetch(arguments)) => {
             // Whatever was written by now stays, for a later run with `-C`.
             tokio::select! {
                 exit = fetch(*arguments) => exit,
-                _ = tokio::signal::ctrl_c() => Exit::Interrupted,
+                _ = tokio::signal::ctrl_c() => {
+                    print_error("fetch: interrupted; go on with `-C`");
+                    Exit::Interrupted
+                }
             }
         }
         Err(why) => {
-            eprintln!("fetch: {why}\nfetch: see `fetch --help`");
+            print_error(&format!("fetch: {why}\nfetch: see `fetch --help`"));
             Exit::Usage
         }
     };

@@ -3,7 +3,7 @@
 
 use std::{
     env,
-    io::{IsTerminal as _, stderr},
+    io::{IsTerminal as _, Write as _, stderr},
 };
 
 use client::Progress;
@@ -34,7 +34,7 @@ impl Screen {
 
     /// Prints a line, also if it is silent.
     pub(crate) fn say(&self, line: &str) {
-        self.bars.suspend(|| eprintln!("{line}"));
+        self.bars.suspend(|| print_error(line));
     }
 
     /// Prints a line unless it is silent.
@@ -53,6 +53,11 @@ impl Screen {
         bar.set_prefix(name.to_owned());
         Bar { bar, begins: true }
     }
+}
+
+/// Prints a line to stderr, if anybody reads that.
+pub(crate) fn print_error(line: &str) {
+    let _ = writeln!(stderr(), "{line}");
 }
 
 /// The bar of one file.

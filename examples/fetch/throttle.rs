@@ -20,6 +20,9 @@ pub(crate) struct Throttled<B> {
     next: Pin<Box<Sleep>>,
 }
 
+/// How late a piece may be without making the next one later.
+const LATE: Duration = Duration::from_millis(200);
+
 impl<B> Throttled<B> {
     pub(crate) fn new(inner: B, rate: u64) -> Self {
         Self {
@@ -41,7 +44,10 @@ impl<B> Throttled<B> {
         let piece = self.rest.split_to(self.piece().min(self.rest.len()));
         let length = u64::try_from(piece.len()).unwrap_or(u64::MAX);
         let micros = length.saturating_mul(1_000_000) / self.rate;
-        let next = Instant::now() + Duration::from_micros(micros);
+        // Counted from when the piece could have been given, so that a late timer costs no rate; but what
+        // was not used for long is not made up for.
+        let from = self.next.deadline().max(Instant::now() - LATE);
+        let next = from + Duration::from_micros(micros);
         self.next.as_mut().reset(next);
         piece
     }
