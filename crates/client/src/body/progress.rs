@@ -236,3 +236,34 @@ where
         hint
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{BodyExt as _, Full};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_attempt_that_a_newer_one_has_replaced_is_not_told_of() {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let telling = told.clone();
+        let progress = UploadProgress::new(move |progress| {
+            telling
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push((progress.restarts, progress.written));
+        });
+        let bytes = Bytes::from(vec![0; PIECE + 1]);
+        let attempt = || Followed::new(Full::new(bytes.clone()), progress.clone());
+        let (mut first, never_begun, mut second) = (attempt(), attempt(), attempt());
+        let next = async |attempt: &mut Followed<_>| attempt.frame().await.is_some();
+        assert!(next(&mut first).await);
+        assert!(next(&mut second).await);
+        assert!(next(&mut first).await);
+        assert!(never_begun.collect().await.is_ok());
+        assert!(next(&mut second).await);
+        let told = told.lock().unwrap_or_else(PoisonError::into_inner);
+        let whole = u64::try_from(bytes.len()).unwrap_or(0);
+        assert_eq!(*told, [(0, whole - 1), (1, 0), (1, whole - 1), (1, whole)]);
+    }
+}
