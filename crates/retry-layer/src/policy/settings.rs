@@ -171,7 +171,7 @@ impl Methods {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) enum BudgetChoice {
     /// No budget was set: each policy that is built gets one of its own.
     New,
@@ -179,6 +179,15 @@ pub(super) enum BudgetChoice {
     Inherited(Arc<dyn Budget>),
     /// This budget was set.
     Set(Arc<dyn Budget>),
+}
+
+impl fmt::Debug for BudgetChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::New => f.write_str("New"),
+            Self::Inherited(budget) | Self::Set(budget) => budget.fmt(f),
+        }
+    }
 }
 
 impl BudgetChoice {

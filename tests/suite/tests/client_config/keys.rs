@@ -309,9 +309,9 @@ const RETRY: &[Row] = &[
     (
         "honor_retry_after",
         || retry(RetryPolicyBuilder::ignore_retry_after),
-        "heard: 0",
+        "honored: 0",
         "honor_retry_after = true",
-        "heard: 3",
+        "honored: 3",
     ),
     (
         "budget",

@@ -363,7 +363,8 @@ async fn upload_while(change: fn(&Path), open: bool) -> (client::Error, usize) {
 
 #[tokio::test]
 async fn a_file_that_changes_while_it_is_sent_is_an_error_and_never_taken_for_whole() {
-    let changes: [(&str, fn(&Path)); 3] = [
+    type Change = fn(&Path);
+    let changes: [(&str, Change); 3] = [
         ("shrinks", |path| {
             let file = fs::OpenOptions::new().write(true).open(path).unwrap();
             file.set_len(100).unwrap();
