@@ -3,9 +3,9 @@
 use std::{fs, time::Duration};
 
 use client::{
-    Class, Client, ClientBuilder, Error, Outcome, Predicate as _, Proxy, RetryObserver,
-    RetryPolicy, Timeouts, TlsOptions, Wait, budget::Unlimited, predicate_fn,
-    retry_layer::Exchange,
+    Class, Classifier as _, Client, ClientBuilder, Error, Outcome, Proxy, RetryObserver,
+    RetryPolicy, Timeouts, TlsOptions, Wait, budget::Unlimited, classifier_fn,
+    retry_layer::EndedAttempt,
 };
 use tower::util::MapResponseLayer;
 
@@ -53,14 +53,14 @@ fn policy(arguments: &Arguments, screen: &Screen) -> Result<RetryPolicy, Error> 
         policy = policy.deadline(time);
     }
     if arguments.retry_all_errors {
-        let any = predicate_fn(|outcome: &Outcome<'_>| match outcome.status() {
+        let any = classifier_fn(|outcome: &Outcome<'_>| match outcome.status() {
             Some(status) if status.is_client_error() || status.is_server_error() => {
                 Class::Ambiguous
             }
             Some(_) => Class::Final,
             None => Class::Ambiguous,
         });
-        policy = policy.map_predicate(|usual| usual.or(any));
+        policy = policy.map_classifier(|usual| usual.or(any));
     }
     Ok(policy.build()?)
 }
@@ -84,14 +84,14 @@ fn trusting(
 struct Told(Screen);
 
 impl RetryObserver for Told {
-    fn sends_again(&self, exchange: &Exchange<'_>, wait: Wait) {
-        let url = exchange.uri().to_string();
+    fn sends_again(&self, attempt: &EndedAttempt<'_>, wait: Wait) {
+        let url = attempt.uri().to_string();
         // A millisecond is all that a timer keeps.
         let wait = u64::try_from(wait.delay().as_millis()).unwrap_or(u64::MAX);
         self.0.note(&format!(
             "{}: {}; again after {:?}",
             shown(&url),
-            exchange.record(),
+            attempt.record(),
             Duration::from_millis(wait)
         ));
     }
