@@ -159,7 +159,7 @@
 
 mod attempt;
 pub mod attempt_timeout;
-mod backoff;
+pub mod backoff;
 mod before;
 pub mod budget;
 mod call;
@@ -201,7 +201,7 @@ mod verdict;
 
 pub use self::{
     attempt::{Attempt, EarlierTransparentRetries, Resumption},
-    backoff::{Backoff, Delays, Exponential, ExponentialIter},
+    backoff::{Backoff, Exponential},
     before::BeforeAttempt,
     class::{Class, Processed},
     classify::{Classifier, ClassifierFn, Standard, classifier_fn},
@@ -213,9 +213,7 @@ pub use self::{
     key::IdempotencyKeys,
     layer::RetryLayer,
     marker::{EarlyData, Idempotent, NoRetry},
-    named::{
-        BoxError, NamedError, NamedErrorFuture, NamedErrorLayer, NamedServiceError, ServiceError,
-    },
+    named::{BoxError, NamedError, NamedErrorLayer, NamedServiceError, ServiceError},
     observer::{EndedAttempt, RetryObserver},
     outcome::Outcome,
     owner::RetryOwner,

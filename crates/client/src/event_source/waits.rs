@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use retry_layer::{Backoff, Delays, Exponential};
+use retry_layer::{Backoff, Exponential, backoff::Delays};
 
 use crate::id;
 

@@ -1,3 +1,5 @@
+//! How long a call waits between its attempts: see [`Backoff`].
+
 mod exponential;
 mod schedules;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The future of [`Retry`](crate::Retry).
+//! The futures of [`Retry`](crate::Retry) and [`NamedError`](crate::NamedError).
 
 mod fallback;
 mod plan;
@@ -21,6 +21,7 @@ use tower_service::Service;
 
 pub(crate) use self::start::Owned;
 use self::{fallback::Fallback, plan::Plan};
+pub use crate::named::NamedErrorFuture;
 use crate::{
     call::Pause,
     class::Class,

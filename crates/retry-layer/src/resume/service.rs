@@ -73,7 +73,7 @@ impl<S> Resume<S> {
         Resumable::of(head.status, &head.headers, None).map(|_| ())
     }
 
-    /// As `check`, as far as it depends on the request alone.
+    /// As [`check_head`](Self::check_head), from the request alone.
     fn check<B: Body>(&self, request: &Request<B>) -> Result<(), NotResumable> {
         check_method(request.method())?;
         if !request.body().is_end_stream() {
