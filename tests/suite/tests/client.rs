@@ -984,7 +984,9 @@ async fn an_error_says_why_it_was_not_tried_again_and_what_was_free() {
     client.get("http://peer/").fetch().await.unwrap();
     let error = client.get("http://peer/").fetch().await.unwrap_err();
     assert!(
-        error.to_string().ends_with("(3 attempts, 1 resend)"),
+        error
+            .to_string()
+            .ends_with("(3 attempts, 1 transparent retry)"),
         "{error}"
     );
 }
