@@ -146,7 +146,7 @@ mod tests {
     fn what_is_below_the_floor_is_too_slow_after_one_window_and_not_before() {
         for window in [SECOND, 10 * SECOND, 3600 * SECOND] {
             let mut meter = meter(100, window);
-            meter.waited(window - Duration::from_nanos(1));
+            meter.waited(window.saturating_sub(Duration::from_nanos(1)));
             assert_eq!(meter.too_slow(), None);
             meter.waited(Duration::from_nanos(1));
             assert_eq!(meter.too_slow(), Some(0));
