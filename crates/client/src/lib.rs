@@ -208,6 +208,7 @@ pub mod coming_from;
 mod config;
 mod deadline;
 mod decode;
+mod description;
 mod doing;
 #[cfg(feature = "fs")]
 mod download;

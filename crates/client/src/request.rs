@@ -24,7 +24,8 @@ use serde::Serialize;
 use crate::{
     Body, Client, DecodeLimits, Error, NoDecompression, Progress, Redirects, RequestOptions,
     Response, ResponseBody, ThroughputFloor, Timeouts, UploadProgress, UrlTemplate, auth,
-    call::{self, Call, Description},
+    call::{self, Call},
+    description::Description,
     error::is_failed,
     resume::Resume,
     setting::{self, CallSetting},

@@ -19,9 +19,9 @@ use tokio::time::{sleep_until, timeout_at};
 
 use crate::{
     ByteStream, DeadlinePhase, Error, Redirected, ResponseBody,
-    call::Description,
     collect::{Gathering, Trailers},
     deadline::Limit,
+    description::Description,
     error::{self, KEPT_OF_BODY, Kind},
     json, quoted,
     redirect::Answerer,

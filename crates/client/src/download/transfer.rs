@@ -18,7 +18,7 @@ use super::{
     record::{self, Record},
 };
 use crate::{
-    DecodeLimits, Error, Progress, RequestBuilder, Response, call::Description, error::Kind,
+    DecodeLimits, Error, Progress, RequestBuilder, Response, description::Description, error::Kind,
     read::destination::Existing,
 };
 

@@ -20,7 +20,8 @@ use super::{
 };
 use crate::{
     Body, Client, Error, IntoUrl, NoDecompression, Redirects, ResponseBody,
-    call::{Description, Streaming},
+    call::Streaming,
+    description::Description,
     error::{BoxError, Kind},
     target,
 };

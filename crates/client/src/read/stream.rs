@@ -10,7 +10,7 @@ use futures_core::Stream;
 use http::HeaderMap;
 use http_body::Body as _;
 
-use crate::{Error, ResponseBody, call::Description, error::Kind};
+use crate::{Error, ResponseBody, description::Description, error::Kind};
 
 /// A response's body as a stream of its bytes, in the pieces in which they come; of
 /// [`Response::stream`](crate::Response::stream).

@@ -1,0 +1,47 @@
+use http::{Method, Request, Response, Uri};
+
+use crate::{Error, Redirected, observe::Paths, redirect::Answerer};
+
+/// What an error says of the request.
+#[derive(Clone)]
+pub(crate) struct Description {
+    method: Method,
+    uri: Uri,
+    paths: Paths,
+}
+
+impl Description {
+    pub(crate) fn new(method: &Method, uri: &Uri, paths: Paths) -> Self {
+        Self {
+            method: method.clone(),
+            uri: uri.clone(),
+            paths,
+        }
+    }
+
+    pub(crate) fn of<B>(request: &Request<B>, paths: Paths) -> Self {
+        Self::new(request.method(), request.uri(), paths)
+    }
+
+    pub(crate) fn asked(&self) -> (&Method, &Uri) {
+        (&self.method, &self.uri)
+    }
+
+    /// The request that gave this response, which after a redirect is not the one that was made, and
+    /// with endpoints may have gone to another URL.
+    pub(crate) fn answered_by<T>(&self, response: &Response<T>) -> Self {
+        if let Some(redirected) = response.extensions().get::<Redirected>() {
+            return Self::new(redirected.method(), redirected.uri(), self.paths);
+        }
+        let uri = Answerer::of(response).unwrap_or(&self.uri);
+        Self::new(&self.method, uri, self.paths)
+    }
+
+    pub(crate) fn uri(&self) -> &Uri {
+        &self.uri
+    }
+
+    pub(crate) fn name(&self, error: Error) -> Error {
+        error.of(&self.method, Some(&self.uri)).telling(self.paths)
+    }
+}
