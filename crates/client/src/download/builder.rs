@@ -1,6 +1,6 @@
-use std::{fmt, path::PathBuf, pin::Pin};
+use std::{fmt, path::PathBuf};
 
-use super::{Downloaded, digest, transfer};
+use super::digest;
 use crate::{Error, Progress, RequestBuilder, read::destination::Existing};
 
 pub(super) type OnProgress<'a> = Box<dyn FnMut(Progress) + Send + 'a>;
@@ -100,15 +100,6 @@ impl<'a> Download<'a> {
             on_progress: Some(Box::new(on_progress)),
             ..self
         }
-    }
-}
-
-impl<'a> IntoFuture for Download<'a> {
-    type Output = Result<Downloaded, Error>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(transfer::run(self))
     }
 }
 

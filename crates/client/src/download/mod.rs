@@ -10,8 +10,10 @@ mod decoded;
 mod digest;
 mod error;
 mod outcome;
+mod own;
 mod part;
 mod record;
+mod request;
 mod transfer;
 
 pub(crate) use self::error::DigestError;

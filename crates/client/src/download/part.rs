@@ -17,10 +17,9 @@ use tokio::{
 use super::{
     digest::{self, Expected, Hashing, Unverified},
     error::PartialFile,
+    own::is_own,
     record::{self, Found, Record},
 };
-#[cfg(unix)]
-use crate::read::destination::directory;
 use crate::read::destination::{Existing, follow, place, private, take_after};
 
 /// A partial file that nobody else writes: its lock is held for as long as it is open.
@@ -362,27 +361,6 @@ fn busy() -> io::Error {
         io::ErrorKind::ResourceBusy,
         "another download is writing the partial file of this target",
     )
-}
-
-/// Whether this is a regular file that no other name leads to, and that none but this user may have made.
-#[cfg(unix)]
-pub(super) fn is_own(path: &Path, found: &fs::Metadata) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-
-    /// Write permission of the group and of others.
-    const OTHERS_WRITE: u32 = 0o022;
-    let is_of_user = || found.uid() == rustix::process::geteuid().as_raw();
-    // Some file systems give all files to one user, and then it counts who may make them.
-    let may_others_make = || match fs::metadata(directory(path)) {
-        Ok(directory) => directory.mode() & OTHERS_WRITE != 0,
-        Err(_) => true,
-    };
-    found.is_file() && found.nlink() == 1 && (is_of_user() || !may_others_make())
-}
-
-#[cfg(not(unix))]
-pub(super) fn is_own(_: &Path, found: &fs::Metadata) -> bool {
-    found.is_file()
 }
 
 /// Whether this is what was opened. It is not after another download has put its file in its place.

@@ -11,7 +11,7 @@ use retry_layer::resume::Checkpoint;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{error::Hex, part::is_own};
+use super::{error::Hex, own::is_own};
 use crate::read::destination::private;
 
 /// The form of the file. A program that finds another one begins anew.

@@ -1,6 +1,12 @@
 //! Asks for a file, or for the rest of it, until all of it is there.
 
-use std::{io, ops::Range, path::Path};
+use std::{
+    future::{Future, IntoFuture},
+    io,
+    ops::Range,
+    path::Path,
+    pin::Pin,
+};
 
 use bytes::Bytes;
 use http::{
@@ -27,7 +33,16 @@ use crate::{
 const SMALL_PART: u64 = 4 * 1024;
 const MAX_SMALL_PARTS: u32 = 16;
 
-pub(super) async fn run(download: Download<'_>) -> Result<Downloaded, Error> {
+impl<'a> IntoFuture for Download<'a> {
+    type Output = Result<Downloaded, Error>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(run(self))
+    }
+}
+
+async fn run(download: Download<'_>) -> Result<Downloaded, Error> {
     let Download {
         request,
         path,
