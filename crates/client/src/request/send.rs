@@ -1,0 +1,230 @@
+//! Sends a request.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use pin_project_lite::pin_project;
+
+use super::RequestBuilder;
+use crate::{
+    Error, Response, ResponseBody,
+    call::Call,
+    description::Description,
+    error::is_failed,
+    resume::Resume,
+    stack::{Way, way},
+};
+
+impl RequestBuilder {
+    /// Sends the request and waits for the head of the response; the body streams. Once the head
+    /// is there, nothing is tried again. The deadline goes on for a body that is then
+    /// [collected](Response::collect).
+    ///
+    /// # Errors
+    ///
+    /// If the request was not valid, or the last attempt had no response. A failed status is a
+    /// response, unless [`error_for_status`](Self::error_for_status) is on.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends the call; what was sent by then may have been processed.
+    pub fn send(self) -> impl Future<Output = Result<Response, Error>> + Send {
+        Sent::<way::Streaming>::new(self)
+    }
+
+    /// Sends the request and collects the body, up to
+    /// [`max_body`](crate::ClientBuilder::max_body). A response is judged at its head, as by
+    /// [`send`](Self::send): the body of one that is tried again is not waited for. If the status is
+    /// no failure and the body breaks, that counts as a failed attempt, like a connection that
+    /// breaks. A failed status (4xx, 5xx) that is not tried again is the outcome, whatever becomes
+    /// of its body.
+    ///
+    /// # Errors
+    ///
+    /// If the request was not valid, the last attempt had no whole response, or its body was
+    /// larger than the limit. A failed status is a response, unless
+    /// [`error_for_status`](Self::error_for_status) is on. If the body of one breaks off, or does
+    /// not end before the deadline, the error has [the status, the headers](Error::status) and what
+    /// came of the body.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends the call; what was sent by then may have been processed.
+    pub fn fetch(self) -> impl Future<Output = Result<Response<Bytes>, Error>> + Send {
+        Sent::<way::Collecting>::new(self)
+    }
+}
+
+pin_project! {
+    /// A request that is sent when this is polled. By hand, and not an async block: that would be
+    /// three times as large, and is moved before it is polled.
+    #[project = SentProj]
+    enum Sent<W>
+    where
+        W: Way,
+    {
+        Built {
+            builder: Option<RequestBuilder>,
+        },
+        Called {
+            #[pin]
+            call: Call<W>,
+            // Until the response takes it along.
+            description: Option<Description>,
+            // Whether a failed status is an error.
+            raises: bool,
+        },
+        // Reads the beginning of the body of a failed status, for the error.
+        Raising {
+            raising: Pin<Box<dyn Future<Output = Result<Response, Error>> + Send>>,
+        },
+        // Over, and nothing is held any more.
+        Done,
+    }
+}
+
+impl<W: Way> Sent<W> {
+    fn new(builder: RequestBuilder) -> Self {
+        Self::Built {
+            builder: Some(builder),
+        }
+    }
+
+    /// Calls the client, if that was not done before.
+    #[inline]
+    fn start(mut self: Pin<&mut Self>) -> Result<(), Error> {
+        if let SentProj::Built { builder } = self.as_mut().project() {
+            let builder = builder.take().expect("polled after it had failed");
+            let request = builder.request?;
+            let client = builder.client;
+            // A call is large, so it is made where it is handed over.
+            self.set(Self::Called {
+                description: Some(Description::of(&request, client.paths())),
+                raises: builder
+                    .error_for_status
+                    .unwrap_or_else(|| client.raises_status()),
+                call: client.start(request, builder.timeout),
+            });
+        }
+        Ok(())
+    }
+
+    /// Gives the answer of the call. Whatever is wanted of that is then there, until
+    /// [`Done`](Self::Done) takes its place.
+    #[inline]
+    fn poll_call(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<http::Response<ResponseBody>, Error>> {
+        match self.project() {
+            SentProj::Called { call, .. } => call.poll(cx),
+            _ => panic!("polled after it was ready"),
+        }
+    }
+
+    /// The call whose answer has come, what was asked of it, and whether a failed status is an error.
+    #[inline]
+    fn called(self: Pin<&mut Self>) -> (Pin<&mut Call<W>>, Description, bool) {
+        match self.project() {
+            SentProj::Called {
+                call,
+                description,
+                raises,
+            } => {
+                let description = description.take().expect("there until the call is over");
+                (call, description, *raises)
+            }
+            _ => panic!("asked after the call was over"),
+        }
+    }
+
+    /// Waits for the beginning of a body that goes with an error, if this is what is done now.
+    fn poll_raising(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Option<Poll<Result<Response, Error>>> {
+        let SentProj::Raising { raising } = self.as_mut().project() else {
+            return None;
+        };
+        let raised = raising.as_mut().poll(cx);
+        if raised.is_ready() {
+            self.set(Self::Done);
+        }
+        Some(raised)
+    }
+}
+
+impl Sent<way::Streaming> {
+    /// Makes an error of a response with a failed status.
+    #[cold]
+    fn raise(
+        mut self: Pin<&mut Self>,
+        response: Response,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response, Error>> {
+        let raising = Box::pin(response.error_for_status_with_body());
+        self.set(Self::Raising { raising });
+        self.poll(cx)
+    }
+}
+
+impl Future for Sent<way::Streaming> {
+    type Output = Result<Response, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(raised) = self.as_mut().poll_raising(cx) {
+            return raised;
+        }
+        self.as_mut().start()?;
+        let answer = ready!(self.as_mut().poll_call(cx));
+        let (mut call, description, raises) = self.as_mut().called();
+        let mut response = match answer {
+            Ok(response) => response,
+            Err(error) => {
+                self.set(Self::Done);
+                return Poll::Ready(Err(error));
+            }
+        };
+        if call.resume() == Resume::All {
+            call.as_mut().continue_body(&mut response);
+        }
+        let (max_body, limit) = (call.max_body(), call.limit());
+        #[cfg(feature = "fs")]
+        let source = if call.resume() == Resume::Saved {
+            call.take_source()
+        } else {
+            None
+        };
+        self.set(Self::Done);
+        let raises = raises && is_failed(response.status());
+        #[cfg_attr(not(feature = "fs"), expect(unused_mut, reason = "nothing is saved"))]
+        let mut response = Response::streaming(response, description, max_body, limit);
+        #[cfg(feature = "fs")]
+        response.keep(source);
+        if raises {
+            return self.raise(response, cx);
+        }
+        Poll::Ready(Ok(response))
+    }
+}
+
+impl Future for Sent<way::Collecting> {
+    type Output = Result<Response<Bytes>, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.as_mut().start()?;
+        let answer = ready!(self.as_mut().poll_call(cx));
+        let (_, description, raises) = self.as_mut().called();
+        self.set(Self::Done);
+        let response = answer?;
+        Poll::Ready(if raises && is_failed(response.status()) {
+            Err(Response::raised(response, &description))
+        } else {
+            Response::collected(response, description)
+        })
+    }
+}
