@@ -30,7 +30,7 @@ pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// Why a call has no answer.
 ///
-/// [`Display`](fmt::Display) is one line that names the method, the origin, what failed and how
+/// [`Display`](std::fmt::Display) is one line that names the method, the origin, what failed and how
 /// many attempts were made; the cause is in [`source`](StdError::source), and says nothing twice. Of
 /// a setting that is not valid the line has the name, and the cause what is wrong with it. It holds neither
 /// userinfo nor a query, and no header; a path only if the client
@@ -334,7 +334,7 @@ impl Error {
     /// [endpoints](crate::ClientBuilder::endpoints) it is that of the one that answered; if none did,
     /// it is the first one's, and [`origin`](Self::origin) tells which failed.
     ///
-    /// Its path and query may hold what is in no log: neither [`Display`](fmt::Display) nor `Debug`
+    /// Its path and query may hold what is in no log: neither [`Display`](std::fmt::Display) nor `Debug`
     /// of the error shows them, except the path where the client
     /// [records paths](crate::ClientBuilder::record_paths).
     #[must_use]
