@@ -4,10 +4,8 @@ use http::StatusCode;
 
 use crate::{
     ConnectError, ConnectionInfo, DnsError, Origin, Step, TooSlow, TransferDirection,
-    connect::Stage,
+    box_error::BoxError, connect::Stage,
 };
-
-pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// What went wrong between a request and the end of its response.
 ///

@@ -23,9 +23,10 @@ use tokio::{task::yield_now, time::Instant};
 use crate::{
     ConnectionInfo, Error, SessionBody, Step,
     body::Lease,
+    box_error::BoxError,
     checkout::{self, CheckingOut, Place},
     connect::{Away, Cause, MAX_HEAD, is_away},
-    error::{BoxError, Kind, Phase},
+    error::{Kind, Phase},
     expect::Expectation,
     origin::Origin,
     pool::{

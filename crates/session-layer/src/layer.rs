@@ -12,7 +12,7 @@ use tower_service::Service;
 use crate::Http2;
 use crate::{
     Observer, PoolConfig, Session, Timeouts,
-    error::BoxError,
+    box_error::BoxError,
     observer::Listener,
     origin::Spelled,
     pool::{Limits, Multiplexing},

@@ -126,6 +126,7 @@
 //! - `proxy`: HTTP, HTTPS, SOCKS4 and SOCKS5 proxies for the [`Connector`].
 
 mod body;
+mod box_error;
 mod checkout;
 mod connect;
 #[cfg(feature = "cookies")]

@@ -15,8 +15,8 @@ use tower_service::Service;
 
 use crate::{
     CloseReport, Error, ResponseFuture, SessionBody, Stats,
+    box_error::BoxError,
     connect::Opener,
-    error::BoxError,
     layer::Config,
     origin::Spelled,
     pool::{Arrival, CheckedOut, Pool},

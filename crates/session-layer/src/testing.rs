@@ -10,8 +10,7 @@
 use std::{io, time::Duration};
 
 use crate::{
-    Error, Phase, ThroughputFloor, TooSlow, TransferDirection,
-    error::{BoxError, Kind},
+    Error, Phase, ThroughputFloor, TooSlow, TransferDirection, box_error::BoxError, error::Kind,
 };
 
 /// What fails: each becomes the [`Error`] that a session gives for it, without an origin.

@@ -14,8 +14,8 @@ use tokio::time::Instant;
 #[cfg(feature = "http2")]
 use crate::connect;
 use crate::{
+    box_error::BoxError,
     connect::{Cause, Wire},
-    error::BoxError,
     expect::Withheld,
     reuse::Length,
 };

@@ -39,7 +39,8 @@ use super::{
 };
 use crate::{
     ConnectionInfo, Error, Http2, Step,
-    error::{BoxError, Kind},
+    box_error::BoxError,
+    error::Kind,
     pool::{ALLOWS_NO_REQUEST, Connection, Expiry, Release, Shared, Streams, retire},
     reuse,
     upload::RequestBody,

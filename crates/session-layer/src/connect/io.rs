@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     CloseReason,
-    error::BoxError,
+    box_error::BoxError,
     options::{OwnTimeout, OwnTimes},
 };
 

@@ -32,7 +32,8 @@ use super::{
 };
 use crate::{
     Error, PoolConfig, Step,
-    error::{BoxError, Kind},
+    box_error::BoxError,
+    error::Kind,
     info::Facts,
     layer::Config,
     origin::Origin,

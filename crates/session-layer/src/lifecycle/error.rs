@@ -1,6 +1,6 @@
 use std::{borrow::Cow, error::Error as StdError, fmt, time::Duration};
 
-use crate::error::BoxError;
+use crate::box_error::BoxError;
 
 /// What was not torn down as it should have been; the rest was.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ pub use self::{
     report::CloseReport,
     teardown::TeardownOutcome,
 };
-use crate::error::BoxError;
+use crate::box_error::BoxError;
 
 /// How long a teardown may take, unless it is said otherwise.
 const TIMEOUT: Duration = Duration::from_secs(30);

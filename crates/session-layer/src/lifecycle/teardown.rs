@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::error::Cause;
-use crate::{CloseReport, error::BoxError};
+use crate::{CloseReport, box_error::BoxError};
 
 /// What a teardown may come to: nothing, a `Result`, or a [`CloseReport`], for which it is a
 /// failure that something was cut off.

@@ -27,8 +27,8 @@ use super::{
     state::{Given, Numbered},
 };
 use crate::{
+    box_error::BoxError,
     connect::{Cause, ViaProxy, Wire},
-    error::BoxError,
     info::Facts,
     origin::Origin,
     unread::{self, Unread},

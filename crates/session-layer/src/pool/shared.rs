@@ -22,8 +22,8 @@ use super::{
     submission::Submission,
 };
 use crate::{
+    box_error::BoxError,
     connect::{Cause, Gate, Phase, Wire},
-    error::BoxError,
     origin::Origin,
     upload::RequestBody,
 };

@@ -1,6 +1,6 @@
 use std::{error::Error as StdError, fmt};
 
-use crate::error::BoxError;
+use crate::box_error::BoxError;
 
 /// Why [`Connector`](crate::Connector) could not connect; its [`source`](StdError::source) is the
 /// cause.

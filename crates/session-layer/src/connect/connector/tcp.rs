@@ -19,7 +19,7 @@ use tower_service::Service;
 
 use self::{history::History, race::race};
 use super::Connector;
-use crate::error::BoxError;
+use crate::box_error::BoxError;
 
 mod history;
 mod race;

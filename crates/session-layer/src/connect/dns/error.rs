@@ -1,6 +1,6 @@
 use std::{error::Error as StdError, fmt, io, net::IpAddr, sync::Arc};
 
-use crate::error::BoxError;
+use crate::box_error::BoxError;
 
 /// Why there is no address to dial.
 ///

@@ -17,7 +17,7 @@ use tower_service::Service;
 use super::{
     DnsError, HostAddress, guard::Guards, lookups::Lookups, public::is_public, source::Over,
 };
-use crate::error::BoxError;
+use crate::box_error::BoxError;
 
 /// Resolves hosts: a cache over `getaddrinfo` or another source, overrides, and guards.
 ///

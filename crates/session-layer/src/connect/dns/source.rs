@@ -8,7 +8,7 @@ use hyper_util::client::legacy::connect::dns::Name;
 use tower_service::Service;
 
 use super::DnsError;
-use crate::error::BoxError;
+use crate::box_error::BoxError;
 
 /// The most addresses that are kept of one answer. More than this are nobody's to try, and a
 /// server that sends a packet full of them must not fill the cache.

@@ -2,7 +2,7 @@ use std::{error::Error as StdError, fmt, sync::Arc};
 
 use http::StatusCode;
 
-use crate::error::BoxError;
+use crate::box_error::BoxError;
 
 /// Why a proxy could not be used: it is among the causes of an error for which
 /// [`Error::is_proxy`](crate::Error::is_proxy) holds.

@@ -12,7 +12,7 @@ use hyper_util::{
 use tower_service::Service;
 
 use super::{Credentials, Stream, Version};
-use crate::error::BoxError;
+use crate::box_error::BoxError;
 
 /// Has a SOCKS proxy connect to an address, or to a name which it resolves
 /// ([RFC 1928](https://www.rfc-editor.org/rfc/rfc1928),

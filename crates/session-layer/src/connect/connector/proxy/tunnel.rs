@@ -8,7 +8,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 
 use super::{Stream, Target};
-use crate::error::BoxError;
+use crate::box_error::BoxError;
 
 /// The most bytes of the head by which a proxy may answer.
 const MAX_HEAD: usize = 16 * 1024;

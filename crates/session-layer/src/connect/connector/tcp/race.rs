@@ -15,7 +15,7 @@ use std::{
 use tokio::time::{Instant, sleep_until};
 
 use super::history::Outcome;
-use crate::error::BoxError;
+use crate::box_error::BoxError;
 
 /// The stream of the attempt that won.
 pub(super) struct Won<T> {

@@ -1,6 +1,6 @@
 use std::{error::Error as StdError, fmt};
 
-use crate::error::BoxError;
+use crate::box_error::BoxError;
 
 /// Why TLS settings were refused; where something could not be read, its
 /// [`source`](StdError::source) tells why.

@@ -12,7 +12,7 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 
-use super::{error::TlsConfigError, pins::Pin, trust::Trust};
+use super::{error::TlsConfigError, pins::Pin, roots::Base, trust::Trust};
 
 /// Whom a [`Connector`](crate::Connector) trusts over TLS, and what it shows of itself.
 ///
@@ -63,15 +63,6 @@ pub enum TlsVersion {
 
 static SINCE_TLS12: &[&SupportedProtocolVersion] = &[&TLS13, &TLS12];
 static SINCE_TLS13: &[&SupportedProtocolVersion] = &[&TLS13];
-
-/// The roots beside those that were added.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Base {
-    Platform,
-    #[cfg(feature = "webpki-roots")]
-    Mozilla,
-    Nobody,
-}
 
 struct Identity {
     chain: Vec<CertificateDer<'static>>,
@@ -251,5 +242,13 @@ impl fmt::Debug for TlsOptions {
             .field("pins", &self.pins)
             .field("min_version", &self.min_version)
             .finish_non_exhaustive()
+    }
+}
+
+impl Default for Trust {
+    fn default() -> Self {
+        TlsOptions::new()
+            .check()
+            .expect("the platform is trusted, and no key is given")
     }
 }

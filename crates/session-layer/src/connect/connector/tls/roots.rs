@@ -6,7 +6,16 @@ use std::{
 
 use rustls::RootCertStore;
 
-use crate::error::BoxError;
+use crate::box_error::BoxError;
+
+/// The roots beside those that were added.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Base {
+    Platform,
+    #[cfg(feature = "webpki-roots")]
+    Mozilla,
+    Nobody,
+}
 
 /// What the platform trusts, read from its files once per process. If nothing is found, it is looked
 /// for again at the next connection.

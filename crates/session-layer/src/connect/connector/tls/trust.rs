@@ -7,12 +7,10 @@ use rustls::{
 };
 
 use super::{
-    TlsOptions,
-    options::Base,
     pins::{Pin, Pinned},
-    roots::{self, NoRoots},
+    roots::{self, Base, NoRoots},
 };
-use crate::error::BoxError;
+use crate::box_error::BoxError;
 
 /// Options that were checked. Only the platform's roots are still to be read.
 pub(super) struct Trust {
@@ -72,14 +70,6 @@ impl Trust {
         let mut roots = (*base).clone();
         roots.extend(self.added.roots.iter().cloned());
         Ok(Arc::new(roots))
-    }
-}
-
-impl Default for Trust {
-    fn default() -> Self {
-        TlsOptions::new()
-            .check()
-            .expect("the platform is trusted, and no key is given")
     }
 }
 
