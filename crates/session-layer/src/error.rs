@@ -4,7 +4,7 @@ use http::StatusCode;
 
 use crate::{
     ConnectError, ConnectionInfo, DnsError, Origin, Step, TooSlow, TransferDirection,
-    box_error::BoxError, connect::Stage,
+    box_error::BoxError, connect::Stage, origin::InvalidUri,
 };
 
 /// What went wrong between a request and the end of its response.
@@ -424,6 +424,12 @@ impl Error {
                     ..
                 })
         )
+    }
+}
+
+impl From<InvalidUri> for Error {
+    fn from(InvalidUri(why): InvalidUri) -> Self {
+        Self::new(Kind::Uri(why))
     }
 }
 

@@ -12,10 +12,11 @@ use http::{
     uri::{Authority, Parts, PathAndQuery, Scheme},
 };
 
-use crate::{
-    error::{Error, Kind},
-    runtime,
-};
+use crate::runtime;
+
+/// Why a URI names no origin that a request can be sent to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct InvalidUri(pub(crate) &'static str);
 
 /// The peer that a connection leads to: scheme, host and port.
 ///
@@ -158,15 +159,15 @@ impl Origin {
 impl<'a> Spelled<'a> {
     /// Reads of a URI no more than is needed to look its origin up.
     #[inline]
-    pub(crate) fn of(uri: &'a Uri) -> Result<Self, Error> {
+    pub(crate) fn of(uri: &'a Uri) -> Result<Self, InvalidUri> {
         let secure = match uri.scheme() {
             Some(scheme) if *scheme == Scheme::HTTP => false,
             Some(scheme) if *scheme == Scheme::HTTPS => true,
-            Some(_) => return Err(Error::new(Kind::Uri("only http and https can be sent"))),
-            None => return Err(Error::new(Kind::Uri("the URI must be absolute"))),
+            Some(_) => return Err(InvalidUri("only http and https can be sent")),
+            None => return Err(InvalidUri("the URI must be absolute")),
         };
         let Some(authority) = uri.authority() else {
-            return Err(Error::new(Kind::Uri("the URI has no host")));
+            return Err(InvalidUri("the URI has no host"));
         };
         Ok(Self {
             secure,
@@ -203,17 +204,17 @@ impl<'a> Spelled<'a> {
     }
 
     /// Reads the origin's name.
-    pub(crate) fn read(&self) -> Result<OriginRef<'a>, Error> {
+    pub(crate) fn read(&self) -> Result<OriginRef<'a>, InvalidUri> {
         let host = self.authority.host();
         if host.is_empty() || host == "[]" {
-            return Err(Error::new(Kind::Uri("the URI has no host")));
+            return Err(InvalidUri("the URI has no host"));
         }
         let default = if self.secure { 443 } else { 80 };
         let port = match port_of(self.authority) {
             Some(port) => port,
             // A port that is no number of 16 bits must not turn into the default one.
             None if has_port(self.authority.as_str(), host) => {
-                return Err(Error::new(Kind::Uri("the port is not valid")));
+                return Err(InvalidUri("the port is not valid"));
             }
             None => default,
         };
@@ -242,8 +243,8 @@ impl<'a> Spelled<'a> {
 
 impl OriginRef<'_> {
     /// Makes the owned form, once per origin and pool.
-    pub(crate) fn to_origin(&self) -> Result<Origin, Error> {
-        let invalid = || Error::new(Kind::Uri("the host is not valid"));
+    pub(crate) fn to_origin(&self) -> Result<Origin, InvalidUri> {
+        let invalid = || InvalidUri("the host is not valid");
         let name = Bytes::copy_from_slice(self.authority.as_bytes());
         let mut parts = Parts::default();
         parts.scheme = Some(if self.secure {
@@ -427,8 +428,9 @@ impl fmt::Debug for Origin {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Error;
 
-    fn origin(uri: &'static str) -> Result<Origin, Error> {
+    fn origin(uri: &'static str) -> Result<Origin, InvalidUri> {
         Spelled::of(&Uri::from_static(uri))?.read()?.to_origin()
     }
 
@@ -502,7 +504,7 @@ mod tests {
             let uri: Result<Uri, _> = uri.parse();
             let Ok(uri) = uri else { continue };
             let read = Spelled::of(&uri).and_then(|spelled| spelled.read());
-            assert!(read.unwrap_err().is_uri(), "{uri}");
+            assert!(Error::from(read.unwrap_err()).is_uri(), "{uri}");
         }
     }
 }

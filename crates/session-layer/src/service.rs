@@ -173,6 +173,7 @@ where
         Some((link, ticket)) => Ok(CheckedOut::Link(link, Arrival { ticket, since: now })),
         None => origin
             .read()
+            .map_err(Error::from)
             .and_then(|origin| pool.check_out(&origin, now, None)),
     };
     match checked_out {

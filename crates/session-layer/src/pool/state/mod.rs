@@ -19,10 +19,7 @@ mod tests;
 
 pub(crate) use self::shared::Failed;
 use self::shared::{Shared, Sharing};
-use crate::{
-    error::Error,
-    origin::{Hashed, Key, Origin, OriginRef},
-};
+use crate::origin::{Hashed, InvalidUri, Key, Origin, OriginRef};
 
 /// How many connections and waiters a pool may have.
 #[derive(Clone, Copy, Debug)]
@@ -327,7 +324,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         now: Instant,
         again: Option<Arrival>,
         waiter: impl FnOnce() -> W,
-    ) -> Result<CheckOut<C, S, W>, Error> {
+    ) -> Result<CheckOut<C, S, W>, InvalidUri> {
         if self.mode == Mode::Closed {
             return Ok(CheckOut::Closed);
         }
