@@ -13,11 +13,12 @@ use tokio::time::{Sleep, sleep};
 
 use crate::{
     ConnectionInfo, Error, ThroughputFloor,
+    config::Floors,
     connect::{Cause, Wire, is_away},
     error::{Kind, Phase},
     pool::Release,
     runtime,
-    throughput::{DownloadMeter, Floors, TooSlow},
+    throughput::{DownloadMeter, TooSlow},
     unread::{Drained, Unread},
 };
 

@@ -1,4 +1,4 @@
-use std::{error::Error as StdError, fmt, marker::PhantomData, time::Duration};
+use std::{fmt, marker::PhantomData};
 
 use bytes::Bytes;
 use http::Uri;
@@ -13,9 +13,8 @@ use crate::Http2;
 use crate::{
     Observer, PoolConfig, Session, Timeouts,
     box_error::BoxError,
+    config::{Config, ConfigError},
     observer::Listener,
-    origin::Spelled,
-    pool::{Limits, Multiplexing},
 };
 
 /// Turns a connector, a `Service<Uri>`, into a [`Session`] that serves requests with bodies of
@@ -28,47 +27,6 @@ use crate::{
 pub struct SessionLayer<B> {
     config: Config,
     body: PhantomData<fn(B)>,
-}
-
-/// All settings of a session.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Config {
-    pub(crate) pool: PoolConfig,
-    pub(crate) timeouts: Timeouts,
-    #[cfg(feature = "http2")]
-    pub(crate) http2: Http2,
-    pub(crate) listener: Listener,
-}
-
-impl Config {
-    /// Whether connections to this origin may turn out to speak HTTP/2.
-    pub(crate) fn may_share(&self, origin: &Spelled<'_>) -> bool {
-        match self.limits().multiplexing {
-            Multiplexing::Never => false,
-            Multiplexing::Negotiated => origin.is_secure(),
-            Multiplexing::Always => true,
-        }
-    }
-
-    /// The longest that a request may find itself waiting for one thing; see
-    /// [`Session::patience`].
-    pub(crate) fn patience(&self) -> Option<Duration> {
-        let place = self.pool.queue_timeout?;
-        let connection = self.timeouts.connect?;
-        let (head, body) = (self.timeouts.head?, self.timeouts.body_idle?);
-        // A connection that a place was found on may be gone, and both are waited for once more.
-        let twice = place.saturating_add(connection).saturating_mul(2);
-        let waits = place.saturating_add(self.timeouts.connects()?).max(twice);
-        Some(waits.saturating_add(head).saturating_add(body))
-    }
-
-    pub(crate) fn limits(&self) -> Limits {
-        #[cfg(feature = "http2")]
-        let multiplexing = self.http2.multiplexing();
-        #[cfg(not(feature = "http2"))]
-        let multiplexing = Multiplexing::Never;
-        self.pool.limits(multiplexing)
-    }
 }
 
 impl<B> SessionLayer<B> {
@@ -155,45 +113,10 @@ impl<B> fmt::Debug for SessionLayer<B> {
     }
 }
 
-/// A setting that no session can have.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct ConfigError {
-    setting: &'static str,
-    why: &'static str,
-}
-
-impl ConfigError {
-    /// Returns the setting that cannot be, by the name of the method that sets it.
-    #[must_use]
-    pub fn setting(&self) -> &'static str {
-        self.setting
-    }
-
-    pub(crate) fn new(setting: &'static str, why: &'static str) -> Self {
-        Self { setting, why }
-    }
-
-    pub(crate) fn refuse_zero(setting: &'static str, time: Option<Duration>) -> Result<(), Self> {
-        if time.is_some_and(|time| time.is_zero()) {
-            return Err(Self::new(
-                setting,
-                "must be longer than 0; `None` turns it off, `\"none\"` in a configuration file",
-            ));
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.setting, self.why)
-    }
-}
-
-impl StdError for ConfigError {}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn build(pool: PoolConfig, timeouts: Timeouts) -> Result<SessionLayer<String>, ConfigError> {

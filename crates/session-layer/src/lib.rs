@@ -128,19 +128,17 @@
 mod body;
 mod box_error;
 mod checkout;
+mod config;
 mod connect;
 #[cfg(feature = "cookies")]
 pub mod cookies;
 mod error;
 mod expect;
 pub mod future;
-#[cfg(feature = "http2")]
-mod http2;
 mod info;
 mod layer;
 mod lifecycle;
 mod observer;
-mod options;
 mod origin;
 mod pool;
 mod reuse;
@@ -151,37 +149,34 @@ mod step;
 mod target;
 pub mod testing;
 mod throughput;
-mod timeout;
 mod unread;
 mod upload;
 
+#[cfg(feature = "http2")]
+pub use self::config::Http2;
 #[cfg(feature = "proxy")]
 pub use self::connect::{Proxy, ProxyConfigError, ProxyError};
 #[cfg(feature = "tls")]
 pub use self::connect::{TlsConfigError, TlsOptions, TlsVersion};
-#[cfg(feature = "http2")]
-pub use self::http2::Http2;
 pub use self::{
     body::SessionBody,
+    config::{ConfigError, PoolConfig, RequestOptions, Timeouts},
     connect::{
         ConnectError, ConnectTimes, Connector, DnsError, Resolver, Transport, dns, must_be_http1,
     },
     error::{Error, Phase},
     future::ResponseFuture,
     info::ConnectionInfo,
-    layer::{ConfigError, SessionLayer},
+    layer::SessionLayer,
     lifecycle::{
         CloseReport, Lifecycle, SetupError, ShutdownError, TeardownError, TeardownOutcome,
     },
     observer::{Event, Observer},
-    options::RequestOptions,
     origin::Origin,
-    pool::PoolConfig,
     service::Session,
     stats::{CloseReason, Closed, Stats},
     step::Step,
     throughput::{ThroughputFloor, TooSlow, TransferDirection},
-    timeout::Timeouts,
 };
 
 /// The code of this crate's README, held to compile.

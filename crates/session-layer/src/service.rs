@@ -16,8 +16,8 @@ use tower_service::Service;
 use crate::{
     CloseReport, Error, ResponseFuture, SessionBody, Stats,
     box_error::BoxError,
+    config::Config,
     connect::Opener,
-    layer::Config,
     origin::Spelled,
     pool::{Arrival, CheckedOut, Pool},
     reuse, runtime,

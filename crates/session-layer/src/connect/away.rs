@@ -11,9 +11,10 @@ use super::{
     io::{Cause, Wire},
 };
 use crate::{
-    layer::Config,
+    config::Config,
+    config::Floors,
     runtime,
-    throughput::{Floors, TooSlow, UploadMeter},
+    throughput::{TooSlow, UploadMeter},
 };
 
 /// Keeps the times of an exchange for a request that is polled on another runtime than the one

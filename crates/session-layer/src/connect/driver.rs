@@ -12,8 +12,8 @@ use tokio::time::{Instant, Sleep};
 use super::io::{Cause, Phase, Wire};
 use crate::{
     Timeouts,
-    layer::Config,
-    options::OwnTimeout,
+    config::Config,
+    config::OwnTimeout,
     pool::{Connection, Expiry, Release, retire},
     unread::{Drained, Unread},
 };

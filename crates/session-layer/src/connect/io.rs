@@ -26,7 +26,7 @@ use super::{
 use crate::{
     CloseReason,
     box_error::BoxError,
-    options::{OwnTimeout, OwnTimes},
+    config::{OwnTimeout, OwnTimes},
 };
 
 /// What a connection's socket and its users know of each other.

@@ -33,9 +33,9 @@ use super::{
 use crate::{
     Error, PoolConfig, Step,
     box_error::BoxError,
+    config::Config,
     error::Kind,
     info::Facts,
-    layer::Config,
     origin::Origin,
     pool::{Connection, Link, Pool, Slot},
     step::Steps,

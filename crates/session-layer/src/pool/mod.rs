@@ -5,7 +5,6 @@
 
 #[cfg(feature = "http2")]
 mod calm;
-mod config;
 mod lease;
 mod letter_box;
 #[cfg(all(test, session_loom))]
@@ -47,13 +46,12 @@ use tokio::{
     time::Instant,
 };
 
-pub use self::config::PoolConfig;
 pub(crate) use self::{
     lease::{Connection, Link, Release, Unanswered, Unsent},
     letter_box::Mail,
     shared::{Shared, Streams},
     slot::Slot,
-    state::{Arrival, Limits, Multiplexing, Numbered, Ticket},
+    state::{Arrival, Numbered, Ticket},
     waiter::{Wait, Waiting},
 };
 use self::{
@@ -64,9 +62,9 @@ use self::{
 use crate::connect::TaskBoxes;
 use crate::{
     CloseReport, Closed, Error, Event, Stats, Step,
+    config::Config,
     connect::{Cause, Connect, Never, Wire},
     error::Kind,
-    layer::Config,
     origin::{Origin, OriginRef, Spelled},
     runtime,
     step::Steps,

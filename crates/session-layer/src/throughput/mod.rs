@@ -14,11 +14,7 @@ mod meter;
 mod upload;
 
 pub use self::floor::{ThroughputFloor, TooSlow, TransferDirection};
-pub(crate) use self::{
-    download::DownloadMeter,
-    floor::{Floors, OwnFloor},
-    upload::UploadMeter,
-};
+pub(crate) use self::{download::DownloadMeter, upload::UploadMeter};
 
 /// Whether the body of a response with these headers is a stream that is silent while there is nothing to
 /// tell.

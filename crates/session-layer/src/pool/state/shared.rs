@@ -1,7 +1,7 @@
 use tokio::time::Instant;
 
-use super::{Effects, Failure, Mode, Multiplexing, Numbered, PerOrigin, State, Ticket};
-use crate::origin::Origin;
+use super::{Effects, Failure, Mode, Numbered, PerOrigin, State, Ticket};
+use crate::{config::Multiplexing, origin::Origin};
 
 /// How many requests one connection to an origin serves at the same time, as far as is known.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

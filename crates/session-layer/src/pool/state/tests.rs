@@ -2,7 +2,7 @@ use http::Uri;
 use proptest::prelude::*;
 
 use super::*;
-use crate::origin::Spelled;
+use crate::{config::Multiplexing, origin::Spelled};
 
 mod ending;
 mod room;

@@ -1,7 +1,6 @@
 use std::{ops::RangeInclusive, time::Duration};
 
-use super::state::{Limits, Multiplexing};
-use crate::layer::ConfigError;
+use super::{ConfigError, Limits, Multiplexing};
 
 /// How many connections a session may have, how long requests wait for one, and how long it is
 /// kept.

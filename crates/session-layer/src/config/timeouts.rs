@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-use crate::{ThroughputFloor, layer::ConfigError};
+use super::ConfigError;
+use crate::ThroughputFloor;
 
 /// How long a session waits for each part of an exchange.
 ///

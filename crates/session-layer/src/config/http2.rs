@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::{layer::ConfigError, pool::Multiplexing};
+use super::{ConfigError, Multiplexing};
 
 /// How a session uses HTTP/2 ([RFC 9113](https://www.rfc-editor.org/rfc/rfc9113)).
 ///
@@ -11,7 +11,7 @@ use crate::{layer::ConfigError, pool::Multiplexing};
 /// use std::time::Duration;
 /// use session_layer::{Http2, PoolConfig, SessionLayer, Timeouts};
 ///
-/// # fn example() -> Result<(), session_layer::ConfigError> {
+/// # fn example() -> Result<(), session_config::ConfigError> {
 /// let http2 = Http2::default()
 ///     .max_concurrent_streams(50)
 ///     .keep_alive_timeout(Duration::from_secs(5));

@@ -1,0 +1,37 @@
+use std::time::Duration;
+
+use crate::origin::Origin;
+
+/// How many connections and waiters a pool may have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) connections: usize,
+    pub(crate) per_origin: usize,
+    pub(crate) waiting: usize,
+    pub(crate) steal_after: Duration,
+    pub(crate) multiplexing: Multiplexing,
+    /// How many requests a shared connection carries in its life.
+    pub(crate) requests: u64,
+}
+
+/// Which origins may turn out to serve several requests on one connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Multiplexing {
+    #[cfg_attr(feature = "http2", allow(dead_code, reason = "for builds without"))]
+    Never,
+    /// Those of `https`, by what TLS negotiates.
+    Negotiated,
+    Always,
+}
+
+impl Multiplexing {
+    pub(crate) fn is_possible(self, origin: &Origin) -> bool {
+        match self {
+            _ if origin.is_by_http1() => false,
+            _ if origin.is_by_http2() => true,
+            Self::Never => false,
+            Self::Negotiated => origin.scheme() == "https",
+            Self::Always => true,
+        }
+    }
+}

@@ -1,0 +1,118 @@
+use std::time::Duration;
+
+/// A timeout of one request, in place of the session's: compact, since it goes along with each
+/// request.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct OwnTimeout(u32);
+
+impl OwnTimeout {
+    /// As the session's settings say.
+    pub(crate) const UNSET: Self = Self(0);
+    /// It waits for ever.
+    pub(crate) const NONE: Self = Self(u32::MAX);
+
+    pub(crate) fn new(timeout: Option<Duration>) -> Self {
+        let Some(timeout) = timeout else {
+            return Self::NONE;
+        };
+        // Rounded up, so that it never ends too early.
+        let millis = timeout.as_nanos().div_ceil(1_000_000);
+        Self(
+            u32::try_from(millis)
+                .unwrap_or(u32::MAX)
+                .clamp(1, u32::MAX - 1),
+        )
+    }
+
+    pub(crate) fn is_set(self) -> bool {
+        self != Self::UNSET
+    }
+
+    /// How long that is, if it is not for ever and not the session's.
+    pub(crate) fn finite(self) -> Option<Duration> {
+        let is_finite = self != Self::UNSET && self != Self::NONE;
+        is_finite.then(|| Duration::from_millis(self.0.into()))
+    }
+
+    /// The timeout that counts where the session has this one.
+    pub(crate) fn or(self, configured: Option<Duration>) -> Option<Duration> {
+        if self == Self::UNSET {
+            return configured;
+        }
+        self.finite()
+    }
+}
+
+/// The timeouts of an exchange that are not the session's.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct OwnTimes {
+    pub(crate) head: OwnTimeout,
+    pub(crate) body_idle: OwnTimeout,
+}
+
+impl OwnTimes {
+    /// Both as one number, which is 0 if neither is set.
+    #[inline]
+    pub(crate) fn bits(self) -> u64 {
+        (u64::from(self.head.0) << u32::BITS) | u64::from(self.body_idle.0)
+    }
+
+    #[inline]
+    pub(crate) fn from_bits(bits: u64) -> Self {
+        let [a, b, c, d, body_idle @ ..] = bits.to_be_bytes();
+        Self {
+            head: OwnTimeout(u32::from_be_bytes([a, b, c, d])),
+            body_idle: OwnTimeout(u32::from_be_bytes(body_idle)),
+        }
+    }
+
+    /// The shortest of those that run out at all.
+    #[inline]
+    pub(crate) fn shortest(self) -> Option<Duration> {
+        if self == Self::default() {
+            return None;
+        }
+        let times = [self.head.finite(), self.body_idle.finite()];
+        times.into_iter().flatten().min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_of_a_request_takes_the_place_of_the_sessions_and_is_rounded_up() {
+        let configured = Some(Duration::from_secs(30));
+        for (own, counts) in [
+            (OwnTimeout::UNSET, configured),
+            (OwnTimeout::new(None), None),
+            (
+                OwnTimeout::new(Some(Duration::ZERO)),
+                Some(Duration::from_millis(1)),
+            ),
+            (
+                OwnTimeout::new(Some(Duration::from_micros(1001))),
+                Some(Duration::from_millis(2)),
+            ),
+            (
+                OwnTimeout::new(Some(Duration::MAX)),
+                Some(Duration::from_millis(u64::from(u32::MAX) - 1)),
+            ),
+        ] {
+            assert_eq!(own.or(configured), counts, "{own:?}");
+            for times in [
+                OwnTimes {
+                    head: own,
+                    body_idle: OwnTimeout::UNSET,
+                },
+                OwnTimes {
+                    head: OwnTimeout::UNSET,
+                    body_idle: own,
+                },
+            ] {
+                assert_eq!(OwnTimes::from_bits(times.bits()), times);
+            }
+        }
+    }
+}
