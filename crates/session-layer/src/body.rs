@@ -14,9 +14,9 @@ use tokio::time::{Sleep, sleep};
 use crate::{
     ConnectionInfo, Error, ThroughputFloor,
     config::Floors,
-    connect::{Cause, Wire, is_away},
+    connect::is_away,
     error::{Kind, Phase},
-    pool::Release,
+    exchange::{Cause, Release, Wire},
     runtime,
     throughput::{DownloadMeter, TooSlow},
     unread::{Drained, Unread},

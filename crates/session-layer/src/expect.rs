@@ -18,7 +18,7 @@ use http_body::{Body, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{
-    box_error::BoxError, connect::Wire, pool::Link, reuse::Length, runtime, upload::RequestBody,
+    box_error::BoxError, exchange::Wire, pool::Link, reuse::Length, runtime, upload::RequestBody,
 };
 
 /// A request body that both hyper and the request's future have: hyper gets it when it may be sent,

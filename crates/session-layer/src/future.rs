@@ -25,8 +25,9 @@ use crate::{
     body::Lease,
     box_error::BoxError,
     checkout::{self, CheckingOut, Place},
-    connect::{Away, Cause, MAX_HEAD, is_away},
+    connect::{Away, is_away},
     error::{Kind, Phase},
+    exchange::{Cause, MAX_HEAD},
     expect::Expectation,
     origin::Origin,
     pool::{

@@ -133,6 +133,7 @@ mod connect;
 #[cfg(feature = "cookies")]
 pub mod cookies;
 mod error;
+mod exchange;
 mod expect;
 pub mod future;
 mod info;

@@ -12,10 +12,10 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
 #[cfg(feature = "http2")]
-use crate::connect;
+use crate::exchange::upload_task;
 use crate::{
     box_error::BoxError,
-    connect::{Cause, Wire},
+    exchange::{Cause, Wire},
     expect::Withheld,
     reuse::Length,
 };
@@ -278,7 +278,7 @@ where
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<(Next, bool)> {
         #[cfg(feature = "http2")]
         if let Some(progress) = self.progress.as_ref().filter(|progress| progress.part) {
-            connect::note_polled(&progress.wire);
+            upload_task::note_polled(&progress.wire);
         }
         if self.last.is_some() {
             return self.poll_end(cx);
@@ -426,7 +426,7 @@ impl<B> Drop for RequestBody<B> {
             self.end();
         }
         #[cfg(feature = "http2")]
-        connect::note_dropped();
+        upload_task::note_dropped();
     }
 }
 

@@ -6,13 +6,11 @@ use std::{
 
 use tokio::runtime::Id;
 
-use super::{
-    driver::{Look, Watch, look_at_exchange},
-    io::{Cause, Wire},
-};
+use super::driver::{Look, Watch, look_at_exchange};
 use crate::{
     config::Config,
     config::Floors,
+    exchange::{Cause, Wire},
     runtime,
     throughput::{TooSlow, UploadMeter},
 };

@@ -18,12 +18,12 @@ pub(super) struct Counted<T> {
 
 /// What a read brought.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Read {
-    pub(super) bytes: usize,
+pub(crate) struct Read {
+    pub(crate) bytes: usize,
     /// Where a response begins with this read: the first digit of its status; 0 if it is too short.
-    pub(super) class: u8,
+    pub(crate) class: u8,
     /// The last four bytes of all that was read so far.
-    pub(super) tail: u32,
+    pub(crate) tail: u32,
 }
 
 impl Read {

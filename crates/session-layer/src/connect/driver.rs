@@ -9,12 +9,12 @@ use std::{
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
 
-use super::io::{Cause, Phase, Wire};
 use crate::{
     Timeouts,
     config::Config,
     config::OwnTimeout,
-    pool::{Connection, Expiry, Release, retire},
+    exchange::{Cause, Phase, Release, Wire},
+    pool::{Connection, Expiry, retire},
     unread::{Drained, Unread},
 };
 

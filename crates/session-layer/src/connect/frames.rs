@@ -1,15 +1,8 @@
 //! What the IO of an HTTP/2 connection knows of its frames.
 
-use std::{
-    io::IoSlice,
-    sync::{
-        Arc,
-        atomic::{
-            AtomicBool, AtomicU64,
-            Ordering::{Acquire, Relaxed, Release},
-        },
-    },
-};
+use std::{io::IoSlice, sync::Arc};
+
+use crate::exchange::Gate;
 
 /// The length of the head of a frame
 /// ([RFC 9113, section 4.1](https://www.rfc-editor.org/rfc/rfc9113#section-4.1)).
@@ -20,61 +13,6 @@ const FRAME_HEAD: usize = 9;
 const PREFACE: u32 = 24;
 
 const HEADERS: u8 = 1;
-
-/// What the IO of an HTTP/2 connection and the connection's task share.
-#[derive(Debug, Default)]
-pub(crate) struct Gate {
-    /// How many streams have been opened: their HEADERS were written, or the beginning of them.
-    opened: AtomicU64,
-    /// Whether nothing is read, so that no frame changes what may be written.
-    held: AtomicBool,
-    /// Whether a read was put off meanwhile.
-    put_off: AtomicBool,
-    /// Whether a read has found nothing since the connection's task was woken: whatever comes
-    /// later wakes it again.
-    drained: AtomicBool,
-}
-
-impl Gate {
-    /// How many streams have been opened on the socket.
-    pub(crate) fn opened(&self) -> u64 {
-        self.opened.load(Acquire)
-    }
-
-    /// Takes note that the connection's task was woken: there may be something to read.
-    #[cfg(feature = "http2")]
-    pub(super) fn wake(&self) {
-        self.drained.store(false, Relaxed);
-    }
-
-    /// Takes note that a read found nothing.
-    pub(super) fn note_drained(&self) {
-        self.drained.store(true, Relaxed);
-    }
-
-    /// Lets nothing be read until [`release`](Self::release).
-    #[cfg(feature = "http2")]
-    pub(super) fn hold(&self) {
-        self.put_off.store(false, Relaxed);
-        self.held.store(true, Relaxed);
-    }
-
-    /// Lets reads pass again; returns whether one was put off that nobody will be woken for.
-    #[cfg(feature = "http2")]
-    pub(super) fn release(&self) -> bool {
-        self.held.store(false, Relaxed);
-        self.put_off.load(Relaxed) && !self.drained.load(Relaxed)
-    }
-
-    /// Whether nothing may be read; the read is put off then.
-    pub(super) fn puts_off(&self) -> bool {
-        let held = self.held.load(Relaxed);
-        if held {
-            self.put_off.store(true, Relaxed);
-        }
-        held
-    }
-}
 
 /// Follows the frames that are written, and counts the streams that they open.
 #[derive(Debug)]
@@ -143,8 +81,7 @@ impl Outgoing {
         if kind == HEADERS && stream > self.last {
             self.last = stream;
             // One task writes, so nothing comes between.
-            let opened = self.gate.opened.load(Relaxed);
-            self.gate.opened.store(opened.wrapping_add(1), Release);
+            self.gate.note_opened();
         }
     }
 }

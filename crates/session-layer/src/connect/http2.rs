@@ -29,19 +29,16 @@ use tokio::time::Instant;
 
 use super::{
     driver::{Ended, Look, Watch, look_at_exchange},
-    frames::Gate,
-    io::{Cause, Wire},
     keep_alive::{Act, KeepAlive},
-    open::MAX_HEAD,
     ping::{self, OnDemand},
     tasks::{Frames, Tasks},
-    upload_task,
 };
 use crate::{
     ConnectionInfo, Error, Http2, Step,
     box_error::BoxError,
     error::Kind,
-    pool::{ALLOWS_NO_REQUEST, Connection, Expiry, Release, Shared, Streams, retire},
+    exchange::{Cause, Gate, MAX_HEAD, Release, Wire, upload_task},
+    pool::{ALLOWS_NO_REQUEST, Connection, Expiry, Shared, Streams, retire},
     reuse,
     upload::RequestBody,
 };

@@ -16,8 +16,6 @@ mod open;
 mod ping;
 #[cfg(feature = "http2")]
 mod tasks;
-#[cfg(feature = "http2")]
-mod upload_task;
 
 #[cfg(feature = "proxy")]
 pub use self::connector::{Proxy, ProxyConfigError, ProxyError};
@@ -25,14 +23,11 @@ pub use self::connector::{Proxy, ProxyConfigError, ProxyError};
 pub use self::connector::{TlsConfigError, TlsOptions, TlsVersion};
 #[cfg(feature = "http2")]
 pub(crate) use self::tasks::Boxes as TaskBoxes;
-#[cfg(feature = "http2")]
-pub(crate) use self::upload_task::{note_dropped, note_polled};
 pub(crate) use self::{
     away::{Away, is_away},
     connector::{Stage, ViaProxy},
-    frames::Gate,
-    io::{Cause, Phase, Wire},
-    open::{Connect, MAX_HEAD, Never, Opener},
+    counted::Read,
+    open::{Connect, Never, Opener},
 };
 pub use self::{
     connector::{ConnectError, ConnectTimes, Connector, Transport},

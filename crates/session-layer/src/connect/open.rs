@@ -27,22 +27,19 @@ use tower_service::Service;
 use super::{
     connector::Told,
     driver::Driver,
-    frames::Gate,
-    io::{Io, WhenFailed, Wire},
+    io::{Io, WhenFailed},
 };
 use crate::{
     Error, PoolConfig, Step,
     box_error::BoxError,
     config::Config,
     error::Kind,
+    exchange::{Gate, MAX_HEAD, Wire},
     info::Facts,
     origin::Origin,
     pool::{Connection, Link, Pool, Slot},
     step::Steps,
 };
-
-/// The most bytes of a response head.
-pub(crate) const MAX_HEAD: u64 = 256 * 1024;
 
 /// The largest buffer that hyper reads into, where none is asked for: its own default, said here
 /// because [`most_before_head`] counts with it.

@@ -17,7 +17,7 @@ use std::{
 use hyper::rt::Executor;
 use pin_project_lite::pin_project;
 
-use super::upload_task;
+use crate::exchange::upload_task;
 
 /// What moves the frames of one connection.
 pub(super) type Frames = Pin<Box<dyn Future<Output = ()> + Send>>;

@@ -28,7 +28,8 @@ use super::{
 };
 use crate::{
     box_error::BoxError,
-    connect::{Cause, ViaProxy, Wire},
+    connect::ViaProxy,
+    exchange::{Cause, Release, Wire},
     info::Facts,
     origin::Origin,
     unread::{self, Unread},
@@ -125,29 +126,6 @@ pub(crate) enum Link<B: Send + 'static> {
     Whole(Arc<Connection<B>>, Box<Channel<B>>),
     /// The right to one stream of an HTTP/2 connection.
     Part(Part<B>),
-}
-
-/// How a response body gives its connection back, without knowing the request body's type.
-pub(crate) trait Release: Send + Sync {
-    /// Gives back the connection, or the part of it whose wire this is: the exchange is over and
-    /// left nothing behind.
-    fn release(self: Arc<Self>, part: Option<Arc<Wire>>);
-    /// Leaves the rest of a response body to the connection, which is given back when it has ended
-    /// in time, and closed else. Where others use the connection too, its stream is reset instead.
-    fn drain(self: Arc<Self>, unread: Unread) {
-        drop(unread);
-    }
-    fn wire(&self) -> &Wire;
-    fn origin(&self) -> &Origin;
-    /// How many requests the connection has been given.
-    fn requests(&self) -> u64;
-    fn body_idle(&self) -> Option<Duration>;
-    /// Whether the body idle timeout was set by hand.
-    fn is_body_idle_chosen(&self) -> bool;
-    /// Whether the floor of downloads was set by hand, be it to none.
-    fn is_download_floor_chosen(&self) -> bool;
-    /// The runtime that drives the connection.
-    fn runtime(&self) -> Option<runtime::Id>;
 }
 
 impl<B: Send + 'static> Connection<B> {

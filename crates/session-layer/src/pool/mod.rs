@@ -47,7 +47,7 @@ use tokio::{
 };
 
 pub(crate) use self::{
-    lease::{Connection, Link, Release, Unanswered, Unsent},
+    lease::{Connection, Link, Unanswered, Unsent},
     letter_box::Mail,
     shared::{Shared, Streams},
     slot::Slot,
@@ -63,8 +63,9 @@ use crate::connect::TaskBoxes;
 use crate::{
     CloseReport, Closed, Error, Event, Stats, Step,
     config::Config,
-    connect::{Cause, Connect, Never, Wire},
+    connect::{Connect, Never},
     error::Kind,
+    exchange::{Cause, Release, Wire},
     origin::{Origin, OriginRef, Spelled},
     runtime,
     step::Steps,

@@ -17,13 +17,13 @@ use http::Request;
 use http_body::Body;
 
 use super::{
-    lease::{Answer, Connection, Release, Unsent},
+    lease::{Answer, Connection, Unsent},
     state::Numbered,
     submission::Submission,
 };
 use crate::{
     box_error::BoxError,
-    connect::{Cause, Gate, Phase, Wire},
+    exchange::{Cause, Gate, Phase, Release, Wire},
     origin::Origin,
     upload::RequestBody,
 };

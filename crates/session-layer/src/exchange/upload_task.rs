@@ -15,7 +15,7 @@ use std::{
 
 use pin_project_lite::pin_project;
 
-use super::io::Wire;
+use super::Wire;
 
 thread_local! {
     /// Whether hyper is taking requests on this thread.
@@ -28,7 +28,7 @@ thread_local! {
 ///
 /// hyper polls a body for the first time when it takes the request. If that brings it to its end,
 /// hyper drops it; else hyper makes a task of it right then.
-pub(super) fn while_taking<R>(take: impl FnOnce() -> R) -> R {
+pub(crate) fn while_taking<R>(take: impl FnOnce() -> R) -> R {
     /// Also where hyper panics.
     struct Taking;
     impl Drop for Taking {
@@ -74,7 +74,7 @@ pin_project! {
 }
 
 /// Makes a task of hyper's future: one that can be ended, if it sends a body.
-pub(super) fn spawn(hyper: impl Future<Output = ()> + Send + 'static) {
+pub(crate) fn spawn(hyper: impl Future<Output = ()> + Send + 'static) {
     match POLLED.take() {
         Some(wire) => {
             wire.upload_task_begins();

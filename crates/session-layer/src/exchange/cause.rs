@@ -1,0 +1,73 @@
+use crate::CloseReason;
+
+/// Why a connection was cut.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+pub(crate) enum Cause {
+    HeadTimeout = 1,
+    BodyTimeout = 2,
+    HeadTooLarge = 3,
+    /// Nobody wants the rest of the exchange.
+    Dropped = 4,
+    /// The session closed and its deadline passed.
+    Closed = 5,
+    /// The request body is longer or shorter than it was announced.
+    WrongLength = 6,
+    /// The peer closed it, said that it would, or broke it.
+    Broken = 7,
+    Idle = 8,
+    TooOld = 9,
+    /// It has served as many requests as it may.
+    Served = 10,
+    /// Its slot is wanted for another origin.
+    Evicted = 11,
+    /// An exchange left it in a state that the next could not trust.
+    Unclean = 12,
+    /// What it leads to has turned out to be gone, or wrong.
+    Suspect = 13,
+    /// The peer did not answer a PING.
+    Unanswered = 14,
+    /// Bytes came, or were taken, more slowly than was asked for.
+    TooSlow = 15,
+}
+
+impl Cause {
+    const ALL: [Self; 15] = [
+        Self::HeadTimeout,
+        Self::BodyTimeout,
+        Self::HeadTooLarge,
+        Self::Dropped,
+        Self::Closed,
+        Self::WrongLength,
+        Self::Broken,
+        Self::Idle,
+        Self::TooOld,
+        Self::Served,
+        Self::Evicted,
+        Self::Unclean,
+        Self::Suspect,
+        Self::Unanswered,
+        Self::TooSlow,
+    ];
+
+    pub(super) fn of(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|cause| *cause as u8 == number)
+    }
+
+    pub(crate) fn reason(self) -> CloseReason {
+        match self {
+            Self::HeadTimeout | Self::BodyTimeout | Self::Unanswered | Self::TooSlow => {
+                CloseReason::Timeout
+            }
+            Self::HeadTooLarge | Self::WrongLength | Self::Unclean => CloseReason::Unclean,
+            Self::Dropped => CloseReason::Abandoned,
+            Self::Closed => CloseReason::Session,
+            Self::Broken => CloseReason::Peer,
+            Self::Idle => CloseReason::Idle,
+            Self::TooOld => CloseReason::Lifetime,
+            Self::Served => CloseReason::Requests,
+            Self::Evicted => CloseReason::Evicted,
+            Self::Suspect => CloseReason::Suspect,
+        }
+    }
+}

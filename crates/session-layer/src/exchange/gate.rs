@@ -1,0 +1,66 @@
+use std::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
+
+/// What the IO of an HTTP/2 connection and the connection's task share.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    /// How many streams have been opened: their HEADERS were written, or the beginning of them.
+    opened: AtomicU64,
+    /// Whether nothing is read, so that no frame changes what may be written.
+    held: AtomicBool,
+    /// Whether a read was put off meanwhile.
+    put_off: AtomicBool,
+    /// Whether a read has found nothing since the connection's task was woken: whatever comes
+    /// later wakes it again.
+    drained: AtomicBool,
+}
+
+impl Gate {
+    /// How many streams have been opened on the socket.
+    pub(crate) fn opened(&self) -> u64 {
+        self.opened.load(Acquire)
+    }
+
+    /// Takes note that a stream has been opened.
+    pub(crate) fn note_opened(&self) {
+        // One task writes to a socket, so nothing comes between.
+        let opened = self.opened.load(Relaxed);
+        self.opened.store(opened.wrapping_add(1), Release);
+    }
+
+    /// Takes note that the connection's task was woken: there may be something to read.
+    #[cfg(feature = "http2")]
+    pub(crate) fn wake(&self) {
+        self.drained.store(false, Relaxed);
+    }
+
+    /// Takes note that a read found nothing.
+    pub(crate) fn note_drained(&self) {
+        self.drained.store(true, Relaxed);
+    }
+
+    /// Lets nothing be read until [`release`](Self::release).
+    #[cfg(feature = "http2")]
+    pub(crate) fn hold(&self) {
+        self.put_off.store(false, Relaxed);
+        self.held.store(true, Relaxed);
+    }
+
+    /// Lets reads pass again; returns whether one was put off that nobody will be woken for.
+    #[cfg(feature = "http2")]
+    pub(crate) fn release(&self) -> bool {
+        self.held.store(false, Relaxed);
+        self.put_off.load(Relaxed) && !self.drained.load(Relaxed)
+    }
+
+    /// Whether nothing may be read; the read is put off then.
+    pub(crate) fn puts_off(&self) -> bool {
+        let held = self.held.load(Relaxed);
+        if held {
+            self.put_off.store(true, Relaxed);
+        }
+        held
+    }
+}

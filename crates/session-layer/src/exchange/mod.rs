@@ -1,0 +1,16 @@
+//! One request on a connection, from when it begins to the end of its response: what the request,
+//! its bodies, the task of the connection and the socket know of each other.
+
+mod cause;
+mod gate;
+mod release;
+#[cfg(feature = "http2")]
+pub(crate) mod upload_task;
+mod wire;
+
+pub(crate) use self::{
+    cause::Cause,
+    gate::Gate,
+    release::Release,
+    wire::{MAX_HEAD, Phase, Wire},
+};

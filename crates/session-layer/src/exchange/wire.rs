@@ -1,0 +1,915 @@
+use std::{
+    io,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{
+            AtomicBool, AtomicU8, AtomicU32, AtomicU64,
+            Ordering::{AcqRel, Acquire, Relaxed, Release},
+        },
+    },
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{Cause, Gate};
+use crate::{
+    CloseReason,
+    box_error::BoxError,
+    config::{OwnTimeout, OwnTimes},
+    connect::Read,
+};
+
+/// The most bytes of a response head.
+pub(crate) const MAX_HEAD: u64 = 256 * 1024;
+
+/// What a connection's socket and its users know of each other.
+///
+/// The socket's task writes the counters, requests write the phase, and either may sever the
+/// connection. There is no lock: each value is written by one side, and a request learns of its
+/// end through hyper's channel, which orders the rest.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    /// Times are kept as nanoseconds since this moment, in atomics.
+    epoch: Instant,
+    max_head: u64,
+    read: AtomicU64,
+    written: AtomicU64,
+    /// The first digit of the status that the response begins with; 0 if it is not known.
+    class: AtomicU8,
+    /// The last four bytes that were read.
+    tail: AtomicU32,
+    /// Whether hyper waits for bytes. It may ask for more before anybody wants them, and what it
+    /// gets need not be content.
+    read_blocked: AtomicBool,
+    /// Whether the peer has ended or broken the connection, as far as it was read.
+    has_read_ended: AtomicBool,
+    /// Since when the reader of the response body has been waiting; 0 while it is not.
+    wanted_since: AtomicU64,
+    /// Since when a write has been waiting for room; 0 while none is.
+    write_blocked: AtomicU64,
+    phase: AtomicU8,
+    /// The [`OwnTimes`] of the present exchange.
+    own_times: AtomicU64,
+    /// When the present exchange must have its head.
+    head_deadline: AtomicU64,
+    /// The value of `read` when the present exchange began.
+    response_from: AtomicU64,
+    /// The connection's values of `read` and `written` when the present exchange began.
+    read_before: AtomicU64,
+    written_before: AtomicU64,
+    /// When the present exchange began; 0 before the first.
+    began: AtomicU64,
+    /// Which request of its connection it is, if no other was under way when it began; 0 else.
+    alone: AtomicU64,
+    /// How many streams the connection had opened when hyper was given this request, of several;
+    /// [`NEVER`] before.
+    sent_from: AtomicU64,
+    /// The value of `read` above which more has come than informational responses and a head may
+    /// have, while a head is awaited.
+    head_ends_by: AtomicU64,
+    /// The bytes of the request body that hyper has taken.
+    uploaded: AtomicU64,
+    /// When the peer last took bytes of a request that has a body.
+    wrote_at: AtomicU64,
+    /// Whether the request body itself gave an error, or panicked.
+    body_failed: AtomicBool,
+    /// An error that hyper does not pass on: of the body of one request of several, or of a write.
+    error: Mutex<Option<BoxError>>,
+    /// Since when writes have failed; 0 while they have not.
+    write_failed: AtomicU64,
+    /// When the task of the connection has to look at its times, where that is earlier than it
+    /// plans; 0 if it is not.
+    look_by: AtomicU64,
+    /// Whether a write that fails may have sent a part before, as TLS does with its records.
+    torn_writes: bool,
+    /// Whether response bytes were there before the end of the request body was taken.
+    answered_early: AtomicBool,
+    /// Of one request of several on a connection: whether its body is still on its way.
+    upload: Mutex<Upload>,
+    /// For how long the request of the present exchange has waited for the peer to take more of it, in
+    /// nanoseconds, without the wait that is under way; [`NEVER`] where nobody asks.
+    upload_blocked: AtomicU64,
+    severed: AtomicU8,
+    /// Why nothing more is given to it, where it was not cut for that.
+    leaving: AtomicU8,
+    /// Whom to wake when it is severed.
+    driver: Mutex<Option<Waker>>,
+}
+
+/// How the body of one request of several on a connection and its exchange end: the later of the
+/// two gives their place back.
+#[derive(Default)]
+struct Upload {
+    /// Whether hyper has not taken the body to its end.
+    goes: bool,
+    /// Whether hyper sends the body in a task of its own, and who that is once it has been polled.
+    has_task: bool,
+    task: Option<Waker>,
+    /// The exchange is over; this is for its place.
+    orphaned: Option<Arc<Place>>,
+}
+
+impl Upload {
+    fn is_under_way(&self) -> bool {
+        self.goes || self.has_task
+    }
+}
+
+/// What takes a place back.
+type Place = dyn super::Release;
+
+impl std::fmt::Debug for Upload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Upload")
+            .field("goes", &self.goes)
+            .field("has_task", &self.has_task)
+            .field("orphaned", &self.orphaned.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a connection is doing, as its timers see it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+pub(crate) enum Phase {
+    Idle = 0,
+    /// The request body has not been taken to its end.
+    Sending = 1,
+    Head = 2,
+    Body = 3,
+    /// The exchange is over, and its request body is not.
+    Orphan = 4,
+    /// Nobody wants the rest of the response body, which the connection reads to be used again.
+    Draining = 5,
+}
+
+/// Of a request that hyper was not given, or whose upload nobody measures.
+const NEVER: u64 = u64::MAX;
+
+impl Wire {
+    pub(crate) fn new(epoch: Instant, max_head: u64, torn_writes: bool) -> Self {
+        Self {
+            epoch,
+            max_head,
+            read: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+            class: AtomicU8::new(0),
+            tail: AtomicU32::new(0),
+            read_blocked: AtomicBool::new(false),
+            has_read_ended: AtomicBool::new(false),
+            wanted_since: AtomicU64::new(0),
+            write_blocked: AtomicU64::new(0),
+            phase: AtomicU8::new(Phase::Idle as u8),
+            own_times: AtomicU64::new(0),
+            head_deadline: AtomicU64::new(0),
+            response_from: AtomicU64::new(0),
+            read_before: AtomicU64::new(0),
+            written_before: AtomicU64::new(0),
+            began: AtomicU64::new(0),
+            alone: AtomicU64::new(0),
+            sent_from: AtomicU64::new(NEVER),
+            head_ends_by: AtomicU64::new(u64::MAX),
+            uploaded: AtomicU64::new(0),
+            wrote_at: AtomicU64::new(0),
+            body_failed: AtomicBool::new(false),
+            error: Mutex::new(None),
+            write_failed: AtomicU64::new(0),
+            look_by: AtomicU64::new(0),
+            torn_writes,
+            answered_early: AtomicBool::new(false),
+            upload: Mutex::default(),
+            upload_blocked: AtomicU64::new(NEVER),
+            severed: AtomicU8::new(0),
+            leaving: AtomicU8::new(0),
+            driver: Mutex::new(None),
+        }
+    }
+
+    /// What one request of several on this connection is noted on.
+    pub(crate) fn part(&self) -> Self {
+        let part = Self::new(self.epoch, self.max_head, self.torn_writes);
+        // No socket is noted on it: whatever has come is with its reader.
+        part.read_blocked.store(true, Relaxed);
+        part
+    }
+
+    /// Begins an exchange on the connection of this socket; must come before its request is given to
+    /// hyper.
+    #[inline]
+    pub(crate) fn begin(
+        &self,
+        now: Instant,
+        head: Option<Duration>,
+        has_body: bool,
+        socket: &Self,
+    ) {
+        self.read_before.store(socket.read.load(Relaxed), Relaxed);
+        self.written_before
+            .store(socket.written.load(Relaxed), Relaxed);
+        let read = self.read.load(Relaxed);
+        self.response_from.store(read, Relaxed);
+        self.head_ends_by
+            .store(read.saturating_add(self.max_head), Relaxed);
+        self.uploaded.store(0, Relaxed);
+        self.wrote_at.store(0, Relaxed);
+        self.answered_early.store(false, Relaxed);
+        let now = self.since_epoch(now);
+        self.began.store(now.max(1), Relaxed);
+        self.set_head_deadline(now, head);
+        let phase = if has_body {
+            Phase::Sending
+        } else {
+            Phase::Head
+        };
+        self.phase.store(phase as u8, Release);
+    }
+
+    /// Sets the timeouts of the present exchange that are not the session's.
+    #[inline]
+    pub(crate) fn set_own_times(&self, own: OwnTimes) {
+        self.own_times.store(own.bits(), Relaxed);
+    }
+
+    /// Lets the body of the present exchange be silent for as long as it likes.
+    pub(crate) fn lift_body_idle(&self) {
+        let mut own = self.own_times();
+        own.body_idle = OwnTimeout::NONE;
+        self.set_own_times(own);
+    }
+
+    /// The timeouts of the present exchange that are not the session's.
+    #[inline]
+    pub(crate) fn own_times(&self) -> OwnTimes {
+        OwnTimes::from_bits(self.own_times.load(Relaxed))
+    }
+
+    /// Takes note of which request of its connection it is, if no other is under way; 0 else.
+    pub(crate) fn set_alone(&self, number: u64) {
+        self.alone.store(number, Relaxed);
+    }
+
+    /// Which request of its connection it is, if no other was under way when it began.
+    pub(crate) fn alone(&self) -> Option<u64> {
+        Some(self.alone.load(Relaxed)).filter(|number| *number != 0)
+    }
+
+    /// Since when one request of several has been under way, if nothing has come on its connection
+    /// from then on; [`moment`](Self::moment) tells the time.
+    #[inline]
+    pub(crate) fn unheard_since(&self, socket: &Self) -> Option<u64> {
+        if self.read_before.load(Relaxed) != socket.read.load(Relaxed) {
+            return None;
+        }
+        Some(self.began.load(Relaxed)).filter(|began| *began != 0)
+    }
+
+    #[cfg(feature = "http2")]
+    pub(crate) fn moment(&self, tick: u64) -> Option<Instant> {
+        self.instant(tick)
+    }
+
+    /// Takes note that hyper is given this request, of several; so many streams had been opened by
+    /// then.
+    #[cfg(feature = "http2")]
+    pub(crate) fn sends(&self, opened: u64) {
+        self.sent_from.store(opened, Release);
+    }
+
+    /// Whether the HEADERS of one request of several may have been written.
+    pub(crate) fn may_be_sent(&self, gate: &Gate) -> bool {
+        let from = self.sent_from.load(Acquire);
+        from != NEVER && gate.opened() != from
+    }
+
+    /// Takes note of request body bytes that hyper has taken.
+    pub(crate) fn uploaded(&self, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let sum = self.uploaded.load(Relaxed).saturating_add(bytes);
+        self.uploaded.store(sum, Relaxed);
+    }
+
+    /// Takes note that hyper has taken the end of the request body: the head's time begins.
+    pub(crate) fn request_ended(&self, head: Option<Duration>) {
+        if self.read.load(Relaxed) != self.response_from.load(Relaxed) {
+            self.answered_early.store(true, Relaxed);
+        }
+        self.set_head_deadline(self.since_epoch(Instant::now()), head);
+        // Not back from `Body`, where a response came early.
+        let _ =
+            self.phase
+                .compare_exchange(Phase::Sending as u8, Phase::Head as u8, AcqRel, Acquire);
+    }
+
+    /// Takes note that the head came; returns whether the whole request had been taken before.
+    #[inline]
+    pub(crate) fn head_came(&self) -> bool {
+        self.head_ends_by.store(u64::MAX, Relaxed);
+        let before = self.phase.swap(Phase::Body as u8, AcqRel);
+        before == Phase::Head as u8 && !self.answered_early.load(Relaxed)
+    }
+
+    /// Whether the request body has not been taken to its end.
+    pub(crate) fn is_sending(&self) -> bool {
+        self.phase() == Phase::Sending
+    }
+
+    #[inline]
+    pub(crate) fn request_body_bytes(&self) -> u64 {
+        self.uploaded.load(Relaxed)
+    }
+
+    /// Takes note that the request body itself failed.
+    pub(crate) fn note_body_failed(&self) {
+        self.body_failed.store(true, Relaxed);
+    }
+
+    pub(crate) fn has_body_failed(&self) -> bool {
+        self.body_failed.load(Relaxed)
+    }
+
+    /// Keeps an error for whoever waits for the response.
+    pub(crate) fn keep_error(&self, error: BoxError) {
+        *self.error() = Some(error);
+    }
+
+    pub(crate) fn take_error(&self) -> Option<BoxError> {
+        self.error().take()
+    }
+
+    fn error(&self) -> MutexGuard<'_, Option<BoxError>> {
+        self.error.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of an informational response: what comes after it is the beginning of the answer.
+    pub(crate) fn note_informational(&self) {
+        self.response_from.store(self.read.load(Relaxed), Relaxed);
+    }
+
+    /// Whether anything has come since the exchange began, or since an informational response that
+    /// was noted.
+    pub(crate) fn has_heard(&self) -> bool {
+        self.read.load(Relaxed) != self.response_from.load(Relaxed)
+    }
+
+    /// Leaves the rest of a response body to the task of the connection, for a short time.
+    pub(crate) fn begin_draining(&self, time: Duration) {
+        let now = Instant::now();
+        self.wanted_since.store(0, Relaxed);
+        self.set_head_deadline(self.since_epoch(now), Some(time));
+        self.phase.store(Phase::Draining as u8, Release);
+        if let Some(by) = now.checked_add(time) {
+            self.look_by(by);
+        }
+        self.wake();
+    }
+
+    /// Makes the task of the connection look at its times at `moment`, when it is polled next.
+    pub(crate) fn look_by(&self, moment: Instant) {
+        let moment = self.tick(moment);
+        let earlier = |set: u64| (set == 0 || moment < set).then_some(moment);
+        let _ = self.look_by.fetch_update(AcqRel, Acquire, earlier);
+    }
+
+    /// The moment that was set last, once.
+    #[inline]
+    pub(crate) fn take_look_by(&self) -> Option<Instant> {
+        if self.look_by.load(Relaxed) == 0 {
+            return None;
+        }
+        self.instant(self.look_by.swap(0, AcqRel))
+    }
+
+    /// Takes note that the peer takes no more bytes, and keeps the error. It may have answered
+    /// before: what it has sent is still to be read.
+    pub(crate) fn note_write_failed(&self, error: io::Error) {
+        let now = Instant::now();
+        self.keep_error(error.into());
+        // Whatever comes, not all of the request was taken.
+        self.answered_early.store(true, Relaxed);
+        self.write_blocked.store(0, Relaxed);
+        self.write_failed.store(self.tick(now), Release);
+        self.look_by(now.checked_add(AFTER_FAILED_WRITE).unwrap_or(now));
+    }
+
+    #[inline]
+    pub(crate) fn has_write_failed(&self) -> bool {
+        self.write_failed.load(Relaxed) != 0
+    }
+
+    /// Until when the response of a request may come that could not be written.
+    #[inline]
+    pub(crate) fn failed_write_deadline(&self) -> Option<Instant> {
+        let failed = self.instant(self.write_failed.load(Acquire));
+        failed.and_then(|failed| failed.checked_add(AFTER_FAILED_WRITE))
+    }
+
+    /// Whether the head is there, and waits for whoever sent the request: response bytes have come,
+    /// and hyper asks for no more, or they end with the head.
+    #[inline]
+    pub(crate) fn is_answered(&self) -> bool {
+        self.has_heard() && (!self.read_blocked.load(Relaxed) || self.ends_with_head())
+    }
+
+    /// Whether what has come of the response is a head and nothing else. hyper asks for more then,
+    /// since it does not wait for somebody to want the body.
+    ///
+    /// An informational response before it hides the head.
+    fn ends_with_head(&self) -> bool {
+        const EMPTY_LINES: [(u32, u32); 2] =
+            [(0x00ff_ffff, 0x000a_0d0a), (0x0000_ffff, 0x0000_0a0a)];
+        let is_final = (b'2'..=b'9').contains(&self.class.load(Relaxed));
+        let tail = self.tail.load(Relaxed);
+        is_final
+            && EMPTY_LINES
+                .into_iter()
+                .any(|(mask, line)| tail & mask == line)
+    }
+
+    /// Ends an exchange.
+    #[inline]
+    pub(crate) fn end(&self) {
+        self.head_ends_by.store(u64::MAX, Relaxed);
+        self.wanted_since.store(0, Relaxed);
+        self.phase.store(Phase::Idle as u8, Release);
+    }
+
+    /// Whether bytes of the request, or of a response, have crossed this socket since the present
+    /// exchange began.
+    pub(crate) fn since_begun(&self, socket: &Self) -> (bool, bool) {
+        let wrote = self.written_before.load(Relaxed) != socket.written.load(Relaxed);
+        let read = self.read_before.load(Relaxed) != socket.read.load(Relaxed);
+        (wrote, read)
+    }
+
+    /// How many bytes were written to this socket since the present exchange began.
+    pub(crate) fn written_since_begun(&self, socket: &Self) -> u64 {
+        let written = socket.written.load(Relaxed);
+        written.wrapping_sub(self.written_before.load(Relaxed))
+    }
+
+    /// How many bytes have come over this socket since the present exchange began.
+    pub(crate) fn read_since_begun(&self, socket: &Self) -> u64 {
+        let read = socket.read.load(Relaxed);
+        read.wrapping_sub(self.read_before.load(Relaxed))
+    }
+
+    /// How many bytes have come, wrapping.
+    #[cfg(feature = "http2")]
+    pub(crate) fn bytes_read(&self) -> u64 {
+        self.read.load(Relaxed)
+    }
+
+    /// Cuts the connection: its next read or write fails, and its task ends. The first cause
+    /// stays; returns whether this is it.
+    pub(crate) fn sever(&self, cause: Cause) -> bool {
+        let first = self
+            .severed
+            .compare_exchange(0, cause as u8, AcqRel, Acquire)
+            .is_ok();
+        self.wake();
+        first
+    }
+
+    #[inline]
+    pub(crate) fn severed(&self) -> Option<Cause> {
+        match self.severed.load(Acquire) {
+            0 => None,
+            cause => Cause::of(cause),
+        }
+    }
+
+    /// Says why the connection is let go of, without cutting what it carries.
+    pub(crate) fn leave(&self, cause: Cause) {
+        let _ = self
+            .leaving
+            .compare_exchange(0, cause as u8, Relaxed, Relaxed);
+    }
+
+    /// Why it ended, by what this side knows: else it was the peer's doing.
+    pub(crate) fn close_reason(&self) -> CloseReason {
+        let left = || Cause::of(self.leaving.load(Relaxed));
+        let cause = self.severed().or_else(left);
+        cause.map_or(CloseReason::Peer, Cause::reason)
+    }
+
+    /// Takes note that hyper has ended the connection by itself. It tells only whoever waits for the
+    /// head that this was too large for it.
+    pub(crate) fn hyper_ended(&self) {
+        let waits = matches!(self.phase(), Phase::Sending | Phase::Head);
+        let from = self.response_from.load(Relaxed);
+        let head = self.read.load(Relaxed).wrapping_sub(from);
+        if waits && !self.has_read_ended.load(Relaxed) && head >= MAX_HEAD {
+            self.leave(Cause::HeadTooLarge);
+        }
+    }
+
+    /// Makes it as new, for the next request of a connection that carries several.
+    pub(crate) fn reset(&self) {
+        self.phase.store(Phase::Idle as u8, Release);
+        self.severed.store(0, Release);
+        self.began.store(0, Relaxed);
+        self.sent_from.store(NEVER, Relaxed);
+        self.wanted_since.store(0, Relaxed);
+        self.write_blocked.store(0, Relaxed);
+        self.body_failed.store(false, Relaxed);
+    }
+
+    /// Takes note, for one request of several on a connection, that its body is on its way.
+    pub(crate) fn upload_begins(&self) {
+        *self.upload() = Upload {
+            goes: true,
+            ..Upload::default()
+        };
+        // What an earlier body failed with, where nobody has asked for it.
+        let before = self.take_error();
+        drop(before);
+    }
+
+    /// Takes note that hyper has taken its end, or dropped it.
+    pub(crate) fn upload_ended(wire: &Arc<Self>) {
+        wire.upload().goes = false;
+        Self::free_after_upload(wire);
+    }
+
+    /// Takes note that hyper sends the body in a task of its own.
+    #[cfg(feature = "http2")]
+    pub(crate) fn upload_task_begins(&self) {
+        self.upload().has_task = true;
+    }
+
+    /// Takes note that the task is no more.
+    #[cfg(feature = "http2")]
+    pub(crate) fn upload_task_ended(wire: &Arc<Self>) {
+        let mut upload = wire.upload();
+        upload.has_task = false;
+        let ended = upload.task.take();
+        drop(upload);
+        drop(ended);
+        Self::free_after_upload(wire);
+    }
+
+    /// Whether the exchange is over, so that nobody wants its request body any more; if not, the
+    /// task is woken when it is.
+    #[cfg(feature = "http2")]
+    pub(crate) fn is_over_for_upload(&self, cx: &Context<'_>) -> bool {
+        let mut upload = self.upload();
+        let known = upload.task.as_ref();
+        if known.is_some_and(|it| it.will_wake(cx.waker())) {
+            return upload.orphaned.is_some();
+        }
+        let before = upload.task.replace(cx.waker().clone());
+        let over = upload.orphaned.is_some();
+        drop(upload);
+        drop(before);
+        over
+    }
+
+    /// Frees the place of an exchange that is over, if its request body is too.
+    fn free_after_upload(wire: &Arc<Self>) {
+        let mut upload = wire.upload();
+        let place = if upload.is_under_way() {
+            None
+        } else {
+            upload.orphaned.take()
+        };
+        drop(upload);
+        if let Some(place) = place {
+            place.release(Some(wire.clone()));
+        }
+    }
+
+    /// Leaves the place of an exchange that is over to its request body, if that is still on its
+    /// way; it is told to end.
+    pub(crate) fn leave_to_upload(&self, place: impl FnOnce() -> Arc<Place>) -> bool {
+        let mut upload = self.upload();
+        let goes = upload.is_under_way();
+        if !goes {
+            return false;
+        }
+        upload.orphaned = Some(place());
+        self.phase.store(Phase::Orphan as u8, Release);
+        let task = upload.task.clone();
+        drop(upload);
+        if let Some(task) = task {
+            task.wake();
+        }
+        true
+    }
+
+    pub(crate) fn is_orphan(&self) -> bool {
+        self.phase() == Phase::Orphan
+    }
+
+    fn upload(&self) -> MutexGuard<'_, Upload> {
+        self.upload.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note, for one request of several on a connection, whether its body waits for the
+    /// peer to take more.
+    pub(crate) fn note_upload_waits(&self, waits: bool) {
+        let waited_since = self.write_blocked.load(Relaxed);
+        let since = if waits { self.tick(Instant::now()) } else { 0 };
+        self.write_blocked.store(since, Relaxed);
+        self.note_unblocked(waited_since);
+    }
+
+    /// Has the time counted that the request of the present exchange waits for the peer.
+    pub(crate) fn measure_upload(&self) {
+        self.upload_blocked.store(0, Relaxed);
+    }
+
+    /// Counts a wait for the peer that is over.
+    #[inline]
+    fn note_unblocked(&self, since: u64) {
+        let before = self.upload_blocked.load(Relaxed);
+        if before != NEVER && since != 0 {
+            let waited = self.tick(Instant::now()).saturating_sub(since);
+            // After the wait has been ended: who reads both never counts it twice.
+            self.upload_blocked
+                .store(before.saturating_add(waited), Release);
+        }
+    }
+
+    /// For how long the request of the present exchange has waited for the peer to take more of it.
+    pub(crate) fn upload_blocked(&self, now: Instant, is_part: bool) -> Duration {
+        let before = self.upload_blocked.load(Acquire);
+        let present = if self.is_upload_blocked(is_part) {
+            let since = self.write_blocked.load(Relaxed);
+            self.since_epoch(now).saturating_sub(since)
+        } else {
+            0
+        };
+        Duration::from_nanos(before.saturating_add(present))
+    }
+
+    /// Whether there are bytes of the request that the peer does not take.
+    pub(crate) fn is_upload_blocked(&self, is_part: bool) -> bool {
+        !self.has_sent(is_part) && self.write_blocked.load(Relaxed) != 0
+    }
+
+    /// Whether nothing of the request is waited for any more, as far as that is known here. What hyper
+    /// has taken of a whole connection's request may still wait for the socket, and what it has taken of
+    /// one of several may wait in the task in which hyper sends it.
+    pub(crate) fn has_sent(&self, is_part: bool) -> bool {
+        match self.phase() {
+            Phase::Sending => false,
+            Phase::Head => is_part && !self.upload().has_task,
+            Phase::Idle | Phase::Body | Phase::Orphan | Phase::Draining => true,
+        }
+    }
+
+    /// Takes note whether the reader of a response body waits.
+    pub(crate) fn note_wanted(&self, waits: bool) {
+        let since = if waits { self.tick(Instant::now()) } else { 0 };
+        self.wanted_since.store(since, Relaxed);
+    }
+
+    /// Lets the task of the connection look at what has changed.
+    pub(crate) fn wake(&self) {
+        let driver = self.driver().clone();
+        if let Some(driver) = driver {
+            driver.wake();
+        }
+    }
+
+    /// Takes back a cut of one request of several, by a time that ran out when what it was for was
+    /// there, and waited to be looked at.
+    #[inline]
+    pub(crate) fn forgive(&self, cause: Cause) {
+        let cause = cause as u8;
+        let _ = self.severed.compare_exchange(cause, 0, AcqRel, Acquire);
+    }
+
+    /// The task that drives the connection, or waits for this part of it; woken when it is
+    /// severed.
+    #[inline]
+    pub(crate) fn register(&self, cx: &Context<'_>) {
+        let mut driver = self.driver();
+        // Mostly it is known: a connection has the same task all its life.
+        if driver.as_ref().is_some_and(|it| it.will_wake(cx.waker())) {
+            return;
+        }
+        let before = driver.replace(cx.waker().clone());
+        drop(driver);
+        drop(before);
+    }
+
+    /// The task that waits for this part.
+    #[cfg(feature = "http2")]
+    pub(crate) fn waker(&self) -> Option<Waker> {
+        self.driver().clone()
+    }
+
+    /// Forgets the task, which has ended: the socket of an upgraded connection may outlive it.
+    pub(crate) fn unregister(&self) {
+        let ended = self.driver().take();
+        drop(ended);
+    }
+
+    #[inline]
+    fn driver(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.driver.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[inline]
+    pub(crate) fn phase(&self) -> Phase {
+        match self.phase.load(Acquire) {
+            1 => Phase::Sending,
+            2 => Phase::Head,
+            3 => Phase::Body,
+            4 => Phase::Orphan,
+            5 => Phase::Draining,
+            _ => Phase::Idle,
+        }
+    }
+
+    pub(crate) fn head_deadline(&self) -> Option<Instant> {
+        self.instant(self.head_deadline.load(Relaxed))
+    }
+
+    pub(crate) fn write_blocked(&self) -> Option<Instant> {
+        self.instant(self.write_blocked.load(Relaxed))
+    }
+
+    /// When the peer last took bytes of a request with a body.
+    pub(crate) fn wrote_at(&self) -> Option<Instant> {
+        self.instant(self.wrote_at.load(Relaxed))
+    }
+
+    /// Takes note whether hyper waits for bytes of the socket.
+    #[inline]
+    pub(crate) fn note_read_blocked(&self, waits: bool) {
+        self.read_blocked.store(waits, Relaxed);
+    }
+
+    /// Takes note that the peer has ended or broken the connection.
+    pub(crate) fn note_read_ended(&self) {
+        self.has_read_ended.store(true, Relaxed);
+    }
+
+    /// Whether a write that fails may have sent a part before.
+    #[inline]
+    pub(crate) fn has_torn_writes(&self) -> bool {
+        self.torn_writes
+    }
+
+    /// Whether hyper waits for bytes of the socket: what has come is with its reader.
+    pub(crate) fn is_read_blocked(&self) -> bool {
+        self.read_blocked.load(Relaxed)
+    }
+
+    /// Since when the reader of a response body has been waiting for the peer.
+    pub(crate) fn wanted_since(&self) -> Option<Instant> {
+        // Where hyper does not ask for bytes, it has some that the reader has not taken.
+        let waits = self.read_blocked.load(Relaxed);
+        let since = self.wanted_since.load(Relaxed);
+        self.instant(since).filter(|_| waits)
+    }
+
+    #[inline]
+    fn set_head_deadline(&self, now: u64, head: Option<Duration>) {
+        let deadline = head.map_or(0, |head| now.saturating_add(nanos(head)).max(1));
+        self.head_deadline.store(deadline, Relaxed);
+    }
+
+    /// A moment as a number that is never 0, which stands for "no such moment".
+    #[inline]
+    fn tick(&self, moment: Instant) -> u64 {
+        self.since_epoch(moment).max(1)
+    }
+
+    #[inline]
+    fn since_epoch(&self, moment: Instant) -> u64 {
+        nanos(moment.saturating_duration_since(self.epoch))
+    }
+
+    fn instant(&self, tick: u64) -> Option<Instant> {
+        (tick != 0)
+            .then(|| self.epoch.checked_add(Duration::from_nanos(tick)))
+            .flatten()
+    }
+
+    #[inline]
+    pub(crate) fn check(&self) -> io::Result<()> {
+        if self.severed.load(Acquire) != 0 {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        Ok(())
+    }
+
+    /// Whether more has come than informational responses and a head may have.
+    #[inline]
+    pub(crate) fn check_head(&self) -> io::Result<()> {
+        if self.read.load(Relaxed) > self.head_ends_by.load(Relaxed) {
+            self.sever(Cause::HeadTooLarge);
+        }
+        self.check()
+    }
+}
+
+/// A time as a number; centuries are as good as for ever.
+#[inline]
+fn nanos(time: Duration) -> u64 {
+    time.as_secs()
+        .saturating_mul(1_000_000_000)
+        .saturating_add(time.subsec_nanos().into())
+}
+
+impl Wire {
+    #[inline]
+    pub(crate) fn note_read(&self, read: Read) {
+        // The answer begins while the request still waits to be written: it was not read whole.
+        let begins = self.read.load(Relaxed) == self.response_from.load(Relaxed);
+        if begins {
+            self.class.store(read.class, Relaxed);
+            if self.write_blocked.load(Relaxed) != 0 {
+                self.answered_early.store(true, Relaxed);
+            }
+        }
+        self.tail.store(read.tail, Relaxed);
+        count(&self.read, read.bytes);
+    }
+
+    #[inline]
+    pub(crate) fn note_written(&self, polled: &Poll<io::Result<usize>>) {
+        note_blocked(&self.write_blocked, self, polled);
+        match polled {
+            Poll::Ready(Ok(bytes)) => {
+                count(&self.written, *bytes);
+                if self.uploaded.load(Relaxed) > 0 {
+                    self.wrote_at.store(self.tick(Instant::now()), Relaxed);
+                }
+            }
+            Poll::Ready(Err(_)) if self.torn_writes => count(&self.written, 1),
+            Poll::Ready(Err(_)) | Poll::Pending => {}
+        }
+    }
+}
+
+#[inline]
+fn count(counter: &AtomicU64, bytes: usize) {
+    let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+    // One task reads and writes a socket, so nothing comes between.
+    counter.store(counter.load(Relaxed).wrapping_add(bytes), Relaxed);
+}
+
+/// Notes since when one direction waits, or that it waits no more.
+#[inline]
+fn note_blocked<T>(since: &AtomicU64, wire: &Wire, polled: &Poll<T>) {
+    let noted = since.load(Relaxed) != 0;
+    match polled {
+        Poll::Pending if !noted => since.store(wire.tick(Instant::now()), Relaxed),
+        Poll::Ready(_) if noted => {
+            let blocked_since = since.swap(0, Relaxed);
+            wire.note_unblocked(blocked_since);
+        }
+        Poll::Pending | Poll::Ready(_) => {}
+    }
+}
+
+/// How long a response may take to come when its request cannot be written any more: what the peer
+/// had sent before is there at once, but a proxy may have it still on the way.
+const AFTER_FAILED_WRITE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::task::Wake;
+
+    use super::*;
+
+    struct Task(AtomicBool);
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Relaxed);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_is_woken_by_a_cut_and_forgotten_when_it_has_ended() {
+        let wire = Wire::new(Instant::now(), u64::MAX, false);
+        let task = Arc::new(Task(AtomicBool::new(false)));
+        let waker = Waker::from(task.clone());
+        let before = Arc::strong_count(&task);
+        for _ in 0..2 {
+            wire.register(&Context::from_waker(&waker));
+        }
+        assert_eq!(Arc::strong_count(&task), before + 1);
+        wire.sever(Cause::Closed);
+        assert!(task.0.load(Relaxed));
+        wire.unregister();
+        assert_eq!(Arc::strong_count(&task), before);
+    }
+
+    #[test]
+    fn the_error_of_one_request_body_is_not_told_of_the_next() {
+        let wire = Wire::new(Instant::now(), u64::MAX, false).part();
+        wire.upload_begins();
+        wire.keep_error("of the first".into());
+        wire.reset();
+        wire.upload_begins();
+        assert!(wire.take_error().is_none());
+    }
+}
