@@ -14,12 +14,11 @@ use tokio::time::{Sleep, sleep};
 use crate::{
     ConnectionInfo, Error, ThroughputFloor,
     config::Floors,
-    connect::is_away,
     error::{Kind, Phase},
     exchange::{Cause, Release, Wire},
+    exchange::{Drained, Unread},
     runtime,
     throughput::{DownloadMeter, TooSlow},
-    unread::{Drained, Unread},
 };
 
 /// A response body that holds its connection, and gives it back when it has ended.
@@ -237,7 +236,7 @@ impl SessionBody {
             return false;
         };
         let own = lease.wire().own_times().body_idle;
-        if !own.is_set() && !is_away(lease.connection.runtime()) {
+        if !own.is_set() && !runtime::is_away(lease.connection.runtime()) {
             return false;
         }
         let Some(idle) = own.or(lease.connection.body_idle()) else {

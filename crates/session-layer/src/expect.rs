@@ -3,121 +3,27 @@
 
 use std::{
     future::Future,
-    mem,
     pin::Pin,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    task::{Context, Poll, Waker, ready},
+    sync::Arc,
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode, header, request::Parts};
-use http_body::{Body, SizeHint};
+use http_body::Body;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{
-    box_error::BoxError, exchange::Wire, pool::Link, reuse::Length, runtime, upload::RequestBody,
+    box_error::BoxError,
+    exchange::{RequestBody, Withheld},
+    pool::Link,
+    reuse::Length,
+    runtime,
 };
-
-/// A request body that both hyper and the request's future have: hyper gets it when it may be sent,
-/// and the future gets it back when the request is to be sent again without the expectation.
-pub(crate) struct Withheld<B> {
-    size_hint: SizeHint,
-    /// Whether nothing tells of informational responses but the bytes that come.
-    by_bytes: AtomicBool,
-    state: Mutex<State<B>>,
-}
 
 /// Marks a request whose callback for informational responses is that of its [`Expectation`].
 #[derive(Clone, Copy, Debug)]
 struct Told;
-
-enum State<B> {
-    /// hyper may not have the body yet. Its task is woken when it may.
-    Waits(B, Option<Waker>),
-    /// hyper gets the body when it asks for it.
-    Goes(B),
-    Taken,
-}
-
-impl<B> Withheld<B> {
-    pub(crate) fn new(body: B) -> Self
-    where
-        B: Body,
-    {
-        Self {
-            size_hint: body.size_hint(),
-            by_bytes: AtomicBool::new(false),
-            state: Mutex::new(State::Waits(body, None)),
-        }
-    }
-
-    pub(crate) fn size_hint(&self) -> SizeHint {
-        self.size_hint
-    }
-
-    /// Gives hyper the body, once it may be sent; `None` if it is sent over another connection.
-    pub(crate) fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Option<B>> {
-        let mut state = self.state();
-        match mem::replace(&mut *state, State::Taken) {
-            State::Goes(body) => Poll::Ready(Some(body)),
-            State::Waits(body, _) => {
-                *state = State::Waits(body, Some(cx.waker().clone()));
-                Poll::Pending
-            }
-            State::Taken => Poll::Ready(None),
-        }
-    }
-
-    /// Lets hyper have the body if the peer has begun to answer, where nothing else would tell.
-    /// hyper asks for the body again whenever it has read something.
-    pub(crate) fn note_heard(&self, wire: &Wire) {
-        if self.by_bytes.load(Relaxed) && wire.has_heard() {
-            self.let_go();
-        }
-    }
-
-    /// Lets hyper have the body.
-    pub(crate) fn let_go(&self) {
-        let mut state = self.state();
-        let waker = match mem::replace(&mut *state, State::Taken) {
-            State::Waits(body, waker) => {
-                *state = State::Goes(body);
-                waker
-            }
-            other => {
-                *state = other;
-                None
-            }
-        };
-        drop(state);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
-    /// Takes the body back, if nothing of it has been asked for.
-    pub(crate) fn take_back(&self) -> Option<B> {
-        let taken = mem::replace(&mut *self.state(), State::Taken);
-        match taken {
-            State::Waits(body, waker) => {
-                // The stream that was to carry it ends then.
-                if let Some(waker) = waker {
-                    waker.wake();
-                }
-                Some(body)
-            }
-            State::Goes(body) => Some(body),
-            State::Taken => None,
-        }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State<B>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// What a request with an expectation keeps until its body may be sent.
 pub(crate) struct Expectation<B> {
@@ -233,7 +139,7 @@ fn ask_for_informational<B: Send + 'static>(
     });
     if !is_ours && request.extensions().len() == before.len() {
         *request.extensions_mut() = before;
-        body.by_bytes.store(true, Relaxed);
+        body.ask_by_bytes();
     } else {
         request.extensions_mut().insert(Told);
     }

@@ -25,19 +25,20 @@ use crate::{
     body::Lease,
     box_error::BoxError,
     checkout::{self, CheckingOut, Place},
-    connect::{Away, is_away},
+    config::Config,
+    connect::Away,
     error::{Kind, Phase},
+    exchange::RequestBody,
     exchange::{Cause, MAX_HEAD},
     expect::Expectation,
-    origin::Origin,
+    origin::{Origin, Spelled},
     pool::{
         ALLOWS_NO_REQUEST, Arrival, CheckedOut, Link, Mail, Pool, Ticket, Unanswered, Unsent, Wait,
         Waiting,
     },
-    reuse, runtime, service,
+    reuse, runtime,
     target::{self, Noted},
     throughput,
-    upload::RequestBody,
 };
 
 /// The future of a request: the head of its response, with the body that holds the connection.
@@ -197,7 +198,7 @@ where
     /// Begins what was called outside of a runtime.
     #[cold]
     fn late((pool, request): Called<B>) -> Self {
-        service::start(&pool, request, runtime::current()).state
+        start(&pool, request, runtime::current()).state
     }
 }
 
@@ -245,6 +246,65 @@ impl<B: Send + 'static> fmt::Debug for ResponseFuture<B> {
 
 // Nothing in it is pinned in place: what must be is in a box.
 impl<B: Send + 'static> Unpin for ResponseFuture<B> {}
+
+/// Finds a connection for a request that runs on this runtime, or lets it wait for one.
+#[inline]
+pub(crate) fn start<B>(
+    pool: &Arc<Pool<B>>,
+    request: Request<B>,
+    runtime: Option<runtime::Id>,
+) -> ResponseFuture<B>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    let now = Instant::now();
+    let mut request = request.map(RequestBody::new);
+    let mut noted = Noted::of(&request);
+    let origin = match pools_key(pool.config(), &mut request, &mut noted, runtime) {
+        Ok(origin) => origin,
+        Err(error) => return ResponseFuture::failed(error),
+    };
+    let checked_out = match pool.take(&origin, now) {
+        // So it is for most requests.
+        Some((link, ticket)) if link.is_ready() => {
+            return ResponseFuture::begin(link, ticket, request, noted, now);
+        }
+        Some((link, ticket)) => Ok(CheckedOut::Link(link, Arrival { ticket, since: now })),
+        None => origin
+            .read()
+            .map_err(Error::from)
+            .and_then(|origin| pool.check_out(&origin, now, None)),
+    };
+    match checked_out {
+        Ok(checked_out) => ResponseFuture::start(pool, checked_out, request, noted, now),
+        Err(error) => ResponseFuture::failed(error),
+    }
+}
+
+/// Frames the request, and says which connections it may have.
+#[inline]
+fn pools_key<'a, B>(
+    config: &Config,
+    request: &'a mut Request<RequestBody<B>>,
+    noted: &mut Noted,
+    runtime: Option<runtime::Id>,
+) -> Result<Spelled<'a>, Error>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    let announced = reuse::frame_request(request, noted).map_err(Error::new)?;
+    request.body_mut().announce(announced);
+    let origin = Spelled::of(request.uri())?.on(runtime);
+    Ok(if noted.upgrade && config.may_share(&origin) {
+        origin.by_http1()
+    } else if noted.options.is_by_http2(request.uri(), config) {
+        origin.by_http2()
+    } else {
+        origin
+    })
+}
 
 /// A request's place in the order of arrival, and how much of the queue's timeout it has used up:
 /// both stay when the connection that it was given takes no requests, and it waits again.
@@ -366,7 +426,7 @@ where
             },
         };
         match mail {
-            Mail::Slot(slot) if is_away(waiting.origin().runtime()) => {
+            Mail::Slot(slot) if runtime::is_away(waiting.origin().runtime()) => {
                 times.granted();
                 drop(slot);
                 let turn = Turn {

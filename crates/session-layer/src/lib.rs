@@ -150,8 +150,6 @@ mod step;
 mod target;
 pub mod testing;
 mod throughput;
-mod unread;
-mod upload;
 
 #[cfg(feature = "http2")]
 pub use self::config::Http2;

@@ -13,3 +13,10 @@ pub(crate) use tokio::runtime::Id;
 pub(crate) fn current() -> Option<Id> {
     Handle::try_current().ok().map(|handle| handle.id())
 }
+
+/// Whether the caller runs on another runtime than this, and so with a timer of its own.
+#[inline]
+pub(crate) fn is_away(driven_on: Option<Id>) -> bool {
+    let here = current();
+    here.is_some() && here != driven_on
+}

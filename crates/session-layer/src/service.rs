@@ -10,19 +10,11 @@ use http::{Request, Response, Uri};
 use http_body::Body;
 use hyper::rt::{Read, Write};
 use hyper_util::client::legacy::connect::Connection;
-use tokio::time::Instant;
 use tower_service::Service;
 
 use crate::{
-    CloseReport, Error, ResponseFuture, SessionBody, Stats,
-    box_error::BoxError,
-    config::Config,
-    connect::Opener,
-    origin::Spelled,
-    pool::{Arrival, CheckedOut, Pool},
-    reuse, runtime,
-    target::Noted,
-    upload::RequestBody,
+    CloseReport, Error, ResponseFuture, SessionBody, Stats, box_error::BoxError, config::Config,
+    connect::Opener, future, pool::Pool, runtime,
 };
 
 /// A pool of connections as a `Service<Request<B>>`: what the requests of an app share.
@@ -143,67 +135,8 @@ where
             // Which connections it may have is known when it is polled.
             return ResponseFuture::later(pool.clone(), request);
         };
-        start(pool, request, Some(runtime))
+        future::start(pool, request, Some(runtime))
     }
-}
-
-/// Finds a connection for a request that runs on this runtime, or lets it wait for one.
-#[inline]
-pub(crate) fn start<B>(
-    pool: &Arc<Pool<B>>,
-    request: Request<B>,
-    runtime: Option<runtime::Id>,
-) -> ResponseFuture<B>
-where
-    B: Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<BoxError>,
-{
-    let now = Instant::now();
-    let mut request = request.map(RequestBody::new);
-    let mut noted = Noted::of(&request);
-    let origin = match pools_key(pool.config(), &mut request, &mut noted, runtime) {
-        Ok(origin) => origin,
-        Err(error) => return ResponseFuture::failed(error),
-    };
-    let checked_out = match pool.take(&origin, now) {
-        // So it is for most requests.
-        Some((link, ticket)) if link.is_ready() => {
-            return ResponseFuture::begin(link, ticket, request, noted, now);
-        }
-        Some((link, ticket)) => Ok(CheckedOut::Link(link, Arrival { ticket, since: now })),
-        None => origin
-            .read()
-            .map_err(Error::from)
-            .and_then(|origin| pool.check_out(&origin, now, None)),
-    };
-    match checked_out {
-        Ok(checked_out) => ResponseFuture::start(pool, checked_out, request, noted, now),
-        Err(error) => ResponseFuture::failed(error),
-    }
-}
-
-/// Frames the request, and says which connections it may have.
-#[inline]
-fn pools_key<'a, B>(
-    config: &Config,
-    request: &'a mut Request<RequestBody<B>>,
-    noted: &mut Noted,
-    runtime: Option<runtime::Id>,
-) -> Result<Spelled<'a>, Error>
-where
-    B: Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<BoxError>,
-{
-    let announced = reuse::frame_request(request, noted).map_err(Error::new)?;
-    request.body_mut().announce(announced);
-    let origin = Spelled::of(request.uri())?.on(runtime);
-    Ok(if noted.upgrade && config.may_share(&origin) {
-        origin.by_http1()
-    } else if noted.options.is_by_http2(request.uri(), config) {
-        origin.by_http2()
-    } else {
-        origin
-    })
 }
 
 impl<B: Send + 'static> Clone for Session<B> {

@@ -6,7 +6,7 @@ use std::{
 
 use tokio::runtime::Id;
 
-use super::driver::{Look, Watch, look_at_exchange};
+use super::watch::{Look, Watch, look_at_exchange};
 use crate::{
     config::Config,
     config::Floors,
@@ -56,7 +56,7 @@ impl Away {
     /// task keeps the times, where all of them are the session's.
     #[inline]
     pub(crate) fn is_needed(driven_on: Option<Id>, wire: &Wire) -> bool {
-        wire.own_times().shortest().is_some() || is_away(driven_on)
+        wire.own_times().shortest().is_some() || runtime::is_away(driven_on)
     }
 
     /// Whether one of the times of the exchange has run out, or it was cut.
@@ -101,11 +101,4 @@ impl Away {
         wire.sever(Cause::TooSlow);
         true
     }
-}
-
-/// Whether the caller runs on another runtime than this, and so with a timer of its own.
-#[inline]
-pub(crate) fn is_away(driven_on: Option<Id>) -> bool {
-    let here = runtime::current();
-    here.is_some() && here != driven_on
 }

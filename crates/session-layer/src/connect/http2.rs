@@ -28,19 +28,20 @@ use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
 use super::{
-    driver::{Ended, Look, Watch, look_at_exchange},
+    driver::Ended,
     keep_alive::{Act, KeepAlive},
     ping::{self, OnDemand},
     tasks::{Frames, Tasks},
+    watch::{Look, Watch, look_at_exchange},
 };
 use crate::{
     ConnectionInfo, Error, Http2, Step,
     box_error::BoxError,
     error::Kind,
+    exchange::RequestBody,
     exchange::{Cause, Gate, MAX_HEAD, Release, Wire, upload_task},
     pool::{ALLOWS_NO_REQUEST, Connection, Expiry, Shared, Streams, retire},
     reuse,
-    upload::RequestBody,
 };
 
 /// The length of the head of a frame. The first frame of a peer says how many streams it allows.

@@ -12,10 +12,12 @@ mod io;
 #[cfg(feature = "http2")]
 mod keep_alive;
 mod open;
+mod opening;
 #[cfg(feature = "http2")]
 mod ping;
 #[cfg(feature = "http2")]
 mod tasks;
+mod watch;
 
 #[cfg(feature = "proxy")]
 pub use self::connector::{Proxy, ProxyConfigError, ProxyError};
@@ -24,13 +26,13 @@ pub use self::connector::{TlsConfigError, TlsOptions, TlsVersion};
 #[cfg(feature = "http2")]
 pub(crate) use self::tasks::Boxes as TaskBoxes;
 pub(crate) use self::{
-    away::{Away, is_away},
+    away::Away,
     connector::{Stage, ViaProxy},
     counted::Read,
-    open::{Connect, Never, Opener},
+    open::Opener,
 };
 pub use self::{
     connector::{ConnectError, ConnectTimes, Connector, Transport},
     dns::{DnsError, Resolver},
-    open::must_be_http1,
+    opening::must_be_http1,
 };

@@ -19,7 +19,6 @@ use hyper_util::client::legacy::connect::Connection as Connected;
 use pin_project_lite::pin_project;
 use tokio::{
     runtime::Handle,
-    sync::oneshot,
     time::{Instant, sleep},
 };
 use tower_service::Service;
@@ -28,6 +27,7 @@ use super::{
     connector::Told,
     driver::Driver,
     io::{Io, WhenFailed},
+    opening::{OPENING, Opening},
 };
 use crate::{
     Error, PoolConfig, Step,
@@ -37,7 +37,7 @@ use crate::{
     exchange::{Gate, MAX_HEAD, Wire},
     info::Facts,
     origin::Origin,
-    pool::{Connection, Link, Pool, Slot},
+    pool::{CalledOff, Connect, Connection, Link, Pool, Slot},
     step::Steps,
 };
 
@@ -55,55 +55,6 @@ fn most_before_head(read_buffer: usize) -> u64 {
     let buffer = u64::try_from(read_buffer).unwrap_or(u64::MAX);
     MAX_HEAD.saturating_add(buffer.saturating_mul(3))
 }
-
-tokio::task_local! {
-    static OPENING: Opening;
-}
-
-/// What a connector is told, and tells, while its future is polled.
-struct Opening {
-    by_http1: bool,
-    step: Cell<Step>,
-}
-
-/// Says which step the connection that is being opened has come to.
-pub(super) fn enter(step: Step) {
-    // A connector that somebody uses without a session tells nobody.
-    let _ = OPENING.try_with(|opening| opening.step.set(step));
-}
-
-/// Whether the connection that a connector is opening must speak HTTP/1.1, although its session
-/// knows HTTP/2 too: the request asks for an upgrade, as that of a WebSocket does.
-///
-/// A connector of one's own that offers protocols by ALPN must offer no other then. It holds within
-/// the future of the connector, as the session polls it.
-///
-/// ```
-/// let alpn: &[&[u8]] = if session_layer::must_be_http1() {
-///     &[b"http/1.1"]
-/// } else {
-///     &[b"h2", b"http/1.1"]
-/// };
-/// # let _ = alpn;
-/// ```
-#[must_use]
-pub fn must_be_http1() -> bool {
-    OPENING
-        .try_with(|opening| opening.by_http1)
-        .unwrap_or(false)
-}
-
-/// Opens connections; the pool does not know the connector's type.
-pub(crate) trait Connect<B: Send + 'static>: Send + Sync {
-    /// Opens a connection in a new task, which then drives it until its end.
-    fn open(&self, slot: Slot<B>, id: u64, called_off: CalledOff, steps: Arc<Steps>);
-}
-
-/// Ends when nobody needs the connection any more.
-pub(crate) type CalledOff = oneshot::Receiver<Never>;
-
-/// What is never sent: only the end of the channel counts.
-pub(crate) type Never = std::convert::Infallible;
 
 /// Makes the pool's [`Connect`] of somebody's connector.
 pub(crate) struct Opener<C>(pub(crate) C);

@@ -4,13 +4,19 @@
 mod cause;
 mod gate;
 mod release;
+mod request_body;
+mod unread;
 #[cfg(feature = "http2")]
 pub(crate) mod upload_task;
 mod wire;
+mod withheld;
 
 pub(crate) use self::{
     cause::Cause,
     gate::Gate,
     release::Release,
+    request_body::{PIECE, RequestBody},
+    unread::{Drained, FOR, Unread},
     wire::{MAX_HEAD, Phase, Wire},
+    withheld::Withheld,
 };

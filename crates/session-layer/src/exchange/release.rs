@@ -1,7 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
-use super::Wire;
-use crate::{origin::Origin, runtime, unread::Unread};
+use super::{Unread, Wire};
+use crate::{origin::Origin, runtime};
 
 /// How a response body gives its connection back, without knowing the request body's type.
 pub(crate) trait Release: Send + Sync {

@@ -29,11 +29,11 @@ use super::{
 use crate::{
     box_error::BoxError,
     connect::ViaProxy,
+    exchange::RequestBody,
     exchange::{Cause, Release, Wire},
+    exchange::{FOR, Unread},
     info::Facts,
     origin::Origin,
-    unread::{self, Unread},
-    upload::RequestBody,
 };
 
 /// What comes of one request.
@@ -282,7 +282,7 @@ impl<B: Send + 'static> Release for Connection<B> {
 
     fn drain(self: Arc<Self>, unread: Unread) {
         *self.unread() = Some(Box::new(unread));
-        self.wire.begin_draining(unread::FOR);
+        self.wire.begin_draining(FOR);
     }
 
     fn wire(&self) -> &Wire {

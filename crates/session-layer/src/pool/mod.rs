@@ -5,6 +5,7 @@
 
 #[cfg(feature = "http2")]
 mod calm;
+mod connect;
 mod lease;
 mod letter_box;
 #[cfg(all(test, session_loom))]
@@ -46,7 +47,13 @@ use tokio::{
     time::Instant,
 };
 
+use self::{
+    connect::Never,
+    state::{CheckOut, Effects, Failed, Failure, Given, Placed, State},
+    waiter::Waiter,
+};
 pub(crate) use self::{
+    connect::{CalledOff, Connect},
     lease::{Connection, Link, Unanswered, Unsent},
     letter_box::Mail,
     shared::{Shared, Streams},
@@ -54,16 +61,11 @@ pub(crate) use self::{
     state::{Arrival, Numbered, Ticket},
     waiter::{Wait, Waiting},
 };
-use self::{
-    state::{CheckOut, Effects, Failed, Failure, Given, Placed, State},
-    waiter::Waiter,
-};
 #[cfg(feature = "http2")]
 use crate::connect::TaskBoxes;
 use crate::{
     CloseReport, Closed, Error, Event, Stats, Step,
     config::Config,
-    connect::{Connect, Never},
     error::Kind,
     exchange::{Cause, Release, Wire},
     origin::{Origin, OriginRef, Spelled},

@@ -23,9 +23,9 @@ use super::{
 };
 use crate::{
     box_error::BoxError,
+    exchange::RequestBody,
     exchange::{Cause, Gate, Phase, Release, Wire},
     origin::Origin,
-    upload::RequestBody,
 };
 
 /// An HTTP/2 connection, which carries several requests at once.

@@ -18,7 +18,7 @@ use tokio_util::sync::ReusableBoxFuture;
 #[cfg(feature = "http2")]
 use super::lease::Exchanged;
 use super::lease::{Answer, AnswerBox, Unanswered, Unsent};
-use crate::{exchange::Wire, upload::RequestBody};
+use crate::{exchange::RequestBody, exchange::Wire};
 
 /// One request on its way; used again for the next, and with it the box for hyper's future.
 pub(crate) struct Submission<B>(Mutex<Submitted<B>>);

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{
     ThroughputFloor, TooSlow, TransferDirection, download::CONFIRM, looks::Looks, meter::Meter,
 };
-use crate::{exchange::Wire, upload::PIECE};
+use crate::{exchange::PIECE, exchange::Wire};
 
 /// Holds a request to a floor, while there is something of it that the peer does not take.
 #[derive(Debug)]

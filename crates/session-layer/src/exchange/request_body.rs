@@ -12,11 +12,10 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
 #[cfg(feature = "http2")]
-use crate::exchange::upload_task;
+use super::upload_task;
 use crate::{
     box_error::BoxError,
-    exchange::{Cause, Wire},
-    expect::Withheld,
+    exchange::{Cause, Wire, Withheld},
     reuse::Length,
 };
 

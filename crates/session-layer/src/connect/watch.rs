@@ -1,0 +1,171 @@
+//! The timer of a connection, and the times of the exchange that it looks at.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep};
+
+use crate::{
+    Timeouts,
+    config::{Config, OwnTimeout},
+    exchange::{Cause, Phase, Wire},
+};
+
+pin_project! {
+    /// The times of one connection, kept with one timer.
+    ///
+    /// A request starts no timer. It notes its times on the wire; this looks at them when its
+    /// timer fires, and sleeps until the next. The timer never sleeps longer than the shortest of
+    /// the timeouts, so no time that begins while it sleeps can run out unseen.
+    pub(super) struct Watch {
+        #[pin]
+        timer: Option<Sleep>,
+        // When it must look first, where that was said before there was a timer.
+        first: Option<Instant>,
+        longest_sleep: Option<Duration>,
+    }
+}
+
+impl Watch {
+    pub(super) fn new(config: &Config, also: Option<Duration>) -> Self {
+        let longest_sleep = [
+            config.timeouts.head,
+            config.timeouts.body_idle,
+            config.pool.idle_timeout,
+            config.pool.max_lifetime,
+            also,
+        ]
+        .into_iter()
+        .flatten()
+        .min();
+        Self {
+            timer: None,
+            first: None,
+            longest_sleep,
+        }
+    }
+
+    /// Takes note of a time that is shorter than those it was made with.
+    pub(super) fn shorten(self: Pin<&mut Self>, time: Duration) {
+        let this = self.project();
+        if this.longest_sleep.is_some_and(|longest| longest <= time) {
+            return;
+        }
+        *this.longest_sleep = Some(time);
+        let at = Instant::now().checked_add(time);
+        if let (Some(at), Some(timer)) = (at, this.timer.as_pin_mut()) {
+            if timer.deadline() > at {
+                timer.reset(at);
+            }
+        }
+    }
+
+    /// Looks at this moment at the latest, this once.
+    pub(super) fn look_by(self: Pin<&mut Self>, at: Instant) {
+        let this = self.project();
+        match this.timer.as_pin_mut() {
+            Some(timer) if timer.deadline() > at => timer.reset(at),
+            Some(_) => {}
+            None => *this.first = Some(this.first.map_or(at, |first| first.min(at))),
+        }
+    }
+
+    /// Looks when it is time to; ends when a time has run out, with the cause.
+    pub(super) fn poll(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut look: impl FnMut(Instant) -> Look,
+    ) -> Poll<Cause> {
+        let mut this = self.project();
+        let longest_sleep = *this.longest_sleep;
+        // Only a timer that was just set needs a poll to know its task; later `is_elapsed` tells.
+        let timer = this.timer.as_ref().as_pin_ref();
+        match timer.map(|timer| timer.is_elapsed()) {
+            None => {
+                let longest = longest_sleep.and_then(|it| Instant::now().checked_add(it));
+                let Some(at) = this.first.take().into_iter().chain(longest).min() else {
+                    return Poll::Pending;
+                };
+                this.timer.set(Some(tokio::time::sleep_until(at)));
+            }
+            Some(false) => return Poll::Pending,
+            Some(true) => {}
+        }
+        loop {
+            match this.timer.as_mut().as_pin_mut() {
+                Some(timer) => ready!(timer.poll(cx)),
+                None => return Poll::Pending,
+            }
+            let now = Instant::now();
+            let at = match look(now) {
+                Look::Cut(cause) => return Poll::Ready(cause),
+                Look::Again(at) => at,
+            };
+            let longest = longest_sleep.and_then(|longest_sleep| now.checked_add(longest_sleep));
+            let Some(at) = at.into_iter().chain(longest).min() else {
+                this.timer.set(None);
+                return Poll::Pending;
+            };
+            if let Some(timer) = this.timer.as_mut().as_pin_mut() {
+                timer.reset(at);
+            }
+        }
+    }
+}
+
+pub(super) enum Look {
+    /// A time has run out.
+    Cut(Cause),
+    /// Look again then; or whenever, if nothing is timed now.
+    Again(Option<Instant>),
+}
+
+/// Looks at the times of one exchange.
+pub(super) fn look_at_exchange(wire: &Wire, timeouts: &Timeouts, now: Instant) -> Look {
+    let after = |since: Option<Instant>, timeout: Option<Duration>| {
+        since
+            .zip(timeout)
+            .and_then(|(since, timeout)| since.checked_add(timeout))
+    };
+    let own = wire.own_times();
+    // A lifted head timeout does not let a peer refuse a request body for ever.
+    let blocked_for = own.head.finite().or(timeouts.head);
+    let (deadline, cause) = match wire.phase() {
+        Phase::Idle => return Look::Again(None),
+        // Whatever the peer had to say has come by then.
+        Phase::Sending | Phase::Head if wire.has_write_failed() && !wire.is_answered() => {
+            (wire.failed_write_deadline(), Cause::Broken)
+        }
+        Phase::Sending => (after(wire.write_blocked(), blocked_for), Cause::HeadTimeout),
+        // The answer is there, and whoever asked for it has not looked yet; or it may take as long
+        // as it takes.
+        Phase::Head if own.head == OwnTimeout::NONE || wire.is_answered() => {
+            (None, Cause::HeadTimeout)
+        }
+        // A body that hyper has taken whole may still be on its way out, and moving. A head alone
+        // has its deadline, however a peer takes it.
+        Phase::Head => {
+            let uploads = wire.request_body_bytes() > 0;
+            let blocked = wire.write_blocked().filter(|_| uploads);
+            let blocked = after(blocked, blocked_for);
+            let moved = after(wire.wrote_at(), blocked_for);
+            let deadline = blocked.or_else(|| wire.head_deadline().max(moved));
+            (deadline, Cause::HeadTimeout)
+        }
+        Phase::Body => (
+            after(wire.wanted_since(), own.body_idle.or(timeouts.body_idle)),
+            Cause::BodyTimeout,
+        ),
+        Phase::Draining => (wire.head_deadline(), Cause::Dropped),
+        Phase::Orphan => (after(wire.write_blocked(), timeouts.head), Cause::Unclean),
+    };
+    match deadline {
+        Some(deadline) if deadline <= now => Look::Cut(cause),
+        at => Look::Again(at),
+    }
+}

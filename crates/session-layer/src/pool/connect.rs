@@ -1,0 +1,18 @@
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::Slot;
+use crate::step::Steps;
+
+/// Opens connections; the pool does not know the connector's type.
+pub(crate) trait Connect<B: Send + 'static>: Send + Sync {
+    /// Opens a connection in a new task, which then drives it until its end.
+    fn open(&self, slot: Slot<B>, id: u64, called_off: CalledOff, steps: Arc<Steps>);
+}
+
+/// Ends when nobody needs the connection any more.
+pub(crate) type CalledOff = oneshot::Receiver<Never>;
+
+/// What is never sent: only the end of the channel counts.
+pub(crate) type Never = std::convert::Infallible;
