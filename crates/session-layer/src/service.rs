@@ -71,7 +71,7 @@ where
         C::Error: Into<BoxError>,
         C::Future: Send + 'static,
     {
-        let pool = Pool::new(config, Box::new(Opener(connector)));
+        let pool = Pool::new(config, Box::new(Opener::new(connector)));
         Self {
             handle: Arc::new(Handle { pool }),
         }

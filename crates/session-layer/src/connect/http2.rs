@@ -31,7 +31,7 @@ use super::{
     driver::Ended,
     keep_alive::{Act, KeepAlive},
     ping::{self, OnDemand},
-    tasks::{Frames, Tasks},
+    tasks::{Boxes, Frames, Tasks},
     watch::{Look, Watch, look_at_exchange},
 };
 use crate::{
@@ -59,6 +59,7 @@ pub(super) async fn drive<T, B>(
     io: T,
     facts: Arc<Connection<B>>,
     gate: Arc<Gate>,
+    boxes: Arc<Boxes>,
 ) -> hyper::Result<()>
 where
     T: Read + Write + Unpin + Send + 'static,
@@ -66,7 +67,7 @@ where
     B::Error: Into<BoxError>,
 {
     let pool = facts.pool();
-    let tasks = Tasks::new(pool.task_boxes().clone());
+    let tasks = Tasks::new(boxes);
     let config = &pool.config().http2;
     let on_demand = OnDemand::new(config.adaptive_window);
     let (sender, dispatch) = builder(config, tasks.clone(), on_demand.clone())

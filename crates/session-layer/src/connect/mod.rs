@@ -23,8 +23,6 @@ mod watch;
 pub use self::connector::{Proxy, ProxyConfigError, ProxyError};
 #[cfg(feature = "tls")]
 pub use self::connector::{TlsConfigError, TlsOptions, TlsVersion};
-#[cfg(feature = "http2")]
-pub(crate) use self::tasks::Boxes as TaskBoxes;
 pub(crate) use self::{
     away::Away,
     connector::{Stage, ViaProxy},

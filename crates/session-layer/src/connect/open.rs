@@ -23,6 +23,8 @@ use tokio::{
 };
 use tower_service::Service;
 
+#[cfg(feature = "http2")]
+use super::tasks::Boxes;
 use super::{
     connector::Told,
     driver::Driver,
@@ -57,7 +59,27 @@ fn most_before_head(read_buffer: usize) -> u64 {
 }
 
 /// Makes the pool's [`Connect`] of somebody's connector.
-pub(crate) struct Opener<C>(pub(crate) C);
+pub(crate) struct Opener<C> {
+    connector: C,
+    kept: Kept,
+}
+
+/// What the tasks of a session's connections keep for each other.
+#[derive(Clone, Default)]
+struct Kept {
+    /// The boxes that the tasks of HTTP/2 requests have left.
+    #[cfg(feature = "http2")]
+    boxes: Arc<Boxes>,
+}
+
+impl<C> Opener<C> {
+    pub(crate) fn new(connector: C) -> Self {
+        Self {
+            connector,
+            kept: Kept::default(),
+        }
+    }
+}
 
 impl<C, B> Connect<B> for Opener<C>
 where
@@ -75,12 +97,12 @@ where
             return slot.fail(&error);
         };
         // It is called by whoever frees a slot, which its panic would unwind through.
-        let Ok(connector) = panic::catch_unwind(AssertUnwindSafe(|| self.0.clone())) else {
+        let Ok(connector) = panic::catch_unwind(AssertUnwindSafe(|| self.connector.clone())) else {
             let error = Error::new(Kind::Connect).with("the connector panicked");
             let error = error.at(slot.origin());
             return slot.fail(&error);
         };
-        let opening = open(connector, slot, id, called_off, steps);
+        let opening = open(connector, slot, id, called_off, steps, self.kept.clone());
         runtime.spawn(Task::Opening {
             opening: Box::pin(opening),
         });
@@ -127,6 +149,7 @@ async fn open<C, B>(
     id: u64,
     called_off: CalledOff,
     steps: Arc<Steps>,
+    kept: Kept,
 ) -> Option<Driver<impl Future<Output = hyper::Result<()>>, B>>
 where
     C: Service<Uri>,
@@ -140,7 +163,7 @@ where
         Some(Ok(io)) => {
             let opened = Instant::now();
             let took = opened.saturating_duration_since(began);
-            drive(io, slot, id, opened, took).await
+            drive(io, slot, id, opened, took, kept).await
         }
         Some(Err(error)) => {
             let error = error.at(slot.origin());
@@ -224,6 +247,7 @@ async fn drive<T, B>(
     id: u64,
     opened: Instant,
     took: Duration,
+    kept: Kept,
 ) -> Option<Driver<impl Future<Output = hyper::Result<()>>, B>>
 where
     T: Read + Write + Connected + Unpin + Send + 'static,
@@ -284,10 +308,10 @@ where
     let begun = if let Some(gate) = gate {
         #[cfg(feature = "http2")]
         // Boxed: it is large, and room for it would be made for each connection.
-        let begun = Box::pin(super::http2::drive(io, connection, gate)).await;
+        let begun = Box::pin(super::http2::drive(io, connection, gate, kept.boxes)).await;
         #[cfg(not(feature = "http2"))]
         let begun = {
-            drop(gate);
+            let _ = (gate, kept);
             Ok(())
         };
         begun.map(|()| None)

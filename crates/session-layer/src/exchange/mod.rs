@@ -17,6 +17,6 @@ pub(crate) use self::{
     release::Release,
     request_body::{PIECE, RequestBody},
     unread::{Drained, FOR, Unread},
-    wire::{MAX_HEAD, Phase, Wire},
+    wire::{MAX_HEAD, Phase, StreamOwner, Wire},
     withheld::Withheld,
 };

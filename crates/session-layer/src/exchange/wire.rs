@@ -108,7 +108,7 @@ struct Upload {
     has_task: bool,
     task: Option<Waker>,
     /// The exchange is over; this is for its place.
-    orphaned: Option<Arc<Place>>,
+    orphaned: Option<Arc<dyn StreamOwner>>,
 }
 
 impl Upload {
@@ -117,8 +117,11 @@ impl Upload {
     }
 }
 
-/// What takes a place back.
-type Place = dyn super::Release;
+/// What has the streams of a connection, and takes one back when its request body has ended after
+/// its exchange.
+pub(crate) trait StreamOwner: Send + Sync {
+    fn take_back(self: Arc<Self>, stream: Arc<Wire>);
+}
 
 impl std::fmt::Debug for Upload {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -576,13 +579,13 @@ impl Wire {
         };
         drop(upload);
         if let Some(place) = place {
-            place.release(Some(wire.clone()));
+            place.take_back(wire.clone());
         }
     }
 
     /// Leaves the place of an exchange that is over to its request body, if that is still on its
     /// way; it is told to end.
-    pub(crate) fn leave_to_upload(&self, place: impl FnOnce() -> Arc<Place>) -> bool {
+    pub(crate) fn leave_to_upload(&self, place: impl FnOnce() -> Arc<dyn StreamOwner>) -> bool {
         let mut upload = self.upload();
         let goes = upload.is_under_way();
         if !goes {

@@ -61,8 +61,6 @@ pub(crate) use self::{
     state::{Arrival, Numbered, Ticket},
     waiter::{Wait, Waiting},
 };
-#[cfg(feature = "http2")]
-use crate::connect::TaskBoxes;
 use crate::{
     CloseReport, Closed, Error, Event, Stats, Step,
     config::Config,
@@ -86,8 +84,6 @@ pub(crate) struct Pool<B: Send + 'static> {
     gone: Notify,
     #[cfg(feature = "http2")]
     calm: calm::Calm,
-    #[cfg(feature = "http2")]
-    task_boxes: Arc<TaskBoxes>,
 }
 
 /// What the state decides about: exclusive connections, shared ones, and letter boxes.
@@ -165,8 +161,6 @@ impl<B: Send + 'static> Pool<B> {
             gone: Notify::new(),
             #[cfg(feature = "http2")]
             calm: calm::Calm::default(),
-            #[cfg(feature = "http2")]
-            task_boxes: Arc::default(),
         })
     }
 
@@ -175,12 +169,6 @@ impl<B: Send + 'static> Pool<B> {
     pub(crate) fn keep_alive_interval(&self, origin: &Origin) -> Option<Duration> {
         let interval = self.config.http2.keep_alive_interval?;
         Some(self.calm.interval(origin, interval))
-    }
-
-    /// Where the tasks of HTTP/2 requests leave their boxes.
-    #[cfg(feature = "http2")]
-    pub(crate) fn task_boxes(&self) -> &Arc<TaskBoxes> {
-        &self.task_boxes
     }
 
     /// Takes note that an origin ended a connection because of its PINGs.

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     box_error::BoxError,
     exchange::RequestBody,
-    exchange::{Cause, Gate, Phase, Release, Wire},
+    exchange::{Cause, Gate, Phase, Release, StreamOwner, Wire},
     origin::Origin,
 };
 
@@ -413,6 +413,12 @@ impl<B: Send + 'static> Drop for Part<B> {
                 self.shared.note_given_up();
             }
         }
+    }
+}
+
+impl<B: Send + 'static> StreamOwner for Shared<B> {
+    fn take_back(self: Arc<Self>, stream: Arc<Wire>) {
+        self.end(stream);
     }
 }
 
