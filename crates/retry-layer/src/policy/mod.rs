@@ -43,13 +43,13 @@ use crate::{
 /// |---|---|
 /// | attempts | 3 in all |
 /// | methods | GET, HEAD, OPTIONS, TRACE, PUT, DELETE, QUERY; any with an `Idempotency-Key` or [`Idempotent`] |
-/// | outcomes | those of [`Standard`] |
+/// | outcomes | those of [`Standard`](crate::Standard) |
 /// | wait | exponential from 100 ms (1 s towards a throttling server) to 20 s, with full jitter |
 /// | `Retry-After`, `RateLimit` | honoured up to 120 s; other [hints](crate::hint) are ignored |
 /// | deadline | none |
 /// | request body | 64 KiB of a stream are kept |
 /// | refused response | read up to 256 KiB and 50 ms, so that its connection lives |
-/// | budget | a [`SuccessBudget`] |
+/// | budget | a [`SuccessBudget`](crate::budget::SuccessBudget) |
 ///
 /// ```
 /// use std::time::Duration;
