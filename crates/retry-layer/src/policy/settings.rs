@@ -206,15 +206,6 @@ impl BudgetChoice {
     }
 }
 
-impl fmt::Debug for BudgetChoice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::New => f.write_str("new"),
-            Self::Inherited(budget) | Self::Set(budget) => budget.fmt(f),
-        }
-    }
-}
-
 /// Makes jitter reproducible.
 #[derive(Clone)]
 pub(super) enum Seed {
