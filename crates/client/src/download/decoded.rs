@@ -2,7 +2,7 @@ use std::path::Path;
 
 use http::header::{CONTENT_ENCODING, HeaderValue};
 use http_body_util::BodyExt as _;
-use tokio::io::AsyncWriteExt as _;
+use tokio::{fs::File, io::AsyncWriteExt as _};
 
 use super::digest::{Expected, Hashing};
 use crate::{
@@ -19,11 +19,11 @@ pub(super) struct Content {
 impl Content {
     /// `None` if nothing is to be taken off: there is no coding, or one that this build does not know.
     pub(super) async fn of(
-        part: &Path,
+        part: File,
         codings: &HeaderValue,
         limits: DecodeLimits,
     ) -> Result<Option<Self>, Error> {
-        let body = ResponseBody::new(Body::from_file(part).await?);
+        let body = ResponseBody::new(Body::from_open_file(part).await?);
         let mut encoded = http::Response::new(body);
         let headers = encoded.headers_mut();
         headers.insert(CONTENT_ENCODING, codings.clone());

@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{self, Seek as _},
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -25,8 +26,8 @@ use crate::read::destination::{Existing, follow, place, private, take_after};
 /// A partial file that nobody else writes: its lock is held for as long as it is open.
 #[derive(Debug)]
 pub(super) struct Part {
-    // Dropped first: what is removed is removed while it is locked.
-    names: Names,
+    /// What still writes to the disk when this is dropped has it too.
+    names: Arc<Names>,
     file: File,
     /// How many bytes were handed to the file.
     length: u64,
@@ -41,7 +42,9 @@ struct Names {
     part: PathBuf,
     record: PathBuf,
     /// What is left when this is dropped.
-    leftover: Leftover,
+    leftover: Mutex<Leftover>,
+    /// The partial file. Closed last: what is removed is removed while it is locked.
+    file: fs::File,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -50,29 +53,25 @@ enum Leftover {
     Kept,
     /// Neither is of use.
     Removed,
+    /// Nothing that has these names is of this download.
+    Others,
 }
 
 impl Names {
-    fn of(target: PathBuf) -> io::Result<Self> {
-        let name = target.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-        let mut part = if name.len() <= MAX_NAME {
-            name.to_owned()
-        } else {
-            shortened(&name.to_string_lossy()).into()
-        };
-        part.push(".part");
-        let mut record = part.clone();
-        record.push(".json");
-        Ok(Self {
-            part: target.with_file_name(part),
-            record: target.with_file_name(record),
-            target,
-            leftover: Leftover::Removed,
-        })
+    fn leftover(&self) -> Leftover {
+        *self.leftover.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-impl Names {
+    fn leave(&self, leftover: Leftover) {
+        *self.leftover.lock().unwrap_or_else(PoisonError::into_inner) = leftover;
+    }
+
+    /// Whether the partial file has its name. It has not if it was removed meanwhile; another download may
+    /// have begun then.
+    fn has_part(&self) -> bool {
+        fs::symlink_metadata(&self.part).is_ok_and(|found| is_same(&self.file, &found))
+    }
+
     /// Removes the record of a file that is in its place, unless another download has begun: that replaces
     /// the record itself.
     fn remove_record(&self) {
@@ -89,12 +88,26 @@ impl Names {
 
 impl Drop for Names {
     fn drop(&mut self) {
-        if self.leftover == Leftover::Removed {
+        if self.leftover() == Leftover::Removed && self.has_part() {
             // The record first: without one, what is left is never taken for a part of anything.
             fs::remove_file(&self.record).ok();
             fs::remove_file(&self.part).ok();
         }
     }
+}
+
+/// The names of the partial file of a target, and of its record.
+fn beside(target: &Path) -> io::Result<(PathBuf, PathBuf)> {
+    let name = target.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut part = if name.len() <= MAX_NAME {
+        name.to_owned()
+    } else {
+        shortened(&name.to_string_lossy()).into()
+    };
+    part.push(".part");
+    let mut record = part.clone();
+    record.push(".json");
+    Ok((target.with_file_name(part), target.with_file_name(record)))
 }
 
 /// Of a longer name the partial file has the beginning: most file systems allow 255 bytes, some fewer.
@@ -134,10 +147,6 @@ impl Part {
         &self.names.target
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.names.part
-    }
-
     /// How many bytes are there.
     pub(super) fn length(&self) -> u64 {
         self.length
@@ -150,7 +159,7 @@ impl Part {
 
     /// What is left for a later download, if anything is.
     pub(super) fn kept(&self) -> Option<PartialFile> {
-        let is_kept = self.names.leftover == Leftover::Kept;
+        let is_kept = self.names.leftover() == Leftover::Kept;
         is_kept.then(|| PartialFile::new(self.names.part.clone(), self.length))
     }
 
@@ -166,13 +175,14 @@ impl Part {
     /// Begins anew, with bytes that are a part of something else.
     pub(super) async fn begin(&mut self, record: Record) -> io::Result<()> {
         // In this order: no record is ever beside bytes of another version.
-        self.names.leftover = Leftover::Removed;
+        self.names.leave(Leftover::Removed);
         self.record = None;
-        let path = self.names.record.clone();
-        blocking(move || record::remove(&path)).await?;
+        // If this is dropped meanwhile, the lock is held until it is done, and what it has made is removed.
+        let names = self.names.clone();
+        blocking(move || record::remove(&names.record)).await?;
         self.truncate(0).await?;
-        let (path, written) = (self.names.record.clone(), record.clone());
-        blocking(move || written.write(&path)).await?;
+        let (names, written) = (self.names.clone(), record.clone());
+        blocking(move || written.write(&names.record)).await?;
         self.record = Some(record);
         Ok(())
     }
@@ -182,7 +192,7 @@ impl Part {
         let written = u64::try_from(piece.len()).unwrap_or(u64::MAX);
         self.length = self.length.saturating_add(written);
         if self.record.as_ref().is_some_and(Record::can_be_continued) {
-            self.names.leftover = Leftover::Kept;
+            self.names.leave(Leftover::Kept);
         }
         Ok(())
     }
@@ -201,7 +211,14 @@ impl Part {
 
     /// Nothing can go on from these bytes.
     pub(super) fn discard(&mut self) {
-        self.names.leftover = Leftover::Removed;
+        self.names.leave(Leftover::Removed);
+    }
+
+    /// Opens what was written, from the first byte on.
+    pub(super) async fn content(&self) -> io::Result<File> {
+        let mut file = self.file.try_clone().await?;
+        file.rewind().await?;
+        Ok(file)
     }
 
     /// Checks the digests of the file, which is whole.
@@ -222,27 +239,29 @@ impl Part {
     }
 
     /// Puts the file, which is whole, in its place.
-    pub(super) async fn finish(mut self, existing: Existing) -> io::Result<()> {
+    pub(super) async fn finish(&mut self, existing: Existing) -> io::Result<()> {
         self.file.flush().await?;
         self.file.sync_all().await?;
-        let Self {
-            file, mut names, ..
-        } = self;
-        let file = file.into_std().await;
+        let names = self.names.clone();
         blocking(move || {
             // What is replaced has a say in who may read the new one.
             if let Some(replaced) = fs::metadata(&names.target)
                 .ok()
                 .filter(fs::Metadata::is_file)
             {
-                take_after(&file, &replaced)?;
+                take_after(&names.file, &replaced)?;
+            }
+            if !names.has_part() {
+                names.leave(Leftover::Others);
+                return Err(io::Error::new(
+                    io::ErrorKind::NotFound,
+                    "the partial file was removed or replaced while it was written",
+                ));
             }
             place(&names.part, &names.target, existing)?;
             // The name of the partial file is free now, and another download may have it already.
-            names.leftover = Leftover::Kept;
+            names.leave(Leftover::Others);
             names.remove_record();
-            // Until here nobody else has the file that was locked.
-            drop(file);
             Ok(())
         })
         .await
@@ -275,31 +294,39 @@ fn open(path: &Path, existing: Existing) -> io::Result<Part> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => false,
         Err(error) => return Err(error),
     };
-    let mut names = Names::of(follow(path)?)?;
-    // Until it is known whose they are.
-    names.leftover = Leftover::Kept;
-    let mut file = open_locked(&names.part, is_replaced)?;
+    let target = follow(path)?;
+    let (part, record_path) = beside(&target)?;
+    let mut file = open_locked(&part, is_replaced)?;
     let length = file.metadata()?.len();
-    let found = Record::find(&names.record)?;
+    let found = Record::find(&record_path)?;
     let record = match (length, found) {
         (0, Found::Foreign | Found::Unknown) => {
             // Nothing is in it.
-            fs::remove_file(&names.part).ok();
-            return Err(foreign(&names.record));
+            fs::remove_file(&part).ok();
+            return Err(foreign(&record_path));
         }
-        (_, Found::Foreign) => return Err(foreign(&names.record)),
+        (_, Found::Foreign) => return Err(foreign(&record_path)),
         // As long as a download has written anything there is a record of it.
-        (1.., Found::Absent) => return Err(foreign(&names.part)),
+        (1.., Found::Absent) => return Err(foreign(&part)),
         (1.., Found::Record(record)) => Some(record),
         (0, Found::Absent | Found::Record(_)) | (_, Found::Torn | Found::Unknown) => None,
     };
-    if !record.as_ref().is_some_and(Record::can_be_continued) {
-        names.leftover = Leftover::Removed;
-    }
+    let leftover = if record.as_ref().is_some_and(Record::can_be_continued) {
+        Leftover::Kept
+    } else {
+        Leftover::Removed
+    };
     file.seek(io::SeekFrom::End(0))?;
+    let names = Names {
+        target,
+        part,
+        record: record_path,
+        leftover: Mutex::new(leftover),
+        file: file.try_clone()?,
+    };
     Ok(Part {
         file: File::from_std(file),
-        names,
+        names: Arc::new(names),
         length,
         record,
     })

@@ -319,7 +319,10 @@ impl Transfer<'_> {
     async fn verify(&mut self) -> Result<Option<Content>, Error> {
         self.part.sync_length().await.map_err(unwritten)?;
         let content = match (&self.codings, self.decode) {
-            (Some(codings), Some(limits)) => Content::of(self.part.path(), codings, limits).await,
+            (Some(codings), Some(limits)) => {
+                let file = self.part.content().await.map_err(unwritten)?;
+                Content::of(file, codings, limits).await
+            }
             _ => Ok(None),
         };
         let content = content.inspect_err(|_| self.part.discard())?;
@@ -353,10 +356,13 @@ impl Transfer<'_> {
                 Err(error) => return Err(asked.name(self.fail(error).await)),
             }
         } else {
-            let (length, kept) = (self.part.length(), self.part.kept());
             let finished = self.part.finish(self.existing).await;
-            finished.map_err(|error| asked.name(unwritten(error)).with_partial_file(kept))?;
-            length
+            finished.map_err(|error| {
+                asked
+                    .name(unwritten(error))
+                    .with_partial_file(self.part.kept())
+            })?;
+            self.part.length()
         };
         Ok(Downloaded {
             path,

@@ -1,8 +1,14 @@
 //! What a download does on the disk.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{
+    fs,
+    future::poll_fn,
+    path::Path,
+    sync::{Arc, mpsc},
+    task::Poll,
+};
 
-use client::ErrorKind;
+use client::{Download, ErrorKind};
 use tokio::sync::Notify;
 
 use super::{Fate, download, leave, serve};
@@ -71,6 +77,82 @@ async fn only_one_download_writes_a_part() {
     drop(first);
     let done = download(&connector, &directory.target()).await.unwrap();
     assert_eq!(done.resumed_from(), 400);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_part_that_another_download_has_begun_is_not_taken_for_the_own_one() {
+    let file = File::new(content(1_000));
+    let directory = Directory::new();
+    let connector = serve(&file, []);
+    let part = directory.file("target.part");
+    let first = download(&connector, &directory.target()).on_progress(|progress| {
+        if progress.written == 1_000 {
+            // It is taken away, and another download begins to the same target.
+            fs::remove_file(&part).unwrap();
+            fs::write(&part, "of another").unwrap();
+        }
+    });
+    let error = first.await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Write);
+    assert!(error.partial_file().is_none(), "{error}");
+    assert!(!directory.target().exists());
+    assert_eq!(fs::read(&part).unwrap(), b"of another");
+}
+
+/// Polls a download so often, and drops it while what it asked for last is still to be done on the disk.
+/// Waits for that, and returns whether the download was not done by then.
+async fn drop_after(polls: usize, download: Download<'static>) -> bool {
+    let mut download = download.into_future();
+    let mut left = polls;
+    let mut held = None;
+    let dropped = poll_fn(|cx| {
+        left -= 1;
+        // The only thread for the disk waits until this is dropped.
+        let (release, wait) = mpsc::channel::<()>();
+        held = Some(release);
+        tokio::task::spawn_blocking(move || wait.recv());
+        let poll = download.as_mut().poll(cx).map(|_| false);
+        if poll.is_pending() && left == 0 {
+            return Poll::Ready(true);
+        }
+        held = None;
+        poll
+    });
+    let dropped = dropped.await;
+    drop((download, held));
+    tokio::task::spawn_blocking(|| {}).await.unwrap();
+    dropped
+}
+
+#[test]
+fn a_download_that_is_dropped_at_any_time_leaves_nothing_or_what_can_be_continued() {
+    let file = File::new(content(1_000));
+    for polls in 1.. {
+        let directory = Directory::new();
+        // What is asked of its one thread is done in that order.
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime
+            .enable_all()
+            .max_blocking_threads(1)
+            .build()
+            .unwrap();
+        let dropped = runtime.block_on(async {
+            let download = download(&serve(&file, []), &directory.target());
+            drop_after(polls, download).await
+        });
+        let names = directory.names();
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        assert!(
+            matches!(
+                names[..],
+                [] | ["target.part", "target.part.json"] | ["target"]
+            ),
+            "{polls}: {names:?}"
+        );
+        if !dropped {
+            break;
+        }
+    }
 }
 
 /// Starts many downloads to one file at once, some of which break and some of which are dropped.
