@@ -12,7 +12,7 @@ use http_body::Body as HttpBody;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::{DeadlinePhase, Error, ResponseBody, doing::Doing, error::BoxError};
+use crate::{DeadlinePhase, Error, ResponseBody, error::BoxError, phase::ReportsPhase};
 
 /// Gives a service this crate's response body, and its error a name. An [`Error`] that comes
 /// through in a box, as tower's own layers pass it on, comes out as itself.
@@ -57,9 +57,9 @@ pin_project! {
     }
 }
 
-impl<F> Doing for Adapted<F> {
+impl<F> ReportsPhase for Adapted<F> {
     /// Nothing is known of a service that is not of this crate.
-    fn doing(&self) -> DeadlinePhase {
+    fn phase(&self) -> DeadlinePhase {
         DeadlinePhase::Attempt
     }
 }

@@ -20,11 +20,11 @@ use crate::{
     DeadlinePhase, Error, ResponseBody,
     auth::{Auth, Refresh},
     body, decode,
-    doing::Doing,
-    extras::{Dressed, Extras},
+    extras::{Decorated, Extras},
     forward::AsItIs,
     layers::AttemptBody,
     observe::{Paths, Record, Sinks},
+    phase::ReportsPhase,
     redirect::Answerer,
     without_defaults::WithoutDefaults,
 };
@@ -56,7 +56,7 @@ impl<S, R> Service<Request<AttemptBody>> for Attempt<S>
 where
     S: Service<Request<AttemptBody>, Response = Response<R>> + Clone + Send + 'static,
     S::Error: Into<Error>,
-    S::Future: Doing + Send,
+    S::Future: ReportsPhase + Send,
     R: Into<ResponseBody> + 'static,
 {
     type Response = Response<ResponseBody>;
@@ -70,11 +70,11 @@ where
     fn call(&mut self, mut request: Request<AttemptBody>) -> Self::Future {
         body::follow(&mut request);
         // First, since a default header takes the place of what is built in.
-        let dressed = match &self.settings.extras {
-            Some(extras) => extras.dress(&mut request),
-            None => Dressed::default(),
+        let decorated = match &self.settings.extras {
+            Some(extras) => extras.decorate(&mut request),
+            None => Decorated::default(),
         };
-        if dressed.refused {
+        if decorated.refused {
             let error = Error::builder("it would go out without TLS, and `https_only` is set");
             return ResponseFuture::Boxed {
                 inner: Box::pin(std::future::ready(Err(error))),
@@ -93,13 +93,13 @@ where
             decode::advertise(&mut request, accepted);
         }
         let record = Record::begin(&request, &self.settings.sinks, self.settings.paths);
-        if dressed.traced {
+        if decorated.traced {
             let _entered = record.as_ref().map(|record| record.span().enter());
             if let Some(extras) = &self.settings.extras {
                 extras.trace_context.inject(&mut request);
             }
         }
-        if dressed.is_ready() && record.is_none() {
+        if decorated.is_ready() && record.is_none() {
             return ResponseFuture::Plain {
                 inner: self.inner.call(request),
             };
@@ -112,7 +112,7 @@ where
                 request: Some(request),
             },
             settings: self.settings.clone(),
-            dressed,
+            decorated,
         };
         ResponseFuture::Boxed {
             inner: match record {
@@ -132,7 +132,7 @@ pin_project! {
         #[pin]
         state: State<S, B, F>,
         settings: Arc<Settings>,
-        dressed: Dressed,
+        decorated: Decorated,
     }
 }
 
@@ -164,7 +164,7 @@ where
                 StateProj::Start { service, request } => {
                     let request = request.take().expect("replaced when it is polled");
                     let mut service = service.take().expect("replaced when it is polled");
-                    if this.dressed.authorizes && auth_of(this.settings).is_some() {
+                    if this.decorated.authorizes && auth_of(this.settings).is_some() {
                         let settings = this.settings.clone();
                         let authorizing = Box::pin(authorize(settings, request));
                         this.state.set(State::Authorizing {
@@ -203,7 +203,7 @@ where
                     {
                         authorized.look_at(auth, &mut answer);
                     }
-                    if let Some(uri) = this.dressed.moved.take() {
+                    if let Some(uri) = this.decorated.moved.take() {
                         answer.extensions_mut().insert(Answerer(uri));
                     }
                     return Poll::Ready(Ok(answer));
@@ -213,12 +213,12 @@ where
     }
 }
 
-impl<S, B, F: Doing> Doing for Attended<S, B, F> {
-    fn doing(&self) -> DeadlinePhase {
+impl<S, B, F: ReportsPhase> ReportsPhase for Attended<S, B, F> {
+    fn phase(&self) -> DeadlinePhase {
         match &self.state {
             State::Start { .. } => DeadlinePhase::Start,
             State::Authorizing { .. } => DeadlinePhase::Token,
-            State::Sending { response, .. } => response.doing(),
+            State::Sending { response, .. } => response.phase(),
         }
     }
 }
@@ -243,19 +243,19 @@ impl<F: Future<Output = Answer>> Future for Recorded<F> {
     }
 }
 
-impl<F: Doing> Doing for Recorded<F> {
-    fn doing(&self) -> DeadlinePhase {
-        self.attempt.inner().doing()
+impl<F: ReportsPhase> ReportsPhase for Recorded<F> {
+    fn phase(&self) -> DeadlinePhase {
+        self.attempt.inner().phase()
     }
 }
 
 /// An attempt whose type is hidden.
-pub(crate) trait Telling: Future<Output = Answer> + Doing + Send {}
+pub(crate) trait Telling: Future<Output = Answer> + ReportsPhase + Send {}
 
-impl<F: Future<Output = Answer> + Doing + Send> Telling for F {}
+impl<F: Future<Output = Answer> + ReportsPhase + Send> Telling for F {}
 
-impl Doing for Ready<Answer> {
-    fn doing(&self) -> DeadlinePhase {
+impl ReportsPhase for Ready<Answer> {
+    fn phase(&self) -> DeadlinePhase {
         DeadlinePhase::Start
     }
 }
@@ -312,11 +312,11 @@ pin_project! {
 
 type Answer = Result<Response<ResponseBody>, Error>;
 
-impl<F: Doing> Doing for ResponseFuture<F> {
-    fn doing(&self) -> DeadlinePhase {
+impl<F: ReportsPhase> ReportsPhase for ResponseFuture<F> {
+    fn phase(&self) -> DeadlinePhase {
         match self {
-            Self::Plain { inner } => inner.doing(),
-            Self::Boxed { inner } => inner.doing(),
+            Self::Plain { inner } => inner.phase(),
+            Self::Boxed { inner } => inner.phase(),
         }
     }
 }

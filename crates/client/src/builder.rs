@@ -480,7 +480,7 @@ impl ClientBuilder {
             Some(base) if self.extras.endpoints.is_empty() => std::slice::from_ref(base),
             Some(_) | None => &self.extras.endpoints,
         };
-        self.extras.homes = bases.iter().map(Base::origin).collect::<Result<_, _>>()?;
+        self.extras.own_origins = bases.iter().map(Base::origin).collect::<Result<_, _>>()?;
         let settings = call::Settings {
             base: self.base,
             deadline: self.deadline,

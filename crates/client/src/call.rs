@@ -34,7 +34,7 @@ use crate::{
     observe::{CallSpans, Paths, Sinks},
     redirect::{History, Kept},
     resume::{self, Resume},
-    stack::{Stack, Way, way},
+    stack::{Mode, Stack, mode},
     target::Base,
 };
 
@@ -94,7 +94,7 @@ type Answer = Result<Response<ResponseBody>, Error>;
 pub(crate) type Source = resume::Source<Parts>;
 
 /// A call whose response streams.
-pub(crate) type Streaming = Call<way::Streaming>;
+pub(crate) type Streaming = Call<mode::Streaming>;
 
 pin_project! {
     /// The future of a [`Client`](crate::Client): the response, or the error, within the deadline.
@@ -111,12 +111,12 @@ pin_project! {
 }
 
 pin_project! {
-    /// A call that goes either way of the stack.
+    /// A call in either mode.
     #[project = Projected]
     #[must_use = "futures do nothing unless polled"]
     pub(crate) struct Call<W>
     where
-        W: Way,
+        W: Mode,
     {
         #[pin]
         state: State<W>,
@@ -132,7 +132,7 @@ pin_project! {
     }
 }
 
-impl<W: Way> Call<W> {
+impl<W: Mode> Call<W> {
     #[cold]
     fn failed(shared: &Shared, request: &Request<Body>, error: Error) -> Self {
         let description = Description::of(request, shared.settings.paths);
@@ -212,7 +212,7 @@ impl Future for ResponseFuture {
     }
 }
 
-impl<W: Way> Call<W> {
+impl<W: Mode> Call<W> {
     /// Gives the response with a body that is continued where it breaks.
     #[cold]
     fn poll_continued(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
@@ -236,7 +236,7 @@ impl<W: Way> Call<W> {
     }
 }
 
-impl<W: Way> fmt::Debug for Call<W> {
+impl<W: Mode> fmt::Debug for Call<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let asked = self.state.asked(self.kept.as_deref());
         f.debug_struct("ResponseFuture")

@@ -18,7 +18,7 @@ use crate::{
     error::BoxError,
     layers::AttemptBody,
     observe::Paths,
-    stack::{Stack, Way},
+    stack::{Mode, Stack},
     target::{self, Target},
 };
 #[cfg(feature = "fs")]
@@ -65,7 +65,7 @@ impl Client {
     }
 
     #[inline]
-    pub(crate) fn start<W: Way>(
+    pub(crate) fn start<W: Mode>(
         &self,
         request: Request<Body>,
         timeout: Option<Duration>,

@@ -29,8 +29,8 @@ use crate::{
     DeadlinePhase, DecodeLimits, Error, ResponseBody,
     classify::{Judged, SessionErrors},
     decode,
-    doing::Doing,
     error::is_failed,
+    phase::ReportsPhase,
     redirect,
 };
 
@@ -358,10 +358,10 @@ fn name_connection(response: &mut Response<ResponseBody>) {
     }
 }
 
-impl<F: Doing> Doing for Collecting<F> {
-    fn doing(&self) -> DeadlinePhase {
+impl<F: ReportsPhase> ReportsPhase for Collecting<F> {
+    fn phase(&self) -> DeadlinePhase {
         match &self.state {
-            State::Head { inner } => inner.doing(),
+            State::Head { inner } => inner.phase(),
             State::Body { .. } => DeadlinePhase::Body,
         }
     }

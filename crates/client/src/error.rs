@@ -64,7 +64,7 @@ struct Inner {
     /// Whether the line has the path of the URL.
     paths: Paths,
     /// What the call was doing when its deadline passed, where that is known.
-    doing: Option<DeadlinePhase>,
+    phase: Option<DeadlinePhase>,
     /// The response, where it had come before the call failed.
     answer: Option<Answer>,
     /// What is left of a download.
@@ -163,7 +163,7 @@ impl Error {
             source: None,
             report: None,
             paths: Paths::default(),
-            doing: None,
+            phase: None,
             answer: None,
             #[cfg(feature = "fs")]
             partial_file: None,
@@ -187,8 +187,8 @@ impl Error {
     }
 
     /// Says what the call was doing when its deadline passed.
-    pub(crate) fn while_doing(mut self, doing: Option<DeadlinePhase>) -> Self {
-        self.0.doing = doing;
+    pub(crate) fn in_phase(mut self, phase: Option<DeadlinePhase>) -> Self {
+        self.0.phase = phase;
         self
     }
 
@@ -543,7 +543,7 @@ impl Error {
     /// somebody's layers or service hide it.
     #[must_use]
     pub fn deadline_phase(&self) -> Option<DeadlinePhase> {
-        self.0.doing
+        self.0.phase
     }
 
     /// Whether the error was made of a failed status, by

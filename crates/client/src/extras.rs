@@ -18,7 +18,7 @@ use crate::{
 #[derive(Default)]
 pub(crate) struct Extras {
     /// The origins for which all this is meant; the first one of each call if there are none.
-    pub(crate) homes: Vec<Uri>,
+    pub(crate) own_origins: Vec<Uri>,
     pub(crate) headers: HeaderMap,
     pub(crate) auth: Option<Auth>,
     pub(crate) attempt_id: Option<HeaderName>,
@@ -31,7 +31,7 @@ pub(crate) struct Extras {
 
 /// What else an attempt needs.
 #[derive(Debug, Default)]
-pub(crate) struct Dressed {
+pub(crate) struct Decorated {
     /// The URI, where it was changed.
     pub(crate) moved: Option<Uri>,
     /// Whether credentials are to be fetched or worked out.
@@ -42,7 +42,7 @@ pub(crate) struct Dressed {
     pub(crate) traced: bool,
 }
 
-impl Dressed {
+impl Decorated {
     /// Whether the attempt needs nothing else.
     pub(crate) fn is_ready(&self) -> bool {
         self.moved.is_none() && !self.authorizes
@@ -53,7 +53,7 @@ impl Extras {
     /// Nothing if nothing was asked for.
     pub(crate) fn boxed(self) -> Option<Box<Self>> {
         let Self {
-            homes: _,
+            own_origins: _,
             headers,
             auth,
             attempt_id,
@@ -71,7 +71,7 @@ impl Extras {
     }
 
     /// Does to a request what can be done at once.
-    pub(crate) fn dress<B>(&self, request: &mut Request<B>) -> Dressed {
+    pub(crate) fn decorate<B>(&self, request: &mut Request<B>) -> Decorated {
         let without = WithoutDefaults::of(request);
         if let Some(name) = self.attempt_id.as_ref().filter(|it| !without.has(it)) {
             id::give(request.headers_mut(), name);
@@ -80,19 +80,19 @@ impl Extras {
         if let Some(uri) = &moved {
             *request.uri_mut() = uri.clone();
         }
-        let at_home = self.is_home(request);
+        let is_own = self.is_own_origin(request);
         // The answer to TRACE shows what the request had (RFC 9110, section 9.3.8).
         let is_shown = request.method() == Method::TRACE;
-        if at_home {
+        if is_own {
             add(request.headers_mut(), &self.headers, &without, is_shown);
         }
-        let authorizes = at_home
+        let authorizes = is_own
             && !is_shown
             && self.auth.is_some()
             && !without.has(&AUTHORIZATION)
             && !request.headers().contains_key(AUTHORIZATION);
         let refused = self.https_only && request.uri().scheme() != Some(&Scheme::HTTPS);
-        Dressed {
+        Decorated {
             moved,
             authorizes,
             refused,
@@ -101,11 +101,12 @@ impl Extras {
     }
 
     /// Whether a request goes where the client's own headers and credentials may go.
-    fn is_home<B>(&self, request: &Request<B>) -> bool {
+    fn is_own_origin<B>(&self, request: &Request<B>) -> bool {
         let uri = request.uri();
         request.extensions().get::<CrossOrigin>().is_none()
             && !AsItIs::is(request)
-            && (self.homes.is_empty() || self.homes.iter().any(|home| origin::is_same(home, uri)))
+            && (self.own_origins.is_empty()
+                || self.own_origins.iter().any(|own| origin::is_same(own, uri)))
     }
 
     /// Where an attempt goes instead of the first endpoint.
@@ -117,8 +118,8 @@ impl Extras {
             self.endpoints.first()?,
             self.endpoints.get(index.min(last))?,
         );
-        let home = self.homes.first()?;
-        let is_below = origin::is_same(home, request.uri());
+        let own = self.own_origins.first()?;
+        let is_below = origin::is_same(own, request.uri());
         if index == 0 || !is_below || request.extensions().get::<CrossOrigin>().is_some() {
             return None;
         }

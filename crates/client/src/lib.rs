@@ -209,7 +209,6 @@ mod config;
 mod deadline;
 mod decode;
 mod description;
-mod doing;
 #[cfg(feature = "fs")]
 mod download;
 mod error;
@@ -219,12 +218,15 @@ pub mod forward;
 #[cfg(feature = "tonic")]
 pub mod grpc;
 mod id;
+#[cfg(feature = "cookies")]
+mod inner_session;
 mod json;
 mod layers;
 #[cfg(feature = "multipart")]
 pub mod multipart;
 mod observe;
 mod origin;
+mod phase;
 mod progress;
 mod quoted;
 mod read;
@@ -239,8 +241,6 @@ mod target;
 pub mod telemetry;
 pub mod testing;
 mod verbs;
-#[cfg(feature = "cookies")]
-mod wire;
 mod without_defaults;
 
 /// The bodies of this crate are made of its [`Bytes`](bytes::Bytes).

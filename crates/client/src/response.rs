@@ -394,8 +394,8 @@ impl Response {
                 if let Some(timer) = timer.as_mut().as_pin_mut() {
                     ready!(timer.poll(cx));
                 }
-                let doing = Some(DeadlinePhase::Body);
-                Poll::Ready(Err(limit.exceeded().while_doing(doing)))
+                let phase = Some(DeadlinePhase::Body);
+                Poll::Ready(Err(limit.exceeded().in_phase(phase)))
             })
             .await
         };

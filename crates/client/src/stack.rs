@@ -13,45 +13,49 @@ use tower::ServiceExt as _;
 use tower_service::Service;
 
 #[cfg(feature = "cookies")]
-use crate::wire::Wire;
+use crate::inner_session::InnerSession;
 use crate::{
     Body, DecodeLimits, Error, ResponseBody,
     adapt::Adapt,
     attempt::{self, Attempt},
     body,
     collect::{Collect, When},
-    doing::Doing,
     error::BoxError,
     layers::{AttemptBody, InnerService, Layers},
+    phase::ReportsPhase,
 };
 
 /// The session alone, where no client has cookies.
 #[cfg(not(feature = "cookies"))]
-type Wire = Session<AttemptBody>;
+type InnerSession = Session<AttemptBody>;
 
 /// The default transport below the retries.
-type Transport = Attempt<Wire>;
+type Transport = Attempt<InnerSession>;
 
-/// The default stack, without a box. Its two ways share everything but where the body is collected.
+/// The default stack, without a box. Its two modes share everything but where the body is collected.
 #[derive(Clone, Debug)]
 pub(crate) struct Standard {
-    pub(crate) streaming: Retry<way::Streaming>,
-    pub(crate) collecting: Retry<way::Collecting>,
+    pub(crate) streaming: Retry<mode::Streaming>,
+    pub(crate) collecting: Retry<mode::Collecting>,
 }
 
-/// One of the two ways: what makes a single attempt on it.
-pub(crate) trait Way:
-    Service<Request<AttemptBody>, Response = Response<ResponseBody>, Error = Error, Future: Doing>
-    + Clone
+/// How a call gets its body: what makes a single attempt in this mode.
+pub(crate) trait Mode:
+    Service<
+        Request<AttemptBody>,
+        Response = Response<ResponseBody>,
+        Error = Error,
+        Future: ReportsPhase,
+    > + Clone
 {
     /// Whether the response comes with its whole body.
     const COLLECTS: bool;
 
-    /// The way through the default stack.
+    /// The part of the default stack for this mode.
     fn of(stack: &Standard) -> &Retry<Self>;
 }
 
-pub(crate) mod way {
+pub(crate) mod mode {
     /// Gives the response at its head.
     pub(crate) type Streaming = super::Transport;
 
@@ -59,7 +63,7 @@ pub(crate) mod way {
     pub(crate) type Collecting = super::Collect<super::Transport>;
 }
 
-impl Way for way::Streaming {
+impl Mode for mode::Streaming {
     const COLLECTS: bool = false;
 
     #[inline]
@@ -68,7 +72,7 @@ impl Way for way::Streaming {
     }
 }
 
-impl Way for way::Collecting {
+impl Mode for mode::Collecting {
     const COLLECTS: bool = true;
 
     #[inline]
@@ -77,8 +81,8 @@ impl Way for way::Collecting {
     }
 }
 
-/// Any other stack: somebody's layers are made once, so that both ways share their limits, and a
-/// request [tells](crate::collect::CollectBody) which way it goes.
+/// Any other stack: somebody's layers are made once, so that both modes share their limits, and a
+/// request [tells](crate::collect::CollectBody) in which mode it is sent.
 pub(crate) type Custom = InnerService<Body>;
 
 /// The stack below the calls of a client.
@@ -93,7 +97,7 @@ impl Stack {
     #[inline]
     pub(crate) fn keeps<B>(&self, request: &Request<B>) -> bool {
         match self {
-            // Both ways have the same policy.
+            // Both modes have the same policy.
             Self::Standard(stack) => stack.streaming.keeps(request),
             Self::Custom(_) => false,
         }
@@ -116,11 +120,11 @@ pub(crate) struct Parts {
 /// Composes the stack over the session: without a box, unless somebody added a layer.
 pub(crate) fn over_session(session: Session<AttemptBody>, parts: Parts) -> Stack {
     #[cfg(feature = "cookies")]
-    let session = Wire::new(session, parts.jar.clone());
+    let session = InnerSession::new(session, parts.jar.clone());
     if !parts.call_layers.is_empty() || !parts.attempt_layers.is_empty() {
         return Stack::Custom(boxed(session, parts));
     }
-    let ways = |streaming, collecting, _| Standard {
+    let both = |streaming, collecting, _| Standard {
         streaming,
         collecting,
     };
@@ -129,7 +133,7 @@ pub(crate) fn over_session(session: Session<AttemptBody>, parts: Parts) -> Stack
         parts,
         |attempt| attempt,
         When::Always,
-        ways,
+        both,
     ))
 }
 
@@ -196,7 +200,7 @@ fn boxed<S, R, E>(transport: S, mut parts: Parts) -> Custom
 where
     S: Service<Request<AttemptBody>, Response = Response<R>, Error = E>,
     S: Clone + Send + Sync + 'static,
-    S::Future: Doing + Send + 'static,
+    S::Future: ReportsPhase + Send + 'static,
     R: Into<ResponseBody> + 'static,
     E: Into<Error> + 'static,
 {

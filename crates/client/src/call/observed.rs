@@ -8,17 +8,17 @@ use std::{
 use http::Request;
 
 use super::{Answer, Call, Source};
-use crate::{Body, observe::CallRecord, stack::Way};
+use crate::{Body, observe::CallRecord, stack::Mode};
 
 /// A call and its record, until the head of the response is there.
-pub(super) struct Observed<W: Way> {
+pub(super) struct Observed<W: Mode> {
     /// There until it is dropped.
     call: Option<Pin<Box<Call<W>>>>,
     /// There until the call is over.
     record: Option<CallRecord>,
 }
 
-impl<W: Way> Observed<W> {
+impl<W: Mode> Observed<W> {
     /// Starts a call within the span of its record.
     pub(super) fn start(
         record: CallRecord,
@@ -53,7 +53,7 @@ impl<W: Way> Observed<W> {
     }
 }
 
-impl<W: Way> Drop for Observed<W> {
+impl<W: Mode> Drop for Observed<W> {
     fn drop(&mut self) {
         let (call, Some(record)) = (self.call.take(), self.record.take()) else {
             return;

@@ -22,10 +22,10 @@ use crate::{
     decode,
     description::Description,
     redirect::{self, Next},
-    stack::Way,
+    stack::Mode,
 };
 
-impl<W: Way> Future for Call<W> {
+impl<W: Mode> Future for Call<W> {
     type Output = Result<Response<ResponseBody>, Error>;
 
     #[inline]
@@ -56,7 +56,7 @@ impl<W: Way> Future for Call<W> {
     }
 }
 
-impl<W: Way> Projected<'_, W> {
+impl<W: Mode> Projected<'_, W> {
     /// Whether a response is what the caller gets, just as it is.
     #[inline]
     fn passes(&self, response: &Response<ResponseBody>) -> bool {
@@ -98,7 +98,7 @@ impl<W: Way> Projected<'_, W> {
             self.timer.arm();
         }
         if let Poll::Ready(limit) = self.timer.poll(cx) {
-            let mut error = limit.exceeded().while_doing(self.state.doing());
+            let mut error = limit.exceeded().in_phase(self.state.phase());
             if let Some(report) = self.state.report_so_far() {
                 error.set_report(report);
             }

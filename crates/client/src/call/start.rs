@@ -21,14 +21,14 @@ use crate::{
     redirect::{self, Kept},
     resume::Resume,
     setting,
-    stack::{Stack, Way},
+    stack::{Mode, Stack},
     target::{self, Credentials, Target},
     without_defaults::WithoutDefaults,
 };
 
 /// Starts a call.
 #[inline]
-pub(crate) fn start<W: Way>(
+pub(crate) fn start<W: Mode>(
     shared: &Shared,
     request: Request<Body>,
     timeout: Option<Duration>,
@@ -42,7 +42,7 @@ pub(crate) fn start<W: Way>(
 
 /// Starts a call that a subscriber or a sink of metrics may want to know of.
 #[cold]
-fn start_observed<W: Way>(
+fn start_observed<W: Mode>(
     shared: &Shared,
     mut request: Request<Body>,
     timeout: Option<Duration>,
@@ -82,7 +82,7 @@ fn start_observed<W: Way>(
 
 /// Prepares a call, and gives it to the stack.
 #[inline]
-pub(super) fn enter<W: Way>(
+pub(super) fn enter<W: Mode>(
     shared: &Shared,
     mut request: Request<Body>,
     timeout: Option<Duration>,
@@ -121,7 +121,7 @@ pub(super) fn enter<W: Way>(
     // To call the stack is to begin: what is too late must not get there.
     let prepared = prepared.and_then(|()| match limit {
         Some(limit) if limit.within().is_zero() => {
-            Err(limit.exceeded().while_doing(Some(DeadlinePhase::Start)))
+            Err(limit.exceeded().in_phase(Some(DeadlinePhase::Start)))
         }
         Some(_) | None => Ok(()),
     });

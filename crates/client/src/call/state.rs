@@ -14,10 +14,10 @@ use crate::{
     Body, DeadlinePhase, Error,
     collect::{CollectBody, Gathering},
     description::Description,
-    doing::Doing,
+    phase::ReportsPhase,
     redirect::{Drain, Kept},
     setting,
-    stack::{Custom, Stack, Way},
+    stack::{Custom, Mode, Stack},
 };
 
 type Retrying<W> = <Retry<W> as Service<Request<Body>>>::Future;
@@ -26,7 +26,7 @@ pin_project! {
     #[project = StateProj]
     pub(super) enum State<W>
     where
-        W: Way,
+        W: Mode,
     {
         Standard { #[pin] call: Retrying<W> },
         Custom { #[pin] call: Oneshot<Custom, Request<Body>> },
@@ -39,7 +39,7 @@ pin_project! {
     }
 }
 
-impl<W: Way> State<W> {
+impl<W: Mode> State<W> {
     /// Gives the request to the stack.
     #[inline]
     pub(super) fn enter(stack: &Stack, mut request: Request<Body>, now: Instant) -> Self {
@@ -92,10 +92,10 @@ impl<W: Way> State<W> {
     }
 
     /// What the call is doing, where the stack tells.
-    pub(super) fn doing(&self) -> Option<DeadlinePhase> {
+    pub(super) fn phase(&self) -> Option<DeadlinePhase> {
         match self {
             Self::Standard { call } => {
-                let attempt = call.attempt().map(Doing::doing);
+                let attempt = call.attempt().map(ReportsPhase::phase);
                 Some(attempt.unwrap_or(DeadlinePhase::Retry))
             }
             Self::Gathering { .. } => Some(DeadlinePhase::Body),

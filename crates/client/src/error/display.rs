@@ -49,7 +49,7 @@ impl fmt::Display for What<'_> {
             kind,
             answer,
             report,
-            doing,
+            phase,
             ..
         } = &*self.0.0;
         let status = answer.as_ref().map(|answer| answer.status);
@@ -65,13 +65,13 @@ impl fmt::Display for What<'_> {
             Kind::Deadline(Duration::ZERO) => {
                 f.write_str("the deadline had passed before the call began")?;
             }
-            Kind::Deadline(after) if answer.is_some() || *doing == Some(DeadlinePhase::Body) => {
+            Kind::Deadline(after) if answer.is_some() || *phase == Some(DeadlinePhase::Body) => {
                 write!(f, "the body had not ended at the deadline of {after:?}")?;
             }
             Kind::Deadline(after) => {
                 write!(f, "no answer within the deadline of {after:?}")?;
-                if let Some(doing) = doing {
-                    doing.describe(report.as_ref().map_or(0, attempts), f)?;
+                if let Some(phase) = phase {
+                    phase.describe(report.as_ref().map_or(0, attempts), f)?;
                 }
             }
             Kind::Closed => f.write_str("the client is closed")?,
@@ -172,8 +172,8 @@ impl fmt::Debug for Error {
         if let Some(origin) = &self.0.origin {
             out.field("origin", origin);
         }
-        if let Some(doing) = &self.0.doing {
-            out.field("doing", doing);
+        if let Some(phase) = &self.0.phase {
+            out.field("phase", phase);
         }
         if let Some(report) = &self.0.report {
             out.field("report", report);

@@ -44,7 +44,7 @@ impl ResponseBody {
             // With it goes the stream: the server hears that nobody listens any more.
             drop(mem::take(&mut self.inner));
             self.limit = None;
-            status::of(limit.exceeded().while_doing(Some(DeadlinePhase::Body)))
+            status::of(limit.exceeded().in_phase(Some(DeadlinePhase::Body)))
         })
     }
 }

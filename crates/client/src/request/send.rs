@@ -16,7 +16,7 @@ use crate::{
     description::Description,
     error::is_failed,
     resume::Resume,
-    stack::{Way, way},
+    stack::{Mode, mode},
 };
 
 impl RequestBuilder {
@@ -33,7 +33,7 @@ impl RequestBuilder {
     ///
     /// Dropping the future ends the call; what was sent by then may have been processed.
     pub fn send(self) -> impl Future<Output = Result<Response, Error>> + Send {
-        Sent::<way::Streaming>::new(self)
+        Sent::<mode::Streaming>::new(self)
     }
 
     /// Sends the request and collects the body, up to
@@ -55,7 +55,7 @@ impl RequestBuilder {
     ///
     /// Dropping the future ends the call; what was sent by then may have been processed.
     pub fn fetch(self) -> impl Future<Output = Result<Response<Bytes>, Error>> + Send {
-        Sent::<way::Collecting>::new(self)
+        Sent::<mode::Collecting>::new(self)
     }
 }
 
@@ -65,7 +65,7 @@ pin_project! {
     #[project = SentProj]
     enum Sent<W>
     where
-        W: Way,
+        W: Mode,
     {
         Built {
             builder: Option<RequestBuilder>,
@@ -87,7 +87,7 @@ pin_project! {
     }
 }
 
-impl<W: Way> Sent<W> {
+impl<W: Mode> Sent<W> {
     fn new(builder: RequestBuilder) -> Self {
         Self::Built {
             builder: Some(builder),
@@ -158,7 +158,7 @@ impl<W: Way> Sent<W> {
     }
 }
 
-impl Sent<way::Streaming> {
+impl Sent<mode::Streaming> {
     /// Makes an error of a response with a failed status.
     #[cold]
     fn raise(
@@ -172,7 +172,7 @@ impl Sent<way::Streaming> {
     }
 }
 
-impl Future for Sent<way::Streaming> {
+impl Future for Sent<mode::Streaming> {
     type Output = Result<Response, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -212,7 +212,7 @@ impl Future for Sent<way::Streaming> {
     }
 }
 
-impl Future for Sent<way::Collecting> {
+impl Future for Sent<mode::Collecting> {
     type Output = Result<Response<Bytes>, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {

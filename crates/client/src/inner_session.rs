@@ -14,16 +14,16 @@ use session_layer::{
 };
 use tower_service::Service;
 
-use crate::{DeadlinePhase, doing::Doing, layers::AttemptBody};
+use crate::{DeadlinePhase, layers::AttemptBody, phase::ReportsPhase};
 
 /// The session of one client. Where there is no jar it costs one branch.
 #[derive(Clone, Debug)]
-pub(crate) enum Wire {
+pub(crate) enum InnerSession {
     Plain(Session<AttemptBody>),
     Jar(Cookies<Session<AttemptBody>>),
 }
 
-impl Wire {
+impl InnerSession {
     pub(crate) fn new(session: Session<AttemptBody>, jar: Option<Jar>) -> Self {
         match jar {
             None => Self::Plain(session),
@@ -32,7 +32,7 @@ impl Wire {
     }
 }
 
-impl Service<Request<AttemptBody>> for Wire {
+impl Service<Request<AttemptBody>> for InnerSession {
     type Response = Response<SessionBody>;
     type Error = Error;
     type Future = Exchange;
@@ -71,11 +71,11 @@ pin_project! {
     }
 }
 
-impl Doing for Exchange {
-    fn doing(&self) -> DeadlinePhase {
+impl ReportsPhase for Exchange {
+    fn phase(&self) -> DeadlinePhase {
         match self {
-            Self::Plain { future } => future.doing(),
-            Self::Jar { future } => future.as_ref().get_ref().doing(),
+            Self::Plain { future } => future.phase(),
+            Self::Jar { future } => future.as_ref().get_ref().phase(),
         }
     }
 }

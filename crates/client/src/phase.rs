@@ -10,16 +10,16 @@ use session_layer::{ResponseFuture, Step};
 use crate::{DeadlinePhase, error::BoxError};
 
 /// The future of an attempt that can tell.
-pub(crate) trait Doing {
-    fn doing(&self) -> DeadlinePhase;
+pub(crate) trait ReportsPhase {
+    fn phase(&self) -> DeadlinePhase;
 }
 
-impl<B> Doing for ResponseFuture<B>
+impl<B> ReportsPhase for ResponseFuture<B>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    fn doing(&self) -> DeadlinePhase {
+    fn phase(&self) -> DeadlinePhase {
         match self.step() {
             Step::Queue => DeadlinePhase::Queue,
             Step::Dns => DeadlinePhase::Dns,
@@ -34,8 +34,8 @@ where
 }
 
 #[cfg(feature = "cookies")]
-impl<F: Doing> Doing for cookies::future::ResponseFuture<F> {
-    fn doing(&self) -> DeadlinePhase {
-        self.get_ref().doing()
+impl<F: ReportsPhase> ReportsPhase for cookies::future::ResponseFuture<F> {
+    fn phase(&self) -> DeadlinePhase {
+        self.get_ref().phase()
     }
 }
