@@ -1,4 +1,4 @@
-//! Somebody's service as a part of the stack: its types become this crate's.
+//! A service of the caller's as a part of the stack: its types become this crate's.
 
 use std::{
     future::Future,

@@ -92,7 +92,7 @@ pub struct ClientBuilder {
 const DEADLINE: Duration = Duration::from_secs(300);
 const MAX_BODY: usize = 64 * 1024 * 1024;
 /// The name of this project, and not of its crate: that one says nothing in a server's log, and in the
-/// public registry it is somebody else's.
+/// public registry it is another project's.
 const USER_AGENT: &str = concat!("hardy-http/", env!("CARGO_PKG_VERSION"));
 
 impl ClientBuilder {

@@ -70,7 +70,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Whether anybody may observe calls: one look at a field and one at a static, where nobody does.
+    /// Whether calls may be observed. Where they are not, that costs a look at a field and one at a static.
     #[inline]
     fn are_calls_observed(&self) -> bool {
         self.sinks.are_any() || self.call_spans.may_be_wanted()
@@ -83,7 +83,7 @@ pub(crate) type Shared = Arc<Core>;
 pub(crate) struct Core {
     pub(crate) settings: Settings,
     pub(crate) stack: Stack,
-    /// Absent over somebody's own service.
+    /// Absent over a service in the session's place.
     pub(crate) session: Option<Session<AttemptBody>>,
 }
 

@@ -102,7 +102,7 @@ impl Client {
         self.shared.settings.paths
     }
 
-    /// Returns the figures of the connection pool, or zeros over somebody's own service.
+    /// Returns the figures of the connection pool, or zeros over a service in the session's place.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let session = self.shared.session.as_ref();
@@ -114,7 +114,7 @@ impl Client {
     ///
     /// A call that waits to be tried again meets a closed client after its wait: its error is
     /// [`is_closed`](Error::is_closed), and [`retry_report`](Error::retry_report) tells what came
-    /// before. Over somebody's own service it only refuses new calls.
+    /// before. Over a service in the session's place it only refuses new calls.
     ///
     /// # Cancel safety
     ///

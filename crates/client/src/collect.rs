@@ -256,7 +256,7 @@ impl Gathering {
         while let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)) {
             let frame = match frame {
                 Ok(frame) => frame,
-                // Collected before, and wrapped by somebody's layer since.
+                // Collected before, and wrapped by a layer of the caller's since.
                 Err(error) if error.is_over_max_body() => {
                     self.collected = Collected::TooLarge;
                     break;

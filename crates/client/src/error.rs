@@ -193,7 +193,7 @@ impl Error {
     }
 
     /// Takes the error of a service or a body whose errors are anybody's. One of this type, which
-    /// passed through somebody's layers in a box, comes out as itself, and a session's is known.
+    /// passed through the caller's layers in a box, comes out as itself, and a session's is known.
     pub(crate) fn from_below(error: impl Into<BoxError>) -> Self {
         let error = match error.into().downcast::<Self>() {
             Ok(error) => return *error,
@@ -353,7 +353,7 @@ impl Error {
     /// was made of a failed status, or the body broke off, was larger than allowed, could not be
     /// decoded or read as JSON, or had not ended at the deadline.
     ///
-    /// Of a body that was read piece by piece it is `None`: whoever reads it has the response's head.
+    /// Of a body that was read piece by piece it is `None`: its reader has the response's head.
     #[must_use]
     pub fn status(&self) -> Option<StatusCode> {
         self.0.answer.as_ref().map(|answer| answer.status)
@@ -499,7 +499,7 @@ impl Error {
     }
 
     /// Whether a time ran out; [`timeout_phase`](Self::timeout_phase) tells which, unless it was
-    /// that of somebody's own layer or service.
+    /// that of a layer or service of the caller's.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         self.timeout_phase().is_some() || self.service_is(transport::is_timeout)
@@ -540,7 +540,7 @@ impl Error {
     }
 
     /// Returns what the call was doing when its deadline passed. `None` for any other error, and where
-    /// somebody's layers or service hide it.
+    /// a layer or service of the caller's hides it.
     #[must_use]
     pub fn deadline_phase(&self) -> Option<DeadlinePhase> {
         self.0.phase

@@ -1,4 +1,4 @@
-//! The layers that somebody adds to the stack, and what they stand on.
+//! The layers that the caller adds to the stack, and the service that they wrap.
 
 use std::{
     fmt,
@@ -21,7 +21,7 @@ use crate::{Body, Error, ResponseBody, adapt::Adapt, error::BoxError};
 /// sees.
 pub type AttemptBody = ReplayBody<Body>;
 
-/// What is below a layer of somebody's own: the rest of the stack.
+/// What a layer of the caller's wraps: the rest of the stack.
 ///
 /// `B` is [`Body`] below a [`layer`](crate::ClientBuilder::layer), and [`AttemptBody`] below an
 /// [`attempt_layer`](crate::ClientBuilder::attempt_layer).

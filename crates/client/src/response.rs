@@ -94,7 +94,7 @@ impl<T> Response<T> {
     }
 
     /// Returns what is known of the connection that the response came over: whether it was reused,
-    /// where it led, how long the request waited for it. `None` over somebody's own service.
+    /// where it led, how long the request waited for it. `None` over a service in the session's place.
     ///
     /// ```
     /// # async fn example(client: client::Client) -> Result<(), client::Error> {
@@ -139,7 +139,7 @@ impl<T> Response<T> {
     }
 }
 
-/// The connection that a response came over. Somebody's layer may have wrapped the body, which
+/// The connection that a response came over. A layer of the caller's may have wrapped the body, which
 /// knows it, but has left the head alone.
 fn connection(response: &http::Response<ResponseBody>) -> Option<ConnectionInfo> {
     let of_body = response.body().connection();

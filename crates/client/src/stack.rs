@@ -81,7 +81,7 @@ impl Mode for mode::Collecting {
     }
 }
 
-/// Any other stack: somebody's layers are made once, so that both modes share their limits, and a
+/// Any other stack: the caller's layers are made once, so that both modes share their limits, and a
 /// request [tells](crate::collect::CollectBody) in which mode it is sent.
 pub(crate) type Custom = InnerService<Body>;
 
@@ -117,7 +117,7 @@ pub(crate) struct Parts {
     pub(crate) attempt_layers: Layers<AttemptBody>,
 }
 
-/// Composes the stack over the session: without a box, unless somebody added a layer.
+/// Composes the stack over the session: without a box, unless the caller added a layer.
 pub(crate) fn over_session(session: Session<AttemptBody>, parts: Parts) -> Stack {
     #[cfg(feature = "cookies")]
     let session = InnerSession::new(session, parts.jar.clone());
@@ -137,7 +137,7 @@ pub(crate) fn over_session(session: Session<AttemptBody>, parts: Parts) -> Stack
     ))
 }
 
-/// Composes the same stack over somebody's service instead of the session.
+/// Composes the same stack over a service in the session's place.
 pub(crate) fn over_service<S, R>(service: S, parts: Parts) -> Stack
 where
     S: Service<Request<Body>, Response = Response<R>> + Clone + Send + Sync + 'static,
@@ -155,7 +155,7 @@ where
     Stack::Custom(boxed(transport, parts))
 }
 
-/// Puts nothing but this crate's types, and somebody's own layers, around somebody's service.
+/// Puts nothing but this crate's types, and the caller's layers, around a service in the session's place.
 pub(crate) fn bare<S, R>(service: S, parts: Parts) -> Result<Stack, Error>
 where
     S: Service<Request<Body>, Response = Response<R>> + Clone + Send + Sync + 'static,
@@ -195,7 +195,7 @@ where
     Ok(Stack::Custom(service))
 }
 
-/// Composes the stack with somebody's layers in their places.
+/// Composes the stack with the caller's layers in their places.
 fn boxed<S, R, E>(transport: S, mut parts: Parts) -> Custom
 where
     S: Service<Request<AttemptBody>, Response = Response<R>, Error = E>,
@@ -224,16 +224,16 @@ fn told(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
 
 /// The order of everything below the call, outermost first:
 ///
-/// 1. `call_layers`: somebody's, once for each hop of a call.
+/// 1. `call_layers`: the caller's, once for each hop of a call.
 /// 2. **retry**: the only loop; what is below is done once per attempt.
 /// 3. **collect**, for `fetch`: below retry, so that a body that breaks is a failed attempt. It
 ///    decodes the body too, which for `send` the call does. What retry refuses at its head, and a
 ///    failed status, it leaves alone: of the last one of these the call collects the body.
-/// 4. `attempt_layers`: somebody's, once per attempt, with an end to each that they may time.
+/// 4. `attempt_layers`: the caller's, once per attempt; each attempt has an end, so that they may time it.
 /// 5. **attempt**: headers of each attempt, and one type of response and error from here on.
 /// 6. **cookies**, if there is a jar: below everything that changes the URI, by which they are
 ///    chosen, and for each attempt anew, since the answer before may have brought others.
-/// 7. **session** (or somebody's service): the pool and its timeouts.
+/// 7. **session** (or the service in its place): the pool and its timeouts.
 fn compose<S, T, C>(
     transport: S,
     parts: Parts,

@@ -23,7 +23,7 @@ use crate::Error;
 /// What names its own host is sent there, whatever the base URL: a `Uri` with a scheme, absolute
 /// text, and text that begins with two slashes (a network-path reference,
 /// [RFC 3986, section 4.2](https://www.rfc-editor.org/rfc/rfc3986#section-4.2)). Text that is put together
-/// from parts which somebody else chose may become such a one, as `/` and `/evil.example` do: a
+/// from parts which another party chose may become such a one, as `/` and `/evil.example` do: a
 /// `Uri` made of the same text does not. Text that leads to another host in any other way, by
 /// backslashes or by control characters that are left out, is refused.
 #[diagnostic::on_unimplemented(
@@ -51,7 +51,7 @@ mod sealed {
             Self: 'a;
     }
 
-    /// What somebody asked for, before it is known whether it is valid.
+    /// What the caller asked for, before it is known whether it is valid.
     #[derive(Debug)]
     pub enum Asked<'a> {
         Text(Cow<'a, str>),

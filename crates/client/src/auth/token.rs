@@ -239,7 +239,7 @@ impl fmt::Debug for Tokens {
     }
 }
 
-/// A fetch that goes on though nobody may wait for it any more: one that takes longer than the calls
+/// A fetch that goes on also when no call waits for it any more: one that takes longer than the calls
 /// would else begin anew with each of them, and never end.
 #[derive(Default)]
 struct UnderWay(Option<JoinHandle<Result<Token, BoxError>>>);
@@ -267,7 +267,7 @@ impl UnderWay {
             self.0 = None;
             match ended {
                 Ok(Ok(token)) if !(is_old && token.has_expired()) => return Ok(token),
-                // What came while nobody waited says nothing of now.
+                // A failure that came while no call waited may be over by now.
                 _ if is_old => {}
                 Ok(fetched) => return fetched,
                 Err(error) => match error.try_into_panic() {

@@ -81,7 +81,7 @@ where
     fn size_hint(&self) -> SizeHint {
         match &self.last {
             Some(last) => SizeHint::with_exact(u64::try_from(last.len()).unwrap_or(u64::MAX)),
-            // A length of 0 is not announced, or nobody would ask whether it is true.
+            // A length of 0 is not announced, or hyper would not read the body to see whether that is true.
             None if self.left == 0 && !self.ended => SizeHint::new(),
             None => SizeHint::with_exact(self.left),
         }

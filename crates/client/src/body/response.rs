@@ -31,7 +31,7 @@ enum ResponseRepr {
         connection: Option<ConnectionInfo>,
     },
     /// More than this many bytes were not collected. It goes no further than to the call, and is
-    /// an error to whoever reads it on the way.
+    /// an error to a layer that reads it on the way.
     TooLarge(usize),
     /// One of these within a decoder, a record or what resumes it. Most bodies have none of them.
     Wrapped(Box<dyn Wrapper>),
@@ -145,7 +145,7 @@ impl ResponseBody {
     }
 
     /// Returns what is known of the connection that the response came over, also once the body was
-    /// read. `None` if it came from somebody's own service, or if somebody's layer wrapped the
+    /// read. `None` if it came from a service in the session's place, or if a layer of the caller's wrapped the
     /// body; the extensions of the response have it then, unless the layer replaced them too.
     #[must_use]
     pub fn connection(&self) -> Option<&ConnectionInfo> {

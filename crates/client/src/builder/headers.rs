@@ -18,9 +18,9 @@ impl ClientBuilder {
     /// It belongs to one origin, as do all of the client's own headers and credentials but
     /// `User-Agent` and ids: to that of the [base URL](Self::base_url), or of each
     /// [endpoint](Self::endpoints); without one, to the origin that a call goes to at first. It is
-    /// never sent to another, nor back there by somebody else's redirect.
+    /// never sent to another, nor back there by the redirect of another origin.
     ///
-    /// So set a base URL wherever somebody else chooses URLs. Without one, a hook or layer of
+    /// So set a base URL wherever another party chooses URLs. Without one, a hook or layer of
     /// one's own that sends an attempt elsewhere sends it there too.
     pub fn default_header<K, V>(self, name: K, value: V) -> Self
     where

@@ -1,4 +1,4 @@
-//! Somebody's own layers.
+//! Layers of the caller's.
 
 use bytes::Bytes;
 use http::{Request, Response};

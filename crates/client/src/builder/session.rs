@@ -155,7 +155,7 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// If nobody is trusted, or the client's key does not belong to its certificate.
+    /// If no root is trusted, or the client's key does not belong to its certificate.
     #[cfg(feature = "tls")]
     #[doc(alias = "identity")]
     #[doc(alias = "add_root_certificate")]

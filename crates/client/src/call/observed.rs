@@ -1,4 +1,4 @@
-//! A call that is within its span, and counted. Calls that nobody observes have none of this.
+//! A call that is within its span, and counted. Calls that are not observed have none of this.
 
 use std::{
     pin::Pin,

@@ -315,7 +315,7 @@ impl AsyncRead for Reader {
 
 /// Whether this is the first byte of zlib's format: the method is 8
 /// ([RFC 1950, section 2.2](https://www.rfc-editor.org/rfc/rfc1950#section-2.2)). Bare deflate
-/// begins so only if the padding of a stored block is not zero, as nobody writes it.
+/// begins so only if the padding of a stored block is not zero, which no encoder writes.
 #[cfg(feature = "deflate")]
 fn is_zlib(first: u8) -> bool {
     first & 0x0f == 8

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::read::destination::{Existing, follow, place, private, take_after};
 
-/// A partial file that nobody else writes: its lock is held for as long as it is open.
+/// A partial file that no other download writes: its lock is held for as long as it is open.
 #[derive(Debug)]
 pub(super) struct Part {
     /// What still writes to the disk when this is dropped has it too.
@@ -428,7 +428,7 @@ fn alone(options: &mut fs::OpenOptions) {
     }
 }
 
-/// Nobody else may open the file for writing as long as it is open: that is the lock there.
+/// No other handle may be opened for writing as long as this one is open: that is the lock there.
 #[cfg(windows)]
 fn alone(options: &mut fs::OpenOptions) {
     use std::os::windows::fs::OpenOptionsExt as _;

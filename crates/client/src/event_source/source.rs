@@ -79,7 +79,7 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// # Cancel safety
 ///
 /// Nothing is lost if a future of [`next`](Self::next) or [`next_event`](Self::next_event) is dropped. Dropping the
-/// source closes its connection. While nobody polls it, nothing is read, and no connection is made.
+/// source closes its connection. While it is not polled, nothing is read, and no connection is made.
 #[must_use = "a source does nothing unless polled"]
 pub struct EventSource {
     /// What is sent for each connection. Absent once it was sent and cannot be repeated.
@@ -144,7 +144,7 @@ impl EventSource {
     }
 
     /// Sets how long to wait before another connection, until the server's `retry:` says something
-    /// else. Default: 3 s; at most an hour, whoever sets it.
+    /// else. Default: 3 s; at most an hour, also where the server sets it.
     pub fn reconnection_time(mut self, time: Duration) -> Self {
         self.waits.set_reconnection_time(time);
         self

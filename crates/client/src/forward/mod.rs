@@ -1,4 +1,4 @@
-//! Requests that are passed on for somebody else: what a gateway or reverse proxy does
+//! Requests that are passed on for another client: what a gateway or reverse proxy does
 //! ([RFC 9110, section 7.6](https://www.rfc-editor.org/rfc/rfc9110#section-7.6)).
 //!
 //! ```
@@ -71,7 +71,7 @@ pub use self::builder::Forward;
 pub(crate) struct AsItIs;
 
 impl AsItIs {
-    /// Whether a request is somebody else's, and passed on.
+    /// Whether a request is passed on for another client.
     #[inline]
     pub(crate) fn is<B>(request: &http::Request<B>) -> bool {
         request.extensions().get::<Self>().is_some()

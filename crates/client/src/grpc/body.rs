@@ -41,7 +41,7 @@ impl ResponseBody {
             .timer
             .get_or_insert_with(|| Box::pin(sleep_until(limit.at)));
         timer.as_mut().poll(cx).map(|()| {
-            // With it goes the stream: the server hears that nobody listens any more.
+            // The stream is reset with it, so that the server stops.
             drop(mem::take(&mut self.inner));
             self.limit = None;
             status::of(limit.exceeded().in_phase(Some(DeadlinePhase::Body)))

@@ -1,4 +1,4 @@
-//! What the errors of a client are to somebody who knows gRPC's codes only.
+//! The gRPC status codes of a client's errors.
 
 use std::{error::Error as StdError, iter, sync::Arc};
 
@@ -10,7 +10,7 @@ use crate::{Error, error::Kind};
 /// The status that this error is, with the error as its source.
 pub(super) fn of(error: Error) -> Status {
     let mut status = match cause::<Status>(&error) {
-        // By which the caller's own stream of requests ended, or somebody's layer the call.
+        // By which the caller's own stream of requests ended, or a layer of the caller's the call.
         Some(status) => status.clone(),
         None => Status::new(code(&error), error.to_string()),
     };
@@ -81,7 +81,7 @@ fn reason_code(reason: h2::Reason) -> Code {
     }
 }
 
-/// Of somebody's own service or layer nothing is known but the error's causes.
+/// Of a service or layer that is not of this crate nothing is known but the error's causes.
 fn service_code(source: &(dyn StdError + 'static)) -> Code {
     if transport::is_timeout(source) {
         return Code::DeadlineExceeded;

@@ -3,7 +3,7 @@ use std::{
     hash::{BuildHasher, RandomState},
 };
 
-/// What stands between the parts: nobody who chooses a part's content can know it.
+/// What stands between the parts. Its randomness keeps the author of a part's content from writing it there.
 #[derive(Clone, Copy)]
 pub(super) struct Boundary(u64, u64);
 

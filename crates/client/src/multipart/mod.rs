@@ -22,7 +22,7 @@
 //! Names are written as browsers write them
 //! ([WHATWG](https://html.spec.whatwg.org/multipage/form-control-infrastructure.html#multipart-form-data)):
 //! in UTF-8, with quotes and line breaks escaped, and so is any other control character. So a name
-//! that somebody else chose adds neither a header nor a part.
+//! that another party chose adds neither a header nor a part.
 
 mod body;
 mod boundary;

@@ -11,7 +11,7 @@ impl Observers {
         self.0.push(Box::new(observer));
     }
 
-    /// Nothing if nobody is there, so that the pool makes no events.
+    /// `None` if there are no observers, so that the pool makes no events.
     pub(crate) fn listening(self) -> Option<Self> {
         (!self.0.is_empty()).then_some(self)
     }

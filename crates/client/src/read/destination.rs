@@ -33,7 +33,7 @@ impl Destination {
     /// A file that is created meanwhile is removed.
     pub(crate) async fn open(path: &Path) -> io::Result<Self> {
         let path = path.to_owned();
-        // Dropped together with its result if nobody waits for it any more.
+        // Dropped together with its result if its future was dropped.
         let opened = spawn_blocking(move || open(&path)).await;
         let (file, part) = opened.map_err(io::Error::other)??;
         Ok(Self {
@@ -136,7 +136,7 @@ fn open(path: &Path) -> io::Result<(fs::File, Option<Part>)> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create_new(true);
     if replaced.is_some() {
-        // It gets the mode of the other when it is known that nobody else may read it by that.
+        // It gets the mode of the other when it is known that no other user may read it by that.
         private(&mut options);
     }
     let file = options.open(&part)?;
@@ -180,7 +180,7 @@ pub(crate) fn follow(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::other("too many symbolic links"))
 }
 
-/// A name in the same directory that nobody else has. Of a long file name it has the beginning: most
+/// A name in the same directory that no other file has. Of a long file name it has the beginning: most
 /// file systems allow 255 bytes, some fewer.
 fn beside(target: &Path) -> io::Result<PathBuf> {
     const KEPT: usize = 64;

@@ -133,7 +133,7 @@ impl Parser {
         if line.is_empty() {
             return self.end();
         }
-        // A comment has a field without a name, which nobody knows.
+        // A comment is a field without a name, and is ignored like every unknown field.
         let (field, value) = line.split_once(':').unwrap_or((line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
         match field {

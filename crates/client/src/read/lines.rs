@@ -47,7 +47,7 @@ impl Stream for Lines {
         let line = ready!(self.reader.poll_line(cx));
         Poll::Ready(line.map(|line| {
             let text = String::from_utf8(Vec::from(line?));
-            // The error of the conversion holds the line, which is nobody's but the caller's.
+            // The error of the conversion holds the line, which may be a secret of the caller's.
             text.map_err(|error| {
                 let cause = error.utf8_error();
                 self.reader.fail(Kind::Decode("UTF-8")).with(cause)

@@ -47,7 +47,7 @@ pub(crate) struct History {
 
 /// What follows a redirect.
 #[derive(Debug)]
-#[must_use = "a redirect that nobody acts upon leaves the call hanging"]
+#[must_use = "a redirect that is not acted upon leaves the call hanging"]
 pub(crate) enum Next {
     Return,
     Follow(Box<Request<Body>>),

@@ -31,7 +31,7 @@ impl Location {
         let base = base.ok_or_else(garbled)?;
         let url = base.join(&reference(value)).map_err(|_| garbled())?;
         if !matches!(url.scheme(), "http" | "https") {
-            // Somebody else has written it, at any length.
+            // The server has written it, at any length.
             let scheme: String = url.scheme().chars().take(20).collect();
             return Err(refused(&format!(
                 "the redirect leads to the scheme {scheme}; only http and https are followed"

@@ -62,7 +62,7 @@ enum Downgrade {
 
 const LIMIT: u32 = 10;
 
-/// Headers that often hold a key, and that nobody flags as sensitive.
+/// Headers that often hold a key, and that are hardly ever flagged as sensitive.
 const SENSITIVE: [HeaderName; 13] = [
     HeaderName::from_static("api-key"),
     HeaderName::from_static("apikey"),

@@ -34,7 +34,7 @@ pub(crate) enum Resume {
 }
 
 impl Resume {
-    /// What the request wants, or else the client. What is somebody else's passes as it is.
+    /// What the request wants, or else the client. A request that is passed on for another client is left alone.
     #[inline]
     pub(crate) fn of<B>(request: &Request<B>, of_client: Self) -> Self {
         if AsItIs::is(request) {
