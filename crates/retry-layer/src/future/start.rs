@@ -29,10 +29,12 @@ pub(crate) trait ReadyService<S> {
 
 /// A service that stays with its owner: the call that takes the instance leaves a clone in its place.
 impl<S: Clone> ReadyService<S> for &mut S {
+    #[inline]
     fn get_mut(&mut self) -> &mut S {
         self
     }
 
+    #[inline]
     fn take(self) -> S {
         let spare = self.clone();
         mem::replace(self, spare)
@@ -43,10 +45,12 @@ impl<S: Clone> ReadyService<S> for &mut S {
 pub(crate) struct Owned<S>(pub(crate) S);
 
 impl<S> ReadyService<S> for Owned<S> {
+    #[inline]
     fn get_mut(&mut self) -> &mut S {
         &mut self.0
     }
 
+    #[inline]
     fn take(self) -> S {
         self.0
     }
@@ -73,14 +77,17 @@ trait Decoration: Copy {
 struct Plain;
 
 impl Decoration for Plain {
+    #[inline]
     fn has_generated_key(self) -> bool {
         false
     }
 
+    #[inline]
     fn body_factory<B: 'static>(self, _: &Extensions) -> Option<BodyFactory<B>> {
         None
     }
 
+    #[inline]
     fn decorate<B>(
         self,
         _: &RetryPolicy,
@@ -96,14 +103,17 @@ struct Decorated {
 }
 
 impl Decoration for Decorated {
+    #[inline]
     fn has_generated_key(self) -> bool {
         self.has_generated_key
     }
 
+    #[inline]
     fn body_factory<B: 'static>(self, extensions: &Extensions) -> Option<BodyFactory<B>> {
         extensions.get().cloned()
     }
 
+    #[inline]
     fn decorate<B>(
         self,
         policy: &RetryPolicy,

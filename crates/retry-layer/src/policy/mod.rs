@@ -8,7 +8,7 @@ use fastrand::Rng;
 use http::{Extensions, HeaderMap, Method, Request, StatusCode};
 use tokio::time::Instant;
 
-use self::settings::{Built, Seed, Settings};
+use self::settings::{Built, Seed, Settings, shorter};
 pub use self::{aiohttp::AiohttpException, builder::RetryPolicyBuilder};
 use crate::{
     budget::Budget,
@@ -96,12 +96,12 @@ impl RetryPolicy {
     }
 
     /// The longest that a call may take as a whole, if a deadline, or a bound on deadlines, is set.
+    #[inline]
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
-        let longest = self.layer_unless(false).settings.max_deadline;
-        match (self.settings().deadline, longest) {
-            (Some(deadline), Some(longest)) => Some(deadline.min(longest)),
-            (deadline, longest) => deadline.or(longest),
+        match &self.layer {
+            None => self.built.deadline,
+            Some(layer) => shorter(self.settings().deadline, layer.settings.max_deadline),
         }
     }
 
@@ -112,6 +112,7 @@ impl RetryPolicy {
         }
     }
 
+    #[inline]
     pub(crate) fn settings(&self) -> &Settings {
         &self.built.settings
     }
@@ -122,6 +123,7 @@ impl RetryPolicy {
         self.built.settings.extras.as_deref()
     }
 
+    #[inline]
     pub(crate) fn observer(&self) -> Option<&dyn RetryObserver> {
         self.extras()?.observer.as_deref()
     }
@@ -197,7 +199,13 @@ impl RetryPolicy {
     /// The policy that this request is sent under: the one that it brings, or this one.
     #[inline]
     pub(crate) fn for_request<B>(&self, request: &Request<B>) -> Self {
-        self.clone().into_policy_for(request)
+        match request.extensions().get::<Self>() {
+            None => self.clone(),
+            Some(own) => Self {
+                built: Arc::clone(&own.built),
+                layer: Some(Arc::clone(&self.built)),
+            },
+        }
     }
 
     /// As [`for_request`](Self::for_request), without a clone.

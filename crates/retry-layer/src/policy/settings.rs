@@ -102,6 +102,8 @@ pub(super) struct Built {
     /// The statuses that need not be classified: see [`Classifier::is_always_final`].
     pub(super) always_final: StatusSet,
     pub(super) budget: Arc<dyn Budget>,
+    /// The deadline within its bound.
+    pub(super) deadline: Option<Duration>,
     /// What [`Budget::counts_calls`] returned, so that calls need not ask.
     pub(super) counts_calls: bool,
 }
@@ -120,12 +122,18 @@ impl Built {
             always_final: StatusSet::where_each(|status| {
                 !is_observed && status.as_u16() < 400 && classifier.is_always_final(status)
             }),
+            deadline: shorter(settings.deadline, settings.max_deadline),
             counts_calls: budget.counts_calls(),
             budget,
             classifier,
             settings,
         }
     }
+}
+
+/// A deadline within a bound, where either may be missing.
+pub(super) fn shorter(deadline: Option<Duration>, bound: Option<Duration>) -> Option<Duration> {
+    deadline.into_iter().chain(bound).min()
 }
 
 #[derive(Clone)]
@@ -201,6 +209,7 @@ impl BudgetChoice {
         }
     }
 
+    #[inline]
     pub(super) fn is_set(&self) -> bool {
         matches!(self, Self::Set(_))
     }
