@@ -6,6 +6,8 @@ use std::{
 use tracing::{Level, subscriber::DefaultGuard};
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::subscribe;
+
 /// Everything that this thread logs, at whatever level.
 #[derive(Clone, Debug, Default)]
 pub struct Captured(Arc<Mutex<Vec<u8>>>);
@@ -20,7 +22,7 @@ impl Captured {
             .with_ansi(false)
             .with_writer(captured.clone())
             .finish();
-        (captured, tracing::subscriber::set_default(subscriber))
+        (captured, subscribe(subscriber))
     }
 
     /// Returns what was logged so far.

@@ -1,6 +1,7 @@
 //! What the tests of this crate share: short ways to say what they do.
 
 mod captured;
+mod subscribe;
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use session_layer::{Connector, Error, PoolConfig, Session, SessionBody, SessionL
 use test_support::MemoryConnector;
 use tower::{Layer, ServiceExt};
 
-pub use self::captured::Captured;
+pub use self::{captured::Captured, subscribe::subscribe};
 
 /// A session whose requests have bodies of bytes.
 pub type BytesSession = Session<Full<Bytes>>;

@@ -1,7 +1,4 @@
 //! That no cookie is seen where it should not be.
-//!
-//! Alone in its binary: `tracing` may take an event for unwanted for ever when a thread without a
-//! subscriber meets it first.
 
 use session_layer::{
     PoolConfig, Timeouts,

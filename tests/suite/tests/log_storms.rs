@@ -1,7 +1,4 @@
 //! That no peer can fill a log: what it sends is told at DEBUG and below only.
-//!
-//! Alone in its binary: `tracing` may take an event for unwanted for ever when a thread without a
-//! subscriber meets it first.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 

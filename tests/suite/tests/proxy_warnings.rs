@@ -1,7 +1,4 @@
 //! That an exemption from a proxy that matches nothing does not stay unseen.
-//!
-//! Alone in its binary: `tracing` may take an event for unwanted for ever when a thread without a
-//! subscriber meets it first.
 
 use session_layer::Proxy;
 use test_suite::Captured;

@@ -37,7 +37,7 @@ impl Heard {
     pub(crate) fn begin() -> (Self, DefaultGuard) {
         let heard = Self::default();
         let subscriber = tracing_subscriber::registry().with(heard.clone());
-        let guard = tracing::subscriber::set_default(subscriber);
+        let guard = test_suite::subscribe(subscriber);
         (heard, guard)
     }
 

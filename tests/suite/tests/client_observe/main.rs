@@ -45,7 +45,7 @@ fn exporting() -> (InMemorySpanExporter, tracing::subscriber::DefaultGuard) {
         .with_target(false)
         .with_level(false);
     let subscriber = tracing_subscriber::registry().with(layer);
-    (exporter, tracing::subscriber::set_default(subscriber))
+    (exporter, test_suite::subscribe(subscriber))
 }
 
 fn all_spans(exporter: &InMemorySpanExporter) -> Vec<SpanData> {
@@ -296,7 +296,7 @@ async fn no_secret_is_in_an_error_a_log_a_span_or_a_debug() {
         .with_span_events(tracing_subscriber::fmt::format::FmtSpan::FULL)
         .with_writer(move || writer.clone())
         .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let _guard = test_suite::subscribe(subscriber);
     let mut told = String::new();
     let mut tell = |what: &dyn std::fmt::Debug| write!(told, "{what:?}\n{what:#?}\n").unwrap();
 
