@@ -95,6 +95,16 @@ pub async fn fetch(
     Ok((status, response.into_body().collect().await?.to_bytes()))
 }
 
+/// What the test harness calls the test `name` of the module whose `module_path!()` this is, for a test that starts this program
+/// again with itself alone.
+#[must_use]
+pub fn test_path(module: &str, name: &str) -> String {
+    match module.split_once("::") {
+        Some((_, modules)) => format!("{modules}::{name}"),
+        None => name.to_owned(),
+    }
+}
+
 /// Waits until `condition` holds, for as long as ten seconds.
 ///
 /// # Panics

@@ -18,7 +18,7 @@ use session_layer::{
     ConnectError, ConnectTimes, Connector, Error, PoolConfig, Proxy, ProxyError, Session,
     SessionLayer, Timeouts, Transport,
 };
-use test_suite::{BytesSession, fetch, get, send};
+use test_suite::{BytesSession, fetch, get, send, test_path};
 use test_support::{
     Log, Server, always, proxy,
     proxy::Asked,
@@ -593,7 +593,7 @@ async fn the_environment_is_read_by_choice_only() {
     let proxy = Server::start(proxy::http(nobody, Some(BASIC))).await;
     let url = proxy.origin().replace("://", "://alice:canary@");
     let child = tokio::process::Command::new(std::env::current_exe().unwrap())
-        .args([NAME, "--exact"])
+        .args([&test_path(module_path!(), NAME), "--exact"])
         .env(CHILD, origin.url("/x"))
         .env("HTTP_PROXY", &url)
         .env_remove("NO_PROXY")

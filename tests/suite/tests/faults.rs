@@ -12,7 +12,7 @@ use http::{Request, Uri};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use session_layer::{PoolConfig, Session, SessionLayer, Timeouts};
-use test_suite::{fetch, get, in_memory, post, send};
+use test_suite::{fetch, get, in_memory, post, send, test_path};
 use test_support::{Connection, MemoryConnector, Reply, Server, answer};
 use tower::{Layer, Service, ServiceExt};
 
@@ -346,7 +346,7 @@ async fn a_process_without_descriptors_fails_what_is_unsent_and_goes_on_once_it_
     let child = tokio::process::Command::new("sh")
         .args(["-c", "ulimit -n 64 && exec \"$0\" \"$1\" --exact"])
         .arg(std::env::current_exe().unwrap())
-        .arg(NAME)
+        .arg(test_path(module_path!(), NAME))
         .env(CHILD, format!("{} {}", warm.url("/"), cold.url("/")))
         .output()
         .await

@@ -4,6 +4,7 @@
 use std::{env, process::Stdio};
 
 use client::{ClientBuilder, ClientConfig};
+use test_suite::test_path;
 use test_support::{Server, always, proxy};
 use tokio::process::Command;
 
@@ -17,7 +18,7 @@ const URL: &str = "http://origin.test/path";
 async fn run_again(test: &str, expected: &str, variables: &[(&str, &str)]) {
     let mut command = Command::new(env::current_exe().unwrap());
     command
-        .args(["--exact", test, "--nocapture"])
+        .args(["--exact", &test_path(module_path!(), test), "--nocapture"])
         .env(EXPECTED, expected)
         .stdin(Stdio::null())
         .kill_on_drop(true);
@@ -47,7 +48,7 @@ async fn proxy_env_goes_through_what_the_environment_names() {
     }
     let origin = Server::start(always(200, "the origin")).await;
     let through = Server::start(proxy::http(origin.addr(), None)).await;
-    let test = "environment::proxy_env_goes_through_what_the_environment_names";
+    let test = "proxy_env_goes_through_what_the_environment_names";
     let (proxy, url) = (through.origin(), origin.url("/"));
     // An HTTP proxy answers with what it was asked for.
     run_again(test, URL, &[("HTTP_PROXY", &proxy)]).await;
@@ -75,6 +76,6 @@ async fn proxy_env_refuses_what_is_no_proxy() {
         assert!(error.is_builder(), "{error}");
         return assert!(format!("{error:#}").contains("HTTP_PROXY"), "{error:#}");
     }
-    let test = "environment::proxy_env_refuses_what_is_no_proxy";
+    let test = "proxy_env_refuses_what_is_no_proxy";
     run_again(test, "", &[("HTTP_PROXY", "ftp://proxy.test")]).await;
 }

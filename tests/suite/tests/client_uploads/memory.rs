@@ -16,6 +16,7 @@ use std::{
 };
 
 use client::{Body, Client, Http2, Progress};
+use test_suite::test_path;
 use test_support::{Connection, Server, http2};
 
 const MIB: u64 = 1 << 20;
@@ -129,7 +130,8 @@ const OVER: &str = "UPLOAD_OVER";
 /// Lets another process upload a file, and returns the most memory that it had, in bytes.
 fn upload(url: &str, file: &Path, over: &str) -> u64 {
     let mut command = Command::new(env::current_exe().unwrap());
-    command.args(["--exact", "--ignored", "--nocapture", "memory::the_upload"]);
+    command.args(["--exact", "--ignored", "--nocapture"]);
+    command.arg(test_path(module_path!(), "the_upload"));
     command.env(URL, url).env(FILE, file).env(OVER, over);
     let output = command.output().unwrap();
     let printed = String::from_utf8(output.stdout).unwrap();
