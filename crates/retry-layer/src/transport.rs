@@ -3,11 +3,10 @@
 
 use std::{error::Error, io};
 
+#[cfg(any(feature = "h2", feature = "hyper"))]
+use crate::class::Processed;
 use crate::{
-    attempt_timeout::AttemptElapsed,
-    causes::chain,
-    class::{Class, Processed},
-    replay::ReplayBodyError,
+    attempt_timeout::AttemptElapsed, causes::chain, class::Class, replay::ReplayBodyError,
 };
 
 /// Classifies an error by what is found in its chain of sources.
