@@ -4,7 +4,7 @@ use http::StatusCode;
 
 use crate::{
     ConnectError, ConnectionInfo, DnsError, Origin, Step, TooSlow, TransferDirection,
-    box_error::BoxError, connect::Stage, origin::InvalidUri,
+    box_error::BoxError, connector::Stage, origin::InvalidUri,
 };
 
 /// What went wrong between a request and the end of its response.

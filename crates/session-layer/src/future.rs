@@ -26,7 +26,7 @@ use crate::{
     box_error::BoxError,
     checkout::{self, CheckingOut, Place},
     config::Config,
-    connect::Away,
+    drive::Away,
     error::{Kind, Phase},
     exchange::RequestBody,
     exchange::{Cause, MAX_HEAD},

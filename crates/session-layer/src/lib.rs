@@ -129,9 +129,11 @@ mod body;
 mod box_error;
 mod checkout;
 mod config;
-mod connect;
+mod connector;
 #[cfg(feature = "cookies")]
 pub mod cookies;
+pub mod dns;
+mod drive;
 mod error;
 mod exchange;
 mod expect;
@@ -154,15 +156,14 @@ mod throughput;
 #[cfg(feature = "http2")]
 pub use self::config::Http2;
 #[cfg(feature = "proxy")]
-pub use self::connect::{Proxy, ProxyConfigError, ProxyError};
+pub use self::connector::{Proxy, ProxyConfigError, ProxyError};
 #[cfg(feature = "tls")]
-pub use self::connect::{TlsConfigError, TlsOptions, TlsVersion};
+pub use self::connector::{TlsConfigError, TlsOptions, TlsVersion};
 pub use self::{
     body::SessionBody,
     config::{ConfigError, PoolConfig, RequestOptions, Timeouts},
-    connect::{
-        ConnectError, ConnectTimes, Connector, DnsError, Resolver, Transport, dns, must_be_http1,
-    },
+    connector::{ConnectError, ConnectTimes, Connector, Transport, must_be_http1},
+    dns::{DnsError, Resolver},
     error::{Error, Phase},
     future::ResponseFuture,
     info::ConnectionInfo,

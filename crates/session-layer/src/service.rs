@@ -14,7 +14,7 @@ use tower_service::Service;
 
 use crate::{
     CloseReport, Error, ResponseFuture, SessionBody, Stats, box_error::BoxError, config::Config,
-    connect::Opener, future, pool::Pool, runtime,
+    drive::Opener, future, pool::Pool, runtime,
 };
 
 /// A pool of connections as a `Service<Request<B>>`: what the requests of an app share.

@@ -11,7 +11,7 @@ use http::{
     uri::{Authority, PathAndQuery},
 };
 
-use crate::{config::RequestOptions, connect::ViaProxy, origin::Origin};
+use crate::{config::RequestOptions, connector::ViaProxy, origin::Origin};
 
 /// Headers about the connection, which HTTP/2 has no place for
 /// ([RFC 9113, section 8.2.2](https://www.rfc-editor.org/rfc/rfc9113#section-8.2.2)).

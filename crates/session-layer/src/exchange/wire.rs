@@ -18,7 +18,7 @@ use crate::{
     CloseReason,
     box_error::BoxError,
     config::{OwnTimeout, OwnTimes},
-    connect::Read,
+    connector::counted::Read,
 };
 
 /// The most bytes of a response head.

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     box_error::BoxError,
-    connect::ViaProxy,
+    connector::ViaProxy,
     exchange::RequestBody,
     exchange::{Cause, Release, Wire},
     exchange::{FOR, Unread},

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 /// Counts what is read: hyper's cursor cannot be asked how far a read got. What is written goes past
 /// it.
 #[derive(Debug)]
-pub(super) struct Counted<T> {
+pub(crate) struct Counted<T> {
     inner: T,
     last: Read,
 }
@@ -45,25 +45,25 @@ impl Read {
 }
 
 impl<T> Counted<T> {
-    pub(super) fn new(inner: T) -> Self {
+    pub(crate) fn new(inner: T) -> Self {
         Self {
             inner,
             last: Read::default(),
         }
     }
 
-    pub(super) fn get_ref(&self) -> &T {
+    pub(crate) fn get_ref(&self) -> &T {
         &self.inner
     }
 
-    pub(super) fn get_mut(&mut self) -> &mut T {
+    pub(crate) fn get_mut(&mut self) -> &mut T {
         &mut self.inner
     }
 }
 
 /// Reads, and says what.
 #[inline]
-pub(super) fn poll_read<T>(
+pub(crate) fn poll_read<T>(
     io: &mut TokioIo<Counted<T>>,
     cx: &mut Context<'_>,
     buf: ReadBufCursor<'_>,

@@ -26,15 +26,17 @@ use tower_service::Service;
 #[cfg(feature = "http2")]
 use super::tasks::Boxes;
 use super::{
-    connector::Told,
-    driver::Driver,
+    http1::Driver,
     io::{Io, WhenFailed},
-    opening::{OPENING, Opening},
 };
 use crate::{
     Error, PoolConfig, Step,
     box_error::BoxError,
     config::Config,
+    connector::{
+        Told,
+        opening::{OPENING, Opening},
+    },
     error::Kind,
     exchange::{Gate, MAX_HEAD, Wire},
     info::Facts,

@@ -6,12 +6,14 @@ use std::{
     task::{Context, Poll},
 };
 
-use super::{
-    connector::Transport,
-    counted::{self, Counted},
-    frames::Outgoing,
+use super::frames::Outgoing;
+use crate::{
+    connector::{
+        Transport,
+        counted::{self, Counted},
+    },
+    exchange::{Gate, Phase, Wire},
 };
-use crate::exchange::{Gate, Phase, Wire};
 use hyper::rt::ReadBufCursor;
 use hyper_util::rt::TokioIo;
 

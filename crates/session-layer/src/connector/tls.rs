@@ -15,7 +15,7 @@ use tokio_rustls::TlsConnector;
 
 use self::{alpn::Versions, trust::Trust};
 use super::{Connector, stream::Stream};
-use crate::{box_error::BoxError, connect::must_be_http1};
+use crate::{box_error::BoxError, connector::must_be_http1};
 
 mod alpn;
 mod error;

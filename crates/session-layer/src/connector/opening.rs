@@ -5,13 +5,13 @@ use std::cell::Cell;
 use crate::Step;
 
 tokio::task_local! {
-    pub(super) static OPENING: Opening;
+    pub(crate) static OPENING: Opening;
 }
 
 /// What a connector is told, and tells, while its future is polled.
-pub(super) struct Opening {
-    pub(super) by_http1: bool,
-    pub(super) step: Cell<Step>,
+pub(crate) struct Opening {
+    pub(crate) by_http1: bool,
+    pub(crate) step: Cell<Step>,
 }
 
 /// Says which step the connection that is being opened has come to.

@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     ConnectError, ConnectTimes, Settings, Stage, Transport, stream::Stream, transport::ViaProxy,
 };
-use crate::{Step, box_error::BoxError, connect::opening::enter, origin::port_of};
+use crate::{Step, box_error::BoxError, connector::opening::enter, origin::port_of};
 
 /// One connection on its way: each step is timed, and all end at one deadline.
 pub(super) struct Dial<'a> {

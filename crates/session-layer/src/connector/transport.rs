@@ -16,7 +16,7 @@ use hyper_util::{
 use tokio::io::AsyncWrite as _;
 
 use super::stream::Stream;
-use crate::connect::counted::{self, Counted};
+use crate::connector::counted::{self, Counted};
 
 /// What [`Connector`](crate::Connector) connects: a TCP stream or a Unix socket, with TLS over it
 /// for `https`.
@@ -138,7 +138,7 @@ impl Transport {
 
     /// Reads, and says how much.
     #[inline]
-    pub(in crate::connect) fn poll_counted(
+    pub(crate) fn poll_counted(
         &mut self,
         cx: &mut Context<'_>,
         buf: ReadBufCursor<'_>,

@@ -28,7 +28,7 @@ use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
 use super::{
-    driver::Ended,
+    http1::Ended,
     keep_alive::{Act, KeepAlive},
     ping::{self, OnDemand},
     tasks::{Boxes, Frames, Tasks},

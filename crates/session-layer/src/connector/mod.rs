@@ -1,3 +1,5 @@
+//! From a URI to a stream: name, TCP, perhaps a proxy, TLS. It knows nothing of pools or requests.
+
 #[cfg(unix)]
 use std::path::Path;
 use std::{
@@ -13,10 +15,12 @@ use http::Uri;
 use tower_service::Service;
 
 use self::{dial::Dial, tcp::Tcp};
-use super::dns::Resolver;
+use crate::Resolver;
 
+pub(crate) mod counted;
 mod dial;
 mod error;
+pub(crate) mod opening;
 #[cfg(feature = "proxy")]
 mod proxy;
 mod socket;
@@ -32,6 +36,7 @@ pub use self::proxy::{Proxy, ProxyConfigError, ProxyError};
 pub use self::tls::{TlsConfigError, TlsOptions, TlsVersion};
 pub use self::{
     error::ConnectError,
+    opening::must_be_http1,
     transport::{ConnectTimes, Transport},
 };
 pub(crate) use self::{

@@ -11,7 +11,7 @@ use super::{
     stream::Stream,
     transport::ViaProxy,
 };
-use crate::{Step, connect::opening::enter};
+use crate::{Step, connector::opening::enter};
 
 mod error;
 mod exempt;
