@@ -1,0 +1,106 @@
+//! Does what the state asks for when a connection that carries several requests changes.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::{
+    Connection, Link, Pool, Shared,
+    state::{Effects, Failed},
+    waiter::Waiter,
+};
+use crate::{
+    Error,
+    error::Kind,
+    exchange::{Cause, Release},
+    origin::Origin,
+};
+
+impl<B: Send + 'static> Pool<B> {
+    /// Does what a change about shared connections asks for; `failed` says what those are told who
+    /// waited for one that failed, if that is more than just so.
+    pub(super) fn follow(
+        self: &Arc<Self>,
+        effects: Effects<Arc<Shared<B>>, Arc<Waiter<B>>>,
+        failed: Option<Error>,
+    ) {
+        let Effects {
+            serve,
+            grant,
+            close,
+            tell,
+        } = effects;
+        for (waiter, shared) in serve {
+            // A waiter that left after the state had chosen it drops its part, which goes on to
+            // the next.
+            let _ = waiter.serve(Ok(Link::part(shared)));
+        }
+        self.grant(grant);
+        for shared in close {
+            shared.connection().wire().leave(self.unkept());
+        }
+        if !tell.is_empty() {
+            let error = failed.unwrap_or_else(|| Error::new(Kind::Connect));
+            Waiter::tell_all(tell, &error);
+        }
+    }
+
+    /// Takes note of how many requests the peer of a shared connection allows at the same time.
+    #[cfg(feature = "http2")]
+    pub(crate) fn set_limit(self: &Arc<Self>, origin: &Origin, id: u64, limit: usize) {
+        let mut inner = self.lock();
+        let effects = inner.state.set_limit(origin, id, limit, Instant::now());
+        drop(inner);
+        self.follow(effects, None);
+    }
+
+    /// Gives no more requests to a connection whose peer may be dead, or gives it some again.
+    #[cfg(feature = "http2")]
+    pub(crate) fn set_paused(self: &Arc<Self>, origin: &Origin, id: u64, paused: bool) {
+        let mut inner = self.lock();
+        let effects = inner.state.set_paused(origin, id, paused, Instant::now());
+        drop(inner);
+        self.follow(effects, None);
+    }
+
+    /// Takes note that a request on a shared connection is over.
+    pub(super) fn part_ended(self: &Arc<Self>, origin: &Origin, id: u64) {
+        let mut inner = self.lock();
+        if inner.state.part_ended_quietly(origin, id) {
+            return;
+        }
+        let effects = inner.state.part_ended(origin, id, Instant::now());
+        drop(inner);
+        self.follow(effects, None);
+    }
+
+    /// Gives no more requests to a shared connection; those on it go on to their end. `failed`
+    /// says why it never came to carry any, where that is so.
+    pub(crate) fn withdraw(self: &Arc<Self>, connection: &Connection<B>, failed: Option<Error>) {
+        let (origin, id) = (connection.origin(), connection.id());
+        let how = failed.as_ref().map(|error| {
+            if error.is_timeout() {
+                Failed::TimedOut
+            } else {
+                Failed::Broken
+            }
+        });
+        let mut inner = self.lock();
+        let effects = inner.state.withdraw(origin, id, how);
+        drop(inner);
+        self.follow(effects, failed);
+    }
+
+    /// Gives no more requests to a shared connection, if another may be opened in its place.
+    pub(super) fn replace(self: &Arc<Self>, connection: &Connection<B>) {
+        let (origin, id) = (connection.origin(), connection.id());
+        let mut inner = self.lock();
+        if !inner.state.may_replace(origin, id) {
+            return;
+        }
+        connection.wire().leave(Cause::Dropped);
+        let effects = inner.state.withdraw(origin, id, None);
+        drop(inner);
+        self.follow(effects, None);
+    }
+}

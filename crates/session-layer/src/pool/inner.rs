@@ -1,0 +1,103 @@
+use std::{collections::VecDeque, sync::Arc};
+
+use hashbrown::HashMap;
+use tokio::sync::oneshot;
+
+use super::{
+    Idle, Link, Shared, Streams,
+    connect::Never,
+    state::{Given, State, Ticket},
+    waiter::Waiter,
+};
+use crate::{
+    Closed,
+    exchange::{Cause, Wire},
+    origin::Origin,
+    step::Steps,
+};
+
+/// What the state decides about: exclusive connections, shared ones, and letter boxes.
+pub(super) type Decisions<B> = State<Link<B>, Arc<Shared<B>>, Arc<Waiter<B>>>;
+
+pub(super) struct Inner<B: Send + 'static> {
+    pub(super) state: Decisions<B>,
+    /// Connections whose task runs.
+    pub(super) live: HashMap<u64, Live<B>>,
+    /// Connections being opened.
+    pub(super) opening: HashMap<u64, Opening>,
+    /// Who has been granted a slot, and waits for it to be handed over.
+    pub(super) granted: VecDeque<(Origin, Arc<Waiter<B>>)>,
+    /// Whether somebody is handing slots over.
+    pub(super) granting: bool,
+    pub(super) closed: Closed,
+}
+
+pub(super) struct Live<B> {
+    pub(super) wire: Arc<Wire>,
+    /// Of a connection that carries several requests.
+    pub(super) streams: Option<Arc<Streams<B>>>,
+}
+
+pub(super) struct Opening {
+    pub(super) origin: Origin,
+    /// Whoever has a place before this waits for it since it began.
+    pub(super) began: Ticket,
+    /// Dropped to call it off, from when on the state does not count on it. That has no effect on
+    /// a connection that is there by then.
+    pub(super) needed: Option<oneshot::Sender<Never>>,
+    /// How far it has come.
+    pub(super) steps: Arc<Steps>,
+}
+
+impl<B> Live<B> {
+    /// How many exchanges go on over it; an idle connection counts as one that is its own.
+    pub(super) fn exchanges(&self) -> usize {
+        match &self.streams {
+            Some(streams) => streams.count(),
+            None => usize::from(self.wire.severed().is_none()),
+        }
+    }
+
+    /// Cuts it; returns how many exchanges that cuts off.
+    pub(super) fn cut(&self) -> usize {
+        let parts = self.streams.as_ref().map(|it| it.sever_all(Cause::Closed));
+        let whole = self.wire.sever(Cause::Closed);
+        parts.unwrap_or(usize::from(whole))
+    }
+}
+
+impl<B> Clone for Live<B> {
+    fn clone(&self) -> Self {
+        Self {
+            wire: self.wire.clone(),
+            streams: self.streams.clone(),
+        }
+    }
+}
+
+impl<B: Send + 'static> Inner<B> {
+    /// How many exchanges go on, where these connections stand idle.
+    pub(super) fn in_use(&self, idle: &[Idle<B>]) -> usize {
+        let own = idle.iter().filter(|idle| matches!(idle, Given::Own(_)));
+        let all: usize = self.live.values().map(Live::exchanges).sum();
+        all.saturating_sub(own.count())
+    }
+
+    /// Takes note of the end of an opening; returns when it began, if the state still counts on it.
+    pub(super) fn end_opening(&mut self, id: u64) -> Option<Ticket> {
+        let ended = self.opening.remove(&id)?;
+        ended.needed.is_some().then_some(ended.began)
+    }
+
+    /// Calls off what was begun last; the sender is to be dropped after the lock.
+    pub(super) fn call_off_newest(&mut self, origin: &Origin) -> Option<oneshot::Sender<Never>> {
+        let (_, newest) = self
+            .opening
+            .iter_mut()
+            .filter(|(_, opening)| opening.origin.is_same_key(origin) && opening.needed.is_some())
+            .max_by_key(|(id, _)| **id)?;
+        let needed = newest.needed.take();
+        self.state.connect_abandoned(origin);
+        needed
+    }
+}

@@ -1,0 +1,153 @@
+//! Opens connections, and takes note of what becomes of that.
+
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    thread,
+};
+
+use tokio::{sync::oneshot, time::Instant};
+
+#[cfg(feature = "http2")]
+use super::Shared;
+use super::{
+    Connection, Link, Pool, Slot,
+    inner::{Live, Opening},
+    state::{Failure, Numbered},
+    waiter::Waiter,
+};
+#[cfg(feature = "http2")]
+use crate::exchange::Release;
+use crate::{Error, Event, error::Kind, origin::Origin, step::Steps};
+
+impl<B: Send + 'static> Pool<B> {
+    /// Starts to open a connection in a task of its own.
+    ///
+    /// The task belongs to the pool, not to the request that asks: whoever waits longest gets its
+    /// connection, and if all were served meanwhile, it is kept.
+    pub(crate) fn open(self: &Arc<Self>, mut slot: Slot<B>) {
+        let id = self.next_id.fetch_add(1, Relaxed);
+        let (needed, called_off) = oneshot::channel();
+        let steps = Arc::<Steps>::default();
+        let mut inner = self.lock();
+        if inner.state.is_closed() {
+            // Whoever waited was told.
+            drop(inner);
+            return drop(slot);
+        }
+        let opening = Opening {
+            origin: slot.origin().clone(),
+            began: inner.state.next_ticket(),
+            needed: Some(needed),
+            steps: steps.clone(),
+        };
+        inner.opening.insert(id, opening);
+        drop(inner);
+        slot.opening(id);
+        self.connector.open(slot, id, called_off, steps);
+    }
+
+    /// Takes note of a connection that is there, and whose task is about to run.
+    pub(crate) fn opened(self: &Arc<Self>, link: Link<B>) {
+        self.tell_opened(link.connection());
+        let (origin, id) = (link.origin().clone(), link.id());
+        let now = Instant::now();
+        let live = Live {
+            wire: link.wire().clone(),
+            streams: None,
+        };
+        let mut inner = self.lock();
+        inner.live.insert(id, live);
+        let (placed, granted) = if inner.end_opening(id).is_some() {
+            inner.state.connected(&origin, link, now)
+        } else {
+            (inner.state.put_back(&origin, link, now), Vec::new())
+        };
+        drop(inner);
+        self.carry_out(&origin, placed);
+        self.grant(granted);
+    }
+
+    pub(super) fn tell_opened(&self, connection: &Connection<B>) {
+        self.opened.fetch_add(1, Relaxed);
+        let facts = connection.facts();
+        self.config.listener.tell(|| Event::Opened {
+            origin: connection.origin(),
+            connection: facts.id,
+            version: facts.version,
+            took: facts.took,
+        });
+    }
+
+    /// Takes note of a connection that carries several requests, as [`opened`](Self::opened) does.
+    #[cfg(feature = "http2")]
+    pub(crate) fn opened_shared(self: &Arc<Self>, shared: Arc<Shared<B>>) {
+        let connection = shared.connection().clone();
+        self.tell_opened(&connection);
+        let (origin, id) = (connection.origin(), connection.id());
+        let live = Live {
+            wire: connection.wire_arc().clone(),
+            streams: Some(shared.streams().clone()),
+        };
+        let expected = self.config.http2.max_concurrent_streams;
+        let mut inner = self.lock();
+        inner.live.insert(id, live);
+        let counted = inner.end_opening(id).is_some();
+        let state = &mut inner.state;
+        let effects = state.connected_shared(origin, shared, expected, counted, Instant::now());
+        drop(inner);
+        self.follow(effects, None);
+    }
+
+    /// Takes note of a connection that did not come to be; returns whom to tell.
+    pub(super) fn open_failed(
+        &self,
+        id: u64,
+        origin: &Origin,
+        error: &Error,
+    ) -> Vec<Arc<Waiter<B>>> {
+        let is_lasting = error.is_host_not_found() || error.is_address_refused();
+        let mut inner = self.lock();
+        // Nobody counts on one that was called off.
+        let Some(began) = inner.end_opening(id) else {
+            return Vec::new();
+        };
+        let failure = if is_lasting {
+            Failure::Lasting
+        } else if error.is_timeout() {
+            Failure::TimedOut(began)
+        } else {
+            Failure::Passing
+        };
+        inner.state.connect_failed(origin, failure)
+    }
+
+    pub(crate) fn tell_failed(&self, id: u64, origin: &Origin, error: &Error) {
+        self.config
+            .listener
+            .tell(|| Event::OpenFailed { origin, error });
+        Waiter::tell_all(self.open_failed(id, origin, error), error);
+    }
+
+    /// Takes note of a connection whose task ended before it was there: its stream panicked, or its
+    /// runtime ended. Its slot is free by then.
+    pub(crate) fn open_broke_off(self: &Arc<Self>, id: u64, origin: &Origin) {
+        let panicked = thread::panicking().then(|| {
+            let why = "the stream panicked";
+            Error::new(Kind::Connect).with(why).at(origin)
+        });
+        let told = panicked
+            .as_ref()
+            .map(|error| self.open_failed(id, origin, error));
+        let mut inner = self.lock();
+        if inner.end_opening(id).is_some() {
+            inner.state.connect_abandoned(origin);
+        }
+        let granted = inner.state.grant_all();
+        drop(inner);
+        let Some(error) = panicked else {
+            return self.grant_late(granted);
+        };
+        self.grant(granted);
+        Waiter::tell_all(told.unwrap_or_default(), &error);
+    }
+}
