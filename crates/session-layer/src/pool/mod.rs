@@ -3,15 +3,17 @@
 //! `state` decides, without a lock, a clock or a waker; this file asks it and does what it says.
 //! Nothing foreign runs, and no connection is dropped, while the lock is held.
 
+mod answer;
 #[cfg(feature = "http2")]
 mod calm;
 mod close;
 mod connect;
+mod connection;
 mod effects;
 mod grant;
 mod inner;
-mod lease;
 mod letter_box;
+mod link;
 #[cfg(all(test, session_loom))]
 mod loom;
 mod open;
@@ -47,10 +49,12 @@ use hashbrown::HashMap;
 use tokio::{sync::Notify, time::Instant};
 
 pub(crate) use self::{
+    answer::{Unanswered, Unsent},
     close::{Expiry, retire},
     connect::{CalledOff, Connect},
-    lease::{Connection, Link, Unanswered, Unsent},
+    connection::Connection,
     letter_box::Mail,
+    link::Link,
     shared::{Shared, Streams},
     slot::Slot,
     state::{Arrival, Ticket},

@@ -17,7 +17,8 @@ use http::Request;
 use http_body::Body;
 
 use super::{
-    lease::{Answer, Connection, Unsent},
+    Connection,
+    answer::{Answer, Unsent},
     state::Numbered,
     submission::Submission,
 };

@@ -16,8 +16,8 @@ use http::Request;
 use tokio_util::sync::ReusableBoxFuture;
 
 #[cfg(feature = "http2")]
-use super::lease::Exchanged;
-use super::lease::{Answer, AnswerBox, Unanswered, Unsent};
+use super::answer::Exchanged;
+use super::answer::{Answer, AnswerBox, Unanswered, Unsent};
 use crate::{exchange::RequestBody, exchange::Wire};
 
 /// One request on its way; used again for the next, and with it the box for hyper's future.

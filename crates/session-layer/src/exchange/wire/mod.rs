@@ -1,5 +1,4 @@
 use std::{
-    io,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{
@@ -7,18 +6,21 @@ use std::{
             Ordering::{AcqRel, Acquire, Relaxed, Release},
         },
     },
-    task::{Context, Poll, Waker},
+    task::{Context, Waker},
     time::Duration,
 };
 
 use tokio::time::Instant;
 
+mod socket;
+mod upload;
+
+use self::upload::Upload;
 use super::{Cause, Gate};
 use crate::{
     CloseReason,
     box_error::BoxError,
     config::{OwnTimeout, OwnTimes},
-    connector::counted::Read,
 };
 
 /// The most bytes of a response head.
@@ -98,39 +100,10 @@ pub(crate) struct Wire {
     driver: Mutex<Option<Waker>>,
 }
 
-/// How the body of one request of several on a connection and its exchange end: the later of the
-/// two gives their place back.
-#[derive(Default)]
-struct Upload {
-    /// Whether hyper has not taken the body to its end.
-    goes: bool,
-    /// Whether hyper sends the body in a task of its own, and who that is once it has been polled.
-    has_task: bool,
-    task: Option<Waker>,
-    /// The exchange is over; this is for its place.
-    orphaned: Option<Arc<dyn StreamOwner>>,
-}
-
-impl Upload {
-    fn is_under_way(&self) -> bool {
-        self.goes || self.has_task
-    }
-}
-
 /// What has the streams of a connection, and takes one back when its request body has ended after
 /// its exchange.
 pub(crate) trait StreamOwner: Send + Sync {
     fn take_back(self: Arc<Self>, stream: Arc<Wire>);
-}
-
-impl std::fmt::Debug for Upload {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Upload")
-            .field("goes", &self.goes)
-            .field("has_task", &self.has_task)
-            .field("orphaned", &self.orphaned.is_some())
-            .finish_non_exhaustive()
-    }
 }
 
 /// What a connection is doing, as its timers see it.
@@ -286,13 +259,6 @@ impl Wire {
         from != NEVER && gate.opened() != from
     }
 
-    /// Takes note of request body bytes that hyper has taken.
-    pub(crate) fn uploaded(&self, bytes: usize) {
-        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-        let sum = self.uploaded.load(Relaxed).saturating_add(bytes);
-        self.uploaded.store(sum, Relaxed);
-    }
-
     /// Takes note that hyper has taken the end of the request body: the head's time begins.
     pub(crate) fn request_ended(&self, head: Option<Duration>) {
         if self.read.load(Relaxed) != self.response_from.load(Relaxed) {
@@ -318,20 +284,6 @@ impl Wire {
         self.phase() == Phase::Sending
     }
 
-    #[inline]
-    pub(crate) fn request_body_bytes(&self) -> u64 {
-        self.uploaded.load(Relaxed)
-    }
-
-    /// Takes note that the request body itself failed.
-    pub(crate) fn note_body_failed(&self) {
-        self.body_failed.store(true, Relaxed);
-    }
-
-    pub(crate) fn has_body_failed(&self) -> bool {
-        self.body_failed.load(Relaxed)
-    }
-
     /// Keeps an error for whoever waits for the response.
     pub(crate) fn keep_error(&self, error: BoxError) {
         *self.error() = Some(error);
@@ -343,17 +295,6 @@ impl Wire {
 
     fn error(&self) -> MutexGuard<'_, Option<BoxError>> {
         self.error.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes note of an informational response: what comes after it is the beginning of the answer.
-    pub(crate) fn note_informational(&self) {
-        self.response_from.store(self.read.load(Relaxed), Relaxed);
-    }
-
-    /// Whether anything has come since the exchange began, or since an informational response that
-    /// was noted.
-    pub(crate) fn has_heard(&self) -> bool {
-        self.read.load(Relaxed) != self.response_from.load(Relaxed)
     }
 
     /// Leaves the rest of a response body to the task of the connection, for a short time.
@@ -384,84 +325,12 @@ impl Wire {
         self.instant(self.look_by.swap(0, AcqRel))
     }
 
-    /// Takes note that the peer takes no more bytes, and keeps the error. It may have answered
-    /// before: what it has sent is still to be read.
-    pub(crate) fn note_write_failed(&self, error: io::Error) {
-        let now = Instant::now();
-        self.keep_error(error.into());
-        // Whatever comes, not all of the request was taken.
-        self.answered_early.store(true, Relaxed);
-        self.write_blocked.store(0, Relaxed);
-        self.write_failed.store(self.tick(now), Release);
-        self.look_by(now.checked_add(AFTER_FAILED_WRITE).unwrap_or(now));
-    }
-
-    #[inline]
-    pub(crate) fn has_write_failed(&self) -> bool {
-        self.write_failed.load(Relaxed) != 0
-    }
-
-    /// Until when the response of a request may come that could not be written.
-    #[inline]
-    pub(crate) fn failed_write_deadline(&self) -> Option<Instant> {
-        let failed = self.instant(self.write_failed.load(Acquire));
-        failed.and_then(|failed| failed.checked_add(AFTER_FAILED_WRITE))
-    }
-
-    /// Whether the head is there, and waits for whoever sent the request: response bytes have come,
-    /// and hyper asks for no more, or they end with the head.
-    #[inline]
-    pub(crate) fn is_answered(&self) -> bool {
-        self.has_heard() && (!self.read_blocked.load(Relaxed) || self.ends_with_head())
-    }
-
-    /// Whether what has come of the response is a head and nothing else. hyper asks for more then,
-    /// since it does not wait for somebody to want the body.
-    ///
-    /// An informational response before it hides the head.
-    fn ends_with_head(&self) -> bool {
-        const EMPTY_LINES: [(u32, u32); 2] =
-            [(0x00ff_ffff, 0x000a_0d0a), (0x0000_ffff, 0x0000_0a0a)];
-        let is_final = (b'2'..=b'9').contains(&self.class.load(Relaxed));
-        let tail = self.tail.load(Relaxed);
-        is_final
-            && EMPTY_LINES
-                .into_iter()
-                .any(|(mask, line)| tail & mask == line)
-    }
-
     /// Ends an exchange.
     #[inline]
     pub(crate) fn end(&self) {
         self.head_ends_by.store(u64::MAX, Relaxed);
         self.wanted_since.store(0, Relaxed);
         self.phase.store(Phase::Idle as u8, Release);
-    }
-
-    /// Whether bytes of the request, or of a response, have crossed this socket since the present
-    /// exchange began.
-    pub(crate) fn since_begun(&self, socket: &Self) -> (bool, bool) {
-        let wrote = self.written_before.load(Relaxed) != socket.written.load(Relaxed);
-        let read = self.read_before.load(Relaxed) != socket.read.load(Relaxed);
-        (wrote, read)
-    }
-
-    /// How many bytes were written to this socket since the present exchange began.
-    pub(crate) fn written_since_begun(&self, socket: &Self) -> u64 {
-        let written = socket.written.load(Relaxed);
-        written.wrapping_sub(self.written_before.load(Relaxed))
-    }
-
-    /// How many bytes have come over this socket since the present exchange began.
-    pub(crate) fn read_since_begun(&self, socket: &Self) -> u64 {
-        let read = socket.read.load(Relaxed);
-        read.wrapping_sub(self.read_before.load(Relaxed))
-    }
-
-    /// How many bytes have come, wrapping.
-    #[cfg(feature = "http2")]
-    pub(crate) fn bytes_read(&self) -> u64 {
-        self.read.load(Relaxed)
     }
 
     /// Cuts the connection: its next read or write fails, and its task ends. The first cause
@@ -497,17 +366,6 @@ impl Wire {
         cause.map_or(CloseReason::Peer, Cause::reason)
     }
 
-    /// Takes note that hyper has ended the connection by itself. It tells only whoever waits for the
-    /// head that this was too large for it.
-    pub(crate) fn hyper_ended(&self) {
-        let waits = matches!(self.phase(), Phase::Sending | Phase::Head);
-        let from = self.response_from.load(Relaxed);
-        let head = self.read.load(Relaxed).wrapping_sub(from);
-        if waits && !self.has_read_ended.load(Relaxed) && head >= MAX_HEAD {
-            self.leave(Cause::HeadTooLarge);
-        }
-    }
-
     /// Makes it as new, for the next request of a connection that carries several.
     pub(crate) fn reset(&self) {
         self.phase.store(Phase::Idle as u8, Release);
@@ -517,150 +375,6 @@ impl Wire {
         self.wanted_since.store(0, Relaxed);
         self.write_blocked.store(0, Relaxed);
         self.body_failed.store(false, Relaxed);
-    }
-
-    /// Takes note, for one request of several on a connection, that its body is on its way.
-    pub(crate) fn upload_begins(&self) {
-        *self.upload() = Upload {
-            goes: true,
-            ..Upload::default()
-        };
-        // What an earlier body failed with, where nobody has asked for it.
-        let before = self.take_error();
-        drop(before);
-    }
-
-    /// Takes note that hyper has taken its end, or dropped it.
-    pub(crate) fn upload_ended(wire: &Arc<Self>) {
-        wire.upload().goes = false;
-        Self::free_after_upload(wire);
-    }
-
-    /// Takes note that hyper sends the body in a task of its own.
-    #[cfg(feature = "http2")]
-    pub(crate) fn upload_task_begins(&self) {
-        self.upload().has_task = true;
-    }
-
-    /// Takes note that the task is no more.
-    #[cfg(feature = "http2")]
-    pub(crate) fn upload_task_ended(wire: &Arc<Self>) {
-        let mut upload = wire.upload();
-        upload.has_task = false;
-        let ended = upload.task.take();
-        drop(upload);
-        drop(ended);
-        Self::free_after_upload(wire);
-    }
-
-    /// Whether the exchange is over, so that nobody wants its request body any more; if not, the
-    /// task is woken when it is.
-    #[cfg(feature = "http2")]
-    pub(crate) fn is_over_for_upload(&self, cx: &Context<'_>) -> bool {
-        let mut upload = self.upload();
-        let known = upload.task.as_ref();
-        if known.is_some_and(|it| it.will_wake(cx.waker())) {
-            return upload.orphaned.is_some();
-        }
-        let before = upload.task.replace(cx.waker().clone());
-        let over = upload.orphaned.is_some();
-        drop(upload);
-        drop(before);
-        over
-    }
-
-    /// Frees the place of an exchange that is over, if its request body is too.
-    fn free_after_upload(wire: &Arc<Self>) {
-        let mut upload = wire.upload();
-        let place = if upload.is_under_way() {
-            None
-        } else {
-            upload.orphaned.take()
-        };
-        drop(upload);
-        if let Some(place) = place {
-            place.take_back(wire.clone());
-        }
-    }
-
-    /// Leaves the place of an exchange that is over to its request body, if that is still on its
-    /// way; it is told to end.
-    pub(crate) fn leave_to_upload(&self, place: impl FnOnce() -> Arc<dyn StreamOwner>) -> bool {
-        let mut upload = self.upload();
-        let goes = upload.is_under_way();
-        if !goes {
-            return false;
-        }
-        upload.orphaned = Some(place());
-        self.phase.store(Phase::Orphan as u8, Release);
-        let task = upload.task.clone();
-        drop(upload);
-        if let Some(task) = task {
-            task.wake();
-        }
-        true
-    }
-
-    pub(crate) fn is_orphan(&self) -> bool {
-        self.phase() == Phase::Orphan
-    }
-
-    fn upload(&self) -> MutexGuard<'_, Upload> {
-        self.upload.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes note, for one request of several on a connection, whether its body waits for the
-    /// peer to take more.
-    pub(crate) fn note_upload_waits(&self, waits: bool) {
-        let waited_since = self.write_blocked.load(Relaxed);
-        let since = if waits { self.tick(Instant::now()) } else { 0 };
-        self.write_blocked.store(since, Relaxed);
-        self.note_unblocked(waited_since);
-    }
-
-    /// Has the time counted that the request of the present exchange waits for the peer.
-    pub(crate) fn measure_upload(&self) {
-        self.upload_blocked.store(0, Relaxed);
-    }
-
-    /// Counts a wait for the peer that is over.
-    #[inline]
-    fn note_unblocked(&self, since: u64) {
-        let before = self.upload_blocked.load(Relaxed);
-        if before != NEVER && since != 0 {
-            let waited = self.tick(Instant::now()).saturating_sub(since);
-            // After the wait has been ended: who reads both never counts it twice.
-            self.upload_blocked
-                .store(before.saturating_add(waited), Release);
-        }
-    }
-
-    /// For how long the request of the present exchange has waited for the peer to take more of it.
-    pub(crate) fn upload_blocked(&self, now: Instant, is_part: bool) -> Duration {
-        let before = self.upload_blocked.load(Acquire);
-        let present = if self.is_upload_blocked(is_part) {
-            let since = self.write_blocked.load(Relaxed);
-            self.since_epoch(now).saturating_sub(since)
-        } else {
-            0
-        };
-        Duration::from_nanos(before.saturating_add(present))
-    }
-
-    /// Whether there are bytes of the request that the peer does not take.
-    pub(crate) fn is_upload_blocked(&self, is_part: bool) -> bool {
-        !self.has_sent(is_part) && self.write_blocked.load(Relaxed) != 0
-    }
-
-    /// Whether nothing of the request is waited for any more, as far as that is known here. What hyper
-    /// has taken of a whole connection's request may still wait for the socket, and what it has taken of
-    /// one of several may wait in the task in which hyper sends it.
-    pub(crate) fn has_sent(&self, is_part: bool) -> bool {
-        match self.phase() {
-            Phase::Sending => false,
-            Phase::Head => is_part && !self.upload().has_task,
-            Phase::Idle | Phase::Body | Phase::Orphan | Phase::Draining => true,
-        }
     }
 
     /// Takes note whether the reader of a response body waits.
@@ -741,28 +455,6 @@ impl Wire {
         self.instant(self.wrote_at.load(Relaxed))
     }
 
-    /// Takes note whether hyper waits for bytes of the socket.
-    #[inline]
-    pub(crate) fn note_read_blocked(&self, waits: bool) {
-        self.read_blocked.store(waits, Relaxed);
-    }
-
-    /// Takes note that the peer has ended or broken the connection.
-    pub(crate) fn note_read_ended(&self) {
-        self.has_read_ended.store(true, Relaxed);
-    }
-
-    /// Whether a write that fails may have sent a part before.
-    #[inline]
-    pub(crate) fn has_torn_writes(&self) -> bool {
-        self.torn_writes
-    }
-
-    /// Whether hyper waits for bytes of the socket: what has come is with its reader.
-    pub(crate) fn is_read_blocked(&self) -> bool {
-        self.read_blocked.load(Relaxed)
-    }
-
     /// Since when the reader of a response body has been waiting for the peer.
     pub(crate) fn wanted_since(&self) -> Option<Instant> {
         // Where hyper does not ask for bytes, it has some that the reader has not taken.
@@ -793,23 +485,6 @@ impl Wire {
             .then(|| self.epoch.checked_add(Duration::from_nanos(tick)))
             .flatten()
     }
-
-    #[inline]
-    pub(crate) fn check(&self) -> io::Result<()> {
-        if self.severed.load(Acquire) != 0 {
-            return Err(io::ErrorKind::ConnectionAborted.into());
-        }
-        Ok(())
-    }
-
-    /// Whether more has come than informational responses and a head may have.
-    #[inline]
-    pub(crate) fn check_head(&self) -> io::Result<()> {
-        if self.read.load(Relaxed) > self.head_ends_by.load(Relaxed) {
-            self.sever(Cause::HeadTooLarge);
-        }
-        self.check()
-    }
 }
 
 /// A time as a number; centuries are as good as for ever.
@@ -819,62 +494,6 @@ fn nanos(time: Duration) -> u64 {
         .saturating_mul(1_000_000_000)
         .saturating_add(time.subsec_nanos().into())
 }
-
-impl Wire {
-    #[inline]
-    pub(crate) fn note_read(&self, read: Read) {
-        // The answer begins while the request still waits to be written: it was not read whole.
-        let begins = self.read.load(Relaxed) == self.response_from.load(Relaxed);
-        if begins {
-            self.class.store(read.class, Relaxed);
-            if self.write_blocked.load(Relaxed) != 0 {
-                self.answered_early.store(true, Relaxed);
-            }
-        }
-        self.tail.store(read.tail, Relaxed);
-        count(&self.read, read.bytes);
-    }
-
-    #[inline]
-    pub(crate) fn note_written(&self, polled: &Poll<io::Result<usize>>) {
-        note_blocked(&self.write_blocked, self, polled);
-        match polled {
-            Poll::Ready(Ok(bytes)) => {
-                count(&self.written, *bytes);
-                if self.uploaded.load(Relaxed) > 0 {
-                    self.wrote_at.store(self.tick(Instant::now()), Relaxed);
-                }
-            }
-            Poll::Ready(Err(_)) if self.torn_writes => count(&self.written, 1),
-            Poll::Ready(Err(_)) | Poll::Pending => {}
-        }
-    }
-}
-
-#[inline]
-fn count(counter: &AtomicU64, bytes: usize) {
-    let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-    // One task reads and writes a socket, so nothing comes between.
-    counter.store(counter.load(Relaxed).wrapping_add(bytes), Relaxed);
-}
-
-/// Notes since when one direction waits, or that it waits no more.
-#[inline]
-fn note_blocked<T>(since: &AtomicU64, wire: &Wire, polled: &Poll<T>) {
-    let noted = since.load(Relaxed) != 0;
-    match polled {
-        Poll::Pending if !noted => since.store(wire.tick(Instant::now()), Relaxed),
-        Poll::Ready(_) if noted => {
-            let blocked_since = since.swap(0, Relaxed);
-            wire.note_unblocked(blocked_since);
-        }
-        Poll::Pending | Poll::Ready(_) => {}
-    }
-}
-
-/// How long a response may take to come when its request cannot be written any more: what the peer
-/// had sent before is there at once, but a proxy may have it still on the way.
-const AFTER_FAILED_WRITE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

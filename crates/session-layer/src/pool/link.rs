@@ -1,114 +1,27 @@
 use std::{
     fmt,
-    future::Future,
-    pin::Pin,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
-    },
+    sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll},
-    time::Duration,
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::Request;
 use http_body::Body;
-use hyper::{
-    body::Incoming,
-    client::conn::{TrySendError, http1::SendRequest},
-};
-use pin_project_lite::pin_project;
-use tokio::{runtime, time::Instant};
+use hyper::client::conn::http1::SendRequest;
+use tokio::time::Instant;
 use tokio_util::sync::ReusableBoxFuture;
 
 use super::{
-    Pool, Shared,
+    Connection, Pool, Shared,
+    answer::{Answer, AnswerBox, Exchanged, Unsent},
     shared::Part,
     state::{Given, Numbered},
 };
 use crate::{
     box_error::BoxError,
-    connector::ViaProxy,
-    exchange::RequestBody,
-    exchange::{Cause, Release, Wire},
-    exchange::{FOR, Unread},
-    info::Facts,
+    exchange::{Cause, Release, RequestBody, Wire},
     origin::Origin,
 };
-
-/// What comes of one request.
-pub(crate) type Answer<B> = Result<Response<Incoming>, Unanswered<B>>;
-
-/// Why there is no response. Boxed: an answer is moved several times, and a request is larger than a
-/// response.
-pub(crate) enum Unanswered<B> {
-    /// hyper's error, perhaps with the request that it did not send.
-    Failed(Box<TrySendError<Request<RequestBody<B>>>>),
-    /// hyper was not given the request.
-    Unsent(Unsent<B>),
-}
-
-pin_project! {
-    /// A future of hyper, with a smaller answer.
-    pub(super) struct Exchanged<F> {
-        #[pin]
-        inner: F,
-    }
-}
-
-impl<F> Exchanged<F> {
-    #[inline]
-    pub(super) fn new(inner: F) -> Self {
-        Self { inner }
-    }
-}
-
-impl<F, B> Future for Exchanged<F>
-where
-    F: Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody<B>>>>>,
-{
-    type Output = Answer<B>;
-
-    #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let polled = self.project().inner.poll(cx);
-        polled.map_err(|error| Unanswered::Failed(Box::new(error)))
-    }
-}
-
-/// A request that hyper was not given.
-pub(crate) type Unsent<B> = Box<Request<RequestBody<B>>>;
-
-/// The box in which a connection's futures of hyper are kept, one after the other: so a request on
-/// an open connection allocates nothing for them.
-pub(super) type AnswerBox<B> = ReusableBoxFuture<'static, Answer<B>>;
-
-/// What is known of a connection for as long as it lives.
-pub(crate) struct Connection<B: Send + 'static> {
-    facts: Arc<Facts>,
-    pool: Arc<Pool<B>>,
-    origin: Origin,
-    wire: Arc<Wire>,
-    expires: Option<Instant>,
-    /// Set if the peer is an HTTP proxy that is sent requests whole.
-    via_proxy: Option<ViaProxy>,
-    /// What drives it.
-    runtime: Option<runtime::Id>,
-    /// Whether a response has come over it.
-    used: AtomicBool,
-    /// Whether its task has ended.
-    ended: AtomicBool,
-    /// How many requests it has been given.
-    requests: AtomicU64,
-    /// How long the peer says that it keeps the connection idle, in seconds; 0 if it does not.
-    idle_hint: AtomicU32,
-    /// Whether the task of the connection has yet to hear of that.
-    idle_hint_is_new: AtomicBool,
-    /// Kept here while a response body holds an HTTP/1 connection, whose type does not know `B`.
-    parked: Mutex<Option<Box<Channel<B>>>>,
-    /// The rest of a response body that nobody wants, for the task of the connection.
-    unread: Mutex<Option<Box<Unread>>>,
-}
 
 /// The way to hyper's HTTP/1 connection; made once for each.
 pub(crate) struct Channel<B: Send + 'static> {
@@ -126,192 +39,6 @@ pub(crate) enum Link<B: Send + 'static> {
     Whole(Arc<Connection<B>>, Box<Channel<B>>),
     /// The right to one stream of an HTTP/2 connection.
     Part(Part<B>),
-}
-
-impl<B: Send + 'static> Connection<B> {
-    pub(crate) fn new(
-        facts: Facts,
-        pool: Arc<Pool<B>>,
-        origin: Origin,
-        wire: Arc<Wire>,
-        expires: Option<Instant>,
-        via_proxy: Option<ViaProxy>,
-    ) -> Arc<Self> {
-        Arc::new(Self {
-            facts: Arc::new(facts),
-            pool,
-            origin,
-            wire,
-            expires,
-            via_proxy,
-            runtime: crate::runtime::current(),
-            used: AtomicBool::new(false),
-            ended: AtomicBool::new(false),
-            requests: AtomicU64::new(0),
-            idle_hint: AtomicU32::new(0),
-            idle_hint_is_new: AtomicBool::new(false),
-            parked: Mutex::new(None),
-            unread: Mutex::new(None),
-        })
-    }
-
-    pub(crate) fn id(&self) -> u64 {
-        self.facts.id
-    }
-
-    /// The runtime that drives it.
-    #[inline]
-    pub(crate) fn runtime(&self) -> Option<runtime::Id> {
-        self.runtime
-    }
-
-    pub(crate) fn facts(&self) -> &Arc<Facts> {
-        &self.facts
-    }
-
-    /// Counts a request; returns whether it is the last that the connection may carry.
-    pub(crate) fn count_request(&self) -> bool {
-        let requests = self.requests.fetch_add(1, Relaxed).saturating_add(1);
-        let limit = self.pool.config().pool.max_requests_per_connection;
-        limit.is_some_and(|limit| requests >= limit)
-    }
-
-    /// How many requests it has been given.
-    pub(crate) fn requests(&self) -> u64 {
-        self.requests.load(Relaxed)
-    }
-
-    pub(crate) fn pool(&self) -> &Arc<Pool<B>> {
-        &self.pool
-    }
-
-    #[cfg(feature = "http2")]
-    pub(crate) fn wire_arc(&self) -> &Arc<Wire> {
-        &self.wire
-    }
-
-    pub(crate) fn expires(&self) -> Option<Instant> {
-        self.expires
-    }
-
-    /// Whether it may take a request, as far as this side knows: neither cut nor too old.
-    #[inline]
-    pub(super) fn is_fresh(&self, now: Instant) -> bool {
-        self.wire.severed().is_none() && self.expires.is_none_or(|expires| now < expires)
-    }
-
-    /// Notes why it takes no request any more: it is closed, or too old.
-    pub(super) fn let_go(&self) -> Cause {
-        let too_old = self
-            .expires
-            .is_some_and(|expires| expires <= Instant::now());
-        let cause = if too_old {
-            Cause::TooOld
-        } else {
-            Cause::Broken
-        };
-        self.wire.leave(cause);
-        cause
-    }
-
-    /// Takes note of how long the peer says that it keeps the connection idle.
-    pub(crate) fn hint_idle(&self, seconds: u32) {
-        // One second early, so that no request crosses the peer's end of it.
-        let seconds = seconds.saturating_sub(1).max(1);
-        if self.idle_hint.swap(seconds, Relaxed) != seconds {
-            self.idle_hint_is_new.store(true, Relaxed);
-            self.wire.wake();
-        }
-    }
-
-    /// The time that the peer said last, if its task has not been told.
-    pub(crate) fn new_idle_hint(&self) -> Option<Duration> {
-        let is_new = self.idle_hint_is_new.load(Relaxed);
-        is_new.then(|| self.idle_hint_is_new.store(false, Relaxed))?;
-        self.idle_hint()
-    }
-
-    fn idle_hint(&self) -> Option<Duration> {
-        let seconds = self.idle_hint.load(Relaxed);
-        (seconds != 0).then(|| Duration::from_secs(seconds.into()))
-    }
-
-    /// How long it may stand idle: as the pool allows, and as the peer does.
-    pub(super) fn idle_timeout(&self) -> Option<Duration> {
-        let own = self.pool.config().pool.idle_timeout;
-        own.into_iter().chain(self.idle_hint()).min()
-    }
-
-    /// Takes note that its task has ended; comes before the pool forgets it.
-    pub(super) fn note_ended(&self) {
-        self.ended.store(true, Relaxed);
-    }
-
-    #[inline]
-    pub(super) fn has_ended(&self) -> bool {
-        self.ended.load(Relaxed)
-    }
-
-    /// The proxy that the peer is, if it is one that is sent requests whole.
-    pub(crate) fn via_proxy(&self) -> Option<&ViaProxy> {
-        self.via_proxy.as_ref()
-    }
-
-    /// What a response body has left behind.
-    pub(crate) fn take_unread(&self) -> Option<Box<Unread>> {
-        self.unread().take()
-    }
-
-    fn unread(&self) -> MutexGuard<'_, Option<Box<Unread>>> {
-        self.unread.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn parked(&self) -> MutexGuard<'_, Option<Box<Channel<B>>>> {
-        self.parked.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<B: Send + 'static> Release for Connection<B> {
-    fn release(self: Arc<Self>, _: Option<Arc<Wire>>) {
-        let channel = self.parked().take();
-        self.wire.end();
-        if let Some(channel) = channel {
-            Pool::put_back(Link::Whole(self, channel));
-        }
-    }
-
-    fn drain(self: Arc<Self>, unread: Unread) {
-        *self.unread() = Some(Box::new(unread));
-        self.wire.begin_draining(FOR);
-    }
-
-    fn wire(&self) -> &Wire {
-        &self.wire
-    }
-
-    fn origin(&self) -> &Origin {
-        &self.origin
-    }
-
-    fn requests(&self) -> u64 {
-        self.requests()
-    }
-
-    fn body_idle(&self) -> Option<Duration> {
-        self.pool.config().timeouts.body_idle
-    }
-
-    fn is_body_idle_chosen(&self) -> bool {
-        self.pool.config().timeouts.body_idle_is_chosen
-    }
-
-    fn is_download_floor_chosen(&self) -> bool {
-        self.pool.config().timeouts.download_floor_is_chosen
-    }
-
-    fn runtime(&self) -> Option<runtime::Id> {
-        self.runtime
-    }
 }
 
 impl<B: Send + 'static> Link<B> {
