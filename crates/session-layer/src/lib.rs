@@ -127,7 +127,6 @@
 
 mod body;
 mod box_error;
-mod checkout;
 mod config;
 mod connector;
 #[cfg(feature = "cookies")]
@@ -136,7 +135,6 @@ pub mod dns;
 mod drive;
 mod error;
 mod exchange;
-mod expect;
 pub mod future;
 mod info;
 mod layer;

@@ -1,0 +1,363 @@
+//! Waits until a request has a connection that takes it.
+
+use std::{
+    future::{Future, poll_fn},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::Request;
+use http_body::Body;
+use tokio::{task::yield_now, time::Instant};
+
+use super::{
+    exchange::Exchange,
+    turn::{KeptTurn, Turn},
+};
+use crate::{
+    Error,
+    box_error::BoxError,
+    error::{Kind, Phase},
+    exchange::RequestBody,
+    pool::{ALLOWS_NO_REQUEST, CheckedOut, Link, Mail, Pool, Wait, Waiting},
+    runtime,
+    target::Noted,
+};
+
+/// Waits for a connection, and until hyper takes a request on it.
+pub(super) async fn when_served<B>(
+    pool: Arc<Pool<B>>,
+    mut waiting: Waiting<B>,
+    mut queued: Duration,
+    request: Request<RequestBody<B>>,
+    noted: Noted,
+) -> Result<Exchange<B>, Error>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    loop {
+        let origin = waiting.origin().clone();
+        let (link, mut turn) = served(&pool, waiting, queued, noted.options.connect()).await?;
+        let link = match link {
+            Some(link) if !link.is_too_much() => link,
+            link => {
+                if let Some(link) = link {
+                    link.give_back();
+                }
+                let again = pool.check_out(&origin.here(), Instant::now(), Some(turn.arrival));
+                match again.map_err(|error| error.at(&origin))? {
+                    CheckedOut::Link(link, arrival) => {
+                        turn.arrival = arrival;
+                        link
+                    }
+                    CheckedOut::Waiting(again) => {
+                        (waiting, queued) = (again, turn.queued);
+                        continue;
+                    }
+                }
+            }
+        };
+        return when_ready(link, request, noted, turn).await;
+    }
+}
+
+/// Waits in the queue, where it has been for `queued` before, and opens a connection when a slot
+/// comes.
+///
+/// Returns no connection where the slot comes on another runtime than the one that the request was
+/// called on. A connection opened there would be kept for requests of the runtime of the call,
+/// which does not drive it; so the request has to wait anew, among those of its present runtime.
+async fn served<B>(
+    pool: &Arc<Pool<B>>,
+    waiting: Waiting<B>,
+    queued: Duration,
+    connect: Option<Duration>,
+) -> Result<(Option<Link<B>>, Turn), Error>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    let mut times = Times::new(pool, queued, waiting.wait(), connect);
+    loop {
+        let mail = poll_fn(|cx| waiting.poll_mail(cx));
+        let mail = match before(times.next(), mail).await {
+            Some(mail) => mail,
+            None => match times.look(waiting.is_covered()) {
+                None => continue,
+                Some(kind) => {
+                    // Asked before it waits once more: what the pool knows by then may be of a later try.
+                    let error = timed_out(kind, pool, &waiting);
+                    match served_late(&waiting).await {
+                        Some(outcome) => Mail::Served(outcome),
+                        None => return Err(error),
+                    }
+                }
+            },
+        };
+        match mail {
+            Mail::Slot(slot) if runtime::is_away(waiting.origin().runtime()) => {
+                times.granted();
+                drop(slot);
+                let turn = Turn {
+                    arrival: waiting.arrival(),
+                    queued: times.queued(),
+                };
+                return Ok((None, turn));
+            }
+            Mail::Slot(slot) => {
+                times.granted();
+                pool.open(slot);
+            }
+            Mail::Served(outcome) => {
+                let origin = waiting.origin();
+                let link = outcome.map_err(|error| match error.origin() {
+                    Some(_) => error,
+                    None => error.at(origin),
+                })?;
+                let turn = Turn {
+                    arrival: waiting.arrival(),
+                    queued: times.queued(),
+                };
+                return Ok((Some(link), turn));
+            }
+        }
+    }
+}
+
+/// The connection, or the error, that other tasks of this runtime bring when the time of the request is over
+/// for them too.
+///
+/// Where the runtime stood still for a while, the times of several tasks run out together. The task that
+/// opens a connection knows whether it is open, or else what took too long. So it is let go first, as far
+/// as one turn does that: on a runtime of several threads it may still be late.
+async fn served_late<B: Send + 'static>(waiting: &Waiting<B>) -> Option<Result<Link<B>, Error>> {
+    yield_now().await;
+    poll_fn(|cx| match waiting.poll_mail(cx) {
+        Poll::Ready(Mail::Served(outcome)) => Poll::Ready(Some(outcome)),
+        // A slot would begin a wait anew. It goes back.
+        Poll::Ready(Mail::Slot(_)) | Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
+fn timed_out<B: Send + 'static>(kind: Kind, pool: &Pool<B>, waiting: &Waiting<B>) -> Error {
+    let origin = waiting.origin();
+    let refused = matches!(kind, Kind::PoolTimeout(_)) && pool.is_refused(origin);
+    let error = match kind {
+        Kind::Timeout(Phase::Connect, after) => Error::connect_timeout(waiting.step(), after),
+        kind => Error::new(kind),
+    };
+    let error = error.at(origin);
+    if refused {
+        error.with(ALLOWS_NO_REQUEST)
+    } else {
+        error
+    }
+}
+
+/// How long a request waits for a connection.
+///
+/// What it waits for may change unseen: a place becomes free, or a connection that was to serve
+/// many turns out to be full. So it is asked for when a time has passed.
+struct Times {
+    /// The settings.
+    queue: Option<Duration>,
+    connect: Option<Duration>,
+    /// How long it waits for connects, one after the other.
+    connects: Option<Duration>,
+    /// How much of the queue's timeout is used up.
+    queued: Duration,
+    wait: Wait,
+    /// Since when it waits for that.
+    since: Instant,
+    /// When the times were looked at last.
+    looked: Instant,
+}
+
+/// How long a request goes on waiting for nothing at most, where its time in the queue is over.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+impl Times {
+    /// With how long the request itself wants to wait for connects, if it says so.
+    fn new<B: Send + 'static>(
+        pool: &Pool<B>,
+        queued: Duration,
+        wait: Wait,
+        own: Option<Duration>,
+    ) -> Self {
+        let now = Instant::now();
+        let timeouts = &pool.config().timeouts;
+        // One that is longer changes nothing: connects are shared, and have the session's.
+        let own = own.filter(|own| timeouts.connect.is_none_or(|connect| *own < connect));
+        Self {
+            queue: pool.config().pool.queue_timeout,
+            connect: own.or(timeouts.connect),
+            connects: own.or(timeouts.connects()),
+            queued,
+            wait,
+            since: now,
+            looked: now,
+        }
+    }
+
+    fn queue_ends(&self) -> Option<Instant> {
+        let left = self.queue?.saturating_sub(self.queued);
+        self.since.checked_add(left)
+    }
+
+    /// When it has waited long enough for connections to be opened.
+    fn connect_ends(&self) -> Option<Instant> {
+        let within = self.connects.filter(|_| self.wait == Wait::Connecting)?;
+        self.since.checked_add(within)
+    }
+
+    /// When to look at the times next.
+    fn next(&self) -> Option<Instant> {
+        let ends = [self.queue_ends(), self.connect_ends()].into_iter();
+        let next = ends.flatten().filter(|at| *at > self.looked).min();
+        // The queue's time is over while a connection is being opened without a time of its own.
+        // Should that fail, the wait is over, and nothing else says so.
+        let again = self.looked.checked_add(LOOK_AGAIN);
+        next.or_else(|| again.filter(|_| self.queue.is_some()))
+    }
+
+    /// Looks at the times; says which has run out, if it waits for what that is for.
+    fn look(&mut self, is_covered: bool) -> Option<Kind> {
+        let now = Instant::now();
+        self.looked = now;
+        let is_over = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        if !is_covered {
+            let after = self.queue.unwrap_or_default();
+            return is_over(self.queue_ends()).then_some(Kind::PoolTimeout(after));
+        }
+        if self.wait == Wait::Queued {
+            // Not for lack of a place any more.
+            self.connects();
+            return None;
+        }
+        let after = self.connect.unwrap_or_default();
+        is_over(self.connect_ends()).then_some(Kind::Timeout(Phase::Connect, after))
+    }
+
+    /// A slot has come. If a connection was being opened for it before, that came to nothing, and
+    /// nothing tells since when: so all of that time was spent in the queue, as
+    /// [`queue_ends`](Self::queue_ends) has it.
+    fn granted(&mut self) {
+        self.wait = Wait::Queued;
+        self.connects();
+    }
+
+    /// From now on it waits for a connection that is being opened.
+    fn connects(&mut self) {
+        self.queued = self.queued();
+        self.wait = Wait::Connecting;
+        self.since = Instant::now();
+        self.looked = self.since;
+    }
+
+    /// How long it has been in the queue.
+    fn queued(&self) -> Duration {
+        match self.wait {
+            Wait::Queued => self.queued.saturating_add(self.since.elapsed()),
+            Wait::Connecting => self.queued,
+        }
+    }
+}
+
+/// Waits until `moment`, if there is one, and no longer. Outside of a runtime there is no clock, and
+/// it waits for as long as that takes.
+async fn before<T>(moment: Option<Instant>, future: impl Future<Output = T>) -> Option<T> {
+    match moment.filter(|_| runtime::current().is_some()) {
+        Some(moment) => tokio::time::timeout_at(moment, future).await.ok(),
+        None => Some(future.await),
+    }
+}
+
+/// Waits until hyper takes the next request: on a connection that was used before, its task may
+/// still be about to see the end of the exchange.
+pub(super) async fn when_ready<B>(
+    link: Link<B>,
+    request: Request<RequestBody<B>>,
+    noted: Noted,
+    turn: Turn,
+) -> Result<Exchange<B>, Error>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    let mut link = Untouched(Some(link));
+    // An error here means that it is closed; sending hands the request back then.
+    poll_fn(|cx| link.get().poll_ready(cx)).await;
+    let now = Instant::now();
+    let turn = KeptTurn::new(turn, now);
+    Ok(Exchange::begin(link.take(), request, noted, now, turn))
+}
+
+/// A link that nothing was sent on: dropped, it goes back to the pool.
+struct Untouched<B: Send + 'static>(Option<Link<B>>);
+
+impl<B: Send + 'static> Untouched<B> {
+    fn get(&mut self) -> &mut Link<B> {
+        self.0.as_mut().expect("taken only at its end")
+    }
+
+    fn take(mut self) -> Link<B> {
+        self.0.take().expect("taken only at its end")
+    }
+}
+
+impl<B: Send + 'static> Drop for Untouched<B> {
+    fn drop(&mut self) {
+        if let Some(link) = self.0.take() {
+            link.give_back();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_whose_time_is_over_ends_soon_after_its_connect_has_failed() {
+        let now = Instant::now();
+        let second = Duration::from_secs(1);
+        let mut times = Times {
+            queue: Some(second),
+            connect: None,
+            connects: None,
+            queued: Duration::ZERO,
+            wait: Wait::Queued,
+            since: now,
+            looked: now,
+        };
+        tokio::time::sleep_until(times.next().expect("the queue has a timeout")).await;
+        assert!(times.look(true).is_none());
+        tokio::time::sleep_until(times.next().expect("the connect may fail")).await;
+        assert!(matches!(times.look(false), Some(Kind::PoolTimeout(_))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn time_that_went_by_for_connects_that_came_to_nothing_counts_as_queued() {
+        let now = Instant::now();
+        let mut times = Times {
+            queue: Some(Duration::from_secs(1)),
+            connect: None,
+            connects: None,
+            queued: Duration::ZERO,
+            wait: Wait::Connecting,
+            since: now,
+            looked: now,
+        };
+        // Each slot comes since the runtime that was to connect by the one before has ended.
+        for _ in 0..4 {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            times.granted();
+        }
+        assert_eq!(times.queued(), Duration::from_millis(1200));
+        assert!(matches!(times.look(false), Some(Kind::PoolTimeout(_))));
+    }
+}

@@ -1,0 +1,303 @@
+//! The future of a [`Session`](crate::Session).
+
+mod checkout;
+mod exchange;
+mod expect;
+mod place;
+mod turn;
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use tokio::time::Instant;
+
+use self::{
+    checkout::{when_ready, when_served},
+    exchange::{Exchange, Lost},
+    place::{CheckingOut, Place},
+    turn::{KeptTurn, Turn},
+};
+use crate::{
+    Error, SessionBody, Step,
+    box_error::BoxError,
+    config::Config,
+    exchange::RequestBody,
+    origin::Spelled,
+    pool::{Arrival, CheckedOut, Link, Pool, Ticket},
+    reuse, runtime,
+    target::Noted,
+};
+
+/// The future of a request: the head of its response, with the body that holds the connection.
+///
+/// # Cancel safety
+///
+/// Dropped before a connection is there, it leaves the queue, and nothing was sent. Dropped later,
+/// it closes its connection, since HTTP/1 has no other way to end an exchange; the request, or a
+/// part of it, may have been sent by then.
+#[must_use = "dropping it ends the request"]
+pub struct ResponseFuture<B: Send + 'static> {
+    state: State<B>,
+}
+
+enum State<B: Send + 'static> {
+    /// No connection was ready: waiting for one, or for the one it has to take requests.
+    CheckingOut(CheckingOut<Result<Exchange<B>, Error>>),
+    Exchanging(Exchange<B>),
+    Failed(Option<Error>),
+    /// Called outside of a runtime; begins where it is polled.
+    Later(Option<Box<Called<B>>>),
+}
+
+/// What a session was called with.
+type Called<B> = (Arc<Pool<B>>, Request<B>);
+
+impl<B> ResponseFuture<B>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    pub(crate) fn failed(error: Error) -> Self {
+        Self {
+            state: State::Failed(Some(error)),
+        }
+    }
+
+    #[cold]
+    pub(crate) fn later(pool: Arc<Pool<B>>, request: Request<B>) -> Self {
+        Self {
+            state: State::Later(Some(Box::new((pool, request)))),
+        }
+    }
+
+    /// Whether the request has been given a connection. Until then it waits in the pool's queue, or
+    /// for a connection that is being set up.
+    #[must_use]
+    pub fn has_connection(&self) -> bool {
+        matches!(self.state, State::Exchanging(_))
+    }
+
+    /// Returns the step that the request has come to: what it waits for.
+    ///
+    /// It is made to be asked once, by whoever gives the request up: while a request waits for a
+    /// connection, the answer takes the lock of the pool.
+    #[must_use]
+    pub fn step(&self) -> Step {
+        match &self.state {
+            State::CheckingOut(future) => future.step(),
+            State::Exchanging(exchange) => exchange.step(),
+            State::Failed(_) | State::Later(_) => Step::Queue,
+        }
+    }
+
+    /// Begins on a connection that was there at once, and takes a request.
+    #[inline]
+    pub(crate) fn begin(
+        link: Link<B>,
+        ticket: Ticket,
+        request: Request<RequestBody<B>>,
+        noted: Noted,
+        now: Instant,
+    ) -> Self {
+        let turn = KeptTurn::AtOnce(ticket);
+        Self {
+            state: State::Exchanging(Exchange::begin(link, request, noted, now, turn)),
+        }
+    }
+
+    /// Begins with whatever the pool gave.
+    #[cold]
+    pub(crate) fn start(
+        pool: &Arc<Pool<B>>,
+        checked_out: CheckedOut<B>,
+        request: Request<RequestBody<B>>,
+        noted: Noted,
+        now: Instant,
+    ) -> Self {
+        Self {
+            state: State::begin(pool, checked_out, Duration::ZERO, request, noted, now),
+        }
+    }
+}
+
+impl<B> State<B>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    /// Begins with what the pool gave to a request that has been `queued` for so long before.
+    fn begin(
+        pool: &Arc<Pool<B>>,
+        checked_out: CheckedOut<B>,
+        queued: Duration,
+        request: Request<RequestBody<B>>,
+        noted: Noted,
+        now: Instant,
+    ) -> Self {
+        match checked_out {
+            CheckedOut::Link(link, arrival) => {
+                let turn = Turn { arrival, queued };
+                if link.is_ready() {
+                    let turn = KeptTurn::new(turn, now);
+                    return Self::Exchanging(Exchange::begin(link, request, noted, now, turn));
+                }
+                Self::waits(None, when_ready(link, request, noted, turn))
+            }
+            CheckedOut::Waiting(waiting) => {
+                let place = Place::of(pool, &waiting);
+                let served = when_served(pool.clone(), waiting, queued, request, noted);
+                Self::waits(Some(place), served)
+            }
+        }
+    }
+
+    fn waits(
+        place: Option<Place<B>>,
+        exchange: impl Future<Output = Result<Exchange<B>, Error>> + Send + 'static,
+    ) -> Self {
+        Self::CheckingOut(place::at(place, exchange))
+    }
+
+    /// Begins again with a request that never left, and so is still the same attempt.
+    #[cold]
+    fn again(lost: Lost<B>) -> Result<Self, Error> {
+        let (pool, origin, turn, mut request) = match lost {
+            Lost::Failed(error) => return Err(error),
+            Lost::HandedBack {
+                pool,
+                origin,
+                turn,
+                request,
+            } => (pool, origin, turn, *request),
+        };
+        let now = Instant::now();
+        let mut noted = Noted::of(&request);
+        reuse::frame_again(&mut request, &mut noted);
+        match pool.check_out(&origin.here(), now, Some(turn.arrival)) {
+            Ok(checked_out) => {
+                let queued = turn.queued;
+                Ok(Self::begin(&pool, checked_out, queued, request, noted, now))
+            }
+            Err(error) => Err(error.at(&origin)),
+        }
+    }
+
+    /// Begins what was called outside of a runtime.
+    #[cold]
+    fn late((pool, request): Called<B>) -> Self {
+        start(&pool, request, runtime::current()).state
+    }
+}
+
+impl<B> Future for ResponseFuture<B>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Output = Result<Response<SessionBody>, Error>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            self.state = match &mut self.state {
+                State::Exchanging(exchange) => match ready!(exchange.poll(cx)) {
+                    Ok(response) => return Poll::Ready(Ok(response)),
+                    Err(lost) => State::again(lost)?,
+                },
+                State::CheckingOut(future) => State::Exchanging(ready!(future.as_mut().poll(cx))?),
+                State::Failed(error) => {
+                    let error = error.take().expect("polled after it had failed");
+                    return Poll::Ready(Err(error));
+                }
+                State::Later(call) => {
+                    State::late(*call.take().expect("replaced when it is polled"))
+                }
+            };
+        }
+    }
+}
+
+impl<B: Send + 'static> fmt::Debug for ResponseFuture<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match self.state {
+            State::CheckingOut(_) => "CheckingOut",
+            State::Exchanging(_) => "Exchanging",
+            State::Failed(_) => "Failed",
+            State::Later(_) => "Later",
+        };
+        f.debug_struct("ResponseFuture")
+            .field("state", &state)
+            .finish()
+    }
+}
+
+// Nothing in it is pinned in place: what must be is in a box.
+impl<B: Send + 'static> Unpin for ResponseFuture<B> {}
+
+/// Finds a connection for a request that runs on this runtime, or lets it wait for one.
+#[inline]
+pub(crate) fn start<B>(
+    pool: &Arc<Pool<B>>,
+    request: Request<B>,
+    runtime: Option<runtime::Id>,
+) -> ResponseFuture<B>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    let now = Instant::now();
+    let mut request = request.map(RequestBody::new);
+    let mut noted = Noted::of(&request);
+    let origin = match pools_key(pool.config(), &mut request, &mut noted, runtime) {
+        Ok(origin) => origin,
+        Err(error) => return ResponseFuture::failed(error),
+    };
+    let checked_out = match pool.take(&origin, now) {
+        // So it is for most requests.
+        Some((link, ticket)) if link.is_ready() => {
+            return ResponseFuture::begin(link, ticket, request, noted, now);
+        }
+        Some((link, ticket)) => Ok(CheckedOut::Link(link, Arrival { ticket, since: now })),
+        None => origin
+            .read()
+            .map_err(Error::from)
+            .and_then(|origin| pool.check_out(&origin, now, None)),
+    };
+    match checked_out {
+        Ok(checked_out) => ResponseFuture::start(pool, checked_out, request, noted, now),
+        Err(error) => ResponseFuture::failed(error),
+    }
+}
+
+/// Frames the request, and says which connections it may have.
+#[inline]
+fn pools_key<'a, B>(
+    config: &Config,
+    request: &'a mut Request<RequestBody<B>>,
+    noted: &mut Noted,
+    runtime: Option<runtime::Id>,
+) -> Result<Spelled<'a>, Error>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    let announced = reuse::frame_request(request, noted).map_err(Error::new)?;
+    request.body_mut().announce(announced);
+    let origin = Spelled::of(request.uri())?.on(runtime);
+    Ok(if noted.upgrade && config.may_share(&origin) {
+        origin.by_http1()
+    } else if noted.options.is_by_http2(request.uri(), config) {
+        origin.by_http2()
+    } else {
+        origin
+    })
+}
