@@ -5,20 +5,28 @@
 //! outside (close a connection, open one, serve a waiter) is in the returned value.
 
 use std::{
-    collections::{BTreeMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashSet},
     hash::{BuildHasherDefault, Hash},
-    time::Duration,
 };
 
 use hashbrown::{Equivalent, HashMap};
 use tokio::time::Instant;
 
+mod answers;
+mod per_origin;
 mod shared;
+mod starved;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::shared::Failed;
-use self::shared::{Shared, Sharing};
+pub(crate) use self::{
+    answers::{Arrival, CheckOut, Counts, Effects, Failure, Given, Place, Placed, Ticket},
+    shared::Failed,
+};
+use self::{
+    per_origin::{Idle, PerOrigin, Waiting},
+    shared::{Shared, Sharing},
+};
 use crate::{
     config::Limits,
     origin::{Hashed, InvalidUri, Key, Origin, OriginRef},
@@ -86,150 +94,8 @@ pub(crate) trait Numbered {
     fn has_answered(&self) -> bool;
 }
 
-#[derive(Debug)]
-struct PerOrigin<C, S, W> {
-    open: usize,
-    connecting: usize,
-    idle: Vec<Idle<C>>,
-    /// Connections that take several requests at once, and take new ones.
-    shared: Vec<Shared<S>>,
-    sharing: Sharing,
-    /// Whether the connection that was opened last allowed nothing and had not answered.
-    refused: bool,
-    waiters: VecDeque<Waiting<W>>,
-    /// The key under which `starved` has this origin.
-    starved: Option<u64>,
-    /// This origin's share of the pool's `wanted`.
-    wanted: usize,
-}
-
-#[derive(Debug)]
-struct Idle<C> {
-    sequence: u64,
-    since: Instant,
-    connection: C,
-}
-
-#[derive(Debug)]
-struct Waiting<W> {
-    ticket: Ticket,
-    since: Instant,
-    /// How many connections it has waited for that failed.
-    failures: u8,
-    waiter: W,
-}
-
-/// A request's place in the order of arrival.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(crate) struct Ticket(u64);
-
-/// When a request came. One that was given a connection which takes no requests waits again at
-/// the place that it had.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Arrival {
-    pub(crate) ticket: Ticket,
-    pub(crate) since: Instant,
-}
-
 /// How many failed connects a request waits through where one connect is to serve many.
 const MAX_FAILURES: u8 = 3;
-
-/// What the failure of a connect means to the requests that had only this connect to wait for.
-///
-/// Where a connection serves one request at a time, each failure fails one of them. Where one
-/// connect is to serve them all, one bad connection (one of several servers behind an address, a
-/// server that restarts) must not fail them all: the first of them fails, and the next connect
-/// begins at once. So there are never more connects than failed requests, and never more than one
-/// at a time; a host that is down fails everybody by the third connect.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Failure {
-    /// The next connect may succeed.
-    Passing,
-    /// The connect had all the time that there is for it, and whoever came before this request has
-    /// waited for as long.
-    TimedOut(Ticket),
-    /// The next connect would fail as well.
-    Lasting,
-}
-
-/// A connection for one request: its own, or a part of a shared one.
-#[derive(Debug)]
-pub(crate) enum Given<C, S> {
-    Own(C),
-    Part(S),
-}
-
-/// The answer to a request that asks for a connection.
-#[derive(Debug)]
-#[must_use]
-pub(crate) enum CheckOut<C, S, W> {
-    /// This connection takes it at once; its place, should the connection turn out not to.
-    Ready(Given<C, S>, Ticket),
-    /// Wait; a slot was taken, so open a connection.
-    Connect(Place<W>),
-    /// Wait; a connection that is being opened will do, or a returned one.
-    Covered(Place<W>),
-    /// Wait until a connection or a slot is free; close the one that was taken out for it.
-    Queue(Place<W>, Option<Given<C, S>>),
-    /// As many wait as may.
-    Full(Origin),
-    /// The pool is closed.
-    Closed,
-}
-
-/// Where a request waits.
-#[derive(Debug)]
-pub(crate) struct Place<W> {
-    pub(crate) origin: Origin,
-    pub(crate) arrival: Arrival,
-    pub(crate) waiter: W,
-}
-
-/// What becomes of a connection that is ready for a request.
-#[derive(Debug)]
-#[must_use]
-pub(crate) enum Placed<C, W> {
-    /// It stands idle.
-    Idle,
-    /// Give it to this waiter, who is no longer in the queue.
-    Serve(W, C),
-    /// Close it.
-    Close(C),
-}
-
-/// What follows from a change, besides what becomes of the connection that it was about.
-#[derive(Debug)]
-#[must_use]
-pub(crate) struct Effects<S, W> {
-    /// Give each of these, who are no longer in the queue, its part.
-    pub(crate) serve: Vec<(W, S)>,
-    /// These, still in the queue, may open a connection; a slot was taken for each.
-    pub(crate) grant: Vec<(Origin, W)>,
-    /// Close these.
-    pub(crate) close: Vec<S>,
-    /// Tell these, who are no longer in the queue, that what they waited for failed.
-    pub(crate) tell: Vec<W>,
-}
-
-impl<S, W> Default for Effects<S, W> {
-    fn default() -> Self {
-        Self {
-            serve: Vec::new(),
-            grant: Vec::new(),
-            close: Vec::new(),
-            tell: Vec::new(),
-        }
-    }
-}
-
-/// The figures of a pool at one moment.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(crate) struct Counts {
-    pub(crate) open: usize,
-    pub(crate) connecting: usize,
-    pub(crate) idle: usize,
-    pub(crate) waiting: usize,
-}
 
 impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
     pub(crate) fn new(limits: Limits) -> Self {
@@ -371,28 +237,6 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
             return Placed::Close(connection);
         }
         self.place(origin, connection, now)
-    }
-
-    /// Whether a connection of this origin had better make room for another's: one that came
-    /// before all of this origin's own waiters, and has waited too long.
-    fn yields(&self, id: u64, origin: &Origin, now: Instant) -> bool {
-        let Some((ticket, waited)) = self.longest_starved(now) else {
-            return false;
-        };
-        let own = self.origins.get(origin);
-        let first = own.and_then(|entry| entry.waiters.front());
-        waited >= self.limits.steal_after
-            && self.holding.contains(&id)
-            && first.is_none_or(|first| ticket < first.ticket.0)
-            && self.wanted > self.evicting.len().saturating_add(self.leaving_soon(now))
-    }
-
-    /// How many of the connections that were chosen to close may still be expected to do so soon.
-    /// One that goes on carrying something keeps no other from being chosen in its place.
-    fn leaving_soon(&self, now: Instant) -> usize {
-        let soon = |since: Instant| now.saturating_duration_since(since) < self.limits.steal_after;
-        let soon = self.leaving.iter().filter(|(_, since)| soon(*since));
-        soon.count()
     }
 
     /// Places a connection that has just been opened, and serves one request at a time.
@@ -693,109 +537,6 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         self.refresh(origin);
     }
 
-    /// Gives all free slots away that somebody waits for.
-    pub(crate) fn grant_all(&mut self) -> Vec<(Origin, W)> {
-        let mut granted = Vec::new();
-        while let Some(grant) = self.grant() {
-            granted.push(grant);
-        }
-        granted
-    }
-
-    /// Gives a free slot to the waiter that came first among those who may take it.
-    fn grant(&mut self) -> Option<(Origin, W)> {
-        if self.open >= self.limits.connections {
-            return None;
-        }
-        let (_, origin) = self.starved.first_key_value()?;
-        let origin = origin.clone();
-        let entry = self.origins.get(&origin)?;
-        let waiter = entry.waiters.get(entry.covered())?.waiter.clone();
-        self.take_slot(&origin);
-        Some((origin, waiter))
-    }
-
-    /// Brings `starved` up to date for one origin.
-    fn refresh(&mut self, origin: &Origin) {
-        let Some(entry) = self.origins.get_mut(origin) else {
-            return;
-        };
-        let covered = entry.covered();
-        let uncovered = entry.waiters.len().saturating_sub(covered);
-        let free = self.limits.per_origin.saturating_sub(entry.open);
-        let wanted = if entry.is_refused() {
-            0
-        } else {
-            uncovered.div_ceil(entry.sharing.share()).min(free)
-        };
-        self.wanted = self.wanted - entry.wanted + wanted;
-        entry.wanted = wanted;
-        let first = entry
-            .waiters
-            .get(covered)
-            .filter(|_| wanted > 0)
-            .map(|waiting| waiting.ticket.0);
-        if first == entry.starved {
-            return;
-        }
-        if let Some(old) = entry.starved.take() {
-            self.starved.remove(&old);
-        }
-        if let Some(first) = first {
-            entry.starved = Some(first);
-            self.starved.insert(first, origin.clone());
-        }
-    }
-
-    /// The first waiter whom only the total limit stops: its place, and how long it has waited.
-    fn longest_starved(&self, now: Instant) -> Option<(u64, Duration)> {
-        let (&ticket, origin) = self.starved.first_key_value()?;
-        let entry = self.origins.get(origin)?;
-        let waiting = entry.waiters.get(entry.covered())?;
-        Some((ticket, now.saturating_duration_since(waiting.since)))
-    }
-
-    /// Takes out the connection that has stood idle longest, where this origin waits for a slot
-    /// that no closing connection is about to free. It closes at once if its runtime is driven: so
-    /// those of the origin's own runtime go first, and only they are sure to free a slot. One to the
-    /// origin itself whose peer is being asked whether it is alive is waited for.
-    fn evict(&mut self, asks: &Origin) -> Option<Given<C, S>> {
-        if self.wanted <= self.evicting.len() {
-            return None;
-        }
-        // Only origins that hold a slot are in the map, so this looks at no more than the limit.
-        let (is_foreign, _, id, origin) = self
-            .origins
-            .iter()
-            .filter_map(|(Key(origin), entry)| {
-                let own = entry.idle.iter();
-                let own = own.filter(|it| self.holding.contains(&it.connection.id()));
-                let own = own
-                    .take(1)
-                    .map(|idle| (idle.sequence, idle.connection.id()));
-                let shared = entry.shared.iter();
-                let shared = shared.filter(|it| !it.is_paused() || !origin.is_same_key(asks));
-                let shared = shared.filter_map(Shared::idle_order);
-                let shared = shared.filter(|(_, id)| self.holding.contains(id));
-                let (sequence, id) = own.chain(shared).min()?;
-                Some((origin.runtime() != asks.runtime(), sequence, id, origin))
-            })
-            .min_by_key(|(is_foreign, sequence, ..)| (*is_foreign, *sequence))?;
-        let origin = origin.clone();
-        let evicted = self.remove(&origin, id)?;
-        if !is_foreign {
-            self.evicting.push(id);
-        }
-        Some(evicted)
-    }
-
-    /// Counts a connection that is not kept as evicted, where another origin waits for its slot.
-    fn evict_if_wanted(&mut self, id: u64) {
-        if self.wanted > self.evicting.len() && self.holding.contains(&id) {
-            self.evicting.push(id);
-        }
-    }
-
     fn forget_if_unused(&mut self, origin: &Origin) {
         let unused = self.origins.get(origin).is_some_and(|entry| {
             entry.open == 0
@@ -806,34 +547,5 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         if unused {
             self.origins.remove(origin);
         }
-    }
-}
-
-impl<C, S, W> PerOrigin<C, S, W> {
-    fn new(sharing: Sharing) -> Self {
-        Self {
-            open: 0,
-            connecting: 0,
-            idle: Vec::new(),
-            shared: Vec::new(),
-            sharing,
-            refused: false,
-            waiters: VecDeque::new(),
-            starved: None,
-            wanted: 0,
-        }
-    }
-
-    fn position(&self, ticket: Ticket) -> Option<usize> {
-        let found = self
-            .waiters
-            .binary_search_by_key(&ticket, |waiting| waiting.ticket);
-        found.ok()
-    }
-}
-
-impl<C> Idle<C> {
-    fn into_given<S>(self) -> Given<C, S> {
-        Given::Own(self.connection)
     }
 }

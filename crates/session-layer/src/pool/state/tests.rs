@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use http::Uri;
 use proptest::prelude::*;
 

@@ -1,0 +1,114 @@
+//! What the state answers, and what it is told and asked with.
+
+use tokio::time::Instant;
+
+use crate::origin::Origin;
+
+/// A request's place in the order of arrival.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct Ticket(pub(super) u64);
+
+/// When a request came. One that was given a connection which takes no requests waits again at
+/// the place that it had.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    pub(crate) ticket: Ticket,
+    pub(crate) since: Instant,
+}
+
+/// What the failure of a connect means to the requests that had only this connect to wait for.
+///
+/// Where a connection serves one request at a time, each failure fails one of them. Where one
+/// connect is to serve them all, one bad connection (one of several servers behind an address, a
+/// server that restarts) must not fail them all: the first of them fails, and the next connect
+/// begins at once. So there are never more connects than failed requests, and never more than one
+/// at a time; a host that is down fails everybody by the third connect.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Failure {
+    /// The next connect may succeed.
+    Passing,
+    /// The connect had all the time that there is for it, and whoever came before this request has
+    /// waited for as long.
+    TimedOut(Ticket),
+    /// The next connect would fail as well.
+    Lasting,
+}
+
+/// A connection for one request: its own, or a part of a shared one.
+#[derive(Debug)]
+pub(crate) enum Given<C, S> {
+    Own(C),
+    Part(S),
+}
+
+/// The answer to a request that asks for a connection.
+#[derive(Debug)]
+#[must_use]
+pub(crate) enum CheckOut<C, S, W> {
+    /// This connection takes it at once; its place, should the connection turn out not to.
+    Ready(Given<C, S>, Ticket),
+    /// Wait; a slot was taken, so open a connection.
+    Connect(Place<W>),
+    /// Wait; a connection that is being opened will do, or a returned one.
+    Covered(Place<W>),
+    /// Wait until a connection or a slot is free; close the one that was taken out for it.
+    Queue(Place<W>, Option<Given<C, S>>),
+    /// As many wait as may.
+    Full(Origin),
+    /// The pool is closed.
+    Closed,
+}
+
+/// Where a request waits.
+#[derive(Debug)]
+pub(crate) struct Place<W> {
+    pub(crate) origin: Origin,
+    pub(crate) arrival: Arrival,
+    pub(crate) waiter: W,
+}
+
+/// What becomes of a connection that is ready for a request.
+#[derive(Debug)]
+#[must_use]
+pub(crate) enum Placed<C, W> {
+    /// It stands idle.
+    Idle,
+    /// Give it to this waiter, who is no longer in the queue.
+    Serve(W, C),
+    /// Close it.
+    Close(C),
+}
+
+/// What follows from a change, besides what becomes of the connection that it was about.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Effects<S, W> {
+    /// Give each of these, who are no longer in the queue, its part.
+    pub(crate) serve: Vec<(W, S)>,
+    /// These, still in the queue, may open a connection; a slot was taken for each.
+    pub(crate) grant: Vec<(Origin, W)>,
+    /// Close these.
+    pub(crate) close: Vec<S>,
+    /// Tell these, who are no longer in the queue, that what they waited for failed.
+    pub(crate) tell: Vec<W>,
+}
+
+impl<S, W> Default for Effects<S, W> {
+    fn default() -> Self {
+        Self {
+            serve: Vec::new(),
+            grant: Vec::new(),
+            close: Vec::new(),
+            tell: Vec::new(),
+        }
+    }
+}
+
+/// The figures of a pool at one moment.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Counts {
+    pub(crate) open: usize,
+    pub(crate) connecting: usize,
+    pub(crate) idle: usize,
+    pub(crate) waiting: usize,
+}

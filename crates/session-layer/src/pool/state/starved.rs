@@ -1,0 +1,135 @@
+//! Who waits for a slot that only the total limit holds back, and who makes room for whom.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Given, Numbered, State, shared::Shared};
+use crate::origin::{Key, Origin};
+
+impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
+    /// Whether a connection of this origin had better make room for another's: one that came
+    /// before all of this origin's own waiters, and has waited too long.
+    pub(super) fn yields(&self, id: u64, origin: &Origin, now: Instant) -> bool {
+        let Some((ticket, waited)) = self.longest_starved(now) else {
+            return false;
+        };
+        let own = self.origins.get(origin);
+        let first = own.and_then(|entry| entry.waiters.front());
+        waited >= self.limits.steal_after
+            && self.holding.contains(&id)
+            && first.is_none_or(|first| ticket < first.ticket.0)
+            && self.wanted > self.evicting.len().saturating_add(self.leaving_soon(now))
+    }
+
+    /// How many of the connections that were chosen to close may still be expected to do so soon.
+    /// One that goes on carrying something keeps no other from being chosen in its place.
+    pub(super) fn leaving_soon(&self, now: Instant) -> usize {
+        let soon = |since: Instant| now.saturating_duration_since(since) < self.limits.steal_after;
+        let soon = self.leaving.iter().filter(|(_, since)| soon(*since));
+        soon.count()
+    }
+
+    /// Gives all free slots away that somebody waits for.
+    pub(crate) fn grant_all(&mut self) -> Vec<(Origin, W)> {
+        let mut granted = Vec::new();
+        while let Some(grant) = self.grant() {
+            granted.push(grant);
+        }
+        granted
+    }
+
+    /// Gives a free slot to the waiter that came first among those who may take it.
+    pub(super) fn grant(&mut self) -> Option<(Origin, W)> {
+        if self.open >= self.limits.connections {
+            return None;
+        }
+        let (_, origin) = self.starved.first_key_value()?;
+        let origin = origin.clone();
+        let entry = self.origins.get(&origin)?;
+        let waiter = entry.waiters.get(entry.covered())?.waiter.clone();
+        self.take_slot(&origin);
+        Some((origin, waiter))
+    }
+
+    /// Brings `starved` up to date for one origin.
+    pub(super) fn refresh(&mut self, origin: &Origin) {
+        let Some(entry) = self.origins.get_mut(origin) else {
+            return;
+        };
+        let covered = entry.covered();
+        let uncovered = entry.waiters.len().saturating_sub(covered);
+        let free = self.limits.per_origin.saturating_sub(entry.open);
+        let wanted = if entry.is_refused() {
+            0
+        } else {
+            uncovered.div_ceil(entry.sharing.share()).min(free)
+        };
+        self.wanted = self.wanted - entry.wanted + wanted;
+        entry.wanted = wanted;
+        let first = entry
+            .waiters
+            .get(covered)
+            .filter(|_| wanted > 0)
+            .map(|waiting| waiting.ticket.0);
+        if first == entry.starved {
+            return;
+        }
+        if let Some(old) = entry.starved.take() {
+            self.starved.remove(&old);
+        }
+        if let Some(first) = first {
+            entry.starved = Some(first);
+            self.starved.insert(first, origin.clone());
+        }
+    }
+
+    /// The first waiter whom only the total limit stops: its place, and how long it has waited.
+    pub(super) fn longest_starved(&self, now: Instant) -> Option<(u64, Duration)> {
+        let (&ticket, origin) = self.starved.first_key_value()?;
+        let entry = self.origins.get(origin)?;
+        let waiting = entry.waiters.get(entry.covered())?;
+        Some((ticket, now.saturating_duration_since(waiting.since)))
+    }
+
+    /// Takes out the connection that has stood idle longest, where this origin waits for a slot
+    /// that no closing connection is about to free. It closes at once if its runtime is driven: so
+    /// those of the origin's own runtime go first, and only they are sure to free a slot. One to the
+    /// origin itself whose peer is being asked whether it is alive is waited for.
+    pub(super) fn evict(&mut self, asks: &Origin) -> Option<Given<C, S>> {
+        if self.wanted <= self.evicting.len() {
+            return None;
+        }
+        // Only origins that hold a slot are in the map, so this looks at no more than the limit.
+        let (is_foreign, _, id, origin) = self
+            .origins
+            .iter()
+            .filter_map(|(Key(origin), entry)| {
+                let own = entry.idle.iter();
+                let own = own.filter(|it| self.holding.contains(&it.connection.id()));
+                let own = own
+                    .take(1)
+                    .map(|idle| (idle.sequence, idle.connection.id()));
+                let shared = entry.shared.iter();
+                let shared = shared.filter(|it| !it.is_paused() || !origin.is_same_key(asks));
+                let shared = shared.filter_map(Shared::idle_order);
+                let shared = shared.filter(|(_, id)| self.holding.contains(id));
+                let (sequence, id) = own.chain(shared).min()?;
+                Some((origin.runtime() != asks.runtime(), sequence, id, origin))
+            })
+            .min_by_key(|(is_foreign, sequence, ..)| (*is_foreign, *sequence))?;
+        let origin = origin.clone();
+        let evicted = self.remove(&origin, id)?;
+        if !is_foreign {
+            self.evicting.push(id);
+        }
+        Some(evicted)
+    }
+
+    /// Counts a connection that is not kept as evicted, where another origin waits for its slot.
+    pub(super) fn evict_if_wanted(&mut self, id: u64) {
+        if self.wanted > self.evicting.len() && self.holding.contains(&id) {
+            self.evicting.push(id);
+        }
+    }
+}
