@@ -30,12 +30,11 @@ fn sources(binary: &str) -> Vec<(PathBuf, Vec<String>)> {
         let unit = root().join("crates").join(binary).with_extension("rs");
         return vec![(unit, Vec::new())];
     }
-    let (folders, name) = match binary.split_once('/') {
-        Some((package, name)) => (vec![format!("crates/{package}/tests")], name),
-        None => {
-            let folders = ["tests/suite/tests", "tests/compat/tests"];
-            (folders.map(str::to_owned).to_vec(), binary)
-        }
+    let (folders, name) = if let Some((package, name)) = binary.split_once('/') {
+        (vec![format!("crates/{package}/tests")], name)
+    } else {
+        let folders = ["tests/suite/tests", "tests/compat/tests"];
+        (folders.map(str::to_owned).to_vec(), binary)
     };
     let mut found = Vec::new();
     for folder in folders {
