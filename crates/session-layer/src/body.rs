@@ -61,6 +61,8 @@ enum HeldTo {
 struct Times {
     /// Where the reader is on another runtime than that task, or has a time of its own.
     idle: Option<Pin<Box<Sleep>>>,
+    /// The runtime whose timer that is.
+    idle_on: Option<runtime::Id>,
     floor: Option<DownloadMeter>,
     /// Why the body was cut, if it was too slow.
     too_slow: Option<TooSlow>,
@@ -242,7 +244,17 @@ impl SessionBody {
         let Some(idle) = own.or(lease.connection.body_idle()) else {
             return false;
         };
+        let here = runtime::current();
+        // There is no clock outside of a runtime.
+        if here.is_none() {
+            return false;
+        }
         let times = self.times.get_or_insert_default();
+        // The timer of another does not fire unless that is driven, and panics where it has ended.
+        if times.idle_on != here {
+            times.idle = None;
+            times.idle_on = here;
+        }
         let idle = times.idle.get_or_insert_with(|| Box::pin(sleep(idle)));
         if idle.as_mut().poll(cx).is_pending() {
             return false;

@@ -22,6 +22,8 @@ use crate::{
 #[derive(Default)]
 pub(crate) struct Away {
     watch: Option<Pin<Box<Watch>>>,
+    /// The runtime whose timer the watch has.
+    watched_on: Option<Id>,
     floors: Option<Floors>,
     upload: Option<UploadMeter>,
     /// Why the exchange was cut, if it was too slow.
@@ -62,6 +64,16 @@ impl Away {
     /// Whether one of the times of the exchange has run out, or it was cut.
     #[cold]
     pub(crate) fn is_over(&mut self, cx: &mut Context<'_>, config: &Config, wire: &Wire) -> bool {
+        let here = runtime::current();
+        // There is no clock outside of a runtime.
+        if here.is_none() {
+            return false;
+        }
+        // The timer of another does not fire unless that is driven, and panics where it has ended.
+        if here != self.watched_on {
+            self.watch = None;
+            self.watched_on = here;
+        }
         let tick = wire.own_times().shortest().map_or(TICK, |it| it.min(TICK));
         let new = || Box::pin(Watch::new(config, Some(tick)));
         let watch = self.watch.get_or_insert_with(new);

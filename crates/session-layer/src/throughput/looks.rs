@@ -7,6 +7,8 @@ use std::{
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::runtime::{self, Id};
+
 /// How late a look may be before the time until then is taken for one in which the program stood
 /// still. More than that where the parts of a window are long: half of one.
 const LATE: Duration = Duration::from_millis(100);
@@ -19,6 +21,8 @@ const LATE: Duration = Duration::from_millis(100);
 #[derive(Debug, Default)]
 pub(super) struct Looks {
     timer: Option<Pin<Box<Sleep>>>,
+    /// The runtime whose timer that is.
+    runtime: Option<Id>,
     /// When it was looked last; none while nothing is waited for.
     since: Option<Instant>,
 }
@@ -31,7 +35,15 @@ impl Looks {
 
     /// Begins to wait.
     pub(super) fn begin(&mut self, now: Instant) {
+        self.drop_foreign_timer();
         self.since = Some(now);
+    }
+
+    /// The timer of another runtime does not fire unless that is driven, and panics where it has ended.
+    fn drop_foreign_timer(&mut self) {
+        if self.timer.is_some() && self.runtime != runtime::current() {
+            self.timer = None;
+        }
     }
 
     /// Ends the wait; returns how long it was since the last look, as far as that is known.
@@ -40,8 +52,9 @@ impl Looks {
         self.observed(since, Instant::now(), slot)
     }
 
-    /// Waits for the moment of the next look.
+    /// Waits for the moment of the next look. On another runtime than before that is at once.
     pub(super) fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.drop_foreign_timer();
         match &mut self.timer {
             Some(timer) => timer.as_mut().poll(cx),
             None => Poll::Ready(()),
@@ -66,7 +79,10 @@ impl Looks {
         // Centuries are as good as for ever.
         let at = now.checked_add(time).unwrap_or_else(|| now + FAR);
         match &mut self.timer {
-            None => self.timer = Some(Box::pin(sleep_until(at))),
+            None => {
+                self.timer = Some(Box::pin(sleep_until(at)));
+                self.runtime = runtime::current();
+            }
             Some(timer)
                 if timer.is_elapsed() || timer.deadline() <= now || timer.deadline() > at =>
             {

@@ -4,6 +4,7 @@
 mod client;
 mod download;
 mod exempt;
+mod runtimes;
 mod stood_still;
 mod upload;
 

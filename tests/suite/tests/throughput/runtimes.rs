@@ -1,0 +1,129 @@
+//! A future, or the body of a response, goes on on another runtime.
+
+use std::{
+    future::Future,
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
+
+use http_body_util::BodyExt;
+use session_layer::{RequestOptions, Timeouts};
+use tokio::runtime::{Builder, Runtime};
+use tower::ServiceExt;
+
+use super::{BOTH, Duration, SECOND, Script, floor, get, serving, with};
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+fn poll_once<F: Future>(on: &Runtime, future: F) -> Poll<F::Output> {
+    let _entered = on.enter();
+    pin!(future).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+#[test]
+fn a_body_goes_on_when_a_runtime_is_gone_that_it_was_read_on_before() {
+    for protocol in BOTH {
+        for timeouts in [
+            Timeouts::default().download_floor(floor(1, 60)),
+            Timeouts::default(),
+        ] {
+            let drives = Builder::new_multi_thread()
+                .worker_threads(1)
+                .enable_all()
+                .build()
+                .unwrap();
+            let session = drives
+                .block_on(async { serving(protocol, timeouts, Script::steady(SECOND / 5, 10, 2)) });
+            let send = session.clone().oneshot(get());
+            let mut body = drives.block_on(send).unwrap().into_body();
+            let first = drives.block_on(body.frame()).unwrap().unwrap();
+            assert_eq!(first.into_data().unwrap().len(), 10);
+            let gone = runtime();
+            assert!(poll_once(&gone, body.frame()).is_pending());
+            drop(gone);
+            let rest = runtime().block_on(body.collect()).unwrap();
+            assert_eq!(rest.to_bytes().len(), 10, "{protocol:?}");
+        }
+    }
+}
+
+#[test]
+fn a_request_goes_on_when_a_runtime_is_gone_that_it_was_polled_on_before() {
+    for protocol in BOTH {
+        for options in [
+            RequestOptions::new().head_timeout(60 * SECOND),
+            RequestOptions::new(),
+        ] {
+            let drives = Builder::new_multi_thread()
+                .worker_threads(1)
+                .enable_all()
+                .build()
+                .unwrap();
+            let session = drives.block_on(async {
+                super::taking(
+                    protocol,
+                    Timeouts::default().upload_floor(floor(1, 60)),
+                    Duration::from_millis(300),
+                    50_000,
+                    Duration::ZERO,
+                )
+            });
+            // A connection that is there takes it at once.
+            let before = drives.block_on(session.clone().oneshot(super::request("POST", "x")));
+            let body = drives.block_on(before.unwrap().into_body().collect());
+            assert_eq!(body.unwrap().to_bytes().len(), 2);
+            let upload = with(super::request("POST", vec![b'x'; 100_000]), options);
+            let mut sent = drives.block_on(async { Box::pin(session.clone().oneshot(upload)) });
+            assert!(poll_once(&drives, sent.as_mut()).is_pending());
+            let gone = runtime();
+            assert!(poll_once(&gone, sent.as_mut()).is_pending());
+            drop(gone);
+            let response = runtime().block_on(sent).unwrap();
+            assert_eq!(response.status(), 200, "{protocol:?}");
+        }
+    }
+}
+
+#[test]
+fn what_has_times_of_its_own_may_be_polled_outside_of_a_runtime() {
+    for protocol in BOTH {
+        let drives = Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let session = drives.block_on(async {
+            serving(
+                protocol,
+                Timeouts::default(),
+                Script::steady(SECOND / 5, 10, 2),
+            )
+        });
+        let options = RequestOptions::new()
+            .head_timeout(60 * SECOND)
+            .body_idle_timeout(60 * SECOND);
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut sent =
+            drives.block_on(async { Box::pin(session.clone().oneshot(with(get(), options))) });
+        // The request is sent in the runtime, and waited for outside.
+        assert!(poll_once(&drives, sent.as_mut()).is_pending());
+        let response = loop {
+            if let Poll::Ready(response) = sent.as_mut().poll(&mut cx) {
+                break response.unwrap();
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        let mut body = response.into_body();
+        let mut read = 0;
+        loop {
+            match pin!(body.frame()).poll(&mut cx) {
+                Poll::Ready(None) => break,
+                Poll::Ready(Some(frame)) => read += frame.unwrap().into_data().unwrap().len(),
+                Poll::Pending => std::thread::sleep(Duration::from_millis(5)),
+            }
+        }
+        assert_eq!(read, 20, "{protocol:?}");
+    }
+}
