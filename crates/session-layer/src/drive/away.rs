@@ -81,6 +81,8 @@ impl Away {
             Some(cause) => Look::Cut(cause),
             None => look_at_exchange(wire, &config.timeouts, now),
         };
+        // A future may go on in another task.
+        watch.as_mut().register(cx);
         match watch.as_mut().poll(cx, look) {
             Poll::Ready(cause) => {
                 wire.sever(cause);

@@ -75,6 +75,13 @@ impl Watch {
         }
     }
 
+    /// Has this task woken by the timer, where it may not be the one that polled last.
+    pub(super) fn register(self: Pin<&mut Self>, cx: &mut Context<'_>) {
+        if let Some(timer) = self.project().timer.as_pin_mut() {
+            let _ = timer.poll(cx);
+        }
+    }
+
     /// Looks when it is time to; ends when a time has run out, with the cause.
     pub(super) fn poll(
         self: Pin<&mut Self>,

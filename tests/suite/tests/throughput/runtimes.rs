@@ -127,3 +127,35 @@ fn what_has_times_of_its_own_may_be_polled_outside_of_a_runtime() {
         assert_eq!(read, 20, "{protocol:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_goes_on_in_another_task_keeps_its_times() {
+    for protocol in BOTH {
+        let timeouts = super::patient();
+        let session = super::taking(protocol, timeouts, Duration::ZERO, 1 << 20, 3600 * SECOND);
+        for options in [
+            RequestOptions::new().head_timeout(7 * SECOND),
+            RequestOptions::new(),
+        ] {
+            let is_timed = options != RequestOptions::new();
+            let mut sent = Box::pin(
+                session
+                    .clone()
+                    .oneshot(with(super::request("POST", vec![b'x'; 100]), options)),
+            );
+            // Until it has a connection, and waits for the head.
+            for _ in 0..20 {
+                let polled = sent.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+                assert!(polled.is_pending());
+                tokio::time::sleep(SECOND / 1000).await;
+            }
+            let began = tokio::time::Instant::now();
+            let sent = tokio::spawn(sent).await.unwrap();
+            assert_eq!(sent.is_err(), is_timed, "{protocol:?}");
+            if is_timed {
+                let took = began.elapsed();
+                assert!(took <= 8 * SECOND, "{protocol:?}: {took:?}");
+            }
+        }
+    }
+}
