@@ -27,7 +27,7 @@ use crate::{
     redirect::Answerer,
 };
 #[cfg(feature = "fs")]
-use crate::{SAVED_FLOOR, call::Source};
+use crate::{SAVED_FLOOR, call::Source, read::is_event_stream};
 
 /// The response to a request: [`send`](crate::RequestBuilder::send) gives one whose body streams,
 /// [`fetch`](crate::RequestBuilder::fetch) one with the bytes of its body.
@@ -205,15 +205,18 @@ impl Response {
     }
 
     /// Has the body, which is about to be saved, continued where it breaks, as far as that can be done, and
-    /// holds it to the floor of throughput for what is saved.
+    /// holds it to the floor of throughput for what is saved. A stream of events may be silent.
     #[cfg(feature = "fs")]
     pub(crate) fn continue_body(&mut self) {
         if let Some(source) = self.source.take() {
             let (method, uri) = self.request.asked();
             source.wrap(method, uri, &mut self.inner);
         }
-        // The rest of it too, so after it was wrapped.
-        self.inner.body_mut().hold_to_default_floor(SAVED_FLOOR);
+        let content_type = self.headers().get(CONTENT_TYPE);
+        if !content_type.is_some_and(is_event_stream) {
+            // The rest of it too, so after it was wrapped.
+            self.inner.body_mut().hold_to_default_floor(SAVED_FLOOR);
+        }
     }
 
     /// Makes an error of a status that was not expected.

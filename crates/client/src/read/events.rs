@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures_core::Stream;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, HeaderValue};
 
 use super::{line::LineReader, split::Ends};
 use crate::{Error, Response, error::Kind};
@@ -191,13 +191,7 @@ impl Response {
     /// none. Without a `Content-Type` it is taken for what was asked for.
     pub fn events(mut self) -> Result<Events, Error> {
         let content_type = self.headers().get(CONTENT_TYPE);
-        let is_events = content_type.is_none_or(|value| {
-            let essence = value.as_bytes().split(|byte| *byte == b';').next();
-            essence.is_some_and(|it| {
-                it.trim_ascii()
-                    .eq_ignore_ascii_case(EVENT_STREAM.as_bytes())
-            })
-        });
+        let is_events = content_type.is_none_or(is_event_stream);
         if is_events {
             self.body_mut().lift_default_idle_timeout();
         }
@@ -214,3 +208,12 @@ impl Response {
 }
 
 const EVENT_STREAM: &str = "text/event-stream";
+
+/// Whether this `Content-Type` is that of a stream of events.
+pub(crate) fn is_event_stream(content_type: &HeaderValue) -> bool {
+    let essence = content_type.as_bytes().split(|byte| *byte == b';').next();
+    essence.is_some_and(|it| {
+        it.trim_ascii()
+            .eq_ignore_ascii_case(EVENT_STREAM.as_bytes())
+    })
+}

@@ -10,6 +10,9 @@ use crate::ThroughputFloor;
 /// [`RequestBuilder::download_floor`](crate::RequestBuilder::download_floor) takes its place; `None` turns
 /// it off.
 ///
+/// A stream of events (`text/event-stream`), which is silent while there is nothing to tell, is not held to
+/// it.
+///
 /// It is there for what the idle timeout of 30 s cannot see: a body of which a few bytes come now and
 /// then, for days. So it ends only what is broken:
 ///

@@ -12,6 +12,8 @@ mod save;
 mod split;
 mod stream;
 
+#[cfg(feature = "fs")]
+pub(crate) use self::events::is_event_stream;
 pub use self::{
     events::{Event, Events},
     floor::SAVED_FLOOR,

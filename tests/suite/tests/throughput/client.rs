@@ -284,3 +284,25 @@ async fn what_a_request_says_of_its_times_holds_after_a_redirect_to_another_orig
     let idle = go().idle_timeout(Duration::from_millis(1500)).fetch().await;
     assert_eq!(idle.unwrap_err().kind(), ErrorKind::BodyTimeout);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_quiet_stream_of_events_may_be_saved() {
+    let folder = Folder::new("events");
+    let target = folder.0.join("file");
+    let connector = MemoryConnector::new(move |mut connection: Connection| async move {
+        while connection.read_request().await.is_some() {
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\
+                        content-length: 40\r\n\r\n";
+            connection.write(head).await;
+            connection.drip([b':'; 40], 2, 20 * SECOND).await;
+            connection.answered();
+        }
+    });
+    let client = over(&connector, Client::builder().resume(false));
+    let saved = ask(client.get("http://peer/")).await.save_to(&target).await;
+    assert_eq!(saved.unwrap_or_else(|error| panic!("{error}")), 40);
+    // Unless its request asks for something of its own.
+    let request = client.get("http://peer/").download_floor(SAVED_FLOOR);
+    let saved = ask(request).await.save_to(&target).await;
+    assert!(saved.unwrap_err().is_too_slow());
+}
