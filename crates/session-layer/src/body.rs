@@ -85,6 +85,11 @@ impl Lease {
         }
     }
 
+    /// Whether the peer may have to wait until other bodies of the connection are read.
+    fn may_be_held_up(&self) -> bool {
+        self.part.is_some() && self.connection.may_hold_up_a_part()
+    }
+
     /// Takes note whether the reader of the body waits.
     fn note_wanted(&self, waits: bool) {
         self.wire().note_wanted(waits);
@@ -283,7 +288,8 @@ impl SessionBody {
             return false;
         };
         let wire = lease.wire();
-        let Poll::Ready(slow) = floor.poll_too_slow(cx, wire.is_read_blocked()) else {
+        let waits_for_peer = || wire.is_read_blocked() && !lease.may_be_held_up();
+        let Poll::Ready(slow) = floor.poll_too_slow(cx, waits_for_peer) else {
             return false;
         };
         times.too_slow = Some(slow);
@@ -303,7 +309,8 @@ impl SessionBody {
             Some(Err(_)) | None => 0,
         };
         if let Some(floor) = &mut times.floor {
-            floor.came(bytes);
+            let lease = self.lease.as_ref();
+            floor.came(bytes, || lease.is_some_and(Lease::may_be_held_up));
         }
     }
 

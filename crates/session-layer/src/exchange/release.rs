@@ -22,6 +22,11 @@ pub(crate) trait Release: Send + Sync {
     fn is_body_idle_chosen(&self) -> bool;
     /// Whether the floor of downloads was set by hand, be it to none.
     fn is_download_floor_chosen(&self) -> bool;
+    /// Whether bodies that nobody reads may have filled the window of a connection that others use too,
+    /// so that the peer may send nothing of the body of a reader who waits.
+    fn may_hold_up_a_part(&self) -> bool {
+        false
+    }
     /// The runtime that drives the connection.
     fn runtime(&self) -> Option<runtime::Id>;
 }

@@ -272,6 +272,13 @@ impl<B> Streams<B> {
         !self.lock().wires.iter().all(over)
     }
 
+    /// How many responses have come whose bodies nobody waits for at this moment.
+    #[cfg(feature = "http2")]
+    fn unread(&self) -> usize {
+        let is_unread = |wire: &&Arc<Wire>| wire.phase() == Phase::Body && !wire.is_wanted();
+        self.lock().wires.iter().filter(is_unread).count()
+    }
+
     /// Cuts what is under way; returns how much.
     pub(crate) fn sever_all(&self, cause: Cause) -> usize {
         let wires = self.wires();
@@ -452,6 +459,21 @@ impl<B: Send + 'static> Release for Shared<B> {
 
     fn is_download_floor_chosen(&self) -> bool {
         self.connection.is_download_floor_chosen()
+    }
+
+    /// Each of the others may hold as much as its own window has. What is left of the connection's is
+    /// too little then for a body that could have all of its own.
+    #[cfg(feature = "http2")]
+    fn may_hold_up_a_part(&self) -> bool {
+        let unread = self.streams.unread();
+        if unread == 0 {
+            return false;
+        }
+        let config = &self.connection.pool().config().http2;
+        let streams = u64::try_from(unread).unwrap_or(u64::MAX).saturating_add(1);
+        let most = streams.saturating_mul(config.stream_window.into());
+        // Both windows are the same where they grow.
+        config.adaptive_window || most > config.connection_window.into()
     }
 
     fn runtime(&self) -> Option<tokio::runtime::Id> {

@@ -31,10 +31,13 @@ impl DownloadMeter {
         }
     }
 
-    /// Takes note of bytes that the reader got.
-    pub(crate) fn came(&mut self, bytes: usize) {
+    /// Takes note of bytes that the reader got. `may_be_held_up` says whether this side may have kept
+    /// the peer from sending.
+    pub(crate) fn came(&mut self, bytes: usize, may_be_held_up: impl FnOnce() -> bool) {
         if let Some(time) = self.looks.end(self.meter.slot()) {
-            self.meter.waited(time);
+            if !may_be_held_up() {
+                self.meter.waited(time);
+            }
         }
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.meter.passed(bytes);
@@ -42,11 +45,12 @@ impl DownloadMeter {
     }
 
     /// Waits until it is too slow, on behalf of a reader who has found nothing. `waits_for_peer` says
-    /// that there is nothing on this side that the reader has yet to get.
+    /// that there is nothing on this side that the reader has yet to get, or that keeps the peer from
+    /// sending.
     pub(crate) fn poll_too_slow(
         &mut self,
         cx: &mut Context<'_>,
-        waits_for_peer: bool,
+        waits_for_peer: impl Fn() -> bool,
     ) -> Poll<TooSlow> {
         loop {
             let mut is_known = true;
@@ -54,7 +58,7 @@ impl DownloadMeter {
                 ready!(self.looks.poll_due(cx));
                 let now = Instant::now();
                 match self.looks.look(now, self.meter.slot()) {
-                    Some(time) if waits_for_peer => self.meter.waited(time),
+                    Some(time) if waits_for_peer() => self.meter.waited(time),
                     Some(_) | None => is_known = false,
                 }
                 now

@@ -8,7 +8,9 @@ use crate::config::ConfigError;
 ///
 /// - of a [download](crate::Timeouts::download_floor), while the reader of the response's body waits
 ///   and nothing has come that it has not taken. A reader that takes its time, or does not read for an
-///   hour, is not the peer's fault, and neither is the time before the head;
+///   hour, is not the peer's fault, and neither is the time before the head. Over HTTP/2, bodies that
+///   nobody reads keep the peer from sending others where they fill the
+///   window of their connection (`Http2::connection_window`): no time counts while there are so many;
 /// - of an [upload](crate::Timeouts::upload_floor), while there are bytes of the request to be sent and
 ///   the peer takes none. A request body that gives nothing for a while is not the peer's fault, and
 ///   neither is the time from the end of the request to the head.

@@ -220,3 +220,39 @@ async fn a_session_refuses_a_floor_of_nothing() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_body_is_not_cut_while_others_that_nobody_reads_may_hold_it_up() {
+    for adaptive in [false, true] {
+        let script = Script::steady(SECOND / 10, 16_384, 200);
+        let peer = super::scripted(script);
+        let http2 = session_layer::Http2::default()
+            .prior_knowledge(true)
+            .stream_window(65_535)
+            .connection_window(131_070)
+            .adaptive_window(adaptive);
+        let timeouts = patient().download_floor(floor(100, 8));
+        let session = super::with_http2(timeouts, http2, &peer);
+        let mut unread = Vec::new();
+        for _ in 0..2 {
+            unread.push(send(&session, get()).await.unwrap().into_body());
+        }
+        tokio::time::sleep(30 * SECOND).await;
+        let read = async {
+            send(&session, get())
+                .await
+                .unwrap()
+                .into_body()
+                .collect()
+                .await
+        };
+        let pauses = async {
+            tokio::time::sleep(600 * SECOND).await;
+            drop(unread);
+        };
+        let (read, ()) = tokio::join!(read, pauses);
+        let read = read.unwrap_or_else(|error| panic!("adaptive: {adaptive}: {error}"));
+        assert_eq!(read.to_bytes().len(), 16_384 * 200);
+        assert_eq!(session.stats().opened, 1);
+    }
+}

@@ -108,22 +108,30 @@ fn serving(protocol: Protocol, timeouts: Timeouts, script: Script) -> AnySession
                 }
             }
         }),
-        Protocol::Http2 => over_http2(timeouts, move |stream| {
-            let script = script.clone();
-            async move {
-                let head = Response::builder().header("content-type", script.content_type);
-                let (mut send, _request) = stream.begin(head.body(()).unwrap());
-                for &(pause, bytes) in &script.pieces {
-                    tokio::time::sleep(pause).await;
-                    let _ = send.send_data(vec![b'x'; bytes].into(), false);
-                }
-                if script.ends {
-                    let _ = send.send_data(Bytes::new(), true);
-                }
-                let _ = std::future::poll_fn(|cx| send.poll_reset(cx)).await;
-            }
-        }),
+        Protocol::Http2 => {
+            let http2 = Http2::default().prior_knowledge(true);
+            with_http2(timeouts, http2, &scripted(script))
+        }
     }
+}
+
+/// A peer that answers each request by this script.
+fn scripted(script: Script) -> Peer {
+    Peer::new(Builder::new(), move |stream| {
+        let script = script.clone();
+        async move {
+            let head = Response::builder().header("content-type", script.content_type);
+            let (mut send, _request) = stream.begin(head.body(()).unwrap());
+            for &(pause, bytes) in &script.pieces {
+                tokio::time::sleep(pause).await;
+                let _ = send.send_data(vec![b'x'; bytes].into(), false);
+            }
+            if script.ends {
+                let _ = send.send_data(Bytes::new(), true);
+            }
+            let _ = std::future::poll_fn(|cx| send.poll_reset(cx)).await;
+        }
+    })
 }
 
 /// A session whose server takes `bytes` of a request after each pause, and answers `ok` when it has the
@@ -195,9 +203,13 @@ where
 {
     let mut builder = Builder::new();
     builder.initial_window_size(1024);
-    let peer = Peer::new(builder, serve);
+    let http2 = Http2::default().prior_knowledge(true);
+    with_http2(timeouts, http2, &Peer::new(builder, serve))
+}
+
+fn with_http2(timeouts: Timeouts, http2: Http2, peer: &Peer) -> AnySession {
     SessionLayer::new(PoolConfig::default(), timeouts)
-        .and_then(|layer| layer.http2(Http2::default().prior_knowledge(true)))
+        .and_then(|layer| layer.http2(http2))
         .unwrap()
         .layer(peer.connector())
 }

@@ -455,6 +455,12 @@ impl Wire {
         self.instant(self.wrote_at.load(Relaxed))
     }
 
+    /// Whether the reader of a response body waits.
+    #[cfg(feature = "http2")]
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.wanted_since.load(Relaxed) != 0
+    }
+
     /// Since when the reader of a response body has been waiting for the peer.
     pub(crate) fn wanted_since(&self) -> Option<Instant> {
         // Where hyper does not ask for bytes, it has some that the reader has not taken.
