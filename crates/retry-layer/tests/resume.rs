@@ -11,7 +11,7 @@
 //! | 416 at the end; all there but the end | `an_unsatisfied_range_behind_the_last_byte_is_the_end`, `a_body_of_which_all_came_is_whole_though_it_breaks_then` |
 //! | 200 where nothing was handed out | `where_nothing_was_handed_out_the_whole_is_asked_for`, `what_began_anew_is_continued_by_its_own_validator` |
 //! | a range of the caller's own; its several parts | `a_range_of_the_callers_own_is_continued_within_it`, `several_parts_are_not_continued` |
-//! | encoded bodies; trailers | `an_encoded_body_is_continued_in_the_same_coding`, `trailers_come_once_and_at_the_end` |
+//! | encoded bodies; trailers | `an_encoded_body_is_continued_in_the_same_coding`, `trailers_come_once_and_at_the_end`, `a_digest_of_a_part_alone_is_no_trailer_of_the_body` |
 //! | attempts, waits, budget, deadline, report | `the_retries_of_the_rest_and_of_the_whole_are_counted_together`, `each_wait_is_the_next_of_the_schedule`, `what_brought_the_body_forward_is_given_back_to_the_budget`, `a_deadline_of_the_policy_counts_from_the_break`, `the_report_has_each_exchange_and_where_it_began` |
 #![allow(
     clippy::unwrap_used,
@@ -548,6 +548,40 @@ async fn trailers_come_once_and_at_the_end() {
     let collected = response.into_body().collect().await.unwrap();
     assert_eq!(collected.trailers().unwrap()["x-sum"], "1");
     assert_eq!(collected.to_bytes(), "abcdef");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_digest_of_a_part_alone_is_no_trailer_of_the_body() {
+    let whole = |trailer| {
+        answer(200)
+            .etag("\"v1\"")
+            .data("abc")
+            .trailer(trailer, "of all")
+    };
+    let broken = || answer(200).etag("\"v1\"").data("abc").breaks();
+    let rest = |trailer| {
+        let part = answer(206).etag("\"v1\"").range("3-5/6").data("def");
+        part.trailer(trailer, "of the part")
+    };
+    let anew = || answer(200).etag("\"v1\"").breaks();
+    for (answers, trailer) in [
+        (vec![whole("content-digest")], Some("content-digest")),
+        (
+            vec![anew(), whole("content-digest")],
+            Some("content-digest"),
+        ),
+        (vec![broken(), rest("content-digest")], None),
+        (vec![broken(), rest("repr-digest")], Some("repr-digest")),
+    ] {
+        let server = Server::new(answers);
+        let response = Resume::new(server, policy()).oneshot(get()).await.unwrap();
+        let collected = response.into_body().collect().await.unwrap();
+        let trailers = collected.trailers();
+        let found = trailers
+            .and_then(|it| it.keys().next())
+            .map(|it| it.as_str());
+        assert_eq!(found, trailer);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -16,6 +16,8 @@ use super::{
 };
 use crate::{named::ServiceError, report::RetryReport, stop::StopReason};
 
+const CONTENT_DIGEST: &str = "content-digest";
+
 /// A body that can be continued, and how much of it was read.
 pub(super) struct Tracked<E, A> {
     pub(super) resumable: Resumable,
@@ -25,6 +27,8 @@ pub(super) struct Tracked<E, A> {
     received: u64,
     /// How many bytes of the present response are skipped, because they were received before.
     skip: u64,
+    /// Whether the present response is a part that was asked for here, and not the first one.
+    is_rest: bool,
     /// How many bytes of the present response follow those, if it is known.
     left: Option<u64>,
     /// The error that broke the body, until the rest arrives.
@@ -47,6 +51,7 @@ impl<E, A> Tracked<E, A> {
         Self {
             received: 0,
             skip: 0,
+            is_rest: false,
             left: resumable.length(),
             resumable,
             progress,
@@ -85,7 +90,7 @@ impl<E: ServiceError, S, B, F> Tracked<E, Ask<S, B, F>> {
         match frame {
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) => self.take_data(data),
-                Err(trailers) if self.is_whole() => Step::Return(Some(Ok(trailers))),
+                Err(trailers) if self.is_whole() => self.take_trailers(trailers),
                 // Trailers of a part that is not the last one say nothing about the whole.
                 Err(_) => Step::Continue,
             },
@@ -94,6 +99,23 @@ impl<E: ServiceError, S, B, F> Tracked<E, Ask<S, B, F>> {
             Some(Err(error)) => self.break_off(Some(error)),
             None if self.is_whole() => self.end(),
             None => self.break_off(None),
+        }
+    }
+
+    /// Takes the trailers of the last response. A digest of its content would be taken for one of the
+    /// content of the first ([RFC 9530, section 2](https://www.rfc-editor.org/rfc/rfc9530#section-2)); that
+    /// of the whole, `Repr-Digest`, is not concerned.
+    fn take_trailers(&self, frame: Frame<Bytes>) -> Step<E> {
+        match frame.into_trailers() {
+            Ok(mut trailers) if self.is_rest => {
+                trailers.remove(CONTENT_DIGEST);
+                if trailers.is_empty() {
+                    return Step::Continue;
+                }
+                Step::Return(Some(Ok(Frame::trailers(trailers))))
+            }
+            Ok(trailers) => Step::Return(Some(Ok(Frame::trailers(trailers)))),
+            Err(frame) => Step::Return(Some(Ok(frame))),
         }
     }
 
@@ -223,6 +245,7 @@ impl<E: ServiceError, S, B, F> Tracked<E, Ask<S, B, F>> {
             .judge(self.received, head.status, &head.headers, exact)
         {
             Answer::Rest { skip, length } => {
+                self.is_rest = true;
                 self.skip = skip;
                 self.left = Some(length.saturating_sub(skip));
             }

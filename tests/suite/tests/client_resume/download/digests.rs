@@ -5,7 +5,7 @@ use std::fs;
 use client::ErrorKind;
 use test_support::{Connection, MemoryConnector};
 
-use super::{download, leave, serve};
+use super::{URL, download, leave, over, serve};
 use crate::support::{Directory, File, content, gzipped};
 
 /// The SHA-256 of 1,000 bytes of content, and its `Repr-Digest`.
@@ -128,4 +128,33 @@ async fn digests_in_trailers_are_checked() {
     assert!(right.unwrap().is_verified());
     let wrong = download(&serve(of_content::FIELD_OF_REST), &directory.target()).await;
     assert_eq!(wrong.unwrap_err().kind(), ErrorKind::Digest);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_digest_of_the_rest_of_a_body_is_not_taken_for_one_of_the_whole() {
+    let connector = MemoryConnector::new(move |mut connection: Connection| async move {
+        let (first, head) = match connection.number() {
+            0 => (0, "200 OK"),
+            _ => (
+                500,
+                "206 Partial Content\r\nContent-Range: bytes 500-999/1000",
+            ),
+        };
+        connection.read_request().await;
+        let head =
+            format!("HTTP/1.1 {head}\r\nETag: \"v1\"\r\nTransfer-Encoding: chunked\r\n\r\n1f4\r\n");
+        connection.write(head).await;
+        connection.write(&content(1_000)[first..first + 500]).await;
+        if first == 0 {
+            return connection.close().await;
+        }
+        let digest = of_content::FIELD_OF_REST;
+        let end = format!("\r\n0\r\nContent-Digest: {digest}\r\n\r\n");
+        connection.write(end).await;
+        connection.answered();
+    });
+    let directory = Directory::new();
+    let done = over(&connector).get(URL).download_to(directory.target());
+    assert_eq!(done.await.unwrap().length(), 1_000);
+    assert_eq!(connector.log().requests.len(), 2);
 }
