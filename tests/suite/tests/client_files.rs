@@ -246,6 +246,21 @@ async fn save(path: &Path) -> Result<u64, client::Error> {
 
 #[cfg(unix)]
 #[tokio::test(start_paused = true)]
+async fn the_name_of_a_directory_is_refused_before_anything_is_written() {
+    use std::error::Error as _;
+
+    let folder = Folder::new("separator");
+    let path = folder.file("new/");
+    let error = save(&path).await.unwrap_err();
+    let cause: &std::io::Error = error.source().unwrap().downcast_ref().unwrap();
+    assert_eq!(cause.kind(), std::io::ErrorKind::InvalidInput);
+    std::os::unix::fs::symlink("new/", folder.file("link")).unwrap();
+    assert!(save(&folder.file("link")).await.is_err());
+    assert_eq!(folder.names(), ["link"]);
+}
+
+#[cfg(unix)]
+#[tokio::test(start_paused = true)]
 async fn a_file_that_is_replaced_leaves_its_mode_to_the_new_one() {
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 

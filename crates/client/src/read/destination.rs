@@ -1,6 +1,7 @@
 //! Where a download is written: beside the file whose place it takes, or into a device.
 
 use std::{
+    ffi::OsStr,
     fs,
     hash::{BuildHasher as _, RandomState},
     io,
@@ -147,8 +148,22 @@ fn open(path: &Path) -> io::Result<(fs::File, Option<Part>)> {
     Ok((file, Some(part)))
 }
 
-/// Follows symbolic links, the last of which may lead to where there is nothing.
+/// Follows symbolic links, the last of which may lead to where there is nothing. That has to be the name of
+/// a file: one that ends with a separator is of a directory, which would be found out when all is there.
 pub(crate) fn follow(path: &Path) -> io::Result<PathBuf> {
+    let path = follow_links(path)?;
+    let name = path.file_name().map(OsStr::as_encoded_bytes);
+    let whole = path.as_os_str().as_encoded_bytes();
+    if name.is_some_and(|name| whole.ends_with(name)) {
+        return Ok(path);
+    }
+    Err(io::Error::new(
+        io::ErrorKind::InvalidInput,
+        "this is the name of a directory, and of no file",
+    ))
+}
+
+fn follow_links(path: &Path) -> io::Result<PathBuf> {
     // As many as Linux follows.
     const LINKS: usize = 40;
     let mut path = path.to_owned();

@@ -214,6 +214,8 @@ async fn a_disk_that_cannot_be_written_to_is_found_out_before_anything_is_sent()
         directory.file("folder"),
         directory.file("blocked"),
         directory.file("folder/.."),
+        directory.file("new/"),
+        directory.file("new/."),
         Path::new("/dev/null").to_owned(),
         Path::new("").to_owned(),
     ] {
