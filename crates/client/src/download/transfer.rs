@@ -70,6 +70,8 @@ async fn run(download: Download<'_>) -> Result<Downloaded, Error> {
         on_progress,
         part,
         resumed_from: 0,
+        is_told: false,
+        restarts: 0,
         total: None,
         codings: None,
         expected: Vec::new(),
@@ -103,6 +105,9 @@ struct Transfer<'a> {
     on_progress: Option<OnProgress<'a>>,
     part: Part,
     resumed_from: u64,
+    /// Whether any progress was told.
+    is_told: bool,
+    restarts: u32,
     total: Option<u64>,
     codings: Option<HeaderValue>,
     /// The digests that the server gave, of the partial file.
@@ -233,6 +238,9 @@ impl Transfer<'_> {
             lines(headers, CONTENT_ENCODING).and_then(|it| HeaderValue::try_from(it).ok());
         self.total = response.content_length();
         self.resumed_from = 0;
+        if self.is_told {
+            self.restarts = self.restarts.saturating_add(1);
+        }
         self.hashed = Some(Hashing::new(self.expected.iter().chain(&self.given)));
         self.part.begin(record).await.map_err(unwritten)?;
         response.continue_body();
@@ -305,12 +313,13 @@ impl Transfer<'_> {
     }
 
     fn tell(&mut self) {
+        self.is_told = true;
         if let Some(on_progress) = &mut self.on_progress {
             on_progress(Progress {
                 written: self.part.length(),
                 total: self.total,
                 resumed_from: self.resumed_from,
-                restarts: 0,
+                restarts: self.restarts,
             });
         }
     }

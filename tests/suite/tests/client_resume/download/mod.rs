@@ -1,5 +1,6 @@
 //! Downloads to files: through breaks, and over several runs of a program.
 
+mod answers;
 mod digests;
 mod disk;
 
