@@ -24,8 +24,8 @@ use super::{
     record::{self, Record},
 };
 use crate::{
-    DecodeLimits, Error, Progress, RequestBuilder, Response, description::Description, error::Kind,
-    read::destination::Existing,
+    DecodeLimits, Error, Progress, RequestBuilder, Response, SAVED_FLOOR, description::Description,
+    error::Kind, read::destination::Existing,
 };
 
 /// A server may give less than was asked for, and is asked again then. Each answer costs it as much as
@@ -405,7 +405,9 @@ impl Transfer<'_> {
 }
 
 /// The error of a response that has no part of the file.
-async fn refused(response: Response) -> Error {
+async fn refused(mut response: Response) -> Error {
+    // What it says of the error is not waited for any longer than the file would be.
+    response.body_mut().hold_to_default_floor(SAVED_FLOOR);
     match response.error_for_status_with_body().await {
         Ok(response) => response.unexpected_status(),
         Err(error) => error,

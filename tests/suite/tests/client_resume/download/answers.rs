@@ -1,9 +1,11 @@
-//! Answers that make a download begin anew.
+//! Answers that make a download begin anew, or that come without end.
 
-use test_support::{MemoryConnector, Reply, sequence};
+use std::time::Duration;
 
-use super::{download, leave};
-use crate::support::{Directory, File, content};
+use test_support::{Connection, MemoryConnector, Reply, sequence};
+
+use super::{URL, download, leave};
+use crate::support::{Directory, File, content, settings};
 
 #[tokio::test(start_paused = true)]
 async fn the_progress_tells_that_a_download_has_begun_anew() {
@@ -32,4 +34,26 @@ async fn the_progress_tells_that_a_download_has_begun_anew() {
         .await
         .unwrap();
     assert_eq!(restarts, [0, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_of_the_server_that_drips_is_not_waited_for_without_end() {
+    let connector = MemoryConnector::new(|mut connection: Connection| async move {
+        connection.read_request().await;
+        connection
+            .write("HTTP/1.1 404 Not Found\r\nContent-Length: 5000\r\n\r\n")
+            .await;
+        for _ in 0..5_000 {
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            connection.write(".").await;
+        }
+    });
+    let client = settings().deadline(None);
+    let client = client.build_with_connector(connector).unwrap();
+    let directory = Directory::new();
+    let began = tokio::time::Instant::now();
+    let error = client.get(URL).download_to(directory.target()).await;
+    assert_eq!(error.unwrap_err().status().unwrap(), 404);
+    let waited = began.elapsed();
+    assert!(waited < Duration::from_secs(200), "{waited:?}");
 }
