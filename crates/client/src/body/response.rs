@@ -59,6 +59,13 @@ pub(crate) trait Wrapper:
         }
     }
 
+    /// Lets the body be silent for longer than the session's default allows.
+    fn lift_default_idle_timeout(&mut self) {
+        if let Some(body) = self.inner() {
+            body.lift_default_idle_timeout();
+        }
+    }
+
     /// How many bytes have come over the connection, where that is not what is read here.
     fn encoded_bytes(&mut self) -> Option<u64> {
         None
@@ -162,11 +169,7 @@ impl ResponseBody {
     pub(crate) fn lift_default_idle_timeout(&mut self) {
         match &mut self.0 {
             ResponseRepr::Session(body) => body.lift_default_idle_timeout(),
-            ResponseRepr::Wrapped(body) => {
-                if let Some(body) = body.inner() {
-                    body.lift_default_idle_timeout();
-                }
-            }
+            ResponseRepr::Wrapped(body) => body.lift_default_idle_timeout(),
             ResponseRepr::Bytes { .. } | ResponseRepr::TooLarge(_) | ResponseRepr::Other(_) => {}
         }
     }

@@ -1,7 +1,10 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -36,19 +39,47 @@ pub(super) struct Again<C> {
     calls: C,
     /// What has answered first, after redirects.
     answered: Uri,
-    floor: DefaultFloor,
+    defaults: Defaults,
 }
 
-/// The floor of throughput that a body and its rest are held to unless one was set by hand; empty where
-/// there is none. It is known when the body is about to be saved, which is after it was wrapped.
-pub(super) type DefaultFloor = Arc<OnceLock<ThroughputFloor>>;
+/// What a body and its rest are held to in place of the defaults of the session. It is known when it is
+/// clear who reads the body, which is after it was wrapped.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Defaults(Arc<Held>);
+
+#[derive(Debug, Default)]
+struct Held {
+    floor: OnceLock<ThroughputFloor>,
+    lifts_idle_timeout: AtomicBool,
+}
+
+impl Defaults {
+    pub(super) fn set_floor(&self, floor: ThroughputFloor) {
+        // One that was set before stays, as it does in the body.
+        let _ = self.0.floor.set(floor);
+    }
+
+    pub(super) fn lift_idle_timeout(&self) {
+        // Relaxed: what asks for the rest does so when it is read by the one that has set this.
+        self.0.lifts_idle_timeout.store(true, Relaxed);
+    }
+
+    fn apply(&self, body: &mut ResponseBody) {
+        if let Some(floor) = self.0.floor.get() {
+            body.hold_to_default_floor(*floor);
+        }
+        if self.0.lifts_idle_timeout.load(Relaxed) {
+            body.lift_default_idle_timeout();
+        }
+    }
+}
 
 impl<C> Again<C> {
-    pub(super) fn new(calls: C, answered: Uri, floor: DefaultFloor) -> Self {
+    pub(super) fn new(calls: C, answered: Uri, defaults: Defaults) -> Self {
         Self {
             calls,
             answered,
-            floor,
+            defaults,
         }
     }
 }
@@ -72,7 +103,7 @@ impl<C: Calls> Service<Request<Body>> for Again<C> {
         Asking {
             asked: request.uri().clone(),
             answered: self.answered.clone(),
-            floor: self.floor.clone(),
+            defaults: self.defaults.clone(),
             call: SyncWrapper::new(Box::pin(self.calls.call(request))),
         }
     }
@@ -88,7 +119,7 @@ pub(super) fn answered<'a>(asked: &'a Uri, response: &'a Response<ResponseBody>)
 pub(super) struct Asking<F> {
     asked: Uri,
     answered: Uri,
-    floor: DefaultFloor,
+    defaults: Defaults,
     call: SyncWrapper<Pin<Box<F>>>,
 }
 
@@ -100,9 +131,7 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut response = ready!(self.call.get_mut().as_mut().poll(cx))?;
-        if let Some(floor) = self.floor.get() {
-            response.body_mut().hold_to_default_floor(*floor);
-        }
+        self.defaults.apply(response.body_mut());
         // A date is the validator of one URL, and redirects may lead elsewhere now: what was deployed with
         // it has the same date. (An entity tag says more; host and query differ where URLs are signed.)
         let is_other = answered(&self.asked, &response).path() != self.answered.path();

@@ -12,7 +12,7 @@ use retry_layer::{
 use session_layer::ConnectionInfo;
 use tower_service::Service;
 
-use super::again::{Again, Calls, DefaultFloor};
+use super::again::{Again, Calls, Defaults};
 use crate::{
     Body, Error, ResponseBody, ThroughputFloor,
     body::{Place, Wrapper},
@@ -32,20 +32,20 @@ pub(super) struct Resumed<C: Calls> {
     connection: Option<ConnectionInfo>,
     /// How many exchanges the report had that was taken last.
     taken: usize,
-    floor: DefaultFloor,
+    defaults: Defaults,
 }
 
 impl<C: Calls> Resumed<C> {
     pub(super) fn new(
         inner: Inner<C>,
         connection: Option<ConnectionInfo>,
-        floor: DefaultFloor,
+        defaults: Defaults,
     ) -> Self {
         Self {
             inner,
             connection,
             taken: 0,
-            floor,
+            defaults,
         }
     }
 }
@@ -57,9 +57,16 @@ impl<C: Calls> Wrapper for Resumed<C> {
 
     fn hold_to_default_floor(&mut self, floor: ThroughputFloor) {
         // The rest that is asked for, too.
-        let _ = self.floor.set(floor);
+        self.defaults.set_floor(floor);
         if let Some(body) = self.inner.get_mut() {
             body.hold_to_default_floor(floor);
+        }
+    }
+
+    fn lift_default_idle_timeout(&mut self) {
+        self.defaults.lift_idle_timeout();
+        if let Some(body) = self.inner.get_mut() {
+            body.lift_default_idle_timeout();
         }
     }
 

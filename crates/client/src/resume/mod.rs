@@ -16,7 +16,7 @@ use retry_layer::resume::ResumeBody;
 
 pub(crate) use self::again::Calls;
 use self::{
-    again::{Again, DefaultFloor},
+    again::{Again, Defaults},
     body::Resumed,
 };
 use crate::{ResponseBody, forward::AsItIs};
@@ -103,14 +103,14 @@ impl<C: Calls> Source<C> {
         let (head, ()) = head.into_parts();
         let encoded = std::mem::take(body);
         let connection = encoded.connection().cloned();
-        let floor = DefaultFloor::default();
+        let defaults = Defaults::default();
         let resumed = ResumeBody::new(
-            Again::new(calls, answered, floor.clone()),
+            Again::new(calls, answered, defaults.clone()),
             &policy,
             request,
             &head,
             encoded,
         );
-        *body = ResponseBody::wrapped(Resumed::new(resumed, connection, floor));
+        *body = ResponseBody::wrapped(Resumed::new(resumed, connection, defaults));
     }
 }

@@ -16,6 +16,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use client::{Client, ClientBuilder, ErrorKind, ResumeErrorKind, StopReason};
@@ -591,4 +592,34 @@ async fn a_date_is_no_validator_where_a_redirect_leads_elsewhere_meanwhile() {
         error.resume_error().unwrap().kind(),
         ResumeErrorKind::ValidatorChanged
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_may_be_far_apart_behind_a_break_too() {
+    const EVENTS: &str = "data: 1\n\ndata: 2\n\n";
+    let connector = MemoryConnector::new(|mut connection: Connection| async move {
+        connection.read_request().await;
+        let head = "Content-Type: text/event-stream\r\nETag: \"v1\"\r\nContent-Length";
+        if connection.number() == 0 {
+            connection
+                .write(format!("HTTP/1.1 200 \r\n{head}: 18\r\n\r\n"))
+                .await;
+            connection.write(&EVENTS[..9]).await;
+            return connection.close().await;
+        }
+        let range = "Content-Range: bytes 9-17/18";
+        connection
+            .write(format!("HTTP/1.1 206 \r\n{range}\r\n{head}: 9\r\n\r\n"))
+            .await;
+        // Longer than the default idle timeout.
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        connection.write(&EVENTS[9..]).await;
+        connection.answered();
+    });
+    let response = resuming(&connector).get("http://peer/").send().await;
+    let mut events = response.unwrap().events().unwrap();
+    for data in ["1", "2"] {
+        assert_eq!(events.next().await.unwrap().unwrap().data, data);
+    }
+    assert!(events.next().await.is_none());
 }
