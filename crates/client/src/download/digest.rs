@@ -107,7 +107,8 @@ impl Expected {
         Algorithm::ALL.into_iter().filter_map(digest).collect()
     }
 
-    fn is_of_whole(&self, length: u64) -> bool {
+    /// Whether it is of all bytes of a file of this length.
+    pub(super) fn is_of_all(&self, length: u64) -> bool {
         self.range
             .as_ref()
             .is_none_or(|range| *range == (0..length))
@@ -192,7 +193,7 @@ pub(super) fn check(
 ) -> Result<(), Unverified> {
     let mut left: Vec<&Expected> = Vec::new();
     for expected in expected {
-        let hashed = hashed.filter(|_| expected.is_of_whole(length));
+        let hashed = hashed.filter(|_| expected.is_of_all(length));
         match hashed.and_then(|it| it.digest(expected.algorithm)) {
             Some(actual) => expected.check(&actual).map_err(Unverified::Mismatch)?,
             None => left.push(expected),
@@ -200,13 +201,13 @@ pub(super) fn check(
     }
     // Those of the same bytes together: a file is read once.
     while let Some(first) = left.first() {
-        let is_whole = first.is_of_whole(length);
+        let is_whole = first.is_of_all(length);
         let range = match &first.range {
             Some(range) if !is_whole => range.clone(),
             _ => 0..length,
         };
         let (same, others): (Vec<_>, Vec<_>) = mem::take(&mut left).into_iter().partition(|it| {
-            it.is_of_whole(length) == is_whole && (is_whole || it.range.as_ref() == Some(&range))
+            it.is_of_all(length) == is_whole && (is_whole || it.range.as_ref() == Some(&range))
         });
         let hashing = read(file, range, Hashing::new(same.iter().copied()))?;
         for expected in same {

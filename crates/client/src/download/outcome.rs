@@ -35,7 +35,9 @@ impl Downloaded {
         self.resumed_from
     }
 
-    /// Whether a digest was given, by the caller or the server, and is right.
+    /// Whether a digest of all bytes was given, by the caller or the server, and is right. That of a part,
+    /// which a server gives as `Content-Digest` where an earlier download is continued, is checked, but
+    /// says nothing of what was there.
     #[must_use]
     pub fn is_verified(&self) -> bool {
         self.verified

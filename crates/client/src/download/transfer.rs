@@ -356,7 +356,9 @@ impl Transfer<'_> {
         response: &Response,
         content: Option<Content>,
     ) -> Result<Downloaded, Error> {
-        let verified = !self.expected.is_empty() || self.given.is_some();
+        let received = self.part.length();
+        let verified =
+            self.given.is_some() || self.expected.iter().any(|it| it.is_of_all(received));
         let path = self.part.target().to_owned();
         let length = if let Some(content) = content {
             let decoded = self.decode_to(&path, content).await;
