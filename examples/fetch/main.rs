@@ -12,12 +12,14 @@ mod transfer;
 
 use std::{
     env,
+    ffi::OsString,
     io::{self, Write as _},
     process::ExitCode,
 };
 
 use client::Client;
 use futures_util::{StreamExt as _, stream};
+use tokio::runtime::Runtime;
 
 use self::{
     arguments::{Arguments, Command, HELP},
@@ -26,9 +28,20 @@ use self::{
     transfer::Transfer,
 };
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    let exit = match Arguments::parse(env::args_os()) {
+fn main() -> ExitCode {
+    program(env::args_os()).into()
+}
+
+fn program(line: impl IntoIterator<Item = OsString>) -> Exit {
+    let runtime = Runtime::new().expect("the system gives what a runtime needs");
+    let exit = runtime.block_on(execute(line));
+    // What a thread still writes is not waited for: a pipe that nobody reads takes it never.
+    runtime.shutdown_background();
+    exit
+}
+
+async fn execute(line: impl IntoIterator<Item = OsString>) -> Exit {
+    match Arguments::parse(line) {
         Ok(Command::Help) => {
             // Somebody who reads a part of it is no reason to fail.
             let _ = io::stdout().write_all(HELP.as_bytes());
@@ -48,8 +61,7 @@ async fn main() -> ExitCode {
             print_error(&format!("fetch: {why}\nfetch: see `fetch --help`"));
             Exit::Usage
         }
-    };
-    exit.into()
+    }
 }
 
 /// Downloads everything, and returns what the first URL that failed came to.
@@ -93,7 +105,7 @@ async fn run(client: &Client, transfer: &Transfer, screen: &Screen) -> Exit {
 
 #[cfg(test)]
 mod tests {
-    use std::{ffi::OsString, fs, path::PathBuf};
+    use std::{fs, path::PathBuf};
 
     use wiremock::{Mock, MockServer, ResponseTemplate, matchers::path};
 
@@ -197,5 +209,60 @@ mod tests {
             files,
             [("a", "abc"), ("b", "of b"), ("c", "of b"), ("to-a", "abc")]
         );
+    }
+
+    /// Not a test: the program, for one that runs it.
+    #[test]
+    #[ignore = "it is run by `an_interrupt_ends_it_where_nobody_reads_its_output`"]
+    fn the_program() {
+        let line = env::var("FETCH_TEST_LINE").expect("the other test sets it");
+        let exit = program(line.split_whitespace().map(OsString::from));
+        std::process::exit(exit as i32);
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn an_interrupt_ends_it_where_nobody_reads_its_output() {
+        use std::{
+            io::Read as _,
+            process::{Command, Stdio},
+            time::Duration,
+        };
+
+        let server = MockServer::start().await;
+        let large = ResponseTemplate::new(200).set_body_bytes(vec![b'x'; 4 << 20]);
+        Mock::given(path("/large"))
+            .respond_with(large)
+            .mount(&server)
+            .await;
+        let line = format!("fetch -s -o - {}/large", server.uri());
+        let mut program = Command::new(env::current_exe().expect("it is known"))
+            .args(["--exact", "tests::the_program", "--ignored", "--nocapture"])
+            .env("FETCH_TEST_LINE", line)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a program can be started");
+        let mut output = program.stdout.take().expect("it is a pipe");
+        let read = tokio::task::spawn_blocking(move || {
+            let mut piece = vec![0; 1 << 20];
+            output.read_exact(&mut piece).expect("so much is written");
+            output
+        });
+        // It stays open, and is not read any more.
+        let _output = read.await.expect("it does not panic");
+        let id = program.id().to_string();
+        let sent = Command::new("kill").args(["-INT", &id]).status();
+        assert!(sent.is_ok_and(|it| it.success()));
+        let mut ended = None;
+        for _ in 0..1_000 {
+            ended = program.try_wait().expect("it can be waited for");
+            if ended.is_some() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        program.kill().ok();
+        let code = ended.and_then(|it| it.code());
+        assert_eq!(code, Some(i32::from(Exit::Interrupted as u8)));
     }
 }
