@@ -1,6 +1,8 @@
 //! Many requests over a simulated network, in virtual time: a calm one, on which the limits hold as the servers
 //! count, and one in a storm of restarts, partitions and held messages, on which nothing is lost or left behind.
 //!
+//! A binary of its own, since it keeps the processor busy for long: tests beside it that measure real time would fail.
+//!
 //! What is random follows from a seed, which is printed. The hour is not part of the usual run:
 //!
 //! ```text
