@@ -2,6 +2,7 @@
 
 mod captured;
 mod subscribe;
+mod temporary;
 
 use std::time::Duration;
 
@@ -12,7 +13,11 @@ use session_layer::{Connector, Error, PoolConfig, Session, SessionBody, SessionL
 use test_support::MemoryConnector;
 use tower::{Layer, ServiceExt};
 
-pub use self::{captured::Captured, subscribe::subscribe};
+pub use self::{
+    captured::Captured,
+    subscribe::subscribe,
+    temporary::{TemporaryFile, TemporaryFolder},
+};
 
 /// A session whose requests have bodies of bytes.
 pub type BytesSession = Session<Full<Bytes>>;

@@ -9,31 +9,8 @@ use std::{
 use client::{Body, Client};
 use http_body::Body as _;
 use http_body_util::BodyExt;
+use test_suite::{TemporaryFile, TemporaryFolder};
 use test_support::{Connection, MemoryConnector, Reply, answer, sequence};
-
-/// A file that is gone when the test is over.
-struct Temporary(PathBuf);
-
-impl Temporary {
-    fn new(content: &[u8]) -> Self {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let number = COUNT.fetch_add(1, Relaxed);
-        let name = format!("client-files-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        fs::write(&path, content).expect("the temporary directory can be written to");
-        Self(path)
-    }
-
-    fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        fs::remove_file(&self.0).ok();
-    }
-}
 
 fn over(connector: &MemoryConnector) -> Client {
     Client::builder()
@@ -44,7 +21,7 @@ fn over(connector: &MemoryConnector) -> Client {
 #[tokio::test(start_paused = true)]
 async fn a_file_is_sent_with_its_length_and_read_anew_by_each_attempt() {
     let content: Vec<u8> = (0..=250).cycle().take(300_000).collect();
-    let file = Temporary::new(&content);
+    let file = TemporaryFile::new(&content);
     let asked = AtomicUsize::new(0);
     let connector = MemoryConnector::new(answer(move |_| match asked.fetch_add(1, Relaxed) {
         0 => Reply::status(503),
@@ -69,7 +46,7 @@ async fn a_file_is_sent_with_its_length_and_read_anew_by_each_attempt() {
 
 #[tokio::test(start_paused = true)]
 async fn a_file_is_sent_again_where_a_redirect_leads() {
-    let file = Temporary::new(b"content");
+    let file = TemporaryFile::new(b"content");
     let connector = MemoryConnector::new(answer(|request| match request.path() {
         "/" => Reply::status(307).header("location", "/there"),
         _ => Reply::status(201),
@@ -88,7 +65,7 @@ async fn a_file_is_sent_again_where_a_redirect_leads() {
 
 #[tokio::test(start_paused = true)]
 async fn a_file_without_content_is_an_empty_body() {
-    let file = Temporary::new(b"");
+    let file = TemporaryFile::new(b"");
     let body = Body::from_file(file.path()).await.unwrap();
     assert!(body.is_end_stream());
     let connector = MemoryConnector::new(answer(|_| Reply::status(200)));
@@ -115,7 +92,7 @@ async fn what_is_no_file_is_refused_before_anything_is_sent() {
 #[tokio::test(start_paused = true)]
 async fn a_file_that_has_changed_is_not_sent_as_if_it_had_not() {
     for change in [&b"short"[..], b"longer than it was before", b""] {
-        let file = Temporary::new(b"as it was");
+        let file = TemporaryFile::new(b"as it was");
         let path = file.path().to_owned();
         let connector = MemoryConnector::new(answer(move |_| {
             fs::write(&path, change).expect("the file can be written");
@@ -137,13 +114,13 @@ async fn a_file_that_has_changed_is_not_sent_as_if_it_had_not() {
 
 #[tokio::test]
 async fn a_file_that_goes_away_or_shrinks_while_it_is_read_is_an_error() {
-    let gone = Temporary::new(b"content");
+    let gone = TemporaryFile::new(b"content");
     let body = Body::from_file(gone.path()).await.unwrap();
     drop(gone);
     assert!(body.collect().await.is_err());
 
     let content = vec![7; 1_000_000];
-    let file = Temporary::new(&content);
+    let file = TemporaryFile::new(&content);
     let mut body = Body::from_file(file.path()).await.unwrap();
     body.frame().await.unwrap().unwrap();
     let opened = fs::OpenOptions::new()
@@ -175,7 +152,7 @@ async fn a_body_is_saved_under_its_name_once_it_is_whole() {
         Reply::status(200).body(body.clone()),
     ]));
     let client = over(&connector);
-    let file = Temporary::new(b"as it was");
+    let file = TemporaryFile::new(b"as it was");
     let response = client.get("http://peer/").send().await.unwrap();
     let error = response.save_to(file.path()).await.unwrap_err();
     assert!(error.is_body());
@@ -200,41 +177,6 @@ async fn a_body_is_saved_under_its_name_once_it_is_whole() {
             .to_string()
             .starts_with("GET http://peer:80: the body cannot be written")
     );
-}
-
-/// A folder that is gone when the test is over, with all that is in it.
-#[cfg(unix)]
-struct Folder(PathBuf);
-
-#[cfg(unix)]
-impl Folder {
-    fn new(name: &str) -> Self {
-        let name = format!("client-files-{}-{name}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir(&path).expect("the temporary directory can be written to");
-        Self(path)
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-
-    fn names(&self) -> Vec<String> {
-        let entries = fs::read_dir(&self.0).expect("the folder can be read");
-        let names = entries.map(|entry| entry.expect("the entry can be read").file_name());
-        let mut names: Vec<_> = names
-            .map(|name| name.into_string().expect("the test's names are text"))
-            .collect();
-        names.sort();
-        names
-    }
-}
-
-#[cfg(unix)]
-impl Drop for Folder {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).ok();
-    }
 }
 
 #[cfg(unix)]
@@ -264,7 +206,7 @@ async fn the_name_of_a_directory_is_refused_before_anything_is_written() {
 async fn a_file_that_is_replaced_leaves_its_mode_to_the_new_one() {
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 
-    let folder = Folder::new("mode");
+    let folder = TemporaryFolder::new();
     for mode in [0o600, 0o640, 0o666, 0o755, 0o400] {
         let file = folder.file("file");
         fs::write(&file, "old").unwrap();
@@ -287,7 +229,7 @@ async fn a_file_that_is_replaced_leaves_its_mode_to_the_new_one() {
 async fn symbolic_links_are_followed_and_stay() {
     use std::os::unix::fs::symlink;
 
-    let folder = Folder::new("links");
+    let folder = TemporaryFolder::new();
     fs::create_dir(folder.file("data")).unwrap();
     fs::write(folder.file("data/old"), "old").unwrap();
     symlink("data/old", folder.file("first")).unwrap();
@@ -321,11 +263,11 @@ async fn only_a_regular_file_is_replaced() {
         os::unix::{fs::FileTypeExt as _, net::UnixListener},
     };
 
-    let folder = Folder::new("kinds");
+    let folder = TemporaryFolder::new();
     let fifo = folder.file("fifo");
     let make = |what: &[&str]| {
         let mut command = std::process::Command::new("mknod");
-        let made = command.current_dir(&folder.0).args(what).output();
+        let made = command.current_dir(folder.path()).args(what).output();
         made.unwrap().status.success()
     };
     assert!(make(&["fifo", "p"]));
@@ -359,7 +301,7 @@ async fn only_a_regular_file_is_replaced() {
 #[cfg(unix)]
 #[tokio::test(start_paused = true)]
 async fn a_name_may_be_as_long_as_the_file_system_allows() {
-    let folder = Folder::new("names");
+    let folder = TemporaryFolder::new();
     for name in ["x".repeat(255), "ä".repeat(127), "x".repeat(250)] {
         let file = folder.file(&name);
         assert_eq!(save(&file).await.unwrap(), 3);
@@ -372,7 +314,7 @@ async fn a_name_may_be_as_long_as_the_file_system_allows() {
 #[cfg(unix)]
 #[test]
 fn a_download_that_is_dropped_while_its_file_is_created_leaves_nothing() {
-    let folder = Folder::new("dropped");
+    let folder = TemporaryFolder::new();
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().build().unwrap();
     runtime.block_on(async {
@@ -407,7 +349,7 @@ async fn a_download_that_is_dropped_leaves_nothing() {
             .await;
         connection.stall_until_closed().await;
     });
-    let file = Temporary::new(b"as it was");
+    let file = TemporaryFile::new(b"as it was");
     let response = over(&connector).get("http://peer/").send().await.unwrap();
     let begun = tokio::sync::Notify::new();
     let mut saving = Box::pin(response.save_with_progress(file.path(), |_| begun.notify_one()));

@@ -5,14 +5,11 @@
     reason = "a test fails by its panic"
 )]
 
-#[cfg(target_os = "linux")]
-mod memory;
-
 use std::{
     convert::Infallible,
     fs,
     io::{SeekFrom, Write as _},
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -31,36 +28,15 @@ use h2::Reason;
 use http::{Request, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
+use test_suite::TemporaryFile;
 use test_support::{Connect, Connection, MemoryConnector, Reply, answer, http2, sequence};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tower::service_fn;
 
-/// A file that is gone when the test is over.
-struct Temporary(PathBuf);
-
-impl Temporary {
-    fn new(content: &[u8]) -> Self {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let number = COUNT.fetch_add(1, Relaxed);
-        let name = format!("client-uploads-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        fs::write(&path, content).expect("the temporary directory can be written to");
-        Self(path)
-    }
-
-    fn path(&self) -> &Path {
-        &self.0
-    }
-
-    async fn open(&self) -> tokio::fs::File {
-        tokio::fs::File::open(&self.0).await.expect("it is there")
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        fs::remove_file(&self.0).ok();
-    }
+async fn opened(file: &TemporaryFile) -> tokio::fs::File {
+    tokio::fs::File::open(file.path())
+        .await
+        .expect("it is there")
 }
 
 const LENGTH: usize = 300_000;
@@ -92,14 +68,14 @@ impl<F: FnMut() -> Option<Bytes> + Unpin> Stream for Pieces<F> {
 }
 
 /// Every kind of body, with its name.
-async fn bodies(file: &Temporary) -> Vec<(&'static str, Body)> {
+async fn bodies(file: &TemporaryFile) -> Vec<(&'static str, Body)> {
     let length = u64::try_from(LENGTH).unwrap();
     vec![
         ("bytes", content().into()),
         ("file", Body::from_file(file.path()).await.unwrap()),
         (
             "open file",
-            Body::from_open_file(file.open().await).await.unwrap(),
+            Body::from_open_file(opened(file).await).await.unwrap(),
         ),
         ("stream", Body::stream(stream(content()))),
         ("known", Body::stream_with_length(stream(content()), length)),
@@ -209,7 +185,7 @@ fn failing_http2(failure: Failure) -> http2::Peer {
 }
 
 async fn upload_through(failure: Failure, client: impl Fn() -> Client) {
-    let file = Temporary::new(&content());
+    let file = TemporaryFile::new(&content());
     for (name, body) in bodies(&file).await {
         let told = Told::default();
         let has_length = body.size_hint().exact().is_some();
@@ -301,8 +277,8 @@ async fn progress_is_told_over_services_of_ones_own_too() {
 
 #[tokio::test]
 async fn an_open_file_is_sent_from_its_position_on_however_often_and_at_once() {
-    let file = Temporary::new(&content());
-    let mut open = file.open().await;
+    let file = TemporaryFile::new(&content());
+    let mut open = opened(&file).await;
     // tokio reads more of the file than it is asked for.
     open.seek(SeekFrom::Start(1_000)).await.unwrap();
     open.read_exact(&mut [0; 10]).await.unwrap();
@@ -315,7 +291,7 @@ async fn an_open_file_is_sent_from_its_position_on_however_often_and_at_once() {
     assert!([begun, rest].concat() == content()[1_010..]);
     assert!(second.to_bytes() == content()[1_010..]);
 
-    let mut open = file.open().await;
+    let mut open = opened(&file).await;
     open.seek(SeekFrom::End(10)).await.unwrap();
     let body = Body::from_open_file(open).await.unwrap();
     assert!(body.is_end_stream(), "nothing follows");
@@ -323,7 +299,7 @@ async fn an_open_file_is_sent_from_its_position_on_however_often_and_at_once() {
 
 #[tokio::test]
 async fn what_is_open_and_cannot_be_sent_as_a_file_is_refused() {
-    let file = Temporary::new(b"content");
+    let file = TemporaryFile::new(b"content");
     let writing = fs::OpenOptions::new().append(true).open(file.path());
     let directory = fs::File::open(std::env::temp_dir());
     for open in [writing, directory] {
@@ -336,7 +312,7 @@ async fn what_is_open_and_cannot_be_sent_as_a_file_is_refused() {
 /// Uploads a file to a server that changes it when the first bytes have come, and takes them all.
 async fn upload_while(change: fn(&Path), open: bool) -> (client::Error, usize) {
     // More than what is in buffers before the server reads anything.
-    let file = Temporary::new(&vec![1; 4 << 20]);
+    let file = TemporaryFile::new(&vec![1; 4 << 20]);
     let path = file.path().to_owned();
     let connector = MemoryConnector::new(move |mut connection: Connection| {
         let path = path.clone();
@@ -350,7 +326,7 @@ async fn upload_while(change: fn(&Path), open: bool) -> (client::Error, usize) {
         }
     });
     let body = if open {
-        Body::from_open_file(file.open().await).await
+        Body::from_open_file(opened(&file).await).await
     } else {
         Body::from_file(file.path()).await
     };
