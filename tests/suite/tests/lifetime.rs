@@ -573,3 +573,25 @@ fn a_call_that_goes_on_on_another_runtime_connects_for_that_one() {
     within(&second, ok(&session, &server));
     assert_eq!(session.stats().opened, 2);
 }
+
+#[test]
+fn a_call_that_waits_on_on_another_runtime_ends_by_the_timeout_of_the_queue() {
+    let (_peer, server) = peer(always(200, "x"));
+    for is_gone in [false, true] {
+        let pool = PoolConfig::default()
+            .max_connections(1)
+            .queue_timeout(SECOND);
+        let session = session(pool);
+        let (before, driven, holds) = (current_thread(), current_thread(), workers());
+        let held = within(&holds, send(&session, get(&server.url("/"))));
+        let url = server.url("/");
+        let mut call = Box::pin(send(&session, get(&url)));
+        poll_once(&before, &mut call);
+        let before = (!is_gone).then_some(before);
+        let began = Instant::now();
+        let failed = within(&driven, call).expect_err("the place is taken");
+        assert!(failed.is_pool_timeout(), "{failed:?}");
+        assert!(began.elapsed() < 10 * SECOND);
+        drop((held, before));
+    }
+}

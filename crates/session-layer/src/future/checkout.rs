@@ -2,6 +2,7 @@
 
 use std::{
     future::{Future, poll_fn},
+    pin::pin,
     sync::Arc,
     task::Poll,
     time::Duration,
@@ -10,7 +11,10 @@ use std::{
 use bytes::Bytes;
 use http::Request;
 use http_body::Body;
-use tokio::{task::yield_now, time::Instant};
+use tokio::{
+    task::yield_now,
+    time::{Instant, Sleep, sleep_until},
+};
 
 use super::{
     exchange::Exchange,
@@ -269,11 +273,31 @@ impl Times {
 
 /// Waits until `moment`, if there is one, and no longer. Outside of a runtime there is no clock, and
 /// it waits for as long as that takes.
+///
+/// On another runtime it goes on with a timer of that one: the timer of the one before does not fire
+/// unless that is driven, and panics where it has ended.
 async fn before<T>(moment: Option<Instant>, future: impl Future<Output = T>) -> Option<T> {
-    match moment.filter(|_| runtime::current().is_some()) {
-        Some(moment) => tokio::time::timeout_at(moment, future).await.ok(),
-        None => Some(future.await),
-    }
+    let mut future = pin!(future);
+    let mut timer = pin!(None::<Sleep>);
+    let mut timer_of = None;
+    poll_fn(|cx| {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        let here = runtime::current();
+        let Some(moment) = moment.filter(|_| here.is_some()) else {
+            return Poll::Pending;
+        };
+        if timer_of != here {
+            timer.set(Some(sleep_until(moment)));
+            timer_of = here;
+        }
+        match timer.as_mut().as_pin_mut() {
+            Some(timer) => timer.poll(cx).map(|()| None),
+            None => Poll::Pending,
+        }
+    })
+    .await
 }
 
 /// Waits until hyper takes the next request: on a connection that was used before, its task may
