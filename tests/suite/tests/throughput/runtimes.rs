@@ -75,7 +75,7 @@ fn a_request_goes_on_when_a_runtime_is_gone_that_it_was_polled_on_before() {
             let body = drives.block_on(before.unwrap().into_body().collect());
             assert_eq!(body.unwrap().to_bytes().len(), 2);
             let upload = with(super::request("POST", vec![b'x'; 100_000]), options);
-            let mut sent = drives.block_on(async { Box::pin(session.clone().oneshot(upload)) });
+            let mut sent = Box::pin(session.clone().oneshot(upload));
             assert!(poll_once(&drives, sent.as_mut()).is_pending());
             let gone = runtime();
             assert!(poll_once(&gone, sent.as_mut()).is_pending());
@@ -105,8 +105,7 @@ fn what_has_times_of_its_own_may_be_polled_outside_of_a_runtime() {
             .head_timeout(60 * SECOND)
             .body_idle_timeout(60 * SECOND);
         let mut cx = Context::from_waker(Waker::noop());
-        let mut sent =
-            drives.block_on(async { Box::pin(session.clone().oneshot(with(get(), options))) });
+        let mut sent = Box::pin(session.clone().oneshot(with(get(), options)));
         // The request is sent in the runtime, and waited for outside.
         assert!(poll_once(&drives, sent.as_mut()).is_pending());
         let response = loop {
