@@ -3,8 +3,8 @@ use std::{error::Error, fmt, io, net::SocketAddr};
 use http::Version;
 
 use crate::{
-    attempt_timeout::AttemptElapsed, causes::chain, line::Line, outcome::Outcome,
-    replay::ReplayBodyError, transport,
+    attempt_timeout::AttemptElapsed, breaker::CircuitOpen, causes::chain, line::Line,
+    outcome::Outcome, replay::ReplayBodyError, transport,
 };
 
 /// What kind of failure ended an attempt: one of few words, fit for a label of a metric.
@@ -40,6 +40,8 @@ impl FailureKind {
     pub const REQUEST_BODY: Self = Self("request_body");
     /// A service below shed the request, since it has too many.
     pub const OVERLOADED: Self = Self("overloaded");
+    /// A [breaker](crate::breaker) below refused the request, since its circuit is open.
+    pub const CIRCUIT_OPEN: Self = Self("circuit_open");
     /// Nothing is known of the error.
     pub const OTHER: Self = Self("other");
 
@@ -92,6 +94,9 @@ impl fmt::Display for FailureKind {
 fn kind_of(error: &(dyn Error + 'static)) -> Option<FailureKind> {
     if error.is::<ReplayBodyError>() {
         return Some(FailureKind::REQUEST_BODY);
+    }
+    if error.is::<CircuitOpen>() {
+        return Some(FailureKind::CIRCUIT_OPEN);
     }
     if error.is::<AttemptElapsed>() || error.is::<tokio::time::error::Elapsed>() {
         return Some(FailureKind::TIMEOUT);
@@ -257,7 +262,7 @@ impl AttemptDetails {
         let mut details = Self::default().kind(kind);
         let phase = match kind {
             FailureKind::CONNECTION_REFUSED | FailureKind::CONNECT => Some(AttemptPhase::Connect),
-            FailureKind::OVERLOADED => Some(AttemptPhase::Start),
+            FailureKind::OVERLOADED | FailureKind::CIRCUIT_OPEN => Some(AttemptPhase::Start),
             _ => None,
         };
         if let Some(phase) = phase {

@@ -161,6 +161,7 @@ mod attempt;
 pub mod attempt_timeout;
 pub mod backoff;
 mod before;
+pub mod breaker;
 pub mod budget;
 mod call;
 mod causes;

@@ -6,7 +6,8 @@ use std::{error::Error, io};
 #[cfg(any(feature = "h2", feature = "hyper"))]
 use crate::class::Processed;
 use crate::{
-    attempt_timeout::AttemptElapsed, causes::chain, class::Class, replay::ReplayBodyError,
+    attempt_timeout::AttemptElapsed, breaker::CircuitOpen, causes::chain, class::Class,
+    replay::ReplayBodyError,
 };
 
 /// Classifies an error by what is found in its chain of sources.
@@ -30,6 +31,7 @@ use crate::{
 /// | h2: any other reset by the peer, a connection that ended by an error | `Ambiguous` |
 /// | rustls: certificate, name, or protocol that cannot be agreed upon; the peer's alert about one | `Permanent` |
 /// | tower: shed by `LoadShed` | [`Final`](Class::Final): nothing was sent, but to come again would only add to what is too much |
+/// | a [breaker](crate::breaker) below: its circuit is open | `Final`: nothing was sent, and it would be refused again |
 /// | tokio, tower's `Timeout`, [`AttemptTimeoutLayer`](crate::attempt_timeout::AttemptTimeoutLayer): elapsed | `Ambiguous` |
 ///
 /// A name that cannot be resolved is [`NotSent`](Class::NotSent) if hyper-util's client says that
@@ -64,6 +66,9 @@ enum Finding {
 fn inspect(error: &(dyn Error + 'static), connected: bool) -> Finding {
     if error.is::<ReplayBodyError>() {
         return Finding::Suggests(Class::Permanent);
+    }
+    if error.is::<CircuitOpen>() {
+        return Finding::Suggests(Class::Final);
     }
     if let Some(error) = error.downcast_ref::<io::Error>() {
         return inspect_io(error.kind(), connected);

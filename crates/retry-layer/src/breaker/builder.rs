@@ -1,0 +1,213 @@
+use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
+
+use fastrand::Rng;
+
+use super::{
+    Breaker, BreakerObserver, CircuitKey, RequestHead, SuccessRate, settings::Rules,
+    shared::Shared, table::Table, wait::Waits, window::Window,
+};
+use crate::{
+    classify::Classifier,
+    error::{BuildError, Problem},
+    hint::Hints,
+};
+
+/// Settings of a [`Breaker`]. The defaults are Linkerd's.
+#[must_use = "a builder does nothing until `build`"]
+pub struct BreakerBuilder {
+    rules: Rules,
+    max_origins: usize,
+    classifier: Option<Arc<dyn Classifier>>,
+    hints: Hints,
+    key_by: Option<KeyBy>,
+    observer: Option<Arc<dyn BreakerObserver>>,
+    random: Option<u64>,
+}
+
+pub(super) type KeyBy = Arc<dyn Fn(&RequestHead<'_>) -> Option<CircuitKey> + Send + Sync>;
+
+impl BreakerBuilder {
+    /// How many attempts in a row must fail for a circuit to open: 7 unless set.
+    pub fn consecutive_failures(mut self, failures: NonZeroU32) -> Self {
+        self.rules.consecutive_failures = Some(failures);
+        self
+    }
+
+    /// Failures in a row open no circuit. There must be a [rate](Self::success_rate) then.
+    pub fn no_consecutive_failures(mut self) -> Self {
+        self.rules.consecutive_failures = None;
+        self
+    }
+
+    /// Opens a circuit also where too small a part of the attempts succeeds. Default: no such rule.
+    pub fn success_rate(mut self, rate: SuccessRate) -> Self {
+        self.rules.success_rate = Some(rate);
+        self
+    }
+
+    /// How long a circuit is open at first: one second unless set. It doubles with each probe that
+    /// fails.
+    pub fn min_wait(mut self, wait: Duration) -> Self {
+        self.rules.waits.min = wait;
+        self
+    }
+
+    /// How long a circuit is open at most, if no [hint](Self::hints) asks for more: 60 seconds unless
+    /// set.
+    pub fn max_wait(mut self, wait: Duration) -> Self {
+        self.rules.waits.max = wait;
+        self
+    }
+
+    /// How many percent of a wait are added to it at random at most, up to the
+    /// [longest](Self::max_wait): 50 unless set, and 100 at most. So the clients of a server do not all
+    /// probe it at the same moment.
+    pub fn jitter_percent(mut self, percent: u8) -> Self {
+        self.rules.waits.jitter_percent = percent;
+        self
+    }
+
+    /// Which hints of a response that fails lengthen the wait: `Retry-After` and `RateLimit` unless
+    /// set. To a hint up to a tenth is added at random, and no more than 5 seconds.
+    pub fn hints(mut self, hints: Hints) -> Self {
+        self.hints = hints;
+        self
+    }
+
+    /// The longest wait that a hint can ask for: 120 seconds unless set. What is longer counts as this.
+    pub fn max_retry_after(mut self, wait: Duration) -> Self {
+        self.rules.waits.max_retry_after = wait;
+        self
+    }
+
+    /// How many origins have a circuit at a time: at least so many, 1024 unless set, and 1,048,576 at
+    /// most. Beyond that the circuit that was not used for the longest time makes room, if it is
+    /// closed. If none of those that could make room is, the new origin has no circuit, and its
+    /// requests pass.
+    pub fn max_origins(mut self, origins: usize) -> Self {
+        self.max_origins = origins;
+        self
+    }
+
+    /// Says which outcomes are failures: [`ServerFailures`](super::ServerFailures) unless set. See
+    /// [what counts](super#what-counts).
+    ///
+    /// With a classifier of one's own each request keeps a copy of its method and URI for it, by
+    /// reference count.
+    pub fn classifier(mut self, classifier: impl Classifier) -> Self {
+        self.classifier = Some(Arc::new(classifier));
+        self
+    }
+
+    /// Gives requests a circuit other than that of their origin: that of a tenant, or of a token to
+    /// which a quota belongs. Where the closure returns `None`, it is that of the origin. It is called
+    /// with each request, and must not block.
+    ///
+    /// ```
+    /// use retry_layer::breaker::{Breaker, CircuitKey, RequestHead};
+    ///
+    /// let breaker = Breaker::builder()
+    ///     .key_by(|head: &RequestHead<'_>| {
+    ///         let tenant = head.headers().get("x-tenant")?.to_str().ok()?;
+    ///         Some(CircuitKey::named(tenant))
+    ///     })
+    ///     .build()?;
+    /// # Ok::<(), retry_layer::BuildError>(())
+    /// ```
+    pub fn key_by<F>(mut self, key_by: F) -> Self
+    where
+        F: Fn(&RequestHead<'_>) -> Option<CircuitKey> + Send + Sync + 'static,
+    {
+        self.key_by = Some(Arc::new(key_by));
+        self
+    }
+
+    /// Reports each change of a circuit. Default: none. A `tracing` event is emitted in any case.
+    pub fn observer(mut self, observer: impl BreakerObserver) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self
+    }
+
+    /// Makes the jitter the same in every run, for tests.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.random = Some(seed);
+        self
+    }
+
+    /// Makes the breaker.
+    ///
+    /// # Errors
+    ///
+    /// If nothing would ever open a circuit, a wait is zero, the longest wait is shorter than the first
+    /// one, the jitter is more than 100 percent, or the success rate or the number of origins is out
+    /// of its range.
+    pub fn build(self) -> Result<Breaker, BuildError> {
+        self.check()?;
+        let random = self.random.map_or_else(Rng::new, Rng::with_seed);
+        Ok(Breaker::new(Shared {
+            rules: self.rules,
+            classifier: self.classifier,
+            hints: self.hints,
+            key_by: self.key_by,
+            observer: self.observer,
+            table: Table::new(self.max_origins, random),
+        }))
+    }
+
+    fn check(&self) -> Result<(), BuildError> {
+        const MOST_ORIGINS: usize = 1 << 20;
+        let waits = &self.rules.waits;
+        let rate = self.rules.success_rate;
+        let problem = if self.rules.consecutive_failures.is_none() && rate.is_none() {
+            "a breaker that neither failures in a row nor a success rate can open does nothing"
+        } else if waits.min.is_zero() {
+            "a circuit must be open for some time: the first wait is zero"
+        } else if waits.max < waits.min {
+            "the longest wait of a circuit is shorter than the first one"
+        } else if waits.jitter_percent > 100 {
+            "a circuit's jitter is at most 100 percent"
+        } else if rate.is_some_and(|rate| !(1..=100).contains(&rate.percent)) {
+            "a success rate is from 1 to 100 percent"
+        } else if rate.is_some_and(|rate| rate.window < Window::SHORTEST) {
+            "the window of a success rate is at least 10 ms"
+        } else if self.max_origins == 0 || self.max_origins > MOST_ORIGINS {
+            "a breaker has circuits for 1 to 1048576 origins"
+        } else {
+            return Ok(());
+        };
+        Err(Problem::Setting(problem).into())
+    }
+}
+
+impl Default for BreakerBuilder {
+    fn default() -> Self {
+        Self {
+            rules: Rules {
+                consecutive_failures: Some(NonZeroU32::MIN.saturating_add(6)),
+                success_rate: None,
+                waits: Waits {
+                    min: Duration::from_secs(1),
+                    max: Duration::from_secs(60),
+                    jitter_percent: 50,
+                    max_retry_after: Duration::from_secs(120),
+                },
+            },
+            max_origins: 1_024,
+            classifier: None,
+            hints: Hints::default(),
+            key_by: None,
+            observer: None,
+            random: None,
+        }
+    }
+}
+
+impl fmt::Debug for BreakerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BreakerBuilder")
+            .field("rules", &self.rules)
+            .field("max_origins", &self.max_origins)
+            .field("hints", &self.hints)
+            .finish_non_exhaustive()
+    }
+}

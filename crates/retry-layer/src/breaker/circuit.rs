@@ -1,0 +1,254 @@
+//! The state of one circuit: what decides, without a clock, a lock or a timer.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+use tokio::time::Instant;
+
+use super::{observer::OpenReason, settings::Rules, signal::Signal, window::Window};
+
+/// Whether requests pass.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum CircuitState {
+    /// Requests pass.
+    Closed,
+    /// Requests are refused.
+    Open,
+    /// One request at a time may pass, to probe whether the origin works again.
+    HalfOpen,
+}
+
+/// One circuit.
+///
+/// Each request that passes has the number of its *era*. A new era begins with every change of the
+/// state and with every probe, and an outcome of an earlier era is ignored. So what was sent before
+/// the circuit opened decides nothing after it, and only the outcome of the latest probe decides.
+#[derive(Debug)]
+pub(super) struct Circuit {
+    era: u64,
+    phase: Phase,
+    /// How often it has opened since it was closed.
+    openings: u32,
+    /// The latest wait.
+    wait: Duration,
+    window: Option<Window>,
+    /// Its own, so that no two circuits wait for each other.
+    random: Rng,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// With the number of failures in a row.
+    Closed { failures: u32 },
+    /// `None`: until it is closed by hand.
+    Open { until: Option<Instant> },
+    /// With the time until which the place of the probe is taken.
+    HalfOpen { probe: Option<Instant> },
+}
+
+/// Whether a request may be sent.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Admission {
+    Pass,
+    Probe,
+    /// After how long a probe may be sent, if that is known.
+    Refuse(Option<Duration>),
+}
+
+/// What an observer is told.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Change {
+    Opened {
+        reason: OpenReason,
+        wait: Option<Duration>,
+    },
+    HalfOpened,
+    Closed,
+}
+
+/// How an attempt ended, and when.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ended {
+    pub(super) era: u64,
+    pub(super) signal: Signal,
+    pub(super) hint: Option<Duration>,
+    /// How many successes the circuit has counted in all.
+    pub(super) successes: u64,
+    pub(super) now: Instant,
+}
+
+impl Circuit {
+    pub(super) fn closed(
+        era: u64,
+        rules: &Rules,
+        now: Instant,
+        successes: u64,
+        random: Rng,
+    ) -> Self {
+        Self {
+            era,
+            phase: Phase::Closed { failures: 0 },
+            openings: 0,
+            wait: Duration::ZERO,
+            window: rules
+                .success_rate
+                .map(|rate| Window::new(rate.window, now, successes)),
+            random,
+        }
+    }
+
+    pub(super) fn era(&self) -> u64 {
+        self.era
+    }
+
+    pub(super) fn is_open_by_hand(&self) -> bool {
+        matches!(self.phase, Phase::Open { until: None })
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Closed { .. })
+    }
+
+    /// Whether a success has to be told, since it ends a run of failures.
+    pub(super) fn awaits_success(&self) -> bool {
+        !matches!(self.phase, Phase::Closed { failures: 0 })
+    }
+
+    pub(super) fn state(&self, now: Instant) -> CircuitState {
+        match self.phase {
+            Phase::Closed { .. } => CircuitState::Closed,
+            Phase::Open { until } if until.is_none_or(|until| now < until) => CircuitState::Open,
+            Phase::Open { .. } | Phase::HalfOpen { .. } => CircuitState::HalfOpen,
+        }
+    }
+
+    pub(super) fn admit(&mut self, now: Instant) -> (Admission, Option<Change>) {
+        let change = match self.phase {
+            Phase::Closed { .. } => return (Admission::Pass, None),
+            Phase::Open { until } => match until.map(|until| remaining(until, now)) {
+                Some(Duration::ZERO) => Some(Change::HalfOpened),
+                left => return (Admission::Refuse(left), None),
+            },
+            Phase::HalfOpen { probe } => match probe.map(|until| remaining(until, now)) {
+                // Without this a probe that hangs would keep the circuit from ever closing.
+                None | Some(Duration::ZERO) => None,
+                left => return (Admission::Refuse(left), None),
+            },
+        };
+        self.begin(Phase::HalfOpen {
+            probe: now.checked_add(self.wait),
+        });
+        (Admission::Probe, change)
+    }
+
+    pub(super) fn record(&mut self, ended: &Ended, rules: &Rules) -> Option<Change> {
+        if ended.era != self.era {
+            return None;
+        }
+        match (&mut self.phase, ended.signal) {
+            (Phase::Closed { failures }, Signal::Success) => {
+                *failures = 0;
+                None
+            }
+            (Phase::Closed { failures }, Signal::Throttled) => {
+                // The server answers by itself: it is alive.
+                *failures = 0;
+                self.count_failure(0, ended, rules)
+            }
+            (Phase::Closed { failures }, Signal::Failure) => {
+                *failures = failures.saturating_add(1);
+                let failures = *failures;
+                self.count_failure(failures, ended, rules)
+            }
+            (Phase::HalfOpen { .. }, Signal::Success) => Some(self.close(rules, ended)),
+            (Phase::HalfOpen { .. }, Signal::Throttled | Signal::Failure) => {
+                Some(self.open(OpenReason::Probe, ended, rules))
+            }
+            (Phase::HalfOpen { probe }, Signal::Neutral) => {
+                *probe = None;
+                None
+            }
+            (Phase::Closed { .. }, Signal::Neutral) | (Phase::Open { .. }, _) => None,
+        }
+    }
+
+    fn count_failure(&mut self, in_a_row: u32, ended: &Ended, rules: &Rules) -> Option<Change> {
+        let sample = match &mut self.window {
+            Some(window) => Some(window.add_failure(ended.now, ended.successes)),
+            None => None,
+        };
+        let allowed = rules.consecutive_failures;
+        if allowed.is_some_and(|allowed| in_a_row >= allowed.get()) {
+            return Some(self.open(OpenReason::ConsecutiveFailures, ended, rules));
+        }
+        let (rate, sample) = rules.success_rate.zip(sample)?;
+        let suffices = sample.total() >= u64::from(rate.min_requests.get());
+        (suffices && sample.is_below(rate.percent))
+            .then(|| self.open(OpenReason::SuccessRate, ended, rules))
+    }
+
+    fn open(&mut self, reason: OpenReason, ended: &Ended, rules: &Rules) -> Change {
+        self.wait = rules
+            .waits
+            .next(self.openings, ended.hint, &mut self.random);
+        self.openings = self.openings.saturating_add(1);
+        // A wait that is longer than the clock can tell lasts until it is ended by hand.
+        let until = ended.now.checked_add(self.wait);
+        self.begin(Phase::Open { until });
+        Change::Opened {
+            reason,
+            wait: until.map(|_| self.wait),
+        }
+    }
+
+    fn close(&mut self, rules: &Rules, ended: &Ended) -> Change {
+        self.close_at(rules, ended.now, ended.successes);
+        Change::Closed
+    }
+
+    /// The attempt of this era is over, and nothing is known of its outcome.
+    pub(super) fn release(&mut self, era: u64) {
+        if let Phase::HalfOpen { probe } = &mut self.phase {
+            if era == self.era {
+                *probe = None;
+            }
+        }
+    }
+
+    pub(super) fn open_by_hand(&mut self) -> Option<Change> {
+        if let Phase::Open { until: None } = self.phase {
+            return None;
+        }
+        self.begin(Phase::Open { until: None });
+        Some(Change::Opened {
+            reason: OpenReason::ByHand,
+            wait: None,
+        })
+    }
+
+    /// Closes it, and forgets its failures.
+    pub(super) fn close_by_hand(
+        &mut self,
+        rules: &Rules,
+        now: Instant,
+        successes: u64,
+    ) -> Option<Change> {
+        let was_closed = self.is_closed();
+        self.close_at(rules, now, successes);
+        (!was_closed).then_some(Change::Closed)
+    }
+
+    fn close_at(&mut self, rules: &Rules, now: Instant, successes: u64) {
+        let (era, random) = (self.era.wrapping_add(1), self.random.clone());
+        *self = Self::closed(era, rules, now, successes, random);
+    }
+
+    fn begin(&mut self, phase: Phase) {
+        self.era = self.era.wrapping_add(1);
+        self.phase = phase;
+    }
+}
+
+fn remaining(until: Instant, now: Instant) -> Duration {
+    until.saturating_duration_since(now)
+}

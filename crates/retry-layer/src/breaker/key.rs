@@ -1,0 +1,198 @@
+use std::{
+    fmt,
+    hash::{BuildHasher, Hasher as _},
+    sync::Arc,
+};
+
+use http::Uri;
+
+/// What a circuit belongs to: an origin, or a name that
+/// [`key_by`](super::BreakerBuilder::key_by) gives.
+///
+/// An origin is written as `scheme://host` or `scheme://host:port`: in lower case, without user name
+/// and password, and without the scheme's own port. So `http://Peer:80/a` and `http://user@peer/b`
+/// have the same one.
+///
+/// ```
+/// use retry_layer::breaker::CircuitKey;
+///
+/// let key = CircuitKey::of(&http::Uri::from_static("https://user@Example.com:443/path"));
+/// assert_eq!(key.as_str(), "https://example.com");
+/// ```
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct CircuitKey(Kind);
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+enum Kind {
+    Origin(Arc<str>),
+    Name(Arc<str>),
+}
+
+impl CircuitKey {
+    /// The origin of this URI. All URIs without a host have the same one, whose text is empty.
+    #[must_use]
+    pub fn of(uri: &Uri) -> Self {
+        let origin = OriginRef::of(uri);
+        let text = match (origin.scheme, origin.authority) {
+            (_, "") => String::new(),
+            ("", authority) => authority.to_ascii_lowercase(),
+            (scheme, authority) => format!("{scheme}://{}", authority.to_ascii_lowercase()),
+        };
+        Self(Kind::Origin(text.into()))
+    }
+
+    /// A name, such as that of a tenant. It differs from every origin. It stands in errors and
+    /// events, so it must not be a secret.
+    #[must_use]
+    pub fn named(name: impl Into<Arc<str>>) -> Self {
+        Self(Kind::Name(name.into()))
+    }
+
+    /// The origin or the name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match &self.0 {
+            Kind::Origin(text) | Kind::Name(text) => text,
+        }
+    }
+
+    /// The same for an origin as [`OriginRef::hash`].
+    pub(super) fn hash(&self, seed: &impl BuildHasher) -> u64 {
+        match &self.0 {
+            Kind::Origin(text) => {
+                let (scheme, authority) = text.split_once("://").unwrap_or(("", text));
+                OriginRef { scheme, authority }.hash(seed)
+            }
+            Kind::Name(text) => seed.hash_one(text),
+        }
+    }
+}
+
+impl From<&Uri> for CircuitKey {
+    fn from(uri: &Uri) -> Self {
+        Self::of(uri)
+    }
+}
+
+impl fmt::Display for CircuitKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// An origin as a URI has it: what a request is looked up by, without an allocation.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OriginRef<'a> {
+    scheme: &'a str,
+    authority: &'a str,
+}
+
+impl<'a> OriginRef<'a> {
+    #[inline]
+    pub(super) fn of(uri: &'a Uri) -> Self {
+        let Some(authority) = uri.authority() else {
+            return Self {
+                scheme: "",
+                authority: "",
+            };
+        };
+        let scheme = uri.scheme_str().unwrap_or_default();
+        let mut authority = authority.as_str();
+        if authority.as_bytes().contains(&b'@') {
+            authority = authority.rsplit_once('@').map_or(authority, |it| it.1);
+        }
+        let port = match scheme {
+            "http" => ":80",
+            "https" => ":443",
+            _ => "\0",
+        };
+        Self {
+            scheme,
+            authority: authority.strip_suffix(port).unwrap_or(authority),
+        }
+    }
+
+    #[inline]
+    pub(super) fn hash(self, seed: &impl BuildHasher) -> u64 {
+        let mut hasher = seed.build_hasher();
+        hasher.write_u64(match self.scheme {
+            "http" => 1,
+            "https" => 2,
+            other => seed.hash_one(other),
+        });
+        // With the bit set that tells the case of a letter. Of the characters that an authority may
+        // have, only letters become the same by it.
+        const LOWER_CASE: u64 = u64::from_ne_bytes([0x20; 8]);
+        let mut words = self.authority.as_bytes().chunks_exact(8);
+        for word in &mut words {
+            let bytes = word.try_into().unwrap_or_default();
+            hasher.write_u64(u64::from_ne_bytes(bytes) | LOWER_CASE);
+        }
+        let rest = words.remainder().iter();
+        hasher.write_u64(rest.fold(0, |word, byte| word << 8 | u64::from(byte | 0x20)));
+        hasher.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hashbrown::DefaultHashBuilder;
+
+    use super::*;
+
+    fn key(text: &'static str) -> CircuitKey {
+        CircuitKey::of(&Uri::from_static(text))
+    }
+
+    #[test]
+    fn the_same_origin_is_written_in_one_way() {
+        let seed = DefaultHashBuilder::default();
+        for text in [
+            "http://peer",
+            "http://PEER/a?b",
+            "http://peer:80/",
+            "http://user:secret@Peer/",
+        ] {
+            let uri = Uri::from_static(text);
+            assert_eq!(CircuitKey::of(&uri).as_str(), "http://peer");
+            let hash = OriginRef::of(&uri).hash(&seed);
+            assert_eq!(hash, key("http://peer/").hash(&seed), "{text}");
+        }
+    }
+
+    #[test]
+    fn another_scheme_host_or_port_is_another_origin() {
+        let seed = DefaultHashBuilder::default();
+        let texts = [
+            "http://peer/",
+            "https://peer/",
+            "http://peer:443/",
+            "https://peer:80/",
+            "http://peer:8080/",
+            "http://peer2/",
+            "http://a-longer-host/",
+            "http://a-longer-hosu/",
+            "http://[::1]/",
+            "http://[::1]:81/",
+            "/path",
+        ];
+        for (index, text) in texts.iter().enumerate() {
+            let uri = Uri::from_static(text);
+            let hash = OriginRef::of(&uri).hash(&seed);
+            assert_eq!(hash, CircuitKey::of(&uri).hash(&seed), "{text}");
+            for other in texts.iter().skip(index + 1) {
+                assert_ne!(key(text), key(other));
+                assert_ne!(hash, key(other).hash(&seed), "{text} {other}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_is_no_origin() {
+        let seed = DefaultHashBuilder::default();
+        let (name, origin) = (CircuitKey::named("http://peer"), key("http://peer/"));
+        assert_ne!(name, origin);
+        assert_ne!(name.hash(&seed), origin.hash(&seed));
+        assert_eq!(name.to_string(), "http://peer");
+    }
+}
