@@ -204,7 +204,7 @@ fn session_class(error: &session_layer::Error) -> Class {
         })
     } else if error.is_unsent() {
         Class::NotSent
-    } else if error.is_refused() || error.is_reset() {
+    } else if error.is_unprocessed() || error.is_reset() {
         stream_class(error)
     } else {
         // Broken on the way, no head in time, or a body that broke while it was collected.
@@ -216,7 +216,7 @@ fn session_class(error: &session_layer::Error) -> Class {
 fn stream_class(error: &session_layer::Error) -> Class {
     match transport::classify(error) {
         // It does not know HTTP/2 without its feature.
-        Class::Final if error.is_refused() => Class::Unprocessed,
+        Class::Final if error.is_unprocessed() => Class::Unprocessed,
         Class::Final => Class::Ambiguous,
         // The reason tells more: a peer may ask for calm, or find fault with the request.
         class => class,

@@ -478,17 +478,11 @@ impl Error {
 
     /// Whether the server proved that it has not processed the request, though it may have been
     /// sent: it refused the HTTP/2 stream, or went away before it. It was sent again for as long as
-    /// the policy allowed.
+    /// the policy allowed. A connection that is refused is another matter:
+    /// [`is_connection_refused`](Self::is_connection_refused).
     #[must_use]
     pub fn is_unprocessed(&self) -> bool {
         self.kind() == ErrorKind::Unprocessed
-    }
-
-    /// The same as [`is_unprocessed`](Self::is_unprocessed), by its older name. A connection that
-    /// is refused is another matter: [`is_connection_refused`](Self::is_connection_refused).
-    #[must_use]
-    pub fn is_refused(&self) -> bool {
-        self.is_unprocessed()
     }
 
     /// Whether the server reset the request's HTTP/2 stream, which proves nothing of what became of

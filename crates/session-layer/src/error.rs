@@ -52,7 +52,7 @@ pub(crate) enum Kind {
     Unsent,
     Stale { wrote: bool },
     Broken,
-    Refused,
+    Unprocessed,
     Reset,
     Timeout(Phase, Duration),
     TooSlow(TooSlow),
@@ -227,7 +227,7 @@ impl Error {
             Kind::Aborted
             | Kind::Stale { wrote: true }
             | Kind::Broken
-            | Kind::Refused
+            | Kind::Unprocessed
             | Kind::Reset
             | Kind::Timeout(Phase::Head | Phase::Body, _)
             | Kind::TooSlow(_)
@@ -320,8 +320,8 @@ impl Error {
     /// ([RFC 9113, section 8.7](https://www.rfc-editor.org/rfc/rfc9113#section-8.7)), or went away
     /// with a GOAWAY that excludes it. The request may have been sent all the same.
     #[must_use]
-    pub fn is_refused(&self) -> bool {
-        self.0.kind == Kind::Refused
+    pub fn is_unprocessed(&self) -> bool {
+        self.0.kind == Kind::Unprocessed
     }
 
     /// Whether the peer reset the request's HTTP/2 stream, for a reason that proves nothing. The
@@ -448,7 +448,7 @@ impl fmt::Display for Error {
             Kind::Aborted => f.write_str("cut off when the session closed")?,
             Kind::Unsent => f.write_str("the connection ended before the request was sent")?,
             Kind::Stale { .. } => f.write_str("the reused connection had been closed")?,
-            Kind::Refused => f.write_str("the peer refused the request unprocessed")?,
+            Kind::Unprocessed => f.write_str("the peer refused the request unprocessed")?,
             Kind::Reset => f.write_str("the peer reset the request's stream")?,
             Kind::Broken => f.write_str("the connection broke before the response came")?,
             Kind::Timeout(Phase::Queue, after) => {

@@ -67,7 +67,7 @@ pub(crate) fn stream_error(error: &hyper::Error, is_alone: impl FnOnce() -> bool
     let error: &h2::Error = std::error::Error::source(error)?.downcast_ref()?;
     let refused = error.reason() == Some(h2::Reason::REFUSED_STREAM);
     if error.is_remote() && (error.is_go_away() || (error.is_reset() && refused)) {
-        Some(Kind::Refused)
+        Some(Kind::Unprocessed)
     } else if error.is_remote() && error.is_reset() {
         Some(Kind::Reset)
     } else if error.is_library() && (error.is_reset() || is_alone()) {

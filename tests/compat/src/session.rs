@@ -85,7 +85,7 @@ fn classifier() -> impl Classifier {
             })
         } else if error.is_unsent() {
             Class::NotSent
-        } else if error.is_refused() {
+        } else if error.is_unprocessed() {
             Class::Unprocessed
         } else {
             Class::Ambiguous

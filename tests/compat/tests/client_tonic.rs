@@ -280,7 +280,7 @@ async fn a_stream_that_the_peer_refuses_is_unavailable() {
     let client = at(&server).build().unwrap();
     let status = Monitor::new(&client).ask("database").await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "{status}");
-    assert!(cause(&status).is_refused());
+    assert!(cause(&status).is_unprocessed());
 }
 
 #[tokio::test]

@@ -64,7 +64,7 @@ fn classifier() -> impl Classifier {
     classifier_fn(
         move |outcome: &Outcome<'_>| match outcome.find_error::<Error>() {
             Some(error) if error.is_unsent() => Class::NotSent,
-            Some(error) if error.is_refused() => Class::Unprocessed,
+            Some(error) if error.is_unprocessed() => Class::Unprocessed,
             _ => grpc.classify(outcome),
         },
     )

@@ -353,7 +353,7 @@ async fn what_ended_a_stream_decides_whether_a_post_is_sent_again() {
         let (client, url, _peer) = over_http2(handler).await;
         let error = client.post(&url).body("x").send().await.unwrap_err();
         assert_eq!(classes(&error), expected, "{error:?}");
-        assert_eq!((error.is_refused(), error.is_reset()), (refused, reset));
+        assert_eq!((error.is_unprocessed(), error.is_reset()), (refused, reset));
         assert!(!error.is_connect() && !error.is_timeout());
     }
 }

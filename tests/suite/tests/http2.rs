@@ -225,7 +225,10 @@ async fn a_peer_that_allows_no_stream_ends_in_a_pool_timeout() {
     );
     // The first may go out before the peer has said so; then it is refused.
     let first = fetch(&session, get("http://peer/")).await.unwrap_err();
-    assert!(first.is_refused() || first.is_pool_timeout(), "{first:?}");
+    assert!(
+        first.is_unprocessed() || first.is_pool_timeout(),
+        "{first:?}"
+    );
     let began = Instant::now();
     let error = fetch(&session, get("http://peer/")).await.unwrap_err();
     assert!(error.is_pool_timeout() && error.is_unsent(), "{error}");
@@ -381,7 +384,10 @@ async fn a_refused_stream_is_told_from_one_that_may_have_run() {
     for (path, refused) in [("/refuse", true), ("/reset", false)] {
         let error = fetch(&session, get(&format!("http://{address}{path}"))).await;
         let error = error.unwrap_err();
-        assert_eq!((error.is_refused(), error.is_reset()), (refused, !refused));
+        assert_eq!(
+            (error.is_unprocessed(), error.is_reset()),
+            (refused, !refused)
+        );
         assert!(!error.is_unsent());
     }
     fetch(&session, get(&format!("http://{address}/")))
@@ -401,7 +407,7 @@ async fn a_goaway_that_may_have_run_the_request_is_broken() {
     let error = fetch(&session, get(&format!("http://{address}/")))
         .await
         .unwrap_err();
-    assert!(!error.is_refused() && !error.is_unsent(), "{error:?}");
+    assert!(!error.is_unprocessed() && !error.is_unsent(), "{error:?}");
     eventually("it is gone", || session.stats().open == 0).await;
 }
 

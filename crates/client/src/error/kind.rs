@@ -276,7 +276,7 @@ fn kind_of_session(error: &session_layer::Error) -> ErrorKind {
         None if error.is_connect() => ErrorKind::Connect,
         None if error.is_stale() => ErrorKind::Stale,
         None if error.is_unsent() => ErrorKind::Unsent,
-        None if error.is_refused() => ErrorKind::Unprocessed,
+        None if error.is_unprocessed() => ErrorKind::Unprocessed,
         None if error.is_reset() => ErrorKind::Reset,
         None if error.is_protocol() => ErrorKind::Protocol,
         None if error.is_too_large() => ErrorKind::TooLarge,

@@ -29,7 +29,7 @@ pub enum Failure {
     /// The connection ended after the request was written and before the response came, so that
     /// the request may have been processed.
     Broken,
-    /// The server refused the request unprocessed: [`is_refused`](Error::is_refused).
+    /// The server refused the request unprocessed: [`is_unprocessed`](Error::is_unprocessed).
     Unprocessed,
     /// The server reset the request's HTTP/2 stream: [`is_reset`](Error::is_reset).
     Reset,

@@ -17,61 +17,65 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 ///
 /// hyper reads several times for each response, mostly in vain, and each time the runtime takes a
 /// lock to find out what it has said before: that there is nothing, and that it will wake the task
-/// when there is. What it wakes here is a bell, so until that rings the answer is known.
+/// when there is. So the runtime is given a waker that sets a flag here; while the flag is clear,
+/// there is nothing.
 #[derive(Debug)]
 pub(super) struct Socket<T> {
     io: T,
     /// Of the task that read last; none before the first read.
-    bell: Option<Hung>,
+    readiness: Option<Readiness>,
 }
 
-/// A bell, and what the runtime is given to ring it.
+/// A readiness flag, and the waker that sets it, which the runtime is given.
 #[derive(Debug)]
-struct Hung {
-    bell: Arc<Bell>,
-    rope: Waker,
+struct Readiness {
+    flag: Arc<Flag>,
+    waker: Waker,
 }
 
 /// Knows whether the socket may have something since it was last asked.
 #[derive(Debug)]
-struct Bell {
-    rung: AtomicBool,
+struct Flag {
+    is_set: AtomicBool,
     reader: Waker,
 }
 
-impl Bell {
+impl Flag {
     #[inline]
     fn is_quiet(&self, reader: &Waker) -> bool {
-        !self.rung.load(Acquire) && self.reader.will_wake(reader)
+        !self.is_set.load(Acquire) && self.reader.will_wake(reader)
     }
 }
 
-impl Wake for Bell {
+impl Wake for Flag {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.rung.store(true, Release);
+        self.is_set.store(true, Release);
         self.reader.wake_by_ref();
     }
 }
 
-impl Hung {
-    /// One that has rung: nobody has asked the socket yet.
+impl Readiness {
+    /// With the flag set: nobody has asked the socket yet.
     fn for_reader(reader: &Waker) -> Self {
-        let bell = Arc::new(Bell {
-            rung: AtomicBool::new(true),
+        let flag = Arc::new(Flag {
+            is_set: AtomicBool::new(true),
             reader: reader.clone(),
         });
-        let rope = Waker::from(bell.clone());
-        Self { bell, rope }
+        let waker = Waker::from(flag.clone());
+        Self { flag, waker }
     }
 }
 
 impl<T> Socket<T> {
     pub(super) fn new(io: T) -> Self {
-        Self { io, bell: None }
+        Self {
+            io,
+            readiness: None,
+        }
     }
 
     pub(super) fn get_ref(&self) -> &T {
@@ -81,9 +85,9 @@ impl<T> Socket<T> {
     /// Whether it has nothing for this task, and will wake it when it has.
     #[inline]
     pub(super) fn is_quiet(&self, cx: &Context<'_>) -> bool {
-        self.bell
+        self.readiness
             .as_ref()
-            .is_some_and(|hung| hung.bell.is_quiet(cx.waker()))
+            .is_some_and(|it| it.flag.is_quiet(cx.waker()))
     }
 
     #[inline]
@@ -105,16 +109,16 @@ impl<T: AsyncRead + Unpin> AsyncRead for Socket<T> {
         if self.is_quiet(cx) {
             return Poll::Pending;
         }
-        let Self { io, bell } = &mut *self;
-        let Hung { bell, rope } = match bell {
-            Some(hung) if hung.bell.reader.will_wake(cx.waker()) => hung,
-            _ => bell.insert(Hung::for_reader(cx.waker())),
+        let Self { io, readiness } = &mut *self;
+        let Readiness { flag, waker } = match readiness {
+            Some(it) if it.flag.reader.will_wake(cx.waker()) => it,
+            _ => readiness.insert(Readiness::for_reader(cx.waker())),
         };
-        // Before the socket is asked: what comes after that rings again.
-        bell.rung.swap(false, AcqRel);
-        let read = ready!(Pin::new(io).poll_read(&mut Context::from_waker(rope), buf));
+        // Before the socket is asked: what comes after that sets it again.
+        flag.is_set.swap(false, AcqRel);
+        let read = ready!(Pin::new(io).poll_read(&mut Context::from_waker(waker), buf));
         // There may be more, and nothing was promised.
-        bell.rung.store(true, Release);
+        flag.is_set.store(true, Release);
         Poll::Ready(read)
     }
 }

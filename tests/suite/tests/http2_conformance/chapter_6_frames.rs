@@ -212,7 +212,7 @@ mod section_6_8 {
         let outcome = outcome.await;
         assert_eq!(outcome.victim.unwrap().1, "last words");
         let error = outcome.bystander.unwrap_err();
-        assert!(error.is_refused(), "{error:?}");
+        assert!(error.is_unprocessed(), "{error:?}");
         assert_eq!(outcome.next.unwrap().1, "fine");
         assert_eq!(outcome.connections, 2);
     }
@@ -227,7 +227,7 @@ mod section_6_8 {
         });
         let outcome = outcome.await;
         assert_eq!(outcome.victim.unwrap().1, "last words");
-        assert!(outcome.bystander.unwrap_err().is_refused());
+        assert!(outcome.bystander.unwrap_err().is_unprocessed());
         assert_eq!(outcome.next.unwrap().1, "fine");
     }
 

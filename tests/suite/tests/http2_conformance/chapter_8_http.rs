@@ -252,7 +252,7 @@ mod section_8_7 {
     async fn a_refused_stream_was_not_processed_and_its_error_says_so() {
         let bytes = frames::reset(VICTIM, Reason::REFUSED_STREAM.into());
         let outcome = scene::fails_alone(bytes).await;
-        assert!(outcome.victim.unwrap_err().is_refused());
+        assert!(outcome.victim.unwrap_err().is_unprocessed());
     }
 
     #[tokio::test(start_paused = true)]
@@ -260,7 +260,7 @@ mod section_8_7 {
         for code in [1, 2, 5, 8, 11, 13] {
             let outcome = scene::fails_alone(frames::reset(VICTIM, code)).await;
             let error = outcome.victim.unwrap_err();
-            assert!(!error.is_refused() && !error.is_unsent(), "{error:?}");
+            assert!(!error.is_unprocessed() && !error.is_unsent(), "{error:?}");
         }
     }
 }

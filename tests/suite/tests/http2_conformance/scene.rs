@@ -112,7 +112,7 @@ fn go_away(seen: &[Frame]) -> Option<u32> {
 fn is_of_the_peer(error: &Error) -> bool {
     error.is_protocol()
         || error.is_broken()
-        || error.is_refused()
+        || error.is_unprocessed()
         || error.is_reset()
         || error.is_response_body()
 }

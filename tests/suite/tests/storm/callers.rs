@@ -321,7 +321,7 @@ fn kind(error: &Error) -> &'static str {
         (error.is_queue_full(), "queue full"),
         (error.is_closed(), "closed"),
         (error.is_stale(), "stale"),
-        (error.is_refused(), "refused"),
+        (error.is_unprocessed(), "refused"),
         (error.is_reset(), "reset"),
         (error.is_broken(), "broken"),
         (error.is_unsent(), "unsent"),
