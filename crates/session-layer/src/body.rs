@@ -15,7 +15,7 @@ use crate::{
     ConnectionInfo, Error, ThroughputFloor,
     config::Floors,
     error::{Kind, Phase},
-    exchange::{Cause, Release, Wire},
+    exchange::{Cause, ExchangeState, Release},
     exchange::{Drained, Unread},
     runtime,
     throughput::{DownloadMeter, TooSlow},
@@ -72,16 +72,16 @@ struct Times {
 pub(crate) struct Lease {
     pub(crate) connection: Arc<dyn Release>,
     /// What the exchange is noted on, where others use the connection at the same time.
-    pub(crate) part: Option<Arc<Wire>>,
+    pub(crate) part: Option<Arc<ExchangeState>>,
     /// Why the connection ends with this exchange, if it does.
     pub(crate) ends: Option<Cause>,
 }
 
 impl Lease {
-    fn wire(&self) -> &Wire {
+    fn exchange(&self) -> &ExchangeState {
         match &self.part {
             Some(part) => part,
-            None => self.connection.wire(),
+            None => self.connection.state(),
         }
     }
 
@@ -92,7 +92,7 @@ impl Lease {
 
     /// Takes note whether the reader of the body waits.
     fn note_wanted(&self, waits: bool) {
-        self.wire().note_wanted(waits);
+        self.exchange().note_wanted(waits);
         if let Some(part) = self.part.as_ref().filter(|_| !waits) {
             // Something had come, and the reader had not looked.
             part.forgive(Cause::BodyTimeout);
@@ -105,20 +105,20 @@ impl Lease {
             // Dropping hyper's body resets the stream, once its request body has ended too.
             Some(part) => self.connection.release(Some(part)),
             None => {
-                self.connection.wire().sever(Cause::Dropped);
+                self.connection.state().sever(Cause::Dropped);
             }
         }
     }
 
     /// Gives the connection back, or ends it if the exchange left something behind.
     fn finish(self) {
-        let wire = self.connection.wire();
+        let exchange = self.connection.state();
         let ends = self
             .ends
-            .or(wire.has_write_failed().then_some(Cause::Broken));
+            .or(exchange.has_write_failed().then_some(Cause::Broken));
         match ends {
             Some(cause) if self.part.is_none() => {
-                wire.sever(cause);
+                exchange.sever(cause);
             }
             Some(_) | None => self.connection.release(self.part),
         }
@@ -168,8 +168,8 @@ impl SessionBody {
             times.floor = None;
         }
         let is_chosen = lease.connection.is_body_idle_chosen();
-        if !is_chosen && !lease.wire().own_times().body_idle.is_set() {
-            lease.wire().lift_body_idle();
+        if !is_chosen && !lease.exchange().own_times().body_idle.is_set() {
+            lease.exchange().lift_body_idle();
         }
     }
 
@@ -242,7 +242,7 @@ impl SessionBody {
         let Some(lease) = &self.lease else {
             return false;
         };
-        let own = lease.wire().own_times().body_idle;
+        let own = lease.exchange().own_times().body_idle;
         if !own.is_set() && !runtime::is_away(lease.connection.runtime()) {
             return false;
         }
@@ -264,7 +264,7 @@ impl SessionBody {
         if idle.as_mut().poll(cx).is_pending() {
             return false;
         }
-        lease.wire().sever(Cause::BodyTimeout);
+        lease.exchange().sever(Cause::BodyTimeout);
         true
     }
 
@@ -287,13 +287,13 @@ impl SessionBody {
         else {
             return false;
         };
-        let wire = lease.wire();
-        let waits_for_peer = || wire.is_read_blocked() && !lease.may_be_held_up();
+        let exchange = lease.exchange();
+        let waits_for_peer = || exchange.is_read_blocked() && !lease.may_be_held_up();
         let Poll::Ready(slow) = floor.poll_too_slow(cx, waits_for_peer) else {
             return false;
         };
         times.too_slow = Some(slow);
-        wire.sever(Cause::TooSlow);
+        exchange.sever(Cause::TooSlow);
         true
     }
 
@@ -318,10 +318,10 @@ impl SessionBody {
     fn fail(&mut self, error: Option<hyper::Error>) -> Error {
         self.inner = None;
         let lease = self.lease.take();
-        let severed = lease.as_ref().and_then(|lease| lease.wire().severed());
+        let severed = lease.as_ref().and_then(|lease| lease.exchange().severed());
         let kind = match (&lease, severed) {
             (Some(lease), Some(Cause::BodyTimeout)) => {
-                let own = lease.wire().own_times().body_idle;
+                let own = lease.exchange().own_times().body_idle;
                 let idle = own.or(lease.connection.body_idle());
                 Kind::Timeout(Phase::Body, idle.unwrap_or_default())
             }

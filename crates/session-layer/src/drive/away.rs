@@ -10,7 +10,7 @@ use super::watch::{Look, Watch, look_at_exchange};
 use crate::{
     config::Config,
     config::Floors,
-    exchange::{Cause, Wire},
+    exchange::{Cause, ExchangeState},
     runtime,
     throughput::{TooSlow, UploadMeter},
 };
@@ -36,10 +36,10 @@ const TICK: Duration = Duration::from_secs(1);
 impl Away {
     /// Holds an exchange, which begins, to these floors.
     #[cold]
-    pub(crate) fn hold_to(&mut self, floors: Floors, has_body: bool, wire: &Wire) {
+    pub(crate) fn hold_to(&mut self, floors: Floors, has_body: bool, exchange: &ExchangeState) {
         self.floors = Some(floors);
         if let Some(floor) = floors.upload.filter(|_| has_body) {
-            wire.measure_upload();
+            exchange.measure_upload();
             self.upload = Some(UploadMeter::new(floor));
         }
     }
@@ -57,13 +57,18 @@ impl Away {
     /// Whether the exchange needs it: it does not on the runtime that drives the connection, whose
     /// task keeps the times, where all of them are the session's.
     #[inline]
-    pub(crate) fn is_needed(driven_on: Option<Id>, wire: &Wire) -> bool {
-        wire.own_times().shortest().is_some() || runtime::is_away(driven_on)
+    pub(crate) fn is_needed(driven_on: Option<Id>, exchange: &ExchangeState) -> bool {
+        exchange.own_times().shortest().is_some() || runtime::is_away(driven_on)
     }
 
     /// Whether one of the times of the exchange has run out, or it was cut.
     #[cold]
-    pub(crate) fn is_over(&mut self, cx: &mut Context<'_>, config: &Config, wire: &Wire) -> bool {
+    pub(crate) fn is_over(
+        &mut self,
+        cx: &mut Context<'_>,
+        config: &Config,
+        exchange: &ExchangeState,
+    ) -> bool {
         let here = runtime::current();
         // There is no clock outside of a runtime.
         if here.is_none() {
@@ -74,18 +79,21 @@ impl Away {
             self.watch = None;
             self.watched_on = here;
         }
-        let tick = wire.own_times().shortest().map_or(TICK, |it| it.min(TICK));
+        let tick = exchange
+            .own_times()
+            .shortest()
+            .map_or(TICK, |it| it.min(TICK));
         let new = || Box::pin(Watch::new(config, Some(tick)));
         let watch = self.watch.get_or_insert_with(new);
-        let look = |now| match wire.severed() {
+        let look = |now| match exchange.severed() {
             Some(cause) => Look::Cut(cause),
-            None => look_at_exchange(wire, &config.timeouts, now),
+            None => look_at_exchange(exchange, &config.timeouts, now),
         };
         // A future may go on in another task.
         watch.as_mut().register(cx);
         match watch.as_mut().poll(cx, look) {
             Poll::Ready(cause) => {
-                wire.sever(cause);
+                exchange.sever(cause);
                 true
             }
             Poll::Pending => false,
@@ -98,8 +106,8 @@ impl Away {
     pub(crate) fn is_too_slow(
         &mut self,
         cx: &mut Context<'_>,
-        wire: &Wire,
-        socket: Option<&Wire>,
+        exchange: &ExchangeState,
+        socket: Option<&ExchangeState>,
     ) -> bool {
         let Some(upload) = &mut self.upload else {
             return false;
@@ -108,11 +116,11 @@ impl Away {
         if runtime::current().is_none() {
             return false;
         }
-        let Poll::Ready(slow) = upload.poll_too_slow(cx, wire, socket) else {
+        let Poll::Ready(slow) = upload.poll_too_slow(cx, exchange, socket) else {
             return false;
         };
         self.too_slow = Some(slow);
-        wire.sever(Cause::TooSlow);
+        exchange.sever(Cause::TooSlow);
         true
     }
 }

@@ -30,7 +30,8 @@ pin_project! {
         watch: Watch,
         // The rest of a response body that nobody wants, while the connection reads it.
         unread: Option<Box<Unread>>,
-        // Whom the wire wakes: mostly the same for good, and so no lock is taken to tell it.
+        // The waker that the connection's state has: mostly the same for good, and so no lock is
+        // taken to tell it.
         task: Option<Waker>,
         connection: Arc<Connection<B>>,
     }
@@ -55,7 +56,7 @@ pub(super) struct Ended<'a, B: Send + 'static>(pub(super) &'a Arc<Connection<B>>
 
 impl<B: Send + 'static> Drop for Ended<'_, B> {
     fn drop(&mut self) {
-        self.0.wire().unregister();
+        self.0.state().unregister();
         self.0.pool().ended(self.0);
     }
 }
@@ -81,16 +82,16 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
-        let wire = this.connection.wire();
+        let state = this.connection.state();
         if this
             .task
             .as_ref()
             .is_none_or(|it| !it.will_wake(cx.waker()))
         {
-            wire.register(cx);
+            state.register(cx);
             *this.task = Some(cx.waker().clone());
         }
-        if wire.severed().is_some() {
+        if state.severed().is_some() {
             return Poll::Ready(());
         }
         let Some(hyper) = this.hyper.as_mut().as_pin_mut() else {
@@ -100,14 +101,14 @@ where
             if let Err(error) = ended {
                 tracing::trace!(origin = %this.connection.origin(), %error, "connection ended");
             }
-            wire.hyper_ended();
+            state.hyper_ended();
             this.hyper.set(None);
             return Poll::Ready(());
         }
         if let Some(hint) = this.connection.new_idle_hint() {
             this.watch.as_mut().shorten(hint);
         }
-        if let Some(by) = wire.take_look_by() {
+        if let Some(by) = state.take_look_by() {
             this.watch.as_mut().look_by(by);
             if let Some(unread) = this.connection.take_unread() {
                 *this.unread = Some(unread);
@@ -118,31 +119,31 @@ where
                 *this.unread = None;
                 match drained {
                     // As where a body is read to its end by who asked for it.
-                    Drained::Ended if wire.has_write_failed() => {
-                        wire.sever(Cause::Broken);
+                    Drained::Ended if state.has_write_failed() => {
+                        state.sever(Cause::Broken);
                         return Poll::Ready(());
                     }
                     Drained::Ended => this.connection.clone().release(None),
                     Drained::NotWorthIt => {
-                        wire.sever(Cause::Dropped);
+                        state.sever(Cause::Dropped);
                         return Poll::Ready(());
                     }
                 }
             }
         }
         let cause = ready!(this.watch.poll(cx, |now| look(this.connection, now)));
-        wire.sever(cause);
+        state.sever(cause);
         Poll::Ready(())
     }
 }
 
 /// Looks at whatever time the connection is bound by at this moment.
 fn look<B: Send + 'static>(connection: &Arc<Connection<B>>, now: Instant) -> Look {
-    let wire = connection.wire();
-    if wire.phase() == Phase::Idle {
+    let state = connection.state();
+    if state.phase() == Phase::Idle {
         return look_at_idle(connection, now);
     }
-    look_at_exchange(wire, &connection.pool().config().timeouts, now)
+    look_at_exchange(state, &connection.pool().config().timeouts, now)
 }
 
 fn look_at_idle<B: Send + 'static>(connection: &Arc<Connection<B>>, now: Instant) -> Look {

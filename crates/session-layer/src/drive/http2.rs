@@ -39,7 +39,7 @@ use crate::{
     box_error::BoxError,
     error::Kind,
     exchange::RequestBody,
-    exchange::{Cause, Gate, MAX_HEAD, Release, Wire, upload_task},
+    exchange::{Cause, ExchangeState, Gate, MAX_HEAD, Release, upload_task},
     pool::{ALLOWS_NO_REQUEST, Connection, Expiry, Shared, Streams, retire},
     reuse,
 };
@@ -184,7 +184,7 @@ pin_project! {
             drop(this.sender.take());
             drop(this.dispatch.take());
             this.streams.close();
-            this.connection.wire().leave(Cause::Broken);
+            this.connection.state().leave(Cause::Broken);
             let failed = failed(this.connection, *this.limit);
             this.connection.pool().withdraw(this.connection, failed);
         }
@@ -193,7 +193,7 @@ pin_project! {
 
 /// What those are told who waited to share a connection that ends, if it never took a request.
 fn failed<B: Send + 'static>(connection: &Connection<B>, limit: Option<usize>) -> Option<Error> {
-    let error = match (limit, connection.wire().severed()) {
+    let error = match (limit, connection.state().severed()) {
         (None, Some(Cause::HeadTimeout)) => {
             let connect = connection.pool().config().timeouts.connect;
             Error::connect_timeout(Step::Connect, connect.unwrap_or_default())
@@ -225,9 +225,9 @@ where
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let wire = self.connection.wire_arc().clone();
-        wire.register(cx);
-        if wire.severed().is_some() {
+        let state = self.connection.state_arc().clone();
+        state.register(cx);
+        if state.severed().is_some() {
             return Poll::Ready(());
         }
         self.streams.gate().wake();
@@ -236,14 +236,14 @@ where
             self.poll_dispatch(cx);
             return Poll::Ready(());
         }
-        let read = wire.bytes_read();
+        let read = state.bytes_read();
         if read != self.read {
             self.as_mut().heard(read);
         }
         // A GOAWAY ends it.
         self.as_mut().poll_dispatch(cx);
         if let Some(cause) = self.as_mut().note_doubt() {
-            wire.sever(cause);
+            state.sever(cause);
             return Poll::Ready(());
         }
         if self.as_mut().hand_over(cx).is_ready() {
@@ -253,7 +253,7 @@ where
             drop(self.as_mut().project().sender.take());
             self.as_mut().poll_dispatch(cx);
         }
-        if let Some(by) = wire.take_look_by() {
+        if let Some(by) = state.take_look_by() {
             self.as_mut().project().watch.look_by(by);
         }
         if self.dispatch.is_none() && !self.streams.is_busy() {
@@ -264,7 +264,7 @@ where
         let (watch, mut looked) = self.looked();
         match watch.poll(cx, |now| looked.look(now)) {
             Poll::Ready(cause) => {
-                wire.sever(cause);
+                state.sever(cause);
                 Poll::Ready(())
             }
             Poll::Pending => Poll::Pending,
@@ -299,7 +299,7 @@ where
             }
         }
         // The peer went away, unless this side has said why it does.
-        this.connection.wire().leave(Cause::Broken);
+        this.connection.state().leave(Cause::Broken);
         let failed = failed(this.connection, *this.limit);
         pool.withdraw(this.connection, failed);
     }
@@ -385,7 +385,7 @@ where
     fn note_doubt(self: Pin<&mut Self>) -> Option<Cause> {
         let began = self.streams.take_doubt()?;
         let (watch, mut looked) = self.looked();
-        if let Some(began) = looked.connection.wire().moment(began) {
+        if let Some(began) = looked.connection.state().moment(began) {
             looked.keep_alive.doubt(began);
         }
         // At once: what is given out next must not go to a peer that may be dead.
@@ -432,13 +432,13 @@ impl<B: Send + 'static> Looked<'_, B> {
             return Look::Cut(Cause::HeadTimeout);
         }
         // Whatever the peer had to say when it took no more has come by then.
-        let failed = self.connection.wire().failed_write_deadline();
+        let failed = self.connection.state().failed_write_deadline();
         if failed.is_some_and(|by| by <= now) {
             return Look::Cut(Cause::Broken);
         }
         let mut next: Vec<_> = self.settle_by.into_iter().chain(failed).collect();
-        for wire in self.streams.wires() {
-            match self.look_at(&wire, now) {
+        for exchange in self.streams.exchanges() {
+            match self.look_at(&exchange, now) {
                 Look::Cut(cause) => return Look::Cut(cause),
                 Look::Again(at) => next.extend(at),
             }
@@ -473,17 +473,20 @@ impl<B: Send + 'static> Looked<'_, B> {
     }
 
     /// Looks at the times of one request.
-    fn look_at(&mut self, wire: &Wire, now: Instant) -> Look {
-        let wanted = wire.wanted_since();
-        let cause = match look_at_exchange(wire, &self.connection.pool().config().timeouts, now) {
+    fn look_at(&mut self, exchange: &ExchangeState, now: Instant) -> Look {
+        let wanted = exchange.wanted_since();
+        let cause = match look_at_exchange(exchange, &self.connection.pool().config().timeouts, now)
+        {
             Look::Cut(cause) => cause,
             again @ Look::Again(_) => return again,
         };
-        wire.sever(cause);
+        exchange.sever(cause);
         match cause {
             Cause::HeadTimeout => {
-                let socket = self.connection.wire();
-                let unheard = wire.unheard_since(socket).and_then(|it| socket.moment(it));
+                let socket = self.connection.state();
+                let unheard = exchange
+                    .unheard_since(socket)
+                    .and_then(|it| socket.moment(it));
                 if let Some(began) = unheard {
                     self.keep_alive.doubt(began);
                 }
@@ -520,7 +523,7 @@ impl<B: Send + 'static> Looked<'_, B> {
                 *self.pinged = true;
                 self.on_demand.want();
                 // hyper sends it when it is polled.
-                self.connection.wire().wake();
+                self.connection.state().wake();
                 Look::Again(Some(now))
             }
             Act::Leave => {
@@ -533,7 +536,7 @@ impl<B: Send + 'static> Looked<'_, B> {
 
     /// Gives nothing new to the connection; what it carries goes on.
     fn withdraw(&self, cause: Cause) {
-        self.connection.wire().leave(cause);
+        self.connection.state().leave(cause);
         self.connection.pool().withdraw(self.connection, None);
     }
 }

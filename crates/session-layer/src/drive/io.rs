@@ -12,13 +12,13 @@ use crate::{
         Transport,
         counted::{self, Counted},
     },
-    exchange::{Gate, Phase, Wire},
+    exchange::{ExchangeState, Gate, Phase},
 };
 use hyper::rt::ReadBufCursor;
 use hyper_util::rt::TokioIo;
 
 /// The IO of one connection: it counts bytes, keeps the limits, can be cut from outside, and owns
-/// the pool's slot, which is free again when this is dropped.
+/// the pool's permit, which is free again when this is dropped.
 ///
 /// A write that fails does not end it. A peer that refuses a request may answer and close without
 /// reading the rest
@@ -28,14 +28,14 @@ use hyper_util::rt::TokioIo;
 #[derive(Debug)]
 pub(crate) struct Io<T, S> {
     inner: TokioIo<Counted<TokioIo<T>>>,
-    wire: Arc<Wire>,
+    state: Arc<ExchangeState>,
     writes: Writes,
     /// What becomes of further bytes when a write has failed.
     when_failed: WhenFailed,
     /// The frames of an HTTP/2 connection.
     outgoing: Option<Outgoing>,
     #[expect(dead_code, reason = "its life is what the pool counts")]
-    slot: S,
+    permit: S,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -54,14 +54,19 @@ pub(crate) enum WhenFailed {
 }
 
 impl<T, S> Io<T, S> {
-    pub(crate) fn new(inner: T, wire: Arc<Wire>, when_failed: WhenFailed, slot: S) -> Self {
+    pub(crate) fn new(
+        inner: T,
+        state: Arc<ExchangeState>,
+        when_failed: WhenFailed,
+        permit: S,
+    ) -> Self {
         Self {
             inner: TokioIo::new(Counted::new(TokioIo::new(inner))),
-            wire,
+            state,
             writes: Writes::Pass,
             when_failed,
             outgoing: None,
-            slot,
+            permit,
         }
     }
 
@@ -89,7 +94,7 @@ impl<T, S> Io<T, S> {
             return Poll::Ready(Err(error));
         }
         self.writes = Writes::Failed;
-        self.wire.note_write_failed(error);
+        self.state.note_write_failed(error);
         // hyper reads first and writes then: what is there to be read may have been missed.
         cx.waker().wake_by_ref();
         self.unwritten(done)
@@ -110,7 +115,7 @@ impl<T, S> Io<T, S> {
     /// Whether there is no exchange whose answer might come: whoever writes has taken the
     /// connection over by an upgrade.
     fn is_upgraded(&self) -> bool {
-        self.when_failed == WhenFailed::Wait && self.wire.phase() == Phase::Idle
+        self.when_failed == WhenFailed::Wait && self.state.phase() == Phase::Idle
     }
 
     /// How many of the bytes of a write may have reached the peer: where a write that fails may have
@@ -123,7 +128,7 @@ impl<T, S> Io<T, S> {
     ) -> usize {
         match polled {
             Poll::Ready(Ok(bytes)) => *bytes,
-            Poll::Ready(Err(_)) if self.wire.has_torn_writes() => all(),
+            Poll::Ready(Err(_)) if self.state.has_torn_writes() => all(),
             Poll::Ready(Err(_)) | Poll::Pending => 0,
         }
     }
@@ -136,7 +141,7 @@ impl<T, S> Io<T, S> {
         polled: Poll<io::Result<usize>>,
         all: impl FnOnce() -> usize,
     ) -> Poll<io::Result<usize>> {
-        self.wire.note_written(&polled);
+        self.state.note_written(&polled);
         let error = match polled {
             Poll::Ready(Err(error)) => error,
             Poll::Ready(Ok(0)) => io::ErrorKind::WriteZero.into(),
@@ -153,7 +158,7 @@ impl<T: hyper::rt::Read + Unpin + 'static, S: Unpin> hyper::rt::Read for Io<T, S
         cx: &mut Context<'_>,
         buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        self.wire.check_head()?;
+        self.state.check_head()?;
         if let Some(outgoing) = &self.outgoing {
             if outgoing.gate().puts_off() {
                 return Poll::Pending;
@@ -166,17 +171,17 @@ impl<T: hyper::rt::Read + Unpin + 'static, S: Unpin> hyper::rt::Read for Io<T, S
             Some(transport) => transport.poll_counted(cx, buf),
             None => counted::poll_read(&mut self.inner, cx, buf),
         };
-        let wire = &*self.wire;
-        wire.note_read_blocked(polled.is_pending());
+        let state = &*self.state;
+        state.note_read_blocked(polled.is_pending());
         // hyper asks several times per response, and mostly nothing is there yet.
         if polled.is_pending() {
             if let Some(outgoing) = &self.outgoing {
                 outgoing.gate().note_drained();
             }
         } else if read.bytes > 0 {
-            wire.note_read(read);
+            state.note_read(read);
         } else {
-            wire.note_read_ended();
+            state.note_read_ended();
         }
         polled
     }
@@ -188,7 +193,7 @@ impl<T: hyper::rt::Write + Unpin, S: Unpin> hyper::rt::Write for Io<T, S> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.wire.check()?;
+        self.state.check()?;
         if self.writes == Writes::Failed {
             return self.unwritten(buf.len());
         }
@@ -226,7 +231,7 @@ impl<T: hyper::rt::Write + Unpin, S: Unpin> hyper::rt::Write for Io<T, S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.wire.check()?;
+        self.state.check()?;
         let all = || bufs.iter().map(|buf| buf.len()).sum();
         if self.writes == Writes::Failed {
             return self.unwritten(all());
@@ -286,11 +291,11 @@ mod tests {
         let cx = &mut Context::from_waker(Waker::noop());
         for torn_writes in [false, true] {
             for is_vectored in [false, true] {
-                let wire = Arc::new(Wire::new(Instant::now(), u64::MAX, torn_writes));
+                let state = Arc::new(ExchangeState::new(Instant::now(), u64::MAX, torn_writes));
                 let gate = Arc::<Gate>::default();
-                let part = wire.part();
+                let part = state.for_stream();
                 part.sends(gate.opened());
-                let io = Io::new(Failing, wire, WhenFailed::Discard, ());
+                let io = Io::new(Failing, state, WhenFailed::Discard, ());
                 let mut io = io.with_frames(gate.clone());
                 let io = Pin::new(&mut io);
                 let polled = if is_vectored {

@@ -38,10 +38,10 @@ use crate::{
         opening::{OPENING, Opening},
     },
     error::Kind,
-    exchange::{Gate, MAX_HEAD, Wire},
+    exchange::{ExchangeState, Gate, MAX_HEAD},
     info::Facts,
     origin::Origin,
-    pool::{CalledOff, Connect, Connection, Link, Pool, Slot},
+    pool::{CalledOff, Connect, Connection, Link, Permit, Pool},
     step::Steps,
 };
 
@@ -92,19 +92,19 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    fn open(&self, slot: Slot<B>, id: u64, called_off: CalledOff, steps: Arc<Steps>) {
+    fn open(&self, permit: Permit<B>, id: u64, called_off: CalledOff, steps: Arc<Steps>) {
         let Ok(runtime) = Handle::try_current() else {
             let error = Error::new(Kind::Connect).with("there is no Tokio runtime to connect on");
-            let error = error.at(slot.origin());
-            return slot.fail(&error);
+            let error = error.at(permit.origin());
+            return permit.fail(&error);
         };
-        // It is called by whoever frees a slot, which its panic would unwind through.
+        // It is called by whoever frees a permit, which its panic would unwind through.
         let Ok(connector) = panic::catch_unwind(AssertUnwindSafe(|| self.connector.clone())) else {
             let error = Error::new(Kind::Connect).with("the connector panicked");
-            let error = error.at(slot.origin());
-            return slot.fail(&error);
+            let error = error.at(permit.origin());
+            return permit.fail(&error);
         };
-        let opening = open(connector, slot, id, called_off, steps, self.kept.clone());
+        let opening = open(connector, permit, id, called_off, steps, self.kept.clone());
         runtime.spawn(Task::Opening {
             opening: Box::pin(opening),
         });
@@ -147,7 +147,7 @@ where
 /// Opens a connection; returns what drives it, if that is to run in the same task.
 async fn open<C, B>(
     connector: C,
-    slot: Slot<B>,
+    permit: Permit<B>,
     id: u64,
     called_off: CalledOff,
     steps: Arc<Steps>,
@@ -161,18 +161,18 @@ where
     B::Error: Into<BoxError>,
 {
     let began = Instant::now();
-    match reach(connector, &slot, called_off, &steps).await {
+    match reach(connector, &permit, called_off, &steps).await {
         Some(Ok(io)) => {
             let opened = Instant::now();
             let took = opened.saturating_duration_since(began);
-            drive(io, slot, id, opened, took, kept).await
+            drive(io, permit, id, opened, took, kept).await
         }
         Some(Err(error)) => {
-            let error = error.at(slot.origin());
-            slot.fail(&error);
+            let error = error.at(permit.origin());
+            permit.fail(&error);
             None
         }
-        // The slot goes back, and nobody waits to be told.
+        // The permit goes back, and nobody waits to be told.
         None => None,
     }
 }
@@ -181,7 +181,7 @@ where
 /// ends the connection but its own users: somebody else may have been given it.
 async fn reach<C, B>(
     connector: C,
-    slot: &Slot<B>,
+    permit: &Permit<B>,
     mut called_off: CalledOff,
     steps: &Steps,
 ) -> Option<Result<C::Response, Error>>
@@ -190,8 +190,8 @@ where
     C::Error: Into<BoxError>,
     B: Send + 'static,
 {
-    let origin = slot.origin();
-    let timeout = slot.pool().config().timeouts.connect;
+    let origin = permit.origin();
+    let timeout = permit.pool().config().timeouts.connect;
     let mut connecting = pin!(connect(connector, origin.uri().clone()));
     let mut timer = pin!(None);
     poll_fn(|cx| {
@@ -245,7 +245,7 @@ where
 
 async fn drive<T, B>(
     io: T,
-    mut slot: Slot<B>,
+    mut permit: Permit<B>,
     id: u64,
     opened: Instant,
     took: Duration,
@@ -256,21 +256,21 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    let pool = slot.pool().clone();
-    let origin = slot.origin().clone();
+    let pool = permit.pool().clone();
+    let origin = permit.origin().clone();
     let told = Told::by(&io);
     let http2 = match speaks_http2(pool.config(), &origin, &told) {
         Ok(http2) => http2,
         Err(error) => {
-            slot.fail(&error.at(&origin));
+            permit.fail(&error.at(&origin));
             return None;
         }
     };
     let read_buffer = pool.config().pool.http1_read_buffer;
     let max_head = most_before_head(read_buffer.unwrap_or(READ_BUFFER));
-    let wire = Arc::new(Wire::new(pool.epoch(), max_head, told.torn_writes));
-    // From here on the slot only waits for the socket to close.
-    slot.settle();
+    let state = Arc::new(ExchangeState::new(pool.epoch(), max_head, told.torn_writes));
+    // From here on the permit only waits for the socket to close.
+    permit.connected();
     let mut unopened = Unopened {
         pool: &pool,
         id,
@@ -282,7 +282,7 @@ where
     } else {
         WhenFailed::Wait
     };
-    let mut io = Io::new(io, wire.clone(), when_failed, slot);
+    let mut io = Io::new(io, state.clone(), when_failed, permit);
     let gate = http2.then(Arc::<Gate>::default);
     if let Some(gate) = &gate {
         io = io.with_frames(gate.clone());
@@ -303,7 +303,7 @@ where
         facts,
         pool.clone(),
         origin.clone(),
-        wire,
+        state,
         expires,
         told.via_proxy,
     );

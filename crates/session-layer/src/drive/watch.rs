@@ -13,13 +13,13 @@ use tokio::time::{Instant, Sleep};
 use crate::{
     Timeouts,
     config::{Config, OwnTimeout},
-    exchange::{Cause, Phase, Wire},
+    exchange::{Cause, ExchangeState, Phase},
 };
 
 pin_project! {
     /// The times of one connection, kept with one timer.
     ///
-    /// A request starts no timer. It notes its times on the wire; this looks at them when its
+    /// A request starts no timer. It notes its times on the exchange; this looks at them when its
     /// timer fires, and sleeps until the next. The timer never sleeps longer than the shortest of
     /// the timeouts, so no time that begins while it sleeps can run out unseen.
     pub(super) struct Watch {
@@ -133,43 +133,56 @@ pub(super) enum Look {
 }
 
 /// Looks at the times of one exchange.
-pub(super) fn look_at_exchange(wire: &Wire, timeouts: &Timeouts, now: Instant) -> Look {
+pub(super) fn look_at_exchange(
+    exchange: &ExchangeState,
+    timeouts: &Timeouts,
+    now: Instant,
+) -> Look {
     let after = |since: Option<Instant>, timeout: Option<Duration>| {
         since
             .zip(timeout)
             .and_then(|(since, timeout)| since.checked_add(timeout))
     };
-    let own = wire.own_times();
+    let own = exchange.own_times();
     // A lifted head timeout does not let a peer refuse a request body for ever.
     let blocked_for = own.head.finite().or(timeouts.head);
-    let (deadline, cause) = match wire.phase() {
+    let (deadline, cause) = match exchange.phase() {
         Phase::Idle => return Look::Again(None),
         // Whatever the peer had to say has come by then.
-        Phase::Sending | Phase::Head if wire.has_write_failed() && !wire.is_answered() => {
-            (wire.failed_write_deadline(), Cause::Broken)
+        Phase::Sending | Phase::Head if exchange.has_write_failed() && !exchange.is_answered() => {
+            (exchange.failed_write_deadline(), Cause::Broken)
         }
-        Phase::Sending => (after(wire.write_blocked(), blocked_for), Cause::HeadTimeout),
+        Phase::Sending => (
+            after(exchange.write_blocked(), blocked_for),
+            Cause::HeadTimeout,
+        ),
         // The answer is there, and whoever asked for it has not looked yet; or it may take as long
         // as it takes.
-        Phase::Head if own.head == OwnTimeout::NONE || wire.is_answered() => {
+        Phase::Head if own.head == OwnTimeout::NONE || exchange.is_answered() => {
             (None, Cause::HeadTimeout)
         }
         // A body that hyper has taken whole may still be on its way out, and moving. A head alone
         // has its deadline, however a peer takes it.
         Phase::Head => {
-            let uploads = wire.request_body_bytes() > 0;
-            let blocked = wire.write_blocked().filter(|_| uploads);
+            let uploads = exchange.request_body_bytes() > 0;
+            let blocked = exchange.write_blocked().filter(|_| uploads);
             let blocked = after(blocked, blocked_for);
-            let moved = after(wire.wrote_at(), blocked_for);
-            let deadline = blocked.or_else(|| wire.head_deadline().max(moved));
+            let moved = after(exchange.wrote_at(), blocked_for);
+            let deadline = blocked.or_else(|| exchange.head_deadline().max(moved));
             (deadline, Cause::HeadTimeout)
         }
         Phase::Body => (
-            after(wire.wanted_since(), own.body_idle.or(timeouts.body_idle)),
+            after(
+                exchange.wanted_since(),
+                own.body_idle.or(timeouts.body_idle),
+            ),
             Cause::BodyTimeout,
         ),
-        Phase::Draining => (wire.head_deadline(), Cause::Dropped),
-        Phase::Orphan => (after(wire.write_blocked(), timeouts.head), Cause::Unclean),
+        Phase::Draining => (exchange.head_deadline(), Cause::Dropped),
+        Phase::Orphan => (
+            after(exchange.write_blocked(), timeouts.head),
+            Cause::Unclean,
+        ),
     };
     match deadline {
         Some(deadline) if deadline <= now => Look::Cut(cause),

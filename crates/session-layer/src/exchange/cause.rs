@@ -19,7 +19,7 @@ pub(crate) enum Cause {
     TooOld = 9,
     /// It has served as many requests as it may.
     Served = 10,
-    /// Its slot is wanted for another origin.
+    /// Its permit is wanted for another origin.
     Evicted = 11,
     /// An exchange left it in a state that the next could not trust.
     Unclean = 12,

@@ -5,10 +5,10 @@ mod cause;
 mod gate;
 mod release;
 mod request_body;
+mod state;
 mod unread;
 #[cfg(feature = "http2")]
 pub(crate) mod upload_task;
-mod wire;
 mod withheld;
 
 pub(crate) use self::{
@@ -16,7 +16,7 @@ pub(crate) use self::{
     gate::Gate,
     release::Release,
     request_body::{PIECE, RequestBody},
+    state::{ExchangeState, MAX_HEAD, Phase, StreamOwner},
     unread::{Drained, FOR, Unread},
-    wire::{MAX_HEAD, Phase, StreamOwner, Wire},
     withheld::Withheld,
 };

@@ -1,19 +1,19 @@
 use std::{sync::Arc, time::Duration};
 
-use super::{Unread, Wire};
+use super::{ExchangeState, Unread};
 use crate::{origin::Origin, runtime};
 
 /// How a response body gives its connection back, without knowing the request body's type.
 pub(crate) trait Release: Send + Sync {
-    /// Gives back the connection, or the part of it whose wire this is: the exchange is over and
+    /// Gives back the connection, or the part of it whose exchange this is: the exchange is over and
     /// left nothing behind.
-    fn release(self: Arc<Self>, part: Option<Arc<Wire>>);
+    fn release(self: Arc<Self>, part: Option<Arc<ExchangeState>>);
     /// Leaves the rest of a response body to the connection, which is given back when it has ended
     /// in time, and closed else. Where others use the connection too, its stream is reset instead.
     fn drain(self: Arc<Self>, unread: Unread) {
         drop(unread);
     }
-    fn wire(&self) -> &Wire;
+    fn state(&self) -> &ExchangeState;
     fn origin(&self) -> &Origin;
     /// How many requests the connection has been given.
     fn requests(&self) -> u64;

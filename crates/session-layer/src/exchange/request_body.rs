@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::upload_task;
 use crate::{
     box_error::BoxError,
-    exchange::{Cause, Wire, Withheld},
+    exchange::{Cause, ExchangeState, Withheld},
     reuse::Length,
 };
 
@@ -27,7 +27,7 @@ pub(crate) struct RequestBody<B>(Option<Box<Upload<B>>>);
 
 struct Upload<B> {
     source: Source<B>,
-    /// Tells the wire when hyper has taken the end.
+    /// Tells the exchange when hyper has taken the end.
     progress: Option<Progress>,
     /// How many bytes may still come, if that is known.
     left: Option<Length>,
@@ -54,10 +54,10 @@ struct Last {
 /// and wait for the response before it ends the body.
 const END: Duration = Duration::from_secs(1);
 
-/// Tells the wire how far the body is, and its end by being dropped: hyper drops a body whose
+/// Tells the exchange how far the body is, and its end by being dropped: hyper drops a body whose
 /// announced length it has, without asking for the end.
 struct Progress {
-    wire: Arc<Wire>,
+    exchange: Arc<ExchangeState>,
     head: Option<Duration>,
     /// Whether others use the connection: the socket does not tell then whether this body waits,
     /// and cutting it is no way to end the exchange.
@@ -80,14 +80,14 @@ impl Progress {
         B: Body<Data = Bytes>,
         B::Error: Into<BoxError>,
     {
-        if self.wire.is_orphan() {
+        if self.exchange.is_orphan() {
             return Poll::Ready(Some(Err(over())));
         }
-        if self.wire.has_body_failed() {
+        if self.exchange.has_body_failed() {
             return Poll::Ready(Some(Err("the body panicked".into())));
         }
         if !self.rest.is_empty() {
-            self.wire.note_upload_waits(true);
+            self.exchange.note_upload_waits(true);
             let rest = mem::take(&mut self.rest);
             return Poll::Ready(Some(Ok(self.piece(rest))));
         }
@@ -95,7 +95,7 @@ impl Progress {
             return Poll::Ready(Some(Err("the body panicked".into())));
         };
         // hyper asks for more when the peer takes more.
-        self.wire.note_upload_waits(polled.is_ready());
+        self.exchange.note_upload_waits(polled.is_ready());
         Poll::Ready(match ready!(polled) {
             Some(Ok(frame)) => Some(Ok(match frame.into_data() {
                 Ok(bytes) => self.piece(bytes),
@@ -103,7 +103,7 @@ impl Progress {
             })),
             Some(Err(error)) => {
                 // hyper makes a reset of it, and keeps it to itself.
-                self.wire.keep_error(error.into());
+                self.exchange.keep_error(error.into());
                 Some(Err("the request body failed".into()))
             }
             None => None,
@@ -115,8 +115,8 @@ impl Progress {
     fn caught<T>(&self, ask: impl FnOnce() -> T) -> Option<T> {
         let answer = panic::catch_unwind(AssertUnwindSafe(ask)).ok();
         if answer.is_none() {
-            self.wire.note_body_failed();
-            self.wire.sever(Cause::Dropped);
+            self.exchange.note_body_failed();
+            self.exchange.sever(Cause::Dropped);
         }
         answer
     }
@@ -148,12 +148,12 @@ impl Progress {
         let bytes = match frame {
             Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
             Some(Err(_)) => {
-                self.wire.note_body_failed();
+                self.exchange.note_body_failed();
                 return Ok(());
             }
             None => 0,
         };
-        self.wire.uploaded(bytes);
+        self.exchange.uploaded(bytes);
         let too_long = is_too_long(left, bytes);
         let too_short = ends && bytes_left(*left).is_some_and(|left| left > 0);
         if too_long || too_short {
@@ -165,8 +165,8 @@ impl Progress {
     /// Ends the exchange, so that the peer does not take what it has for the whole.
     fn wrong_length(&self) -> BoxError {
         const WHY: &str = "the body is not as long as announced";
-        self.wire.keep_error(WHY.into());
-        self.wire.sever(Cause::WrongLength);
+        self.exchange.keep_error(WHY.into());
+        self.exchange.sever(Cause::WrongLength);
         WHY.into()
     }
 }
@@ -182,11 +182,11 @@ fn over() -> BoxError {
 impl Drop for Progress {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.wire.note_body_failed();
+            self.exchange.note_body_failed();
         }
-        self.wire.request_ended(self.head);
+        self.exchange.request_ended(self.head);
         if self.part {
-            Wire::upload_ended(&self.wire);
+            ExchangeState::upload_ended(&self.exchange);
         }
     }
 }
@@ -231,21 +231,26 @@ impl<B> RequestBody<B> {
         }
     }
 
-    /// Tells no wire any more: the body goes to another connection, and none of it was taken.
+    /// Tells no exchange any more: the body goes to another connection, and none of it was taken.
     pub(crate) fn detach(&mut self) {
         if let Some(upload) = &mut self.0 {
             upload.progress = None;
         }
     }
 
-    /// Tells `wire` from now on how far the body is.
-    pub(crate) fn attach(&mut self, wire: &Arc<Wire>, head: Option<Duration>, part: bool) {
+    /// Tells `exchange` from now on how far the body is.
+    pub(crate) fn attach(
+        &mut self,
+        exchange: &Arc<ExchangeState>,
+        head: Option<Duration>,
+        part: bool,
+    ) {
         if let Some(upload) = &mut self.0 {
             if part {
-                wire.upload_begins();
+                exchange.upload_begins();
             }
             upload.progress = Some(Progress {
-                wire: wire.clone(),
+                exchange: exchange.clone(),
                 head,
                 part,
                 rest: Bytes::new(),
@@ -277,14 +282,14 @@ where
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<(Next, bool)> {
         #[cfg(feature = "http2")]
         if let Some(progress) = self.progress.as_ref().filter(|progress| progress.part) {
-            upload_task::note_polled(&progress.wire);
+            upload_task::note_polled(&progress.exchange);
         }
         if self.last.is_some() {
             return self.poll_end(cx);
         }
         if let Source::Withheld(body) = &self.source {
             if let Some(progress) = &self.progress {
-                body.note_heard(&progress.wire);
+                body.note_heard(&progress.exchange);
             }
             let Some(body) = ready!(body.poll_take(cx)) else {
                 return Poll::Ready((Some(Err(over())), true));
@@ -353,7 +358,7 @@ where
                 }
                 Poll::Ready(Some(Err(error))) => {
                     *last = None;
-                    progress.wire.note_body_failed();
+                    progress.exchange.note_body_failed();
                     return Poll::Ready((Some(Err(error.into())), false));
                 }
                 Poll::Pending => {
@@ -362,7 +367,7 @@ where
                         break;
                     }
                     if let Some(until) = until {
-                        progress.wire.look_by(until);
+                        progress.exchange.look_by(until);
                     }
                     return Poll::Pending;
                 }

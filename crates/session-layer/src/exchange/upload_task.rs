@@ -15,13 +15,13 @@ use std::{
 
 use pin_project_lite::pin_project;
 
-use super::Wire;
+use super::ExchangeState;
 
 thread_local! {
     /// Whether hyper is taking requests on this thread.
     static TAKING: Cell<bool> = const { Cell::new(false) };
     /// Whose request body it polled last, if that still lives.
-    static POLLED: Cell<Option<Arc<Wire>>> = const { Cell::new(None) };
+    static POLLED: Cell<Option<Arc<ExchangeState>>> = const { Cell::new(None) };
 }
 
 /// Lets hyper take requests, and learns whose bodies it makes tasks of.
@@ -43,9 +43,9 @@ pub(crate) fn while_taking<R>(take: impl FnOnce() -> R) -> R {
 }
 
 /// Takes note that this request's body is polled.
-pub(crate) fn note_polled(wire: &Arc<Wire>) {
+pub(crate) fn note_polled(exchange: &Arc<ExchangeState>) {
     if TAKING.get() {
-        POLLED.set(Some(wire.clone()));
+        POLLED.set(Some(exchange.clone()));
     }
 }
 
@@ -61,14 +61,14 @@ pin_project! {
     struct UploadTask<F> {
         #[pin]
         hyper: Option<F>,
-        wire: Arc<Wire>,
+        exchange: Arc<ExchangeState>,
     }
 
     impl<F> PinnedDrop for UploadTask<F> {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
             this.hyper.set(None);
-            Wire::upload_task_ended(this.wire);
+            ExchangeState::upload_task_ended(this.exchange);
         }
     }
 }
@@ -76,10 +76,10 @@ pin_project! {
 /// Makes a task of hyper's future: one that can be ended, if it sends a body.
 pub(crate) fn spawn(hyper: impl Future<Output = ()> + Send + 'static) {
     match POLLED.take() {
-        Some(wire) => {
-            wire.upload_task_begins();
+        Some(exchange) => {
+            exchange.upload_task_begins();
             let hyper = Some(hyper);
-            tokio::spawn(UploadTask { hyper, wire });
+            tokio::spawn(UploadTask { hyper, exchange });
         }
         None => {
             tokio::spawn(hyper);
@@ -92,7 +92,7 @@ impl<F: Future<Output = ()>> Future for UploadTask<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
-        if this.wire.is_over_for_upload(cx) {
+        if this.exchange.is_over_for_upload(cx) {
             return Poll::Ready(());
         }
         match this.hyper.as_pin_mut() {

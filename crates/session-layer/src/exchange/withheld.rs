@@ -9,7 +9,7 @@ use std::{
 
 use http_body::{Body, SizeHint};
 
-use super::Wire;
+use super::ExchangeState;
 
 /// A request body that both hyper and the request's future have: hyper gets it when it may be sent,
 /// and the future gets it back when the request is to be sent again without the expectation.
@@ -64,8 +64,8 @@ impl<B> Withheld<B> {
 
     /// Lets hyper have the body if the peer has begun to answer, where nothing else would tell.
     /// hyper asks for the body again whenever it has read something.
-    pub(crate) fn note_heard(&self, wire: &Wire) {
-        if self.by_bytes.load(Relaxed) && wire.has_heard() {
+    pub(crate) fn note_heard(&self, exchange: &ExchangeState) {
+        if self.by_bytes.load(Relaxed) && exchange.has_heard() {
             self.let_go();
         }
     }

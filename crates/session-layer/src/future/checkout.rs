@@ -68,10 +68,10 @@ where
     }
 }
 
-/// Waits in the queue, where it has been for `queued` before, and opens a connection when a slot
+/// Waits in the queue, where it has been for `queued` before, and opens a connection when a permit
 /// comes.
 ///
-/// Returns no connection where the slot comes on another runtime than the one that the request was
+/// Returns no connection where the permit comes on another runtime than the one that the request was
 /// called on. A connection opened there would be kept for requests of the runtime of the call,
 /// which does not drive it; so the request has to wait anew, among those of its present runtime.
 async fn served<B>(
@@ -102,18 +102,18 @@ where
             },
         };
         match mail {
-            Mail::Slot(slot) if runtime::is_away(waiting.origin().runtime()) => {
+            Mail::Permit(permit) if runtime::is_away(waiting.origin().runtime()) => {
                 times.granted();
-                drop(slot);
+                drop(permit);
                 let turn = Turn {
                     arrival: waiting.arrival(),
                     queued: times.queued(),
                 };
                 return Ok((None, turn));
             }
-            Mail::Slot(slot) => {
+            Mail::Permit(permit) => {
                 times.granted();
-                pool.open(slot);
+                pool.open(permit);
             }
             Mail::Served(outcome) => {
                 let origin = waiting.origin();
@@ -141,8 +141,8 @@ async fn served_late<B: Send + 'static>(waiting: &Waiting<B>) -> Option<Result<L
     yield_now().await;
     poll_fn(|cx| match waiting.poll_mail(cx) {
         Poll::Ready(Mail::Served(outcome)) => Poll::Ready(Some(outcome)),
-        // A slot would begin a wait anew. It goes back.
-        Poll::Ready(Mail::Slot(_)) | Poll::Pending => Poll::Ready(None),
+        // A permit would begin a wait anew. It goes back.
+        Poll::Ready(Mail::Permit(_)) | Poll::Pending => Poll::Ready(None),
     })
     .await
 }
@@ -246,7 +246,7 @@ impl Times {
         is_over(self.connect_ends()).then_some(Kind::Timeout(Phase::Connect, after))
     }
 
-    /// A slot has come. If a connection was being opened for it before, that came to nothing, and
+    /// A permit has come. If a connection was being opened for it before, that came to nothing, and
     /// nothing tells since when: so all of that time was spent in the queue, as
     /// [`queue_ends`](Self::queue_ends) has it.
     fn granted(&mut self) {
@@ -376,7 +376,7 @@ mod tests {
             since: now,
             looked: now,
         };
-        // Each slot comes since the runtime that was to connect by the one before has ended.
+        // Each permit comes since the runtime that was to connect by the one before has ended.
         for _ in 0..4 {
             tokio::time::sleep(Duration::from_millis(300)).await;
             times.granted();

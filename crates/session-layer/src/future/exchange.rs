@@ -127,15 +127,17 @@ where
         let own = noted.options.times(timeouts);
         let head = own.head.or(timeouts.head);
         let has_body = !request.body().is_end_stream();
-        link.wire().begin(began, head, has_body, link.socket());
-        link.wire().set_own_times(own);
+        link.exchange().begin(began, head, has_body, link.socket());
+        link.exchange().set_own_times(own);
         if has_body {
-            request.body_mut().attach(link.wire(), head, link.is_part());
+            request
+                .body_mut()
+                .attach(link.exchange(), head, link.is_part());
         }
         let mut rare = None;
         if let Some(floors) = noted.options.floors(timeouts) {
             let away = &mut rare_of(&mut rare).away;
-            away.hold_to(floors, has_body, link.wire());
+            away.hold_to(floors, has_body, link.exchange());
         }
         let wants = Wants::of(request.method());
         if link.is_part() {
@@ -193,20 +195,20 @@ where
         let Some(link) = &self.link else {
             return false;
         };
-        let (connection, wire) = (link.connection(), link.wire());
-        if Away::is_needed(connection.runtime(), wire) {
+        let (connection, exchange) = (link.connection(), link.exchange());
+        if Away::is_needed(connection.runtime(), exchange) {
             let away = &mut rare_of(&mut self.rare).away;
-            if away.is_over(cx, connection.pool().config(), wire) {
+            if away.is_over(cx, connection.pool().config(), exchange) {
                 return true;
             }
         }
         if let Some(rare) = &mut self.rare {
             let socket = link.is_part().then(|| link.socket());
-            if rare.away.is_too_slow(cx, wire, socket) {
+            if rare.away.is_too_slow(cx, exchange, socket) {
                 return true;
             }
         }
-        if link.is_part() && wire.severed().is_some() {
+        if link.is_part() && exchange.severed().is_some() {
             return true;
         }
         self.poll_expectation(cx);
@@ -221,9 +223,11 @@ where
         // What lies in the queue of its HTTP/2 connection waits for a place there.
         match &self.link {
             Some(link) if !link.may_be_sent() => Step::Queue,
-            Some(link) if !self.waits_for_continue() && link.wire().is_sending() => Step::Upload {
-                sent: link.wire().request_body_bytes(),
-            },
+            Some(link) if !self.waits_for_continue() && link.exchange().is_sending() => {
+                Step::Upload {
+                    sent: link.exchange().request_body_bytes(),
+                }
+            }
             Some(_) | None => Step::Head,
         }
     }
@@ -308,15 +312,15 @@ where
         if let Some(request) = self.without_expectation(&link, status) {
             return Err(self.unexpected(link, head, request));
         }
-        let wire = link.wire();
-        let in_time = wire.head_came();
+        let exchange = link.exchange();
+        let in_time = exchange.head_came();
         if status == StatusCode::SWITCHING_PROTOCOLS {
             return self.switched(link, body);
         }
         let misdirected = status == StatusCode::MISDIRECTED_REQUEST;
         if link.is_part() {
-            wire.forgive(Cause::HeadTimeout);
-            if wire.severed() == Some(Cause::WrongLength) {
+            exchange.forgive(Cause::HeadTimeout);
+            if exchange.severed() == Some(Cause::WrongLength) {
                 return Err(self.failed(link, None));
             }
             if misdirected {
@@ -337,7 +341,7 @@ where
             Some(Cause::Suspect)
         } else if ends.is_some() {
             ends
-        } else if !reuse::is_clean(status, in_time, wire.request_body_bytes()) {
+        } else if !reuse::is_clean(status, in_time, exchange.request_body_bytes()) {
             Some(Cause::Unclean)
         } else {
             self.last.then_some(Cause::Served)
@@ -367,7 +371,7 @@ where
         link.mark_used();
         if self.asked_upgrade {
             // The socket belongs to whoever takes the upgrade; it is nobody's exchange now.
-            link.wire().end();
+            link.exchange().end();
             let info = self.info(&link);
             return Ok(SessionBody::new(body, None, info));
         }
@@ -389,9 +393,9 @@ where
     #[cold]
     fn failed(&self, link: Link<B>, error: Option<hyper::Error>) -> Lost<B> {
         let pool = link.connection().pool();
-        let wire = link.wire();
+        let exchange = link.exchange();
         // Of a connection that is cut, all parts are.
-        let severed = wire.severed().or_else(|| link.socket().severed());
+        let severed = exchange.severed().or_else(|| link.socket().severed());
         let untaken = link.take_back().is_some();
         let kind = match severed {
             Some(Cause::Closed) if untaken => Kind::Closed,
@@ -405,7 +409,7 @@ where
                 };
                 // A request body that nobody takes is limited where the head is not.
                 let configured = pool.config().timeouts.head;
-                let after = wire.own_times().head.finite().or(configured);
+                let after = exchange.own_times().head.finite().or(configured);
                 Kind::Timeout(phase, after.unwrap_or_default())
             }
             Some(Cause::HeadTooLarge) => Kind::TooLarge("its head"),
@@ -417,7 +421,7 @@ where
             Some(Cause::Unanswered) => Kind::Broken,
             Some(Cause::WrongLength) => Kind::RequestBody,
             _ => {
-                if wire.has_body_failed() {
+                if exchange.has_body_failed() {
                     Kind::RequestBody
                 } else {
                     error
@@ -430,7 +434,7 @@ where
             pool.retire_idle(link.origin(), self.began);
         }
         let own = match kind {
-            Kind::RequestBody => wire.take_error(),
+            Kind::RequestBody => exchange.take_error(),
             // What the end of reading says hides why the peer was gone.
             Kind::Broken | Kind::Stale { .. } | Kind::Unsent
                 if severed.is_some()
@@ -485,7 +489,7 @@ where
 
     /// Says what hyper's error means for the request.
     fn broken(link: &Link<B>, error: &hyper::Error) -> Kind {
-        let (wrote, read) = link.wire().since_begun(link.socket());
+        let (wrote, read) = link.exchange().since_begun(link.socket());
         let wrote = wrote && link.may_be_sent();
         if let Some(kind) = reuse::stream_error(error, || link.is_alone()) {
             kind
@@ -494,7 +498,7 @@ where
             let buffer = link.connection().pool().config().pool.http1_read_buffer;
             let buffer = buffer.and_then(|bytes| u64::try_from(bytes).ok());
             let most = buffer.map_or(MAX_HEAD, |bytes| bytes.min(MAX_HEAD));
-            Kind::TooLarge(if link.wire().read_since_begun(link.socket()) < most {
+            Kind::TooLarge(if link.exchange().read_since_begun(link.socket()) < most {
                 "its head has more fields than `http1_max_headers` allows"
             } else {
                 "its head"

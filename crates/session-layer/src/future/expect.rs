@@ -130,9 +130,9 @@ fn ask_for_informational<B: Send + 'static>(
     // One that is of another connection, which handed the request back.
     let is_ours = request.extensions().get::<Told>().is_some();
     let before = request.extensions().clone();
-    let (told, wire) = (body.clone(), link.wire().clone());
+    let (told, exchange) = (body.clone(), link.exchange().clone());
     hyper::ext::on_informational(request, move |response| {
-        wire.note_informational();
+        exchange.note_informational();
         if response.status() == StatusCode::CONTINUE {
             told.let_go();
         }

@@ -24,7 +24,7 @@ impl<B: Send + 'static> Pool<B> {
     /// Takes note that a connection's task ends.
     pub(crate) fn ended(self: &Arc<Self>, connection: &Connection<B>) {
         let (id, origin) = (connection.id(), connection.origin());
-        let reason = connection.wire().close_reason();
+        let reason = connection.state().close_reason();
         connection.note_ended();
         let mut inner = self.lock();
         inner.closed.count(reason);
@@ -114,7 +114,7 @@ impl<B: Send + 'static> Pool<B> {
         Waiter::tell_all(waiters, &Error::new(Kind::Closed));
         drop(called_off);
         for shared in busy {
-            shared.connection().wire().leave(Cause::Closed);
+            shared.connection().state().leave(Cause::Closed);
         }
         for idle in idle {
             retire(idle, Cause::Closed);
@@ -161,7 +161,7 @@ pub(crate) fn retire<B: Send + 'static>(idle: Idle<B>, cause: Cause) {
     match idle {
         Given::Own(link) => link.abort(cause),
         // hyper ends what nobody can send on.
-        Given::Part(shared) => shared.connection().wire().leave(cause),
+        Given::Part(shared) => shared.connection().state().leave(cause),
     }
 }
 

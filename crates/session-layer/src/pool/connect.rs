@@ -2,13 +2,13 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::Slot;
+use super::Permit;
 use crate::step::Steps;
 
 /// Opens connections; the pool does not know the connector's type.
 pub(crate) trait Connect<B: Send + 'static>: Send + Sync {
     /// Opens a connection in a new task, which then drives it until its end.
-    fn open(&self, slot: Slot<B>, id: u64, called_off: CalledOff, steps: Arc<Steps>);
+    fn open(&self, permit: Permit<B>, id: u64, called_off: CalledOff, steps: Arc<Steps>);
 }
 
 /// Ends when nobody needs the connection any more.

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     connector::ViaProxy,
-    exchange::{Cause, FOR, Release, Unread, Wire},
+    exchange::{Cause, ExchangeState, FOR, Release, Unread},
     info::Facts,
     origin::Origin,
 };
@@ -24,7 +24,7 @@ pub(crate) struct Connection<B: Send + 'static> {
     pub(super) facts: Arc<Facts>,
     pub(super) pool: Arc<Pool<B>>,
     pub(super) origin: Origin,
-    pub(super) wire: Arc<Wire>,
+    pub(super) state: Arc<ExchangeState>,
     expires: Option<Instant>,
     /// Set if the peer is an HTTP proxy that is sent requests whole.
     via_proxy: Option<ViaProxy>,
@@ -51,7 +51,7 @@ impl<B: Send + 'static> Connection<B> {
         facts: Facts,
         pool: Arc<Pool<B>>,
         origin: Origin,
-        wire: Arc<Wire>,
+        state: Arc<ExchangeState>,
         expires: Option<Instant>,
         via_proxy: Option<ViaProxy>,
     ) -> Arc<Self> {
@@ -59,7 +59,7 @@ impl<B: Send + 'static> Connection<B> {
             facts: Arc::new(facts),
             pool,
             origin,
-            wire,
+            state,
             expires,
             via_proxy,
             runtime: crate::runtime::current(),
@@ -104,8 +104,8 @@ impl<B: Send + 'static> Connection<B> {
     }
 
     #[cfg(feature = "http2")]
-    pub(crate) fn wire_arc(&self) -> &Arc<Wire> {
-        &self.wire
+    pub(crate) fn state_arc(&self) -> &Arc<ExchangeState> {
+        &self.state
     }
 
     pub(crate) fn expires(&self) -> Option<Instant> {
@@ -115,7 +115,7 @@ impl<B: Send + 'static> Connection<B> {
     /// Whether it may take a request, as far as this side knows: neither cut nor too old.
     #[inline]
     pub(super) fn is_fresh(&self, now: Instant) -> bool {
-        self.wire.severed().is_none() && self.expires.is_none_or(|expires| now < expires)
+        self.state.severed().is_none() && self.expires.is_none_or(|expires| now < expires)
     }
 
     /// Notes why it takes no request any more: it is closed, or too old.
@@ -128,7 +128,7 @@ impl<B: Send + 'static> Connection<B> {
         } else {
             Cause::Broken
         };
-        self.wire.leave(cause);
+        self.state.leave(cause);
         cause
     }
 
@@ -138,7 +138,7 @@ impl<B: Send + 'static> Connection<B> {
         let seconds = seconds.saturating_sub(1).max(1);
         if self.idle_hint.swap(seconds, Relaxed) != seconds {
             self.idle_hint_is_new.store(true, Relaxed);
-            self.wire.wake();
+            self.state.wake();
         }
     }
 
@@ -190,9 +190,9 @@ impl<B: Send + 'static> Connection<B> {
 }
 
 impl<B: Send + 'static> Release for Connection<B> {
-    fn release(self: Arc<Self>, _: Option<Arc<Wire>>) {
+    fn release(self: Arc<Self>, _: Option<Arc<ExchangeState>>) {
         let channel = self.parked().take();
-        self.wire.end();
+        self.state.end();
         if let Some(channel) = channel {
             Pool::put_back(Link::Whole(self, channel));
         }
@@ -200,11 +200,11 @@ impl<B: Send + 'static> Release for Connection<B> {
 
     fn drain(self: Arc<Self>, unread: Unread) {
         *self.unread() = Some(Box::new(unread));
-        self.wire.begin_draining(FOR);
+        self.state.begin_draining(FOR);
     }
 
-    fn wire(&self) -> &Wire {
-        &self.wire
+    fn state(&self) -> &ExchangeState {
+        &self.state
     }
 
     fn origin(&self) -> &Origin {

@@ -37,7 +37,7 @@ impl<B: Send + 'static> Pool<B> {
         }
         self.grant(grant);
         for shared in close {
-            shared.connection().wire().leave(self.unkept());
+            shared.connection().state().leave(self.unkept());
         }
         if !tell.is_empty() {
             let error = failed.unwrap_or_else(|| Error::new(Kind::Connect));
@@ -98,7 +98,7 @@ impl<B: Send + 'static> Pool<B> {
         if !inner.state.may_replace(origin, id) {
             return;
         }
-        connection.wire().leave(Cause::Dropped);
+        connection.state().leave(Cause::Dropped);
         let effects = inner.state.withdraw(origin, id, None);
         drop(inner);
         self.follow(effects, None);

@@ -1,11 +1,11 @@
-//! Hands slots over to who waits for them.
+//! Hands permits over to who waits for them.
 
 use std::{mem, sync::Arc};
 
-use super::{Pool, Slot, waiter::Waiter};
+use super::{Permit, Pool, waiter::Waiter};
 use crate::{origin::Origin, runtime};
 
-/// Lets others hand slots over, should somebody's connector panic meanwhile.
+/// Lets others hand permits over, should somebody's connector panic meanwhile.
 struct Granting<'a, B: Send + 'static>(&'a Pool<B>);
 
 impl<B: Send + 'static> Drop for Granting<'_, B> {
@@ -15,32 +15,32 @@ impl<B: Send + 'static> Drop for Granting<'_, B> {
 }
 
 impl<B: Send + 'static> Pool<B> {
-    /// Gives a slot back, and hands it to whoever waits for one; `id` is the connection that had it.
-    pub(super) fn free_slot(self: &Arc<Self>, origin: &Origin, id: Option<u64>) {
+    /// Gives a permit back, and hands it to whoever waits for one; `id` is the connection that had it.
+    pub(super) fn free_permit(self: &Arc<Self>, origin: &Origin, id: Option<u64>) {
         let mut inner = self.lock();
         let granted = match id {
             Some(id) => inner.state.closed(origin, id),
-            None => inner.state.slot_freed(origin),
+            None => inner.state.permit_freed(origin),
         };
         drop(inner);
         self.grant(granted);
         self.gone.notify_waiters();
     }
 
-    /// Takes back the slot of a connection that nobody began to open, or whose opening its runtime
+    /// Takes back the permit of a connection that nobody began to open, or whose opening its runtime
     /// cut off; it failed nobody.
     pub(super) fn reopen(self: &Arc<Self>, id: Option<u64>, origin: &Origin) {
         let mut inner = self.lock();
         if id.is_none_or(|id| inner.end_opening(id).is_some()) {
             inner.state.connect_abandoned(origin);
         }
-        let granted = inner.state.slot_freed(origin);
+        let granted = inner.state.permit_freed(origin);
         drop(inner);
         self.grant_late(granted);
         self.gone.notify_waiters();
     }
 
-    /// Hands slots over, one after the other: where a runtime ends, each may come back at once and
+    /// Hands permits over, one after the other: where a runtime ends, each may come back at once and
     /// go on to the next, and so on through the whole queue.
     pub(super) fn grant(self: &Arc<Self>, granted: Vec<(Origin, Arc<Waiter<B>>)>) {
         if granted.is_empty() {
@@ -54,12 +54,12 @@ impl<B: Send + 'static> Pool<B> {
         drop(inner);
         let granting = Granting(self);
         while let Some((origin, waiter)) = self.next_granted() {
-            self.start(Slot::granted(self.clone(), origin), &waiter);
+            self.start(Permit::granted(self.clone(), origin), &waiter);
         }
         mem::forget(granting);
     }
 
-    /// Who is handed a slot next. If it is nobody, the next that is granted one begins anew.
+    /// Who is handed a permit next. If it is nobody, the next that is granted one begins anew.
     pub(super) fn next_granted(&self) -> Option<(Origin, Arc<Waiter<B>>)> {
         let mut inner = self.lock();
         let next = inner.granted.pop_front();
@@ -70,19 +70,19 @@ impl<B: Send + 'static> Pool<B> {
     /// Opens a connection at once, whoever polls what: others may wait for it. On another runtime
     /// than the waiter's, or outside of any, the waiter does it when it is polled: a connection is
     /// driven by the runtime that opens it.
-    pub(super) fn start(self: &Arc<Self>, slot: Slot<B>, waiter: &Waiter<B>) {
+    pub(super) fn start(self: &Arc<Self>, permit: Permit<B>, waiter: &Waiter<B>) {
         let here = runtime::current();
-        if here.is_some() && here == slot.origin().runtime() {
-            self.open(slot);
+        if here.is_some() && here == permit.origin().runtime() {
+            self.open(permit);
         } else {
-            waiter.grant(slot);
+            waiter.grant(permit);
         }
     }
 
     /// Lets waiters open connections by themselves, when a runtime ended that was to open one.
     pub(super) fn grant_late(self: &Arc<Self>, granted: Vec<(Origin, Arc<Waiter<B>>)>) {
         for (origin, waiter) in granted {
-            waiter.grant(Slot::granted(self.clone(), origin));
+            waiter.grant(Permit::granted(self.clone(), origin));
         }
     }
 }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     Closed,
-    exchange::{Cause, Wire},
+    exchange::{Cause, ExchangeState},
     origin::Origin,
     step::Steps,
 };
@@ -25,15 +25,15 @@ pub(super) struct Inner<B: Send + 'static> {
     pub(super) live: HashMap<u64, Live<B>>,
     /// Connections being opened.
     pub(super) opening: HashMap<u64, Opening>,
-    /// Who has been granted a slot, and waits for it to be handed over.
+    /// Who has been granted a permit, and waits for it to be handed over.
     pub(super) granted: VecDeque<(Origin, Arc<Waiter<B>>)>,
-    /// Whether somebody is handing slots over.
+    /// Whether somebody is handing permits over.
     pub(super) granting: bool,
     pub(super) closed: Closed,
 }
 
 pub(super) struct Live<B> {
-    pub(super) wire: Arc<Wire>,
+    pub(super) state: Arc<ExchangeState>,
     /// Of a connection that carries several requests.
     pub(super) streams: Option<Arc<Streams<B>>>,
 }
@@ -54,14 +54,14 @@ impl<B> Live<B> {
     pub(super) fn exchanges(&self) -> usize {
         match &self.streams {
             Some(streams) => streams.count(),
-            None => usize::from(self.wire.severed().is_none()),
+            None => usize::from(self.state.severed().is_none()),
         }
     }
 
     /// Cuts it; returns how many exchanges that cuts off.
     pub(super) fn cut(&self) -> usize {
         let parts = self.streams.as_ref().map(|it| it.sever_all(Cause::Closed));
-        let whole = self.wire.sever(Cause::Closed);
+        let whole = self.state.sever(Cause::Closed);
         parts.unwrap_or(usize::from(whole))
     }
 }
@@ -69,7 +69,7 @@ impl<B> Live<B> {
 impl<B> Clone for Live<B> {
     fn clone(&self) -> Self {
         Self {
-            wire: self.wire.clone(),
+            state: self.state.clone(),
             streams: self.streams.clone(),
         }
     }

@@ -11,16 +11,16 @@ use loom::sync::{Mutex, MutexGuard};
 /// What the pool has for a waiting request.
 pub(crate) enum Mail<S, O> {
     /// It may open a connection, and goes on waiting.
-    Slot(S),
+    Permit(S),
     /// It waits no more.
     Served(O),
 }
 
-/// Where the pool leaves a slot or an outcome for a waiting request, which may leave at any moment.
+/// Where the pool leaves a permit or an outcome for a waiting request, which may leave at any moment.
 pub(crate) struct LetterBox<S, O>(Mutex<Inbox<S, O>>);
 
 struct Inbox<S, O> {
-    slot: Option<S>,
+    permit: Option<S>,
     served: Option<O>,
     waker: Option<Waker>,
     gone: bool,
@@ -29,23 +29,23 @@ struct Inbox<S, O> {
 impl<S, O> LetterBox<S, O> {
     pub(super) fn new() -> Self {
         Self(Mutex::new(Inbox {
-            slot: None,
+            permit: None,
             served: None,
             waker: None,
             gone: false,
         }))
     }
 
-    /// Lets the request open a connection; a slot for one that left, or waits no more, is free again
+    /// Lets the request open a connection; a permit for one that left, or waits no more, is free again
     /// at once.
-    pub(super) fn grant(&self, slot: S) {
+    pub(super) fn grant(&self, permit: S) {
         let mut inbox = self.lock();
         if inbox.gone || inbox.served.is_some() {
             drop(inbox);
-            drop(slot);
+            drop(permit);
             return;
         }
-        let replaced = inbox.slot.replace(slot);
+        let replaced = inbox.permit.replace(permit);
         let waker = inbox.waker.take();
         drop(inbox);
         drop(replaced);
@@ -54,7 +54,7 @@ impl<S, O> LetterBox<S, O> {
         }
     }
 
-    /// Ends the wait, and frees a slot that was not taken out, which may take long on a runtime that
+    /// Ends the wait, and frees a permit that was not taken out, which may take long on a runtime that
     /// stands still; gives back what is meant for somebody who left.
     pub(super) fn serve(&self, outcome: O) -> Result<(), O> {
         let mut inbox = self.lock();
@@ -62,9 +62,9 @@ impl<S, O> LetterBox<S, O> {
             return Err(outcome);
         }
         inbox.served = Some(outcome);
-        let (waker, slot) = (inbox.waker.take(), inbox.slot.take());
+        let (waker, permit) = (inbox.waker.take(), inbox.permit.take());
         drop(inbox);
-        drop(slot);
+        drop(permit);
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -76,7 +76,7 @@ impl<S, O> LetterBox<S, O> {
         let mut inbox = self.lock();
         inbox.gone = true;
         Left {
-            slot: inbox.slot.take(),
+            permit: inbox.permit.take(),
             served: inbox.served.take(),
             _waker: inbox.waker.take(),
         }
@@ -89,8 +89,8 @@ impl<S, O> LetterBox<S, O> {
         if let Some(outcome) = inbox.served.take() {
             return Poll::Ready(Mail::Served(outcome));
         }
-        if let Some(slot) = inbox.slot.take() {
-            return Poll::Ready(Mail::Slot(slot));
+        if let Some(permit) = inbox.permit.take() {
+            return Poll::Ready(Mail::Permit(permit));
         }
         let replaced = inbox.waker.replace(waker);
         drop(inbox);
@@ -105,7 +105,7 @@ impl<S, O> LetterBox<S, O> {
 
 /// What a request that leaves had not taken out of its letter box.
 pub(super) struct Left<S, O> {
-    pub(super) slot: Option<S>,
+    pub(super) permit: Option<S>,
     pub(super) served: Option<O>,
     _waker: Option<Waker>,
 }

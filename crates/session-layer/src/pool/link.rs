@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     box_error::BoxError,
-    exchange::{Cause, Release, RequestBody, Wire},
+    exchange::{Cause, ExchangeState, Release, RequestBody},
     origin::Origin,
 };
 
@@ -81,16 +81,16 @@ impl<B: Send + 'static> Link<B> {
     }
 
     /// What the exchange is noted on.
-    pub(crate) fn wire(&self) -> &Arc<Wire> {
+    pub(crate) fn exchange(&self) -> &Arc<ExchangeState> {
         match self {
-            Self::Whole(connection, _) => &connection.wire,
-            Self::Part(part) => part.wire(),
+            Self::Whole(connection, _) => &connection.state,
+            Self::Part(part) => part.exchange(),
         }
     }
 
     /// What the connection's socket is noted on, whoever uses it.
-    pub(crate) fn socket(&self) -> &Wire {
-        &self.connection().wire
+    pub(crate) fn socket(&self) -> &ExchangeState {
+        &self.connection().state
     }
 
     /// Whether others use the connection at the same time.
@@ -111,14 +111,14 @@ impl<B: Send + 'static> Link<B> {
         let last = self.connection().count_request();
         if last && self.is_part() {
             // The pool has given its last part out.
-            self.connection().wire.leave(Cause::Served);
+            self.connection().state.leave(Cause::Served);
         }
         last
     }
 
     /// Gives no more requests to a connection that others use too.
     pub(crate) fn withdraw(&self, cause: Cause) {
-        self.connection().wire.leave(cause);
+        self.connection().state.leave(cause);
         self.connection().pool.withdraw(self.connection(), None);
     }
 
@@ -165,7 +165,7 @@ impl<B: Send + 'static> Link<B> {
     pub(crate) fn abort(self, cause: Cause) {
         match self {
             Self::Whole(connection, _) => {
-                connection.wire.sever(cause);
+                connection.state.sever(cause);
             }
             // Dropping hyper's future resets the stream.
             Self::Part(part) => drop(part),
@@ -181,7 +181,7 @@ impl<B: Send + 'static> Link<B> {
     }
 
     /// Leaves the connection to a response body, which gives it back.
-    pub(crate) fn park(self) -> (Arc<dyn Release>, Option<Arc<Wire>>) {
+    pub(crate) fn park(self) -> (Arc<dyn Release>, Option<Arc<ExchangeState>>) {
         match self {
             Self::Whole(connection, channel) => {
                 *connection.parked() = Some(channel);

@@ -21,7 +21,7 @@ use loom::{
 
 use super::letter_box::{LetterBox, Mail};
 
-/// What stands for a connection, or a slot: counted when it goes back to the pool.
+/// What stands for a connection, or a permit: counted when it goes back to the pool.
 struct Token(Arc<AtomicUsize>);
 
 impl Drop for Token {
@@ -48,7 +48,7 @@ fn waker() -> (StdArc<Woken>, Waker) {
 /// Looks into the box once; whatever is found there is given back at once.
 fn look(letters: &Box, waker: &Waker) -> bool {
     match letters.poll_mail(&mut Context::from_waker(waker)) {
-        Poll::Ready(Mail::Slot(_) | Mail::Served(_)) => true,
+        Poll::Ready(Mail::Permit(_) | Mail::Served(_)) => true,
         Poll::Pending => false,
     }
 }
@@ -92,7 +92,7 @@ fn what_comes_while_a_request_leaves_goes_back_once() {
     loom::model(|| {
         let back = Arc::new(AtomicUsize::new(0));
         let letters = Arc::new(Box::new());
-        let slots = {
+        let permits = {
             let (letters, token) = (letters.clone(), Token(back.clone()));
             thread::spawn(move || letters.grant(token))
         };
@@ -103,7 +103,7 @@ fn what_comes_while_a_request_leaves_goes_back_once() {
         let (_, waker) = waker();
         look(&letters, &waker);
         drop(letters.close());
-        slots.join().unwrap();
+        permits.join().unwrap();
         links.join().unwrap();
         // Not one of them is left in a box that nobody opens any more.
         assert_eq!(back.load(SeqCst), 2);

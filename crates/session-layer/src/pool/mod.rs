@@ -17,12 +17,12 @@ mod link;
 #[cfg(all(test, session_loom))]
 mod loom;
 mod open;
+mod permit;
 #[cfg_attr(
     not(feature = "http2"),
     allow(dead_code, reason = "only HTTP/2 shares connections")
 )]
 mod shared;
-mod slot;
 #[cfg_attr(
     not(feature = "http2"),
     allow(dead_code, reason = "only HTTP/2 shares connections")
@@ -55,8 +55,8 @@ pub(crate) use self::{
     connection::Connection,
     letter_box::Mail,
     link::Link,
+    permit::Permit,
     shared::{Shared, Streams},
-    slot::Slot,
     state::{Arrival, Ticket},
     waiter::{Wait, Waiting},
 };
@@ -203,7 +203,7 @@ impl<B: Send + 'static> Pool<B> {
                 }
                 CheckOut::Connect(place) => {
                     self.start(
-                        Slot::granted(self.clone(), place.origin.clone()),
+                        Permit::granted(self.clone(), place.origin.clone()),
                         &place.waiter,
                     );
                     (place, Wait::Connecting)
@@ -338,16 +338,16 @@ impl<B: Send + 'static> Pool<B> {
     fn leave(self: &Arc<Self>, origin: &Origin, ticket: Ticket, waiter: &Waiter<B>) {
         let mut inner = self.lock();
         let mut left = waiter.close();
-        if let Some(slot) = &mut left.slot {
+        if let Some(permit) = &mut left.permit {
             // Its own, so none that another could do with.
             inner.state.connect_abandoned(origin);
-            slot.settle();
+            permit.connected();
         }
         let (_, surplus) = inner.state.cancel(origin, ticket);
         let unneeded = surplus.then(|| inner.call_off_newest(origin)).flatten();
         drop(inner);
         drop(unneeded);
-        drop(left.slot);
+        drop(left.permit);
         if let Some(Ok(link)) = left.served {
             link.give_back();
         }

@@ -10,7 +10,7 @@ use tokio::{sync::oneshot, time::Instant};
 #[cfg(feature = "http2")]
 use super::Shared;
 use super::{
-    Connection, Link, Pool, Slot,
+    Connection, Link, Permit, Pool,
     inner::{Live, Opening},
     state::{Failure, Numbered},
     waiter::Waiter,
@@ -24,7 +24,7 @@ impl<B: Send + 'static> Pool<B> {
     ///
     /// The task belongs to the pool, not to the request that asks: whoever waits longest gets its
     /// connection, and if all were served meanwhile, it is kept.
-    pub(crate) fn open(self: &Arc<Self>, mut slot: Slot<B>) {
+    pub(crate) fn open(self: &Arc<Self>, mut permit: Permit<B>) {
         let id = self.next_id.fetch_add(1, Relaxed);
         let (needed, called_off) = oneshot::channel();
         let steps = Arc::<Steps>::default();
@@ -32,18 +32,18 @@ impl<B: Send + 'static> Pool<B> {
         if inner.state.is_closed() {
             // Whoever waited was told.
             drop(inner);
-            return drop(slot);
+            return drop(permit);
         }
         let opening = Opening {
-            origin: slot.origin().clone(),
+            origin: permit.origin().clone(),
             began: inner.state.next_ticket(),
             needed: Some(needed),
             steps: steps.clone(),
         };
         inner.opening.insert(id, opening);
         drop(inner);
-        slot.opening(id);
-        self.connector.open(slot, id, called_off, steps);
+        permit.opening(id);
+        self.connector.open(permit, id, called_off, steps);
     }
 
     /// Takes note of a connection that is there, and whose task is about to run.
@@ -52,7 +52,7 @@ impl<B: Send + 'static> Pool<B> {
         let (origin, id) = (link.origin().clone(), link.id());
         let now = Instant::now();
         let live = Live {
-            wire: link.wire().clone(),
+            state: link.exchange().clone(),
             streams: None,
         };
         let mut inner = self.lock();
@@ -85,7 +85,7 @@ impl<B: Send + 'static> Pool<B> {
         self.tell_opened(&connection);
         let (origin, id) = (connection.origin(), connection.id());
         let live = Live {
-            wire: connection.wire_arc().clone(),
+            state: connection.state_arc().clone(),
             streams: Some(shared.streams().clone()),
         };
         let expected = self.config.http2.max_concurrent_streams;
@@ -129,7 +129,7 @@ impl<B: Send + 'static> Pool<B> {
     }
 
     /// Takes note of a connection whose task ended before it was there: its stream panicked, or its
-    /// runtime ended. Its slot is free by then.
+    /// runtime ended. Its permit is free by then.
     pub(crate) fn open_broke_off(self: &Arc<Self>, id: u64, origin: &Origin) {
         let panicked = thread::panicking().then(|| {
             let why = "the stream panicked";

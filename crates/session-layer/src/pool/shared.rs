@@ -25,7 +25,7 @@ use super::{
 use crate::{
     box_error::BoxError,
     exchange::RequestBody,
-    exchange::{Cause, Gate, Phase, Release, StreamOwner, Wire},
+    exchange::{Cause, ExchangeState, Gate, Phase, Release, StreamOwner},
     origin::Origin,
 };
 
@@ -76,9 +76,9 @@ struct Queue<B> {
 
 struct Kept<B> {
     /// One for each request that the connection has carried at the same time.
-    wires: Vec<Arc<Wire>>,
+    exchanges: Vec<Arc<ExchangeState>>,
     /// Those of them that are free.
-    spare: Vec<Arc<Wire>>,
+    spare: Vec<Arc<ExchangeState>>,
     submissions: Vec<Arc<Submission<B>>>,
     /// How many requests it has carried.
     begun: u64,
@@ -88,7 +88,7 @@ struct Kept<B> {
 pub(crate) struct Part<B: Send + 'static> {
     shared: Arc<Shared<B>>,
     /// Taken when a response body goes on with it.
-    wire: Option<Arc<Wire>>,
+    exchange: Option<Arc<ExchangeState>>,
     submission: Arc<Submission<B>>,
 }
 
@@ -110,18 +110,18 @@ impl<B: Send + 'static> Shared<B> {
     }
 
     /// Ends an exchange; its place is free when its request body has ended too.
-    fn end(self: &Arc<Self>, wire: Arc<Wire>) {
+    fn end(self: &Arc<Self>, exchange: Arc<ExchangeState>) {
         let connection = &self.connection;
-        let unheard = wire.unheard_since(connection.wire());
-        if let Some(began) = unheard.filter(|_| wire.may_be_sent(&self.streams.gate)) {
+        let unheard = exchange.unheard_since(connection.state());
+        if let Some(began) = unheard.filter(|_| exchange.may_be_sent(&self.streams.gate)) {
             if self.streams.doubt(began) {
-                connection.wire().wake();
+                connection.state().wake();
             }
         }
-        if wire.leave_to_upload(|| self.clone()) {
+        if exchange.leave_to_upload(|| self.clone()) {
             return;
         }
-        self.streams.give_back(wire);
+        self.streams.give_back(exchange);
         let pool = connection.pool();
         pool.part_ended(connection.origin(), connection.id());
     }
@@ -141,7 +141,7 @@ impl<B: Send + 'static> Shared<B> {
 impl<B: Send + 'static> Drop for Shared<B> {
     fn drop(&mut self) {
         self.streams.abandoned.store(true, Releasing);
-        self.connection.wire().wake();
+        self.connection.state().wake();
     }
 }
 
@@ -149,7 +149,7 @@ impl<B> Streams<B> {
     fn new(gate: Arc<Gate>) -> Self {
         Self {
             kept: Mutex::new(Kept {
-                wires: Vec::new(),
+                exchanges: Vec::new(),
                 spare: Vec::new(),
                 submissions: Vec::new(),
                 begun: 0,
@@ -256,9 +256,9 @@ impl<B> Streams<B> {
         self.limit.store(limit, Relaxed);
     }
 
-    /// The wires of all requests, past ones among them.
-    pub(crate) fn wires(&self) -> Vec<Arc<Wire>> {
-        self.lock().wires.clone()
+    /// The exchanges of all requests, past ones among them.
+    pub(crate) fn exchanges(&self) -> Vec<Arc<ExchangeState>> {
+        self.lock().exchanges.clone()
     }
 
     /// How many requests are under way.
@@ -268,8 +268,9 @@ impl<B> Streams<B> {
 
     /// Whether any exchange is under way.
     pub(crate) fn is_busy(&self) -> bool {
-        let over = |wire: &Arc<Wire>| matches!(wire.phase(), Phase::Idle | Phase::Orphan);
-        !self.lock().wires.iter().all(over)
+        let over =
+            |exchange: &Arc<ExchangeState>| matches!(exchange.phase(), Phase::Idle | Phase::Orphan);
+        !self.lock().exchanges.iter().all(over)
     }
 
     /// How many responses have come whose bodies nobody waits for at this moment.
@@ -281,41 +282,43 @@ impl<B> Streams<B> {
 
     /// Cuts what is under way; returns how much.
     pub(crate) fn sever_all(&self, cause: Cause) -> usize {
-        let wires = self.wires();
-        let active = wires.iter().filter(|wire| wire.phase() != Phase::Idle);
-        active.filter(|wire| wire.sever(cause)).count()
+        let exchanges = self.exchanges();
+        let active = exchanges
+            .iter()
+            .filter(|exchange| exchange.phase() != Phase::Idle);
+        active.filter(|exchange| exchange.sever(cause)).count()
     }
 
-    fn take(&self, new: impl FnOnce() -> Wire) -> (Arc<Wire>, Arc<Submission<B>>)
+    fn take(&self, new: impl FnOnce() -> ExchangeState) -> (Arc<ExchangeState>, Arc<Submission<B>>)
     where
         B: Send + 'static,
     {
         let others = self.active.fetch_add(1, Relaxed);
         let mut kept = self.lock();
         let submission = kept.submissions.pop();
-        let wire = kept.spare.pop().unwrap_or_else(|| {
-            let wire = Arc::new(new());
-            kept.wires.push(wire.clone());
-            wire
+        let exchange = kept.spare.pop().unwrap_or_else(|| {
+            let exchange = Arc::new(new());
+            kept.exchanges.push(exchange.clone());
+            exchange
         });
         kept.begun = kept.begun.wrapping_add(1);
         let number = kept.begun;
         drop(kept);
-        wire.reset();
-        wire.set_alone(if others == 0 { number } else { 0 });
-        (wire, submission.unwrap_or_default())
+        exchange.reset();
+        exchange.set_alone(if others == 0 { number } else { 0 });
+        (exchange, submission.unwrap_or_default())
     }
 
-    fn give_back(&self, wire: Arc<Wire>) {
-        wire.end();
+    fn give_back(&self, exchange: Arc<ExchangeState>) {
+        exchange.end();
         self.active.fetch_sub(1, Relaxed);
         let mut kept = self.lock();
         // One is here, and one in the list. A request body that goes on after its response has
         // another, and would write on the next request's.
-        if Arc::strong_count(&wire) == 2 {
-            kept.spare.push(wire);
+        if Arc::strong_count(&exchange) == 2 {
+            kept.spare.push(exchange);
         } else {
-            kept.wires.retain(|kept| !Arc::ptr_eq(kept, &wire));
+            kept.exchanges.retain(|kept| !Arc::ptr_eq(kept, &exchange));
         }
     }
 
@@ -330,11 +333,11 @@ impl<B> Streams<B> {
 
 impl<B: Send + 'static> Part<B> {
     pub(super) fn begin(shared: Arc<Shared<B>>) -> Self {
-        let socket = shared.connection.wire();
-        let (wire, submission) = shared.streams.take(|| socket.part());
+        let socket = shared.connection.state();
+        let (exchange, submission) = shared.streams.take(|| socket.for_stream());
         Self {
             shared,
-            wire: Some(wire),
+            exchange: Some(exchange),
             submission,
         }
     }
@@ -345,12 +348,12 @@ impl<B: Send + 'static> Part<B> {
 
     /// Whether no other request has been under way since it began.
     pub(super) fn is_alone(&self) -> bool {
-        let number = self.wire().alone();
+        let number = self.exchange().alone();
         number.is_some_and(|number| self.shared.streams.lock().begun == number)
     }
 
-    pub(super) fn wire(&self) -> &Arc<Wire> {
-        self.wire.as_ref().expect("taken only at its end")
+    pub(super) fn exchange(&self) -> &Arc<ExchangeState> {
+        self.exchange.as_ref().expect("taken only at its end")
     }
 
     /// Whether the peer has turned out to allow less than is under way.
@@ -365,7 +368,7 @@ impl<B: Send + 'static> Part<B> {
 
     /// Whether the HEADERS of its request may have been written.
     pub(super) fn may_be_sent(&self) -> bool {
-        self.wire().may_be_sent(&self.shared.streams.gate)
+        self.exchange().may_be_sent(&self.shared.streams.gate)
     }
 
     /// Takes note that a response has come.
@@ -375,7 +378,7 @@ impl<B: Send + 'static> Part<B> {
     }
 
     pub(super) fn poll_answer(&self, cx: &Context<'_>) -> Poll<Answer<B>> {
-        self.submission.poll(self.wire(), cx)
+        self.submission.poll(self.exchange(), cx)
     }
 
     /// Takes the request back, if hyper was not given it.
@@ -385,10 +388,10 @@ impl<B: Send + 'static> Part<B> {
 
     /// Leaves the stream to a response body; the submission, whose answer was taken, is free for the
     /// next request.
-    pub(super) fn park(mut self) -> (Arc<dyn Release>, Option<Arc<Wire>>) {
+    pub(super) fn park(mut self) -> (Arc<dyn Release>, Option<Arc<ExchangeState>>) {
         self.shared.streams.keep(self.submission.clone());
-        let wire = self.wire.take();
-        (self.shared.clone(), wire)
+        let exchange = self.exchange.take();
+        (self.shared.clone(), exchange)
     }
 }
 
@@ -399,9 +402,9 @@ where
 {
     /// Gives the request to the connection's task, as [`Link::send`](super::Link::send) says.
     pub(super) fn send(&self, request: Request<RequestBody<B>>) -> Result<(), Unsent<B>> {
-        self.submission.fill(request, self.wire());
+        self.submission.fill(request, self.exchange());
         if self.shared.streams.submit(&self.submission) {
-            self.shared.connection.wire().wake();
+            self.shared.connection.state().wake();
             return Ok(());
         }
         match self.submission.take_back() {
@@ -413,10 +416,11 @@ where
 
 impl<B: Send + 'static> Drop for Part<B> {
     fn drop(&mut self) {
-        if let Some(wire) = self.wire.take() {
+        if let Some(exchange) = self.exchange.take() {
             // hyper resets the stream, and the request body ends with the request.
-            let is_reset = self.submission.clear() && wire.may_be_sent(&self.shared.streams.gate);
-            self.shared.end(wire);
+            let is_reset =
+                self.submission.clear() && exchange.may_be_sent(&self.shared.streams.gate);
+            self.shared.end(exchange);
             if is_reset {
                 self.shared.note_given_up();
             }
@@ -425,20 +429,20 @@ impl<B: Send + 'static> Drop for Part<B> {
 }
 
 impl<B: Send + 'static> StreamOwner for Shared<B> {
-    fn take_back(self: Arc<Self>, stream: Arc<Wire>) {
+    fn take_back(self: Arc<Self>, stream: Arc<ExchangeState>) {
         self.end(stream);
     }
 }
 
 impl<B: Send + 'static> Release for Shared<B> {
-    fn release(self: Arc<Self>, part: Option<Arc<Wire>>) {
-        if let Some(wire) = part {
-            self.end(wire);
+    fn release(self: Arc<Self>, part: Option<Arc<ExchangeState>>) {
+        if let Some(exchange) = part {
+            self.end(exchange);
         }
     }
 
-    fn wire(&self) -> &Wire {
-        self.connection.wire()
+    fn state(&self) -> &ExchangeState {
+        self.connection.state()
     }
 
     fn origin(&self) -> &Origin {

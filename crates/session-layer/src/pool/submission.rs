@@ -18,7 +18,7 @@ use tokio_util::sync::ReusableBoxFuture;
 #[cfg(feature = "http2")]
 use super::answer::Exchanged;
 use super::answer::{Answer, AnswerBox, Unanswered, Unsent};
-use crate::{exchange::RequestBody, exchange::Wire};
+use crate::{exchange::ExchangeState, exchange::RequestBody};
 
 /// One request on its way; used again for the next, and with it the box for hyper's future.
 pub(crate) struct Submission<B>(Mutex<Submitted<B>>);
@@ -27,7 +27,7 @@ struct Submitted<B> {
     stage: Stage<B>,
     /// The request, while it waits. Apart from the stage, which is looked at more often than a
     /// request should be moved.
-    waiting: Option<(Request<RequestBody<B>>, Arc<Wire>)>,
+    waiting: Option<(Request<RequestBody<B>>, Arc<ExchangeState>)>,
     /// hyper's future, if it has the request.
     answer: AnswerBox<B>,
 }
@@ -57,10 +57,10 @@ impl<B: Send + 'static> Default for Submission<B> {
 
 impl<B> Submission<B> {
     /// Takes in a request; nothing is in it before.
-    pub(super) fn fill(&self, request: Request<RequestBody<B>>, wire: &Arc<Wire>) {
+    pub(super) fn fill(&self, request: Request<RequestBody<B>>, exchange: &Arc<ExchangeState>) {
         let mut submitted = self.lock();
         submitted.stage = Stage::Waiting;
-        submitted.waiting = Some((request, wire.clone()));
+        submitted.waiting = Some((request, exchange.clone()));
     }
 
     /// Takes the request out that hyper was not given.
@@ -80,10 +80,10 @@ impl<B> Submission<B> {
     #[cfg(feature = "http2")]
     pub(crate) fn give_back(&self) {
         let mut submitted = self.lock();
-        if let Some((request, wire)) = submitted.waiting.take() {
+        if let Some((request, exchange)) = submitted.waiting.take() {
             submitted.stage = Stage::Returned(Box::new(request));
             drop(submitted);
-            wire.wake();
+            exchange.wake();
         }
     }
 
@@ -94,7 +94,7 @@ impl<B> Submission<B> {
 
 impl<B: Send + 'static> Submission<B> {
     /// Asks for the answer, or for the request that came back.
-    pub(super) fn poll(&self, wire: &Wire, cx: &Context<'_>) -> Poll<Answer<B>> {
+    pub(super) fn poll(&self, exchange: &ExchangeState, cx: &Context<'_>) -> Poll<Answer<B>> {
         let mut submitted = self.lock();
         if let Stage::Sent = submitted.stage {
             let polled = submitted.answer.poll(&mut Context::from_waker(cx.waker()));
@@ -104,7 +104,7 @@ impl<B: Send + 'static> Submission<B> {
             }
         }
         // Under the lock, so that no later change is missed.
-        wire.register(cx);
+        exchange.register(cx);
         match mem::replace(&mut submitted.stage, Stage::Empty) {
             Stage::Answered(answer) => Poll::Ready(*answer),
             Stage::Returned(request) => Poll::Ready(Err(Unanswered::Unsent(request))),
@@ -149,14 +149,14 @@ impl<B: Send + 'static> Submission<B> {
             + 'static,
     {
         let mut submitted = self.lock();
-        let Some((request, wire)) = submitted.waiting.take() else {
+        let Some((request, exchange)) = submitted.waiting.take() else {
             return false;
         };
-        wire.sends(opened);
+        exchange.sends(opened);
         submitted.answer.set(Exchanged::new(send(request)));
         submitted.stage = Stage::Sent;
         // Its future is woken by hyper from now on, and need not be polled for that.
-        let Some(waker) = wire.waker() else {
+        let Some(waker) = exchange.waker() else {
             return true;
         };
         let polled = submitted.answer.poll(&mut Context::from_waker(&waker));

@@ -5,14 +5,14 @@ use std::{
 };
 
 use super::{
-    Arrival, Link, Pool, Slot,
+    Arrival, Link, Permit, Pool,
     letter_box::{LetterBox, Mail},
     state::Place,
 };
 use crate::{Error, Step, origin::Origin};
 
 /// What the pool knows of a waiting request.
-pub(crate) type Waiter<B> = LetterBox<Slot<B>, Outcome<B>>;
+pub(crate) type Waiter<B> = LetterBox<Permit<B>, Outcome<B>>;
 
 type Outcome<B> = Result<Link<B>, Error>;
 
@@ -75,7 +75,7 @@ impl<B: Send + 'static> Waiting<B> {
         self.pool.step(&self.place.origin, self.place.arrival)
     }
 
-    pub(crate) fn poll_mail(&self, cx: &mut Context<'_>) -> Poll<Mail<Slot<B>, Outcome<B>>> {
+    pub(crate) fn poll_mail(&self, cx: &mut Context<'_>) -> Poll<Mail<Permit<B>, Outcome<B>>> {
         self.place.waiter.poll_mail(cx)
     }
 }

@@ -2,7 +2,7 @@
 //! slowly than was asked for.
 //!
 //! `meter.rs` is pure: time and bytes go in, and it says whether they are too slow. `download.rs`
-//! feeds it from a response body, `upload.rs` from the wire of a request. Both count time only while
+//! feeds it from a response body, `upload.rs` from the exchange of a request. Both count time only while
 //! it is the peer that is waited for, so a meter's window is one of waiting, not of the clock.
 
 use http::{HeaderMap, header::CONTENT_TYPE};

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{
     ThroughputFloor, TooSlow, TransferDirection, download::CONFIRM, looks::Looks, meter::Meter,
 };
-use crate::{exchange::PIECE, exchange::Wire};
+use crate::{exchange::ExchangeState, exchange::PIECE};
 
 /// Holds a request to a floor, while there is something of it that the peer does not take.
 #[derive(Debug)]
@@ -43,18 +43,18 @@ impl UploadMeter {
     }
 
     /// Waits until it is too slow. `socket` is what the connection's socket is noted on, where that is
-    /// not the request's own wire.
+    /// not the request's own exchange.
     pub(crate) fn poll_too_slow(
         &mut self,
         cx: &mut Context<'_>,
-        wire: &Wire,
-        socket: Option<&Wire>,
+        exchange: &ExchangeState,
+        socket: Option<&ExchangeState>,
     ) -> Poll<TooSlow> {
         let is_part = socket.is_some();
         loop {
             let is_first = !self.looks.is_running();
             if !is_first {
-                if wire.has_sent(is_part) {
+                if exchange.has_sent(is_part) {
                     // What is waited for from now on is the response.
                     return Poll::Pending;
                 }
@@ -67,14 +67,14 @@ impl UploadMeter {
             } else {
                 self.looks.look(now, self.meter.slot())
             };
-            let blocked = self.note(now, wire, socket);
+            let blocked = self.note(now, exchange, socket);
             let slow = match time {
                 Some(time) => {
                     let blocked = blocked.min(time);
                     self.meter.waited(blocked);
                     self.socket.waited(blocked);
                     let slow = self.meter.too_slow_at(self.most_taken(is_part));
-                    slow.filter(|_| wire.is_upload_blocked(is_part))
+                    slow.filter(|_| exchange.is_upload_blocked(is_part))
                 }
                 None => None,
             };
@@ -95,10 +95,15 @@ impl UploadMeter {
 
     /// Takes note of what has been taken since the last look; returns how long the peer has been
     /// waited for since then.
-    fn note(&mut self, now: Instant, wire: &Wire, socket: Option<&Wire>) -> Duration {
-        let written = wire.written_since_begun(socket.unwrap_or(wire));
+    fn note(
+        &mut self,
+        now: Instant,
+        exchange: &ExchangeState,
+        socket: Option<&ExchangeState>,
+    ) -> Duration {
+        let written = exchange.written_since_begun(socket.unwrap_or(exchange));
         let taken = match socket {
-            Some(_) => wire.request_body_bytes(),
+            Some(_) => exchange.request_body_bytes(),
             None => written,
         };
         let bytes = taken.saturating_sub(self.taken);
@@ -106,7 +111,7 @@ impl UploadMeter {
         self.taken = taken;
         self.written = written;
         self.meter.passed(bytes);
-        let blocked = wire.upload_blocked(now, socket.is_some());
+        let blocked = exchange.upload_blocked(now, socket.is_some());
         let since = blocked.saturating_sub(self.blocked);
         self.blocked = self.blocked.max(blocked);
         since

@@ -47,11 +47,11 @@ pub(crate) enum Given<C, S> {
 pub(crate) enum CheckOut<C, S, W> {
     /// This connection takes it at once; its place, should the connection turn out not to.
     Ready(Given<C, S>, Ticket),
-    /// Wait; a slot was taken, so open a connection.
+    /// Wait; a permit was taken, so open a connection.
     Connect(Place<W>),
     /// Wait; a connection that is being opened will do, or a returned one.
     Covered(Place<W>),
-    /// Wait until a connection or a slot is free; close the one that was taken out for it.
+    /// Wait until a connection or a permit is free; close the one that was taken out for it.
     Queue(Place<W>, Option<Given<C, S>>),
     /// As many wait as may.
     Full(Origin),
@@ -85,7 +85,7 @@ pub(crate) enum Placed<C, W> {
 pub(crate) struct Effects<S, W> {
     /// Give each of these, who are no longer in the queue, its part.
     pub(crate) serve: Vec<(W, S)>,
-    /// These, still in the queue, may open a connection; a slot was taken for each.
+    /// These, still in the queue, may open a connection; a permit was taken for each.
     pub(crate) grant: Vec<(Origin, W)>,
     /// Close these.
     pub(crate) close: Vec<S>,

@@ -32,10 +32,10 @@ use crate::{
     origin::{Hashed, InvalidUri, Key, Origin, OriginRef},
 };
 
-/// What a pool holds: slots, connections, and waiters in the order in which they came.
+/// What a pool holds: permits, connections, and waiters in the order in which they came.
 ///
-/// A *slot* is the right to have one connection. It is taken before the connection is opened and
-/// given back when its socket is closed. Between the two, `connecting` counts the slots whose
+/// A *permit* is the right to have one connection. It is taken before the connection is opened and
+/// given back when its socket is closed. Between the two, `connecting` counts the permits whose
 /// connection is not there yet. Connections being opened belong to nobody: whichever connection
 /// gets ready first, returned or new, serves the waiter that came first.
 ///
@@ -44,11 +44,11 @@ use crate::{
 /// all, so that one goes first and the others learn from it.
 ///
 /// Invariants, checked by the tests after each step:
-/// - the slots never exceed either limit;
+/// - the permits never exceed either limit;
 /// - an origin with waiters has nothing idle, and no shared connection with room;
 /// - an origin is in `starved` exactly while it has waiters that are not covered and may open
 ///   another connection; and while anything is in `starved`, the total limit is reached, or a
-///   slot is about to come back.
+///   permit is about to come back.
 #[derive(Debug)]
 pub(crate) struct State<C, S, W> {
     limits: Limits,
@@ -58,10 +58,10 @@ pub(crate) struct State<C, S, W> {
     connecting: usize,
     idle: usize,
     waiting: usize,
-    /// Connections that have their slots. One that has closed gives its slot back before it is taken
+    /// Connections that have their permits. One that has closed gives its permit back before it is taken
     /// out here: until then it must not be chosen to make room.
     holding: HashSet<u64>,
-    /// Connections that were told to close for another origin, and whose slots are about to come
+    /// Connections that were told to close for another origin, and whose permits are about to come
     /// back.
     evicting: Vec<u64>,
     /// Shared connections that were chosen to close for another origin when they carry nothing any
@@ -213,7 +213,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         entry.waiters.insert(at, waiting);
         self.waiting += 1;
         if may_connect {
-            self.take_slot(&place.origin);
+            self.take_permit(&place.origin);
             return Ok(CheckOut::Connect(place));
         }
         self.refresh(&place.origin);
@@ -291,7 +291,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
 
     /// Takes note that a connection could not be opened; returns whom to tell.
     ///
-    /// Its slot stays taken until [`slot_freed`](Self::slot_freed).
+    /// Its permit stays taken until [`permit_freed`](Self::permit_freed).
     pub(crate) fn connect_failed(&mut self, origin: &Origin, failure: Failure) -> Vec<W> {
         self.stop_connecting(origin);
         self.fail_uncovered(origin, failure)
@@ -345,24 +345,24 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         self.mode == Mode::Closed
     }
 
-    /// Counts a connection out that nobody opens any more, without an error to tell. Its slot
-    /// stays taken until [`slot_freed`](Self::slot_freed).
+    /// Counts a connection out that nobody opens any more, without an error to tell. Its permit
+    /// stays taken until [`permit_freed`](Self::permit_freed).
     pub(crate) fn connect_abandoned(&mut self, origin: &Origin) {
         self.stop_connecting(origin);
         self.refresh(origin);
     }
 
-    /// Takes back the slot of a connection that has closed, as [`slot_freed`](Self::slot_freed)
+    /// Takes back the permit of a connection that has closed, as [`permit_freed`](Self::permit_freed)
     /// does.
     pub(crate) fn closed(&mut self, origin: &Origin, id: u64) -> Vec<(Origin, W)> {
         self.holding.remove(&id);
         self.evicting.retain(|evicting| *evicting != id);
-        self.slot_freed(origin)
+        self.permit_freed(origin)
     }
 
-    /// Takes back a slot; returns the waiters, still in the queue, who may open a connection now,
-    /// with the origins for which slots were taken again.
-    pub(crate) fn slot_freed(&mut self, origin: &Origin) -> Vec<(Origin, W)> {
+    /// Takes back a permit; returns the waiters, still in the queue, who may open a connection now,
+    /// with the origins for which permits were taken again.
+    pub(crate) fn permit_freed(&mut self, origin: &Origin) -> Vec<(Origin, W)> {
         self.open = self.open.saturating_sub(1);
         if let Some(entry) = self.origins.get_mut(origin) {
             entry.open = entry.open.saturating_sub(1);
@@ -439,7 +439,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
             Given::Part(entry.shared.remove(at).into_handle())
         };
         self.idle -= 1;
-        // Whoever the peer refused on it may try another, when this one's slot comes back.
+        // Whoever the peer refused on it may try another, when this one's permit comes back.
         self.refresh(origin);
         self.forget_if_unused(origin);
         Some(removed)
@@ -527,7 +527,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         }
     }
 
-    fn take_slot(&mut self, origin: &Origin) {
+    fn take_permit(&mut self, origin: &Origin) {
         self.open += 1;
         self.connecting += 1;
         if let Some(entry) = self.origins.get_mut(origin) {

@@ -57,7 +57,7 @@ pub(super) struct Shared<S> {
     left: u64,
     /// Takes nothing until the peer shows that it is alive.
     paused: bool,
-    /// Takes nothing more, for its slot is wanted elsewhere.
+    /// Takes nothing more, for its permit is wanted elsewhere.
     leaving: bool,
     /// Since when, and in which order, it has carried nothing.
     idle: Option<(u64, Instant)>,
@@ -284,7 +284,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         shared.streams = shared.streams.saturating_sub(1);
         let stays = !shared.leaving;
         if stays && self.yields(id, origin, now) {
-            // What it carries comes to its end; then its slot is free for the other.
+            // What it carries comes to its end; then its permit is free for the other.
             self.leaving.push((id, now));
             let entry = self.origins.get_mut(origin);
             if let Some(shared) = entry.and_then(|entry| entry.shared_mut(id)) {

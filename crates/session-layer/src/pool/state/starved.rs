@@ -1,4 +1,4 @@
-//! Who waits for a slot that only the total limit holds back, and who makes room for whom.
+//! Who waits for a permit that only the total limit holds back, and who makes room for whom.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         soon.count()
     }
 
-    /// Gives all free slots away that somebody waits for.
+    /// Gives all free permits away that somebody waits for.
     pub(crate) fn grant_all(&mut self) -> Vec<(Origin, W)> {
         let mut granted = Vec::new();
         while let Some(grant) = self.grant() {
@@ -39,7 +39,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         granted
     }
 
-    /// Gives a free slot to the waiter that came first among those who may take it.
+    /// Gives a free permit to the waiter that came first among those who may take it.
     pub(super) fn grant(&mut self) -> Option<(Origin, W)> {
         if self.open >= self.limits.connections {
             return None;
@@ -48,7 +48,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         let origin = origin.clone();
         let entry = self.origins.get(&origin)?;
         let waiter = entry.waiters.get(entry.covered())?.waiter.clone();
-        self.take_slot(&origin);
+        self.take_permit(&origin);
         Some((origin, waiter))
     }
 
@@ -92,15 +92,15 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         Some((ticket, now.saturating_duration_since(waiting.since)))
     }
 
-    /// Takes out the connection that has stood idle longest, where this origin waits for a slot
+    /// Takes out the connection that has stood idle longest, where this origin waits for a permit
     /// that no closing connection is about to free. It closes at once if its runtime is driven: so
-    /// those of the origin's own runtime go first, and only they are sure to free a slot. One to the
+    /// those of the origin's own runtime go first, and only they are sure to free a permit. One to the
     /// origin itself whose peer is being asked whether it is alive is waited for.
     pub(super) fn evict(&mut self, asks: &Origin) -> Option<Given<C, S>> {
         if self.wanted <= self.evicting.len() {
             return None;
         }
-        // Only origins that hold a slot are in the map, so this looks at no more than the limit.
+        // Only origins that hold a permit are in the map, so this looks at no more than the limit.
         let (is_foreign, _, id, origin) = self
             .origins
             .iter()
@@ -126,7 +126,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         Some(evicted)
     }
 
-    /// Counts a connection that is not kept as evicted, where another origin waits for its slot.
+    /// Counts a connection that is not kept as evicted, where another origin waits for its permit.
     pub(super) fn evict_if_wanted(&mut self, id: u64) {
         if self.wanted > self.evicting.len() && self.holding.contains(&id) {
             self.evicting.push(id);

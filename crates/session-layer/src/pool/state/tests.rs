@@ -146,7 +146,7 @@ fn a_failed_connect_fails_one_waiter_and_frees_its_slot_for_the_next() {
         CheckOut::Queue(_, None)
     ));
     assert_eq!(state.connect_failed(&a, Failure::Passing), [1]);
-    assert!(matches!(*state.slot_freed(&a), [(_, 2)]));
+    assert!(matches!(*state.permit_freed(&a), [(_, 2)]));
     state.assert_consistent();
 }
 
@@ -352,16 +352,16 @@ fn a_connect_for_many_that_fails_fails_the_first_and_the_third_fails_all_who_wai
     ask_secure(&mut state, 0..9, now);
     for first in 0..2 {
         assert_eq!(state.connect_failed(&s, Failure::Passing), [first]);
-        assert!(matches!(*state.slot_freed(&s), [(_, next)] if next == first + 1));
+        assert!(matches!(*state.permit_freed(&s), [(_, next)] if next == first + 1));
         state.assert_consistent();
     }
     // Who comes now has waited for one only.
     assert!(matches!(ask(&mut state, "s", 9, now), CheckOut::Covered(_)));
     let told = state.connect_failed(&s, Failure::Passing);
     assert_eq!(told, (2..9).collect::<Vec<_>>());
-    assert!(matches!(*state.slot_freed(&s), [(_, 9)]));
+    assert!(matches!(*state.permit_freed(&s), [(_, 9)]));
     assert_eq!(state.connect_failed(&s, Failure::Passing), [9]);
-    assert!(state.slot_freed(&s).is_empty());
+    assert!(state.permit_freed(&s).is_empty());
     assert!(state.origins.is_empty());
 }
 
@@ -374,7 +374,7 @@ fn a_connect_that_took_all_its_time_fails_all_who_came_before_it_began() {
     ask_secure(&mut state, 5..9, now);
     let told = state.connect_failed(&s, Failure::TimedOut(began));
     assert_eq!(told, (0..5).collect::<Vec<_>>());
-    assert!(matches!(*state.slot_freed(&s), [(_, 5)]));
+    assert!(matches!(*state.permit_freed(&s), [(_, 5)]));
     state.assert_consistent();
 }
 
@@ -384,7 +384,7 @@ fn a_connect_that_will_fail_again_fails_all_who_waited() {
     let s = origin("s");
     ask_secure(&mut state, 0..9, now);
     assert_eq!(state.connect_failed(&s, Failure::Lasting).len(), 9);
-    assert!(state.slot_freed(&s).is_empty());
+    assert!(state.permit_freed(&s).is_empty());
     assert!(state.origins.is_empty());
 }
 
@@ -430,7 +430,7 @@ fn a_request_whose_connection_takes_none_waits_again_where_it_was() {
     assert_eq!(place.arrival.ticket, first.arrival.ticket);
     assert_eq!(place.arrival.since, now);
     state.assert_consistent();
-    assert!(matches!(*state.slot_freed(&a), [(_, 1)]));
+    assert!(matches!(*state.permit_freed(&a), [(_, 1)]));
     assert!(matches!(
         state.connected(&a, 2, later).0,
         Placed::Serve(1, 2)
@@ -524,7 +524,7 @@ fn a_busy_shared_connection_takes_no_more_when_another_origin_has_waited_too_lon
         CheckOut::Queue(_, None)
     ));
     assert_eq!(state.part_ended(&s, 1, later).close, [1]);
-    assert!(matches!(*state.slot_freed(&s), [(_, 2)]));
+    assert!(matches!(*state.permit_freed(&s), [(_, 2)]));
     state.assert_consistent();
 }
 
@@ -734,7 +734,7 @@ impl Run {
             CheckOut::Queue(place, evicted) => {
                 world.waiting.push((place.origin, place.arrival, id));
                 match evicted {
-                    // Which origin it was of, its slot's owner knows: find it.
+                    // Which origin it was of, its permit's owner knows: find it.
                     Some(Given::Own(id)) => world.closing.push((lost(state, world), id)),
                     Some(Given::Part(id)) => world.leave(id),
                     None => {}
@@ -772,7 +772,7 @@ impl Run {
             };
             let told = state.connect_failed(&of, failure);
             world.failed(&told);
-            world.granted(state.slot_freed(&of));
+            world.granted(state.permit_freed(&of));
         }
     }
 
@@ -926,7 +926,7 @@ proptest! {
     }
 }
 
-/// The origin that holds one slot more than the world knows of.
+/// The origin that holds one permit more than the world knows of.
 fn lost(state: &Ids, world: &World) -> Origin {
     let count = |of: &Origin| {
         world.connecting.iter().filter(|o| *o == of).count()

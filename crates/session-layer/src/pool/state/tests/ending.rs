@@ -162,7 +162,7 @@ fn a_closed_pool_gives_back_all_it_had_and_refuses_everything() {
     assert!(state.is_closed() && !state.is_open());
     let counts = state.counts();
     assert_eq!((counts.idle, counts.waiting), (0, 0));
-    // The slots are taken until the sockets are closed.
+    // The permits are taken until the sockets are closed.
     assert_eq!((counts.open, counts.connecting), (3, 1));
 
     assert!(matches!(ask(&mut state, "a", 5, now), CheckOut::Closed));
@@ -171,8 +171,8 @@ fn a_closed_pool_gives_back_all_it_had_and_refuses_everything() {
     assert!(late.serve.is_empty() && late.grant.is_empty());
     assert!(state.abandon().is_empty());
     assert!(state.is_closed(), "once closed, it is not opened again");
-    assert!(state.slot_freed(&a).is_empty());
-    assert!(state.slot_freed(&s).is_empty());
+    assert!(state.permit_freed(&a).is_empty());
+    assert!(state.permit_freed(&s).is_empty());
     assert_eq!(state.counts().open, 1);
 }
 
@@ -203,7 +203,7 @@ fn whoever_leaves_tells_whether_a_connection_too_many_is_being_opened() {
     state.connect_abandoned(&a);
     assert_eq!(state.counts().connecting, 1);
     assert_eq!(state.counts().waiting, 1);
-    assert!(state.slot_freed(&a).is_empty());
+    assert!(state.permit_freed(&a).is_empty());
     assert_eq!(state.cancel(&a, tickets[1]), (true, true));
 
     // One connect is for all, so it is too many only when the last has left.
@@ -226,7 +226,7 @@ fn a_connect_that_nobody_goes_on_with_leaves_its_waiter_uncovered() {
     state.connect_abandoned(&a);
     assert!(!state.is_covered(&a, ticket));
     state.assert_consistent();
-    assert!(matches!(*state.slot_freed(&a), [(_, 1)]));
+    assert!(matches!(*state.permit_freed(&a), [(_, 1)]));
     assert!(state.is_covered(&a, ticket));
     state.assert_consistent();
 }
@@ -322,7 +322,7 @@ fn the_idle_connection_of_the_same_runtime_makes_room_before_an_older_one_of_ano
     }
     let (asked, _) = ask_on(&mut state, "b", here, 3);
     assert!(matches!(asked, CheckOut::Queue(_, Some(Given::Own(2)))));
-    // Its slot comes back for sure, so no other is closed for the same wish.
+    // Its permit comes back for sure, so no other is closed for the same wish.
     assert_eq!(state.evicting.len(), 1);
     let (asked, _) = ask_on(&mut state, "c", here, 4);
     assert!(matches!(asked, CheckOut::Queue(_, Some(Given::Own(1)))));

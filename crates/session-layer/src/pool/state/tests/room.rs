@@ -73,7 +73,7 @@ fn what_comes_back_makes_room_at_once_where_its_own_origin_does_not_wait() {
     assert!(matches!(ask(&mut state, "b", 3, now), CheckOut::Queue(..)));
     assert!(matches!(state.put_back(&a, 1, now), Placed::Close(1)));
     assert!(matches!(state.put_back(&a, 2, now), Placed::Idle));
-    assert!(matches!(*state.slot_freed(&a), [(_, 3)]));
+    assert!(matches!(*state.permit_freed(&a), [(_, 3)]));
     state.assert_consistent();
 }
 
@@ -237,7 +237,7 @@ fn a_connection_that_ends_after_it_told_its_limit_fails_nobody() {
     let ended = state.withdraw(&s, 1, Some(Failed::Broken));
     assert!(ended.tell.is_empty());
     assert_eq!(ended.close, [1]);
-    assert!(matches!(*state.slot_freed(&s), [(_, 2)]));
+    assert!(matches!(*state.permit_freed(&s), [(_, 2)]));
     state.assert_consistent();
 }
 
@@ -281,7 +281,7 @@ fn a_request_that_ends_beside_others_changes_nothing_else() {
     };
     assert!(state.part_ended_quietly(&s, 1));
     assert_eq!(streams(&state), 2);
-    // Another origin waits for a slot.
+    // Another origin waits for a permit.
     be_busy(&mut state, "a", 4, now);
     let CheckOut::Queue(place, None) = ask(&mut state, "b", 5, now) else {
         panic!("it waits");

@@ -32,7 +32,7 @@ pub(crate) const MAX_HEAD: u64 = 256 * 1024;
 /// connection. There is no lock: each value is written by one side, and a request learns of its
 /// end through hyper's channel, which orders the rest.
 #[derive(Debug)]
-pub(crate) struct Wire {
+pub(crate) struct ExchangeState {
     /// Times are kept as nanoseconds since this moment, in atomics.
     epoch: Instant,
     max_head: u64,
@@ -103,7 +103,7 @@ pub(crate) struct Wire {
 /// What has the streams of a connection, and takes one back when its request body has ended after
 /// its exchange.
 pub(crate) trait StreamOwner: Send + Sync {
-    fn take_back(self: Arc<Self>, stream: Arc<Wire>);
+    fn take_back(self: Arc<Self>, stream: Arc<ExchangeState>);
 }
 
 /// What a connection is doing, as its timers see it.
@@ -124,7 +124,7 @@ pub(crate) enum Phase {
 /// Of a request that hyper was not given, or whose upload nobody measures.
 const NEVER: u64 = u64::MAX;
 
-impl Wire {
+impl ExchangeState {
     pub(crate) fn new(epoch: Instant, max_head: u64, torn_writes: bool) -> Self {
         Self {
             epoch,
@@ -164,11 +164,11 @@ impl Wire {
     }
 
     /// What one request of several on this connection is noted on.
-    pub(crate) fn part(&self) -> Self {
-        let part = Self::new(self.epoch, self.max_head, self.torn_writes);
+    pub(crate) fn for_stream(&self) -> Self {
+        let stream = Self::new(self.epoch, self.max_head, self.torn_writes);
         // No socket is noted on it: whatever has come is with its reader.
-        part.read_blocked.store(true, Relaxed);
-        part
+        stream.read_blocked.store(true, Relaxed);
+        stream
     }
 
     /// Begins an exchange on the connection of this socket; must come before its request is given to
@@ -517,27 +517,27 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_task_is_woken_by_a_cut_and_forgotten_when_it_has_ended() {
-        let wire = Wire::new(Instant::now(), u64::MAX, false);
+        let exchange = ExchangeState::new(Instant::now(), u64::MAX, false);
         let task = Arc::new(Task(AtomicBool::new(false)));
         let waker = Waker::from(task.clone());
         let before = Arc::strong_count(&task);
         for _ in 0..2 {
-            wire.register(&Context::from_waker(&waker));
+            exchange.register(&Context::from_waker(&waker));
         }
         assert_eq!(Arc::strong_count(&task), before + 1);
-        wire.sever(Cause::Closed);
+        exchange.sever(Cause::Closed);
         assert!(task.0.load(Relaxed));
-        wire.unregister();
+        exchange.unregister();
         assert_eq!(Arc::strong_count(&task), before);
     }
 
     #[test]
     fn the_error_of_one_request_body_is_not_told_of_the_next() {
-        let wire = Wire::new(Instant::now(), u64::MAX, false).part();
-        wire.upload_begins();
-        wire.keep_error("of the first".into());
-        wire.reset();
-        wire.upload_begins();
-        assert!(wire.take_error().is_none());
+        let exchange = ExchangeState::new(Instant::now(), u64::MAX, false).for_stream();
+        exchange.upload_begins();
+        exchange.keep_error("of the first".into());
+        exchange.reset();
+        exchange.upload_begins();
+        assert!(exchange.take_error().is_none());
     }
 }

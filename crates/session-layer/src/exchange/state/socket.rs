@@ -12,10 +12,10 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{MAX_HEAD, Phase, Wire};
+use super::{ExchangeState, MAX_HEAD, Phase};
 use crate::{connector::counted::Read, exchange::Cause};
 
-impl Wire {
+impl ExchangeState {
     /// Takes note that the peer takes no more bytes, and keeps the error. It may have answered
     /// before: what it has sent is still to be read.
     pub(crate) fn note_write_failed(&self, error: io::Error) {
@@ -188,13 +188,13 @@ fn count(counter: &AtomicU64, bytes: usize) {
 
 /// Notes since when one direction waits, or that it waits no more.
 #[inline]
-fn note_blocked<T>(since: &AtomicU64, wire: &Wire, polled: &Poll<T>) {
+fn note_blocked<T>(since: &AtomicU64, exchange: &ExchangeState, polled: &Poll<T>) {
     let noted = since.load(Relaxed) != 0;
     match polled {
-        Poll::Pending if !noted => since.store(wire.tick(Instant::now()), Relaxed),
+        Poll::Pending if !noted => since.store(exchange.tick(Instant::now()), Relaxed),
         Poll::Ready(_) if noted => {
             let blocked_since = since.swap(0, Relaxed);
-            wire.note_unblocked(blocked_since);
+            exchange.note_unblocked(blocked_since);
         }
         Poll::Pending | Poll::Ready(_) => {}
     }

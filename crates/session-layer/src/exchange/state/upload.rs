@@ -12,7 +12,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{NEVER, Phase, StreamOwner, Wire};
+use super::{ExchangeState, NEVER, Phase, StreamOwner};
 
 /// How the body of one request of several on a connection and its exchange end: the later of the
 /// two gives their place back.
@@ -43,7 +43,7 @@ impl fmt::Debug for Upload {
     }
 }
 
-impl Wire {
+impl ExchangeState {
     /// Takes note, for one request of several on a connection, that its body is on its way.
     pub(crate) fn upload_begins(&self) {
         *self.upload() = Upload {
@@ -56,9 +56,9 @@ impl Wire {
     }
 
     /// Takes note that hyper has taken its end, or dropped it.
-    pub(crate) fn upload_ended(wire: &Arc<Self>) {
-        wire.upload().goes = false;
-        Self::free_after_upload(wire);
+    pub(crate) fn upload_ended(exchange: &Arc<Self>) {
+        exchange.upload().goes = false;
+        Self::free_after_upload(exchange);
     }
 
     /// Takes note that hyper sends the body in a task of its own.
@@ -69,13 +69,13 @@ impl Wire {
 
     /// Takes note that the task is no more.
     #[cfg(feature = "http2")]
-    pub(crate) fn upload_task_ended(wire: &Arc<Self>) {
-        let mut upload = wire.upload();
+    pub(crate) fn upload_task_ended(exchange: &Arc<Self>) {
+        let mut upload = exchange.upload();
         upload.has_task = false;
         let ended = upload.task.take();
         drop(upload);
         drop(ended);
-        Self::free_after_upload(wire);
+        Self::free_after_upload(exchange);
     }
 
     /// Whether the exchange is over, so that nobody wants its request body any more; if not, the
@@ -95,8 +95,8 @@ impl Wire {
     }
 
     /// Frees the place of an exchange that is over, if its request body is too.
-    pub(super) fn free_after_upload(wire: &Arc<Self>) {
-        let mut upload = wire.upload();
+    pub(super) fn free_after_upload(exchange: &Arc<Self>) {
+        let mut upload = exchange.upload();
         let place = if upload.is_under_way() {
             None
         } else {
@@ -104,7 +104,7 @@ impl Wire {
         };
         drop(upload);
         if let Some(place) = place {
-            place.take_back(wire.clone());
+            place.take_back(exchange.clone());
         }
     }
 

@@ -7,7 +7,7 @@ use crate::{Error, Event, error::Kind, origin::Origin};
 ///
 /// It goes from the pool to a waiter, from there into the task that opens the connection, and
 /// ends up in the IO around the socket: so it is free exactly when the socket is closed.
-pub(crate) struct Slot<B: Send + 'static> {
+pub(crate) struct Permit<B: Send + 'static> {
     pool: Arc<Pool<B>>,
     origin: Origin,
     stage: Stage,
@@ -20,12 +20,12 @@ enum Stage {
     /// A task opens it.
     Opening(u64),
     /// The connection is there.
-    Settled(u64),
+    Connected(u64),
     /// There will be no connection, and whoever waited for it knows.
     Failed,
 }
 
-impl<B: Send + 'static> Slot<B> {
+impl<B: Send + 'static> Permit<B> {
     pub(super) fn granted(pool: Arc<Pool<B>>, origin: Origin) -> Self {
         Self {
             pool,
@@ -38,28 +38,28 @@ impl<B: Send + 'static> Slot<B> {
         self.stage = Stage::Opening(id);
     }
 
-    pub(crate) fn settle(&mut self) {
+    pub(crate) fn connected(&mut self) {
         self.stage = match self.stage {
-            Stage::Opening(id) | Stage::Settled(id) => Stage::Settled(id),
+            Stage::Opening(id) | Stage::Connected(id) => Stage::Connected(id),
             Stage::Granted | Stage::Failed => Stage::Failed,
         };
     }
 
     /// Tells those who waited for it that the connection could not be opened.
     ///
-    /// The slot is free by the time that they hear of it.
+    /// The permit is free by the time that they hear of it.
     pub(crate) fn fail(mut self, error: &Error) {
         let (listener, origin) = (&self.pool.config().listener, &self.origin);
         listener.tell(|| Event::OpenFailed { origin, error });
-        let told = self.settle_failed(error);
+        let told = self.mark_failed(error);
         drop(self);
         Waiter::tell_all(told, error);
     }
 
-    fn settle_failed(&mut self, error: &Error) -> Vec<Arc<Waiter<B>>> {
+    fn mark_failed(&mut self, error: &Error) -> Vec<Arc<Waiter<B>>> {
         match mem::replace(&mut self.stage, Stage::Failed) {
             Stage::Opening(id) => self.pool.open_failed(id, &self.origin, error),
-            Stage::Granted | Stage::Settled(_) | Stage::Failed => Vec::new(),
+            Stage::Granted | Stage::Connected(_) | Stage::Failed => Vec::new(),
         }
     }
 
@@ -72,7 +72,7 @@ impl<B: Send + 'static> Slot<B> {
     }
 }
 
-impl<B: Send + 'static> Drop for Slot<B> {
+impl<B: Send + 'static> Drop for Permit<B> {
     fn drop(&mut self) {
         match self.stage {
             Stage::Granted => return self.pool.reopen(None, &self.origin),
@@ -82,20 +82,20 @@ impl<B: Send + 'static> Drop for Slot<B> {
                 return self.pool.reopen(Some(id), &self.origin);
             }
             Stage::Opening(_) => {}
-            Stage::Settled(id) => return self.pool.free_slot(&self.origin, Some(id)),
-            Stage::Failed => return self.pool.free_slot(&self.origin, None),
+            Stage::Connected(id) => return self.pool.free_permit(&self.origin, Some(id)),
+            Stage::Failed => return self.pool.free_permit(&self.origin, None),
         }
         let why = "the connector panicked";
         let error = Error::new(Kind::Connect).with(why).at(&self.origin);
-        let told = self.settle_failed(&error);
-        self.pool.free_slot(&self.origin, None);
+        let told = self.mark_failed(&error);
+        self.pool.free_permit(&self.origin, None);
         Waiter::tell_all(told, &error);
     }
 }
 
-impl<B: Send + 'static> fmt::Debug for Slot<B> {
+impl<B: Send + 'static> fmt::Debug for Permit<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Slot")
+        f.debug_struct("Permit")
             .field("origin", &self.origin)
             .field("stage", &self.stage)
             .finish_non_exhaustive()
