@@ -238,12 +238,12 @@ impl SessionBody {
 
     /// Whether its reader has waited for too long on another runtime than the one that drives the
     /// connection, which would end the wait otherwise, or for longer than its request allows.
-    fn has_waited_away(&mut self, cx: &mut Context<'_>) -> bool {
+    fn has_waited_too_long(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(lease) = &self.lease else {
             return false;
         };
         let own = lease.exchange().own_times().body_idle;
-        if !own.is_set() && !runtime::is_away(lease.connection.runtime()) {
+        if !own.is_set() && !runtime::is_other(lease.connection.runtime()) {
             return false;
         }
         let Some(idle) = own.or(lease.connection.body_idle()) else {
@@ -392,7 +392,7 @@ impl Body for SessionBody {
                 }
             }
         }
-        if polled.is_pending() && (this.has_waited_away(cx) || this.is_too_slow(cx)) {
+        if polled.is_pending() && (this.has_waited_too_long(cx) || this.is_too_slow(cx)) {
             return Poll::Ready(Some(Err(this.fail(None))));
         }
         let polled = ready!(polled);

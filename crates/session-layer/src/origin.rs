@@ -72,7 +72,7 @@ pub(crate) struct OriginRef<'a> {
 /// An origin as a URI spells it. Most spell it as its name is, so it is looked up as it is first,
 /// and read only if it is not found.
 #[derive(Debug)]
-pub(crate) struct Spelled<'a> {
+pub(crate) struct RawOrigin<'a> {
     secure: bool,
     protocol: Protocol,
     runtime: Option<runtime::Id>,
@@ -102,13 +102,13 @@ impl Origin {
 
     /// Whether only HTTP/1 will do.
     #[inline]
-    pub(crate) fn is_by_http1(&self) -> bool {
+    pub(crate) fn is_http1_only(&self) -> bool {
         self.0.protocol == Protocol::Http1
     }
 
     /// Whether only HTTP/2 will do, without a handshake that could choose it.
     #[inline]
-    pub(crate) fn is_by_http2(&self) -> bool {
+    pub(crate) fn is_http2_only(&self) -> bool {
         self.0.protocol == Protocol::Http2
     }
 
@@ -156,7 +156,7 @@ impl Origin {
     }
 }
 
-impl<'a> Spelled<'a> {
+impl<'a> RawOrigin<'a> {
     /// Reads of a URI no more than is needed to look its origin up.
     #[inline]
     pub(crate) fn of(uri: &'a Uri) -> Result<Self, InvalidUri> {
@@ -184,14 +184,14 @@ impl<'a> Spelled<'a> {
 
     /// The same, for a request that only HTTP/1 can carry: one that asks for an upgrade. It has
     /// connections of its own.
-    pub(crate) fn by_http1(mut self) -> Self {
+    pub(crate) fn http1_only(mut self) -> Self {
         self.protocol = Protocol::Http1;
         self
     }
 
     /// The same, for a request to a peer that is known to speak HTTP/2 where others are not sent
     /// so. It has connections of its own.
-    pub(crate) fn by_http2(mut self) -> Self {
+    pub(crate) fn http2_only(mut self) -> Self {
         self.protocol = Protocol::Http2;
         self
     }
@@ -333,7 +333,7 @@ fn is_plain(authority: &str, host: &str) -> bool {
     })
 }
 
-impl Hash for Spelled<'_> {
+impl Hash for RawOrigin<'_> {
     #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(self.hash);
@@ -380,7 +380,7 @@ impl Equivalent<Key> for Origin {
     }
 }
 
-impl Equivalent<Key> for Spelled<'_> {
+impl Equivalent<Key> for RawOrigin<'_> {
     #[inline]
     fn equivalent(&self, Key(Origin(key)): &Key) -> bool {
         key.secure == self.secure
@@ -431,7 +431,7 @@ mod tests {
     use crate::Error;
 
     fn origin(uri: &'static str) -> Result<Origin, InvalidUri> {
-        Spelled::of(&Uri::from_static(uri))?.read()?.to_origin()
+        RawOrigin::of(&Uri::from_static(uri))?.read()?.to_origin()
     }
 
     #[test]
@@ -503,7 +503,7 @@ mod tests {
         ] {
             let uri: Result<Uri, _> = uri.parse();
             let Ok(uri) = uri else { continue };
-            let read = Spelled::of(&uri).and_then(|spelled| spelled.read());
+            let read = RawOrigin::of(&uri).and_then(|spelled| spelled.read());
             assert!(Error::from(read.unwrap_err()).is_uri(), "{uri}");
         }
     }

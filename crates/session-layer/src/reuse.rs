@@ -1,7 +1,7 @@
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header};
 use http_body::Body;
 
-use crate::{error::Kind, target::Noted};
+use crate::{error::Kind, target::HeaderFlags};
 
 /// Above this much of a request body, a connection is not used again after a final 4xx or 5xx: the
 /// peer may have answered without reading, and what lies in kernel buffers cannot be told from
@@ -126,10 +126,10 @@ pub(crate) enum Length {
 /// body and what is sent must not differ, or the peer takes the one request's bytes for another's
 /// ([RFC 9112, section 11.2](https://www.rfc-editor.org/rfc/rfc9112#section-11.2)).
 ///
-/// Returns how long the body must be, if that is known; a header that it adds is noted.
+/// Returns how long the body must be, if that is known; a header that it adds is set in `flags`.
 pub(crate) fn frame_request<B: Body>(
     request: &mut Request<B>,
-    noted: &mut Noted,
+    flags: &mut HeaderFlags,
 ) -> Result<Option<Length>, Kind> {
     let is_empty = request.body().is_end_stream();
     // HTTP/1.1 whatever version a request came here with.
@@ -143,11 +143,11 @@ pub(crate) fn frame_request<B: Body>(
         // RFC 9110, section 9.3.8.
         return Err(Kind::Headers("TRACE has no content"));
     }
-    if noted.host && request.headers().get_all(header::HOST).iter().count() > 1 {
+    if flags.host && request.headers().get_all(header::HOST).iter().count() > 1 {
         return Err(Kind::Headers("more than one Host"));
     }
-    let length = if noted.length {
-        Some(content_length(request.headers(), *noted)?)
+    let length = if flags.length {
+        Some(content_length(request.headers(), *flags)?)
     } else {
         None
     };
@@ -158,24 +158,24 @@ pub(crate) fn frame_request<B: Body>(
         if length.is_some_and(|length| length != 0) {
             return Err(Kind::Headers(NOT_ITS_LENGTH));
         }
-        if noted.coding {
+        if flags.coding {
             headers.remove(header::TRANSFER_ENCODING);
         }
         if announces_none {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
-        } else if noted.length {
+        } else if flags.length {
             headers.remove(header::CONTENT_LENGTH);
         }
-        if noted.expect {
+        if flags.expect {
             // RFC 9110, section 10.1.1: not without content.
             headers.remove(header::EXPECT);
-            noted.expect = false;
+            flags.expect = false;
         }
         return Ok(None);
     }
     let exact = request.body().size_hint().exact();
     let headers = request.headers_mut();
-    if noted.coding {
+    if flags.coding {
         check_coding(headers)?;
     }
     match (length, exact) {
@@ -183,16 +183,16 @@ pub(crate) fn frame_request<B: Body>(
         // hyper would not ask for a body that is announced as empty, and so would not find out.
         (Some(0), None) => {
             headers.remove(header::CONTENT_LENGTH);
-            noted.length = false;
-            chunk(headers, noted);
+            flags.length = false;
+            chunk(headers, flags);
             Ok(Some(Length::Announced(0)))
         }
         (Some(length), None) => Ok(Some(Length::Announced(length))),
         (_, Some(exact)) => Ok(Some(Length::Known(exact))),
         (None, None) => {
-            if !noted.coding {
+            if !flags.coding {
                 // hyper would leave the body of a GET out.
-                chunk(headers, noted);
+                chunk(headers, flags);
             }
             Ok(None)
         }
@@ -202,28 +202,28 @@ pub(crate) fn frame_request<B: Body>(
 /// Announces the body of a request again, which is about to be given to another connection. What
 /// was made for HTTP/2 has lost its `Transfer-Encoding`, and over HTTP/1 a body of unknown length is
 /// not sent without.
-pub(crate) fn frame_again<B: Body>(request: &mut Request<B>, noted: &mut Noted) {
+pub(crate) fn frame_again<B: Body>(request: &mut Request<B>, flags: &mut HeaderFlags) {
     let body = request.body();
     let is_unknown = !body.is_end_stream() && body.size_hint().exact().is_none();
-    if is_unknown && !noted.length && !noted.coding {
-        chunk(request.headers_mut(), noted);
+    if is_unknown && !flags.length && !flags.coding {
+        chunk(request.headers_mut(), flags);
     }
 }
 
 const NOT_ITS_LENGTH: &str = "Content-Length is not the body's length";
 
-fn chunk(headers: &mut HeaderMap, noted: &mut Noted) {
+fn chunk(headers: &mut HeaderMap, flags: &mut HeaderFlags) {
     let chunked = HeaderValue::from_static("chunked");
     headers.insert(header::TRANSFER_ENCODING, chunked);
-    noted.adds_coding();
+    flags.adds_coding();
 }
 
 /// Reads the one `Content-Length` of a request, which is digits and nothing else
 /// ([RFC 9110, section 8.6](https://www.rfc-editor.org/rfc/rfc9110#section-8.6)).
-fn content_length(headers: &HeaderMap, noted: Noted) -> Result<u64, Kind> {
+fn content_length(headers: &HeaderMap, flags: HeaderFlags) -> Result<u64, Kind> {
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
     let length = lengths.next();
-    if lengths.next().is_some() || noted.coding {
+    if lengths.next().is_some() || flags.coding {
         return Err(Kind::Headers("the body's length is given twice"));
     }
     length

@@ -16,7 +16,7 @@ pub(crate) fn current() -> Option<Id> {
 
 /// Whether the caller runs on another runtime than this, and so with a timer of its own.
 #[inline]
-pub(crate) fn is_away(driven_on: Option<Id>) -> bool {
+pub(crate) fn is_other(driven_on: Option<Id>) -> bool {
     let here = current();
     here.is_some() && here != driven_on
 }

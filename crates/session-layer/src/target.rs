@@ -31,7 +31,7 @@ static OF_CONNECTION: [HeaderName; 6] = [
     clippy::struct_excessive_bools,
     reason = "each is about another header"
 )]
-pub(crate) struct Noted {
+pub(crate) struct HeaderFlags {
     pub(crate) host: bool,
     pub(crate) upgrade: bool,
     pub(crate) te: bool,
@@ -47,29 +47,29 @@ pub(crate) struct Noted {
     pub(crate) options: RequestOptions,
 }
 
-impl Noted {
+impl HeaderFlags {
     #[inline]
     pub(crate) fn of<B>(request: &Request<B>) -> Self {
         let headers = request.headers();
-        let mut noted = Self {
+        let mut flags = Self {
             options: RequestOptions::of(request.extensions()),
             ..Self::default()
         };
         if headers.is_empty() {
-            return noted;
+            return flags;
         }
         for name in headers.keys() {
-            noted.host |= *name == HOST;
-            noted.upgrade |= *name == UPGRADE;
-            noted.length |= *name == CONTENT_LENGTH;
-            noted.coding |= *name == TRANSFER_ENCODING;
-            noted.expect |= *name == EXPECT;
-            noted.proxy_authorization |= *name == PROXY_AUTHORIZATION;
-            noted.te |= *name == TE;
-            noted.of_connection |= *name == CONNECTION || OF_CONNECTION.contains(name);
+            flags.host |= *name == HOST;
+            flags.upgrade |= *name == UPGRADE;
+            flags.length |= *name == CONTENT_LENGTH;
+            flags.coding |= *name == TRANSFER_ENCODING;
+            flags.expect |= *name == EXPECT;
+            flags.proxy_authorization |= *name == PROXY_AUTHORIZATION;
+            flags.te |= *name == TE;
+            flags.of_connection |= *name == CONNECTION || OF_CONNECTION.contains(name);
         }
-        noted.of_connection |= noted.te;
-        noted
+        flags.of_connection |= flags.te;
+        flags
     }
 
     /// Takes note of a `Transfer-Encoding` that was added.
@@ -84,11 +84,11 @@ impl Noted {
 /// proxy.
 pub(crate) fn for_http1<B>(
     request: &mut Request<B>,
-    noted: Noted,
+    flags: HeaderFlags,
     origin: &Origin,
     via_proxy: Option<&ViaProxy>,
 ) {
-    let mut has_host = noted.host;
+    let mut has_host = flags.host;
     if request.version() == Version::HTTP_2 {
         // It was made for HTTP/2 before, and came back: what it named is in the URI.
         let named = request.uri().authority().map(Authority::as_str);
@@ -102,15 +102,15 @@ pub(crate) fn for_http1<B>(
         let host = origin.authority().clone();
         request.headers_mut().insert(HOST, host);
     }
-    if noted.te {
+    if flags.te {
         name_option(request.headers_mut(), "te");
     }
-    if noted.upgrade {
+    if flags.upgrade {
         name_option(request.headers_mut(), "upgrade");
     }
     match via_proxy {
         None => {
-            if noted.proxy_authorization {
+            if flags.proxy_authorization {
                 // Meant for a proxy, and for nobody else.
                 request.headers_mut().remove(PROXY_AUTHORIZATION);
             }
@@ -161,14 +161,14 @@ fn absolute_form<B>(request: &mut Request<B>, origin: &Origin, via_proxy: &ViaPr
 /// With scheme and authority, and without what is about the connection. A `Host` of the request
 /// becomes the authority
 /// ([RFC 9113, section 8.3.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.3.1)).
-pub(crate) fn for_http2<B>(request: &mut Request<B>, noted: Noted, origin: &Origin) {
+pub(crate) fn for_http2<B>(request: &mut Request<B>, flags: HeaderFlags, origin: &Origin) {
     // It was made so before, and came back.
     let is_made = request.version() == Version::HTTP_2;
     *request.version_mut() = Version::HTTP_2;
-    if noted.host || is_made || !is_named_as(request.uri(), origin) {
+    if flags.host || is_made || !is_named_as(request.uri(), origin) {
         name_for_http2(request, is_made, origin);
     }
-    if noted.of_connection {
+    if flags.of_connection {
         drop_those_of_the_connection(request.headers_mut());
     }
 }
@@ -236,11 +236,11 @@ fn path(uri: &mut Uri) -> Option<PathAndQuery> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::origin::Spelled;
+    use crate::origin::RawOrigin;
 
     fn both_ways(uri: &'static str) -> (String, String) {
         let mut request = Request::get(uri).body(()).unwrap();
-        let origin = Spelled::of(request.uri())
+        let origin = RawOrigin::of(request.uri())
             .unwrap()
             .read()
             .unwrap()
@@ -280,9 +280,9 @@ mod tests {
             ("https://u:p@a/b", "https://a/b"),
         ] {
             let mut request = Request::get(uri).body(()).unwrap();
-            let origin = Spelled::of(request.uri()).unwrap().read().unwrap();
+            let origin = RawOrigin::of(request.uri()).unwrap().read().unwrap();
             let origin = origin.to_origin().unwrap();
-            for_http2(&mut request, Noted::default(), &origin);
+            for_http2(&mut request, HeaderFlags::default(), &origin);
             let path = request.uri().path_and_query().unwrap().as_str();
             assert!(path.starts_with('/'), "{uri}: {path}");
             assert_eq!(request.uri().to_string(), sent);
@@ -293,10 +293,10 @@ mod tests {
     fn a_request_about_the_server_as_a_whole_has_an_asterisk_for_its_path() {
         let uri = Uri::builder().scheme("https").authority("a");
         let uri = uri.path_and_query("*").build().unwrap();
-        let origin = Spelled::of(&uri).unwrap().read().unwrap();
+        let origin = RawOrigin::of(&uri).unwrap().read().unwrap();
         let origin = origin.to_origin().unwrap();
         let mut request = Request::options(uri.clone()).body(()).unwrap();
-        for_http2(&mut request, Noted::default(), &origin);
+        for_http2(&mut request, HeaderFlags::default(), &origin);
         assert_eq!(request.uri().path(), "*");
         let mut request = Request::options(uri).body(()).unwrap();
         origin_form(&mut request);
@@ -311,7 +311,7 @@ mod tests {
             .header(PROXY_AUTHORIZATION, "other")
             .body(())
             .unwrap();
-        let origin = Spelled::of(request.uri())
+        let origin = RawOrigin::of(request.uri())
             .unwrap()
             .read()
             .unwrap()

@@ -27,8 +27,8 @@ pub(crate) enum Multiplexing {
 impl Multiplexing {
     pub(crate) fn is_possible(self, origin: &Origin) -> bool {
         match self {
-            _ if origin.is_by_http1() => false,
-            _ if origin.is_by_http2() => true,
+            _ if origin.is_http1_only() => false,
+            _ if origin.is_http2_only() => true,
             Self::Never => false,
             Self::Negotiated => origin.scheme() == "https",
             Self::Always => true,

@@ -20,7 +20,7 @@ pub(crate) use self::{
     limits::{Limits, Multiplexing},
     own_times::{OwnTimeout, OwnTimes},
 };
-use crate::{observer::Listener, origin::Spelled};
+use crate::{observer::Listener, origin::RawOrigin};
 
 /// All settings of a session.
 #[derive(Clone, Debug, Default)]
@@ -34,7 +34,7 @@ pub(crate) struct Config {
 
 impl Config {
     /// Whether connections to this origin may turn out to speak HTTP/2.
-    pub(crate) fn may_share(&self, origin: &Spelled<'_>) -> bool {
+    pub(crate) fn may_share(&self, origin: &RawOrigin<'_>) -> bool {
         match self.limits().multiplexing {
             Multiplexing::Never => false,
             Multiplexing::Negotiated => origin.is_secure(),

@@ -150,7 +150,7 @@ impl RequestOptions {
 
     /// Whether a request that is not for an upgrade needs a connection of its own kind.
     #[inline]
-    pub(crate) fn is_by_http2(self, uri: &Uri, config: &Config) -> bool {
+    pub(crate) fn is_http2_only(self, uri: &Uri, config: &Config) -> bool {
         #[cfg(feature = "http2")]
         let asked = self.prior_knowledge && !config.http2.prior_knowledge;
         #[cfg(not(feature = "http2"))]

@@ -10,7 +10,7 @@ tokio::task_local! {
 
 /// What a connector is told, and tells, while its future is polled.
 pub(crate) struct Opening {
-    pub(crate) by_http1: bool,
+    pub(crate) http1_only: bool,
     pub(crate) step: Cell<Step>,
 }
 
@@ -37,6 +37,6 @@ pub(crate) fn enter(step: Step) {
 #[must_use]
 pub fn must_be_http1() -> bool {
     OPENING
-        .try_with(|opening| opening.by_http1)
+        .try_with(|opening| opening.http1_only)
         .unwrap_or(false)
 }

@@ -49,7 +49,7 @@ enum Source {
 struct Configs {
     origin: Arc<ClientConfig>,
     /// The same for requests that only HTTP/1 can carry.
-    by_http1: Arc<ClientConfig>,
+    http1_only: Arc<ClientConfig>,
     /// For TLS with a proxy, which is shown no client certificate and held to no pin: both are
     /// about the origin.
     #[cfg(feature = "proxy")]
@@ -129,7 +129,7 @@ impl Tls {
         };
         let configs = self.configs().await?;
         let config = if must_be_http1() {
-            configs.by_http1.clone()
+            configs.http1_only.clone()
         } else {
             configs.origin.clone()
         };
@@ -158,8 +158,8 @@ impl Tls {
             Source::Given(config) => (**config).clone(),
         };
         origin.alpn_protocols = self.versions.alpn();
-        let mut by_http1 = origin.clone();
-        by_http1.alpn_protocols = match self.versions {
+        let mut http1_only = origin.clone();
+        http1_only.alpn_protocols = match self.versions {
             Versions::Any | Versions::Http1 => Versions::Http1.alpn(),
             Versions::Http2 => self.versions.alpn(),
         };
@@ -176,7 +176,7 @@ impl Tls {
         };
         Ok(Configs {
             origin: Arc::new(origin),
-            by_http1: Arc::new(by_http1),
+            http1_only: Arc::new(http1_only),
             #[cfg(feature = "proxy")]
             proxy,
         })

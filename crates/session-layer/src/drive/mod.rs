@@ -1,6 +1,5 @@
 //! Opens connections and drives them: a task for each, which polls hyper and keeps the times.
 
-mod away;
 mod frames;
 mod http1;
 #[cfg(feature = "http2")]
@@ -11,8 +10,9 @@ mod keep_alive;
 mod open;
 #[cfg(feature = "http2")]
 mod ping;
+mod request_timers;
 #[cfg(feature = "http2")]
 mod tasks;
 mod watch;
 
-pub(crate) use self::{away::Away, open::Opener};
+pub(crate) use self::{open::Opener, request_timers::RequestTimers};

@@ -196,7 +196,7 @@ where
     let mut timer = pin!(None);
     poll_fn(|cx| {
         let opening = Opening {
-            by_http1: origin.is_by_http1(),
+            http1_only: origin.is_http1_only(),
             step: Cell::new(steps.get()),
         };
         let polled = OPENING.sync_scope(opening, || {
@@ -387,7 +387,7 @@ fn speaks_http2(config: &Config, origin: &Origin, told: &Told) -> Result<bool, E
     let negotiated = told.negotiated_h2;
     #[cfg(feature = "http2")]
     {
-        if origin.is_by_http1() {
+        if origin.is_http1_only() {
             let why = "the peer chose HTTP/2, which was not offered";
             return if negotiated {
                 Err(Error::new(Kind::Connect).with(why))
@@ -395,7 +395,7 @@ fn speaks_http2(config: &Config, origin: &Origin, told: &Told) -> Result<bool, E
                 Ok(false)
             };
         }
-        let known = config.http2.prior_knowledge || origin.is_by_http2();
+        let known = config.http2.prior_knowledge || origin.is_http2_only();
         let known = known && told.via_proxy.is_none();
         if known && !negotiated && origin.scheme() == "https" {
             return Err(Error::new(Kind::Tls).with("the peer did not choose HTTP/2"));

@@ -25,9 +25,9 @@ use crate::{
     box_error::BoxError,
     error::{Kind, Phase},
     exchange::RequestBody,
-    pool::{ALLOWS_NO_REQUEST, CheckedOut, Link, Mail, Pool, Wait, Waiting},
+    pool::{ALLOWS_NO_REQUEST, CheckedOut, Link, Notification, Pool, Wait, Waiting},
     runtime,
-    target::Noted,
+    target::HeaderFlags,
 };
 
 /// Waits for a connection, and until hyper takes a request on it.
@@ -36,7 +36,7 @@ pub(super) async fn when_served<B>(
     mut waiting: Waiting<B>,
     mut queued: Duration,
     request: Request<RequestBody<B>>,
-    noted: Noted,
+    flags: HeaderFlags,
 ) -> Result<Exchange<B>, Error>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
@@ -44,7 +44,7 @@ where
 {
     loop {
         let origin = waiting.origin().clone();
-        let (link, mut turn) = served(&pool, waiting, queued, noted.options.connect()).await?;
+        let (link, mut turn) = served(&pool, waiting, queued, flags.options.connect()).await?;
         let link = match link {
             Some(link) if !link.is_too_much() => link,
             link => {
@@ -64,7 +64,7 @@ where
                 }
             }
         };
-        return when_ready(link, request, noted, turn).await;
+        return when_ready(link, request, flags, turn).await;
     }
 }
 
@@ -86,23 +86,23 @@ where
 {
     let mut times = Times::new(pool, queued, waiting.wait(), connect);
     loop {
-        let mail = poll_fn(|cx| waiting.poll_mail(cx));
-        let mail = match before(times.next(), mail).await {
-            Some(mail) => mail,
+        let notification = poll_fn(|cx| waiting.poll_notification(cx));
+        let notification = match before(times.next(), notification).await {
+            Some(notification) => notification,
             None => match times.look(waiting.is_covered()) {
                 None => continue,
                 Some(kind) => {
                     // Asked before it waits once more: what the pool knows by then may be of a later try.
                     let error = timed_out(kind, pool, &waiting);
                     match served_late(&waiting).await {
-                        Some(outcome) => Mail::Served(outcome),
+                        Some(outcome) => Notification::Served(outcome),
                         None => return Err(error),
                     }
                 }
             },
         };
-        match mail {
-            Mail::Permit(permit) if runtime::is_away(waiting.origin().runtime()) => {
+        match notification {
+            Notification::Permit(permit) if runtime::is_other(waiting.origin().runtime()) => {
                 times.granted();
                 drop(permit);
                 let turn = Turn {
@@ -111,11 +111,11 @@ where
                 };
                 return Ok((None, turn));
             }
-            Mail::Permit(permit) => {
+            Notification::Permit(permit) => {
                 times.granted();
                 pool.open(permit);
             }
-            Mail::Served(outcome) => {
+            Notification::Served(outcome) => {
                 let origin = waiting.origin();
                 let link = outcome.map_err(|error| match error.origin() {
                     Some(_) => error,
@@ -139,10 +139,10 @@ where
 /// as one turn does that: on a runtime of several threads it may still be late.
 async fn served_late<B: Send + 'static>(waiting: &Waiting<B>) -> Option<Result<Link<B>, Error>> {
     yield_now().await;
-    poll_fn(|cx| match waiting.poll_mail(cx) {
-        Poll::Ready(Mail::Served(outcome)) => Poll::Ready(Some(outcome)),
+    poll_fn(|cx| match waiting.poll_notification(cx) {
+        Poll::Ready(Notification::Served(outcome)) => Poll::Ready(Some(outcome)),
         // A permit would begin a wait anew. It goes back.
-        Poll::Ready(Mail::Permit(_)) | Poll::Pending => Poll::Ready(None),
+        Poll::Ready(Notification::Permit(_)) | Poll::Pending => Poll::Ready(None),
     })
     .await
 }
@@ -305,7 +305,7 @@ async fn before<T>(moment: Option<Instant>, future: impl Future<Output = T>) -> 
 pub(super) async fn when_ready<B>(
     link: Link<B>,
     request: Request<RequestBody<B>>,
-    noted: Noted,
+    flags: HeaderFlags,
     turn: Turn,
 ) -> Result<Exchange<B>, Error>
 where
@@ -317,7 +317,7 @@ where
     poll_fn(|cx| link.get().poll_ready(cx)).await;
     let now = Instant::now();
     let turn = KeptTurn::new(turn, now);
-    Ok(Exchange::begin(link.take(), request, noted, now, turn))
+    Ok(Exchange::begin(link.take(), request, flags, now, turn))
 }
 
 /// A link that nothing was sent on: dropped, it goes back to the pool.

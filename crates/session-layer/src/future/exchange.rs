@@ -24,13 +24,13 @@ use crate::{
     ConnectionInfo, Error, SessionBody, Step,
     body::Lease,
     box_error::BoxError,
-    drive::Away,
+    drive::RequestTimers,
     error::{Kind, Phase},
     exchange::{Cause, MAX_HEAD, RequestBody},
     origin::Origin,
     pool::{Link, Pool, Unanswered, Unsent},
     reuse, target,
-    target::Noted,
+    target::HeaderFlags,
     throughput,
 };
 
@@ -71,7 +71,7 @@ struct Rare<B: Send + 'static> {
     /// The request, if hyper was not given it.
     unsent: Option<Unsent<B>>,
     /// Keeps the times, where it is polled on another runtime than its connection's.
-    away: Away,
+    timers: RequestTimers,
     /// What its body waits for, if it waits.
     expectation: Option<Expectation<B>>,
 }
@@ -80,7 +80,7 @@ impl<B: Send + 'static> Default for Rare<B> {
     fn default() -> Self {
         Self {
             unsent: None,
-            away: Away::default(),
+            timers: RequestTimers::default(),
             expectation: None,
         }
     }
@@ -112,7 +112,7 @@ where
     pub(super) fn begin(
         mut link: Link<B>,
         mut request: Request<RequestBody<B>>,
-        noted: Noted,
+        flags: HeaderFlags,
         began: Instant,
         turn: KeptTurn,
     ) -> Self {
@@ -124,7 +124,7 @@ where
         pool.tell_acquired(link.connection(), || turn.waited(began));
         let last = link.count_request();
         let timeouts = &link.connection().pool().config().timeouts;
-        let own = noted.options.times(timeouts);
+        let own = flags.options.times(timeouts);
         let head = own.head.or(timeouts.head);
         let has_body = !request.body().is_end_stream();
         link.exchange().begin(began, head, has_body, link.socket());
@@ -135,18 +135,18 @@ where
                 .attach(link.exchange(), head, link.is_part());
         }
         let mut rare = None;
-        if let Some(floors) = noted.options.floors(timeouts) {
-            let away = &mut rare_of(&mut rare).away;
-            away.hold_to(floors, has_body, link.exchange());
+        if let Some(floors) = flags.options.floors(timeouts) {
+            let timers = &mut rare_of(&mut rare).timers;
+            timers.hold_to(floors, has_body, link.exchange());
         }
         let wants = Wants::of(request.method());
         if link.is_part() {
-            target::for_http2(&mut request, noted, link.origin());
+            target::for_http2(&mut request, flags, link.origin());
         } else {
             let via_proxy = link.connection().via_proxy();
-            target::for_http1(&mut request, noted, link.origin(), via_proxy);
+            target::for_http1(&mut request, flags, link.origin(), via_proxy);
         }
-        if noted.expect {
+        if flags.expect {
             let expectation = Expectation::begin(&mut request, &link, began);
             rare_of(&mut rare).expectation = expectation;
         }
@@ -157,7 +157,7 @@ where
             link: Some(link),
             began,
             turn,
-            asked_upgrade: noted.upgrade,
+            asked_upgrade: flags.upgrade,
             wants,
             reused,
             last,
@@ -196,15 +196,15 @@ where
             return false;
         };
         let (connection, exchange) = (link.connection(), link.exchange());
-        if Away::is_needed(connection.runtime(), exchange) {
-            let away = &mut rare_of(&mut self.rare).away;
-            if away.is_over(cx, connection.pool().config(), exchange) {
+        if RequestTimers::is_needed(connection.runtime(), exchange) {
+            let timers = &mut rare_of(&mut self.rare).timers;
+            if timers.is_over(cx, connection.pool().config(), exchange) {
                 return true;
             }
         }
         if let Some(rare) = &mut self.rare {
             let socket = link.is_part().then(|| link.socket());
-            if rare.away.is_too_slow(cx, exchange, socket) {
+            if rare.timers.is_too_slow(cx, exchange, socket) {
                 return true;
             }
         }
@@ -357,7 +357,7 @@ where
         let mut body = SessionBody::new(body, Some(lease), info);
         if !in_time {
             body.came_early();
-        } else if let Some(floors) = self.rare.as_ref().and_then(|it| it.away.floors()) {
+        } else if let Some(floors) = self.rare.as_ref().and_then(|it| it.timers.floors()) {
             body.hold_to(floors, throughput::may_be_silent(&head.headers));
         }
         if self.wants == Wants::Head || reuse::is_bare(status) {
@@ -414,7 +414,7 @@ where
             }
             Some(Cause::HeadTooLarge) => Kind::TooLarge("its head"),
             Some(Cause::TooSlow) => {
-                let slow = self.rare.as_ref().and_then(|it| it.away.too_slow());
+                let slow = self.rare.as_ref().and_then(|it| it.timers.too_slow());
                 slow.map_or(Kind::Broken, Kind::TooSlow)
             }
             Some(Cause::Closed) => Kind::Aborted,

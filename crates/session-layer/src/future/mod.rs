@@ -31,10 +31,10 @@ use crate::{
     box_error::BoxError,
     config::Config,
     exchange::RequestBody,
-    origin::Spelled,
+    origin::RawOrigin,
     pool::{Arrival, CheckedOut, Link, Pool, Ticket},
     reuse, runtime,
-    target::Noted,
+    target::HeaderFlags,
 };
 
 /// The future of a request: the head of its response, with the body that holds the connection.
@@ -105,12 +105,12 @@ where
         link: Link<B>,
         ticket: Ticket,
         request: Request<RequestBody<B>>,
-        noted: Noted,
+        flags: HeaderFlags,
         now: Instant,
     ) -> Self {
         let turn = KeptTurn::AtOnce(ticket);
         Self {
-            state: State::Exchanging(Exchange::begin(link, request, noted, now, turn)),
+            state: State::Exchanging(Exchange::begin(link, request, flags, now, turn)),
         }
     }
 
@@ -120,11 +120,11 @@ where
         pool: &Arc<Pool<B>>,
         checked_out: CheckedOut<B>,
         request: Request<RequestBody<B>>,
-        noted: Noted,
+        flags: HeaderFlags,
         now: Instant,
     ) -> Self {
         Self {
-            state: State::begin(pool, checked_out, Duration::ZERO, request, noted, now),
+            state: State::begin(pool, checked_out, Duration::ZERO, request, flags, now),
         }
     }
 }
@@ -140,7 +140,7 @@ where
         checked_out: CheckedOut<B>,
         queued: Duration,
         request: Request<RequestBody<B>>,
-        noted: Noted,
+        flags: HeaderFlags,
         now: Instant,
     ) -> Self {
         match checked_out {
@@ -148,13 +148,13 @@ where
                 let turn = Turn { arrival, queued };
                 if link.is_ready() {
                     let turn = KeptTurn::new(turn, now);
-                    return Self::Exchanging(Exchange::begin(link, request, noted, now, turn));
+                    return Self::Exchanging(Exchange::begin(link, request, flags, now, turn));
                 }
-                Self::waits(None, when_ready(link, request, noted, turn))
+                Self::waits(None, when_ready(link, request, flags, turn))
             }
             CheckedOut::Waiting(waiting) => {
                 let place = Place::of(pool, &waiting);
-                let served = when_served(pool.clone(), waiting, queued, request, noted);
+                let served = when_served(pool.clone(), waiting, queued, request, flags);
                 Self::waits(Some(place), served)
             }
         }
@@ -180,12 +180,12 @@ where
             } => (pool, origin, turn, *request),
         };
         let now = Instant::now();
-        let mut noted = Noted::of(&request);
-        reuse::frame_again(&mut request, &mut noted);
+        let mut flags = HeaderFlags::of(&request);
+        reuse::frame_again(&mut request, &mut flags);
         match pool.check_out(&origin.here(), now, Some(turn.arrival)) {
             Ok(checked_out) => {
                 let queued = turn.queued;
-                Ok(Self::begin(&pool, checked_out, queued, request, noted, now))
+                Ok(Self::begin(&pool, checked_out, queued, request, flags, now))
             }
             Err(error) => Err(error.at(&origin)),
         }
@@ -256,15 +256,15 @@ where
 {
     let now = Instant::now();
     let mut request = request.map(RequestBody::new);
-    let mut noted = Noted::of(&request);
-    let origin = match pools_key(pool.config(), &mut request, &mut noted, runtime) {
+    let mut flags = HeaderFlags::of(&request);
+    let origin = match pools_key(pool.config(), &mut request, &mut flags, runtime) {
         Ok(origin) => origin,
         Err(error) => return ResponseFuture::failed(error),
     };
     let checked_out = match pool.take(&origin, now) {
         // So it is for most requests.
         Some((link, ticket)) if link.is_ready() => {
-            return ResponseFuture::begin(link, ticket, request, noted, now);
+            return ResponseFuture::begin(link, ticket, request, flags, now);
         }
         Some((link, ticket)) => Ok(CheckedOut::Link(link, Arrival { ticket, since: now })),
         None => origin
@@ -273,7 +273,7 @@ where
             .and_then(|origin| pool.check_out(&origin, now, None)),
     };
     match checked_out {
-        Ok(checked_out) => ResponseFuture::start(pool, checked_out, request, noted, now),
+        Ok(checked_out) => ResponseFuture::start(pool, checked_out, request, flags, now),
         Err(error) => ResponseFuture::failed(error),
     }
 }
@@ -283,20 +283,20 @@ where
 fn pools_key<'a, B>(
     config: &Config,
     request: &'a mut Request<RequestBody<B>>,
-    noted: &mut Noted,
+    flags: &mut HeaderFlags,
     runtime: Option<runtime::Id>,
-) -> Result<Spelled<'a>, Error>
+) -> Result<RawOrigin<'a>, Error>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    let announced = reuse::frame_request(request, noted).map_err(Error::new)?;
+    let announced = reuse::frame_request(request, flags).map_err(Error::new)?;
     request.body_mut().announce(announced);
-    let origin = Spelled::of(request.uri())?.on(runtime);
-    Ok(if noted.upgrade && config.may_share(&origin) {
-        origin.by_http1()
-    } else if noted.options.is_by_http2(request.uri(), config) {
-        origin.by_http2()
+    let origin = RawOrigin::of(request.uri())?.on(runtime);
+    Ok(if flags.upgrade && config.may_share(&origin) {
+        origin.http1_only()
+    } else if flags.options.is_http2_only(request.uri(), config) {
+        origin.http2_only()
     } else {
         origin
     })

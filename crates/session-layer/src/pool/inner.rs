@@ -16,7 +16,7 @@ use crate::{
     step::Steps,
 };
 
-/// What the state decides about: exclusive connections, shared ones, and letter boxes.
+/// What the state decides about: exclusive connections, shared ones, and waiters.
 pub(super) type Decisions<B> = State<Link<B>, Arc<Shared<B>>, Arc<Waiter<B>>>;
 
 pub(super) struct Inner<B: Send + 'static> {

@@ -19,7 +19,7 @@ use loom::{
     thread,
 };
 
-use super::letter_box::{LetterBox, Mail};
+use super::waiter_cell::{Notification, WaiterCell};
 
 /// What stands for a connection, or a permit: counted when it goes back to the pool.
 struct Token(Arc<AtomicUsize>);
@@ -30,7 +30,7 @@ impl Drop for Token {
     }
 }
 
-type Box = LetterBox<Token, Token>;
+type Box = WaiterCell<Token, Token>;
 
 struct Woken(AtomicBool);
 
@@ -47,8 +47,8 @@ fn waker() -> (StdArc<Woken>, Waker) {
 
 /// Looks into the box once; whatever is found there is given back at once.
 fn look(letters: &Box, waker: &Waker) -> bool {
-    match letters.poll_mail(&mut Context::from_waker(waker)) {
-        Poll::Ready(Mail::Permit(_) | Mail::Served(_)) => true,
+    match letters.poll_notification(&mut Context::from_waker(waker)) {
+        Poll::Ready(Notification::Permit(_) | Notification::Served(_)) => true,
         Poll::Pending => false,
     }
 }

@@ -12,7 +12,6 @@ mod connection;
 mod effects;
 mod grant;
 mod inner;
-mod letter_box;
 mod link;
 #[cfg(all(test, session_loom))]
 mod loom;
@@ -34,6 +33,7 @@ mod state;
 )]
 mod submission;
 mod waiter;
+mod waiter_cell;
 
 use std::{
     collections::VecDeque,
@@ -53,12 +53,12 @@ pub(crate) use self::{
     close::{Expiry, retire},
     connect::{CalledOff, Connect},
     connection::Connection,
-    letter_box::Mail,
     link::Link,
     permit::Permit,
     shared::{Shared, Streams},
     state::{Arrival, Ticket},
     waiter::{Wait, Waiting},
+    waiter_cell::Notification,
 };
 use self::{
     inner::Inner,
@@ -70,7 +70,7 @@ use crate::{
     config::Config,
     error::Kind,
     exchange::{Cause, Release},
-    origin::{Origin, OriginRef, Spelled},
+    origin::{Origin, OriginRef, RawOrigin},
 };
 
 pub(crate) struct Pool<B: Send + 'static> {
@@ -151,7 +151,7 @@ impl<B: Send + 'static> Pool<B> {
     #[inline]
     pub(crate) fn take(
         self: &Arc<Self>,
-        origin: &Spelled<'_>,
+        origin: &RawOrigin<'_>,
         now: Instant,
     ) -> Option<(Link<B>, Ticket)> {
         loop {

@@ -6,13 +6,13 @@ use std::{
 
 use super::{
     Arrival, Link, Permit, Pool,
-    letter_box::{LetterBox, Mail},
     state::Place,
+    waiter_cell::{Notification, WaiterCell},
 };
 use crate::{Error, Step, origin::Origin};
 
 /// What the pool knows of a waiting request.
-pub(crate) type Waiter<B> = LetterBox<Permit<B>, Outcome<B>>;
+pub(crate) type Waiter<B> = WaiterCell<Permit<B>, Outcome<B>>;
 
 type Outcome<B> = Result<Link<B>, Error>;
 
@@ -75,8 +75,11 @@ impl<B: Send + 'static> Waiting<B> {
         self.pool.step(&self.place.origin, self.place.arrival)
     }
 
-    pub(crate) fn poll_mail(&self, cx: &mut Context<'_>) -> Poll<Mail<Permit<B>, Outcome<B>>> {
-        self.place.waiter.poll_mail(cx)
+    pub(crate) fn poll_notification(
+        &self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Notification<Permit<B>, Outcome<B>>> {
+        self.place.waiter.poll_notification(cx)
     }
 }
 

@@ -4,7 +4,7 @@ use http::Uri;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{config::Multiplexing, origin::Spelled};
+use crate::{config::Multiplexing, origin::RawOrigin};
 
 mod ending;
 mod room;
@@ -41,7 +41,7 @@ fn uri(name: &str) -> Uri {
 }
 
 fn origin(name: &str) -> Origin {
-    Spelled::of(&uri(name))
+    RawOrigin::of(&uri(name))
         .unwrap()
         .read()
         .unwrap()
@@ -61,7 +61,7 @@ fn ask_again(
     again: Option<Arrival>,
 ) -> CheckOut<u32, u32, u32> {
     let uri = uri(name);
-    let spelled = Spelled::of(&uri).unwrap().read().unwrap();
+    let spelled = RawOrigin::of(&uri).unwrap().read().unwrap();
     let asked = state.check_out(&spelled, now, again, || waiter);
     asked.unwrap()
 }

@@ -278,14 +278,14 @@ fn a_connection_on_which_the_peer_has_answered_may_allow_nothing_and_have_a_succ
 #[test]
 fn which_origins_may_share_connections_follows_the_protocol_and_the_scheme() {
     use Multiplexing::{Always, Negotiated, Never};
-    let read = |spelled: Spelled<'_>| spelled.read().unwrap().to_origin().unwrap();
+    let read = |spelled: RawOrigin<'_>| spelled.read().unwrap().to_origin().unwrap();
     for (name, never, negotiated) in [("s", false, true), ("a", false, false)] {
         let uri = uri(name);
-        let any = read(Spelled::of(&uri).unwrap());
+        let any = read(RawOrigin::of(&uri).unwrap());
         let of_any = [Never, Negotiated, Always].map(|it| it.is_possible(&any));
         assert_eq!(of_any, [never, negotiated, true], "{name}");
-        let http1 = read(Spelled::of(&uri).unwrap().by_http1());
-        let http2 = read(Spelled::of(&uri).unwrap().by_http2());
+        let http1 = read(RawOrigin::of(&uri).unwrap().http1_only());
+        let http2 = read(RawOrigin::of(&uri).unwrap().http2_only());
         for it in [Never, Negotiated, Always] {
             assert!(!it.is_possible(&http1), "{name} {it:?}");
             assert!(it.is_possible(&http2), "{name} {it:?}");
@@ -310,7 +310,7 @@ fn the_idle_connection_of_the_same_runtime_makes_room_before_an_older_one_of_ano
     let (here, there) = (here.handle().id(), there.handle().id());
     let ask_on = |state: &mut Ids, name, on, waiter| {
         let uri = uri(name);
-        let spelled = Spelled::of(&uri).unwrap().on(Some(on)).read().unwrap();
+        let spelled = RawOrigin::of(&uri).unwrap().on(Some(on)).read().unwrap();
         let of = spelled.to_origin().unwrap();
         (state.check_out(&spelled, now, None, || waiter).unwrap(), of)
     };

@@ -8,19 +8,18 @@ use tokio::runtime::Id;
 
 use super::watch::{Look, Watch, look_at_exchange};
 use crate::{
-    config::Config,
-    config::Floors,
+    config::{Config, Floors},
     exchange::{Cause, ExchangeState},
     runtime,
     throughput::{TooSlow, UploadMeter},
 };
 
-/// Keeps the times of an exchange for a request that is polled on another runtime than the one
-/// that drives its connection: nothing says that the other runtime is being driven. And for a request
-/// with timeouts of its own, since the task of its connection may sleep for longer than those; and for
-/// one with floors of throughput.
+/// The timers of one exchange that its request keeps itself, where the task of the connection does not
+/// suffice: if the request is polled on another runtime than that task, which may not be driven; if
+/// it has timeouts of its own, since the task may sleep for longer than those; and if it has floors
+/// of throughput.
 #[derive(Default)]
-pub(crate) struct Away {
+pub(crate) struct RequestTimers {
     watch: Option<Pin<Box<Watch>>>,
     /// The runtime whose timer the watch has.
     watched_on: Option<Id>,
@@ -33,7 +32,7 @@ pub(crate) struct Away {
 /// How late it is seen, there, that an exchange was cut.
 const TICK: Duration = Duration::from_secs(1);
 
-impl Away {
+impl RequestTimers {
     /// Holds an exchange, which begins, to these floors.
     #[cold]
     pub(crate) fn hold_to(&mut self, floors: Floors, has_body: bool, exchange: &ExchangeState) {
@@ -58,7 +57,7 @@ impl Away {
     /// task keeps the times, where all of them are the session's.
     #[inline]
     pub(crate) fn is_needed(driven_on: Option<Id>, exchange: &ExchangeState) -> bool {
-        exchange.own_times().shortest().is_some() || runtime::is_away(driven_on)
+        exchange.own_times().shortest().is_some() || runtime::is_other(driven_on)
     }
 
     /// Whether one of the times of the exchange has run out, or it was cut.

@@ -8,8 +8,8 @@ use std::{
 #[cfg(all(test, session_loom))]
 use loom::sync::{Mutex, MutexGuard};
 
-/// What the pool has for a waiting request.
-pub(crate) enum Mail<S, O> {
+/// What the pool tells a waiting request.
+pub(crate) enum Notification<S, O> {
     /// It may open a connection, and goes on waiting.
     Permit(S),
     /// It waits no more.
@@ -17,18 +17,18 @@ pub(crate) enum Mail<S, O> {
 }
 
 /// Where the pool leaves a permit or an outcome for a waiting request, which may leave at any moment.
-pub(crate) struct LetterBox<S, O>(Mutex<Inbox<S, O>>);
+pub(crate) struct WaiterCell<S, O>(Mutex<Contents<S, O>>);
 
-struct Inbox<S, O> {
+struct Contents<S, O> {
     permit: Option<S>,
     served: Option<O>,
     waker: Option<Waker>,
     gone: bool,
 }
 
-impl<S, O> LetterBox<S, O> {
+impl<S, O> WaiterCell<S, O> {
     pub(super) fn new() -> Self {
-        Self(Mutex::new(Inbox {
+        Self(Mutex::new(Contents {
             permit: None,
             served: None,
             waker: None,
@@ -39,15 +39,15 @@ impl<S, O> LetterBox<S, O> {
     /// Lets the request open a connection; a permit for one that left, or waits no more, is free again
     /// at once.
     pub(super) fn grant(&self, permit: S) {
-        let mut inbox = self.lock();
-        if inbox.gone || inbox.served.is_some() {
-            drop(inbox);
+        let mut contents = self.lock();
+        if contents.gone || contents.served.is_some() {
+            drop(contents);
             drop(permit);
             return;
         }
-        let replaced = inbox.permit.replace(permit);
-        let waker = inbox.waker.take();
-        drop(inbox);
+        let replaced = contents.permit.replace(permit);
+        let waker = contents.waker.take();
+        drop(contents);
         drop(replaced);
         if let Some(waker) = waker {
             waker.wake();
@@ -57,13 +57,13 @@ impl<S, O> LetterBox<S, O> {
     /// Ends the wait, and frees a permit that was not taken out, which may take long on a runtime that
     /// stands still; gives back what is meant for somebody who left.
     pub(super) fn serve(&self, outcome: O) -> Result<(), O> {
-        let mut inbox = self.lock();
-        if inbox.gone {
+        let mut contents = self.lock();
+        if contents.gone {
             return Err(outcome);
         }
-        inbox.served = Some(outcome);
-        let (waker, permit) = (inbox.waker.take(), inbox.permit.take());
-        drop(inbox);
+        contents.served = Some(outcome);
+        let (waker, permit) = (contents.waker.take(), contents.permit.take());
+        drop(contents);
         drop(permit);
         if let Some(waker) = waker {
             waker.wake();
@@ -71,39 +71,39 @@ impl<S, O> LetterBox<S, O> {
         Ok(())
     }
 
-    /// Closes the letter box, and gives what was in it.
+    /// Takes no more, and gives what was in it.
     pub(super) fn close(&self) -> Left<S, O> {
-        let mut inbox = self.lock();
-        inbox.gone = true;
+        let mut contents = self.lock();
+        contents.gone = true;
         Left {
-            permit: inbox.permit.take(),
-            served: inbox.served.take(),
-            _waker: inbox.waker.take(),
+            permit: contents.permit.take(),
+            served: contents.served.take(),
+            _waker: contents.waker.take(),
         }
     }
 
-    pub(super) fn poll_mail(&self, cx: &mut Context<'_>) -> Poll<Mail<S, O>> {
+    pub(super) fn poll_notification(&self, cx: &mut Context<'_>) -> Poll<Notification<S, O>> {
         // Cloned and dropped outside the lock: a waker is foreign code.
         let waker = cx.waker().clone();
-        let mut inbox = self.lock();
-        if let Some(outcome) = inbox.served.take() {
-            return Poll::Ready(Mail::Served(outcome));
+        let mut contents = self.lock();
+        if let Some(outcome) = contents.served.take() {
+            return Poll::Ready(Notification::Served(outcome));
         }
-        if let Some(permit) = inbox.permit.take() {
-            return Poll::Ready(Mail::Permit(permit));
+        if let Some(permit) = contents.permit.take() {
+            return Poll::Ready(Notification::Permit(permit));
         }
-        let replaced = inbox.waker.replace(waker);
-        drop(inbox);
+        let replaced = contents.waker.replace(waker);
+        drop(contents);
         drop(replaced);
         Poll::Pending
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inbox<S, O>> {
+    fn lock(&self) -> MutexGuard<'_, Contents<S, O>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What a request that leaves had not taken out of its letter box.
+/// What a request that leaves had not taken out of its cell.
 pub(super) struct Left<S, O> {
     pub(super) permit: Option<S>,
     pub(super) served: Option<O>,
