@@ -191,7 +191,7 @@ async fn save(path: &Path) -> Result<u64, client::Error> {
 async fn the_name_of_a_directory_is_refused_before_anything_is_written() {
     use std::error::Error as _;
 
-    let folder = Folder::new("separator");
+    let folder = TemporaryFolder::new();
     let path = folder.file("new/");
     let error = save(&path).await.unwrap_err();
     let cause: &std::io::Error = error.source().unwrap().downcast_ref().unwrap();

@@ -276,8 +276,10 @@ impl<B> Streams<B> {
     /// How many responses have come whose bodies nobody waits for at this moment.
     #[cfg(feature = "http2")]
     fn unread(&self) -> usize {
-        let is_unread = |wire: &&Arc<Wire>| wire.phase() == Phase::Body && !wire.is_wanted();
-        self.lock().wires.iter().filter(is_unread).count()
+        let is_unread = |exchange: &&Arc<ExchangeState>| {
+            exchange.phase() == Phase::Body && !exchange.is_wanted()
+        };
+        self.lock().exchanges.iter().filter(is_unread).count()
     }
 
     /// Cuts what is under way; returns how much.
