@@ -7,9 +7,13 @@ use std::{
 };
 
 use futures_core::Stream;
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::CONTENT_TYPE;
 
-use super::{line::LineReader, split::Ends};
+use super::{
+    line::LineReader,
+    media_type::{EVENT_STREAM, is_event_stream},
+    split::Ends,
+};
 use crate::{Error, Response, error::Kind};
 
 /// An event that a server sent.
@@ -205,15 +209,4 @@ impl Response {
             heard: false,
         })
     }
-}
-
-const EVENT_STREAM: &str = "text/event-stream";
-
-/// Whether this `Content-Type` is that of a stream of events.
-pub(crate) fn is_event_stream(content_type: &HeaderValue) -> bool {
-    let essence = content_type.as_bytes().split(|byte| *byte == b';').next();
-    essence.is_some_and(|it| {
-        it.trim_ascii()
-            .eq_ignore_ascii_case(EVENT_STREAM.as_bytes())
-    })
 }
