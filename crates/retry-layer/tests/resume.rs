@@ -579,7 +579,7 @@ async fn a_digest_of_a_part_alone_is_no_trailer_of_the_body() {
         let trailers = collected.trailers();
         let found = trailers
             .and_then(|it| it.keys().next())
-            .map(|it| it.as_str());
+            .map(http::HeaderName::as_str);
         assert_eq!(found, trailer);
     }
 }
