@@ -6,7 +6,9 @@ pub struct Progress {
     /// which may have some hundred KiB of them in its buffers.
     pub written: u64,
     /// How many there will be, if that is known: of a download if the server said so and they are not
-    /// decoded, of an upload if its body announces its length.
+    /// decoded as they come, of an upload if its body announces its length. What
+    /// [`download_to`](crate::RequestBuilder::download_to) loads is decoded when all is there, so both
+    /// figures are those of the encoded bytes then.
     pub total: Option<u64>,
     /// How many of the written bytes an earlier run of the program had left, for a
     /// [download](crate::RequestBuilder::download_to) that goes on from there; else 0.
