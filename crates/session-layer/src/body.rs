@@ -68,19 +68,19 @@ struct Times {
     too_slow: Option<TooSlow>,
 }
 
-/// The right to a connection, or to a part of one, until the body that came over it has ended.
+/// The right to a connection, or to a stream on one, until the body that came over it has ended.
 pub(crate) struct Lease {
     pub(crate) connection: Arc<dyn Release>,
     /// What the exchange is noted on, where others use the connection at the same time.
-    pub(crate) part: Option<Arc<ExchangeState>>,
+    pub(crate) stream: Option<Arc<ExchangeState>>,
     /// Why the connection ends with this exchange, if it does.
     pub(crate) ends: Option<Cause>,
 }
 
 impl Lease {
     fn exchange(&self) -> &ExchangeState {
-        match &self.part {
-            Some(part) => part,
+        match &self.stream {
+            Some(stream) => stream,
             None => self.connection.state(),
         }
     }
@@ -93,17 +93,17 @@ impl Lease {
     /// Takes note whether the reader of the body waits.
     fn note_wanted(&self, waits: bool) {
         self.exchange().note_wanted(waits);
-        if let Some(part) = self.part.as_ref().filter(|_| !waits) {
+        if let Some(stream) = self.stream.as_ref().filter(|_| !waits) {
             // Something had come, and the reader had not looked.
-            part.forgive(Cause::BodyTimeout);
+            stream.forgive(Cause::BodyTimeout);
         }
     }
 
-    /// Ends the exchange before its end: the connection goes with it, or the part.
+    /// Ends the exchange before its end: the connection goes with it, or the stream.
     fn give_up(self) {
-        match self.part {
+        match self.stream {
             // Dropping hyper's body resets the stream, once its request body has ended too.
-            Some(part) => self.connection.release(Some(part)),
+            Some(stream) => self.connection.release(Some(stream)),
             None => {
                 self.connection.state().sever(Cause::Dropped);
             }
@@ -117,10 +117,10 @@ impl Lease {
             .ends
             .or(exchange.has_write_failed().then_some(Cause::Broken));
         match ends {
-            Some(cause) if self.part.is_none() => {
+            Some(cause) if self.stream.is_none() => {
                 exchange.sever(cause);
             }
-            Some(_) | None => self.connection.release(self.part),
+            Some(_) | None => self.connection.release(self.stream),
         }
     }
 }
@@ -232,8 +232,8 @@ impl SessionBody {
     /// Whether a body over HTTP/2 has ended before its length: hyper takes a reset with `NO_ERROR`
     /// for the end, which it is only where the whole body came before.
     fn is_short(&self) -> bool {
-        let is_part = self.lease.as_ref().is_some_and(|it| it.part.is_some());
-        is_part && !self.is_end_stream() && self.size_hint().lower() > 0
+        let is_stream = self.lease.as_ref().is_some_and(|it| it.stream.is_some());
+        is_stream && !self.is_end_stream() && self.size_hint().lower() > 0
     }
 
     /// Whether its reader has waited for too long on another runtime than the one that drives the
@@ -385,9 +385,9 @@ impl Body for SessionBody {
                 this.waits = polled.is_pending();
                 lease.note_wanted(this.waits);
             }
-            if let Some(part) = lease.part.as_ref().filter(|_| polled.is_pending()) {
-                part.register(cx);
-                if part.severed().is_some() {
+            if let Some(stream) = lease.stream.as_ref().filter(|_| polled.is_pending()) {
+                stream.register(cx);
+                if stream.severed().is_some() {
                     return Poll::Ready(Some(Err(this.fail(None))));
                 }
             }
@@ -429,7 +429,7 @@ impl Body for SessionBody {
 
 impl Drop for SessionBody {
     fn drop(&mut self) {
-        let saves = |lease: &Lease| lease.ends.is_none() && lease.part.is_none();
+        let saves = |lease: &Lease| lease.ends.is_none() && lease.stream.is_none();
         if self.lease.as_ref().is_some_and(saves) {
             self.drain();
         }

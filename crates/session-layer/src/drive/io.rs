@@ -293,8 +293,8 @@ mod tests {
             for is_vectored in [false, true] {
                 let state = Arc::new(ExchangeState::new(Instant::now(), u64::MAX, torn_writes));
                 let gate = Arc::<Gate>::default();
-                let part = state.for_stream();
-                part.sends(gate.opened());
+                let stream = state.for_stream();
+                stream.sends(gate.opened());
                 let io = Io::new(Failing, state, WhenFailed::Discard, ());
                 let mut io = io.with_frames(gate.clone());
                 let io = Pin::new(&mut io);
@@ -305,7 +305,7 @@ mod tests {
                     hyper::rt::Write::poll_write(io, cx, &[&preface[..], &HEADERS].concat())
                 };
                 assert!(matches!(polled, Poll::Ready(Ok(34))));
-                assert_eq!(part.may_be_sent(&gate), torn_writes, "{is_vectored}");
+                assert_eq!(stream.may_be_sent(&gate), torn_writes, "{is_vectored}");
             }
         }
     }

@@ -41,7 +41,7 @@ use crate::{
     exchange::{ExchangeState, Gate, MAX_HEAD},
     info::Facts,
     origin::Origin,
-    pool::{CalledOff, Connect, Connection, Link, Permit, Pool},
+    pool::{CalledOff, Connect, Connection, Permit, Pool, PooledConnection},
     step::Steps,
 };
 
@@ -356,10 +356,10 @@ where
     B::Error: Into<BoxError>,
 {
     let (sender, connection) = builder(&facts.pool().config().pool).handshake(io).await?;
-    let link = Link::http1(facts.clone(), sender);
+    let pooled = PooledConnection::http1(facts.clone(), sender);
     // Made first: should the task end before its next poll, the pool still hears of it.
     let driver = Driver::new(connection.with_upgrades(), facts.clone());
-    facts.pool().opened(link);
+    facts.pool().opened(pooled);
     Ok(driver)
 }
 

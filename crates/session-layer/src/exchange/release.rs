@@ -5,9 +5,9 @@ use crate::{origin::Origin, runtime};
 
 /// How a response body gives its connection back, without knowing the request body's type.
 pub(crate) trait Release: Send + Sync {
-    /// Gives back the connection, or the part of it whose exchange this is: the exchange is over and
+    /// Gives back the connection, or the stream on it whose exchange this is: the exchange is over and
     /// left nothing behind.
-    fn release(self: Arc<Self>, part: Option<Arc<ExchangeState>>);
+    fn release(self: Arc<Self>, stream: Option<Arc<ExchangeState>>);
     /// Leaves the rest of a response body to the connection, which is given back when it has ended
     /// in time, and closed else. Where others use the connection too, its stream is reset instead.
     fn drain(self: Arc<Self>, unread: Unread) {

@@ -61,7 +61,7 @@ struct Progress {
     head: Option<Duration>,
     /// Whether others use the connection: the socket does not tell then whether this body waits,
     /// and cutting it is no way to end the exchange.
-    part: bool,
+    stream: bool,
     /// What is left of a large piece.
     rest: Bytes,
 }
@@ -75,7 +75,7 @@ type Next = Option<Result<Frame<Bytes>, BoxError>>;
 
 impl Progress {
     /// Asks for a frame of one request of several on a connection.
-    fn poll_part<B>(&mut self, inner: Pin<&mut B>, cx: &mut Context<'_>) -> Poll<Next>
+    fn poll_stream<B>(&mut self, inner: Pin<&mut B>, cx: &mut Context<'_>) -> Poll<Next>
     where
         B: Body<Data = Bytes>,
         B::Error: Into<BoxError>,
@@ -123,7 +123,7 @@ impl Progress {
 
     /// Asks the body for something that it can always say; a body that panicked says the default.
     fn ask<T: Default>(&self, ask: impl FnOnce() -> T) -> T {
-        if self.part {
+        if self.stream {
             return self.caught(ask).unwrap_or_default();
         }
         ask()
@@ -185,7 +185,7 @@ impl Drop for Progress {
             self.exchange.note_body_failed();
         }
         self.exchange.request_ended(self.head);
-        if self.part {
+        if self.stream {
             ExchangeState::upload_ended(&self.exchange);
         }
     }
@@ -243,16 +243,16 @@ impl<B> RequestBody<B> {
         &mut self,
         exchange: &Arc<ExchangeState>,
         head: Option<Duration>,
-        part: bool,
+        stream: bool,
     ) {
         if let Some(upload) = &mut self.0 {
-            if part {
+            if stream {
                 exchange.upload_begins();
             }
             upload.progress = Some(Progress {
                 exchange: exchange.clone(),
                 head,
-                part,
+                stream,
                 rest: Bytes::new(),
             });
         }
@@ -281,7 +281,7 @@ where
     /// Gives the next frame, and whether it is the last.
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<(Next, bool)> {
         #[cfg(feature = "http2")]
-        if let Some(progress) = self.progress.as_ref().filter(|progress| progress.part) {
+        if let Some(progress) = self.progress.as_ref().filter(|progress| progress.stream) {
             upload_task::note_polled(&progress.exchange);
         }
         if self.last.is_some() {
@@ -305,8 +305,8 @@ where
             let ends = frame.is_none() || inner.is_end_stream();
             return Poll::Ready((frame, ends));
         };
-        let mut frame = if progress.part {
-            ready!(progress.poll_part(Pin::new(&mut *inner), cx))
+        let mut frame = if progress.stream {
+            ready!(progress.poll_stream(Pin::new(&mut *inner), cx))
         } else {
             ready!(Pin::new(&mut *inner).poll_frame(cx)).map(|frame| frame.map_err(Into::into))
         };
@@ -315,7 +315,7 @@ where
         if let Err(error) = progress.note(frame.as_ref(), ends, &mut self.left) {
             frame = Some(Err(error));
         }
-        if !ends && !progress.part && bytes_left(self.left) == Some(0) {
+        if !ends && !progress.stream && bytes_left(self.left) == Some(0) {
             if let Some(Ok(frame)) = frame {
                 return self.withhold_last(frame, cx);
             }
@@ -414,7 +414,7 @@ impl<B> RequestBody<B> {
         if upload
             .progress
             .as_ref()
-            .is_some_and(|progress| progress.part)
+            .is_some_and(|progress| progress.stream)
         {
             // What it panics with when it is dropped is for nobody else, either. Its progress is
             // dropped after it, and takes note.

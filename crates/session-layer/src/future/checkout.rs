@@ -25,7 +25,7 @@ use crate::{
     box_error::BoxError,
     error::{Kind, Phase},
     exchange::RequestBody,
-    pool::{ALLOWS_NO_REQUEST, CheckedOut, Link, Notification, Pool, Wait, Waiting},
+    pool::{ALLOWS_NO_REQUEST, CheckedOut, Notification, Pool, PooledConnection, Wait, Waiting},
     runtime,
     target::HeaderFlags,
 };
@@ -44,18 +44,18 @@ where
 {
     loop {
         let origin = waiting.origin().clone();
-        let (link, mut turn) = served(&pool, waiting, queued, flags.options.connect()).await?;
-        let link = match link {
-            Some(link) if !link.is_too_much() => link,
-            link => {
-                if let Some(link) = link {
-                    link.give_back();
+        let (pooled, mut turn) = served(&pool, waiting, queued, flags.options.connect()).await?;
+        let pooled = match pooled {
+            Some(pooled) if !pooled.is_too_much() => pooled,
+            pooled => {
+                if let Some(pooled) = pooled {
+                    pooled.give_back();
                 }
                 let again = pool.check_out(&origin.here(), Instant::now(), Some(turn.arrival));
                 match again.map_err(|error| error.at(&origin))? {
-                    CheckedOut::Link(link, arrival) => {
+                    CheckedOut::Connection(pooled, arrival) => {
                         turn.arrival = arrival;
-                        link
+                        pooled
                     }
                     CheckedOut::Waiting(again) => {
                         (waiting, queued) = (again, turn.queued);
@@ -64,7 +64,7 @@ where
                 }
             }
         };
-        return when_ready(link, request, flags, turn).await;
+        return when_ready(pooled, request, flags, turn).await;
     }
 }
 
@@ -79,7 +79,7 @@ async fn served<B>(
     waiting: Waiting<B>,
     queued: Duration,
     connect: Option<Duration>,
-) -> Result<(Option<Link<B>>, Turn), Error>
+) -> Result<(Option<PooledConnection<B>>, Turn), Error>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
@@ -117,7 +117,7 @@ where
             }
             Notification::Served(outcome) => {
                 let origin = waiting.origin();
-                let link = outcome.map_err(|error| match error.origin() {
+                let pooled = outcome.map_err(|error| match error.origin() {
                     Some(_) => error,
                     None => error.at(origin),
                 })?;
@@ -125,7 +125,7 @@ where
                     arrival: waiting.arrival(),
                     queued: times.queued(),
                 };
-                return Ok((Some(link), turn));
+                return Ok((Some(pooled), turn));
             }
         }
     }
@@ -137,7 +137,9 @@ where
 /// Where the runtime stood still for a while, the times of several tasks run out together. The task that
 /// opens a connection knows whether it is open, or else what took too long. So it is let go first, as far
 /// as one turn does that: on a runtime of several threads it may still be late.
-async fn served_late<B: Send + 'static>(waiting: &Waiting<B>) -> Option<Result<Link<B>, Error>> {
+async fn served_late<B: Send + 'static>(
+    waiting: &Waiting<B>,
+) -> Option<Result<PooledConnection<B>, Error>> {
     yield_now().await;
     poll_fn(|cx| match waiting.poll_notification(cx) {
         Poll::Ready(Notification::Served(outcome)) => Poll::Ready(Some(outcome)),
@@ -303,7 +305,7 @@ async fn before<T>(moment: Option<Instant>, future: impl Future<Output = T>) -> 
 /// Waits until hyper takes the next request: on a connection that was used before, its task may
 /// still be about to see the end of the exchange.
 pub(super) async fn when_ready<B>(
-    link: Link<B>,
+    pooled: PooledConnection<B>,
     request: Request<RequestBody<B>>,
     flags: HeaderFlags,
     turn: Turn,
@@ -312,31 +314,31 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    let mut link = Untouched(Some(link));
+    let mut pooled = Untouched(Some(pooled));
     // An error here means that it is closed; sending hands the request back then.
-    poll_fn(|cx| link.get().poll_ready(cx)).await;
+    poll_fn(|cx| pooled.get().poll_ready(cx)).await;
     let now = Instant::now();
     let turn = KeptTurn::new(turn, now);
-    Ok(Exchange::begin(link.take(), request, flags, now, turn))
+    Ok(Exchange::begin(pooled.take(), request, flags, now, turn))
 }
 
-/// A link that nothing was sent on: dropped, it goes back to the pool.
-struct Untouched<B: Send + 'static>(Option<Link<B>>);
+/// A pooled connection that nothing was sent on: dropped, it goes back to the pool.
+struct Untouched<B: Send + 'static>(Option<PooledConnection<B>>);
 
 impl<B: Send + 'static> Untouched<B> {
-    fn get(&mut self) -> &mut Link<B> {
+    fn get(&mut self) -> &mut PooledConnection<B> {
         self.0.as_mut().expect("taken only at its end")
     }
 
-    fn take(mut self) -> Link<B> {
+    fn take(mut self) -> PooledConnection<B> {
         self.0.take().expect("taken only at its end")
     }
 }
 
 impl<B: Send + 'static> Drop for Untouched<B> {
     fn drop(&mut self) {
-        if let Some(link) = self.0.take() {
-            link.give_back();
+        if let Some(pooled) = self.0.take() {
+            pooled.give_back();
         }
     }
 }

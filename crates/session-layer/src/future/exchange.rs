@@ -28,7 +28,7 @@ use crate::{
     error::{Kind, Phase},
     exchange::{Cause, MAX_HEAD, RequestBody},
     origin::Origin,
-    pool::{Link, Pool, Unanswered, Unsent},
+    pool::{Pool, PooledConnection, Unanswered, Unsent},
     reuse, target,
     target::HeaderFlags,
     throughput,
@@ -54,7 +54,7 @@ impl Wants {
 
 /// A request that hyper has, until the head of its response comes.
 pub(super) struct Exchange<B: Send + 'static> {
-    link: Option<Link<B>>,
+    pooled: Option<PooledConnection<B>>,
     began: Instant,
     turn: KeptTurn,
     asked_upgrade: bool,
@@ -110,51 +110,53 @@ where
     B::Error: Into<BoxError>,
 {
     pub(super) fn begin(
-        mut link: Link<B>,
+        mut pooled: PooledConnection<B>,
         mut request: Request<RequestBody<B>>,
         flags: HeaderFlags,
         began: Instant,
         turn: KeptTurn,
     ) -> Self {
-        let reused = link.has_been_used();
+        let reused = pooled.has_been_used();
         if reused {
-            link.connection().pool().reused(link.connection());
+            pooled.connection().pool().reused(pooled.connection());
         }
-        let pool = link.connection().pool();
-        pool.tell_acquired(link.connection(), || turn.waited(began));
-        let last = link.count_request();
-        let timeouts = &link.connection().pool().config().timeouts;
+        let pool = pooled.connection().pool();
+        pool.tell_acquired(pooled.connection(), || turn.waited(began));
+        let last = pooled.count_request();
+        let timeouts = &pooled.connection().pool().config().timeouts;
         let own = flags.options.times(timeouts);
         let head = own.head.or(timeouts.head);
         let has_body = !request.body().is_end_stream();
-        link.exchange().begin(began, head, has_body, link.socket());
-        link.exchange().set_own_times(own);
+        pooled
+            .exchange()
+            .begin(began, head, has_body, pooled.socket());
+        pooled.exchange().set_own_times(own);
         if has_body {
             request
                 .body_mut()
-                .attach(link.exchange(), head, link.is_part());
+                .attach(pooled.exchange(), head, pooled.is_stream());
         }
         let mut rare = None;
         if let Some(floors) = flags.options.floors(timeouts) {
             let timers = &mut rare_of(&mut rare).timers;
-            timers.hold_to(floors, has_body, link.exchange());
+            timers.hold_to(floors, has_body, pooled.exchange());
         }
         let wants = Wants::of(request.method());
-        if link.is_part() {
-            target::for_http2(&mut request, flags, link.origin());
+        if pooled.is_stream() {
+            target::for_http2(&mut request, flags, pooled.origin());
         } else {
-            let via_proxy = link.connection().via_proxy();
-            target::for_http1(&mut request, flags, link.origin(), via_proxy);
+            let via_proxy = pooled.connection().via_proxy();
+            target::for_http1(&mut request, flags, pooled.origin(), via_proxy);
         }
         if flags.expect {
-            let expectation = Expectation::begin(&mut request, &link, began);
+            let expectation = Expectation::begin(&mut request, &pooled, began);
             rare_of(&mut rare).expectation = expectation;
         }
-        if let Err(request) = link.send(request) {
+        if let Err(request) = pooled.send(request) {
             rare_of(&mut rare).unsent = Some(request);
         }
         Self {
-            link: Some(link),
+            pooled: Some(pooled),
             began,
             turn,
             asked_upgrade: flags.upgrade,
@@ -170,32 +172,32 @@ where
         if let Some(request) = self.rare.as_mut().and_then(|it| it.unsent.take()) {
             return Poll::Ready(Err(self.unsent(request)));
         }
-        let link = self.link.as_mut().expect("not polled after its end");
-        let polled = link.poll_answer(cx);
+        let pooled = self.pooled.as_mut().expect("not polled after its end");
+        let polled = pooled.poll_answer(cx);
         if polled.is_pending() && !self.is_over(cx) {
             return Poll::Pending;
         }
-        let link = self.link.take().expect("not polled after its end");
+        let pooled = self.pooled.take().expect("not polled after its end");
         Poll::Ready(match polled {
             Poll::Ready(Ok(response)) => {
                 let (mut head, body) = response.into_parts();
-                match self.answered(link, &mut head, body) {
+                match self.answered(pooled, &mut head, body) {
                     Ok(body) => Ok(Response::from_parts(head, body)),
                     Err(lost) => Err(lost),
                 }
             }
-            Poll::Ready(Err(error)) => Err(self.unanswered(link, error)),
-            Poll::Pending => Err(self.failed(link, None)),
+            Poll::Ready(Err(error)) => Err(self.unanswered(pooled, error)),
+            Poll::Pending => Err(self.failed(pooled, None)),
         })
     }
 
     /// Whether it ends without an answer: one of its times has run out, or it was cut.
     #[inline]
     fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(link) = &self.link else {
+        let Some(pooled) = &self.pooled else {
             return false;
         };
-        let (connection, exchange) = (link.connection(), link.exchange());
+        let (connection, exchange) = (pooled.connection(), pooled.exchange());
         if RequestTimers::is_needed(connection.runtime(), exchange) {
             let timers = &mut rare_of(&mut self.rare).timers;
             if timers.is_over(cx, connection.pool().config(), exchange) {
@@ -203,12 +205,12 @@ where
             }
         }
         if let Some(rare) = &mut self.rare {
-            let socket = link.is_part().then(|| link.socket());
+            let socket = pooled.is_stream().then(|| pooled.socket());
             if rare.timers.is_too_slow(cx, exchange, socket) {
                 return true;
             }
         }
-        if link.is_part() && exchange.severed().is_some() {
+        if pooled.is_stream() && exchange.severed().is_some() {
             return true;
         }
         self.poll_expectation(cx);
@@ -221,11 +223,11 @@ where
 
     pub(super) fn step(&self) -> Step {
         // What lies in the queue of its HTTP/2 connection waits for a place there.
-        match &self.link {
-            Some(link) if !link.may_be_sent() => Step::Queue,
-            Some(link) if !self.waits_for_continue() && link.exchange().is_sending() => {
+        match &self.pooled {
+            Some(pooled) if !pooled.may_be_sent() => Step::Queue,
+            Some(pooled) if !self.waits_for_continue() && pooled.exchange().is_sending() => {
                 Step::Upload {
-                    sent: link.exchange().request_body_bytes(),
+                    sent: pooled.exchange().request_body_bytes(),
                 }
             }
             Some(_) | None => Step::Head,
@@ -254,11 +256,11 @@ where
     #[inline]
     fn without_expectation(
         &mut self,
-        link: &Link<B>,
+        pooled: &PooledConnection<B>,
         status: StatusCode,
     ) -> Option<Request<RequestBody<B>>> {
         let expectation = self.rare.as_mut()?.expectation.take()?;
-        expectation.end(status, link.is_part())
+        expectation.end(status, pooled.is_stream())
     }
 
     /// Sends a request again without its expectation, which the peer refused.
@@ -267,75 +269,81 @@ where
     /// sent, and the peer may go on reading that: it would take the next request for it
     /// ([RFC 9110, section 10.1.1](https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1)).
     #[cold]
-    fn unexpected(&self, link: Link<B>, head: &Parts, request: Request<RequestBody<B>>) -> Lost<B> {
+    fn unexpected(
+        &self,
+        pooled: PooledConnection<B>,
+        head: &Parts,
+        request: Request<RequestBody<B>>,
+    ) -> Lost<B> {
         let cause = if reuse::is_last(head.version, &head.headers) {
             Cause::Broken
         } else {
             Cause::Unclean
         };
-        handed_back(link, self.turn(), Box::new(request), cause)
+        handed_back(pooled, self.turn(), Box::new(request), cause)
     }
 
     #[cold]
     fn unsent(&mut self, request: Unsent<B>) -> Lost<B> {
-        let link = self.link.take().expect("not polled after its end");
-        self.returned(link, request)
+        let pooled = self.pooled.take().expect("not polled after its end");
+        self.returned(pooled, request)
     }
 
     #[cold]
-    fn unanswered(&self, link: Link<B>, error: Unanswered<B>) -> Lost<B> {
+    fn unanswered(&self, pooled: PooledConnection<B>, error: Unanswered<B>) -> Lost<B> {
         let mut error = match error {
             Unanswered::Failed(error) => error,
-            Unanswered::Unsent(request) => return self.returned(link, request),
+            Unanswered::Unsent(request) => return self.returned(pooled, request),
         };
         match error.take_message() {
-            Some(request) if link.has_been_used() => {
-                handed_back(link, self.turn(), Box::new(request), Cause::Broken)
+            Some(request) if pooled.has_been_used() => {
+                handed_back(pooled, self.turn(), Box::new(request), Cause::Broken)
             }
             // A new connection that takes no request: another would hardly do better.
             Some(_) => {
                 let failed = Error::new(Kind::Unsent).with(error.into_error());
-                Lost::Failed(self.named(failed, &link))
+                Lost::Failed(self.named(failed, &pooled))
             }
-            None => self.failed(link, Some(error.into_error())),
+            None => self.failed(pooled, Some(error.into_error())),
         }
     }
 
     #[inline]
     fn answered(
         &mut self,
-        link: Link<B>,
+        pooled: PooledConnection<B>,
         head: &mut Parts,
         body: Incoming,
     ) -> Result<SessionBody, Lost<B>> {
         let status = head.status;
-        if let Some(request) = self.without_expectation(&link, status) {
-            return Err(self.unexpected(link, head, request));
+        if let Some(request) = self.without_expectation(&pooled, status) {
+            return Err(self.unexpected(pooled, head, request));
         }
-        let exchange = link.exchange();
+        let exchange = pooled.exchange();
         let in_time = exchange.head_came();
         if status == StatusCode::SWITCHING_PROTOCOLS {
-            return self.switched(link, body);
+            return self.switched(pooled, body);
         }
         let misdirected = status == StatusCode::MISDIRECTED_REQUEST;
-        if link.is_part() {
+        if pooled.is_stream() {
             exchange.forgive(Cause::HeadTimeout);
             if exchange.severed() == Some(Cause::WrongLength) {
-                return Err(self.failed(link, None));
+                return Err(self.failed(pooled, None));
             }
             if misdirected {
-                link.withdraw(Cause::Suspect);
+                pooled.withdraw(Cause::Suspect);
             }
         }
-        let ends = match ends_by_head(&link, head) {
+        let ends = match ends_by_head(&pooled, head) {
             Ok(ends) => ends,
-            Err(kind) => return Err(self.refused(link, kind)),
+            Err(kind) => return Err(self.refused(pooled, kind)),
         };
         if misdirected {
             // What led here before leads here again.
-            link.connection()
+            pooled
+                .connection()
                 .pool()
-                .retire_idle(link.origin(), self.began);
+                .retire_idle(pooled.origin(), self.began);
         }
         let ends = if misdirected {
             Some(Cause::Suspect)
@@ -346,12 +354,12 @@ where
         } else {
             self.last.then_some(Cause::Served)
         };
-        let info = self.info(&link);
-        link.note_answered();
-        let (connection, part) = link.park();
+        let info = self.info(&pooled);
+        pooled.note_answered();
+        let (connection, stream) = pooled.park();
         let lease = Lease {
             connection,
-            part,
+            stream,
             ends,
         };
         let mut body = SessionBody::new(body, Some(lease), info);
@@ -367,22 +375,26 @@ where
     }
 
     #[cold]
-    fn switched(&self, link: Link<B>, body: Incoming) -> Result<SessionBody, Lost<B>> {
-        link.mark_used();
+    fn switched(
+        &self,
+        pooled: PooledConnection<B>,
+        body: Incoming,
+    ) -> Result<SessionBody, Lost<B>> {
+        pooled.mark_used();
         if self.asked_upgrade {
             // The socket belongs to whoever takes the upgrade; it is nobody's exchange now.
-            link.exchange().end();
-            let info = self.info(&link);
+            pooled.exchange().end();
+            let info = self.info(&pooled);
             return Ok(SessionBody::new(body, None, info));
         }
         let why = "it switches to a protocol nobody asked for";
-        Err(self.refused(link, Kind::Protocol(why)))
+        Err(self.refused(pooled, Kind::Protocol(why)))
     }
 
-    fn info(&self, link: &Link<B>) -> ConnectionInfo {
+    fn info(&self, pooled: &PooledConnection<B>) -> ConnectionInfo {
         let waited = self.turn.waited(self.began);
         ConnectionInfo {
-            facts: link.connection().facts().clone(),
+            facts: pooled.connection().facts().clone(),
             reused: self.reused,
             waited: u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX),
         }
@@ -391,18 +403,18 @@ where
     /// Says what happened to a request that hyper had begun to send, by hyper's error or because
     /// it was cut here.
     #[cold]
-    fn failed(&self, link: Link<B>, error: Option<hyper::Error>) -> Lost<B> {
-        let pool = link.connection().pool();
-        let exchange = link.exchange();
-        // Of a connection that is cut, all parts are.
-        let severed = exchange.severed().or_else(|| link.socket().severed());
-        let untaken = link.take_back().is_some();
+    fn failed(&self, pooled: PooledConnection<B>, error: Option<hyper::Error>) -> Lost<B> {
+        let pool = pooled.connection().pool();
+        let exchange = pooled.exchange();
+        // Of a connection that is cut, all streams are.
+        let severed = exchange.severed().or_else(|| pooled.socket().severed());
+        let untaken = pooled.take_back().is_some();
         let kind = match severed {
             Some(Cause::Closed) if untaken => Kind::Closed,
             _ if untaken => Kind::Unsent,
             Some(Cause::HeadTimeout) => {
                 // What lies in a queue of its connection waits for its place there.
-                let phase = if link.may_be_sent() {
+                let phase = if pooled.may_be_sent() {
                     Phase::Head
                 } else {
                     Phase::Queue
@@ -426,12 +438,12 @@ where
                 } else {
                     error
                         .as_ref()
-                        .map_or(Kind::Broken, |error| Self::broken(&link, error))
+                        .map_or(Kind::Broken, |error| Self::broken(&pooled, error))
                 }
             }
         };
         if matches!(kind, Kind::Stale { .. }) {
-            pool.retire_idle(link.origin(), self.began);
+            pool.retire_idle(pooled.origin(), self.began);
         }
         let own = match kind {
             Kind::RequestBody => exchange.take_error(),
@@ -442,12 +454,12 @@ where
                         .as_ref()
                         .is_none_or(hyper::Error::is_incomplete_message) =>
             {
-                link.socket().take_error()
+                pooled.socket().take_error()
             }
             _ => None,
         };
-        let failed = self.named(Error::new(kind), &link);
-        link.abort(Cause::Broken);
+        let failed = self.named(Error::new(kind), &pooled);
+        pooled.abort(Cause::Broken);
         if let Some(error) = own {
             return Lost::Failed(failed.with(error));
         }
@@ -464,50 +476,52 @@ where
 
     /// Its connection does not take it.
     #[cold]
-    fn returned(&self, link: Link<B>, request: Unsent<B>) -> Lost<B> {
-        if link.is_closed() && !link.has_been_used() {
+    fn returned(&self, pooled: PooledConnection<B>, request: Unsent<B>) -> Lost<B> {
+        if pooled.is_closed() && !pooled.has_been_used() {
             // A new connection that takes no request: another would hardly do better.
-            let failed = self.named(Error::new(Kind::Unsent), &link);
-            link.abort(Cause::Broken);
+            let failed = self.named(Error::new(Kind::Unsent), &pooled);
+            pooled.abort(Cause::Broken);
             return Lost::Failed(failed);
         }
-        handed_back(link, self.turn(), request, Cause::Broken)
+        handed_back(pooled, self.turn(), request, Cause::Broken)
     }
 
     #[cold]
-    fn refused(&self, link: Link<B>, kind: Kind) -> Lost<B> {
-        let error = self.named(Error::new(kind), &link);
-        link.abort(Cause::Unclean);
+    fn refused(&self, pooled: PooledConnection<B>, kind: Kind) -> Lost<B> {
+        let error = self.named(Error::new(kind), &pooled);
+        pooled.abort(Cause::Unclean);
         Lost::Failed(error)
     }
 
     /// Says which connection an error is about.
-    fn named(&self, error: Error, link: &Link<B>) -> Error {
-        let others = link.connection().requests().saturating_sub(1);
-        error.at(link.origin()).on(self.info(link), others)
+    fn named(&self, error: Error, pooled: &PooledConnection<B>) -> Error {
+        let others = pooled.connection().requests().saturating_sub(1);
+        error.at(pooled.origin()).on(self.info(pooled), others)
     }
 
     /// Says what hyper's error means for the request.
-    fn broken(link: &Link<B>, error: &hyper::Error) -> Kind {
-        let (wrote, read) = link.exchange().since_begun(link.socket());
-        let wrote = wrote && link.may_be_sent();
-        if let Some(kind) = reuse::stream_error(error, || link.is_alone()) {
+    fn broken(pooled: &PooledConnection<B>, error: &hyper::Error) -> Kind {
+        let (wrote, read) = pooled.exchange().since_begun(pooled.socket());
+        let wrote = wrote && pooled.may_be_sent();
+        if let Some(kind) = reuse::stream_error(error, || pooled.is_alone()) {
             kind
         } else if error.is_parse_too_large() {
             // hyper has one error for all of its limits.
-            let buffer = link.connection().pool().config().pool.http1_read_buffer;
+            let buffer = pooled.connection().pool().config().pool.http1_read_buffer;
             let buffer = buffer.and_then(|bytes| u64::try_from(bytes).ok());
             let most = buffer.map_or(MAX_HEAD, |bytes| bytes.min(MAX_HEAD));
-            Kind::TooLarge(if link.exchange().read_since_begun(link.socket()) < most {
-                "its head has more fields than `http1_max_headers` allows"
-            } else {
-                "its head"
-            })
+            Kind::TooLarge(
+                if pooled.exchange().read_since_begun(pooled.socket()) < most {
+                    "its head has more fields than `http1_max_headers` allows"
+                } else {
+                    "its head"
+                },
+            )
         } else if error.is_parse() {
             Kind::Protocol("it is not HTTP/1")
-        } else if read && (wrote || !link.is_part()) {
+        } else if read && (wrote || !pooled.is_stream()) {
             Kind::Broken
-        } else if link.has_been_used() {
+        } else if pooled.has_been_used() {
             Kind::Stale { wrote }
         } else if wrote {
             Kind::Broken
@@ -520,16 +534,16 @@ where
 /// Its body never left: the next connection gets the request. Of one that is not shared, `cause`
 /// says why it ends.
 fn handed_back<B: Send + 'static>(
-    link: Link<B>,
+    pooled: PooledConnection<B>,
     turn: Turn,
     mut request: Unsent<B>,
     cause: Cause,
 ) -> Lost<B> {
     // Its place is free at once, not only when it has found another.
     request.body_mut().detach();
-    let pool = link.connection().pool().clone();
-    let origin = link.origin().clone();
-    link.abort(cause);
+    let pool = pooled.connection().pool().clone();
+    let origin = pooled.origin().clone();
+    pooled.abort(cause);
     Lost::HandedBack {
         pool,
         origin,
@@ -544,11 +558,11 @@ fn handed_back<B: Send + 'static>(
 /// ([RFC 9113, section 8.2.2](https://www.rfc-editor.org/rfc/rfc9113#section-8.2.2)).
 #[inline]
 fn ends_by_head<B: Send + 'static>(
-    link: &Link<B>,
+    pooled: &PooledConnection<B>,
     head: &mut Parts,
 ) -> Result<Option<Cause>, Kind> {
     let (version, headers) = (head.version, &mut head.headers);
-    if link.is_part() {
+    if pooled.is_stream() {
         return check_head_size(headers).map(|()| None);
     }
     let mut speaks = version == Version::HTTP_10;
@@ -561,7 +575,7 @@ fn ends_by_head<B: Send + 'static>(
     let framed = !is_coded || reuse::check_framing(headers)?;
     if speaks {
         if let Some(seconds) = reuse::keep_alive_hint(headers) {
-            link.connection().hint_idle(seconds);
+            pooled.connection().hint_idle(seconds);
         }
         if reuse::is_last(version, headers) {
             return Ok(Some(Cause::Broken));
@@ -587,8 +601,8 @@ fn check_head_size(headers: &HeaderMap) -> Result<(), Kind> {
 
 impl<B: Send + 'static> Drop for Exchange<B> {
     fn drop(&mut self) {
-        if let Some(link) = self.link.take() {
-            link.abort(Cause::Dropped);
+        if let Some(pooled) = self.pooled.take() {
+            pooled.abort(Cause::Dropped);
         }
     }
 }

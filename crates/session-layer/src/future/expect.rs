@@ -16,7 +16,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::{
     box_error::BoxError,
     exchange::{RequestBody, Withheld},
-    pool::Link,
+    pool::PooledConnection,
     reuse::Length,
     runtime,
 };
@@ -46,7 +46,7 @@ where
     #[cold]
     pub(crate) fn begin(
         request: &mut Request<RequestBody<B>>,
-        link: &Link<B>,
+        pooled: &PooledConnection<B>,
         now: Instant,
     ) -> Option<Self> {
         if !is_expected(request.headers()) {
@@ -60,10 +60,10 @@ where
         head.headers = request.headers().clone();
         head.headers.remove(header::EXPECT);
         head.extensions = request.extensions().clone();
-        if !link.is_part() {
-            ask_for_informational(request, &body, link);
+        if !pooled.is_stream() {
+            ask_for_informational(request, &body, pooled);
         }
-        let wait = link.connection().pool().config().timeouts.expect_continue;
+        let wait = pooled.connection().pool().config().timeouts.expect_continue;
         Some(Self {
             body,
             length,
@@ -125,12 +125,12 @@ where
 fn ask_for_informational<B: Send + 'static>(
     request: &mut Request<RequestBody<B>>,
     body: &Arc<Withheld<B>>,
-    link: &Link<B>,
+    pooled: &PooledConnection<B>,
 ) {
     // One that is of another connection, which handed the request back.
     let is_ours = request.extensions().get::<Told>().is_some();
     let before = request.extensions().clone();
-    let (told, exchange) = (body.clone(), link.exchange().clone());
+    let (told, exchange) = (body.clone(), pooled.exchange().clone());
     hyper::ext::on_informational(request, move |response| {
         exchange.note_informational();
         if response.status() == StatusCode::CONTINUE {

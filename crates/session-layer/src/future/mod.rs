@@ -32,7 +32,7 @@ use crate::{
     config::Config,
     exchange::RequestBody,
     origin::RawOrigin,
-    pool::{Arrival, CheckedOut, Link, Pool, Ticket},
+    pool::{Arrival, CheckedOut, Pool, PooledConnection, Ticket},
     reuse, runtime,
     target::HeaderFlags,
 };
@@ -102,7 +102,7 @@ where
     /// Begins on a connection that was there at once, and takes a request.
     #[inline]
     pub(crate) fn begin(
-        link: Link<B>,
+        pooled: PooledConnection<B>,
         ticket: Ticket,
         request: Request<RequestBody<B>>,
         flags: HeaderFlags,
@@ -110,7 +110,7 @@ where
     ) -> Self {
         let turn = KeptTurn::AtOnce(ticket);
         Self {
-            state: State::Exchanging(Exchange::begin(link, request, flags, now, turn)),
+            state: State::Exchanging(Exchange::begin(pooled, request, flags, now, turn)),
         }
     }
 
@@ -144,13 +144,13 @@ where
         now: Instant,
     ) -> Self {
         match checked_out {
-            CheckedOut::Link(link, arrival) => {
+            CheckedOut::Connection(pooled, arrival) => {
                 let turn = Turn { arrival, queued };
-                if link.is_ready() {
+                if pooled.is_ready() {
                     let turn = KeptTurn::new(turn, now);
-                    return Self::Exchanging(Exchange::begin(link, request, flags, now, turn));
+                    return Self::Exchanging(Exchange::begin(pooled, request, flags, now, turn));
                 }
-                Self::waits(None, when_ready(link, request, flags, turn))
+                Self::waits(None, when_ready(pooled, request, flags, turn))
             }
             CheckedOut::Waiting(waiting) => {
                 let place = Place::of(pool, &waiting);
@@ -263,10 +263,13 @@ where
     };
     let checked_out = match pool.take(&origin, now) {
         // So it is for most requests.
-        Some((link, ticket)) if link.is_ready() => {
-            return ResponseFuture::begin(link, ticket, request, flags, now);
+        Some((pooled, ticket)) if pooled.is_ready() => {
+            return ResponseFuture::begin(pooled, ticket, request, flags, now);
         }
-        Some((link, ticket)) => Ok(CheckedOut::Link(link, Arrival { ticket, since: now })),
+        Some((pooled, ticket)) => Ok(CheckedOut::Connection(
+            pooled,
+            Arrival { ticket, since: now },
+        )),
         None => origin
             .read()
             .map_err(Error::from)

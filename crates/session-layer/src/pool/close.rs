@@ -7,7 +7,7 @@ use tokio::{runtime::Handle, time::Instant};
 use super::{
     Connection, Idle, Pool,
     inner::{Inner, Live},
-    state::Given,
+    state::Checkout,
     waiter::Waiter,
 };
 use crate::{
@@ -159,9 +159,9 @@ async fn within<T>(time: Duration, future: impl Future<Output = T>) -> Option<T>
 /// Closes a connection that stood idle.
 pub(crate) fn retire<B: Send + 'static>(idle: Idle<B>, cause: Cause) {
     match idle {
-        Given::Own(link) => link.abort(cause),
+        Checkout::Own(pooled) => pooled.abort(cause),
         // hyper ends what nobody can send on.
-        Given::Part(shared) => shared.connection().state().leave(cause),
+        Checkout::Stream(shared) => shared.connection().state().leave(cause),
     }
 }
 

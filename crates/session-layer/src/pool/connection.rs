@@ -10,7 +10,7 @@ use tokio::{runtime, time::Instant};
 
 use super::{
     Pool,
-    link::{Channel, Link},
+    pooled::{Channel, PooledConnection},
 };
 use crate::{
     connector::ViaProxy,
@@ -194,7 +194,7 @@ impl<B: Send + 'static> Release for Connection<B> {
         let channel = self.parked().take();
         self.state.end();
         if let Some(channel) = channel {
-            Pool::put_back(Link::Whole(self, channel));
+            Pool::put_back(PooledConnection::Whole(self, channel));
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{
-    Connection, Link, Pool, Shared,
+    Connection, Pool, PooledConnection, Shared,
     state::{Effects, Failed},
     waiter::Waiter,
 };
@@ -31,9 +31,9 @@ impl<B: Send + 'static> Pool<B> {
             tell,
         } = effects;
         for (waiter, shared) in serve {
-            // A waiter that left after the state had chosen it drops its part, which goes on to
+            // A waiter that left after the state had chosen it drops its stream, which goes on to
             // the next.
-            let _ = waiter.serve(Ok(Link::part(shared)));
+            let _ = waiter.serve(Ok(PooledConnection::stream(shared)));
         }
         self.grant(grant);
         for shared in close {
@@ -64,12 +64,12 @@ impl<B: Send + 'static> Pool<B> {
     }
 
     /// Takes note that a request on a shared connection is over.
-    pub(super) fn part_ended(self: &Arc<Self>, origin: &Origin, id: u64) {
+    pub(super) fn stream_ended(self: &Arc<Self>, origin: &Origin, id: u64) {
         let mut inner = self.lock();
-        if inner.state.part_ended_quietly(origin, id) {
+        if inner.state.stream_ended_quietly(origin, id) {
             return;
         }
-        let effects = inner.state.part_ended(origin, id, Instant::now());
+        let effects = inner.state.stream_ended(origin, id, Instant::now());
         drop(inner);
         self.follow(effects, None);
     }

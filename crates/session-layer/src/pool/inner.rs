@@ -4,9 +4,9 @@ use hashbrown::HashMap;
 use tokio::sync::oneshot;
 
 use super::{
-    Idle, Link, Shared, Streams,
+    Idle, PooledConnection, Shared, Streams,
     connect::Never,
-    state::{Given, State, Ticket},
+    state::{Checkout, State, Ticket},
     waiter::Waiter,
 };
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// What the state decides about: exclusive connections, shared ones, and waiters.
-pub(super) type Decisions<B> = State<Link<B>, Arc<Shared<B>>, Arc<Waiter<B>>>;
+pub(super) type Decisions<B> = State<PooledConnection<B>, Arc<Shared<B>>, Arc<Waiter<B>>>;
 
 pub(super) struct Inner<B: Send + 'static> {
     pub(super) state: Decisions<B>,
@@ -60,9 +60,9 @@ impl<B> Live<B> {
 
     /// Cuts it; returns how many exchanges that cuts off.
     pub(super) fn cut(&self) -> usize {
-        let parts = self.streams.as_ref().map(|it| it.sever_all(Cause::Closed));
+        let streams = self.streams.as_ref().map(|it| it.sever_all(Cause::Closed));
         let whole = self.state.sever(Cause::Closed);
-        parts.unwrap_or(usize::from(whole))
+        streams.unwrap_or(usize::from(whole))
     }
 }
 
@@ -78,7 +78,7 @@ impl<B> Clone for Live<B> {
 impl<B: Send + 'static> Inner<B> {
     /// How many exchanges go on, where these connections stand idle.
     pub(super) fn in_use(&self, idle: &[Idle<B>]) -> usize {
-        let own = idle.iter().filter(|idle| matches!(idle, Given::Own(_)));
+        let own = idle.iter().filter(|idle| matches!(idle, Checkout::Own(_)));
         let all: usize = self.live.values().map(Live::exchanges).sum();
         all.saturating_sub(own.count())
     }

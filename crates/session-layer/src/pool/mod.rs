@@ -12,11 +12,11 @@ mod connection;
 mod effects;
 mod grant;
 mod inner;
-mod link;
 #[cfg(all(test, session_loom))]
 mod loom;
 mod open;
 mod permit;
+mod pooled;
 #[cfg_attr(
     not(feature = "http2"),
     allow(dead_code, reason = "only HTTP/2 shares connections")
@@ -53,8 +53,8 @@ pub(crate) use self::{
     close::{Expiry, retire},
     connect::{CalledOff, Connect},
     connection::Connection,
-    link::Link,
     permit::Permit,
+    pooled::PooledConnection,
     shared::{Shared, Streams},
     state::{Arrival, Ticket},
     waiter::{Wait, Waiting},
@@ -62,7 +62,7 @@ pub(crate) use self::{
 };
 use self::{
     inner::Inner,
-    state::{CheckOut, Given, Placed, State},
+    state::{Checkout, CheckoutAnswer, Returned, State},
     waiter::Waiter,
 };
 use crate::{
@@ -94,7 +94,7 @@ pub(crate) const ALLOWS_NO_REQUEST: &str =
 
 /// A connection for a request, or the place where it waits for one.
 pub(crate) enum CheckedOut<B: Send + 'static> {
-    Link(Link<B>, Arrival),
+    Connection(PooledConnection<B>, Arrival),
     Waiting(Waiting<B>),
 }
 
@@ -153,24 +153,24 @@ impl<B: Send + 'static> Pool<B> {
         self: &Arc<Self>,
         origin: &RawOrigin<'_>,
         now: Instant,
-    ) -> Option<(Link<B>, Ticket)> {
+    ) -> Option<(PooledConnection<B>, Ticket)> {
         loop {
-            let (given, ticket) = self.lock().state.take_first(origin)?;
-            if let Some(link) = self.usable(given, now) {
-                return Some((link, ticket));
+            let (checkout, ticket) = self.lock().state.take_first(origin)?;
+            if let Some(pooled) = self.usable(checkout, now) {
+                return Some((pooled, ticket));
             }
         }
     }
 
     /// Lets go of what takes no more requests.
-    fn usable(self: &Arc<Self>, given: Idle<B>, now: Instant) -> Option<Link<B>> {
-        let link = Link::of(given);
-        if link.is_usable(now) {
+    fn usable(self: &Arc<Self>, checkout: Idle<B>, now: Instant) -> Option<PooledConnection<B>> {
+        let pooled = PooledConnection::of(checkout);
+        if pooled.is_usable(now) {
             // It stood idle, so the peer may have closed it: that is stale, too.
-            link.mark_used();
-            return Some(link);
+            pooled.mark_used();
+            return Some(pooled);
         }
-        self.refuse(link);
+        self.refuse(pooled);
         None
     }
 
@@ -187,31 +187,31 @@ impl<B: Send + 'static> Pool<B> {
             let waiter = || Arc::new(Waiter::new());
             let answer = self.lock().state.check_out(origin, now, again, waiter)?;
             let (place, wait) = match answer {
-                CheckOut::Ready(given, ticket) => {
+                CheckoutAnswer::Ready(checkout, ticket) => {
                     let since = again.map_or(now, |arrival| arrival.since);
                     let arrival = Arrival { ticket, since };
-                    match self.usable(given, now) {
-                        Some(link) => return Ok(CheckedOut::Link(link, arrival)),
+                    match self.usable(checkout, now) {
+                        Some(pooled) => return Ok(CheckedOut::Connection(pooled, arrival)),
                         None => again = Some(arrival),
                     }
                     continue;
                 }
-                CheckOut::Closed => return Err(Error::new(Kind::Closed)),
-                CheckOut::Full(origin) => {
+                CheckoutAnswer::Closed => return Err(Error::new(Kind::Closed)),
+                CheckoutAnswer::Full(origin) => {
                     let limit = self.config.pool.max_waiting;
                     return Err(Error::new(Kind::QueueFull(limit)).at(&origin));
                 }
-                CheckOut::Connect(place) => {
+                CheckoutAnswer::Connect(place) => {
                     self.start(
                         Permit::granted(self.clone(), place.origin.clone()),
                         &place.waiter,
                     );
                     (place, Wait::Connecting)
                 }
-                CheckOut::Covered(place) => (place, Wait::Connecting),
-                CheckOut::Queue(place, evicted) => {
-                    if let Some(given) = evicted {
-                        retire(given, Cause::Evicted);
+                CheckoutAnswer::Covered(place) => (place, Wait::Connecting),
+                CheckoutAnswer::Queue(place, evicted) => {
+                    if let Some(checkout) = evicted {
+                        retire(checkout, Cause::Evicted);
                     }
                     let origin = &place.origin;
                     self.config.listener.tell(|| Event::Queued { origin });
@@ -246,28 +246,28 @@ impl<B: Send + 'static> Pool<B> {
     }
 
     #[cold]
-    fn refuse(self: &Arc<Self>, link: Link<B>) {
-        if link.is_part() {
-            link.connection().let_go();
-            self.withdraw(link.connection(), None);
+    fn refuse(self: &Arc<Self>, pooled: PooledConnection<B>) {
+        if pooled.is_stream() {
+            pooled.connection().let_go();
+            self.withdraw(pooled.connection(), None);
         }
-        link.let_go();
+        pooled.let_go();
     }
 
-    /// Takes back a link whose exchange is over and left it clean.
-    pub(crate) fn put_back(link: Link<B>) {
+    /// Takes back a pooled connection whose exchange is over and left it clean.
+    pub(crate) fn put_back(pooled: PooledConnection<B>) {
         let now = Instant::now();
-        if !link.is_usable(now) {
-            link.let_go();
+        if !pooled.is_usable(now) {
+            pooled.let_go();
             return;
         }
-        let connection = link.connection().clone();
+        let connection = pooled.connection().clone();
         let (pool, origin) = (connection.pool(), connection.origin());
-        let placed = pool.lock().state.put_back(origin, link, now);
-        if matches!(placed, Placed::Idle) {
+        let returned = pool.lock().state.put_back(origin, pooled, now);
+        if matches!(returned, Returned::Idle) {
             pool.keep(&connection);
         } else {
-            pool.carry_out(origin, placed);
+            pool.carry_out(origin, returned);
         }
     }
 
@@ -290,19 +290,23 @@ impl<B: Send + 'static> Pool<B> {
         }
     }
 
-    fn carry_out(self: &Arc<Self>, origin: &Origin, placed: Placed<Link<B>, Arc<Waiter<B>>>) {
-        let mut placed = placed;
+    fn carry_out(
+        self: &Arc<Self>,
+        origin: &Origin,
+        returned: Returned<PooledConnection<B>, Arc<Waiter<B>>>,
+    ) {
+        let mut returned = returned;
         loop {
-            match placed {
-                Placed::Idle => return,
-                Placed::Close(link) => return link.abort(self.unkept()),
-                Placed::Serve(waiter, link) => match waiter.serve(Ok(link)) {
+            match returned {
+                Returned::Idle => return,
+                Returned::Close(pooled) => return pooled.abort(self.unkept()),
+                Returned::Serve(waiter, pooled) => match waiter.serve(Ok(pooled)) {
                     Ok(()) | Err(Err(_)) => return,
                     // The waiter left after the state had chosen it.
-                    Err(Ok(link)) => {
-                        let connection = link.connection().clone();
-                        placed = self.lock().state.put_back(origin, link, Instant::now());
-                        if matches!(placed, Placed::Idle) {
+                    Err(Ok(pooled)) => {
+                        let connection = pooled.connection().clone();
+                        returned = self.lock().state.put_back(origin, pooled, Instant::now());
+                        if matches!(returned, Returned::Idle) {
                             self.keep(&connection);
                         }
                     }
@@ -348,8 +352,8 @@ impl<B: Send + 'static> Pool<B> {
         drop(inner);
         drop(unneeded);
         drop(left.permit);
-        if let Some(Ok(link)) = left.served {
-            link.give_back();
+        if let Some(Ok(pooled)) = left.served {
+            pooled.give_back();
         }
     }
 
@@ -383,7 +387,7 @@ impl<B: Send + 'static> Pool<B> {
 }
 
 /// A connection that stood idle, and was taken out.
-pub(crate) type Idle<B> = Given<Link<B>, Arc<Shared<B>>>;
+pub(crate) type Idle<B> = Checkout<PooledConnection<B>, Arc<Shared<B>>>;
 
 impl<B: Send + 'static> fmt::Debug for Pool<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -10,7 +10,7 @@ use tokio::{sync::oneshot, time::Instant};
 #[cfg(feature = "http2")]
 use super::Shared;
 use super::{
-    Connection, Link, Permit, Pool,
+    Connection, Permit, Pool, PooledConnection,
     inner::{Live, Opening},
     state::{Failure, Numbered},
     waiter::Waiter,
@@ -47,23 +47,23 @@ impl<B: Send + 'static> Pool<B> {
     }
 
     /// Takes note of a connection that is there, and whose task is about to run.
-    pub(crate) fn opened(self: &Arc<Self>, link: Link<B>) {
-        self.tell_opened(link.connection());
-        let (origin, id) = (link.origin().clone(), link.id());
+    pub(crate) fn opened(self: &Arc<Self>, pooled: PooledConnection<B>) {
+        self.tell_opened(pooled.connection());
+        let (origin, id) = (pooled.origin().clone(), pooled.id());
         let now = Instant::now();
         let live = Live {
-            state: link.exchange().clone(),
+            state: pooled.exchange().clone(),
             streams: None,
         };
         let mut inner = self.lock();
         inner.live.insert(id, live);
-        let (placed, granted) = if inner.end_opening(id).is_some() {
-            inner.state.connected(&origin, link, now)
+        let (returned, granted) = if inner.end_opening(id).is_some() {
+            inner.state.connected(&origin, pooled, now)
         } else {
-            (inner.state.put_back(&origin, link, now), Vec::new())
+            (inner.state.put_back(&origin, pooled, now), Vec::new())
         };
         drop(inner);
-        self.carry_out(&origin, placed);
+        self.carry_out(&origin, returned);
         self.grant(granted);
     }
 

@@ -85,7 +85,7 @@ struct Kept<B> {
 }
 
 /// The right to send one request on a shared connection; free again when dropped.
-pub(crate) struct Part<B: Send + 'static> {
+pub(crate) struct Stream<B: Send + 'static> {
     shared: Arc<Shared<B>>,
     /// Taken when a response body goes on with it.
     exchange: Option<Arc<ExchangeState>>,
@@ -123,7 +123,7 @@ impl<B: Send + 'static> Shared<B> {
         }
         self.streams.give_back(exchange);
         let pool = connection.pool();
-        pool.part_ended(connection.origin(), connection.id());
+        pool.stream_ended(connection.origin(), connection.id());
     }
 }
 
@@ -333,7 +333,7 @@ impl<B> Streams<B> {
     }
 }
 
-impl<B: Send + 'static> Part<B> {
+impl<B: Send + 'static> Stream<B> {
     pub(super) fn begin(shared: Arc<Shared<B>>) -> Self {
         let socket = shared.connection.state();
         let (exchange, submission) = shared.streams.take(|| socket.for_stream());
@@ -397,12 +397,12 @@ impl<B: Send + 'static> Part<B> {
     }
 }
 
-impl<B> Part<B>
+impl<B> Stream<B>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    /// Gives the request to the connection's task, as [`Link::send`](super::Link::send) says.
+    /// Gives the request to the connection's task, as [`PooledConnection::send`](super::PooledConnection::send) says.
     pub(super) fn send(&self, request: Request<RequestBody<B>>) -> Result<(), Unsent<B>> {
         self.submission.fill(request, self.exchange());
         if self.shared.streams.submit(&self.submission) {
@@ -416,7 +416,7 @@ where
     }
 }
 
-impl<B: Send + 'static> Drop for Part<B> {
+impl<B: Send + 'static> Drop for Stream<B> {
     fn drop(&mut self) {
         if let Some(exchange) = self.exchange.take() {
             // hyper resets the stream, and the request body ends with the request.
@@ -437,8 +437,8 @@ impl<B: Send + 'static> StreamOwner for Shared<B> {
 }
 
 impl<B: Send + 'static> Release for Shared<B> {
-    fn release(self: Arc<Self>, part: Option<Arc<ExchangeState>>) {
-        if let Some(exchange) = part {
+    fn release(self: Arc<Self>, stream: Option<Arc<ExchangeState>>) {
+        if let Some(exchange) = stream {
             self.end(exchange);
         }
     }

@@ -5,7 +5,7 @@ use std::{
 };
 
 use super::{
-    Arrival, Link, Permit, Pool,
+    Arrival, Permit, Pool, PooledConnection,
     state::Place,
     waiter_cell::{Notification, WaiterCell},
 };
@@ -14,7 +14,7 @@ use crate::{Error, Step, origin::Origin};
 /// What the pool knows of a waiting request.
 pub(crate) type Waiter<B> = WaiterCell<Permit<B>, Outcome<B>>;
 
-type Outcome<B> = Result<Link<B>, Error>;
+type Outcome<B> = Result<PooledConnection<B>, Error>;
 
 impl<B: Send + 'static> Waiter<B> {
     /// Ends the wait with an error.

@@ -50,11 +50,11 @@ impl UploadMeter {
         exchange: &ExchangeState,
         socket: Option<&ExchangeState>,
     ) -> Poll<TooSlow> {
-        let is_part = socket.is_some();
+        let is_stream = socket.is_some();
         loop {
             let is_first = !self.looks.is_running();
             if !is_first {
-                if exchange.has_sent(is_part) {
+                if exchange.has_sent(is_stream) {
                     // What is waited for from now on is the response.
                     return Poll::Pending;
                 }
@@ -73,8 +73,8 @@ impl UploadMeter {
                     let blocked = blocked.min(time);
                     self.meter.waited(blocked);
                     self.socket.waited(blocked);
-                    let slow = self.meter.too_slow_at(self.most_taken(is_part));
-                    slow.filter(|_| exchange.is_upload_blocked(is_part))
+                    let slow = self.meter.too_slow_at(self.most_taken(is_stream));
+                    slow.filter(|_| exchange.is_upload_blocked(is_stream))
                 }
                 None => None,
             };
@@ -122,9 +122,9 @@ impl UploadMeter {
     /// Of one request of several on a connection it is known when hyper asks for a piece, and by then up to
     /// two earlier ones are not taken yet: one that hyper holds and one in h2. So those may count for the
     /// peer, but not more than the socket has written, for whatever request.
-    fn most_taken(&self, is_part: bool) -> u64 {
+    fn most_taken(&self, is_stream: bool) -> u64 {
         let taken = self.meter.bytes();
-        if !is_part {
+        if !is_stream {
             return taken;
         }
         let pieces = u64::try_from(PIECE.saturating_mul(2)).unwrap_or(u64::MAX);

@@ -399,7 +399,7 @@ impl ExchangeState {
         let _ = self.severed.compare_exchange(cause, 0, AcqRel, Acquire);
     }
 
-    /// The task that drives the connection, or waits for this part of it; woken when it is
+    /// The task that drives the connection, or waits for this stream; woken when it is
     /// severed.
     #[inline]
     pub(crate) fn register(&self, cx: &Context<'_>) {
@@ -413,7 +413,7 @@ impl ExchangeState {
         drop(before);
     }
 
-    /// The task that waits for this part.
+    /// The task that waits for this stream.
     #[cfg(feature = "http2")]
     pub(crate) fn waker(&self) -> Option<Waker> {
         self.driver().clone()

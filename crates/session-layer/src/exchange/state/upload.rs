@@ -161,9 +161,9 @@ impl ExchangeState {
     }
 
     /// For how long the request of the present exchange has waited for the peer to take more of it.
-    pub(crate) fn upload_blocked(&self, now: Instant, is_part: bool) -> Duration {
+    pub(crate) fn upload_blocked(&self, now: Instant, is_stream: bool) -> Duration {
         let before = self.upload_blocked.load(Acquire);
-        let present = if self.is_upload_blocked(is_part) {
+        let present = if self.is_upload_blocked(is_stream) {
             let since = self.write_blocked.load(Relaxed);
             self.since_epoch(now).saturating_sub(since)
         } else {
@@ -173,17 +173,17 @@ impl ExchangeState {
     }
 
     /// Whether there are bytes of the request that the peer does not take.
-    pub(crate) fn is_upload_blocked(&self, is_part: bool) -> bool {
-        !self.has_sent(is_part) && self.write_blocked.load(Relaxed) != 0
+    pub(crate) fn is_upload_blocked(&self, is_stream: bool) -> bool {
+        !self.has_sent(is_stream) && self.write_blocked.load(Relaxed) != 0
     }
 
     /// Whether nothing of the request is waited for any more, as far as that is known here. What hyper
     /// has taken of a whole connection's request may still wait for the socket, and what it has taken of
     /// one of several may wait in the task in which hyper sends it.
-    pub(crate) fn has_sent(&self, is_part: bool) -> bool {
+    pub(crate) fn has_sent(&self, is_stream: bool) -> bool {
         match self.phase() {
             Phase::Sending => false,
-            Phase::Head => is_part && !self.upload().has_task,
+            Phase::Head => is_stream && !self.upload().has_task,
             Phase::Idle | Phase::Body | Phase::Orphan | Phase::Draining => true,
         }
     }

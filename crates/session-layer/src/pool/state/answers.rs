@@ -34,25 +34,25 @@ pub(crate) enum Failure {
     Lasting,
 }
 
-/// A connection for one request: its own, or a part of a shared one.
+/// A connection for one request: its own, or a stream on a shared one.
 #[derive(Debug)]
-pub(crate) enum Given<C, S> {
+pub(crate) enum Checkout<C, S> {
     Own(C),
-    Part(S),
+    Stream(S),
 }
 
 /// The answer to a request that asks for a connection.
 #[derive(Debug)]
 #[must_use]
-pub(crate) enum CheckOut<C, S, W> {
+pub(crate) enum CheckoutAnswer<C, S, W> {
     /// This connection takes it at once; its place, should the connection turn out not to.
-    Ready(Given<C, S>, Ticket),
+    Ready(Checkout<C, S>, Ticket),
     /// Wait; a permit was taken, so open a connection.
     Connect(Place<W>),
     /// Wait; a connection that is being opened will do, or a returned one.
     Covered(Place<W>),
     /// Wait until a connection or a permit is free; close the one that was taken out for it.
-    Queue(Place<W>, Option<Given<C, S>>),
+    Queue(Place<W>, Option<Checkout<C, S>>),
     /// As many wait as may.
     Full(Origin),
     /// The pool is closed.
@@ -70,7 +70,7 @@ pub(crate) struct Place<W> {
 /// What becomes of a connection that is ready for a request.
 #[derive(Debug)]
 #[must_use]
-pub(crate) enum Placed<C, W> {
+pub(crate) enum Returned<C, W> {
     /// It stands idle.
     Idle,
     /// Give it to this waiter, who is no longer in the queue.
@@ -83,7 +83,7 @@ pub(crate) enum Placed<C, W> {
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Effects<S, W> {
-    /// Give each of these, who are no longer in the queue, its part.
+    /// Give each of these, who are no longer in the queue, its stream.
     pub(crate) serve: Vec<(W, S)>,
     /// These, still in the queue, may open a connection; a permit was taken for each.
     pub(crate) grant: Vec<(Origin, W)>,

@@ -20,7 +20,9 @@ mod starved;
 mod tests;
 
 pub(crate) use self::{
-    answers::{Arrival, CheckOut, Counts, Effects, Failure, Given, Place, Placed, Ticket},
+    answers::{
+        Arrival, Checkout, CheckoutAnswer, Counts, Effects, Failure, Place, Returned, Ticket,
+    },
     shared::Failed,
 };
 use self::{
@@ -128,7 +130,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
     /// Takes a connection that is there for a request that has just come, and gives the request's
     /// place, should the connection turn out to take no requests.
     #[inline]
-    pub(crate) fn take_first<Q>(&mut self, origin: &Q) -> Option<(Given<C, S>, Ticket)>
+    pub(crate) fn take_first<Q>(&mut self, origin: &Q) -> Option<(Checkout<C, S>, Ticket)>
     where
         Q: Equivalent<Key> + Hash,
     {
@@ -137,18 +139,18 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
     }
 
     #[inline]
-    fn take<Q>(&mut self, origin: &Q) -> Option<Given<C, S>>
+    fn take<Q>(&mut self, origin: &Q) -> Option<Checkout<C, S>>
     where
         Q: Equivalent<Key> + Hash,
     {
         let entry = self.origins.get_mut(origin)?;
         if let Some(idle) = entry.idle.pop() {
             self.idle -= 1;
-            return Some(Given::Own(idle.connection));
+            return Some(Checkout::Own(idle.connection));
         }
-        let (part, was_idle) = entry.shared.iter_mut().find_map(Shared::take)?;
+        let (stream, was_idle) = entry.shared.iter_mut().find_map(Shared::take)?;
         self.idle -= usize::from(was_idle);
-        Some(Given::Part(part))
+        Some(Checkout::Stream(stream))
     }
 
     /// Finds a connection for a request, or the place where it waits for one. A request that
@@ -159,16 +161,16 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         now: Instant,
         again: Option<Arrival>,
         waiter: impl FnOnce() -> W,
-    ) -> Result<CheckOut<C, S, W>, InvalidUri> {
+    ) -> Result<CheckoutAnswer<C, S, W>, InvalidUri> {
         if self.mode == Mode::Closed {
-            return Ok(CheckOut::Closed);
+            return Ok(CheckoutAnswer::Closed);
         }
         if let Some(given) = self.take(origin) {
             let ticket = match again {
                 Some(arrival) => arrival.ticket,
                 None => Ticket(self.sequence()),
             };
-            return Ok(CheckOut::Ready(given, ticket));
+            return Ok(CheckoutAnswer::Ready(given, ticket));
         }
         let origin = match self.origins.get_key_value(origin) {
             Some((Key(known), _)) => known.clone(),
@@ -184,7 +186,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         let must_queue = !covered && !may_connect && again.is_none();
         if must_queue && self.waiting >= self.limits.waiting {
             self.forget_if_unused(&origin);
-            return Ok(CheckOut::Full(origin));
+            return Ok(CheckoutAnswer::Full(origin));
         }
 
         let arrival = again.unwrap_or_else(|| Arrival {
@@ -214,14 +216,14 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         self.waiting += 1;
         if may_connect {
             self.take_permit(&place.origin);
-            return Ok(CheckOut::Connect(place));
+            return Ok(CheckoutAnswer::Connect(place));
         }
         self.refresh(&place.origin);
         if covered {
-            return Ok(CheckOut::Covered(place));
+            return Ok(CheckoutAnswer::Covered(place));
         }
         let evicted = self.evict(&place.origin);
-        Ok(CheckOut::Queue(place, evicted))
+        Ok(CheckoutAnswer::Queue(place, evicted))
     }
 
     /// Takes back a connection whose exchange is over.
@@ -230,11 +232,11 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         origin: &Origin,
         connection: C,
         now: Instant,
-    ) -> Placed<C, W> {
+    ) -> Returned<C, W> {
         // Connections follow their own origin's waiters, until another's have waited too long.
         if !self.starved.is_empty() && self.yields(connection.id(), origin, now) {
             self.evicting.push(connection.id());
-            return Placed::Close(connection);
+            return Returned::Close(connection);
         }
         self.place(origin, connection, now)
     }
@@ -247,30 +249,30 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         origin: &Origin,
         connection: C,
         now: Instant,
-    ) -> (Placed<C, W>, Vec<(Origin, W)>) {
+    ) -> (Returned<C, W>, Vec<(Origin, W)>) {
         self.stop_connecting(origin);
         self.holding.insert(connection.id());
         self.learn(origin, Sharing::One);
-        let placed = self.place(origin, connection, now);
+        let returned = self.place(origin, connection, now);
         self.refresh(origin);
-        (placed, self.grant_all())
+        (returned, self.grant_all())
     }
 
     #[inline]
-    fn place(&mut self, origin: &Origin, connection: C, now: Instant) -> Placed<C, W> {
+    fn place(&mut self, origin: &Origin, connection: C, now: Instant) -> Returned<C, W> {
         let keeps = self.keeps();
         let sequence = self.sequence();
         let Some(entry) = self.origins.get_mut(origin) else {
-            return Placed::Close(connection);
+            return Returned::Close(connection);
         };
         if let Some(waiting) = entry.waiters.pop_front() {
             self.waiting -= 1;
             self.refresh(origin);
-            return Placed::Serve(waiting.waiter, connection);
+            return Returned::Serve(waiting.waiter, connection);
         }
         if !keeps {
             self.evict_if_wanted(connection.id());
-            return Placed::Close(connection);
+            return Returned::Close(connection);
         }
         if entry.idle.capacity() == 0 {
             entry.idle.reserve_exact(1);
@@ -281,7 +283,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
             connection,
         });
         self.idle += 1;
-        Placed::Idle
+        Returned::Idle
     }
 
     /// Whether a connection that nobody waits for may stand idle.
@@ -411,7 +413,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         origin: &Origin,
         id: u64,
         moment: Instant,
-    ) -> Option<Result<Given<C, S>, Instant>> {
+    ) -> Option<Result<Checkout<C, S>, Instant>> {
         let entry = self.origins.get(origin)?;
         let own = entry.idle.iter().find(|idle| idle.connection.id() == id);
         let since = match own {
@@ -425,18 +427,18 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
     }
 
     /// Takes out an idle connection.
-    pub(crate) fn remove(&mut self, origin: &Origin, id: u64) -> Option<Given<C, S>> {
+    pub(crate) fn remove(&mut self, origin: &Origin, id: u64) -> Option<Checkout<C, S>> {
         let entry = self.origins.get_mut(origin)?;
         let own = entry
             .idle
             .iter()
             .position(|idle| idle.connection.id() == id);
         let removed = if let Some(at) = own {
-            Given::Own(entry.idle.remove(at).connection)
+            Checkout::Own(entry.idle.remove(at).connection)
         } else {
             let idle = |shared: &Shared<S>| shared.id() == id && shared.is_idle();
             let at = entry.shared.iter().position(idle)?;
-            Given::Part(entry.shared.remove(at).into_handle())
+            Checkout::Stream(entry.shared.remove(at).into_handle())
         };
         self.idle -= 1;
         // Whoever the peer refused on it may try another, when this one's permit comes back.
@@ -446,22 +448,22 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
     }
 
     /// Takes out what has stood idle since before `moment`.
-    pub(crate) fn retire(&mut self, origin: &Origin, moment: Instant) -> Vec<Given<C, S>> {
+    pub(crate) fn retire(&mut self, origin: &Origin, moment: Instant) -> Vec<Checkout<C, S>> {
         let Some(entry) = self.origins.get_mut(origin) else {
             return Vec::new();
         };
         let old = entry.idle.iter().take_while(|idle| idle.since <= moment);
         let own = old.count();
-        let mut retired: Vec<_> = entry.idle.drain(..own).map(Idle::into_given).collect();
+        let mut retired: Vec<_> = entry.idle.drain(..own).map(Idle::into_checkout).collect();
         let old = |shared: &mut Shared<S>| shared.idle_since().is_some_and(|it| it <= moment);
-        retired.extend(entry.take_shared(old).map(Given::Part));
+        retired.extend(entry.take_shared(old).map(Checkout::Stream));
         self.idle -= retired.len();
         self.refresh(origin);
         retired
     }
 
     /// Stops keeping connections; returns those that stood idle.
-    pub(crate) fn abandon(&mut self) -> Vec<Given<C, S>> {
+    pub(crate) fn abandon(&mut self) -> Vec<Checkout<C, S>> {
         if self.mode == Mode::Open {
             self.mode = Mode::Abandoned;
         }
@@ -470,7 +472,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
 
     /// Refuses everything from now on; returns what stood idle, what takes new requests no more,
     /// and who waited.
-    pub(crate) fn close(&mut self) -> (Vec<Given<C, S>>, Vec<S>, Vec<W>) {
+    pub(crate) fn close(&mut self) -> (Vec<Checkout<C, S>>, Vec<S>, Vec<W>) {
         self.mode = Mode::Closed;
         let idle = self.drain_idle();
         let mut busy = Vec::new();
@@ -488,14 +490,14 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         (idle, busy, waiters)
     }
 
-    fn drain_idle(&mut self) -> Vec<Given<C, S>> {
+    fn drain_idle(&mut self) -> Vec<Checkout<C, S>> {
         let mut idle = Vec::with_capacity(self.idle);
         for entry in self.origins.values_mut() {
-            idle.extend(entry.idle.drain(..).map(Idle::into_given));
+            idle.extend(entry.idle.drain(..).map(Idle::into_checkout));
             idle.extend(
                 entry
                     .take_shared(|shared| shared.is_idle())
-                    .map(Given::Part),
+                    .map(Checkout::Stream),
             );
         }
         self.idle = 0;

@@ -3,7 +3,7 @@ use std::collections::VecDeque;
 use tokio::time::Instant;
 
 use super::{
-    Given, Ticket,
+    Checkout, Ticket,
     shared::{Shared, Sharing},
 };
 
@@ -64,7 +64,7 @@ impl<C, S, W> PerOrigin<C, S, W> {
 }
 
 impl<C> Idle<C> {
-    pub(super) fn into_given<S>(self) -> Given<C, S> {
-        Given::Own(self.connection)
+    pub(super) fn into_checkout<S>(self) -> Checkout<C, S> {
+        Checkout::Own(self.connection)
     }
 }

@@ -123,7 +123,7 @@ impl<S: Numbered + Clone> Shared<S> {
         self.idle.map(|(sequence, _)| (sequence, self.id()))
     }
 
-    /// Takes a part of it, if it has room; says whether it was idle until now.
+    /// Takes a stream on it, if it has room; says whether it was idle until now.
     pub(super) fn take(&mut self) -> Option<(S, bool)> {
         if !self.has_room() {
             return None;
@@ -141,8 +141,8 @@ impl<C, S: Numbered + Clone, W> PerOrigin<C, S, W> {
         let unsettled =
             |shared: &&Shared<S>| shared.limit.is_none() && !shared.paused && !shared.leaving;
         let unsettled = self.shared.iter().filter(unsettled);
-        let parts = unsettled.map(|shared| share.saturating_sub(shared.streams));
-        parts.fold(self.connecting.saturating_mul(share), usize::saturating_add)
+        let streams = unsettled.map(|shared| share.saturating_sub(shared.streams));
+        streams.fold(self.connecting.saturating_mul(share), usize::saturating_add)
     }
 
     /// Whether the peer allows nothing at all, so that another connection would hardly help now.
@@ -257,7 +257,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
     /// Takes note that a request on a shared connection is over, if nothing follows from that:
     /// nobody waits, and it goes on with others. Returns whether that is so.
     #[inline]
-    pub(crate) fn part_ended_quietly(&mut self, origin: &Origin, id: u64) -> bool {
+    pub(crate) fn stream_ended_quietly(&mut self, origin: &Origin, id: u64) -> bool {
         let nobody_starves = self.starved.is_empty();
         let Some(entry) = self.origins.get_mut(origin) else {
             return true;
@@ -272,9 +272,9 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
     }
 
     /// Takes note that a request on a shared connection is over.
-    pub(crate) fn part_ended(&mut self, origin: &Origin, id: u64, now: Instant) -> Effects<S, W> {
+    pub(crate) fn stream_ended(&mut self, origin: &Origin, id: u64, now: Instant) -> Effects<S, W> {
         let mut effects = Effects::default();
-        if self.part_ended_quietly(origin, id) {
+        if self.stream_ended_quietly(origin, id) {
             return effects;
         }
         let entry = self.origins.get_mut(origin);
@@ -358,10 +358,10 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
             let Some(waiting) = entry.waiters.pop_front() else {
                 break;
             };
-            if let Some((part, was_idle)) = shared.take() {
+            if let Some((stream, was_idle)) = shared.take() {
                 self.waiting -= 1;
                 self.idle -= usize::from(was_idle);
-                effects.serve.push((waiting.waiter, part));
+                effects.serve.push((waiting.waiter, stream));
             }
         }
         if shared.is_spent() || (shared.streams == 0 && !shared.is_idle() && !keeps) {

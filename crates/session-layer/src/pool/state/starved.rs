@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Given, Numbered, State, shared::Shared};
+use super::{Checkout, Numbered, State, shared::Shared};
 use crate::origin::{Key, Origin};
 
 impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
@@ -96,7 +96,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
     /// that no closing connection is about to free. It closes at once if its runtime is driven: so
     /// those of the origin's own runtime go first, and only they are sure to free a permit. One to the
     /// origin itself whose peer is being asked whether it is alive is waited for.
-    pub(super) fn evict(&mut self, asks: &Origin) -> Option<Given<C, S>> {
+    pub(super) fn evict(&mut self, asks: &Origin) -> Option<Checkout<C, S>> {
         if self.wanted <= self.evicting.len() {
             return None;
         }

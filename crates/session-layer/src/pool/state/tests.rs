@@ -49,7 +49,7 @@ fn origin(name: &str) -> Origin {
         .unwrap()
 }
 
-fn ask(state: &mut Ids, name: &str, waiter: u32, now: Instant) -> CheckOut<u32, u32, u32> {
+fn ask(state: &mut Ids, name: &str, waiter: u32, now: Instant) -> CheckoutAnswer<u32, u32, u32> {
     ask_again(state, name, waiter, now, None)
 }
 
@@ -59,7 +59,7 @@ fn ask_again(
     waiter: u32,
     now: Instant,
     again: Option<Arrival>,
-) -> CheckOut<u32, u32, u32> {
+) -> CheckoutAnswer<u32, u32, u32> {
     let uri = uri(name);
     let spelled = RawOrigin::of(&uri).unwrap().read().unwrap();
     let asked = state.check_out(&spelled, now, again, || waiter);
@@ -68,8 +68,8 @@ fn ask_again(
 
 impl Ids {
     fn assert_consistent(&self) {
-        let sum = |part: fn(&PerOrigin<u32, u32, u32>) -> usize| -> usize {
-            self.origins.values().map(part).sum()
+        let sum = |stream: fn(&PerOrigin<u32, u32, u32>) -> usize| -> usize {
+            self.origins.values().map(stream).sum()
         };
         let idle = |entry: &PerOrigin<_, _, _>| {
             let shared = entry.shared.iter().filter(|shared| shared.is_idle());
@@ -109,18 +109,20 @@ fn the_connection_used_last_is_reused_first() {
     for id in [1, 2] {
         assert!(matches!(
             ask(&mut state, "a", id, now),
-            CheckOut::Connect(_)
+            CheckoutAnswer::Connect(_)
         ));
     }
     for id in [1, 2] {
-        assert!(matches!(state.connected(&a, id, now).0, Placed::Serve(waiter, _) if waiter == id));
+        assert!(
+            matches!(state.connected(&a, id, now).0, Returned::Serve(waiter, _) if waiter == id)
+        );
     }
     for id in [1, 2] {
-        assert!(matches!(state.put_back(&a, id, now), Placed::Idle));
+        assert!(matches!(state.put_back(&a, id, now), Returned::Idle));
     }
     assert!(matches!(
         ask(&mut state, "a", 3, now),
-        CheckOut::Ready(Given::Own(2), _)
+        CheckoutAnswer::Ready(Checkout::Own(2), _)
     ));
 }
 
@@ -128,11 +130,20 @@ fn the_connection_used_last_is_reused_first() {
 fn a_returned_connection_serves_who_came_first_and_the_new_one_is_kept() {
     let (mut state, now) = (state(9, 9), Instant::now());
     let a = origin("a");
-    assert!(matches!(ask(&mut state, "a", 1, now), CheckOut::Connect(_)));
-    assert!(matches!(state.connected(&a, 1, now).0, Placed::Serve(1, 1)));
-    assert!(matches!(ask(&mut state, "a", 2, now), CheckOut::Connect(_)));
-    assert!(matches!(state.put_back(&a, 1, now), Placed::Serve(2, 1)));
-    assert!(matches!(state.connected(&a, 2, now).0, Placed::Idle));
+    assert!(matches!(
+        ask(&mut state, "a", 1, now),
+        CheckoutAnswer::Connect(_)
+    ));
+    assert!(matches!(
+        state.connected(&a, 1, now).0,
+        Returned::Serve(1, 1)
+    ));
+    assert!(matches!(
+        ask(&mut state, "a", 2, now),
+        CheckoutAnswer::Connect(_)
+    ));
+    assert!(matches!(state.put_back(&a, 1, now), Returned::Serve(2, 1)));
+    assert!(matches!(state.connected(&a, 2, now).0, Returned::Idle));
     assert_eq!(state.counts().idle, 1);
 }
 
@@ -140,10 +151,13 @@ fn a_returned_connection_serves_who_came_first_and_the_new_one_is_kept() {
 fn a_failed_connect_fails_one_waiter_and_frees_its_slot_for_the_next() {
     let (mut state, now) = (state(1, 1), Instant::now());
     let a = origin("a");
-    assert!(matches!(ask(&mut state, "a", 1, now), CheckOut::Connect(_)));
+    assert!(matches!(
+        ask(&mut state, "a", 1, now),
+        CheckoutAnswer::Connect(_)
+    ));
     assert!(matches!(
         ask(&mut state, "a", 2, now),
-        CheckOut::Queue(_, None)
+        CheckoutAnswer::Queue(_, None)
     ));
     assert_eq!(state.connect_failed(&a, Failure::Passing), [1]);
     assert!(matches!(*state.permit_freed(&a), [(_, 2)]));
@@ -154,11 +168,23 @@ fn a_failed_connect_fails_one_waiter_and_frees_its_slot_for_the_next() {
 fn a_failed_connect_that_nobody_needs_fails_nobody() {
     let (mut state, now) = (state(9, 9), Instant::now());
     let a = origin("a");
-    assert!(matches!(ask(&mut state, "a", 1, now), CheckOut::Connect(_)));
-    assert!(matches!(state.connected(&a, 1, now).0, Placed::Serve(1, 1)));
-    assert!(matches!(ask(&mut state, "a", 2, now), CheckOut::Connect(_)));
-    assert!(matches!(ask(&mut state, "a", 3, now), CheckOut::Connect(_)));
-    assert!(matches!(state.put_back(&a, 1, now), Placed::Serve(2, 1)));
+    assert!(matches!(
+        ask(&mut state, "a", 1, now),
+        CheckoutAnswer::Connect(_)
+    ));
+    assert!(matches!(
+        state.connected(&a, 1, now).0,
+        Returned::Serve(1, 1)
+    ));
+    assert!(matches!(
+        ask(&mut state, "a", 2, now),
+        CheckoutAnswer::Connect(_)
+    ));
+    assert!(matches!(
+        ask(&mut state, "a", 3, now),
+        CheckoutAnswer::Connect(_)
+    ));
+    assert!(matches!(state.put_back(&a, 1, now), Returned::Serve(2, 1)));
     assert!(state.connect_failed(&a, Failure::Passing).is_empty());
     assert_eq!(state.connect_failed(&a, Failure::Passing), [3]);
 }
@@ -170,30 +196,33 @@ fn an_idle_connection_of_another_origin_makes_room_at_the_total_limit() {
     for id in [1, 2] {
         assert!(matches!(
             ask(&mut state, "a", id, now),
-            CheckOut::Connect(_)
+            CheckoutAnswer::Connect(_)
         ));
         assert!(matches!(
             state.connected(&a, id, now).0,
-            Placed::Serve(_, _)
+            Returned::Serve(_, _)
         ));
-        assert!(matches!(state.put_back(&a, id, now), Placed::Idle));
-        assert!(matches!(ask(&mut state, "a", 0, now), CheckOut::Ready(..)));
+        assert!(matches!(state.put_back(&a, id, now), Returned::Idle));
+        assert!(matches!(
+            ask(&mut state, "a", 0, now),
+            CheckoutAnswer::Ready(..)
+        ));
     }
     for id in [1, 2] {
-        assert!(matches!(state.put_back(&a, id, now), Placed::Idle));
+        assert!(matches!(state.put_back(&a, id, now), Returned::Idle));
     }
     // The one that has stood longest, and one only for each that waits.
     assert!(matches!(
         ask(&mut state, "b", 7, now),
-        CheckOut::Queue(_, Some(Given::Own(1)))
+        CheckoutAnswer::Queue(_, Some(Checkout::Own(1)))
     ));
     assert!(matches!(
         ask(&mut state, "b", 8, now),
-        CheckOut::Queue(_, Some(Given::Own(2)))
+        CheckoutAnswer::Queue(_, Some(Checkout::Own(2)))
     ));
     assert!(matches!(
         ask(&mut state, "b", 9, now),
-        CheckOut::Queue(_, None)
+        CheckoutAnswer::Queue(_, None)
     ));
     assert!(matches!(*state.closed(&a, 1), [(_, 7)]));
     assert!(matches!(*state.closed(&a, 2), [(_, 8)]));
@@ -206,25 +235,25 @@ fn one_that_closes_by_itself_is_not_the_one_that_was_evicted() {
     let [a, b, c] = [("a", 1), ("b", 2), ("c", 3)].map(|(name, id)| {
         assert!(matches!(
             ask(&mut state, name, id, now),
-            CheckOut::Connect(_)
+            CheckoutAnswer::Connect(_)
         ));
         let of = origin(name);
-        let placed = state.connected(&of, id, now).0;
-        assert!(matches!(placed, Placed::Serve(..)));
+        let returned = state.connected(&of, id, now).0;
+        assert!(matches!(returned, Returned::Serve(..)));
         of
     });
     for (of, id) in [(&a, 1), (&b, 2)] {
-        assert!(matches!(state.put_back(of, id, now), Placed::Idle));
+        assert!(matches!(state.put_back(of, id, now), Returned::Idle));
     }
     assert!(matches!(
         ask(&mut state, "d", 7, now),
-        CheckOut::Queue(_, Some(Given::Own(1)))
+        CheckoutAnswer::Queue(_, Some(Checkout::Own(1)))
     ));
     assert!(matches!(*state.closed(&c, 3), [(_, 7)]));
     // The first is still about to close, so that the next needs no other.
     assert!(matches!(
         ask(&mut state, "e", 8, now),
-        CheckOut::Queue(_, None)
+        CheckoutAnswer::Queue(_, None)
     ));
     assert!(matches!(*state.closed(&a, 1), [(_, 8)]));
     assert_eq!(state.counts().idle, 1);
@@ -236,23 +265,29 @@ fn one_that_closes_by_itself_is_not_the_one_that_was_evicted() {
 fn a_busy_origin_keeps_its_connection_until_another_has_waited_too_long() {
     let (mut state, now) = (state(1, 1), Instant::now());
     let (a, b) = (origin("a"), origin("b"));
-    assert!(matches!(ask(&mut state, "a", 1, now), CheckOut::Connect(_)));
-    assert!(matches!(state.connected(&a, 1, now).0, Placed::Serve(1, 1)));
+    assert!(matches!(
+        ask(&mut state, "a", 1, now),
+        CheckoutAnswer::Connect(_)
+    ));
+    assert!(matches!(
+        state.connected(&a, 1, now).0,
+        Returned::Serve(1, 1)
+    ));
     assert!(matches!(
         ask(&mut state, "b", 2, now),
-        CheckOut::Queue(_, None)
+        CheckoutAnswer::Queue(_, None)
     ));
     assert!(matches!(
         ask(&mut state, "a", 3, now),
-        CheckOut::Queue(_, None)
+        CheckoutAnswer::Queue(_, None)
     ));
     assert!(matches!(
         ask(&mut state, "a", 4, now),
-        CheckOut::Queue(_, None)
+        CheckoutAnswer::Queue(_, None)
     ));
-    assert!(matches!(state.put_back(&a, 1, now), Placed::Serve(3, 1)));
+    assert!(matches!(state.put_back(&a, 1, now), Returned::Serve(3, 1)));
     let later = now + STEAL_AFTER;
-    assert!(matches!(state.put_back(&a, 1, later), Placed::Close(1)));
+    assert!(matches!(state.put_back(&a, 1, later), Returned::Close(1)));
     let granted = state.closed(&a, 1);
     assert!(matches!(&*granted, [(origin, 2)] if *origin == b));
     state.assert_consistent();
@@ -262,11 +297,23 @@ fn a_busy_origin_keeps_its_connection_until_another_has_waited_too_long() {
 fn no_newcomer_overtakes_a_waiter() {
     let (mut state, now) = (state(1, 1), Instant::now());
     let a = origin("a");
-    assert!(matches!(ask(&mut state, "a", 1, now), CheckOut::Connect(_)));
-    assert!(matches!(state.connected(&a, 1, now).0, Placed::Serve(1, 1)));
-    assert!(matches!(ask(&mut state, "a", 2, now), CheckOut::Queue(..)));
-    assert!(matches!(state.put_back(&a, 1, now), Placed::Serve(2, 1)));
-    assert!(matches!(ask(&mut state, "a", 3, now), CheckOut::Queue(..)));
+    assert!(matches!(
+        ask(&mut state, "a", 1, now),
+        CheckoutAnswer::Connect(_)
+    ));
+    assert!(matches!(
+        state.connected(&a, 1, now).0,
+        Returned::Serve(1, 1)
+    ));
+    assert!(matches!(
+        ask(&mut state, "a", 2, now),
+        CheckoutAnswer::Queue(..)
+    ));
+    assert!(matches!(state.put_back(&a, 1, now), Returned::Serve(2, 1)));
+    assert!(matches!(
+        ask(&mut state, "a", 3, now),
+        CheckoutAnswer::Queue(..)
+    ));
 }
 
 #[test]
@@ -280,8 +327,14 @@ fn a_full_queue_refuses_and_forgets() {
         multiplexing: Multiplexing::Negotiated,
         requests: u64::MAX,
     });
-    assert!(matches!(ask(&mut state, "a", 1, now), CheckOut::Connect(_)));
-    assert!(matches!(ask(&mut state, "b", 2, now), CheckOut::Full(_)));
+    assert!(matches!(
+        ask(&mut state, "a", 1, now),
+        CheckoutAnswer::Connect(_)
+    ));
+    assert!(matches!(
+        ask(&mut state, "b", 2, now),
+        CheckoutAnswer::Full(_)
+    ));
     assert_eq!(state.origins.len(), 1);
     state.assert_consistent();
 }
@@ -293,14 +346,17 @@ fn what_came_back_before_a_stale_request_began_is_retired() {
     for id in [1, 2] {
         assert!(matches!(
             ask(&mut state, "a", id, now),
-            CheckOut::Connect(_)
+            CheckoutAnswer::Connect(_)
         ));
-        assert!(matches!(state.connected(&a, id, now).0, Placed::Serve(..)));
+        assert!(matches!(
+            state.connected(&a, id, now).0,
+            Returned::Serve(..)
+        ));
     }
     let later = now + Duration::from_secs(1);
-    assert!(matches!(state.put_back(&a, 1, now), Placed::Idle));
-    assert!(matches!(state.put_back(&a, 2, later), Placed::Idle));
-    assert!(matches!(*state.retire(&a, now), [Given::Own(1)]));
+    assert!(matches!(state.put_back(&a, 1, now), Returned::Idle));
+    assert!(matches!(state.put_back(&a, 2, later), Returned::Idle));
+    assert!(matches!(*state.retire(&a, now), [Checkout::Own(1)]));
     assert_eq!(state.counts().idle, 1);
 }
 
@@ -308,8 +364,8 @@ fn what_came_back_before_a_stale_request_began_is_retired() {
 fn ask_secure(state: &mut Ids, waiters: std::ops::Range<u32>, now: Instant) -> Vec<Ticket> {
     waiters
         .map(|waiter| match ask(state, "s", waiter, now) {
-            CheckOut::Connect(place) if waiter == 0 => place.arrival.ticket,
-            CheckOut::Covered(place) if waiter > 0 => place.arrival.ticket,
+            CheckoutAnswer::Connect(place) if waiter == 0 => place.arrival.ticket,
+            CheckoutAnswer::Covered(place) if waiter > 0 => place.arrival.ticket,
             other => panic!("waiter {waiter}: {other:?}"),
         })
         .collect()
@@ -339,8 +395,8 @@ fn others_fan_out_once_the_first_turns_out_to_be_exclusive() {
     let (mut state, now) = (state(99, 5), Instant::now());
     let s = origin("s");
     ask_secure(&mut state, 0..9, now);
-    let (placed, granted) = state.connected(&s, 1, now);
-    assert!(matches!(placed, Placed::Serve(0, 1)));
+    let (returned, granted) = state.connected(&s, 1, now);
+    assert!(matches!(returned, Returned::Serve(0, 1)));
     assert_eq!(granted.len(), 4);
     state.assert_consistent();
 }
@@ -356,7 +412,10 @@ fn a_connect_for_many_that_fails_fails_the_first_and_the_third_fails_all_who_wai
         state.assert_consistent();
     }
     // Who comes now has waited for one only.
-    assert!(matches!(ask(&mut state, "s", 9, now), CheckOut::Covered(_)));
+    assert!(matches!(
+        ask(&mut state, "s", 9, now),
+        CheckoutAnswer::Covered(_)
+    ));
     let told = state.connect_failed(&s, Failure::Passing);
     assert_eq!(told, (2..9).collect::<Vec<_>>());
     assert!(matches!(*state.permit_freed(&s), [(_, 9)]));
@@ -412,19 +471,22 @@ fn a_connection_that_ends_before_it_is_settled_fails_as_a_connect_does() {
 fn a_request_whose_connection_takes_none_waits_again_where_it_was() {
     let (mut state, now) = (state(1, 1), Instant::now());
     let a = origin("a");
-    let CheckOut::Connect(first) = ask(&mut state, "a", 1, now) else {
+    let CheckoutAnswer::Connect(first) = ask(&mut state, "a", 1, now) else {
         panic!("it may connect");
     };
     for waiter in 2..5 {
         assert!(matches!(
             ask(&mut state, "a", waiter, now),
-            CheckOut::Queue(_, None)
+            CheckoutAnswer::Queue(_, None)
         ));
     }
-    assert!(matches!(state.connected(&a, 1, now).0, Placed::Serve(1, 1)));
+    assert!(matches!(
+        state.connected(&a, 1, now).0,
+        Returned::Serve(1, 1)
+    ));
     let later = now + Duration::from_secs(1);
     let again = ask_again(&mut state, "a", 1, later, Some(first.arrival));
-    let CheckOut::Queue(place, None) = again else {
+    let CheckoutAnswer::Queue(place, None) = again else {
         panic!("{again:?}");
     };
     assert_eq!(place.arrival.ticket, first.arrival.ticket);
@@ -433,7 +495,7 @@ fn a_request_whose_connection_takes_none_waits_again_where_it_was() {
     assert!(matches!(*state.permit_freed(&a), [(_, 1)]));
     assert!(matches!(
         state.connected(&a, 2, later).0,
-        Placed::Serve(1, 2)
+        Returned::Serve(1, 2)
     ));
 }
 
@@ -449,14 +511,23 @@ fn a_request_that_was_let_in_finds_no_queue_full() {
         requests: u64::MAX,
     });
     let a = origin("a");
-    let CheckOut::Connect(first) = ask(&mut state, "a", 1, now) else {
+    let CheckoutAnswer::Connect(first) = ask(&mut state, "a", 1, now) else {
         panic!("it may connect");
     };
-    assert!(matches!(state.connected(&a, 1, now).0, Placed::Serve(1, 1)));
-    assert!(matches!(ask(&mut state, "a", 2, now), CheckOut::Queue(..)));
-    assert!(matches!(ask(&mut state, "a", 3, now), CheckOut::Full(_)));
+    assert!(matches!(
+        state.connected(&a, 1, now).0,
+        Returned::Serve(1, 1)
+    ));
+    assert!(matches!(
+        ask(&mut state, "a", 2, now),
+        CheckoutAnswer::Queue(..)
+    ));
+    assert!(matches!(
+        ask(&mut state, "a", 3, now),
+        CheckoutAnswer::Full(_)
+    ));
     let again = ask_again(&mut state, "a", 1, now, Some(first.arrival));
-    assert!(matches!(again, CheckOut::Queue(..)), "{again:?}");
+    assert!(matches!(again, CheckoutAnswer::Queue(..)), "{again:?}");
     state.assert_consistent();
 }
 
@@ -474,7 +545,7 @@ fn a_peer_that_allows_no_stream_gets_one_connection_and_no_more() {
     );
     assert!(matches!(
         ask(&mut state, "s", 9, now),
-        CheckOut::Queue(_, None)
+        CheckoutAnswer::Queue(_, None)
     ));
     // It changes its mind.
     let settled = state.set_limit(&s, 1, 3, now);
@@ -491,11 +562,14 @@ fn a_paused_connection_is_left_and_comes_back() {
     let _ = state.connected_shared(&s, 1, 100, true, now);
     let _ = state.set_limit(&s, 1, 100, now);
     let _ = state.set_paused(&s, 1, true, now);
-    assert!(matches!(ask(&mut state, "s", 1, now), CheckOut::Connect(_)));
+    assert!(matches!(
+        ask(&mut state, "s", 1, now),
+        CheckoutAnswer::Connect(_)
+    ));
     assert_eq!(served(&state.set_paused(&s, 1, false, now)), [1]);
     assert!(matches!(
         ask(&mut state, "s", 2, now),
-        CheckOut::Ready(Given::Part(1), _)
+        CheckoutAnswer::Ready(Checkout::Stream(1), _)
     ));
     state.assert_consistent();
 }
@@ -507,23 +581,29 @@ fn a_busy_shared_connection_takes_no_more_when_another_origin_has_waited_too_lon
     ask_secure(&mut state, 0..1, now);
     let _ = state.connected_shared(&s, 1, 100, true, now);
     let _ = state.set_limit(&s, 1, 100, now);
-    assert!(matches!(ask(&mut state, "s", 1, now), CheckOut::Ready(..)));
+    assert!(matches!(
+        ask(&mut state, "s", 1, now),
+        CheckoutAnswer::Ready(..)
+    ));
     assert!(matches!(
         ask(&mut state, "b", 2, now),
-        CheckOut::Queue(_, None)
+        CheckoutAnswer::Queue(_, None)
     ));
-    assert!(state.part_ended(&s, 1, now).close.is_empty());
-    assert!(matches!(ask(&mut state, "s", 3, now), CheckOut::Ready(..)));
+    assert!(state.stream_ended(&s, 1, now).close.is_empty());
+    assert!(matches!(
+        ask(&mut state, "s", 3, now),
+        CheckoutAnswer::Ready(..)
+    ));
     let later = now + STEAL_AFTER;
     assert!(
-        state.part_ended(&s, 1, later).close.is_empty(),
+        state.stream_ended(&s, 1, later).close.is_empty(),
         "one is under way"
     );
     assert!(matches!(
         ask(&mut state, "s", 4, later),
-        CheckOut::Queue(_, None)
+        CheckoutAnswer::Queue(_, None)
     ));
-    assert_eq!(state.part_ended(&s, 1, later).close, [1]);
+    assert_eq!(state.stream_ended(&s, 1, later).close, [1]);
     assert!(matches!(*state.permit_freed(&s), [(_, 2)]));
     state.assert_consistent();
 }
@@ -535,25 +615,40 @@ fn a_connection_that_leaves_and_goes_on_for_long_keeps_no_other_from_making_room
     ask_secure(&mut state, 0..1, now);
     let _ = state.connected_shared(&s, 1, 100, true, now);
     let _ = state.set_limit(&s, 1, 100, now);
-    assert!(matches!(ask(&mut state, "s", 1, now), CheckOut::Ready(..)));
-    assert!(matches!(ask(&mut state, "a", 2, now), CheckOut::Connect(_)));
-    assert!(matches!(state.connected(&a, 2, now).0, Placed::Serve(2, 2)));
-    assert!(matches!(ask(&mut state, "b", 3, now), CheckOut::Queue(..)));
+    assert!(matches!(
+        ask(&mut state, "s", 1, now),
+        CheckoutAnswer::Ready(..)
+    ));
+    assert!(matches!(
+        ask(&mut state, "a", 2, now),
+        CheckoutAnswer::Connect(_)
+    ));
+    assert!(matches!(
+        state.connected(&a, 2, now).0,
+        Returned::Serve(2, 2)
+    ));
+    assert!(matches!(
+        ask(&mut state, "b", 3, now),
+        CheckoutAnswer::Queue(..)
+    ));
     let later = now + STEAL_AFTER;
     // Chosen to make room, but one of its streams goes on.
-    assert!(state.part_ended(&s, 1, later).close.is_empty());
+    assert!(state.stream_ended(&s, 1, later).close.is_empty());
     assert!(matches!(
         ask(&mut state, "a", 4, later),
-        CheckOut::Queue(..)
+        CheckoutAnswer::Queue(..)
     ));
     // It may end soon, so for a while no other makes room too.
-    assert!(matches!(state.put_back(&a, 2, later), Placed::Serve(4, 2)));
+    assert!(matches!(
+        state.put_back(&a, 2, later),
+        Returned::Serve(4, 2)
+    ));
     assert!(matches!(
         ask(&mut state, "a", 5, later),
-        CheckOut::Queue(..)
+        CheckoutAnswer::Queue(..)
     ));
     let later = later + STEAL_AFTER;
-    assert!(matches!(state.put_back(&a, 2, later), Placed::Close(2)));
+    assert!(matches!(state.put_back(&a, 2, later), Returned::Close(2)));
     let granted = state.closed(&a, 2);
     assert!(matches!(&*granted, [(origin, 3)] if *origin == b));
     state.assert_consistent();
@@ -599,7 +694,7 @@ fn step() -> impl Strategy<Value = Step> {
 struct Open {
     origin: Origin,
     id: u32,
-    parts: usize,
+    streams: usize,
     /// The state has let go of it.
     leaving: bool,
 }
@@ -610,7 +705,7 @@ struct World {
     connecting: Vec<Origin>,
     in_use: Vec<(Origin, u32, Arrival)>,
     shared: Vec<Open>,
-    parts: Vec<u32>,
+    streams: Vec<u32>,
     closing: Vec<(Origin, u32)>,
     waiting: Vec<(Origin, Arrival, u32)>,
     served: usize,
@@ -629,11 +724,11 @@ impl World {
         arrival
     }
 
-    fn placed(&mut self, origin: &Origin, placed: &Placed<u32, u32>) {
-        match *placed {
-            Placed::Idle => {}
-            Placed::Close(id) => self.closing.push((origin.clone(), id)),
-            Placed::Serve(waiter, id) => {
+    fn returned(&mut self, origin: &Origin, returned: &Returned<u32, u32>) {
+        match *returned {
+            Returned::Idle => {}
+            Returned::Close(id) => self.closing.push((origin.clone(), id)),
+            Returned::Serve(waiter, id) => {
                 let arrival = self.serve_first(origin, waiter);
                 self.in_use.push((origin.clone(), id, arrival));
             }
@@ -656,8 +751,8 @@ impl World {
         let open = self.shared.iter_mut().find(|open| open.id == id);
         let open = open.expect("it is open");
         assert!(!open.leaving);
-        open.parts += 1;
-        self.parts.push(id);
+        open.streams += 1;
+        self.streams.push(id);
     }
 
     fn leave(&mut self, id: u32) {
@@ -670,7 +765,7 @@ impl World {
     fn sweep(&mut self) {
         let closing = &mut self.closing;
         self.shared.retain(|open| {
-            let goes = open.leaving && open.parts == 0;
+            let goes = open.leaving && open.streams == 0;
             if goes {
                 closing.push((open.origin.clone(), open.id));
             }
@@ -715,7 +810,7 @@ impl Run {
         } = self;
         world.asked += 1;
         match ask_again(state, name, id, *now, again) {
-            CheckOut::Ready(given, ticket) => {
+            CheckoutAnswer::Ready(given, ticket) => {
                 assert!(!world.waiting.iter().any(|(of, _, _)| *of == origin(name)));
                 world.served += 1;
                 let arrival = Arrival {
@@ -723,27 +818,27 @@ impl Run {
                     since: *now,
                 };
                 match given {
-                    Given::Own(link) => world.in_use.push((origin(name), link, arrival)),
-                    Given::Part(id) => world.take_part(id),
+                    Checkout::Own(pooled) => world.in_use.push((origin(name), pooled, arrival)),
+                    Checkout::Stream(id) => world.take_part(id),
                 }
             }
-            CheckOut::Connect(place) => {
+            CheckoutAnswer::Connect(place) => {
                 world.connecting.push(place.origin.clone());
                 world.waiting.push((place.origin, place.arrival, id));
             }
-            CheckOut::Queue(place, evicted) => {
+            CheckoutAnswer::Queue(place, evicted) => {
                 world.waiting.push((place.origin, place.arrival, id));
                 match evicted {
                     // Which origin it was of, its permit's owner knows: find it.
-                    Some(Given::Own(id)) => world.closing.push((lost(state, world), id)),
-                    Some(Given::Part(id)) => world.leave(id),
+                    Some(Checkout::Own(id)) => world.closing.push((lost(state, world), id)),
+                    Some(Checkout::Stream(id)) => world.leave(id),
                     None => {}
                 }
             }
-            CheckOut::Covered(place) => {
+            CheckoutAnswer::Covered(place) => {
                 world.waiting.push((place.origin, place.arrival, id));
             }
-            CheckOut::Full(_) | CheckOut::Closed => {
+            CheckoutAnswer::Full(_) | CheckoutAnswer::Closed => {
                 assert!(again.is_none(), "it was let in");
                 world.failed += 1;
             }
@@ -753,8 +848,8 @@ impl Run {
     /// A connection that was given takes no request, and closes; the request asks again.
     fn dead(&mut self, at: u8, id: u32) {
         let world = &mut self.world;
-        if let Some((of, link, arrival)) = pick(&mut world.in_use, at) {
-            world.closing.push((of.clone(), link));
+        if let Some((of, pooled, arrival)) = pick(&mut world.in_use, at) {
+            world.closing.push((of.clone(), pooled));
             world.served -= 1;
             world.asked -= 1;
             let name = of.host().to_owned();
@@ -787,8 +882,8 @@ impl Run {
             Step::Ask(name) => self.ask(["a", "b", "s"][usize::from(name)], id, None),
             Step::Connected(at) => {
                 if let Some(of) = pick(&mut world.connecting, at) {
-                    let (placed, granted) = state.connected(&of, id, now_is);
-                    world.placed(&of, &placed);
+                    let (returned, granted) = state.connected(&of, id, now_is);
+                    world.returned(&of, &returned);
                     world.granted(granted);
                 }
             }
@@ -799,7 +894,7 @@ impl Run {
                     world.shared.push(Open {
                         origin: of.clone(),
                         id,
-                        parts: 0,
+                        streams: 0,
                         leaving: false,
                     });
                     let effects = state.connected_shared(&of, id, 4, true, now_is);
@@ -808,9 +903,9 @@ impl Run {
             }
             Step::ConnectFailed(at, how) => self.connect_failed(at, how),
             Step::PutBack(at) => {
-                if let Some((of, link, _)) = pick(&mut world.in_use, at) {
-                    let placed = state.put_back(&of, link, now_is);
-                    world.placed(&of, &placed);
+                if let Some((of, pooled, _)) = pick(&mut world.in_use, at) {
+                    let returned = state.put_back(&of, pooled, now_is);
+                    world.returned(&of, &returned);
                 }
             }
             Step::Dead(at) => self.dead(at, id),
@@ -827,13 +922,13 @@ impl Run {
                 }
             }
             Step::PartEnded(at) => {
-                if let Some(id) = pick(&mut world.parts, at) {
+                if let Some(id) = pick(&mut world.streams, at) {
                     let open = world.shared.iter_mut().find(|open| open.id == id);
                     let open = open.expect("what carries something is open");
-                    open.parts -= 1;
+                    open.streams -= 1;
                     let of = open.origin.clone();
                     world.sweep();
-                    let effects = state.part_ended(&of, id.into(), now_is);
+                    let effects = state.stream_ended(&of, id.into(), now_is);
                     world.follow(&of, effects);
                 }
             }
@@ -915,8 +1010,8 @@ proptest! {
             ] {
                 run.step(step);
             }
-            let World { waiting, in_use, parts, .. } = &run.world;
-            if waiting.is_empty() && in_use.is_empty() && parts.is_empty() {
+            let World { waiting, in_use, streams, .. } = &run.world;
+            if waiting.is_empty() && in_use.is_empty() && streams.is_empty() {
                 break;
             }
         }

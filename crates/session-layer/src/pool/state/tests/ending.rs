@@ -6,23 +6,32 @@ use super::*;
 fn stand_idle(state: &mut Ids, name: &str, ids: std::ops::RangeInclusive<u32>, now: Instant) {
     let of = origin(name);
     for id in ids.clone() {
-        assert!(matches!(ask(state, name, id, now), CheckOut::Connect(_)));
+        assert!(matches!(
+            ask(state, name, id, now),
+            CheckoutAnswer::Connect(_)
+        ));
     }
     for id in ids.clone() {
-        assert!(matches!(state.connected(&of, id, now).0, Placed::Serve(..)));
+        assert!(matches!(
+            state.connected(&of, id, now).0,
+            Returned::Serve(..)
+        ));
     }
     for id in ids {
-        assert!(matches!(state.put_back(&of, id, now), Placed::Idle));
+        assert!(matches!(state.put_back(&of, id, now), Returned::Idle));
     }
 }
 
 /// Opens a shared connection of `s` for up to ten requests, which stands idle from `now` on.
 fn stand_idle_shared(state: &mut Ids, id: u32, now: Instant) {
     let s = origin("s");
-    assert!(matches!(ask(state, "s", 0, now), CheckOut::Connect(_)));
+    assert!(matches!(
+        ask(state, "s", 0, now),
+        CheckoutAnswer::Connect(_)
+    ));
     let _ = state.connected_shared(&s, id, 10, true, now);
     let _ = state.set_limit(&s, id.into(), 10, now);
-    let _ = state.part_ended(&s, id.into(), now);
+    let _ = state.stream_ended(&s, id.into(), now);
 }
 
 #[test]
@@ -33,11 +42,14 @@ fn an_idle_connection_expires_if_it_came_back_by_then_and_tells_when_it_did_else
     stand_idle(&mut state, "a", 1..=2, now);
     assert!(state.expire(&a, 3, now).is_none(), "there is no third");
     assert!(matches!(state.expire(&a, 1, before), Some(Err(since)) if since == now));
-    assert!(matches!(state.expire(&a, 1, now), Some(Ok(Given::Own(1)))));
+    assert!(matches!(
+        state.expire(&a, 1, now),
+        Some(Ok(Checkout::Own(1)))
+    ));
     assert!(state.expire(&a, 1, now).is_none());
     assert!(matches!(
         state.expire(&a, 2, now + Duration::from_millis(1)),
-        Some(Ok(Given::Own(2)))
+        Some(Ok(Checkout::Own(2)))
     ));
     assert_eq!(state.counts().idle, 0);
     state.assert_consistent();
@@ -50,13 +62,19 @@ fn a_shared_connection_expires_only_while_it_carries_nothing() {
     let s = origin("s");
     stand_idle_shared(&mut state, 1, now);
     assert!(matches!(state.expire(&s, 1, before), Some(Err(since)) if since == now));
-    assert!(matches!(ask(&mut state, "s", 1, now), CheckOut::Ready(..)));
+    assert!(matches!(
+        ask(&mut state, "s", 1, now),
+        CheckoutAnswer::Ready(..)
+    ));
     assert_eq!(state.counts().idle, 0);
     assert!(state.expire(&s, 1, now).is_none());
     assert!(state.remove(&s, 1).is_none());
-    let _ = state.part_ended(&s, 1, now);
+    let _ = state.stream_ended(&s, 1, now);
     assert!(state.expire(&s, 2, now).is_none());
-    assert!(matches!(state.expire(&s, 1, now), Some(Ok(Given::Part(1)))));
+    assert!(matches!(
+        state.expire(&s, 1, now),
+        Some(Ok(Checkout::Stream(1)))
+    ));
     assert_eq!(state.counts().idle, 0);
     state.assert_consistent();
 }
@@ -66,12 +84,12 @@ fn only_the_idle_connection_that_is_named_is_taken_out() {
     let (mut state, now) = (state(9, 9), Instant::now());
     let (a, s) = (origin("a"), origin("s"));
     stand_idle(&mut state, "a", 1..=3, now);
-    assert!(matches!(state.remove(&a, 2), Some(Given::Own(2))));
+    assert!(matches!(state.remove(&a, 2), Some(Checkout::Own(2))));
     assert!(state.remove(&a, 2).is_none());
     assert_eq!(state.counts().idle, 2);
     assert!(matches!(
         ask(&mut state, "a", 9, now),
-        CheckOut::Ready(Given::Own(3), _)
+        CheckoutAnswer::Ready(Checkout::Own(3), _)
     ));
 
     for id in [5, 6] {
@@ -80,12 +98,12 @@ fn only_the_idle_connection_that_is_named_is_taken_out() {
         let _ = state.set_limit(&s, id.into(), 1, now);
     }
     for id in [5, 6] {
-        let _ = state.part_ended(&s, id, now);
+        let _ = state.stream_ended(&s, id, now);
     }
-    assert!(matches!(state.remove(&s, 6), Some(Given::Part(6))));
+    assert!(matches!(state.remove(&s, 6), Some(Checkout::Stream(6))));
     assert!(matches!(
         ask(&mut state, "s", 9, now),
-        CheckOut::Ready(Given::Part(5), _)
+        CheckoutAnswer::Ready(Checkout::Stream(5), _)
     ));
     state.assert_consistent();
 }
@@ -98,7 +116,7 @@ fn a_shared_connection_that_came_back_before_a_stale_request_began_is_retired() 
     stand_idle_shared(&mut state, 1, now);
     assert!(state.retire(&s, before).is_empty());
     assert_eq!(state.counts().idle, 1);
-    assert!(matches!(*state.retire(&s, now), [Given::Part(1)]));
+    assert!(matches!(*state.retire(&s, now), [Checkout::Stream(1)]));
     assert_eq!(state.counts().idle, 0);
     state.assert_consistent();
 }
@@ -108,21 +126,30 @@ fn a_pool_without_a_session_serves_who_waits_and_keeps_nothing() {
     let (mut state, now) = (state(9, 2), Instant::now());
     let a = origin("a");
     stand_idle(&mut state, "a", 1..=2, now);
-    assert!(matches!(ask(&mut state, "a", 3, now), CheckOut::Ready(..)));
-    assert!(matches!(ask(&mut state, "a", 4, now), CheckOut::Ready(..)));
-    assert!(matches!(ask(&mut state, "a", 5, now), CheckOut::Queue(..)));
+    assert!(matches!(
+        ask(&mut state, "a", 3, now),
+        CheckoutAnswer::Ready(..)
+    ));
+    assert!(matches!(
+        ask(&mut state, "a", 4, now),
+        CheckoutAnswer::Ready(..)
+    ));
+    assert!(matches!(
+        ask(&mut state, "a", 5, now),
+        CheckoutAnswer::Queue(..)
+    ));
     stand_idle(&mut state, "b", 6..=6, now);
     stand_idle_shared(&mut state, 7, now);
     assert!(state.is_open() && !state.is_closed());
 
     let idle = state.abandon();
     assert_eq!(idle.len(), 2, "{idle:?}");
-    assert!(idle.iter().any(|it| matches!(it, Given::Own(6))));
-    assert!(idle.iter().any(|it| matches!(it, Given::Part(7))));
+    assert!(idle.iter().any(|it| matches!(it, Checkout::Own(6))));
+    assert!(idle.iter().any(|it| matches!(it, Checkout::Stream(7))));
     assert_eq!(state.counts().idle, 0);
     assert!(!state.is_open() && !state.is_closed());
-    assert!(matches!(state.put_back(&a, 2, now), Placed::Serve(5, 2)));
-    assert!(matches!(state.put_back(&a, 2, now), Placed::Close(2)));
+    assert!(matches!(state.put_back(&a, 2, now), Returned::Serve(5, 2)));
+    assert!(matches!(state.put_back(&a, 2, now), Returned::Close(2)));
     state.assert_consistent();
 }
 
@@ -134,12 +161,12 @@ fn a_shared_connection_of_a_pool_without_a_session_ends_with_its_last_request() 
     for waiter in 1..=2 {
         assert!(matches!(
             ask(&mut state, "s", waiter, now),
-            CheckOut::Ready(..)
+            CheckoutAnswer::Ready(..)
         ));
     }
     assert!(state.abandon().is_empty());
-    assert!(state.part_ended(&s, 1, now).close.is_empty());
-    assert_eq!(state.part_ended(&s, 1, now).close, [1]);
+    assert!(state.stream_ended(&s, 1, now).close.is_empty());
+    assert_eq!(state.stream_ended(&s, 1, now).close, [1]);
     state.assert_consistent();
 }
 
@@ -151,11 +178,17 @@ fn a_closed_pool_gives_back_all_it_had_and_refuses_everything() {
     ask_secure(&mut state, 0..1, now);
     let _ = state.connected_shared(&s, 2, 1, true, now);
     let _ = state.set_limit(&s, 2, 1, now);
-    assert!(matches!(ask(&mut state, "s", 3, now), CheckOut::Queue(..)));
-    assert!(matches!(ask(&mut state, "b", 4, now), CheckOut::Connect(_)));
+    assert!(matches!(
+        ask(&mut state, "s", 3, now),
+        CheckoutAnswer::Queue(..)
+    ));
+    assert!(matches!(
+        ask(&mut state, "b", 4, now),
+        CheckoutAnswer::Connect(_)
+    ));
 
     let (idle, busy, mut waiters) = state.close();
-    assert!(matches!(*idle, [Given::Own(1)]));
+    assert!(matches!(*idle, [Checkout::Own(1)]));
     assert_eq!(busy, [2]);
     waiters.sort_unstable();
     assert_eq!(waiters, [3, 4]);
@@ -165,7 +198,10 @@ fn a_closed_pool_gives_back_all_it_had_and_refuses_everything() {
     // The permits are taken until the sockets are closed.
     assert_eq!((counts.open, counts.connecting), (3, 1));
 
-    assert!(matches!(ask(&mut state, "a", 5, now), CheckOut::Closed));
+    assert!(matches!(
+        ask(&mut state, "a", 5, now),
+        CheckoutAnswer::Closed
+    ));
     let late = state.connected_shared(&s, 6, 1, false, now);
     assert_eq!(late.close, [6]);
     assert!(late.serve.is_empty() && late.grant.is_empty());
@@ -180,10 +216,13 @@ fn a_closed_pool_gives_back_all_it_had_and_refuses_everything() {
 fn a_connection_that_is_opened_when_the_pool_is_closed_is_closed() {
     let (mut state, now) = (state(9, 9), Instant::now());
     let b = origin("b");
-    assert!(matches!(ask(&mut state, "b", 1, now), CheckOut::Connect(_)));
+    assert!(matches!(
+        ask(&mut state, "b", 1, now),
+        CheckoutAnswer::Connect(_)
+    ));
     let (_, _, waiters) = state.close();
     assert_eq!(waiters, [1]);
-    assert!(matches!(state.connected(&b, 1, now).0, Placed::Close(1)));
+    assert!(matches!(state.connected(&b, 1, now).0, Returned::Close(1)));
     assert_eq!(state.counts().connecting, 0);
 }
 
@@ -193,7 +232,7 @@ fn whoever_leaves_tells_whether_a_connection_too_many_is_being_opened() {
     let (a, s) = (origin("a"), origin("s"));
     let mut tickets = Vec::new();
     for waiter in 1..=2 {
-        let CheckOut::Connect(place) = ask(&mut state, "a", waiter, now) else {
+        let CheckoutAnswer::Connect(place) = ask(&mut state, "a", waiter, now) else {
             panic!("it may connect");
         };
         tickets.push(place.arrival.ticket);
@@ -218,7 +257,7 @@ fn whoever_leaves_tells_whether_a_connection_too_many_is_being_opened() {
 fn a_connect_that_nobody_goes_on_with_leaves_its_waiter_uncovered() {
     let (mut state, now) = (state(9, 1), Instant::now());
     let a = origin("a");
-    let CheckOut::Connect(place) = ask(&mut state, "a", 1, now) else {
+    let CheckoutAnswer::Connect(place) = ask(&mut state, "a", 1, now) else {
         panic!("it may connect");
     };
     let ticket = place.arrival.ticket;
@@ -235,10 +274,10 @@ fn a_connect_that_nobody_goes_on_with_leaves_its_waiter_uncovered() {
 fn a_request_is_covered_only_if_enough_connections_for_it_are_being_opened() {
     let (mut state, now) = (state(9, 1), Instant::now());
     let a = origin("a");
-    let CheckOut::Connect(first) = ask(&mut state, "a", 1, now) else {
+    let CheckoutAnswer::Connect(first) = ask(&mut state, "a", 1, now) else {
         panic!("it may connect");
     };
-    let CheckOut::Queue(second, None) = ask(&mut state, "a", 2, now) else {
+    let CheckoutAnswer::Queue(second, None) = ask(&mut state, "a", 2, now) else {
         panic!("it waits");
     };
     assert!(state.is_covered(&a, first.arrival.ticket));
@@ -271,7 +310,10 @@ fn a_connection_on_which_the_peer_has_answered_may_allow_nothing_and_have_a_succ
     let _ = state.connected_shared(&s, 2, 10, true, now);
     let _ = state.set_limit(&s, 2, 0, now);
     assert!(!state.is_refused(&s));
-    assert!(matches!(ask(&mut state, "s", 1, now), CheckOut::Connect(_)));
+    assert!(matches!(
+        ask(&mut state, "s", 1, now),
+        CheckoutAnswer::Connect(_)
+    ));
     state.assert_consistent();
 }
 
@@ -316,16 +358,25 @@ fn the_idle_connection_of_the_same_runtime_makes_room_before_an_older_one_of_ano
     };
     for (id, on) in [(1, there), (2, here)] {
         let (asked, of) = ask_on(&mut state, "a", on, id);
-        assert!(matches!(asked, CheckOut::Connect(_)));
-        assert!(matches!(state.connected(&of, id, now).0, Placed::Serve(..)));
-        assert!(matches!(state.put_back(&of, id, now), Placed::Idle));
+        assert!(matches!(asked, CheckoutAnswer::Connect(_)));
+        assert!(matches!(
+            state.connected(&of, id, now).0,
+            Returned::Serve(..)
+        ));
+        assert!(matches!(state.put_back(&of, id, now), Returned::Idle));
     }
     let (asked, _) = ask_on(&mut state, "b", here, 3);
-    assert!(matches!(asked, CheckOut::Queue(_, Some(Given::Own(2)))));
+    assert!(matches!(
+        asked,
+        CheckoutAnswer::Queue(_, Some(Checkout::Own(2)))
+    ));
     // Its permit comes back for sure, so no other is closed for the same wish.
     assert_eq!(state.evicting.len(), 1);
     let (asked, _) = ask_on(&mut state, "c", here, 4);
-    assert!(matches!(asked, CheckOut::Queue(_, Some(Given::Own(1)))));
+    assert!(matches!(
+        asked,
+        CheckoutAnswer::Queue(_, Some(Checkout::Own(1)))
+    ));
     // That of the other runtime may take its time.
     assert_eq!(state.evicting.len(), 1);
 }

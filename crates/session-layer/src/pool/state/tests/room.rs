@@ -15,15 +15,21 @@ fn limited(waiting: usize, requests: u64) -> Ids {
 
 /// Opens a connection of this origin for one request, which is under way from now on.
 fn be_busy(state: &mut Ids, name: &str, id: u32, now: Instant) {
-    assert!(matches!(ask(state, name, id, now), CheckOut::Connect(_)));
-    let placed = state.connected(&origin(name), id, now).0;
-    assert!(matches!(placed, Placed::Serve(..)));
+    assert!(matches!(
+        ask(state, name, id, now),
+        CheckoutAnswer::Connect(_)
+    ));
+    let returned = state.connected(&origin(name), id, now).0;
+    assert!(matches!(returned, Returned::Serve(..)));
 }
 
 /// Opens a shared connection of this origin for so many requests, and begins one.
 fn be_shared(state: &mut Ids, name: &str, id: u32, limit: usize, now: Instant) {
     let of = origin(name);
-    assert!(matches!(ask(state, name, id, now), CheckOut::Connect(_)));
+    assert!(matches!(
+        ask(state, name, id, now),
+        CheckoutAnswer::Connect(_)
+    ));
     assert_eq!(
         served(&state.connected_shared(&of, id, limit, true, now)),
         [id]
@@ -37,7 +43,7 @@ fn a_full_queue_refuses_nobody_for_whom_a_connection_is_opened() {
     for id in 1..=3 {
         assert!(matches!(
             ask(&mut state, "a", id, now),
-            CheckOut::Connect(_)
+            CheckoutAnswer::Connect(_)
         ));
     }
     ask_secure(&mut state, 0..3, now);
@@ -51,16 +57,22 @@ fn one_connection_makes_room_for_one_waiter_of_another_origin() {
     let a = origin("a");
     be_busy(&mut state, "a", 1, now);
     be_busy(&mut state, "a", 2, now);
-    assert!(matches!(ask(&mut state, "b", 3, now), CheckOut::Queue(..)));
+    assert!(matches!(
+        ask(&mut state, "b", 3, now),
+        CheckoutAnswer::Queue(..)
+    ));
     for waiter in [4, 5] {
         assert!(matches!(
             ask(&mut state, "a", waiter, now),
-            CheckOut::Queue(..)
+            CheckoutAnswer::Queue(..)
         ));
     }
     let later = now + STEAL_AFTER;
-    assert!(matches!(state.put_back(&a, 1, later), Placed::Close(1)));
-    assert!(matches!(state.put_back(&a, 2, later), Placed::Serve(4, 2)));
+    assert!(matches!(state.put_back(&a, 1, later), Returned::Close(1)));
+    assert!(matches!(
+        state.put_back(&a, 2, later),
+        Returned::Serve(4, 2)
+    ));
     state.assert_consistent();
 }
 
@@ -70,9 +82,12 @@ fn what_comes_back_makes_room_at_once_where_its_own_origin_does_not_wait() {
     let a = origin("a");
     be_busy(&mut state, "a", 1, now);
     be_busy(&mut state, "a", 2, now);
-    assert!(matches!(ask(&mut state, "b", 3, now), CheckOut::Queue(..)));
-    assert!(matches!(state.put_back(&a, 1, now), Placed::Close(1)));
-    assert!(matches!(state.put_back(&a, 2, now), Placed::Idle));
+    assert!(matches!(
+        ask(&mut state, "b", 3, now),
+        CheckoutAnswer::Queue(..)
+    ));
+    assert!(matches!(state.put_back(&a, 1, now), Returned::Close(1)));
+    assert!(matches!(state.put_back(&a, 2, now), Returned::Idle));
     assert!(matches!(*state.permit_freed(&a), [(_, 3)]));
     state.assert_consistent();
 }
@@ -82,9 +97,15 @@ fn a_long_wait_closes_no_connection_of_the_waiters_own_origin() {
     let (mut state, now) = (state(1, 2), Instant::now());
     let a = origin("a");
     be_busy(&mut state, "a", 1, now);
-    assert!(matches!(ask(&mut state, "a", 2, now), CheckOut::Queue(..)));
+    assert!(matches!(
+        ask(&mut state, "a", 2, now),
+        CheckoutAnswer::Queue(..)
+    ));
     let later = now + 2 * STEAL_AFTER;
-    assert!(matches!(state.put_back(&a, 1, later), Placed::Serve(2, 1)));
+    assert!(matches!(
+        state.put_back(&a, 1, later),
+        Returned::Serve(2, 1)
+    ));
 }
 
 #[test]
@@ -94,8 +115,8 @@ fn nothing_counts_as_making_room_where_nobody_waits_for_it() {
     be_busy(&mut state, "a", 1, now);
     be_shared(&mut state, "s", 2, 10, now);
     assert!(state.abandon().is_empty());
-    assert!(matches!(state.put_back(&a, 1, now), Placed::Close(1)));
-    assert_eq!(state.part_ended(&s, 2, now).close, [2]);
+    assert!(matches!(state.put_back(&a, 1, now), Returned::Close(1)));
+    assert_eq!(state.stream_ended(&s, 2, now).close, [2]);
     assert_eq!(state.evicting.len(), 0);
 }
 
@@ -104,8 +125,11 @@ fn a_shared_connection_that_carries_nothing_makes_room_at_once() {
     let (mut state, now) = (state(1, 1), Instant::now());
     let s = origin("s");
     be_shared(&mut state, "s", 1, 10, now);
-    assert!(matches!(ask(&mut state, "b", 2, now), CheckOut::Queue(..)));
-    assert_eq!(state.part_ended(&s, 1, now).close, [1]);
+    assert!(matches!(
+        ask(&mut state, "b", 2, now),
+        CheckoutAnswer::Queue(..)
+    ));
+    assert_eq!(state.stream_ended(&s, 1, now).close, [1]);
     assert_eq!(state.evicting.len(), 1);
     assert!(matches!(*state.closed(&s, 1), [(_, 2)]));
     assert_eq!(state.evicting.len(), 0);
@@ -118,11 +142,11 @@ fn of_idle_shared_connections_the_one_that_was_used_longest_ago_makes_room() {
     be_shared(&mut state, "s", 5, 10, now);
     be_shared(&mut state, "s2", 7, 10, now);
     for (name, id) in [("s2", 7), ("s", 5)] {
-        assert!(state.part_ended(&origin(name), id, now).close.is_empty());
+        assert!(state.stream_ended(&origin(name), id, now).close.is_empty());
     }
     assert!(matches!(
         ask(&mut state, "a", 8, now),
-        CheckOut::Queue(_, Some(Given::Part(7)))
+        CheckoutAnswer::Queue(_, Some(Checkout::Stream(7)))
     ));
     state.assert_consistent();
 }
@@ -132,15 +156,15 @@ fn an_idle_connection_that_is_being_asked_whether_it_is_alive_makes_room_for_oth
     let (mut state, now) = (state(1, 2), Instant::now());
     let s = origin("s");
     be_shared(&mut state, "s", 1, 10, now);
-    let _ = state.part_ended(&s, 1, now);
+    let _ = state.stream_ended(&s, 1, now);
     let _ = state.set_paused(&s, 1, true, now);
     assert!(matches!(
         ask(&mut state, "s", 2, now),
-        CheckOut::Queue(_, None)
+        CheckoutAnswer::Queue(_, None)
     ));
     assert!(matches!(
         ask(&mut state, "a", 3, now),
-        CheckOut::Queue(_, Some(Given::Part(1)))
+        CheckoutAnswer::Queue(_, Some(Checkout::Stream(1)))
     ));
     state.assert_consistent();
 }
@@ -150,10 +174,16 @@ fn a_shared_connection_carries_as_many_requests_in_its_life_as_it_may() {
     let (mut state, now) = (limited(9, 2), Instant::now());
     let s = origin("s");
     be_shared(&mut state, "s", 1, 10, now);
-    assert!(matches!(ask(&mut state, "s", 2, now), CheckOut::Ready(..)));
-    assert!(matches!(ask(&mut state, "s", 3, now), CheckOut::Connect(_)));
-    assert!(state.part_ended(&s, 1, now).close.is_empty());
-    assert_eq!(state.part_ended(&s, 1, now).close, [1]);
+    assert!(matches!(
+        ask(&mut state, "s", 2, now),
+        CheckoutAnswer::Ready(..)
+    ));
+    assert!(matches!(
+        ask(&mut state, "s", 3, now),
+        CheckoutAnswer::Connect(_)
+    ));
+    assert!(state.stream_ended(&s, 1, now).close.is_empty());
+    assert_eq!(state.stream_ended(&s, 1, now).close, [1]);
     assert_eq!(state.evicting.len(), 0);
     assert_eq!(state.counts().idle, 0);
     state.assert_consistent();
@@ -181,10 +211,13 @@ fn what_a_peer_said_last_is_expected_of_its_next_connection() {
     for waiter in [2, 3] {
         assert!(matches!(
             ask(&mut state, "s", waiter, now),
-            CheckOut::Ready(..)
+            CheckoutAnswer::Ready(..)
         ));
     }
-    assert!(matches!(ask(&mut state, "s", 4, now), CheckOut::Connect(_)));
+    assert!(matches!(
+        ask(&mut state, "s", 4, now),
+        CheckoutAnswer::Connect(_)
+    ));
     let _ = state.connected_shared(&s, 2, 100, true, now);
     assert_eq!(expected(&state), Sharing::Many(3));
     // What one that takes nothing says is no guide.
@@ -202,7 +235,10 @@ fn after_a_peer_that_allowed_nothing_a_connection_carries_nothing_before_its_lim
     ask_secure(&mut state, 0..1, now);
     let _ = state.connected_shared(&s, 1, 10, true, now);
     let _ = state.set_limit(&s, 1, 0, now);
-    assert!(matches!(ask(&mut state, "s", 1, now), CheckOut::Queue(..)));
+    assert!(matches!(
+        ask(&mut state, "s", 1, now),
+        CheckoutAnswer::Queue(..)
+    ));
     let ended = state.withdraw(&s, 1, None);
     assert!(matches!(*ended.grant, [(_, 1)]));
     let opened = state.connected_shared(&s, 3, 10, true, now);
@@ -233,7 +269,10 @@ fn a_connection_that_ends_after_it_told_its_limit_fails_nobody() {
     let (mut state, now) = (state(9, 1), Instant::now());
     let s = origin("s");
     be_shared(&mut state, "s", 1, 1, now);
-    assert!(matches!(ask(&mut state, "s", 2, now), CheckOut::Queue(..)));
+    assert!(matches!(
+        ask(&mut state, "s", 2, now),
+        CheckoutAnswer::Queue(..)
+    ));
     let ended = state.withdraw(&s, 1, Some(Failed::Broken));
     assert!(ended.tell.is_empty());
     assert_eq!(ended.close, [1]);
@@ -247,15 +286,21 @@ fn a_connection_that_was_to_make_room_is_forgotten_when_it_ends() {
     let leaving = || {
         let mut state = state(1, 1);
         be_shared(&mut state, "s", 1, 10, now);
-        assert!(matches!(ask(&mut state, "s", 2, now), CheckOut::Ready(..)));
-        assert!(matches!(ask(&mut state, "b", 3, now), CheckOut::Queue(..)));
+        assert!(matches!(
+            ask(&mut state, "s", 2, now),
+            CheckoutAnswer::Ready(..)
+        ));
+        assert!(matches!(
+            ask(&mut state, "b", 3, now),
+            CheckoutAnswer::Queue(..)
+        ));
         let later = now + STEAL_AFTER;
-        assert!(state.part_ended(&origin("s"), 1, later).close.is_empty());
+        assert!(state.stream_ended(&origin("s"), 1, later).close.is_empty());
         assert_eq!(state.leaving, [(1, later)]);
         state
     };
     let mut state = leaving();
-    assert_eq!(state.part_ended(&origin("s"), 1, now).close, [1]);
+    assert_eq!(state.stream_ended(&origin("s"), 1, now).close, [1]);
     assert_eq!(state.leaving, []);
     let mut state = leaving();
     assert_eq!(state.withdraw(&origin("s"), 1, None).close, [1]);
@@ -266,33 +311,33 @@ fn a_connection_that_was_to_make_room_is_forgotten_when_it_ends() {
 fn a_request_that_ends_beside_others_changes_nothing_else() {
     let (mut state, now) = (state(2, 1), Instant::now());
     let s = origin("s");
-    assert!(state.part_ended_quietly(&s, 1));
+    assert!(state.stream_ended_quietly(&s, 1));
     be_shared(&mut state, "s", 1, 3, now);
-    assert!(state.part_ended_quietly(&s, 2), "there is no second");
+    assert!(state.stream_ended_quietly(&s, 2), "there is no second");
     for waiter in [2, 3] {
         assert!(matches!(
             ask(&mut state, "s", waiter, now),
-            CheckOut::Ready(..)
+            CheckoutAnswer::Ready(..)
         ));
     }
     let streams = |state: &Ids| {
         let entry = state.origins.values().find(|it| !it.shared.is_empty());
         entry.unwrap().shared[0].streams()
     };
-    assert!(state.part_ended_quietly(&s, 1));
+    assert!(state.stream_ended_quietly(&s, 1));
     assert_eq!(streams(&state), 2);
     // Another origin waits for a permit.
     be_busy(&mut state, "a", 4, now);
-    let CheckOut::Queue(place, None) = ask(&mut state, "b", 5, now) else {
+    let CheckoutAnswer::Queue(place, None) = ask(&mut state, "b", 5, now) else {
         panic!("it waits");
     };
-    assert!(!state.part_ended_quietly(&s, 1));
+    assert!(!state.stream_ended_quietly(&s, 1));
     assert_eq!(streams(&state), 2);
     assert!(state.cancel(&place.origin, place.arrival.ticket).0);
-    assert!(state.part_ended_quietly(&s, 1));
+    assert!(state.stream_ended_quietly(&s, 1));
     assert_eq!(streams(&state), 1);
     // It carries nothing afterwards.
-    assert!(!state.part_ended_quietly(&s, 1));
+    assert!(!state.stream_ended_quietly(&s, 1));
     assert_eq!(streams(&state), 1);
 }
 
@@ -301,10 +346,16 @@ fn a_request_that_ends_where_others_wait_does_change_something() {
     let (mut state, now) = (state(1, 1), Instant::now());
     let s = origin("s");
     be_shared(&mut state, "s", 1, 2, now);
-    assert!(matches!(ask(&mut state, "s", 2, now), CheckOut::Ready(..)));
-    assert!(matches!(ask(&mut state, "s", 3, now), CheckOut::Queue(..)));
-    assert!(!state.part_ended_quietly(&s, 1));
-    assert_eq!(served(&state.part_ended(&s, 1, now)), [3]);
+    assert!(matches!(
+        ask(&mut state, "s", 2, now),
+        CheckoutAnswer::Ready(..)
+    ));
+    assert!(matches!(
+        ask(&mut state, "s", 3, now),
+        CheckoutAnswer::Queue(..)
+    ));
+    assert!(!state.stream_ended_quietly(&s, 1));
+    assert_eq!(served(&state.stream_ended(&s, 1, now)), [3]);
     state.assert_consistent();
 }
 
@@ -313,29 +364,35 @@ fn a_connection_that_has_given_its_slot_back_makes_no_room_for_anybody() {
     let (mut state, now) = (state(2, 2), Instant::now());
     let (a, b) = (origin("a"), origin("b"));
     be_busy(&mut state, "a", 1, now);
-    assert!(matches!(state.put_back(&a, 1, now), Placed::Idle));
+    assert!(matches!(state.put_back(&a, 1, now), Returned::Idle));
     be_busy(&mut state, "b", 2, now);
     // Its socket is closed, and it stands among the idle ones still.
     assert!(state.closed(&a, 1).is_empty());
-    assert!(matches!(ask(&mut state, "c", 3, now), CheckOut::Connect(_)));
+    assert!(matches!(
+        ask(&mut state, "c", 3, now),
+        CheckoutAnswer::Connect(_)
+    ));
     assert!(matches!(
         ask(&mut state, "d", 4, now),
-        CheckOut::Queue(_, None)
+        CheckoutAnswer::Queue(_, None)
     ));
     assert!(state.remove(&a, 1).is_some());
     assert!(matches!(
         state.connected(&origin("c"), 3, now).0,
-        Placed::Serve(..)
+        Returned::Serve(..)
     ));
     assert!(matches!(*state.closed(&b, 2), [(_, 4)]));
     assert!(matches!(
         state.connected(&origin("d"), 4, now).0,
-        Placed::Serve(..)
+        Returned::Serve(..)
     ));
-    assert!(matches!(state.put_back(&origin("c"), 3, now), Placed::Idle));
+    assert!(matches!(
+        state.put_back(&origin("c"), 3, now),
+        Returned::Idle
+    ));
     // The idle one goes for it.
     let queued = ask(&mut state, "e", 5, now);
-    assert!(matches!(queued, CheckOut::Queue(_, Some(_))));
+    assert!(matches!(queued, CheckoutAnswer::Queue(_, Some(_))));
     state.assert_consistent();
 }
 
@@ -345,10 +402,10 @@ fn an_idle_connection_whose_peer_allows_nothing_makes_room_for_its_own_origin() 
     let s = origin("s");
     be_shared(&mut state, "s", 2, 10, now);
     let _ = state.set_limit(&s, 2, 0, now);
-    let _ = state.part_ended(&s, 2, now);
+    let _ = state.stream_ended(&s, 2, now);
     assert!(matches!(
         ask(&mut state, "s", 3, now),
-        CheckOut::Queue(_, Some(Given::Part(2)))
+        CheckoutAnswer::Queue(_, Some(Checkout::Stream(2)))
     ));
     state.assert_consistent();
 }
@@ -373,7 +430,7 @@ fn a_connection_that_carries_nothing_has_a_successor_in_its_own_place() {
     let (mut state, now) = (state(1, 1), Instant::now());
     let s = origin("s");
     be_shared(&mut state, "s", 1, 10, now);
-    let _ = state.part_ended(&s, 1, now);
+    let _ = state.stream_ended(&s, 1, now);
     assert!(state.may_replace(&s, 1));
     assert!(!state.may_replace(&s, 2), "there is no second");
     assert!(!state.may_replace(&origin("a"), 1));
@@ -386,10 +443,10 @@ fn a_request_that_has_just_come_takes_what_is_there_and_a_place_in_the_order() {
     assert!(state.take_first(&a).is_none());
     be_busy(&mut state, "a", 1, now);
     assert!(state.take_first(&a).is_none());
-    assert!(matches!(state.put_back(&a, 1, now), Placed::Idle));
+    assert!(matches!(state.put_back(&a, 1, now), Returned::Idle));
     let next = state.next_ticket();
     let taken = state.take_first(&a);
-    assert!(matches!(taken, Some((Given::Own(1), ticket)) if ticket == next));
+    assert!(matches!(taken, Some((Checkout::Own(1), ticket)) if ticket == next));
     assert!(state.next_ticket() > next);
     state.assert_consistent();
 }

@@ -14,8 +14,8 @@ use tokio_util::sync::ReusableBoxFuture;
 use super::{
     Connection, Pool, Shared,
     answer::{Answer, AnswerBox, Exchanged, Unsent},
-    shared::Part,
-    state::{Given, Numbered},
+    shared::Stream,
+    state::{Checkout, Numbered},
 };
 use crate::{
     box_error::BoxError,
@@ -30,18 +30,18 @@ pub(crate) struct Channel<B: Send + 'static> {
     answer: AnswerBox<B>,
 }
 
-/// A connection, or a part of one, that somebody may send on: whoever holds it is alone.
+/// A connection, or a stream on a shared one, that one request may be sent on.
 ///
 /// It has the size of three pointers, since each request moves it from the pool to its future and
 /// back.
-pub(crate) enum Link<B: Send + 'static> {
+pub(crate) enum PooledConnection<B: Send + 'static> {
     /// An HTTP/1 connection.
     Whole(Arc<Connection<B>>, Box<Channel<B>>),
     /// The right to one stream of an HTTP/2 connection.
-    Part(Part<B>),
+    Stream(Stream<B>),
 }
 
-impl<B: Send + 'static> Link<B> {
+impl<B: Send + 'static> PooledConnection<B> {
     /// A new HTTP/1 connection.
     pub(crate) fn http1(
         connection: Arc<Connection<B>>,
@@ -55,24 +55,24 @@ impl<B: Send + 'static> Link<B> {
         Self::Whole(connection, Box::new(channel))
     }
 
-    /// What the state gave: a connection of its own, or a part of a shared one.
-    pub(super) fn of(given: Given<Self, Arc<Shared<B>>>) -> Self {
-        match given {
-            Given::Own(link) => link,
-            Given::Part(shared) => Self::part(shared),
+    /// What the state gave: a connection of its own, or a stream on a shared one.
+    pub(super) fn of(checkout: Checkout<Self, Arc<Shared<B>>>) -> Self {
+        match checkout {
+            Checkout::Own(pooled) => pooled,
+            Checkout::Stream(shared) => Self::stream(shared),
         }
     }
 
-    /// Takes the part of a shared connection that the state has counted.
-    pub(super) fn part(shared: Arc<Shared<B>>) -> Self {
-        Self::Part(Part::begin(shared))
+    /// Takes the stream on a shared connection that the state has counted.
+    pub(super) fn stream(shared: Arc<Shared<B>>) -> Self {
+        Self::Stream(Stream::begin(shared))
     }
 
     #[inline]
     pub(crate) fn connection(&self) -> &Arc<Connection<B>> {
         match self {
             Self::Whole(connection, _) => connection,
-            Self::Part(part) => part.connection(),
+            Self::Stream(stream) => stream.connection(),
         }
     }
 
@@ -84,7 +84,7 @@ impl<B: Send + 'static> Link<B> {
     pub(crate) fn exchange(&self) -> &Arc<ExchangeState> {
         match self {
             Self::Whole(connection, _) => &connection.state,
-            Self::Part(part) => part.exchange(),
+            Self::Stream(stream) => stream.exchange(),
         }
     }
 
@@ -94,8 +94,8 @@ impl<B: Send + 'static> Link<B> {
     }
 
     /// Whether others use the connection at the same time.
-    pub(crate) fn is_part(&self) -> bool {
-        matches!(self, Self::Part(_))
+    pub(crate) fn is_stream(&self) -> bool {
+        matches!(self, Self::Stream(_))
     }
 
     pub(crate) fn mark_used(&self) {
@@ -109,8 +109,8 @@ impl<B: Send + 'static> Link<B> {
     /// Counts a request; returns whether it is the last that the connection may carry.
     pub(crate) fn count_request(&self) -> bool {
         let last = self.connection().count_request();
-        if last && self.is_part() {
-            // The pool has given its last part out.
+        if last && self.is_stream() {
+            // The pool has given its last stream out.
             self.connection().state.leave(Cause::Served);
         }
         last
@@ -128,11 +128,11 @@ impl<B: Send + 'static> Link<B> {
         !self.is_closed() && self.connection().is_fresh(now)
     }
 
-    /// Whether it is a part that the peer does not allow any more.
+    /// Whether it is a stream that the peer does not allow any more.
     pub(crate) fn is_too_much(&self) -> bool {
         match self {
             Self::Whole(..) => false,
-            Self::Part(part) => part.is_too_much(),
+            Self::Stream(stream) => stream.is_too_much(),
         }
     }
 
@@ -140,7 +140,7 @@ impl<B: Send + 'static> Link<B> {
     pub(crate) fn is_ready(&self) -> bool {
         match self {
             Self::Whole(_, channel) => channel.sender.as_ref().is_none_or(SendRequest::is_ready),
-            Self::Part(_) => true,
+            Self::Stream(_) => true,
         }
     }
 
@@ -151,7 +151,7 @@ impl<B: Send + 'static> Link<B> {
                 Some(sender) => sender.poll_ready(cx).map(|_| ()),
                 None => Poll::Ready(()),
             },
-            Self::Part(_) => Poll::Ready(()),
+            Self::Stream(_) => Poll::Ready(()),
         }
     }
 
@@ -161,14 +161,14 @@ impl<B: Send + 'static> Link<B> {
         self.abort(cause);
     }
 
-    /// Ends what goes on: the connection, or this part of a shared one.
+    /// Ends what goes on: the connection, or this stream on a shared one.
     pub(crate) fn abort(self, cause: Cause) {
         match self {
             Self::Whole(connection, _) => {
                 connection.state.sever(cause);
             }
             // Dropping hyper's future resets the stream.
-            Self::Part(part) => drop(part),
+            Self::Stream(stream) => drop(stream),
         }
     }
 
@@ -176,7 +176,7 @@ impl<B: Send + 'static> Link<B> {
     pub(crate) fn give_back(self) {
         match self {
             Self::Whole(..) => Pool::put_back(self),
-            Self::Part(part) => drop(part),
+            Self::Stream(stream) => drop(stream),
         }
     }
 
@@ -187,7 +187,7 @@ impl<B: Send + 'static> Link<B> {
                 *connection.parked() = Some(channel);
                 (connection, None)
             }
-            Self::Part(part) => part.park(),
+            Self::Stream(stream) => stream.park(),
         }
     }
 
@@ -196,7 +196,7 @@ impl<B: Send + 'static> Link<B> {
     pub(crate) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Answer<B>> {
         match self {
             Self::Whole(_, channel) => channel.answer.poll(cx),
-            Self::Part(part) => part.poll_answer(cx),
+            Self::Stream(stream) => stream.poll_answer(cx),
         }
     }
 
@@ -204,7 +204,7 @@ impl<B: Send + 'static> Link<B> {
     pub(crate) fn take_back(&self) -> Option<Unsent<B>> {
         match self {
             Self::Whole(..) => None,
-            Self::Part(part) => part.take_back(),
+            Self::Stream(stream) => stream.take_back(),
         }
     }
 
@@ -212,16 +212,16 @@ impl<B: Send + 'static> Link<B> {
     pub(crate) fn is_closed(&self) -> bool {
         match self {
             Self::Whole(_, channel) => channel.sender.as_ref().is_none_or(SendRequest::is_closed),
-            Self::Part(part) => part.is_closed(),
+            Self::Stream(stream) => stream.is_closed(),
         }
     }
 
-    /// Whether the head of the request may have been written, of a part; of a whole connection its
+    /// Whether the head of the request may have been written, of a stream; of a whole connection its
     /// socket tells.
     pub(crate) fn may_be_sent(&self) -> bool {
         match self {
             Self::Whole(..) => true,
-            Self::Part(part) => part.may_be_sent(),
+            Self::Stream(stream) => stream.may_be_sent(),
         }
     }
 
@@ -229,20 +229,20 @@ impl<B: Send + 'static> Link<B> {
     pub(crate) fn is_alone(&self) -> bool {
         match self {
             Self::Whole(..) => true,
-            Self::Part(part) => part.is_alone(),
+            Self::Stream(stream) => stream.is_alone(),
         }
     }
 
     /// Takes note that a response has come.
     pub(crate) fn note_answered(&self) {
         self.mark_used();
-        if let Self::Part(part) = self {
-            part.note_answered();
+        if let Self::Stream(stream) = self {
+            stream.note_answered();
         }
     }
 }
 
-impl<B> Link<B>
+impl<B> PooledConnection<B>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
@@ -260,7 +260,7 @@ where
     pub(crate) fn send(&mut self, request: Request<RequestBody<B>>) -> Result<(), Unsent<B>> {
         let Channel { sender, answer } = match self {
             Self::Whole(_, channel) => &mut **channel,
-            Self::Part(part) => return part.send(request),
+            Self::Stream(stream) => return stream.send(request),
         };
         let Some(http1) = sender else {
             return Err(Box::new(request));
@@ -273,7 +273,7 @@ where
     }
 }
 
-impl<B: Send + 'static> Numbered for Link<B> {
+impl<B: Send + 'static> Numbered for PooledConnection<B> {
     fn id(&self) -> u64 {
         self.connection().facts.id
     }
@@ -283,9 +283,9 @@ impl<B: Send + 'static> Numbered for Link<B> {
     }
 }
 
-impl<B: Send + 'static> fmt::Debug for Link<B> {
+impl<B: Send + 'static> fmt::Debug for PooledConnection<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link")
+        f.debug_struct("PooledConnection")
             .field("id", &self.connection().facts.id)
             .field("origin", &self.connection().origin)
             .finish_non_exhaustive()
