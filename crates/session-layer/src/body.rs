@@ -105,7 +105,7 @@ impl Lease {
             // Dropping hyper's body resets the stream, once its request body has ended too.
             Some(stream) => self.connection.release(Some(stream)),
             None => {
-                self.connection.state().sever(Cause::Dropped);
+                self.connection.state().abort(Cause::Dropped);
             }
         }
     }
@@ -118,7 +118,7 @@ impl Lease {
             .or(exchange.has_write_failed().then_some(Cause::Broken));
         match ends {
             Some(cause) if self.stream.is_none() => {
-                exchange.sever(cause);
+                exchange.abort(cause);
             }
             Some(_) | None => self.connection.release(self.stream),
         }
@@ -264,7 +264,7 @@ impl SessionBody {
         if idle.as_mut().poll(cx).is_pending() {
             return false;
         }
-        lease.exchange().sever(Cause::BodyTimeout);
+        lease.exchange().abort(Cause::BodyTimeout);
         true
     }
 
@@ -293,7 +293,7 @@ impl SessionBody {
             return false;
         };
         times.too_slow = Some(slow);
-        exchange.sever(Cause::TooSlow);
+        exchange.abort(Cause::TooSlow);
         true
     }
 
@@ -318,8 +318,8 @@ impl SessionBody {
     fn fail(&mut self, error: Option<hyper::Error>) -> Error {
         self.inner = None;
         let lease = self.lease.take();
-        let severed = lease.as_ref().and_then(|lease| lease.exchange().severed());
-        let kind = match (&lease, severed) {
+        let aborted = lease.as_ref().and_then(|lease| lease.exchange().aborted());
+        let kind = match (&lease, aborted) {
             (Some(lease), Some(Cause::BodyTimeout)) => {
                 let own = lease.exchange().own_times().body_idle;
                 let idle = own.or(lease.connection.body_idle());
@@ -341,7 +341,7 @@ impl SessionBody {
             lease.give_up();
         }
         // What hyper says of a connection that was cut here would only hide why.
-        match error.filter(|_| severed.is_none()) {
+        match error.filter(|_| aborted.is_none()) {
             Some(error) => failed.with(error),
             None => failed,
         }
@@ -360,7 +360,7 @@ impl SessionBody {
             Poll::Ready(Drained::NotWorthIt) => {}
             Poll::Pending => {
                 if let Some(lease) = self.lease.take() {
-                    lease.connection.drain(unread);
+                    lease.connection.drain_body(unread);
                 }
             }
         }
@@ -387,7 +387,7 @@ impl Body for SessionBody {
             }
             if let Some(stream) = lease.stream.as_ref().filter(|_| polled.is_pending()) {
                 stream.register(cx);
-                if stream.severed().is_some() {
+                if stream.aborted().is_some() {
                     return Poll::Ready(Some(Err(this.fail(None))));
                 }
             }

@@ -157,7 +157,7 @@ impl<B: Send + 'static> fmt::Debug for Session<B> {
 
 impl<B: Send + 'static> Drop for Handle<B> {
     fn drop(&mut self) {
-        let in_use = self.pool.abandon();
+        let in_use = self.pool.stop_keeping();
         if in_use > 0 {
             // No warning: a service that is called once and dropped, as by tower's `oneshot`, is
             // no mistake, and what is in flight goes on.

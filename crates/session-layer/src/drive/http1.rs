@@ -12,7 +12,7 @@ use super::watch::{Look, Watch, look_at_exchange};
 use crate::{
     exchange::{Cause, Phase, Release},
     exchange::{Drained, Unread},
-    pool::{Connection, Expiry, retire},
+    pool::{Connection, Expiry, close_idle},
 };
 
 pin_project! {
@@ -91,7 +91,7 @@ where
             state.register(cx);
             *this.task = Some(cx.waker().clone());
         }
-        if state.severed().is_some() {
+        if state.aborted().is_some() {
             return Poll::Ready(());
         }
         let Some(hyper) = this.hyper.as_mut().as_pin_mut() else {
@@ -120,19 +120,19 @@ where
                 match drained {
                     // As where a body is read to its end by who asked for it.
                     Drained::Ended if state.has_write_failed() => {
-                        state.sever(Cause::Broken);
+                        state.abort(Cause::Broken);
                         return Poll::Ready(());
                     }
                     Drained::Ended => this.connection.clone().release(None),
                     Drained::NotWorthIt => {
-                        state.sever(Cause::Dropped);
+                        state.abort(Cause::Dropped);
                         return Poll::Ready(());
                     }
                 }
             }
         }
         let cause = ready!(this.watch.poll(cx, |now| look(this.connection, now)));
-        state.sever(cause);
+        state.abort(cause);
         Poll::Ready(())
     }
 }
@@ -157,7 +157,7 @@ fn look_at_idle<B: Send + 'static>(connection: &Arc<Connection<B>>, now: Instant
     }
     match pool.expire(connection, now) {
         Expiry::Expired(idle) => {
-            retire(idle, Cause::Idle);
+            close_idle(idle, Cause::Idle);
             Look::Cut(Cause::Idle)
         }
         Expiry::At(at) => Look::Again(Some(at).into_iter().chain(connection.expires()).min()),

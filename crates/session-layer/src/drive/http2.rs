@@ -40,7 +40,7 @@ use crate::{
     error::Kind,
     exchange::RequestBody,
     exchange::{Cause, ExchangeState, Gate, MAX_HEAD, Release, upload_task},
-    pool::{ALLOWS_NO_REQUEST, Connection, Expiry, Shared, Streams, retire},
+    pool::{ALLOWS_NO_REQUEST, Connection, Expiry, Shared, Streams, close_idle},
     reuse,
 };
 
@@ -184,16 +184,16 @@ pin_project! {
             drop(this.sender.take());
             drop(this.dispatch.take());
             this.streams.close();
-            this.connection.state().leave(Cause::Broken);
+            this.connection.state().note_end(Cause::Broken);
             let failed = failed(this.connection, *this.limit);
-            this.connection.pool().withdraw(this.connection, failed);
+            this.connection.pool().drain(this.connection, failed);
         }
     }
 }
 
 /// What those are told who waited to share a connection that ends, if it never took a request.
 fn failed<B: Send + 'static>(connection: &Connection<B>, limit: Option<usize>) -> Option<Error> {
-    let error = match (limit, connection.state().severed()) {
+    let error = match (limit, connection.state().aborted()) {
         (None, Some(Cause::HeadTimeout)) => {
             let connect = connection.pool().config().timeouts.connect;
             Error::connect_timeout(Step::Connect, connect.unwrap_or_default())
@@ -227,7 +227,7 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let state = self.connection.state_arc().clone();
         state.register(cx);
-        if state.severed().is_some() {
+        if state.aborted().is_some() {
             return Poll::Ready(());
         }
         self.streams.gate().wake();
@@ -243,13 +243,13 @@ where
         // A GOAWAY ends it.
         self.as_mut().poll_dispatch(cx);
         if let Some(cause) = self.as_mut().note_doubt() {
-            state.sever(cause);
+            state.abort(cause);
             return Poll::Ready(());
         }
         if self.as_mut().hand_over(cx).is_ready() {
             return Poll::Ready(());
         }
-        if self.streams.is_abandoned() && self.sender.is_some() {
+        if self.streams.is_unused() && self.sender.is_some() {
             drop(self.as_mut().project().sender.take());
             self.as_mut().poll_dispatch(cx);
         }
@@ -264,7 +264,7 @@ where
         let (watch, mut looked) = self.looked();
         match watch.poll(cx, |now| looked.look(now)) {
             Poll::Ready(cause) => {
-                state.sever(cause);
+                state.abort(cause);
                 Poll::Ready(())
             }
             Poll::Pending => Poll::Pending,
@@ -299,9 +299,9 @@ where
             }
         }
         // The peer went away, unless this side has said why it does.
-        this.connection.state().leave(Cause::Broken);
+        this.connection.state().note_end(Cause::Broken);
         let failed = failed(this.connection, *this.limit);
-        pool.withdraw(this.connection, failed);
+        pool.drain(this.connection, failed);
     }
 
     fn poll_frames(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -328,7 +328,7 @@ where
         }
         let returned = this.streams.return_newest(excess);
         if let Some(first) = next.take_if(|_| returned < excess) {
-            first.give_back();
+            first.return_request();
         }
         let gate = this.streams.gate().clone();
         let opened = gate.opened();
@@ -454,18 +454,18 @@ impl<B: Send + 'static> Looked<'_, B> {
         if allows.is_some_and(|at| at <= now) {
             // As if it had gone away: another may lead to a peer that allows something.
             *self.allows_nothing = None;
-            self.withdraw(Cause::Broken);
+            self.drain(Cause::Broken);
         } else {
             next.extend(allows);
         }
         if self.connection.expires().is_some_and(|at| at <= now) {
             // Too old for new requests; those on it finish.
-            self.withdraw(Cause::TooOld);
+            self.drain(Cause::TooOld);
         } else {
             next.extend(self.connection.expires());
         }
         match pool.expire(self.connection, now) {
-            Expiry::Expired(idle) => retire(idle, Cause::Idle),
+            Expiry::Expired(idle) => close_idle(idle, Cause::Idle),
             Expiry::At(at) => next.push(at),
             Expiry::InUse => {}
         }
@@ -480,7 +480,7 @@ impl<B: Send + 'static> Looked<'_, B> {
             Look::Cut(cause) => cause,
             again @ Look::Again(_) => return again,
         };
-        exchange.sever(cause);
+        exchange.abort(cause);
         match cause {
             Cause::HeadTimeout => {
                 let socket = self.connection.state();
@@ -502,7 +502,7 @@ impl<B: Send + 'static> Looked<'_, B> {
                 if !self.streams.is_busy() {
                     return Look::Cut(cause);
                 }
-                self.withdraw(cause);
+                self.drain(cause);
             }
             _ => {}
         }
@@ -527,7 +527,7 @@ impl<B: Send + 'static> Looked<'_, B> {
                 Look::Again(Some(now))
             }
             Act::Leave => {
-                self.withdraw(Cause::Suspect);
+                self.drain(Cause::Suspect);
                 Look::Again(None)
             }
             Act::Close => Look::Cut(Cause::Unanswered),
@@ -535,8 +535,8 @@ impl<B: Send + 'static> Looked<'_, B> {
     }
 
     /// Gives nothing new to the connection; what it carries goes on.
-    fn withdraw(&self, cause: Cause) {
-        self.connection.state().leave(cause);
-        self.connection.pool().withdraw(self.connection, None);
+    fn drain(&self, cause: Cause) {
+        self.connection.state().note_end(cause);
+        self.connection.pool().drain(self.connection, None);
     }
 }

@@ -84,7 +84,7 @@ impl RequestTimers {
             .map_or(TICK, |it| it.min(TICK));
         let new = || Box::pin(Watch::new(config, Some(tick)));
         let watch = self.watch.get_or_insert_with(new);
-        let look = |now| match exchange.severed() {
+        let look = |now| match exchange.aborted() {
             Some(cause) => Look::Cut(cause),
             None => look_at_exchange(exchange, &config.timeouts, now),
         };
@@ -92,7 +92,7 @@ impl RequestTimers {
         watch.as_mut().register(cx);
         match watch.as_mut().poll(cx, look) {
             Poll::Ready(cause) => {
-                exchange.sever(cause);
+                exchange.abort(cause);
                 true
             }
             Poll::Pending => false,
@@ -119,7 +119,7 @@ impl RequestTimers {
             return false;
         };
         self.too_slow = Some(slow);
-        exchange.sever(Cause::TooSlow);
+        exchange.abort(Cause::TooSlow);
         true
     }
 }

@@ -10,7 +10,7 @@ pub(crate) trait Release: Send + Sync {
     fn release(self: Arc<Self>, stream: Option<Arc<ExchangeState>>);
     /// Leaves the rest of a response body to the connection, which is given back when it has ended
     /// in time, and closed else. Where others use the connection too, its stream is reset instead.
-    fn drain(self: Arc<Self>, unread: Unread) {
+    fn drain_body(self: Arc<Self>, unread: Unread) {
         drop(unread);
     }
     fn state(&self) -> &ExchangeState;

@@ -61,7 +61,7 @@ struct Progress {
     head: Option<Duration>,
     /// Whether others use the connection: the socket does not tell then whether this body waits,
     /// and cutting it is no way to end the exchange.
-    stream: bool,
+    is_stream: bool,
     /// What is left of a large piece.
     rest: Bytes,
 }
@@ -116,14 +116,14 @@ impl Progress {
         let answer = panic::catch_unwind(AssertUnwindSafe(ask)).ok();
         if answer.is_none() {
             self.exchange.note_body_failed();
-            self.exchange.sever(Cause::Dropped);
+            self.exchange.abort(Cause::Dropped);
         }
         answer
     }
 
     /// Asks the body for something that it can always say; a body that panicked says the default.
     fn ask<T: Default>(&self, ask: impl FnOnce() -> T) -> T {
-        if self.stream {
+        if self.is_stream {
             return self.caught(ask).unwrap_or_default();
         }
         ask()
@@ -166,7 +166,7 @@ impl Progress {
     fn wrong_length(&self) -> BoxError {
         const WHY: &str = "the body is not as long as announced";
         self.exchange.keep_error(WHY.into());
-        self.exchange.sever(Cause::WrongLength);
+        self.exchange.abort(Cause::WrongLength);
         WHY.into()
     }
 }
@@ -185,7 +185,7 @@ impl Drop for Progress {
             self.exchange.note_body_failed();
         }
         self.exchange.request_ended(self.head);
-        if self.stream {
+        if self.is_stream {
             ExchangeState::upload_ended(&self.exchange);
         }
     }
@@ -243,16 +243,16 @@ impl<B> RequestBody<B> {
         &mut self,
         exchange: &Arc<ExchangeState>,
         head: Option<Duration>,
-        stream: bool,
+        is_stream: bool,
     ) {
         if let Some(upload) = &mut self.0 {
-            if stream {
+            if is_stream {
                 exchange.upload_begins();
             }
             upload.progress = Some(Progress {
                 exchange: exchange.clone(),
                 head,
-                stream,
+                is_stream,
                 rest: Bytes::new(),
             });
         }
@@ -281,7 +281,7 @@ where
     /// Gives the next frame, and whether it is the last.
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<(Next, bool)> {
         #[cfg(feature = "http2")]
-        if let Some(progress) = self.progress.as_ref().filter(|progress| progress.stream) {
+        if let Some(progress) = self.progress.as_ref().filter(|progress| progress.is_stream) {
             upload_task::note_polled(&progress.exchange);
         }
         if self.last.is_some() {
@@ -305,7 +305,7 @@ where
             let ends = frame.is_none() || inner.is_end_stream();
             return Poll::Ready((frame, ends));
         };
-        let mut frame = if progress.stream {
+        let mut frame = if progress.is_stream {
             ready!(progress.poll_stream(Pin::new(&mut *inner), cx))
         } else {
             ready!(Pin::new(&mut *inner).poll_frame(cx)).map(|frame| frame.map_err(Into::into))
@@ -315,7 +315,7 @@ where
         if let Err(error) = progress.note(frame.as_ref(), ends, &mut self.left) {
             frame = Some(Err(error));
         }
-        if !ends && !progress.stream && bytes_left(self.left) == Some(0) {
+        if !ends && !progress.is_stream && bytes_left(self.left) == Some(0) {
             if let Some(Ok(frame)) = frame {
                 return self.withhold_last(frame, cx);
             }
@@ -414,7 +414,7 @@ impl<B> RequestBody<B> {
         if upload
             .progress
             .as_ref()
-            .is_some_and(|progress| progress.stream)
+            .is_some_and(|progress| progress.is_stream)
         {
             // What it panics with when it is dropped is for nobody else, either. Its progress is
             // dropped after it, and takes note.

@@ -66,12 +66,12 @@ impl<B> Withheld<B> {
     /// hyper asks for the body again whenever it has read something.
     pub(crate) fn note_heard(&self, exchange: &ExchangeState) {
         if self.by_bytes.load(Relaxed) && exchange.has_heard() {
-            self.let_go();
+            self.allow();
         }
     }
 
     /// Lets hyper have the body.
-    pub(crate) fn let_go(&self) {
+    pub(crate) fn allow(&self) {
         let mut state = self.state();
         let waker = match mem::replace(&mut *state, State::Taken) {
             State::Waits(body, waker) => {

@@ -49,7 +49,7 @@ where
             Some(pooled) if !pooled.is_too_much() => pooled,
             pooled => {
                 if let Some(pooled) = pooled {
-                    pooled.give_back();
+                    pooled.release();
                 }
                 let again = pool.check_out(&origin.here(), Instant::now(), Some(turn.arrival));
                 match again.map_err(|error| error.at(&origin))? {
@@ -338,7 +338,7 @@ impl<B: Send + 'static> Untouched<B> {
 impl<B: Send + 'static> Drop for Untouched<B> {
     fn drop(&mut self) {
         if let Some(pooled) = self.0.take() {
-            pooled.give_back();
+            pooled.release();
         }
     }
 }

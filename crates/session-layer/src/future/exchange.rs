@@ -210,7 +210,7 @@ where
                 return true;
             }
         }
-        if pooled.is_stream() && exchange.severed().is_some() {
+        if pooled.is_stream() && exchange.aborted().is_some() {
             return true;
         }
         self.poll_expectation(cx);
@@ -327,11 +327,11 @@ where
         let misdirected = status == StatusCode::MISDIRECTED_REQUEST;
         if pooled.is_stream() {
             exchange.forgive(Cause::HeadTimeout);
-            if exchange.severed() == Some(Cause::WrongLength) {
+            if exchange.aborted() == Some(Cause::WrongLength) {
                 return Err(self.failed(pooled, None));
             }
             if misdirected {
-                pooled.withdraw(Cause::Suspect);
+                pooled.drain(Cause::Suspect);
             }
         }
         let ends = match ends_by_head(&pooled, head) {
@@ -343,7 +343,7 @@ where
             pooled
                 .connection()
                 .pool()
-                .retire_idle(pooled.origin(), self.began);
+                .close_idle_before(pooled.origin(), self.began);
         }
         let ends = if misdirected {
             Some(Cause::Suspect)
@@ -356,7 +356,7 @@ where
         };
         let info = self.info(&pooled);
         pooled.note_answered();
-        let (connection, stream) = pooled.park();
+        let (connection, stream) = pooled.hand_to_body();
         let lease = Lease {
             connection,
             stream,
@@ -407,9 +407,9 @@ where
         let pool = pooled.connection().pool();
         let exchange = pooled.exchange();
         // Of a connection that is cut, all streams are.
-        let severed = exchange.severed().or_else(|| pooled.socket().severed());
+        let aborted = exchange.aborted().or_else(|| pooled.socket().aborted());
         let untaken = pooled.take_back().is_some();
-        let kind = match severed {
+        let kind = match aborted {
             Some(Cause::Closed) if untaken => Kind::Closed,
             _ if untaken => Kind::Unsent,
             Some(Cause::HeadTimeout) => {
@@ -443,13 +443,13 @@ where
             }
         };
         if matches!(kind, Kind::Stale { .. }) {
-            pool.retire_idle(pooled.origin(), self.began);
+            pool.close_idle_before(pooled.origin(), self.began);
         }
         let own = match kind {
             Kind::RequestBody => exchange.take_error(),
             // What the end of reading says hides why the peer was gone.
             Kind::Broken | Kind::Stale { .. } | Kind::Unsent
-                if severed.is_some()
+                if aborted.is_some()
                     || error
                         .as_ref()
                         .is_none_or(hyper::Error::is_incomplete_message) =>
@@ -464,8 +464,8 @@ where
             return Lost::Failed(failed.with(error));
         }
         // What hyper says of a connection that was cut here would only hide why.
-        Lost::Failed(match error.filter(|_| severed.is_none()) {
-            _ if severed == Some(Cause::Unanswered) => failed.with(io::Error::new(
+        Lost::Failed(match error.filter(|_| aborted.is_none()) {
+            _ if aborted == Some(Cause::Unanswered) => failed.with(io::Error::new(
                 io::ErrorKind::TimedOut,
                 "no answer to a PING",
             )),

@@ -81,7 +81,7 @@ where
         };
         let Some(here) = runtime::current() else {
             // There is no clock to wait by.
-            self.body.let_go();
+            self.body.allow();
             return Poll::Ready(());
         };
         if self.timer.as_ref().is_none_or(|(of, _)| *of != here) {
@@ -90,7 +90,7 @@ where
         if let Some((_, timer)) = &mut self.timer {
             ready!(timer.as_mut().poll(cx));
         }
-        self.body.let_go();
+        self.body.allow();
         Poll::Ready(())
     }
 
@@ -107,7 +107,7 @@ where
     ) -> Option<Request<RequestBody<B>>> {
         if status != StatusCode::EXPECTATION_FAILED {
             if is_stream || status.is_success() {
-                self.body.let_go();
+                self.body.allow();
             }
             return None;
         }
@@ -134,7 +134,7 @@ fn ask_for_informational<B: Send + 'static>(
     hyper::ext::on_informational(request, move |response| {
         exchange.note_informational();
         if response.status() == StatusCode::CONTINUE {
-            told.let_go();
+            told.allow();
         }
     });
     if !is_ours && request.extensions().len() == before.len() {

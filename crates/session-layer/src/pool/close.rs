@@ -64,28 +64,28 @@ impl<B: Send + 'static> Pool<B> {
 
     /// Closes what of this origin has stood idle since before `moment`: when a reused connection
     /// turned out to be dead, its older neighbours most likely are too.
-    pub(crate) fn retire_idle(&self, origin: &Origin, moment: Instant) {
-        let retired = self.lock().state.retire(origin, moment);
-        for idle in retired {
-            retire(idle, Cause::Suspect);
+    pub(crate) fn close_idle_before(&self, origin: &Origin, moment: Instant) {
+        let taken = self.lock().state.take_idle_before(origin, moment);
+        for idle in taken {
+            close_idle(idle, Cause::Suspect);
         }
     }
 
     /// Stops keeping connections, when no session is left; returns how many are in use.
-    pub(crate) fn abandon(&self) -> usize {
+    pub(crate) fn stop_keeping(&self) -> usize {
         let mut inner = self.lock();
-        let idle = inner.state.abandon();
+        let idle = inner.state.stop_keeping();
         let in_use = inner.in_use(&idle);
         drop(inner);
         for idle in idle {
-            retire(idle, Cause::Closed);
+            close_idle(idle, Cause::Closed);
         }
         in_use
     }
 
     /// Refuses new requests, waits for those in flight, cuts what is left at the deadline.
     pub(crate) async fn close(self: Arc<Self>, deadline: Duration) -> CloseReport {
-        let in_flight = self.refuse_all();
+        let in_flight = self.begin_close();
         let in_time = within(deadline, self.drained()).await.is_some();
         let aborted = if in_time { 0 } else { self.cut_all() };
         // What was cut ends at once, unless its runtime does not run any more.
@@ -98,14 +98,14 @@ impl<B: Send + 'static> Pool<B> {
 
     /// Refuses new requests and those that wait, closes what stands idle, calls off what is being
     /// opened; returns how many connections are in use.
-    pub(super) fn refuse_all(&self) -> usize {
+    pub(super) fn begin_close(&self) -> usize {
         let mut inner = self.lock();
         let (idle, busy, waiters) = inner.state.close();
         let mut called_off = Vec::new();
         let Inner { state, opening, .. } = &mut *inner;
         for opening in opening.values_mut() {
             if let Some(needed) = opening.needed.take() {
-                state.connect_abandoned(&opening.origin);
+                state.connect_cancelled(&opening.origin);
                 called_off.push(needed);
             }
         }
@@ -114,10 +114,10 @@ impl<B: Send + 'static> Pool<B> {
         Waiter::tell_all(waiters, &Error::new(Kind::Closed));
         drop(called_off);
         for shared in busy {
-            shared.connection().state().leave(Cause::Closed);
+            shared.connection().state().note_end(Cause::Closed);
         }
         for idle in idle {
-            retire(idle, Cause::Closed);
+            close_idle(idle, Cause::Closed);
         }
         in_flight
     }
@@ -157,11 +157,11 @@ async fn within<T>(time: Duration, future: impl Future<Output = T>) -> Option<T>
 }
 
 /// Closes a connection that stood idle.
-pub(crate) fn retire<B: Send + 'static>(idle: Idle<B>, cause: Cause) {
+pub(crate) fn close_idle<B: Send + 'static>(idle: Idle<B>, cause: Cause) {
     match idle {
         Checkout::Own(pooled) => pooled.abort(cause),
         // hyper ends what nobody can send on.
-        Checkout::Stream(shared) => shared.connection().state().leave(cause),
+        Checkout::Stream(shared) => shared.connection().state().note_end(cause),
     }
 }
 

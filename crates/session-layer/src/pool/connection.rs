@@ -41,7 +41,7 @@ pub(crate) struct Connection<B: Send + 'static> {
     /// Whether the task of the connection has yet to hear of that.
     idle_hint_is_new: AtomicBool,
     /// Kept here while a response body holds an HTTP/1 connection, whose type does not know `B`.
-    parked: Mutex<Option<Box<Channel<B>>>>,
+    kept_channel: Mutex<Option<Box<Channel<B>>>>,
     /// The rest of a response body that nobody wants, for the task of the connection.
     unread: Mutex<Option<Box<Unread>>>,
 }
@@ -68,7 +68,7 @@ impl<B: Send + 'static> Connection<B> {
             requests: AtomicU64::new(0),
             idle_hint: AtomicU32::new(0),
             idle_hint_is_new: AtomicBool::new(false),
-            parked: Mutex::new(None),
+            kept_channel: Mutex::new(None),
             unread: Mutex::new(None),
         })
     }
@@ -115,11 +115,11 @@ impl<B: Send + 'static> Connection<B> {
     /// Whether it may take a request, as far as this side knows: neither cut nor too old.
     #[inline]
     pub(super) fn is_fresh(&self, now: Instant) -> bool {
-        self.state.severed().is_none() && self.expires.is_none_or(|expires| now < expires)
+        self.state.aborted().is_none() && self.expires.is_none_or(|expires| now < expires)
     }
 
     /// Notes why it takes no request any more: it is closed, or too old.
-    pub(super) fn let_go(&self) -> Cause {
+    pub(super) fn note_unusable(&self) -> Cause {
         let too_old = self
             .expires
             .is_some_and(|expires| expires <= Instant::now());
@@ -128,7 +128,7 @@ impl<B: Send + 'static> Connection<B> {
         } else {
             Cause::Broken
         };
-        self.state.leave(cause);
+        self.state.note_end(cause);
         cause
     }
 
@@ -184,21 +184,23 @@ impl<B: Send + 'static> Connection<B> {
         self.unread.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn parked(&self) -> MutexGuard<'_, Option<Box<Channel<B>>>> {
-        self.parked.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn kept_channel(&self) -> MutexGuard<'_, Option<Box<Channel<B>>>> {
+        self.kept_channel
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<B: Send + 'static> Release for Connection<B> {
     fn release(self: Arc<Self>, _: Option<Arc<ExchangeState>>) {
-        let channel = self.parked().take();
+        let channel = self.kept_channel().take();
         self.state.end();
         if let Some(channel) = channel {
-            Pool::put_back(PooledConnection::Whole(self, channel));
+            Pool::release(PooledConnection::Whole(self, channel));
         }
     }
 
-    fn drain(self: Arc<Self>, unread: Unread) {
+    fn drain_body(self: Arc<Self>, unread: Unread) {
         *self.unread() = Some(Box::new(unread));
         self.state.begin_draining(FOR);
     }

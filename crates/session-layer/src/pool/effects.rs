@@ -37,7 +37,7 @@ impl<B: Send + 'static> Pool<B> {
         }
         self.grant(grant);
         for shared in close {
-            shared.connection().state().leave(self.unkept());
+            shared.connection().state().note_end(self.unkept());
         }
         if !tell.is_empty() {
             let error = failed.unwrap_or_else(|| Error::new(Kind::Connect));
@@ -76,7 +76,7 @@ impl<B: Send + 'static> Pool<B> {
 
     /// Gives no more requests to a shared connection; those on it go on to their end. `failed`
     /// says why it never came to carry any, where that is so.
-    pub(crate) fn withdraw(self: &Arc<Self>, connection: &Connection<B>, failed: Option<Error>) {
+    pub(crate) fn drain(self: &Arc<Self>, connection: &Connection<B>, failed: Option<Error>) {
         let (origin, id) = (connection.origin(), connection.id());
         let how = failed.as_ref().map(|error| {
             if error.is_timeout() {
@@ -86,7 +86,7 @@ impl<B: Send + 'static> Pool<B> {
             }
         });
         let mut inner = self.lock();
-        let effects = inner.state.withdraw(origin, id, how);
+        let effects = inner.state.drain(origin, id, how);
         drop(inner);
         self.follow(effects, failed);
     }
@@ -98,8 +98,8 @@ impl<B: Send + 'static> Pool<B> {
         if !inner.state.may_replace(origin, id) {
             return;
         }
-        connection.state().leave(Cause::Dropped);
-        let effects = inner.state.withdraw(origin, id, None);
+        connection.state().note_end(Cause::Dropped);
+        let effects = inner.state.drain(origin, id, None);
         drop(inner);
         self.follow(effects, None);
     }

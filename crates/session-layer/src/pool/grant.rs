@@ -32,7 +32,7 @@ impl<B: Send + 'static> Pool<B> {
     pub(super) fn reopen(self: &Arc<Self>, id: Option<u64>, origin: &Origin) {
         let mut inner = self.lock();
         if id.is_none_or(|id| inner.end_opening(id).is_some()) {
-            inner.state.connect_abandoned(origin);
+            inner.state.connect_cancelled(origin);
         }
         let granted = inner.state.permit_freed(origin);
         drop(inner);

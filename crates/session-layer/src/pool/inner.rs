@@ -54,14 +54,14 @@ impl<B> Live<B> {
     pub(super) fn exchanges(&self) -> usize {
         match &self.streams {
             Some(streams) => streams.count(),
-            None => usize::from(self.state.severed().is_none()),
+            None => usize::from(self.state.aborted().is_none()),
         }
     }
 
     /// Cuts it; returns how many exchanges that cuts off.
     pub(super) fn cut(&self) -> usize {
-        let streams = self.streams.as_ref().map(|it| it.sever_all(Cause::Closed));
-        let whole = self.state.sever(Cause::Closed);
+        let streams = self.streams.as_ref().map(|it| it.abort_all(Cause::Closed));
+        let whole = self.state.abort(Cause::Closed);
         streams.unwrap_or(usize::from(whole))
     }
 }
@@ -97,7 +97,7 @@ impl<B: Send + 'static> Inner<B> {
             .filter(|(_, opening)| opening.origin.is_same_key(origin) && opening.needed.is_some())
             .max_by_key(|(id, _)| **id)?;
         let needed = newest.needed.take();
-        self.state.connect_abandoned(origin);
+        self.state.connect_cancelled(origin);
         needed
     }
 }

@@ -118,8 +118,8 @@ struct Pool {
 }
 
 impl Pool {
-    /// As `put_back` does: chosen under the lock, served after it, and again if that one left meanwhile.
-    fn put_back(&self, mut token: Token) {
+    /// As `release` does: chosen under the lock, served after it, and again if that one left meanwhile.
+    fn release(&self, mut token: Token) {
         loop {
             let Some(chosen) = self.waiters.lock().expect("nothing panics under it").pop() else {
                 return;
@@ -132,13 +132,13 @@ impl Pool {
     }
 
     /// As `leave` does: closed under the lock that others are chosen under.
-    fn leave(&self, letters: &Arc<Box>) {
+    fn cancel(&self, letters: &Arc<Box>) {
         let mut waiters = self.waiters.lock().expect("nothing panics under it");
         let left = letters.close();
         waiters.retain(|other| !Arc::ptr_eq(other, letters));
         drop(waiters);
         if let Some(token) = left.served {
-            self.put_back(token);
+            self.release(token);
         }
     }
 }
@@ -153,11 +153,11 @@ fn a_connection_for_a_request_that_leaves_serves_the_next() {
         });
         let giver = {
             let pool = pool.clone();
-            thread::spawn(move || pool.put_back(Token(pool.back.clone())))
+            thread::spawn(move || pool.release(Token(pool.back.clone())))
         };
         let (woken, waker) = waker();
         let found = look(&stays, &waker);
-        pool.leave(&leaves);
+        pool.cancel(&leaves);
         giver.join().unwrap();
         assert!(found || (woken.0.load(SeqCst) && look(&stays, &waker)));
         assert_eq!(pool.back.load(SeqCst), 1);

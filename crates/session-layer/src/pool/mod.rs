@@ -50,7 +50,7 @@ use tokio::{sync::Notify, time::Instant};
 
 pub(crate) use self::{
     answer::{Unanswered, Unsent},
-    close::{Expiry, retire},
+    close::{Expiry, close_idle},
     connect::{CalledOff, Connect},
     connection::Connection,
     permit::Permit,
@@ -170,7 +170,7 @@ impl<B: Send + 'static> Pool<B> {
             pooled.mark_used();
             return Some(pooled);
         }
-        self.refuse(pooled);
+        self.discard(pooled);
         None
     }
 
@@ -211,7 +211,7 @@ impl<B: Send + 'static> Pool<B> {
                 CheckoutAnswer::Covered(place) => (place, Wait::Connecting),
                 CheckoutAnswer::Queue(place, evicted) => {
                     if let Some(checkout) = evicted {
-                        retire(checkout, Cause::Evicted);
+                        close_idle(checkout, Cause::Evicted);
                     }
                     let origin = &place.origin;
                     self.config.listener.tell(|| Event::Queued { origin });
@@ -246,24 +246,24 @@ impl<B: Send + 'static> Pool<B> {
     }
 
     #[cold]
-    fn refuse(self: &Arc<Self>, pooled: PooledConnection<B>) {
+    fn discard(self: &Arc<Self>, pooled: PooledConnection<B>) {
         if pooled.is_stream() {
-            pooled.connection().let_go();
-            self.withdraw(pooled.connection(), None);
+            pooled.connection().note_unusable();
+            self.drain(pooled.connection(), None);
         }
-        pooled.let_go();
+        pooled.abort_unusable();
     }
 
     /// Takes back a pooled connection whose exchange is over and left it clean.
-    pub(crate) fn put_back(pooled: PooledConnection<B>) {
+    pub(crate) fn release(pooled: PooledConnection<B>) {
         let now = Instant::now();
         if !pooled.is_usable(now) {
-            pooled.let_go();
+            pooled.abort_unusable();
             return;
         }
         let connection = pooled.connection().clone();
         let (pool, origin) = (connection.pool(), connection.origin());
-        let returned = pool.lock().state.put_back(origin, pooled, now);
+        let returned = pool.lock().state.release(origin, pooled, now);
         if matches!(returned, Returned::Idle) {
             pool.keep(&connection);
         } else {
@@ -305,7 +305,7 @@ impl<B: Send + 'static> Pool<B> {
                     // The waiter left after the state had chosen it.
                     Err(Ok(pooled)) => {
                         let connection = pooled.connection().clone();
-                        returned = self.lock().state.put_back(origin, pooled, Instant::now());
+                        returned = self.lock().state.release(origin, pooled, Instant::now());
                         if matches!(returned, Returned::Idle) {
                             self.keep(&connection);
                         }
@@ -339,12 +339,12 @@ impl<B: Send + 'static> Pool<B> {
     ///
     /// The waiter is closed under the lock that the state chooses waiters under: so nobody is
     /// chosen after having left.
-    fn leave(self: &Arc<Self>, origin: &Origin, ticket: Ticket, waiter: &Waiter<B>) {
+    fn cancel(self: &Arc<Self>, origin: &Origin, ticket: Ticket, waiter: &Waiter<B>) {
         let mut inner = self.lock();
         let mut left = waiter.close();
         if let Some(permit) = &mut left.permit {
             // Its own, so none that another could do with.
-            inner.state.connect_abandoned(origin);
+            inner.state.connect_cancelled(origin);
             permit.connected();
         }
         let (_, surplus) = inner.state.cancel(origin, ticket);
@@ -353,7 +353,7 @@ impl<B: Send + 'static> Pool<B> {
         drop(unneeded);
         drop(left.permit);
         if let Some(Ok(pooled)) = left.served {
-            pooled.give_back();
+            pooled.release();
         }
     }
 

@@ -60,7 +60,7 @@ impl<B: Send + 'static> Pool<B> {
         let (returned, granted) = if inner.end_opening(id).is_some() {
             inner.state.connected(&origin, pooled, now)
         } else {
-            (inner.state.put_back(&origin, pooled, now), Vec::new())
+            (inner.state.release(&origin, pooled, now), Vec::new())
         };
         drop(inner);
         self.carry_out(&origin, returned);
@@ -140,7 +140,7 @@ impl<B: Send + 'static> Pool<B> {
             .map(|error| self.open_failed(id, origin, error));
         let mut inner = self.lock();
         if inner.end_opening(id).is_some() {
-            inner.state.connect_abandoned(origin);
+            inner.state.connect_cancelled(origin);
         }
         let granted = inner.state.grant_all();
         drop(inner);

@@ -111,15 +111,15 @@ impl<B: Send + 'static> PooledConnection<B> {
         let last = self.connection().count_request();
         if last && self.is_stream() {
             // The pool has given its last stream out.
-            self.connection().state.leave(Cause::Served);
+            self.connection().state.note_end(Cause::Served);
         }
         last
     }
 
     /// Gives no more requests to a connection that others use too.
-    pub(crate) fn withdraw(&self, cause: Cause) {
-        self.connection().state.leave(cause);
-        self.connection().pool.withdraw(self.connection(), None);
+    pub(crate) fn drain(&self, cause: Cause) {
+        self.connection().state.note_end(cause);
+        self.connection().pool.drain(self.connection(), None);
     }
 
     /// Whether a request may be given to it: neither closed nor too old.
@@ -156,8 +156,8 @@ impl<B: Send + 'static> PooledConnection<B> {
     }
 
     /// Ends a connection that takes no request any more.
-    pub(super) fn let_go(self) {
-        let cause = self.connection().let_go();
+    pub(super) fn abort_unusable(self) {
+        let cause = self.connection().note_unusable();
         self.abort(cause);
     }
 
@@ -165,7 +165,7 @@ impl<B: Send + 'static> PooledConnection<B> {
     pub(crate) fn abort(self, cause: Cause) {
         match self {
             Self::Whole(connection, _) => {
-                connection.state.sever(cause);
+                connection.state.abort(cause);
             }
             // Dropping hyper's future resets the stream.
             Self::Stream(stream) => drop(stream),
@@ -173,21 +173,21 @@ impl<B: Send + 'static> PooledConnection<B> {
     }
 
     /// Gives back what nothing was sent on.
-    pub(crate) fn give_back(self) {
+    pub(crate) fn release(self) {
         match self {
-            Self::Whole(..) => Pool::put_back(self),
+            Self::Whole(..) => Pool::release(self),
             Self::Stream(stream) => drop(stream),
         }
     }
 
     /// Leaves the connection to a response body, which gives it back.
-    pub(crate) fn park(self) -> (Arc<dyn Release>, Option<Arc<ExchangeState>>) {
+    pub(crate) fn hand_to_body(self) -> (Arc<dyn Release>, Option<Arc<ExchangeState>>) {
         match self {
             Self::Whole(connection, channel) => {
-                *connection.parked() = Some(channel);
+                *connection.kept_channel() = Some(channel);
                 (connection, None)
             }
-            Self::Stream(stream) => stream.park(),
+            Self::Stream(stream) => stream.hand_to_body(),
         }
     }
 

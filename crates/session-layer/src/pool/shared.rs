@@ -49,7 +49,7 @@ pub(crate) struct Streams<B> {
     /// Whether the connection takes no request any more.
     closed: AtomicBool,
     /// Whether nobody will send another request on it.
-    abandoned: AtomicBool,
+    unused: AtomicBool,
     /// A response has come.
     answered: AtomicBool,
     /// How many requests in a row were given up before they were answered.
@@ -121,7 +121,7 @@ impl<B: Send + 'static> Shared<B> {
         if exchange.leave_to_upload(|| self.clone()) {
             return;
         }
-        self.streams.give_back(exchange);
+        self.streams.release(exchange);
         let pool = connection.pool();
         pool.stream_ended(connection.origin(), connection.id());
     }
@@ -140,7 +140,7 @@ impl<B: Send + 'static> Shared<B> {
 
 impl<B: Send + 'static> Drop for Shared<B> {
     fn drop(&mut self) {
-        self.streams.abandoned.store(true, Releasing);
+        self.streams.unused.store(true, Releasing);
         self.connection.state().wake();
     }
 }
@@ -161,7 +161,7 @@ impl<B> Streams<B> {
                 closed: false,
             }),
             closed: AtomicBool::new(false),
-            abandoned: AtomicBool::new(false),
+            unused: AtomicBool::new(false),
             answered: AtomicBool::new(false),
             given_up: AtomicU32::new(0),
             doubted: AtomicU64::new(0),
@@ -199,7 +199,7 @@ impl<B> Streams<B> {
             let Some(newest) = newest else {
                 return returned;
             };
-            newest.give_back();
+            newest.return_request();
         }
         count
     }
@@ -213,14 +213,14 @@ impl<B> Streams<B> {
         let waiting = std::mem::take(&mut queue.waiting);
         drop(queue);
         for submission in waiting {
-            submission.give_back();
+            submission.return_request();
         }
     }
 
     /// Whether nobody will send another request.
     #[cfg(feature = "http2")]
-    pub(crate) fn is_abandoned(&self) -> bool {
-        self.abandoned.load(Acquire)
+    pub(crate) fn is_unused(&self) -> bool {
+        self.unused.load(Acquire)
     }
 
     /// Takes note of a request that was given up before anything came, by when it began; returns
@@ -283,12 +283,12 @@ impl<B> Streams<B> {
     }
 
     /// Cuts what is under way; returns how much.
-    pub(crate) fn sever_all(&self, cause: Cause) -> usize {
+    pub(crate) fn abort_all(&self, cause: Cause) -> usize {
         let exchanges = self.exchanges();
         let active = exchanges
             .iter()
             .filter(|exchange| exchange.phase() != Phase::Idle);
-        active.filter(|exchange| exchange.sever(cause)).count()
+        active.filter(|exchange| exchange.abort(cause)).count()
     }
 
     fn take(&self, new: impl FnOnce() -> ExchangeState) -> (Arc<ExchangeState>, Arc<Submission<B>>)
@@ -311,7 +311,7 @@ impl<B> Streams<B> {
         (exchange, submission.unwrap_or_default())
     }
 
-    fn give_back(&self, exchange: Arc<ExchangeState>) {
+    fn release(&self, exchange: Arc<ExchangeState>) {
         exchange.end();
         self.active.fetch_sub(1, Relaxed);
         let mut kept = self.lock();
@@ -390,7 +390,7 @@ impl<B: Send + 'static> Stream<B> {
 
     /// Leaves the stream to a response body; the submission, whose answer was taken, is free for the
     /// next request.
-    pub(super) fn park(mut self) -> (Arc<dyn Release>, Option<Arc<ExchangeState>>) {
+    pub(super) fn hand_to_body(mut self) -> (Arc<dyn Release>, Option<Arc<ExchangeState>>) {
         self.shared.streams.keep(self.submission.clone());
         let exchange = self.exchange.take();
         (self.shared.clone(), exchange)

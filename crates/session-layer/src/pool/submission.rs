@@ -78,7 +78,7 @@ impl<B> Submission<B> {
 
     /// Lets the request's future have the request back, where hyper was not given it.
     #[cfg(feature = "http2")]
-    pub(crate) fn give_back(&self) {
+    pub(crate) fn return_request(&self) {
         let mut submitted = self.lock();
         if let Some((request, exchange)) = submitted.waiting.take() {
             submitted.stage = Stage::Returned(Box::new(request));

@@ -90,7 +90,7 @@ impl<B: Send + 'static> Drop for Waiting<B> {
             arrival,
             waiter,
         } = &self.place;
-        self.pool.leave(origin, arrival.ticket, waiter);
+        self.pool.cancel(origin, arrival.ticket, waiter);
     }
 }
 

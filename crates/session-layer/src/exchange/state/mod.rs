@@ -28,7 +28,7 @@ pub(crate) const MAX_HEAD: u64 = 256 * 1024;
 
 /// What a connection's socket and its users know of each other.
 ///
-/// The socket's task writes the counters, requests write the phase, and either may sever the
+/// The socket's task writes the counters, requests write the phase, and either may abort the
 /// connection. There is no lock: each value is written by one side, and a request learns of its
 /// end through hyper's channel, which orders the rest.
 #[derive(Debug)]
@@ -93,10 +93,10 @@ pub(crate) struct ExchangeState {
     /// For how long the request of the present exchange has waited for the peer to take more of it, in
     /// nanoseconds, without the wait that is under way; [`NEVER`] where nobody asks.
     upload_blocked: AtomicU64,
-    severed: AtomicU8,
+    aborted: AtomicU8,
     /// Why nothing more is given to it, where it was not cut for that.
-    leaving: AtomicU8,
-    /// Whom to wake when it is severed.
+    end_cause: AtomicU8,
+    /// Whom to wake when it is aborted.
     driver: Mutex<Option<Waker>>,
 }
 
@@ -157,8 +157,8 @@ impl ExchangeState {
             answered_early: AtomicBool::new(false),
             upload: Mutex::default(),
             upload_blocked: AtomicU64::new(NEVER),
-            severed: AtomicU8::new(0),
-            leaving: AtomicU8::new(0),
+            aborted: AtomicU8::new(0),
+            end_cause: AtomicU8::new(0),
             driver: Mutex::new(None),
         }
     }
@@ -335,9 +335,9 @@ impl ExchangeState {
 
     /// Cuts the connection: its next read or write fails, and its task ends. The first cause
     /// stays; returns whether this is it.
-    pub(crate) fn sever(&self, cause: Cause) -> bool {
+    pub(crate) fn abort(&self, cause: Cause) -> bool {
         let first = self
-            .severed
+            .aborted
             .compare_exchange(0, cause as u8, AcqRel, Acquire)
             .is_ok();
         self.wake();
@@ -345,31 +345,31 @@ impl ExchangeState {
     }
 
     #[inline]
-    pub(crate) fn severed(&self) -> Option<Cause> {
-        match self.severed.load(Acquire) {
+    pub(crate) fn aborted(&self) -> Option<Cause> {
+        match self.aborted.load(Acquire) {
             0 => None,
             cause => Cause::of(cause),
         }
     }
 
     /// Says why the connection is let go of, without cutting what it carries.
-    pub(crate) fn leave(&self, cause: Cause) {
+    pub(crate) fn note_end(&self, cause: Cause) {
         let _ = self
-            .leaving
+            .end_cause
             .compare_exchange(0, cause as u8, Relaxed, Relaxed);
     }
 
     /// Why it ended, by what this side knows: else it was the peer's doing.
     pub(crate) fn close_reason(&self) -> CloseReason {
-        let left = || Cause::of(self.leaving.load(Relaxed));
-        let cause = self.severed().or_else(left);
+        let left = || Cause::of(self.end_cause.load(Relaxed));
+        let cause = self.aborted().or_else(left);
         cause.map_or(CloseReason::Peer, Cause::reason)
     }
 
     /// Makes it as new, for the next request of a connection that carries several.
     pub(crate) fn reset(&self) {
         self.phase.store(Phase::Idle as u8, Release);
-        self.severed.store(0, Release);
+        self.aborted.store(0, Release);
         self.began.store(0, Relaxed);
         self.sent_from.store(NEVER, Relaxed);
         self.wanted_since.store(0, Relaxed);
@@ -396,11 +396,11 @@ impl ExchangeState {
     #[inline]
     pub(crate) fn forgive(&self, cause: Cause) {
         let cause = cause as u8;
-        let _ = self.severed.compare_exchange(cause, 0, AcqRel, Acquire);
+        let _ = self.aborted.compare_exchange(cause, 0, AcqRel, Acquire);
     }
 
     /// The task that drives the connection, or waits for this stream; woken when it is
-    /// severed.
+    /// aborted.
     #[inline]
     pub(crate) fn register(&self, cx: &Context<'_>) {
         let mut driver = self.driver();
@@ -525,7 +525,7 @@ mod tests {
             exchange.register(&Context::from_waker(&waker));
         }
         assert_eq!(Arc::strong_count(&task), before + 1);
-        exchange.sever(Cause::Closed);
+        exchange.abort(Cause::Closed);
         assert!(task.0.load(Relaxed));
         exchange.unregister();
         assert_eq!(Arc::strong_count(&task), before);

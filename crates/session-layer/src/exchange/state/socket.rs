@@ -47,13 +47,13 @@ impl ExchangeState {
         let from = self.response_from.load(Relaxed);
         let head = self.read.load(Relaxed).wrapping_sub(from);
         if waits && !self.has_read_ended.load(Relaxed) && head >= MAX_HEAD {
-            self.leave(Cause::HeadTooLarge);
+            self.note_end(Cause::HeadTooLarge);
         }
     }
 
     #[inline]
     pub(crate) fn check(&self) -> io::Result<()> {
-        if self.severed.load(Acquire) != 0 {
+        if self.aborted.load(Acquire) != 0 {
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
         Ok(())
@@ -63,7 +63,7 @@ impl ExchangeState {
     #[inline]
     pub(crate) fn check_head(&self) -> io::Result<()> {
         if self.read.load(Relaxed) > self.head_ends_by.load(Relaxed) {
-            self.sever(Cause::HeadTooLarge);
+            self.abort(Cause::HeadTooLarge);
         }
         self.check()
     }

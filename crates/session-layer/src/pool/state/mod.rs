@@ -68,7 +68,7 @@ pub(crate) struct State<C, S, W> {
     evicting: Vec<u64>,
     /// Shared connections that were chosen to close for another origin when they carry nothing any
     /// more, and when that was. What they carry may take long.
-    leaving: Vec<(u64, Instant)>,
+    draining: Vec<(u64, Instant)>,
     /// Connections that would be opened at once if the total limit did not forbid it.
     wanted: usize,
     next: u64,
@@ -84,7 +84,7 @@ pub(crate) enum Mode {
     /// Serves, and keeps connections.
     Open,
     /// Has no session any more: serves whoever waits, keeps nothing.
-    Abandoned,
+    Draining,
     /// Refuses everything.
     Closed,
 }
@@ -110,7 +110,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
             waiting: 0,
             holding: HashSet::new(),
             evicting: Vec::new(),
-            leaving: Vec::new(),
+            draining: Vec::new(),
             wanted: 0,
             next: 0,
             starved: BTreeMap::new(),
@@ -227,7 +227,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
     }
 
     /// Takes back a connection whose exchange is over.
-    pub(crate) fn put_back(
+    pub(crate) fn release(
         &mut self,
         origin: &Origin,
         connection: C,
@@ -349,7 +349,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
 
     /// Counts a connection out that nobody opens any more, without an error to tell. Its permit
     /// stays taken until [`permit_freed`](Self::permit_freed).
-    pub(crate) fn connect_abandoned(&mut self, origin: &Origin) {
+    pub(crate) fn connect_cancelled(&mut self, origin: &Origin) {
         self.stop_connecting(origin);
         self.refresh(origin);
     }
@@ -448,24 +448,28 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
     }
 
     /// Takes out what has stood idle since before `moment`.
-    pub(crate) fn retire(&mut self, origin: &Origin, moment: Instant) -> Vec<Checkout<C, S>> {
+    pub(crate) fn take_idle_before(
+        &mut self,
+        origin: &Origin,
+        moment: Instant,
+    ) -> Vec<Checkout<C, S>> {
         let Some(entry) = self.origins.get_mut(origin) else {
             return Vec::new();
         };
         let old = entry.idle.iter().take_while(|idle| idle.since <= moment);
         let own = old.count();
-        let mut retired: Vec<_> = entry.idle.drain(..own).map(Idle::into_checkout).collect();
+        let mut taken: Vec<_> = entry.idle.drain(..own).map(Idle::into_checkout).collect();
         let old = |shared: &mut Shared<S>| shared.idle_since().is_some_and(|it| it <= moment);
-        retired.extend(entry.take_shared(old).map(Checkout::Stream));
-        self.idle -= retired.len();
+        taken.extend(entry.take_shared(old).map(Checkout::Stream));
+        self.idle -= taken.len();
         self.refresh(origin);
-        retired
+        taken
     }
 
     /// Stops keeping connections; returns those that stood idle.
-    pub(crate) fn abandon(&mut self) -> Vec<Checkout<C, S>> {
+    pub(crate) fn stop_keeping(&mut self) -> Vec<Checkout<C, S>> {
         if self.mode == Mode::Open {
-            self.mode = Mode::Abandoned;
+            self.mode = Mode::Draining;
         }
         self.drain_idle()
     }
@@ -481,7 +485,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
             entry.starved = None;
             entry.wanted = 0;
             busy.extend(entry.take_shared(|_| true));
-            self.leaving.clear();
+            self.draining.clear();
             waiters.extend(entry.waiters.drain(..).map(|waiting| waiting.waiter));
         }
         self.starved.clear();

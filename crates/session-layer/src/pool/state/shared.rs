@@ -58,7 +58,7 @@ pub(super) struct Shared<S> {
     /// Takes nothing until the peer shows that it is alive.
     paused: bool,
     /// Takes nothing more, for its permit is wanted elsewhere.
-    leaving: bool,
+    draining: bool,
     /// Since when, and in which order, it has carried nothing.
     idle: Option<(u64, Instant)>,
 }
@@ -73,7 +73,7 @@ impl<S: Numbered + Clone> Shared<S> {
             unsettled,
             left,
             paused: false,
-            leaving: false,
+            draining: false,
             idle: None,
         }
     }
@@ -93,7 +93,7 @@ impl<S: Numbered + Clone> Shared<S> {
 
     pub(super) fn has_room(&self) -> bool {
         let limit = self.limit.unwrap_or(self.unsettled);
-        !self.paused && !self.leaving && self.left > 0 && self.streams < limit
+        !self.paused && !self.draining && self.left > 0 && self.streams < limit
     }
 
     /// Whether the peer allows nothing, and has never answered on it.
@@ -103,7 +103,7 @@ impl<S: Numbered + Clone> Shared<S> {
 
     /// Whether it is of no use to anybody: it carries nothing, and will not.
     fn is_spent(&self) -> bool {
-        self.streams == 0 && (self.left == 0 || self.leaving)
+        self.streams == 0 && (self.left == 0 || self.draining)
     }
 
     pub(super) fn is_paused(&self) -> bool {
@@ -139,7 +139,7 @@ impl<C, S: Numbered + Clone, W> PerOrigin<C, S, W> {
     pub(super) fn covered(&self) -> usize {
         let share = self.sharing.share();
         let unsettled =
-            |shared: &&Shared<S>| shared.limit.is_none() && !shared.paused && !shared.leaving;
+            |shared: &&Shared<S>| shared.limit.is_none() && !shared.paused && !shared.draining;
         let unsettled = self.shared.iter().filter(unsettled);
         let streams = unsettled.map(|shared| share.saturating_sub(shared.streams));
         streams.fold(self.connecting.saturating_mul(share), usize::saturating_add)
@@ -282,13 +282,13 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
             return effects;
         };
         shared.streams = shared.streams.saturating_sub(1);
-        let stays = !shared.leaving;
+        let stays = !shared.draining;
         if stays && self.yields(id, origin, now) {
             // What it carries comes to its end; then its permit is free for the other.
-            self.leaving.push((id, now));
+            self.draining.push((id, now));
             let entry = self.origins.get_mut(origin);
             if let Some(shared) = entry.and_then(|entry| entry.shared_mut(id)) {
-                shared.leaving = true;
+                shared.draining = true;
             }
         }
         self.fill(origin, id, now, &mut effects);
@@ -298,7 +298,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
     /// Gives nothing more to a connection; returns it to be let go, which ends it when it carries
     /// nothing. `failed` says that it never got as far as to tell its limit, which those who waited
     /// for that may be told.
-    pub(crate) fn withdraw(
+    pub(crate) fn drain(
         &mut self,
         origin: &Origin,
         id: u64,
@@ -313,7 +313,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         };
         let shared = entry.shared.remove(at);
         self.idle -= usize::from(shared.is_idle());
-        self.leaving.retain(|(leaving, _)| *leaving != id);
+        self.draining.retain(|(draining, _)| *draining != id);
         if let Some(failed) = failed.filter(|_| shared.limit.is_none() || shared.refuses()) {
             let failure = match failed {
                 // Another would hardly allow more.
@@ -367,7 +367,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         if shared.is_spent() || (shared.streams == 0 && !shared.is_idle() && !keeps) {
             let shared = entry.shared.remove(at);
             self.idle -= usize::from(shared.is_idle());
-            self.leaving.retain(|(leaving, _)| *leaving != id);
+            self.draining.retain(|(draining, _)| *draining != id);
             self.evict_if_wanted(id);
             effects.close.push(shared.into_handle());
         } else if shared.streams == 0 && !shared.is_idle() {

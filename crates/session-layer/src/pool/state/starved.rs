@@ -19,14 +19,14 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         waited >= self.limits.steal_after
             && self.holding.contains(&id)
             && first.is_none_or(|first| ticket < first.ticket.0)
-            && self.wanted > self.evicting.len().saturating_add(self.leaving_soon(now))
+            && self.wanted > self.evicting.len().saturating_add(self.draining_soon(now))
     }
 
     /// How many of the connections that were chosen to close may still be expected to do so soon.
     /// One that goes on carrying something keeps no other from being chosen in its place.
-    pub(super) fn leaving_soon(&self, now: Instant) -> usize {
+    pub(super) fn draining_soon(&self, now: Instant) -> usize {
         let soon = |since: Instant| now.saturating_duration_since(since) < self.limits.steal_after;
-        let soon = self.leaving.iter().filter(|(_, since)| soon(*since));
+        let soon = self.draining.iter().filter(|(_, since)| soon(*since));
         soon.count()
     }
 

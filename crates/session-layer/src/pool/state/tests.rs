@@ -118,7 +118,7 @@ fn the_connection_used_last_is_reused_first() {
         );
     }
     for id in [1, 2] {
-        assert!(matches!(state.put_back(&a, id, now), Returned::Idle));
+        assert!(matches!(state.release(&a, id, now), Returned::Idle));
     }
     assert!(matches!(
         ask(&mut state, "a", 3, now),
@@ -142,7 +142,7 @@ fn a_returned_connection_serves_who_came_first_and_the_new_one_is_kept() {
         ask(&mut state, "a", 2, now),
         CheckoutAnswer::Connect(_)
     ));
-    assert!(matches!(state.put_back(&a, 1, now), Returned::Serve(2, 1)));
+    assert!(matches!(state.release(&a, 1, now), Returned::Serve(2, 1)));
     assert!(matches!(state.connected(&a, 2, now).0, Returned::Idle));
     assert_eq!(state.counts().idle, 1);
 }
@@ -184,7 +184,7 @@ fn a_failed_connect_that_nobody_needs_fails_nobody() {
         ask(&mut state, "a", 3, now),
         CheckoutAnswer::Connect(_)
     ));
-    assert!(matches!(state.put_back(&a, 1, now), Returned::Serve(2, 1)));
+    assert!(matches!(state.release(&a, 1, now), Returned::Serve(2, 1)));
     assert!(state.connect_failed(&a, Failure::Passing).is_empty());
     assert_eq!(state.connect_failed(&a, Failure::Passing), [3]);
 }
@@ -202,14 +202,14 @@ fn an_idle_connection_of_another_origin_makes_room_at_the_total_limit() {
             state.connected(&a, id, now).0,
             Returned::Serve(_, _)
         ));
-        assert!(matches!(state.put_back(&a, id, now), Returned::Idle));
+        assert!(matches!(state.release(&a, id, now), Returned::Idle));
         assert!(matches!(
             ask(&mut state, "a", 0, now),
             CheckoutAnswer::Ready(..)
         ));
     }
     for id in [1, 2] {
-        assert!(matches!(state.put_back(&a, id, now), Returned::Idle));
+        assert!(matches!(state.release(&a, id, now), Returned::Idle));
     }
     // The one that has stood longest, and one only for each that waits.
     assert!(matches!(
@@ -243,7 +243,7 @@ fn one_that_closes_by_itself_is_not_the_one_that_was_evicted() {
         of
     });
     for (of, id) in [(&a, 1), (&b, 2)] {
-        assert!(matches!(state.put_back(of, id, now), Returned::Idle));
+        assert!(matches!(state.release(of, id, now), Returned::Idle));
     }
     assert!(matches!(
         ask(&mut state, "d", 7, now),
@@ -285,9 +285,9 @@ fn a_busy_origin_keeps_its_connection_until_another_has_waited_too_long() {
         ask(&mut state, "a", 4, now),
         CheckoutAnswer::Queue(_, None)
     ));
-    assert!(matches!(state.put_back(&a, 1, now), Returned::Serve(3, 1)));
+    assert!(matches!(state.release(&a, 1, now), Returned::Serve(3, 1)));
     let later = now + STEAL_AFTER;
-    assert!(matches!(state.put_back(&a, 1, later), Returned::Close(1)));
+    assert!(matches!(state.release(&a, 1, later), Returned::Close(1)));
     let granted = state.closed(&a, 1);
     assert!(matches!(&*granted, [(origin, 2)] if *origin == b));
     state.assert_consistent();
@@ -309,7 +309,7 @@ fn no_newcomer_overtakes_a_waiter() {
         ask(&mut state, "a", 2, now),
         CheckoutAnswer::Queue(..)
     ));
-    assert!(matches!(state.put_back(&a, 1, now), Returned::Serve(2, 1)));
+    assert!(matches!(state.release(&a, 1, now), Returned::Serve(2, 1)));
     assert!(matches!(
         ask(&mut state, "a", 3, now),
         CheckoutAnswer::Queue(..)
@@ -354,9 +354,12 @@ fn what_came_back_before_a_stale_request_began_is_retired() {
         ));
     }
     let later = now + Duration::from_secs(1);
-    assert!(matches!(state.put_back(&a, 1, now), Returned::Idle));
-    assert!(matches!(state.put_back(&a, 2, later), Returned::Idle));
-    assert!(matches!(*state.retire(&a, now), [Checkout::Own(1)]));
+    assert!(matches!(state.release(&a, 1, now), Returned::Idle));
+    assert!(matches!(state.release(&a, 2, later), Returned::Idle));
+    assert!(matches!(
+        *state.take_idle_before(&a, now),
+        [Checkout::Own(1)]
+    ));
     assert_eq!(state.counts().idle, 1);
 }
 
@@ -454,14 +457,14 @@ fn a_connection_that_ends_before_it_is_settled_fails_as_a_connect_does() {
     ask_secure(&mut state, 0..9, now);
     let opened = state.connected_shared(&s, 1, 100, true, now);
     assert_eq!(served(&opened), [0]);
-    let ended = state.withdraw(&s, 1, Some(Failed::Broken));
+    let ended = state.drain(&s, 1, Some(Failed::Broken));
     assert_eq!(ended.tell, [1]);
     assert!(matches!(*ended.grant, [(_, 2)]));
 
     let opened = state.connected_shared(&s, 2, 100, true, now);
     assert_eq!(served(&opened), [2]);
     ask_secure(&mut state, 9..10, now);
-    let ended = state.withdraw(&s, 2, Some(Failed::TimedOut));
+    let ended = state.drain(&s, 2, Some(Failed::TimedOut));
     assert_eq!(ended.tell, (3..9).collect::<Vec<_>>());
     assert!(matches!(*ended.grant, [(_, 9)]));
     state.assert_consistent();
@@ -639,16 +642,13 @@ fn a_connection_that_leaves_and_goes_on_for_long_keeps_no_other_from_making_room
         CheckoutAnswer::Queue(..)
     ));
     // It may end soon, so for a while no other makes room too.
-    assert!(matches!(
-        state.put_back(&a, 2, later),
-        Returned::Serve(4, 2)
-    ));
+    assert!(matches!(state.release(&a, 2, later), Returned::Serve(4, 2)));
     assert!(matches!(
         ask(&mut state, "a", 5, later),
         CheckoutAnswer::Queue(..)
     ));
     let later = later + STEAL_AFTER;
-    assert!(matches!(state.put_back(&a, 2, later), Returned::Close(2)));
+    assert!(matches!(state.release(&a, 2, later), Returned::Close(2)));
     let granted = state.closed(&a, 2);
     assert!(matches!(&*granted, [(origin, 3)] if *origin == b));
     state.assert_consistent();
@@ -696,7 +696,7 @@ struct Open {
     id: u32,
     streams: usize,
     /// The state has let go of it.
-    leaving: bool,
+    draining: bool,
 }
 
 /// The world around the state: what the shell would hold in its hands.
@@ -750,14 +750,14 @@ impl World {
     fn take_part(&mut self, id: u32) {
         let open = self.shared.iter_mut().find(|open| open.id == id);
         let open = open.expect("it is open");
-        assert!(!open.leaving);
+        assert!(!open.draining);
         open.streams += 1;
         self.streams.push(id);
     }
 
     fn leave(&mut self, id: u32) {
         let open = self.shared.iter_mut().find(|open| open.id == id);
-        open.expect("it is open").leaving = true;
+        open.expect("it is open").draining = true;
         self.sweep();
     }
 
@@ -765,7 +765,7 @@ impl World {
     fn sweep(&mut self) {
         let closing = &mut self.closing;
         self.shared.retain(|open| {
-            let goes = open.leaving && open.streams == 0;
+            let goes = open.draining && open.streams == 0;
             if goes {
                 closing.push((open.origin.clone(), open.id));
             }
@@ -786,7 +786,7 @@ impl World {
     }
 
     fn open_at(&self, at: u8) -> Option<(Origin, u32)> {
-        let open: Vec<_> = self.shared.iter().filter(|open| !open.leaving).collect();
+        let open: Vec<_> = self.shared.iter().filter(|open| !open.draining).collect();
         let open = open.get(usize::from(at).checked_rem(open.len())?)?;
         Some((open.origin.clone(), open.id))
     }
@@ -895,7 +895,7 @@ impl Run {
                         origin: of.clone(),
                         id,
                         streams: 0,
-                        leaving: false,
+                        draining: false,
                     });
                     let effects = state.connected_shared(&of, id, 4, true, now_is);
                     world.follow(&of, effects);
@@ -904,7 +904,7 @@ impl Run {
             Step::ConnectFailed(at, how) => self.connect_failed(at, how),
             Step::PutBack(at) => {
                 if let Some((of, pooled, _)) = pick(&mut world.in_use, at) {
-                    let returned = state.put_back(&of, pooled, now_is);
+                    let returned = state.release(&of, pooled, now_is);
                     world.returned(&of, &returned);
                 }
             }
@@ -939,7 +939,7 @@ impl Run {
                         1 => Some(Failed::Broken),
                         _ => Some(Failed::TimedOut),
                     };
-                    let effects = state.withdraw(&of, id.into(), failed);
+                    let effects = state.drain(&of, id.into(), failed);
                     assert_eq!(effects.close, [id]);
                     world.follow(&of, effects);
                 }
@@ -971,11 +971,11 @@ impl Run {
         } = &self.world;
         for evicting in &self.state.evicting {
             let closing = closing.iter().map(|(_, id)| *id);
-            let leaving = shared.iter().filter(|open| open.leaving);
-            let mut closing = closing.chain(leaving.map(|open| open.id));
+            let draining = shared.iter().filter(|open| open.draining);
+            let mut closing = closing.chain(draining.map(|open| open.id));
             assert!(closing.any(|id| u64::from(id) == *evicting));
         }
-        let closes = !closing.is_empty() || shared.iter().any(|open| open.leaving);
+        let closes = !closing.is_empty() || shared.iter().any(|open| open.draining);
         let full = self.state.open == self.state.limits.connections;
         assert!(self.state.starved.is_empty() || full || closes);
     }

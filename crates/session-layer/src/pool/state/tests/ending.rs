@@ -18,7 +18,7 @@ fn stand_idle(state: &mut Ids, name: &str, ids: std::ops::RangeInclusive<u32>, n
         ));
     }
     for id in ids {
-        assert!(matches!(state.put_back(&of, id, now), Returned::Idle));
+        assert!(matches!(state.release(&of, id, now), Returned::Idle));
     }
 }
 
@@ -114,9 +114,12 @@ fn a_shared_connection_that_came_back_before_a_stale_request_began_is_retired() 
     let now = before + Duration::from_millis(1);
     let s = origin("s");
     stand_idle_shared(&mut state, 1, now);
-    assert!(state.retire(&s, before).is_empty());
+    assert!(state.take_idle_before(&s, before).is_empty());
     assert_eq!(state.counts().idle, 1);
-    assert!(matches!(*state.retire(&s, now), [Checkout::Stream(1)]));
+    assert!(matches!(
+        *state.take_idle_before(&s, now),
+        [Checkout::Stream(1)]
+    ));
     assert_eq!(state.counts().idle, 0);
     state.assert_consistent();
 }
@@ -142,14 +145,14 @@ fn a_pool_without_a_session_serves_who_waits_and_keeps_nothing() {
     stand_idle_shared(&mut state, 7, now);
     assert!(state.is_open() && !state.is_closed());
 
-    let idle = state.abandon();
+    let idle = state.stop_keeping();
     assert_eq!(idle.len(), 2, "{idle:?}");
     assert!(idle.iter().any(|it| matches!(it, Checkout::Own(6))));
     assert!(idle.iter().any(|it| matches!(it, Checkout::Stream(7))));
     assert_eq!(state.counts().idle, 0);
     assert!(!state.is_open() && !state.is_closed());
-    assert!(matches!(state.put_back(&a, 2, now), Returned::Serve(5, 2)));
-    assert!(matches!(state.put_back(&a, 2, now), Returned::Close(2)));
+    assert!(matches!(state.release(&a, 2, now), Returned::Serve(5, 2)));
+    assert!(matches!(state.release(&a, 2, now), Returned::Close(2)));
     state.assert_consistent();
 }
 
@@ -164,7 +167,7 @@ fn a_shared_connection_of_a_pool_without_a_session_ends_with_its_last_request() 
             CheckoutAnswer::Ready(..)
         ));
     }
-    assert!(state.abandon().is_empty());
+    assert!(state.stop_keeping().is_empty());
     assert!(state.stream_ended(&s, 1, now).close.is_empty());
     assert_eq!(state.stream_ended(&s, 1, now).close, [1]);
     state.assert_consistent();
@@ -205,7 +208,7 @@ fn a_closed_pool_gives_back_all_it_had_and_refuses_everything() {
     let late = state.connected_shared(&s, 6, 1, false, now);
     assert_eq!(late.close, [6]);
     assert!(late.serve.is_empty() && late.grant.is_empty());
-    assert!(state.abandon().is_empty());
+    assert!(state.stop_keeping().is_empty());
     assert!(state.is_closed(), "once closed, it is not opened again");
     assert!(state.permit_freed(&a).is_empty());
     assert!(state.permit_freed(&s).is_empty());
@@ -239,7 +242,7 @@ fn whoever_leaves_tells_whether_a_connection_too_many_is_being_opened() {
     }
     assert_eq!(state.cancel(&a, tickets[0]), (true, true));
     assert_eq!(state.cancel(&a, tickets[0]), (false, false));
-    state.connect_abandoned(&a);
+    state.connect_cancelled(&a);
     assert_eq!(state.counts().connecting, 1);
     assert_eq!(state.counts().waiting, 1);
     assert!(state.permit_freed(&a).is_empty());
@@ -262,7 +265,7 @@ fn a_connect_that_nobody_goes_on_with_leaves_its_waiter_uncovered() {
     };
     let ticket = place.arrival.ticket;
     assert!(state.is_covered(&a, ticket));
-    state.connect_abandoned(&a);
+    state.connect_cancelled(&a);
     assert!(!state.is_covered(&a, ticket));
     state.assert_consistent();
     assert!(matches!(*state.permit_freed(&a), [(_, 1)]));
@@ -363,7 +366,7 @@ fn the_idle_connection_of_the_same_runtime_makes_room_before_an_older_one_of_ano
             state.connected(&of, id, now).0,
             Returned::Serve(..)
         ));
-        assert!(matches!(state.put_back(&of, id, now), Returned::Idle));
+        assert!(matches!(state.release(&of, id, now), Returned::Idle));
     }
     let (asked, _) = ask_on(&mut state, "b", here, 3);
     assert!(matches!(

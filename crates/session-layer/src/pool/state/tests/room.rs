@@ -68,11 +68,8 @@ fn one_connection_makes_room_for_one_waiter_of_another_origin() {
         ));
     }
     let later = now + STEAL_AFTER;
-    assert!(matches!(state.put_back(&a, 1, later), Returned::Close(1)));
-    assert!(matches!(
-        state.put_back(&a, 2, later),
-        Returned::Serve(4, 2)
-    ));
+    assert!(matches!(state.release(&a, 1, later), Returned::Close(1)));
+    assert!(matches!(state.release(&a, 2, later), Returned::Serve(4, 2)));
     state.assert_consistent();
 }
 
@@ -86,8 +83,8 @@ fn what_comes_back_makes_room_at_once_where_its_own_origin_does_not_wait() {
         ask(&mut state, "b", 3, now),
         CheckoutAnswer::Queue(..)
     ));
-    assert!(matches!(state.put_back(&a, 1, now), Returned::Close(1)));
-    assert!(matches!(state.put_back(&a, 2, now), Returned::Idle));
+    assert!(matches!(state.release(&a, 1, now), Returned::Close(1)));
+    assert!(matches!(state.release(&a, 2, now), Returned::Idle));
     assert!(matches!(*state.permit_freed(&a), [(_, 3)]));
     state.assert_consistent();
 }
@@ -102,10 +99,7 @@ fn a_long_wait_closes_no_connection_of_the_waiters_own_origin() {
         CheckoutAnswer::Queue(..)
     ));
     let later = now + 2 * STEAL_AFTER;
-    assert!(matches!(
-        state.put_back(&a, 1, later),
-        Returned::Serve(2, 1)
-    ));
+    assert!(matches!(state.release(&a, 1, later), Returned::Serve(2, 1)));
 }
 
 #[test]
@@ -114,8 +108,8 @@ fn nothing_counts_as_making_room_where_nobody_waits_for_it() {
     let (a, s) = (origin("a"), origin("s"));
     be_busy(&mut state, "a", 1, now);
     be_shared(&mut state, "s", 2, 10, now);
-    assert!(state.abandon().is_empty());
-    assert!(matches!(state.put_back(&a, 1, now), Returned::Close(1)));
+    assert!(state.stop_keeping().is_empty());
+    assert!(matches!(state.release(&a, 1, now), Returned::Close(1)));
     assert_eq!(state.stream_ended(&s, 2, now).close, [2]);
     assert_eq!(state.evicting.len(), 0);
 }
@@ -239,7 +233,7 @@ fn after_a_peer_that_allowed_nothing_a_connection_carries_nothing_before_its_lim
         ask(&mut state, "s", 1, now),
         CheckoutAnswer::Queue(..)
     ));
-    let ended = state.withdraw(&s, 1, None);
+    let ended = state.drain(&s, 1, None);
     assert!(matches!(*ended.grant, [(_, 1)]));
     let opened = state.connected_shared(&s, 3, 10, true, now);
     assert!(opened.serve.is_empty());
@@ -258,7 +252,7 @@ fn a_connection_that_ends_having_allowed_nothing_fails_all_who_waited_for_it() {
         "one goes first"
     );
     let _ = state.set_limit(&s, 1, 0, now);
-    let ended = state.withdraw(&s, 1, Some(Failed::Broken));
+    let ended = state.drain(&s, 1, Some(Failed::Broken));
     assert_eq!(ended.tell, [1, 2, 3, 4]);
     assert!(ended.grant.is_empty());
     state.assert_consistent();
@@ -273,7 +267,7 @@ fn a_connection_that_ends_after_it_told_its_limit_fails_nobody() {
         ask(&mut state, "s", 2, now),
         CheckoutAnswer::Queue(..)
     ));
-    let ended = state.withdraw(&s, 1, Some(Failed::Broken));
+    let ended = state.drain(&s, 1, Some(Failed::Broken));
     assert!(ended.tell.is_empty());
     assert_eq!(ended.close, [1]);
     assert!(matches!(*state.permit_freed(&s), [(_, 2)]));
@@ -283,7 +277,7 @@ fn a_connection_that_ends_after_it_told_its_limit_fails_nobody() {
 #[test]
 fn a_connection_that_was_to_make_room_is_forgotten_when_it_ends() {
     let now = Instant::now();
-    let leaving = || {
+    let draining = || {
         let mut state = state(1, 1);
         be_shared(&mut state, "s", 1, 10, now);
         assert!(matches!(
@@ -296,15 +290,15 @@ fn a_connection_that_was_to_make_room_is_forgotten_when_it_ends() {
         ));
         let later = now + STEAL_AFTER;
         assert!(state.stream_ended(&origin("s"), 1, later).close.is_empty());
-        assert_eq!(state.leaving, [(1, later)]);
+        assert_eq!(state.draining, [(1, later)]);
         state
     };
-    let mut state = leaving();
+    let mut state = draining();
     assert_eq!(state.stream_ended(&origin("s"), 1, now).close, [1]);
-    assert_eq!(state.leaving, []);
-    let mut state = leaving();
-    assert_eq!(state.withdraw(&origin("s"), 1, None).close, [1]);
-    assert_eq!(state.leaving, []);
+    assert_eq!(state.draining, []);
+    let mut state = draining();
+    assert_eq!(state.drain(&origin("s"), 1, None).close, [1]);
+    assert_eq!(state.draining, []);
 }
 
 #[test]
@@ -364,7 +358,7 @@ fn a_connection_that_has_given_its_slot_back_makes_no_room_for_anybody() {
     let (mut state, now) = (state(2, 2), Instant::now());
     let (a, b) = (origin("a"), origin("b"));
     be_busy(&mut state, "a", 1, now);
-    assert!(matches!(state.put_back(&a, 1, now), Returned::Idle));
+    assert!(matches!(state.release(&a, 1, now), Returned::Idle));
     be_busy(&mut state, "b", 2, now);
     // Its socket is closed, and it stands among the idle ones still.
     assert!(state.closed(&a, 1).is_empty());
@@ -387,7 +381,7 @@ fn a_connection_that_has_given_its_slot_back_makes_no_room_for_anybody() {
         Returned::Serve(..)
     ));
     assert!(matches!(
-        state.put_back(&origin("c"), 3, now),
+        state.release(&origin("c"), 3, now),
         Returned::Idle
     ));
     // The idle one goes for it.
@@ -443,7 +437,7 @@ fn a_request_that_has_just_come_takes_what_is_there_and_a_place_in_the_order() {
     assert!(state.take_first(&a).is_none());
     be_busy(&mut state, "a", 1, now);
     assert!(state.take_first(&a).is_none());
-    assert!(matches!(state.put_back(&a, 1, now), Returned::Idle));
+    assert!(matches!(state.release(&a, 1, now), Returned::Idle));
     let next = state.next_ticket();
     let taken = state.take_first(&a);
     assert!(matches!(taken, Some((Checkout::Own(1), ticket)) if ticket == next));
