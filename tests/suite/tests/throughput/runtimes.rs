@@ -3,15 +3,23 @@
 use std::{
     future::Future,
     pin::pin,
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
+use http::Response;
 use http_body_util::BodyExt;
 use session_layer::{RequestOptions, Timeouts};
-use tokio::runtime::{Builder, Runtime};
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::Notify,
+};
 use tower::ServiceExt;
 
-use super::{BOTH, Duration, SECOND, Script, floor, get, serving, with};
+use super::{
+    AnySession, BOTH, Duration, Protocol, SECOND, Script, floor, get, over_http1, over_http2,
+    serving, with,
+};
 
 fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
@@ -20,6 +28,53 @@ fn runtime() -> Runtime {
 fn poll_once<F: Future>(on: &Runtime, future: F) -> Poll<F::Output> {
     let _entered = on.enter();
     pin!(future).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// A session whose server sends ten bytes of a body, and as many more when it is told to. It takes an
+/// upload when it is told to.
+fn half(protocol: Protocol, timeouts: Timeouts, goes_on: &Arc<Notify>) -> AnySession {
+    let goes_on = goes_on.clone();
+    match protocol {
+        Protocol::Http1 => over_http1(timeouts, move |mut connection| {
+            let goes_on = goes_on.clone();
+            async move {
+                while let Some(head) = connection.read_head().await {
+                    if let Some(length) = head.header("content-length") {
+                        let mut left: usize = length.parse().unwrap();
+                        goes_on.notified().await;
+                        while left > 0 {
+                            left -= connection.read_piece(left).await.unwrap().len();
+                        }
+                        connection.respond(200, "ok").await;
+                        continue;
+                    }
+                    let head = "HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\n0123456789";
+                    connection.write(head).await;
+                    goes_on.notified().await;
+                    connection.write("0123456789").await;
+                    connection.answered();
+                }
+            }
+        }),
+        Protocol::Http2 => over_http2(timeouts, move |mut stream| {
+            let goes_on = goes_on.clone();
+            async move {
+                if stream.request.method() == "POST" {
+                    goes_on.notified().await;
+                    let body = stream.request.body_mut();
+                    while let Some(Ok(data)) = body.data().await {
+                        let _ = body.flow_control().release_capacity(data.len());
+                    }
+                    stream.answer(200, "ok");
+                    return;
+                }
+                let (mut send, _request) = stream.begin(Response::new(()));
+                let _ = send.send_data("0123456789".into(), false);
+                goes_on.notified().await;
+                let _ = send.send_data("0123456789".into(), true);
+            }
+        }),
+    }
 }
 
 #[test]
@@ -34,8 +89,8 @@ fn a_body_goes_on_when_a_runtime_is_gone_that_it_was_read_on_before() {
                 .enable_all()
                 .build()
                 .unwrap();
-            let session = drives
-                .block_on(async { serving(protocol, timeouts, Script::steady(SECOND / 5, 10, 2)) });
+            let goes_on = Arc::new(Notify::new());
+            let session = drives.block_on(async { half(protocol, timeouts, &goes_on) });
             let send = session.clone().oneshot(get());
             let mut body = drives.block_on(send).unwrap().into_body();
             let first = drives.block_on(body.frame()).unwrap().unwrap();
@@ -43,6 +98,7 @@ fn a_body_goes_on_when_a_runtime_is_gone_that_it_was_read_on_before() {
             let gone = runtime();
             assert!(poll_once(&gone, body.frame()).is_pending());
             drop(gone);
+            goes_on.notify_one();
             let rest = runtime().block_on(body.collect()).unwrap();
             assert_eq!(rest.to_bytes().len(), 10, "{protocol:?}");
         }
@@ -61,25 +117,20 @@ fn a_request_goes_on_when_a_runtime_is_gone_that_it_was_polled_on_before() {
                 .enable_all()
                 .build()
                 .unwrap();
-            let session = drives.block_on(async {
-                super::taking(
-                    protocol,
-                    Timeouts::default().upload_floor(floor(1, 60)),
-                    Duration::from_millis(300),
-                    50_000,
-                    Duration::ZERO,
-                )
-            });
+            let goes_on = Arc::new(Notify::new());
+            let timeouts = Timeouts::default().upload_floor(floor(1, 60));
+            let session = drives.block_on(async { half(protocol, timeouts, &goes_on) });
             // A connection that is there takes it at once.
-            let before = drives.block_on(session.clone().oneshot(super::request("POST", "x")));
-            let body = drives.block_on(before.unwrap().into_body().collect());
-            assert_eq!(body.unwrap().to_bytes().len(), 2);
+            let before = drives.block_on(session.clone().oneshot(get())).unwrap();
+            goes_on.notify_one();
+            drives.block_on(before.into_body().collect()).unwrap();
             let upload = with(super::request("POST", vec![b'x'; 100_000]), options);
             let mut sent = Box::pin(session.clone().oneshot(upload));
             assert!(poll_once(&drives, sent.as_mut()).is_pending());
             let gone = runtime();
             assert!(poll_once(&gone, sent.as_mut()).is_pending());
             drop(gone);
+            goes_on.notify_one();
             let response = runtime().block_on(sent).unwrap();
             assert_eq!(response.status(), 200, "{protocol:?}");
         }
@@ -107,12 +158,13 @@ fn what_has_times_of_its_own_may_be_polled_outside_of_a_runtime() {
         let mut cx = Context::from_waker(Waker::noop());
         let mut sent = Box::pin(session.clone().oneshot(with(get(), options)));
         // The request is sent in the runtime, and waited for outside.
-        assert!(poll_once(&drives, sent.as_mut()).is_pending());
+        let mut polled = poll_once(&drives, sent.as_mut());
         let response = loop {
-            if let Poll::Ready(response) = sent.as_mut().poll(&mut cx) {
+            if let Poll::Ready(response) = polled {
                 break response.unwrap();
             }
             std::thread::sleep(Duration::from_millis(5));
+            polled = sent.as_mut().poll(&mut cx);
         };
         let mut body = response.into_body();
         let mut read = 0;
