@@ -87,7 +87,7 @@ impl Lease {
 
     /// Whether the peer may have to wait until other bodies of the connection are read.
     fn may_be_held_up(&self) -> bool {
-        self.part.is_some() && self.connection.may_hold_up_a_part()
+        self.stream.is_some() && self.connection.may_hold_up_a_stream()
     }
 
     /// Takes note whether the reader of the body waits.

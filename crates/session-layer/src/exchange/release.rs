@@ -24,7 +24,7 @@ pub(crate) trait Release: Send + Sync {
     fn is_download_floor_chosen(&self) -> bool;
     /// Whether bodies that nobody reads may have filled the window of a connection that others use too,
     /// so that the peer may send nothing of the body of a reader who waits.
-    fn may_hold_up_a_part(&self) -> bool {
+    fn may_hold_up_a_stream(&self) -> bool {
         false
     }
     /// The runtime that drives the connection.

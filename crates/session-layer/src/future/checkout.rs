@@ -360,9 +360,9 @@ mod tests {
             since: now,
             looked: now,
         };
-        tokio::time::sleep_until(times.next().expect("the queue has a timeout")).await;
+        sleep_until(times.next().expect("the queue has a timeout")).await;
         assert!(times.look(true).is_none());
-        tokio::time::sleep_until(times.next().expect("the connect may fail")).await;
+        sleep_until(times.next().expect("the connect may fail")).await;
         assert!(matches!(times.look(false), Some(Kind::PoolTimeout(_))));
     }
 

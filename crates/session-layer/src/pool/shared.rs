@@ -470,7 +470,7 @@ impl<B: Send + 'static> Release for Shared<B> {
     /// Each of the others may hold as much as its own window has. What is left of the connection's is
     /// too little then for a body that could have all of its own.
     #[cfg(feature = "http2")]
-    fn may_hold_up_a_part(&self) -> bool {
+    fn may_hold_up_a_stream(&self) -> bool {
         let unread = self.streams.unread();
         if unread == 0 {
             return false;
