@@ -64,7 +64,7 @@ struct Times {
     /// The runtime whose timer that is.
     idle_on: Option<runtime::Id>,
     floor: Option<DownloadMeter>,
-    /// Why the body was cut, if it was too slow.
+    /// Why the body was aborted, if it was too slow.
     too_slow: Option<TooSlow>,
 }
 
@@ -340,7 +340,7 @@ impl SessionBody {
             failed = failed.on(self.info.clone(), others);
             lease.give_up();
         }
-        // What hyper says of a connection that was cut here would only hide why.
+        // What hyper says of a connection that was aborted here would only hide why.
         match error.filter(|_| aborted.is_none()) {
             Some(error) => failed.with(error),
             None => failed,

@@ -151,14 +151,14 @@ fn look_at_idle<B: Send + 'static>(connection: &Arc<Connection<B>>, now: Instant
     if connection.expires().is_some_and(|expires| expires <= now) {
         // Too old to be given out again; whoever holds it now may finish.
         return match pool.take_idle(connection.id(), connection.origin()) {
-            Some(_) => Look::Cut(Cause::TooOld),
+            Some(_) => Look::Abort(Cause::TooOld),
             None => Look::Again(None),
         };
     }
     match pool.expire(connection, now) {
         Expiry::Expired(idle) => {
             close_idle(idle, Cause::Idle);
-            Look::Cut(Cause::Idle)
+            Look::Abort(Cause::Idle)
         }
         Expiry::At(at) => Look::Again(Some(at).into_iter().chain(connection.expires()).min()),
         Expiry::InUse => Look::Again(connection.expires()),

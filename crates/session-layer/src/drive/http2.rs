@@ -390,7 +390,7 @@ where
         }
         // At once: what is given out next must not go to a peer that may be dead.
         match looked.look_at_peer(Instant::now()) {
-            Look::Cut(cause) => return Some(cause),
+            Look::Abort(cause) => return Some(cause),
             Look::Again(Some(at)) => watch.look_by(at),
             Look::Again(None) => {}
         }
@@ -429,22 +429,22 @@ struct Looked<'a, B: Send + 'static> {
 impl<B: Send + 'static> Looked<'_, B> {
     fn look(&mut self, now: Instant) -> Look {
         if self.settle_by.is_some_and(|by| by <= now) {
-            return Look::Cut(Cause::HeadTimeout);
+            return Look::Abort(Cause::HeadTimeout);
         }
         // Whatever the peer had to say when it took no more has come by then.
         let failed = self.connection.state().failed_write_deadline();
         if failed.is_some_and(|by| by <= now) {
-            return Look::Cut(Cause::Broken);
+            return Look::Abort(Cause::Broken);
         }
         let mut next: Vec<_> = self.settle_by.into_iter().chain(failed).collect();
         for exchange in self.streams.exchanges() {
             match self.look_at(&exchange, now) {
-                Look::Cut(cause) => return Look::Cut(cause),
+                Look::Abort(cause) => return Look::Abort(cause),
                 Look::Again(at) => next.extend(at),
             }
         }
         match self.look_at_peer(now) {
-            Look::Cut(cause) => return Look::Cut(cause),
+            Look::Abort(cause) => return Look::Abort(cause),
             Look::Again(at) => next.extend(at),
         }
         let pool = self.connection.pool();
@@ -477,7 +477,7 @@ impl<B: Send + 'static> Looked<'_, B> {
         let wanted = exchange.wanted_since();
         let cause = match look_at_exchange(exchange, &self.connection.pool().config().timeouts, now)
         {
-            Look::Cut(cause) => cause,
+            Look::Abort(cause) => cause,
             again @ Look::Again(_) => return again,
         };
         exchange.abort(cause);
@@ -500,7 +500,7 @@ impl<B: Send + 'static> Looked<'_, B> {
                 // hyper goes on with an upload that nobody wants, and the peer takes nothing of
                 // it: only the end of the connection ends that.
                 if !self.streams.is_busy() {
-                    return Look::Cut(cause);
+                    return Look::Abort(cause);
                 }
                 self.drain(cause);
             }
@@ -530,7 +530,7 @@ impl<B: Send + 'static> Looked<'_, B> {
                 self.drain(Cause::Suspect);
                 Look::Again(None)
             }
-            Act::Close => Look::Cut(Cause::Unanswered),
+            Act::Close => Look::Abort(Cause::Unanswered),
         }
     }
 

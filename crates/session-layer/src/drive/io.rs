@@ -17,7 +17,7 @@ use crate::{
 use hyper::rt::ReadBufCursor;
 use hyper_util::rt::TokioIo;
 
-/// The IO of one connection: it counts bytes, keeps the limits, can be cut from outside, and owns
+/// The IO of one connection: it counts bytes, keeps the limits, can be aborted from outside, and owns
 /// the pool's permit, which is free again when this is dropped.
 ///
 /// A write that fails does not end it. A peer that refuses a request may answer and close without

@@ -25,11 +25,11 @@ pub(crate) struct RequestTimers {
     watched_on: Option<Id>,
     floors: Option<Floors>,
     upload: Option<UploadMeter>,
-    /// Why the exchange was cut, if it was too slow.
+    /// Why the exchange was aborted, if it was too slow.
     too_slow: Option<TooSlow>,
 }
 
-/// How late it is seen, there, that an exchange was cut.
+/// How late it is seen, there, that an exchange was aborted.
 const TICK: Duration = Duration::from_secs(1);
 
 impl RequestTimers {
@@ -48,7 +48,7 @@ impl RequestTimers {
         self.floors
     }
 
-    /// By how much it was too slow, if it was cut for that.
+    /// By how much it was too slow, if it was aborted for that.
     pub(crate) fn too_slow(&self) -> Option<TooSlow> {
         self.too_slow
     }
@@ -60,7 +60,7 @@ impl RequestTimers {
         exchange.own_times().shortest().is_some() || runtime::is_other(driven_on)
     }
 
-    /// Whether one of the times of the exchange has run out, or it was cut.
+    /// Whether one of the times of the exchange has run out, or it was aborted.
     #[cold]
     pub(crate) fn is_over(
         &mut self,
@@ -85,7 +85,7 @@ impl RequestTimers {
         let new = || Box::pin(Watch::new(config, Some(tick)));
         let watch = self.watch.get_or_insert_with(new);
         let look = |now| match exchange.aborted() {
-            Some(cause) => Look::Cut(cause),
+            Some(cause) => Look::Abort(cause),
             None => look_at_exchange(exchange, &config.timeouts, now),
         };
         // A future may go on in another task.
@@ -99,7 +99,7 @@ impl RequestTimers {
         }
     }
 
-    /// Whether the request is taken too slowly, whose connection is cut then. `socket` is what the
+    /// Whether the request is taken too slowly, whose connection is aborted then. `socket` is what the
     /// connection's socket is noted on, where others use it too.
     #[cold]
     pub(crate) fn is_too_slow(

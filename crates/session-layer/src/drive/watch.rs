@@ -110,7 +110,7 @@ impl Watch {
             }
             let now = Instant::now();
             let at = match look(now) {
-                Look::Cut(cause) => return Poll::Ready(cause),
+                Look::Abort(cause) => return Poll::Ready(cause),
                 Look::Again(at) => at,
             };
             let longest = longest_sleep.and_then(|longest_sleep| now.checked_add(longest_sleep));
@@ -127,7 +127,7 @@ impl Watch {
 
 pub(super) enum Look {
     /// A time has run out.
-    Cut(Cause),
+    Abort(Cause),
     /// Look again then; or whenever, if nothing is timed now.
     Again(Option<Instant>),
 }
@@ -185,7 +185,7 @@ pub(super) fn look_at_exchange(
         ),
     };
     match deadline {
-        Some(deadline) if deadline <= now => Look::Cut(cause),
+        Some(deadline) if deadline <= now => Look::Abort(cause),
         at => Look::Again(at),
     }
 }

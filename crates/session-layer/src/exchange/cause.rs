@@ -1,6 +1,6 @@
 use crate::CloseReason;
 
-/// Why a connection was cut.
+/// Why a connection was aborted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
 pub(crate) enum Cause {

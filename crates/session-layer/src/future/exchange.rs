@@ -173,12 +173,12 @@ where
             return Poll::Ready(Err(self.unsent(request)));
         }
         let pooled = self.pooled.as_mut().expect("not polled after its end");
-        let polled = pooled.poll_answer(cx);
-        if polled.is_pending() && !self.is_over(cx) {
+        let answer = pooled.poll_answer(cx);
+        if answer.is_pending() && !self.is_over(cx) {
             return Poll::Pending;
         }
         let pooled = self.pooled.take().expect("not polled after its end");
-        Poll::Ready(match polled {
+        Poll::Ready(match answer {
             Poll::Ready(Ok(response)) => {
                 let (mut head, body) = response.into_parts();
                 match self.answered(pooled, &mut head, body) {
@@ -191,7 +191,7 @@ where
         })
     }
 
-    /// Whether it ends without an answer: one of its times has run out, or it was cut.
+    /// Whether it ends without an answer: one of its times has run out, or it was aborted.
     #[inline]
     fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(pooled) = &self.pooled else {
@@ -401,12 +401,12 @@ where
     }
 
     /// Says what happened to a request that hyper had begun to send, by hyper's error or because
-    /// it was cut here.
+    /// it was aborted here.
     #[cold]
     fn failed(&self, pooled: PooledConnection<B>, error: Option<hyper::Error>) -> Lost<B> {
         let pool = pooled.connection().pool();
         let exchange = pooled.exchange();
-        // Of a connection that is cut, all streams are.
+        // Of a connection that is aborted, all streams are.
         let aborted = exchange.aborted().or_else(|| pooled.socket().aborted());
         let untaken = pooled.take_back().is_some();
         let kind = match aborted {
@@ -463,7 +463,7 @@ where
         if let Some(error) = own {
             return Lost::Failed(failed.with(error));
         }
-        // What hyper says of a connection that was cut here would only hide why.
+        // What hyper says of a connection that was aborted here would only hide why.
         Lost::Failed(match error.filter(|_| aborted.is_none()) {
             _ if aborted == Some(Cause::Unanswered) => failed.with(io::Error::new(
                 io::ErrorKind::TimedOut,

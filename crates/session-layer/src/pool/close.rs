@@ -17,8 +17,8 @@ use crate::{
     origin::Origin,
 };
 
-/// How long the tasks of connections that were cut may take to end.
-const CUT_DEADLINE: Duration = Duration::from_secs(1);
+/// How long the tasks of connections that were aborted may take to end.
+const ABORT_DEADLINE: Duration = Duration::from_secs(1);
 
 impl<B: Send + 'static> Pool<B> {
     /// Takes note that a connection's task ends.
@@ -83,13 +83,13 @@ impl<B: Send + 'static> Pool<B> {
         in_use
     }
 
-    /// Refuses new requests, waits for those in flight, cuts what is left at the deadline.
+    /// Refuses new requests, waits for those in flight, aborts what is left at the deadline.
     pub(crate) async fn close(self: Arc<Self>, deadline: Duration) -> CloseReport {
         let in_flight = self.begin_close();
         let in_time = within(deadline, self.drained()).await.is_some();
-        let aborted = if in_time { 0 } else { self.cut_all() };
-        // What was cut ends at once, unless its runtime does not run any more.
-        let _ = within(CUT_DEADLINE, self.drained()).await;
+        let aborted = if in_time { 0 } else { self.abort_all_left() };
+        // What was aborted ends at once, unless its runtime does not run any more.
+        let _ = within(ABORT_DEADLINE, self.drained()).await;
         CloseReport {
             finished: in_flight.saturating_sub(aborted),
             aborted,
@@ -122,9 +122,9 @@ impl<B: Send + 'static> Pool<B> {
         in_flight
     }
 
-    pub(super) fn cut_all(&self) -> usize {
+    pub(super) fn abort_all_left(&self) -> usize {
         let left: Vec<_> = self.lock().live.values().cloned().collect();
-        left.iter().map(Live::cut).sum()
+        left.iter().map(Live::abort).sum()
     }
 
     /// Waits until no connection's task runs and none is being opened.

@@ -112,7 +112,7 @@ impl<B: Send + 'static> Connection<B> {
         self.expires
     }
 
-    /// Whether it may take a request, as far as this side knows: neither cut nor too old.
+    /// Whether it may take a request, as far as this side knows: neither aborted nor too old.
     #[inline]
     pub(super) fn is_fresh(&self, now: Instant) -> bool {
         self.state.aborted().is_none() && self.expires.is_none_or(|expires| now < expires)

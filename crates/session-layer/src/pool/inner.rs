@@ -58,8 +58,8 @@ impl<B> Live<B> {
         }
     }
 
-    /// Cuts it; returns how many exchanges that cuts off.
-    pub(super) fn cut(&self) -> usize {
+    /// Aborts it; returns how many exchanges that ends.
+    pub(super) fn abort(&self) -> usize {
         let streams = self.streams.as_ref().map(|it| it.abort_all(Cause::Closed));
         let whole = self.state.abort(Cause::Closed);
         streams.unwrap_or(usize::from(whole))

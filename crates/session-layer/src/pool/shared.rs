@@ -282,7 +282,7 @@ impl<B> Streams<B> {
         self.lock().exchanges.iter().filter(is_unread).count()
     }
 
-    /// Cuts what is under way; returns how much.
+    /// Aborts what is under way; returns how much.
     pub(crate) fn abort_all(&self, cause: Cause) -> usize {
         let exchanges = self.exchanges();
         let active = exchanges

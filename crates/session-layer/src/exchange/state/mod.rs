@@ -26,7 +26,9 @@ use crate::{
 /// The most bytes of a response head.
 pub(crate) const MAX_HEAD: u64 = 256 * 1024;
 
-/// What a connection's socket and its users know of each other.
+/// The state of an exchange: what the socket of its connection and those that use it know of each
+/// other. Over HTTP/1 a connection has one for all its exchanges, one after the other. Over HTTP/2 each
+/// stream has one, and the connection has one more for its socket.
 ///
 /// The socket's task writes the counters, requests write the phase, and either may abort the
 /// connection. There is no lock: each value is written by one side, and a request learns of its
@@ -94,7 +96,7 @@ pub(crate) struct ExchangeState {
     /// nanoseconds, without the wait that is under way; [`NEVER`] where nobody asks.
     upload_blocked: AtomicU64,
     aborted: AtomicU8,
-    /// Why nothing more is given to it, where it was not cut for that.
+    /// Why nothing more is given to it, where it was not aborted for that.
     end_cause: AtomicU8,
     /// Whom to wake when it is aborted.
     driver: Mutex<Option<Waker>>,
