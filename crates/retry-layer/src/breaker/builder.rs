@@ -3,8 +3,12 @@ use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 use fastrand::Rng;
 
 use super::{
-    Breaker, BreakerObserver, CircuitKey, RequestHead, SuccessRate, settings::Rules,
-    shared::Shared, table::Table, wait::Waits, window::Window,
+    Breaker, BreakerObserver, CircuitKey, RequestHead, SuccessRate,
+    settings::Rules,
+    shared::{KeyBy, Shared},
+    table::Table,
+    wait::Waits,
+    window::Window,
 };
 use crate::{
     classify::Classifier,
@@ -24,7 +28,21 @@ pub struct BreakerBuilder {
     random: Option<u64>,
 }
 
-pub(super) type KeyBy = Arc<dyn Fn(&RequestHead<'_>) -> Option<CircuitKey> + Send + Sync>;
+impl Breaker {
+    /// Starts with the defaults.
+    pub fn builder() -> BreakerBuilder {
+        BreakerBuilder::default()
+    }
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        match Self::builder().build() {
+            Ok(breaker) => breaker,
+            Err(error) => unreachable!("the defaults are valid: {error}"),
+        }
+    }
+}
 
 impl BreakerBuilder {
     /// How many attempts in a row must fail for a circuit to open: 7 unless set.

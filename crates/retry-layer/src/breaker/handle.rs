@@ -6,7 +6,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    BreakerBuilder, CircuitKey, CircuitState,
+    CircuitKey, CircuitState,
     circuit::Circuit,
     shared::Shared,
     table::{Evict, Slot},
@@ -40,11 +40,6 @@ impl Breaker {
         }
     }
 
-    /// Starts with the defaults.
-    pub fn builder() -> BreakerBuilder {
-        BreakerBuilder::default()
-    }
-
     /// The state of a circuit. One that is not known is closed. Where the wait is over it is
     /// [`HalfOpen`](CircuitState::HalfOpen), though no probe was sent yet.
     #[must_use]
@@ -75,7 +70,7 @@ impl Breaker {
     /// Opens a circuit until it is [closed](Self::close) by hand. Requests that were sent before go on.
     ///
     /// Returns whether it is open. It is not only where so many circuits were opened by hand that there
-    /// is no room for one more: see [`max_origins`](BreakerBuilder::max_origins).
+    /// is no room for one more: see [`max_origins`](super::BreakerBuilder::max_origins).
     pub fn open(&self, key: &CircuitKey) -> bool {
         let (shared, hash) = (&self.shared, self.shared.hash_of(key));
         let rules = &shared.rules;
@@ -105,15 +100,6 @@ impl Breaker {
         });
         if let Some(Some(change)) = change {
             shared.tell(key, change);
-        }
-    }
-}
-
-impl Default for Breaker {
-    fn default() -> Self {
-        match Self::builder().build() {
-            Ok(breaker) => breaker,
-            Err(error) => unreachable!("the defaults are valid: {error}"),
         }
     }
 }

@@ -10,7 +10,6 @@ use tokio::time::Instant;
 
 use super::{
     BreakerObserver, CircuitKey, CircuitOpen, RequestHead, ServerFailures,
-    builder::KeyBy,
     circuit::{Admission, Change, Ended},
     key::OriginRef,
     settings::Rules,
@@ -18,6 +17,8 @@ use super::{
     table::{Evict, Place, Table, Word},
 };
 use crate::{classify::Classifier, hint::Hints, named::ServiceError, outcome::Outcome};
+
+pub(super) type KeyBy = Arc<dyn Fn(&RequestHead<'_>) -> Option<CircuitKey> + Send + Sync>;
 
 pub(super) struct Shared {
     pub(super) rules: Rules,
