@@ -113,6 +113,7 @@ impl<B: Send + 'static> Shared<B> {
     fn end(self: &Arc<Self>, exchange: Arc<ExchangeState>) {
         let connection = &self.connection;
         let unheard = exchange.unheard_since(connection.state());
+        let unheard = unheard.or_else(|| exchange.too_slow_since());
         if let Some(began) = unheard.filter(|_| exchange.may_be_sent(&self.streams.gate)) {
             if self.streams.doubt(began) {
                 connection.state().wake();

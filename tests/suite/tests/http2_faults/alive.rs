@@ -12,7 +12,7 @@ use std::{
 };
 
 use http::Uri;
-use session_layer::{Http2, PoolConfig, SessionLayer, Timeouts};
+use session_layer::{Http2, Phase, PoolConfig, SessionLayer, ThroughputFloor, Timeouts};
 use test_suite::{BytesSession, fetch, get, send};
 use tokio::{
     io::DuplexStream,
@@ -44,6 +44,8 @@ enum Answers {
     Dead,
     /// Heads, and no body.
     Heads,
+    /// The head of the first request, and nothing at all after it.
+    HeadThenDead,
     /// The first PING of a connection by a GOAWAY.
     Calm,
 }
@@ -62,7 +64,7 @@ async fn serve(io: DuplexStream, number: usize, answers: Answers, pings: Pings, 
             (PING, 0) => {
                 pings.lock().unwrap().push((number, began.elapsed()));
                 match answers {
-                    Answers::Dead => {}
+                    Answers::Dead | Answers::HeadThenDead => {}
                     Answers::Calm => {
                         let last = [1_u32.to_be_bytes(), 11_u32.to_be_bytes()].concat();
                         let why = [&last[..], b"too_many_pings"].concat();
@@ -78,7 +80,8 @@ async fn serve(io: DuplexStream, number: usize, answers: Answers, pings: Pings, 
                 let first = !std::mem::replace(&mut answered, true);
                 match answers {
                     Answers::All => frames.write(&fine(it.stream)).await,
-                    Answers::Heads | Answers::Calm => {
+                    Answers::HeadThenDead if !first => true,
+                    Answers::Heads | Answers::HeadThenDead | Answers::Calm => {
                         let head = frame(HEADERS, END_HEADERS, it.stream, &[OK]);
                         frames.write(&head).await
                     }
@@ -258,4 +261,23 @@ async fn a_head_that_is_polled_late_raises_no_doubt() {
     assert_eq!(body.unwrap().to_bytes(), "fine");
     assert_eq!(made.load(SeqCst), 1);
     assert!(pings.lock().unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_went_silent_within_a_body_is_in_doubt_whichever_time_ended_that() {
+    let ends = [
+        Timeouts::default().body_idle(10 * SECOND),
+        Timeouts::default().download_floor(ThroughputFloor::new(1, 10 * SECOND)),
+    ];
+    for timeouts in ends {
+        let dead = Answers::HeadThenDead;
+        let (session, made, pings) = session(Http2::default(), timeouts, dead, Answers::All);
+        let error = fetch(&session, get("http://peer/")).await.unwrap_err();
+        assert_eq!(error.timeout_phase(), Some(Phase::Body), "{error}");
+        let began = Instant::now();
+        fetch(&session, get("http://peer/")).await.unwrap();
+        assert!(began.elapsed() < SECOND, "{:?}", began.elapsed());
+        assert_eq!(made.load(SeqCst), 2);
+        assert_eq!(pings.lock().unwrap().len(), 1);
+    }
 }

@@ -243,6 +243,13 @@ impl ExchangeState {
         Some(self.began.load(Relaxed)).filter(|began| *began != 0)
     }
 
+    /// Since when the reader of one request of several has waited for the next piece, if its body was cut
+    /// since it came too slowly.
+    pub(crate) fn too_slow_since(&self) -> Option<u64> {
+        let is_cut = self.aborted() == Some(Cause::TooSlow);
+        Some(self.wanted_since.load(Relaxed)).filter(|since| is_cut && *since != 0)
+    }
+
     #[cfg(feature = "http2")]
     pub(crate) fn moment(&self, tick: u64) -> Option<Instant> {
         self.instant(tick)
