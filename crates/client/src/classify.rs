@@ -5,7 +5,7 @@ use std::{error::Error as StdError, time::Duration};
 use http::{Extensions, StatusCode, Uri};
 use retry_layer::{
     AttemptDetails, BuildError, Class, Classifier, Outcome, Processed, RetryPolicy, RetryReport,
-    classify::TransportClassifier, transport,
+    breaker::ServerFailures, classify::TransportClassifier, transport,
 };
 use session_layer::ConnectionInfo;
 
@@ -75,6 +75,43 @@ impl TransportClassifier for SessionErrors {
             Some(error) => error.set_report(report),
             None => policy.annotate(error, report),
         }
+    }
+}
+
+/// Which outcomes of a client's attempts are failures of their origin: the classifier of a
+/// [circuit breaker](retry_layer::breaker) that stands around each
+/// [attempt](crate::ClientBuilder::attempt_layer).
+///
+/// It is [`ServerFailures`] that knows this crate's errors: one that arose on this side, such as a full
+/// queue of the pool, a token that could not be fetched or a request that is not valid, tells nothing
+/// about the origin.
+///
+/// ```
+/// use client::{Client, OriginFailures, retry_layer::breaker::{Breaker, BreakerLayer}};
+///
+/// let breaker = Breaker::builder().classifier(OriginFailures::new()).build()?;
+/// let client = Client::builder().attempt_layer(BreakerLayer::new(breaker)).build()?;
+/// # Ok::<(), client::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OriginFailures(ServerFailures);
+
+impl OriginFailures {
+    /// Makes the classifier.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(ServerFailures::new())
+    }
+}
+
+impl Classifier for OriginFailures {
+    fn classify(&self, outcome: &Outcome<'_>) -> Class {
+        let known = outcome.find_error::<Error>().and_then(class);
+        known.unwrap_or_else(|| self.0.classify(outcome))
+    }
+
+    fn is_always_final(&self, status: StatusCode) -> bool {
+        self.0.is_always_final(status)
     }
 }
 
@@ -234,4 +271,46 @@ fn is_final_of_proxy(status: StatusCode) -> bool {
 /// cannot be agreed upon. A handshake that broke off, or an alert about anything else, may.
 fn is_permanent(error: &session_layer::Error) -> bool {
     transport::classify(error) == Class::Permanent
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+    use session_layer::{Phase, testing::Failure};
+
+    use super::*;
+    use crate::error::Kind;
+
+    fn of(error: &Error) -> Class {
+        let uri = Uri::from_static("http://peer/");
+        let outcome = Outcome::from_error(&Method::GET, &uri, error);
+        OriginFailures::new().classify(&outcome)
+    }
+
+    fn session(failure: Failure) -> Error {
+        session_layer::Error::from(failure).into()
+    }
+
+    #[test]
+    fn a_breaker_counts_what_the_origin_may_have_caused() {
+        let late = |phase| session(Failure::Timeout(phase, Duration::from_secs(1)));
+        for error in [
+            late(Phase::Head),
+            session(Failure::Broken),
+            session(Failure::Reset),
+        ] {
+            assert_eq!(of(&error), Class::Ambiguous, "{error:?}");
+        }
+        for error in [late(Phase::Connect), session(Failure::Connect)] {
+            assert_eq!(of(&error), Class::NotSent, "{error:?}");
+        }
+        for error in [late(Phase::Queue), session(Failure::QueueFull)] {
+            assert_eq!(of(&error), Class::Final, "{error:?}");
+        }
+        for error in [Error::builder("no"), Error::new(Kind::Token)] {
+            assert_eq!(of(&error), Class::Permanent, "{error:?}");
+        }
+        let unknown = Error::from_below(std::io::Error::other("unknown"));
+        assert_eq!(of(&unknown), Class::Ambiguous);
+    }
 }

@@ -278,6 +278,7 @@ pub use self::{
     body::{Body, ResponseBody, UploadProgress},
     builder::ClientBuilder,
     call::ResponseFuture,
+    classify::OriginFailures,
     client::Client,
     decode::{DecodeLimits, NoDecompression},
     error::{DeadlinePhase, Error, ErrorKind, TimeoutPhase},

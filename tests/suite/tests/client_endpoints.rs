@@ -1,6 +1,13 @@
 //! Failover: another server for each attempt of a call.
 
-use client::{Client, ClientBuilder};
+use std::num::NonZeroU32;
+
+use client::{
+    Attempt, Class, Classifier, Client, ClientBuilder, OriginFailures, Outcome, RetryPolicy,
+    Standard, classifier_fn,
+    retry_layer::breaker::{Breaker, BreakerLayer, CircuitKey, CircuitOpen, CircuitState},
+};
+use http::Uri;
 use test_support::{Connect, MemoryConnector, Reply, answer};
 
 fn over(connector: &MemoryConnector, endpoints: &[&str]) -> Client {
@@ -159,4 +166,57 @@ fn no_endpoint_gets_the_credentials_in_the_url_of_another() {
     }
     let same = ["http://me:secret@a/", "http://me:secret@b/"];
     assert!(Client::builder().endpoints(same).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_endpoint_has_a_circuit_and_an_open_one_is_passed_over() {
+    let connector = alive(&["b"]);
+    let keys = ["http://a/", "http://b/"].map(|url| CircuitKey::of(&Uri::from_static(url)));
+    let endpoints = keys.clone();
+    // Below the retries and above what moves a request to its endpoint: the attempt's number tells.
+    let breaker = Breaker::builder()
+        .consecutive_failures(NonZeroU32::MIN)
+        .classifier(OriginFailures::new())
+        .key_by(move |head| {
+            let number = head.extensions().get().map_or(1, Attempt::number);
+            let index = usize::try_from(number).ok()?.checked_sub(1)?;
+            endpoints.get(index).or(endpoints.last()).cloned()
+        })
+        .build()
+        .unwrap();
+    let next_endpoint =
+        classifier_fn(
+            |outcome: &Outcome<'_>| match outcome.find_error::<CircuitOpen>() {
+                Some(_) if outcome.attempt() < 2 => Class::NotSent,
+                _ => Class::Final,
+            },
+        );
+    let policy = RetryPolicy::builder().classifier(Standard::default().or(next_endpoint));
+    let builder = Client::builder()
+        .retry(policy.build().unwrap())
+        .attempt_layer(BreakerLayer::new(breaker.clone()));
+    let client = build(&connector, builder, &["http://a/", "http://b/"]);
+
+    // The first attempt of the first call opens the circuit of one endpoint; from then on each call
+    // sends one request, to the other.
+    for _ in 0..3 {
+        let response = client.get("x").fetch().await.unwrap();
+        assert_eq!(response.status(), 200);
+    }
+    assert_eq!(
+        keys.clone().map(|key| breaker.state(&key)),
+        [CircuitState::Open, CircuitState::Closed]
+    );
+    let hosts = |connector: &MemoryConnector| -> Vec<String> {
+        let requests = connector.log().requests;
+        let hosts = requests
+            .iter()
+            .map(|it| it.header("host").unwrap().to_owned());
+        hosts.collect()
+    };
+    assert_eq!(hosts(&connector), ["a", "b", "b", "b"]);
+    // Where both are open, nothing is sent.
+    breaker.open(&keys[1]);
+    assert!(client.get("x").fetch().await.is_err());
+    assert_eq!(hosts(&connector).len(), 4);
 }

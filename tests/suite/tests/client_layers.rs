@@ -1,6 +1,8 @@
 //! Somebody's own layers around the calls and the attempts of a client.
 
 use std::{
+    error::Error as _,
+    num::NonZeroU32,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -10,8 +12,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use client::{AttemptBody, Body, Client, ClientBuilder, Error, InnerService, ResponseBody};
-use http::{HeaderValue, Request, Response, StatusCode};
+use client::{
+    AttemptBody, Body, Client, ClientBuilder, Error, InnerService, OriginFailures, ResponseBody,
+    Timeouts,
+    retry_layer::breaker::{Breaker, BreakerLayer, CircuitKey, CircuitOpen, CircuitState},
+};
+use http::{HeaderValue, Request, Response, StatusCode, Uri};
 use test_support::{MemoryConnector, Recorder, Reply, StrictLayer, always, sequence};
 use tower::{
     BoxError, ServiceBuilder,
@@ -338,4 +344,49 @@ async fn layers_stand_around_a_service_too_but_attempts_need_retries() {
         .build_from_service(router)
         .unwrap_err();
     assert!(error.is_builder() && error.to_string().contains("attempt_layer"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_circuit_breaker_around_each_attempt_refuses_what_follows() {
+    let connector = MemoryConnector::new(always(503, "busy"));
+    let breaker = Breaker::builder()
+        .consecutive_failures(NonZeroU32::new(2).unwrap())
+        .classifier(OriginFailures::new())
+        .build()
+        .unwrap();
+    let builder = Client::builder().attempt_layer(BreakerLayer::new(breaker.clone()));
+    let client = over(&connector, builder);
+
+    for _ in 0..2 {
+        let error = client.get("http://peer/").fetch().await.unwrap_err();
+        let mut causes = std::iter::successors(error.source(), |cause| (*cause).source());
+        let open = causes.find_map(|cause| cause.downcast_ref::<CircuitOpen>());
+        assert_eq!(open.unwrap().key().as_str(), "http://peer");
+        assert!(!error.is_connect() && !error.is_timeout(), "{error:?}");
+    }
+    assert_eq!(connector.log().requests.len(), 2);
+    breaker.close(&CircuitKey::of(&Uri::from_static("http://peer/")));
+    let _ = client.get("http://peer/").fetch().await;
+    assert_eq!(connector.log().requests.len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_that_comes_through_a_circuit_breaker_is_known_and_counts() {
+    let late = Reply::status(200).delay(Duration::from_secs(60));
+    let connector = MemoryConnector::new(sequence([late.clone(), late.clone(), late]));
+    let breaker = Breaker::builder()
+        .consecutive_failures(NonZeroU32::new(3).unwrap())
+        .classifier(OriginFailures::new())
+        .build()
+        .unwrap();
+    let timeouts = Timeouts::default().head(Duration::from_secs(1));
+    let builder = Client::builder()
+        .timeouts(timeouts)
+        .attempt_layer(BreakerLayer::new(breaker.clone()));
+    let client = over(&connector, builder);
+    let error = client.get("http://peer/").fetch().await.unwrap_err();
+    assert!(error.is_timeout(), "{error:?}");
+    assert_eq!(error.retry_report().unwrap().attempts().len(), 3);
+    let key = CircuitKey::of(&Uri::from_static("http://peer/"));
+    assert_eq!(breaker.state(&key), CircuitState::Open);
 }
