@@ -80,8 +80,9 @@
 //! **Order of layers.** What has to happen once per call (a deadline, redirects) goes above, what
 //! has to happen for each attempt (signing, an [attempt's timeout](attempt_timeout), a
 //! [look](peek) at the response's body) below. A service whose error is
-//! a `BoxError` needs a [`NamedErrorLayer`] directly below. A circuit breaker can go on either side:
-//! below it counts attempts, and its error has to be [known](classify#errors-that-hide-their-cause).
+//! a `BoxError` needs a [`NamedErrorLayer`] directly below. A circuit [breaker] can go on either side:
+//! below it counts attempts. The error of another crate's has to be
+//! [known](classify#errors-that-hide-their-cause).
 //!
 //! # Where the compiler says no
 //!

@@ -32,6 +32,10 @@ struct StrategiesRetries;
 struct StrategiesBudgets;
 
 #[cfg(doctest)]
+#[doc = include_str!("../../../docs/book/src/strategies/breaker.md")]
+struct StrategiesBreaker;
+
+#[cfg(doctest)]
 #[doc = include_str!("../../../docs/book/src/strategies/hints.md")]
 struct StrategiesHints;
 
