@@ -15,7 +15,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, Request, Response, StatusCode, Uri};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use retry_layer::{
@@ -44,7 +44,6 @@ struct Shared {
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub at: Instant,
-    pub method: Method,
     pub uri: Uri,
     pub headers: HeaderMap,
     pub attempt: Option<Attempt>,
@@ -213,7 +212,6 @@ where
             let mut seen = self.shared.seen.lock().unwrap();
             seen.push(Seen {
                 at: Instant::now(),
-                method: parts.method,
                 uri: parts.uri,
                 headers: parts.headers,
                 attempt: parts.extensions.get::<Attempt>().copied(),
