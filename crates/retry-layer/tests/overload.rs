@@ -4,6 +4,8 @@
 //! the other, a thousand in a second, also those whose caller has given up after a second; its
 //! capacity falls by 70 percent for ten seconds. Without a budget the retries keep it overloaded
 //! for good.
+//!
+//! A binary of its own, since it calculates for long: `tests/mutants/run` runs all others for each change of the code.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
