@@ -208,8 +208,12 @@ impl Shared {
                 let reason_name = reason.as_str();
                 tracing::info!(circuit = %key, reason = reason_name, ?wait, "a circuit opened");
             }
-            Change::HalfOpened => tracing::debug!(circuit = %key, "a circuit is probed"),
-            Change::Closed => tracing::info!(circuit = %key, "a circuit closed"),
+            Change::HalfOpened => {
+                tracing::debug!(circuit = %key, "a circuit is probed");
+            }
+            Change::Closed => {
+                tracing::info!(circuit = %key, "a circuit closed");
+            }
         }
         let Some(observer) = &self.observer else {
             return;
