@@ -173,10 +173,8 @@ impl Circuit {
     }
 
     fn count_failure(&mut self, in_a_row: u32, ended: &Ended, rules: &Rules) -> Option<Change> {
-        let sample = match &mut self.window {
-            Some(window) => Some(window.add_failure(ended.now, ended.successes)),
-            None => None,
-        };
+        let window = self.window.as_mut();
+        let sample = window.map(|window| window.add_failure(ended.now, ended.successes));
         let allowed = rules.consecutive_failures;
         if allowed.is_some_and(|allowed| in_a_row >= allowed.get()) {
             return Some(self.open(OpenReason::ConsecutiveFailures, ended, rules));

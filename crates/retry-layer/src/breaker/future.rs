@@ -55,6 +55,7 @@ where
 {
     type Output = Result<Response<R>, BreakerError<E>>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
             StateProj::Sending { attempt, sent } => {

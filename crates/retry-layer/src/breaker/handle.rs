@@ -71,6 +71,10 @@ impl Breaker {
     ///
     /// Returns whether it is open. It is not only where so many circuits were opened by hand that there
     /// is no room for one more: see [`max_origins`](super::BreakerBuilder::max_origins).
+    #[expect(
+        clippy::must_use_candidate,
+        reason = "it is open in all but an extreme case"
+    )]
     pub fn open(&self, key: &CircuitKey) -> bool {
         let (shared, hash) = (&self.shared, self.shared.hash_of(key));
         let rules = &shared.rules;

@@ -55,6 +55,7 @@ where
         self.inner.poll_ready(cx).map_err(BreakerError::inner)
     }
 
+    #[inline]
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let shared = &self.breaker.shared;
         match shared.admit(&request) {

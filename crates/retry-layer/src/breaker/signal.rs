@@ -22,10 +22,9 @@ impl Signal {
             return Self::Throttled;
         }
         match class {
-            Class::Ambiguous | Class::NotSent => Self::Failure,
             Class::Final if outcome.error().is_some() => Self::Neutral,
             Class::Final if classifier.is_success(outcome) => Self::Success,
-            Class::Final => Self::Failure,
+            Class::Final | Class::Ambiguous | Class::NotSent => Self::Failure,
             Class::Stale(_) | Class::Unprocessed | Class::Permanent | Class::Throttled(_) => {
                 Self::Neutral
             }

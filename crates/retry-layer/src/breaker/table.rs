@@ -81,15 +81,18 @@ impl Word {
         Self(circuit.era() << 2 | gate)
     }
 
+    #[inline]
     pub(super) fn era(self) -> u64 {
         self.0 >> 2
     }
 
+    #[inline]
     pub(super) fn is_closed(self) -> bool {
         self.0 & 3 != Self::NOT_CLOSED
     }
 
     /// Whether it is closed, and a success changes nothing.
+    #[inline]
     pub(super) fn is_clean(self) -> bool {
         self.0 & 3 == Self::CLEAN
     }
@@ -106,7 +109,7 @@ pub(super) enum Evict {
 impl Table {
     /// Room for at least so many origins.
     pub(super) fn new(origins: usize, random: Rng) -> Self {
-        let sets = origins.div_ceil(WAYS).max(1);
+        let sets = origins.div_ceil(WAYS).next_power_of_two();
         Self {
             seed: DefaultHashBuilder::default(),
             sets: (0..sets).map(|_| OnceLock::new()).collect(),
@@ -115,10 +118,12 @@ impl Table {
         }
     }
 
+    #[inline]
     fn set_of(&self, hash: u64) -> usize {
-        // The remainder is less than the number of sets, which is a `usize`.
-        let sets = u64::try_from(self.sets.len()).unwrap_or(u64::MAX);
-        usize::try_from(hash % sets.max(1)).unwrap_or_default()
+        // The upper bits do not matter: there are far fewer sets.
+        let bits = usize::try_from(hash & u64::from(u32::MAX)).unwrap_or_default();
+        // Their number is a power of two.
+        bits & self.sets.len().wrapping_sub(1)
     }
 
     #[inline]
