@@ -1,0 +1,5 @@
+//! Request bodies, and how fast bodies have to move.
+
+mod expect_continue;
+mod throughput;
+mod uploads;

@@ -1,0 +1,4 @@
+//! How a connection is opened: names, addresses and sockets.
+
+mod dns;
+mod tcp;

@@ -1,0 +1,5 @@
+//! What holds for HTTP/1 alone.
+
+mod conformance;
+mod rules;
+mod upgrades;

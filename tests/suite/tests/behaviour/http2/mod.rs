@@ -1,0 +1,6 @@
+//! What holds for HTTP/2 alone.
+
+mod conformance;
+mod faults;
+mod rules;
+mod streams;

@@ -1,0 +1,4 @@
+//! Proxies.
+
+mod connector;
+mod warnings;

@@ -1,0 +1,4 @@
+//! Redirects.
+
+mod calls;
+mod rules;

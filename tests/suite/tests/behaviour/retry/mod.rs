@@ -1,0 +1,4 @@
+//! Retries, by whole calls of a client.
+
+mod aiohttp;
+mod client;

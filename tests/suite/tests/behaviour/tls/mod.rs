@@ -1,0 +1,4 @@
+//! TLS.
+
+mod connector;
+mod trust;
