@@ -15,6 +15,10 @@ pub(crate) struct Limits {
 }
 
 /// Which origins may turn out to serve several requests on one connection.
+#[cfg_attr(
+    not(feature = "http2"),
+    allow(dead_code, reason = "only HTTP/2 shares connections")
+)]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Multiplexing {
     #[cfg_attr(feature = "http2", allow(dead_code, reason = "for builds without"))]

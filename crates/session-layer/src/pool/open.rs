@@ -15,9 +15,7 @@ use super::{
     state::{Failure, Numbered},
     waiter::Waiter,
 };
-#[cfg(feature = "http2")]
-use crate::exchange::Release;
-use crate::{Error, Event, error::Kind, origin::Origin, step::Steps};
+use crate::{Error, Event, error::Kind, exchange::Release, origin::Origin, step::Steps};
 
 impl<B: Send + 'static> Pool<B> {
     /// Starts to open a connection in a task of its own.

@@ -1,12 +1,14 @@
 //! How far the body of a request is, and whether the peer takes it.
 
+#[cfg(feature = "http2")]
+use std::task::Context;
 use std::{
     fmt,
     sync::{
         Arc, MutexGuard, PoisonError,
         atomic::Ordering::{Acquire, Relaxed, Release},
     },
-    task::{Context, Waker},
+    task::Waker,
     time::Duration,
 };
 
