@@ -110,8 +110,7 @@ impl BreakerBuilder {
     /// Says which outcomes are failures: [`ServerFailures`](super::ServerFailures) unless set. See
     /// [what counts](super#what-counts).
     ///
-    /// With a classifier of one's own each request keeps a copy of its method and URI for it, by
-    /// reference count.
+    /// With a classifier of one's own each request keeps a copy of its method and URI for it, in a box.
     pub fn classifier(mut self, classifier: impl Classifier) -> Self {
         self.classifier = Some(Arc::new(classifier));
         self

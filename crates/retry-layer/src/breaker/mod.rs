@@ -128,7 +128,8 @@
 //! # What it costs
 //!
 //! A request to a closed circuit takes no lock, allocates nothing and reads no clock: it hashes the
-//! host, and its future holds one reference count. (`cargo bench -p retry-layer --bench breaker`.) An
+//! host, and its future holds one reference count. (`cargo bench -p retry-layer --bench breaker`.) With
+//! a [classifier](BreakerBuilder::classifier) of one's own it takes one allocation. An
 //! outcome that is no success, and the successes right after a failure, take the lock of their circuit.
 //! The table has a [fixed number](BreakerBuilder::max_origins) of circuits. A healthy origin that was
 //! not used for the longest time makes room, and an open one stays.

@@ -241,7 +241,8 @@ impl Permit {
 pub(super) struct Sent {
     shared: Arc<Shared>,
     permit: Permit,
-    head: Option<(Method, Uri)>,
+    /// In a box, so that the future of a request without it stays small.
+    head: Option<Box<(Method, Uri)>>,
 }
 
 impl Sent {
@@ -250,7 +251,7 @@ impl Sent {
         let head = shared
             .classifier
             .as_ref()
-            .map(|_| (request.method().clone(), request.uri().clone()));
+            .map(|_| Box::new((request.method().clone(), request.uri().clone())));
         Self {
             shared: Arc::clone(shared),
             permit,
@@ -262,7 +263,7 @@ impl Sent {
     pub(super) fn ended<T, E: ServiceError>(mut self, result: &Result<Response<T>, E>) {
         let permit = self.permit;
         self.permit.is_probe = false;
-        self.shared.record(permit, self.head.as_ref(), result);
+        self.shared.record(permit, self.head.as_deref(), result);
     }
 }
 

@@ -57,8 +57,18 @@ pub(super) struct Tenant {
 /// Where a circuit is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Place {
-    set: usize,
-    way: usize,
+    set: u32,
+    way: u8,
+}
+
+impl Place {
+    #[inline]
+    fn of(set: usize, way: usize) -> Option<Self> {
+        Some(Self {
+            set: u32::try_from(set).ok()?,
+            way: u8::try_from(way).ok()?,
+        })
+    }
 }
 
 /// What a request needs to know of a circuit: its era, and whether it has to take the lock.
@@ -133,7 +143,8 @@ impl Table {
 
     #[inline]
     pub(super) fn slot(&self, place: Place) -> Option<&Slot> {
-        self.set(place.set)?.slots.get(place.way)
+        let set = usize::try_from(place.set).ok()?;
+        self.set(set)?.slots.get(usize::from(place.way))
     }
 
     /// Finds the circuit of this hash, which is never 0.
@@ -154,7 +165,7 @@ impl Table {
         if slot.used.load(Ordering::Relaxed) != added {
             slot.used.store(added, Ordering::Relaxed);
         }
-        Some((Place { set: index, way }, word))
+        Some((Place::of(index, way)?, word))
     }
 
     /// Finds the circuit of this hash, or adds a closed one. `None` if there is no room for it.
@@ -195,7 +206,7 @@ impl Table {
             circuit,
         });
         tag.store(hash, Ordering::Release);
-        Some((Place { set: index, way }, word))
+        Some((Place::of(index, way)?, word))
     }
 
     /// Calls this for each circuit.
