@@ -166,13 +166,11 @@ pub use self::{
     future::ResponseFuture,
     info::ConnectionInfo,
     layer::SessionLayer,
-    lifecycle::{
-        CloseReport, Lifecycle, SetupError, ShutdownError, TeardownError, TeardownOutcome,
-    },
+    lifecycle::{Lifecycle, SetupError, ShutdownError, TeardownError, TeardownOutcome},
     observer::{Event, Observer},
     origin::Origin,
     service::Session,
-    stats::{CloseReason, Closed, Stats},
+    stats::{CloseReason, CloseReport, Closed, Stats},
     step::Step,
     throughput::{ThroughputFloor, TooSlow, TransferDirection},
 };

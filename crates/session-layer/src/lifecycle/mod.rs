@@ -1,7 +1,6 @@
 //! What an app sets up before it runs, and tears down after.
 
 mod error;
-mod report;
 mod teardown;
 
 use std::{borrow::Cow, fmt, future::Future, mem, time::Duration};
@@ -9,7 +8,6 @@ use std::{borrow::Cow, fmt, future::Future, mem, time::Duration};
 use self::teardown::Teardown;
 pub use self::{
     error::{SetupError, ShutdownError, TeardownError},
-    report::CloseReport,
     teardown::TeardownOutcome,
 };
 use crate::box_error::BoxError;
