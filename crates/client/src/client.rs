@@ -48,7 +48,7 @@ impl Client {
     ) -> Self {
         // What credentials are waited for is bound by nothing.
         let longest_wait = session.as_ref().filter(|_| !settings.renews);
-        let longest_wait = longest_wait.and_then(Session::patience);
+        let longest_wait = longest_wait.and_then(Session::longest_wait);
         settings.deferral = TimerDeferral::new(longest_wait, settings.deadline);
         Self {
             shared: Shared::new(Core {

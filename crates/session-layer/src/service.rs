@@ -85,15 +85,18 @@ impl<B: Send + 'static> Session<B> {
         self.handle.pool.stats()
     }
 
-    /// Returns how long a request may wait at most until its future, or the body of its response,
-    /// has to be polled again: all timeouts together, so that more than one of them may pass
-    /// unseen. Until then something has come, or one of them has ended the wait. `None` if one of
-    /// them is off.
+    /// Returns an upper bound on one wait of a request with the session's timeouts: on the time from
+    /// a poll of its future, or of the body of its response, that is pending, to the moment at which
+    /// the task is woken. By then something has come, or a timeout has ended the wait. It is the sum
+    /// of the [queue timeout](crate::PoolConfig::queue_timeout) and of all [`Timeouts`](crate::Timeouts),
+    /// since several may run out within one wait; `None` if one of them is off.
     ///
-    /// It does not hold while a request body is sent, which takes as long as it takes.
+    /// So a layer above that counts the waits of a call knows how long it has taken at most, without
+    /// a timer of its own. It does not hold while a request body is sent, which may take any time,
+    /// nor for a request with [timeouts of its own](crate::RequestOptions).
     #[must_use]
-    pub fn patience(&self) -> Option<Duration> {
-        self.handle.pool.config().patience()
+    pub fn longest_wait(&self) -> Option<Duration> {
+        self.handle.pool.config().longest_wait()
     }
 
     /// Closes the session: refuses new requests, also those that wait in the queue, with an error

@@ -43,8 +43,8 @@ impl Config {
     }
 
     /// The longest that a request may find itself waiting for one thing; see
-    /// [`Session::patience`](crate::Session::patience).
-    pub(crate) fn patience(&self) -> Option<Duration> {
+    /// [`Session::longest_wait`](crate::Session::longest_wait).
+    pub(crate) fn longest_wait(&self) -> Option<Duration> {
         let place = self.pool.queue_timeout?;
         let connection = self.timeouts.connect?;
         let (head, body) = (self.timeouts.head?, self.timeouts.body_idle?);
