@@ -50,7 +50,7 @@ pub(crate) enum Kind {
     Closed,
     Aborted,
     Unsent,
-    Stale { wrote: bool },
+    Stale(Sent),
     Broken,
     Unprocessed,
     Reset,
@@ -60,6 +60,14 @@ pub(crate) enum Kind {
     TooLarge(&'static str),
     RequestBody,
     ResponseBody,
+}
+
+/// How much of a request was written to its connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Sent {
+    Nothing,
+    /// A part of it, or all.
+    Something,
 }
 
 /// What a request was waiting for when its time ran out.
@@ -222,10 +230,10 @@ impl Error {
             | Kind::QueueFull(_)
             | Kind::Closed
             | Kind::Unsent
-            | Kind::Stale { wrote: false }
+            | Kind::Stale(Sent::Nothing)
             | Kind::Timeout(Phase::Queue | Phase::Dns | Phase::Connect, _) => true,
             Kind::Aborted
-            | Kind::Stale { wrote: true }
+            | Kind::Stale(Sent::Something)
             | Kind::Broken
             | Kind::Unprocessed
             | Kind::Reset
@@ -302,7 +310,7 @@ impl Error {
     /// [`is_unsent`](Self::is_unsent) tells whether any of the request had been written by then.
     #[must_use]
     pub fn is_stale(&self) -> bool {
-        matches!(self.0.kind, Kind::Stale { .. })
+        matches!(self.0.kind, Kind::Stale(_))
     }
 
     /// Whether the connection ended after bytes of the request were written and before the head of
@@ -447,7 +455,7 @@ impl fmt::Display for Error {
             Kind::Closed => f.write_str("the session is closed")?,
             Kind::Aborted => f.write_str("cut off when the session closed")?,
             Kind::Unsent => f.write_str("the connection ended before the request was sent")?,
-            Kind::Stale { .. } => f.write_str("the reused connection had been closed")?,
+            Kind::Stale(_) => f.write_str("the reused connection had been closed")?,
             Kind::Unprocessed => f.write_str("the peer refused the request unprocessed")?,
             Kind::Reset => f.write_str("the peer reset the request's stream")?,
             Kind::Broken => f.write_str("the connection broke before the response came")?,

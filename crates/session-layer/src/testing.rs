@@ -10,7 +10,9 @@
 use std::{io, time::Duration};
 
 use crate::{
-    Error, Phase, ThroughputFloor, TooSlow, TransferDirection, box_error::BoxError, error::Kind,
+    Error, Phase, ThroughputFloor, TooSlow, TransferDirection,
+    box_error::BoxError,
+    error::{Kind, Sent},
 };
 
 /// What fails: each becomes the [`Error`] that a session gives for it, without an origin.
@@ -73,7 +75,7 @@ impl Failure {
             }),
             Self::QueueFull => Kind::QueueFull(0),
             Self::Closed => Kind::Closed,
-            Self::Stale => Kind::Stale { wrote: false },
+            Self::Stale => Kind::Stale(Sent::Nothing),
             Self::Broken => Kind::Broken,
             Self::Unprocessed => Kind::Unprocessed,
             Self::Reset => Kind::Reset,

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::watch::{Look, Watch, look_at_exchange};
 use crate::{
-    exchange::{Cause, Phase, Release},
+    exchange::{Cause, ExchangePhase, Release},
     exchange::{Drained, Unread},
     pool::{Connection, Expiry, close_idle},
 };
@@ -140,7 +140,7 @@ where
 /// Looks at whatever time the connection is bound by at this moment.
 fn look<B: Send + 'static>(connection: &Arc<Connection<B>>, now: Instant) -> Look {
     let state = connection.state();
-    if state.phase() == Phase::Idle {
+    if state.phase() == ExchangePhase::Idle {
         return look_at_idle(connection, now);
     }
     look_at_exchange(state, &connection.pool().config().timeouts, now)

@@ -12,7 +12,7 @@ use crate::{
         Transport,
         counted::{self, Counted},
     },
-    exchange::{ExchangeState, Gate, Phase},
+    exchange::{ExchangePhase, ExchangeState, Gate},
 };
 use hyper::rt::ReadBufCursor;
 use hyper_util::rt::TokioIo;
@@ -115,7 +115,7 @@ impl<T, S> Io<T, S> {
     /// Whether there is no exchange whose answer might come: whoever writes has taken the
     /// connection over by an upgrade.
     fn is_upgraded(&self) -> bool {
-        self.when_failed == WhenFailed::Wait && self.state.phase() == Phase::Idle
+        self.when_failed == WhenFailed::Wait && self.state.phase() == ExchangePhase::Idle
     }
 
     /// How many of the bytes of a write may have reached the peer: where a write that fails may have

@@ -13,7 +13,7 @@ use tokio::time::{Instant, Sleep};
 use crate::{
     Timeouts,
     config::{Config, OwnTimeout},
-    exchange::{Cause, ExchangeState, Phase},
+    exchange::{Cause, ExchangePhase, ExchangeState},
 };
 
 pin_project! {
@@ -147,23 +147,25 @@ pub(super) fn look_at_exchange(
     // A lifted head timeout does not let a peer refuse a request body for ever.
     let blocked_for = own.head.finite().or(timeouts.head);
     let (deadline, cause) = match exchange.phase() {
-        Phase::Idle => return Look::Again(None),
+        ExchangePhase::Idle => return Look::Again(None),
         // Whatever the peer had to say has come by then.
-        Phase::Sending | Phase::Head if exchange.has_write_failed() && !exchange.is_answered() => {
+        ExchangePhase::Sending | ExchangePhase::Head
+            if exchange.has_write_failed() && !exchange.is_answered() =>
+        {
             (exchange.failed_write_deadline(), Cause::Broken)
         }
-        Phase::Sending => (
+        ExchangePhase::Sending => (
             after(exchange.write_blocked(), blocked_for),
             Cause::HeadTimeout,
         ),
         // The answer is there, and whoever asked for it has not looked yet; or it may take as long
         // as it takes.
-        Phase::Head if own.head == OwnTimeout::NONE || exchange.is_answered() => {
+        ExchangePhase::Head if own.head == OwnTimeout::NONE || exchange.is_answered() => {
             (None, Cause::HeadTimeout)
         }
         // A body that hyper has taken whole may still be on its way out, and moving. A head alone
         // has its deadline, however a peer takes it.
-        Phase::Head => {
+        ExchangePhase::Head => {
             let uploads = exchange.request_body_bytes() > 0;
             let blocked = exchange.write_blocked().filter(|_| uploads);
             let blocked = after(blocked, blocked_for);
@@ -171,15 +173,15 @@ pub(super) fn look_at_exchange(
             let deadline = blocked.or_else(|| exchange.head_deadline().max(moved));
             (deadline, Cause::HeadTimeout)
         }
-        Phase::Body => (
+        ExchangePhase::Body => (
             after(
                 exchange.wanted_since(),
                 own.body_idle.or(timeouts.body_idle),
             ),
             Cause::BodyTimeout,
         ),
-        Phase::Draining => (exchange.head_deadline(), Cause::Dropped),
-        Phase::Orphan => (
+        ExchangePhase::Draining => (exchange.head_deadline(), Cause::Dropped),
+        ExchangePhase::Orphan => (
             after(exchange.write_blocked(), timeouts.head),
             Cause::Unclean,
         ),

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::upload_task;
 use crate::{
     box_error::BoxError,
-    exchange::{Cause, ExchangeState, Withheld},
+    exchange::{Carrier, Cause, ExchangeState, Withheld},
     reuse::Length,
 };
 
@@ -59,9 +59,7 @@ const END: Duration = Duration::from_secs(1);
 struct Progress {
     exchange: Arc<ExchangeState>,
     head: Option<Duration>,
-    /// Whether others use the connection: the socket does not tell then whether this body waits,
-    /// and cutting it is no way to end the exchange.
-    is_stream: bool,
+    carrier: Carrier,
     /// What is left of a large piece.
     rest: Bytes,
 }
@@ -123,7 +121,7 @@ impl Progress {
 
     /// Asks the body for something that it can always say; a body that panicked says the default.
     fn ask<T: Default>(&self, ask: impl FnOnce() -> T) -> T {
-        if self.is_stream {
+        if self.carrier == Carrier::Stream {
             return self.caught(ask).unwrap_or_default();
         }
         ask()
@@ -185,7 +183,7 @@ impl Drop for Progress {
             self.exchange.note_body_failed();
         }
         self.exchange.request_ended(self.head);
-        if self.is_stream {
+        if self.carrier == Carrier::Stream {
             ExchangeState::upload_ended(&self.exchange);
         }
     }
@@ -243,16 +241,16 @@ impl<B> RequestBody<B> {
         &mut self,
         exchange: &Arc<ExchangeState>,
         head: Option<Duration>,
-        is_stream: bool,
+        carrier: Carrier,
     ) {
         if let Some(upload) = &mut self.0 {
-            if is_stream {
+            if carrier == Carrier::Stream {
                 exchange.upload_begins();
             }
             upload.progress = Some(Progress {
                 exchange: exchange.clone(),
                 head,
-                is_stream,
+                carrier,
                 rest: Bytes::new(),
             });
         }
@@ -281,7 +279,11 @@ where
     /// Gives the next frame, and whether it is the last.
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<(Next, bool)> {
         #[cfg(feature = "http2")]
-        if let Some(progress) = self.progress.as_ref().filter(|progress| progress.is_stream) {
+        if let Some(progress) = self
+            .progress
+            .as_ref()
+            .filter(|progress| progress.carrier == Carrier::Stream)
+        {
             upload_task::note_polled(&progress.exchange);
         }
         if self.last.is_some() {
@@ -305,7 +307,7 @@ where
             let ends = frame.is_none() || inner.is_end_stream();
             return Poll::Ready((frame, ends));
         };
-        let mut frame = if progress.is_stream {
+        let mut frame = if progress.carrier == Carrier::Stream {
             ready!(progress.poll_stream(Pin::new(&mut *inner), cx))
         } else {
             ready!(Pin::new(&mut *inner).poll_frame(cx)).map(|frame| frame.map_err(Into::into))
@@ -315,7 +317,7 @@ where
         if let Err(error) = progress.note(frame.as_ref(), ends, &mut self.left) {
             frame = Some(Err(error));
         }
-        if !ends && !progress.is_stream && bytes_left(self.left) == Some(0) {
+        if !ends && progress.carrier == Carrier::Connection && bytes_left(self.left) == Some(0) {
             if let Some(Ok(frame)) = frame {
                 return self.withhold_last(frame, cx);
             }
@@ -414,7 +416,7 @@ impl<B> RequestBody<B> {
         if upload
             .progress
             .as_ref()
-            .is_some_and(|progress| progress.is_stream)
+            .is_some_and(|progress| progress.carrier == Carrier::Stream)
         {
             // What it panics with when it is dropped is for nobody else, either. Its progress is
             // dropped after it, and takes note.

@@ -25,8 +25,8 @@ use crate::{
     body::Lease,
     box_error::BoxError,
     drive::RequestTimers,
-    error::{Kind, Phase},
-    exchange::{Cause, MAX_HEAD, RequestBody},
+    error::{Kind, Phase, Sent},
+    exchange::{Cause, ExchangePhase, MAX_HEAD, RequestBody},
     origin::Origin,
     pool::{Pool, PooledConnection, Unanswered, Unsent},
     reuse, target,
@@ -127,14 +127,17 @@ where
         let own = flags.options.times(timeouts);
         let head = own.head.or(timeouts.head);
         let has_body = !request.body().is_end_stream();
-        pooled
-            .exchange()
-            .begin(began, head, has_body, pooled.socket());
+        let first = if has_body {
+            ExchangePhase::Sending
+        } else {
+            ExchangePhase::Head
+        };
+        pooled.exchange().begin(began, head, first, pooled.socket());
         pooled.exchange().set_own_times(own);
         if has_body {
             request
                 .body_mut()
-                .attach(pooled.exchange(), head, pooled.is_stream());
+                .attach(pooled.exchange(), head, pooled.carrier());
         }
         let mut rare = None;
         if let Some(floors) = flags.options.floors(timeouts) {
@@ -260,7 +263,7 @@ where
         status: StatusCode,
     ) -> Option<Request<RequestBody<B>>> {
         let expectation = self.rare.as_mut()?.expectation.take()?;
-        expectation.end(status, pooled.is_stream())
+        expectation.end(status, pooled.carrier())
     }
 
     /// Sends a request again without its expectation, which the peer refused.
@@ -442,13 +445,13 @@ where
                 }
             }
         };
-        if matches!(kind, Kind::Stale { .. }) {
+        if matches!(kind, Kind::Stale(_)) {
             pool.close_idle_before(pooled.origin(), self.began);
         }
         let own = match kind {
             Kind::RequestBody => exchange.take_error(),
             // What the end of reading says hides why the peer was gone.
-            Kind::Broken | Kind::Stale { .. } | Kind::Unsent
+            Kind::Broken | Kind::Stale(_) | Kind::Unsent
                 if aborted.is_some()
                     || error
                         .as_ref()
@@ -522,7 +525,11 @@ where
         } else if read && (wrote || !pooled.is_stream()) {
             Kind::Broken
         } else if pooled.has_been_used() {
-            Kind::Stale { wrote }
+            Kind::Stale(if wrote {
+                Sent::Something
+            } else {
+                Sent::Nothing
+            })
         } else if wrote {
             Kind::Broken
         } else {

@@ -15,7 +15,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{
     box_error::BoxError,
-    exchange::{RequestBody, Withheld},
+    exchange::{Carrier, RequestBody, Withheld},
     pool::PooledConnection,
     reuse::Length,
     runtime,
@@ -103,10 +103,10 @@ where
     pub(crate) fn end(
         self,
         status: StatusCode,
-        is_stream: bool,
+        carrier: Carrier,
     ) -> Option<Request<RequestBody<B>>> {
         if status != StatusCode::EXPECTATION_FAILED {
-            if is_stream || status.is_success() {
+            if carrier == Carrier::Stream || status.is_success() {
                 self.body.allow();
             }
             return None;

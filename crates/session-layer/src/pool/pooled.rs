@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     box_error::BoxError,
-    exchange::{Cause, ExchangeState, Release, RequestBody},
+    exchange::{Carrier, Cause, ExchangeState, Release, RequestBody},
     origin::Origin,
 };
 
@@ -91,6 +91,14 @@ impl<B: Send + 'static> PooledConnection<B> {
     /// What the connection's socket is noted on, whoever uses it.
     pub(crate) fn socket(&self) -> &ExchangeState {
         &self.connection().state
+    }
+
+    /// What carries the exchange.
+    pub(crate) fn carrier(&self) -> Carrier {
+        match self {
+            Self::Whole(..) => Carrier::Connection,
+            Self::Stream(_) => Carrier::Stream,
+        }
     }
 
     /// Whether others use the connection at the same time.

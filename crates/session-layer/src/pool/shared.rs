@@ -25,7 +25,7 @@ use super::{
 use crate::{
     box_error::BoxError,
     exchange::RequestBody,
-    exchange::{Cause, ExchangeState, Gate, Phase, Release, StreamOwner},
+    exchange::{Cause, ExchangePhase, ExchangeState, Gate, Release, StreamOwner},
     origin::Origin,
 };
 
@@ -269,8 +269,12 @@ impl<B> Streams<B> {
 
     /// Whether any exchange is under way.
     pub(crate) fn is_busy(&self) -> bool {
-        let over =
-            |exchange: &Arc<ExchangeState>| matches!(exchange.phase(), Phase::Idle | Phase::Orphan);
+        let over = |exchange: &Arc<ExchangeState>| {
+            matches!(
+                exchange.phase(),
+                ExchangePhase::Idle | ExchangePhase::Orphan
+            )
+        };
         !self.lock().exchanges.iter().all(over)
     }
 
@@ -278,7 +282,7 @@ impl<B> Streams<B> {
     #[cfg(feature = "http2")]
     fn unread(&self) -> usize {
         let is_unread = |exchange: &&Arc<ExchangeState>| {
-            exchange.phase() == Phase::Body && !exchange.is_wanted()
+            exchange.phase() == ExchangePhase::Body && !exchange.is_wanted()
         };
         self.lock().exchanges.iter().filter(is_unread).count()
     }
@@ -288,7 +292,7 @@ impl<B> Streams<B> {
         let exchanges = self.exchanges();
         let active = exchanges
             .iter()
-            .filter(|exchange| exchange.phase() != Phase::Idle);
+            .filter(|exchange| exchange.phase() != ExchangePhase::Idle);
         active.filter(|exchange| exchange.abort(cause)).count()
     }
 

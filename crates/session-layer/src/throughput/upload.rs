@@ -8,7 +8,10 @@ use tokio::time::Instant;
 use super::{
     ThroughputFloor, TooSlow, TransferDirection, download::CONFIRM, looks::Looks, meter::Meter,
 };
-use crate::{exchange::ExchangeState, exchange::PIECE};
+use crate::{
+    exchange::PIECE,
+    exchange::{Carrier, ExchangeState},
+};
 
 /// Holds a request to a floor, while there is something of it that the peer does not take.
 #[derive(Debug)]
@@ -50,11 +53,11 @@ impl UploadMeter {
         exchange: &ExchangeState,
         socket: Option<&ExchangeState>,
     ) -> Poll<TooSlow> {
-        let is_stream = socket.is_some();
+        let carrier = carrier(socket);
         loop {
             let is_first = !self.looks.is_running();
             if !is_first {
-                if exchange.has_sent(is_stream) {
+                if exchange.has_sent(carrier) {
                     // What is waited for from now on is the response.
                     return Poll::Pending;
                 }
@@ -73,8 +76,8 @@ impl UploadMeter {
                     let blocked = blocked.min(time);
                     self.meter.waited(blocked);
                     self.socket.waited(blocked);
-                    let slow = self.meter.too_slow_at(self.most_taken(is_stream));
-                    slow.filter(|_| exchange.is_upload_blocked(is_stream))
+                    let slow = self.meter.too_slow_at(self.most_taken(carrier));
+                    slow.filter(|_| exchange.is_upload_blocked(carrier))
                 }
                 None => None,
             };
@@ -111,7 +114,7 @@ impl UploadMeter {
         self.taken = taken;
         self.written = written;
         self.meter.passed(bytes);
-        let blocked = exchange.upload_blocked(now, socket.is_some());
+        let blocked = exchange.upload_blocked(now, carrier(socket));
         let since = blocked.saturating_sub(self.blocked);
         self.blocked = self.blocked.max(blocked);
         since
@@ -122,12 +125,20 @@ impl UploadMeter {
     /// Of one request of several on a connection it is known when hyper asks for a piece, and by then up to
     /// two earlier ones are not taken yet: one that hyper holds and one in h2. So those may count for the
     /// peer, but not more than the socket has written, for whatever request.
-    fn most_taken(&self, is_stream: bool) -> u64 {
+    fn most_taken(&self, carrier: Carrier) -> u64 {
         let taken = self.meter.bytes();
-        if !is_stream {
+        if carrier == Carrier::Connection {
             return taken;
         }
         let pieces = u64::try_from(PIECE.saturating_mul(2)).unwrap_or(u64::MAX);
         taken.saturating_add(pieces).min(self.socket.bytes())
+    }
+}
+
+/// What carries an exchange whose connection's socket is noted on this, where it is another.
+fn carrier(socket: Option<&ExchangeState>) -> Carrier {
+    match socket {
+        Some(_) => Carrier::Stream,
+        None => Carrier::Connection,
     }
 }

@@ -108,10 +108,20 @@ pub(crate) trait StreamOwner: Send + Sync {
     fn take_back(self: Arc<Self>, stream: Arc<ExchangeState>);
 }
 
+/// What carries an exchange.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Carrier {
+    /// A connection that it has for itself: the socket tells what becomes of it.
+    Connection,
+    /// A stream of a connection that others use too: the socket does not tell which of them waits,
+    /// and closing it would end them all.
+    Stream,
+}
+
 /// What a connection is doing, as its timers see it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
-pub(crate) enum Phase {
+pub(crate) enum ExchangePhase {
     Idle = 0,
     /// The request body has not been taken to its end.
     Sending = 1,
@@ -139,7 +149,7 @@ impl ExchangeState {
             has_read_ended: AtomicBool::new(false),
             wanted_since: AtomicU64::new(0),
             write_blocked: AtomicU64::new(0),
-            phase: AtomicU8::new(Phase::Idle as u8),
+            phase: AtomicU8::new(ExchangePhase::Idle as u8),
             own_times: AtomicU64::new(0),
             head_deadline: AtomicU64::new(0),
             response_from: AtomicU64::new(0),
@@ -173,14 +183,14 @@ impl ExchangeState {
         stream
     }
 
-    /// Begins an exchange on the connection of this socket; must come before its request is given to
-    /// hyper.
+    /// Begins an exchange on the connection of this socket, in its `first` phase; must come before
+    /// its request is given to hyper.
     #[inline]
     pub(crate) fn begin(
         &self,
         now: Instant,
         head: Option<Duration>,
-        has_body: bool,
+        first: ExchangePhase,
         socket: &Self,
     ) {
         self.read_before.store(socket.read.load(Relaxed), Relaxed);
@@ -196,12 +206,7 @@ impl ExchangeState {
         let now = self.since_epoch(now);
         self.began.store(now.max(1), Relaxed);
         self.set_head_deadline(now, head);
-        let phase = if has_body {
-            Phase::Sending
-        } else {
-            Phase::Head
-        };
-        self.phase.store(phase as u8, Release);
+        self.phase.store(first as u8, Release);
     }
 
     /// Sets the timeouts of the present exchange that are not the session's.
@@ -275,22 +280,25 @@ impl ExchangeState {
         }
         self.set_head_deadline(self.since_epoch(Instant::now()), head);
         // Not back from `Body`, where a response came early.
-        let _ =
-            self.phase
-                .compare_exchange(Phase::Sending as u8, Phase::Head as u8, AcqRel, Acquire);
+        let _ = self.phase.compare_exchange(
+            ExchangePhase::Sending as u8,
+            ExchangePhase::Head as u8,
+            AcqRel,
+            Acquire,
+        );
     }
 
     /// Takes note that the head came; returns whether the whole request had been taken before.
     #[inline]
     pub(crate) fn head_came(&self) -> bool {
         self.head_ends_by.store(u64::MAX, Relaxed);
-        let before = self.phase.swap(Phase::Body as u8, AcqRel);
-        before == Phase::Head as u8 && !self.answered_early.load(Relaxed)
+        let before = self.phase.swap(ExchangePhase::Body as u8, AcqRel);
+        before == ExchangePhase::Head as u8 && !self.answered_early.load(Relaxed)
     }
 
     /// Whether the request body has not been taken to its end.
     pub(crate) fn is_sending(&self) -> bool {
-        self.phase() == Phase::Sending
+        self.phase() == ExchangePhase::Sending
     }
 
     /// Keeps an error for whoever waits for the response.
@@ -311,7 +319,7 @@ impl ExchangeState {
         let now = Instant::now();
         self.wanted_since.store(0, Relaxed);
         self.set_head_deadline(self.since_epoch(now), Some(time));
-        self.phase.store(Phase::Draining as u8, Release);
+        self.phase.store(ExchangePhase::Draining as u8, Release);
         if let Some(by) = now.checked_add(time) {
             self.look_by(by);
         }
@@ -339,7 +347,7 @@ impl ExchangeState {
     pub(crate) fn end(&self) {
         self.head_ends_by.store(u64::MAX, Relaxed);
         self.wanted_since.store(0, Relaxed);
-        self.phase.store(Phase::Idle as u8, Release);
+        self.phase.store(ExchangePhase::Idle as u8, Release);
     }
 
     /// Cuts the connection: its next read or write fails, and its task ends. The first cause
@@ -377,7 +385,7 @@ impl ExchangeState {
 
     /// Makes it as new, for the next request of a connection that carries several.
     pub(crate) fn reset(&self) {
-        self.phase.store(Phase::Idle as u8, Release);
+        self.phase.store(ExchangePhase::Idle as u8, Release);
         self.aborted.store(0, Release);
         self.began.store(0, Relaxed);
         self.sent_from.store(NEVER, Relaxed);
@@ -440,14 +448,14 @@ impl ExchangeState {
     }
 
     #[inline]
-    pub(crate) fn phase(&self) -> Phase {
+    pub(crate) fn phase(&self) -> ExchangePhase {
         match self.phase.load(Acquire) {
-            1 => Phase::Sending,
-            2 => Phase::Head,
-            3 => Phase::Body,
-            4 => Phase::Orphan,
-            5 => Phase::Draining,
-            _ => Phase::Idle,
+            1 => ExchangePhase::Sending,
+            2 => ExchangePhase::Head,
+            3 => ExchangePhase::Body,
+            4 => ExchangePhase::Orphan,
+            5 => ExchangePhase::Draining,
+            _ => ExchangePhase::Idle,
         }
     }
 

@@ -12,7 +12,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{ExchangeState, MAX_HEAD, Phase};
+use super::{ExchangePhase, ExchangeState, MAX_HEAD};
 use crate::{connector::counted::Read, exchange::Cause};
 
 impl ExchangeState {
@@ -43,7 +43,7 @@ impl ExchangeState {
     /// Takes note that hyper has ended the connection by itself. It tells only whoever waits for the
     /// head that this was too large for it.
     pub(crate) fn hyper_ended(&self) {
-        let waits = matches!(self.phase(), Phase::Sending | Phase::Head);
+        let waits = matches!(self.phase(), ExchangePhase::Sending | ExchangePhase::Head);
         let from = self.response_from.load(Relaxed);
         let head = self.read.load(Relaxed).wrapping_sub(from);
         if waits && !self.has_read_ended.load(Relaxed) && head >= MAX_HEAD {

@@ -14,7 +14,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{ExchangeState, NEVER, Phase, StreamOwner};
+use super::{Carrier, ExchangePhase, ExchangeState, NEVER, StreamOwner};
 
 /// How the body of one request of several on a connection and its exchange end: the later of the
 /// two gives their place back.
@@ -119,7 +119,7 @@ impl ExchangeState {
             return false;
         }
         upload.orphaned = Some(place());
-        self.phase.store(Phase::Orphan as u8, Release);
+        self.phase.store(ExchangePhase::Orphan as u8, Release);
         let task = upload.task.clone();
         drop(upload);
         if let Some(task) = task {
@@ -129,7 +129,7 @@ impl ExchangeState {
     }
 
     pub(crate) fn is_orphan(&self) -> bool {
-        self.phase() == Phase::Orphan
+        self.phase() == ExchangePhase::Orphan
     }
 
     pub(super) fn upload(&self) -> MutexGuard<'_, Upload> {
@@ -163,9 +163,9 @@ impl ExchangeState {
     }
 
     /// For how long the request of the present exchange has waited for the peer to take more of it.
-    pub(crate) fn upload_blocked(&self, now: Instant, is_stream: bool) -> Duration {
+    pub(crate) fn upload_blocked(&self, now: Instant, carrier: Carrier) -> Duration {
         let before = self.upload_blocked.load(Acquire);
-        let present = if self.is_upload_blocked(is_stream) {
+        let present = if self.is_upload_blocked(carrier) {
             let since = self.write_blocked.load(Relaxed);
             self.since_epoch(now).saturating_sub(since)
         } else {
@@ -175,18 +175,21 @@ impl ExchangeState {
     }
 
     /// Whether there are bytes of the request that the peer does not take.
-    pub(crate) fn is_upload_blocked(&self, is_stream: bool) -> bool {
-        !self.has_sent(is_stream) && self.write_blocked.load(Relaxed) != 0
+    pub(crate) fn is_upload_blocked(&self, carrier: Carrier) -> bool {
+        !self.has_sent(carrier) && self.write_blocked.load(Relaxed) != 0
     }
 
     /// Whether nothing of the request is waited for any more, as far as that is known here. What hyper
     /// has taken of a whole connection's request may still wait for the socket, and what it has taken of
     /// one of several may wait in the task in which hyper sends it.
-    pub(crate) fn has_sent(&self, is_stream: bool) -> bool {
+    pub(crate) fn has_sent(&self, carrier: Carrier) -> bool {
         match self.phase() {
-            Phase::Sending => false,
-            Phase::Head => is_stream && !self.upload().has_task,
-            Phase::Idle | Phase::Body | Phase::Orphan | Phase::Draining => true,
+            ExchangePhase::Sending => false,
+            ExchangePhase::Head => carrier == Carrier::Stream && !self.upload().has_task,
+            ExchangePhase::Idle
+            | ExchangePhase::Body
+            | ExchangePhase::Orphan
+            | ExchangePhase::Draining => true,
         }
     }
 
