@@ -27,7 +27,7 @@ use crate::{
 ///
 /// Dropping it before its end closes the connection, unless little is left: up to 64 KiB that come
 /// within 50 ms are read by the connection itself, which then serves the next request. Until then
-/// it counts as in use, and whoever needs a connection opens another where the limits allow one.
+/// it counts as in use, and a request that needs a connection opens another where the limits allow one.
 /// Over HTTP/2 the drop resets the stream, and the connection goes on.
 pub struct SessionBody {
     /// Absent when it has ended, or after an error: nothing more comes, and its stream is reset.
@@ -217,7 +217,7 @@ impl SessionBody {
         }
     }
 
-    /// Nothing more comes. hyper is not asked again by whoever reads on to the end.
+    /// Nothing more comes. hyper is not asked again, also where the reader asks on.
     fn end(&mut self) {
         self.inner = None;
         self.finish();
@@ -347,7 +347,7 @@ impl SessionBody {
         }
     }
 
-    /// Reads what is left of a body that nobody wants, so that its connection can be used again; what
+    /// Reads what is left of a body that was dropped, so that its connection can be used again; what
     /// is not there yet is left to the connection.
     fn drain(&mut self) {
         let Some(inner) = self.inner.take() else {

@@ -103,7 +103,7 @@ impl<B: Send + 'static> Session<B> {
     /// for which [`is_closed`](Error::is_closed) holds; closes idle connections; lets what is in
     /// flight finish, response bodies included, until `deadline` has passed; then cuts it off.
     ///
-    /// Connections that a response has upgraded belong to whoever took the upgrade, and are not
+    /// Connections that a response has upgraded belong to the code that took the upgrade, and are not
     /// waited for.
     ///
     /// It returns when no other connection is open any more. It may be called on any clone, and more

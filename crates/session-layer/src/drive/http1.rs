@@ -28,7 +28,7 @@ pin_project! {
         hyper: Option<F>,
         #[pin]
         watch: Watch,
-        // The rest of a response body that nobody wants, while the connection reads it.
+        // The rest of a response body that was dropped, while the connection reads it.
         unread: Option<Box<Unread>>,
         // The waker that the connection's state has: mostly the same for good, and so no lock is
         // taken to tell it.
@@ -149,7 +149,7 @@ fn look<B: Send + 'static>(connection: &Arc<Connection<B>>, now: Instant) -> Loo
 fn look_at_idle<B: Send + 'static>(connection: &Arc<Connection<B>>, now: Instant) -> Look {
     let pool = connection.pool();
     if connection.expires().is_some_and(|expires| expires <= now) {
-        // Too old to be given out again; whoever holds it now may finish.
+        // Too old to be given out again; a request on it may finish.
         return match pool.take_idle(connection.id(), connection.origin()) {
             Some(_) => Look::Abort(Cause::TooOld),
             None => Look::Again(None),

@@ -1,13 +1,13 @@
 //! The task of one HTTP/2 connection.
 //!
 //! hyper has two futures for a connection: one passes requests on to h2, the other moves frames.
-//! Both run in one task here, because hyper tells nobody of two things that the frames bring:
+//! Both run in one task here, because hyper does not tell of two things that the frames bring:
 //! a new limit on streams, and a GOAWAY. So whenever bytes have come, the first future is looked
 //! at after the second.
 //!
 //! A request is given to hyper only when it can leave: h2 has taken in all frames that have come,
 //! and the peer's limit leaves room. Then nothing is read until h2 has written its HEADERS, for a
-//! limit that is lowered in between would keep the request in h2, where nobody could take it back.
+//! limit that is lowered in between would keep the request in h2, which does not give it back.
 
 use std::{
     future::Future,
@@ -145,7 +145,7 @@ pin_project! {
         B: Send,
         B: 'static,
     {
-        // Gives requests to hyper; absent once there is nobody who sends any.
+        // Gives requests to hyper; absent once no more will be sent.
         sender: Option<SendRequest<RequestBody<B>>>,
         // Passes requests on; absent once it takes no more.
         dispatch: Option<D>,
@@ -497,7 +497,7 @@ impl<B: Send + 'static> Looked<'_, B> {
                 }
             }
             Cause::Unclean => {
-                // hyper goes on with an upload that nobody wants, and the peer takes nothing of
+                // hyper goes on with an upload whose exchange is over, and the peer takes nothing of
                 // it: only the end of the connection ends that.
                 if !self.streams.is_busy() {
                     return Look::Abort(cause);

@@ -82,7 +82,7 @@ impl<T, S> Io<T, S> {
         self.inner.inner_mut().get_mut().inner_mut()
     }
 
-    /// Ends writing, and lets reading go on; returns what hyper is told.
+    /// Ends writing, while reading goes on; returns what hyper is told.
     #[cold]
     fn fail_writes<R>(
         &mut self,
@@ -112,7 +112,7 @@ impl<T, S> Io<T, S> {
         }
     }
 
-    /// Whether there is no exchange whose answer might come: whoever writes has taken the
+    /// Whether there is no exchange whose answer might come: the writer has taken the
     /// connection over by an upgrade.
     fn is_upgraded(&self) -> bool {
         self.when_failed == WhenFailed::Wait && self.state.phase() == ExchangePhase::Idle

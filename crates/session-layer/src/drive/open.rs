@@ -60,7 +60,7 @@ fn most_before_head(read_buffer: usize) -> u64 {
     MAX_HEAD.saturating_add(buffer.saturating_mul(3))
 }
 
-/// Makes the pool's [`Connect`] of somebody's connector.
+/// Makes the pool's [`Connect`] of a connector.
 pub(crate) struct Opener<C> {
     connector: C,
     kept: Kept,
@@ -98,7 +98,7 @@ where
             let error = error.at(permit.origin());
             return permit.fail(&error);
         };
-        // It is called by whoever frees a permit, which its panic would unwind through.
+        // It is called where a permit is freed; its panic would unwind through that.
         let Ok(connector) = panic::catch_unwind(AssertUnwindSafe(|| self.connector.clone())) else {
             let error = Error::new(Kind::Connect).with("the connector panicked");
             let error = error.at(permit.origin());
@@ -135,7 +135,7 @@ where
                     return Poll::Ready(());
                 };
                 self.set(Task::Driving { driver });
-                // Polled after whoever waited for it, whose request is then there.
+                // Polled after the request that waited for it, which is then there.
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
@@ -172,13 +172,13 @@ where
             permit.fail(&error);
             None
         }
-        // The permit goes back, and nobody waits to be told.
+        // The permit goes back; no waiter is left to be told.
         None => None,
     }
 }
 
 /// Connects, within the time that there is for it, or until it is called off. From then on nothing
-/// ends the connection but its own users: somebody else may have been given it.
+/// ends the connection but its own users: another request may have been given it.
 async fn reach<C, B>(
     connector: C,
     permit: &Permit<B>,

@@ -84,7 +84,7 @@ impl Future for Wanted {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
-        // The connection's task polls hyper itself after it has wanted one, so nobody is woken.
+        // The connection's task polls hyper itself after it has wanted one, so no waker is needed.
         match &self.0 {
             Some(wanted) if wanted.load(Relaxed) => Poll::Ready(()),
             Some(_) | None => Poll::Pending,

@@ -144,7 +144,7 @@ pub(super) fn look_at_exchange(
             .and_then(|(since, timeout)| since.checked_add(timeout))
     };
     let own = exchange.own_times();
-    // A lifted head timeout does not let a peer refuse a request body for ever.
+    // Without a head timeout, a peer that takes nothing of a request body is limited all the same.
     let blocked_for = own.head.finite().or(timeouts.head);
     let (deadline, cause) = match exchange.phase() {
         ExchangePhase::Idle => return Look::Again(None),
@@ -158,8 +158,7 @@ pub(super) fn look_at_exchange(
             after(exchange.write_blocked(), blocked_for),
             Cause::HeadTimeout,
         ),
-        // The answer is there, and whoever asked for it has not looked yet; or it may take as long
-        // as it takes.
+        // The response is there, and its request was not polled since; or there is no limit.
         ExchangePhase::Head if own.head == OwnTimeout::NONE || exchange.is_answered() => {
             (None, Cause::HeadTimeout)
         }

@@ -48,7 +48,7 @@ impl Gate {
         self.held.store(true, Relaxed);
     }
 
-    /// Lets reads pass again; returns whether one was put off that nobody will be woken for.
+    /// Lets reads pass again; returns whether one was put off for which no wake-up will come.
     #[cfg(feature = "http2")]
     pub(crate) fn release(&self) -> bool {
         self.held.store(false, Relaxed);

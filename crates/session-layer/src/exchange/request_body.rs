@@ -418,7 +418,7 @@ impl<B> RequestBody<B> {
             .as_ref()
             .is_some_and(|progress| progress.carrier == Carrier::Stream)
         {
-            // What it panics with when it is dropped is for nobody else, either. Its progress is
+            // Its panic when it is dropped concerns no other request, either. Its progress is
             // dropped after it, and takes note.
             let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(upload)));
         }

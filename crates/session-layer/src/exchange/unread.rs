@@ -1,4 +1,4 @@
-//! What is left of a response body that nobody wants.
+//! What is left of a response body that was dropped.
 
 use std::{
     pin::Pin,

@@ -1,8 +1,8 @@
 //! The task in which hyper sends a request body over HTTP/2, which can be ended from outside.
 //!
 //! hyper holds the stream of a request whose body it sends, until that ends. It asks the body for
-//! more only when the body has something and the peer takes it, so a stream whose response nobody
-//! wants would stay open until then. Dropping hyper's future resets it at once
+//! more only when the body has something and the peer takes it, so a stream whose response was
+//! dropped would stay open until then. Dropping hyper's future resets it at once
 //! ([RFC 9113, section 8.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.1)).
 
 use std::{

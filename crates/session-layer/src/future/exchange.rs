@@ -385,7 +385,7 @@ where
     ) -> Result<SessionBody, Lost<B>> {
         pooled.mark_used();
         if self.asked_upgrade {
-            // The socket belongs to whoever takes the upgrade; it is nobody's exchange now.
+            // The socket belongs to the upgrade now, and no exchange is on it.
             pooled.exchange().end();
             let info = self.info(&pooled);
             return Ok(SessionBody::new(body, None, info));
@@ -422,7 +422,7 @@ where
                 } else {
                     Phase::Queue
                 };
-                // A request body that nobody takes is limited where the head is not.
+                // A request body that the peer does not take is limited where the head is not.
                 let configured = pool.config().timeouts.head;
                 let after = exchange.own_times().head.finite().or(configured);
                 Kind::Timeout(phase, after.unwrap_or_default())

@@ -88,7 +88,7 @@ where
 
     /// Returns the step that the request has come to: what it waits for.
     ///
-    /// It is made to be asked once, by whoever gives the request up: while a request waits for a
+    /// It is made to be asked once, by code that gives the request up: while a request waits for a
     /// connection, the answer takes the lock of the pool.
     #[must_use]
     pub fn step(&self) -> Step {

@@ -160,7 +160,7 @@ async fn within<T>(time: Duration, future: impl Future<Output = T>) -> Option<T>
 pub(crate) fn close_idle<B: Send + 'static>(idle: Idle<B>, cause: Cause) {
     match idle {
         Checkout::Own(pooled) => pooled.abort(cause),
-        // hyper ends what nobody can send on.
+        // hyper ends a connection when its last sender is dropped.
         Checkout::Stream(shared) => shared.connection().state().note_end(cause),
     }
 }

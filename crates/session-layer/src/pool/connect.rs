@@ -11,7 +11,7 @@ pub(crate) trait Connect<B: Send + 'static>: Send + Sync {
     fn open(&self, permit: Permit<B>, id: u64, called_off: CalledOff, steps: Arc<Steps>);
 }
 
-/// Ends when nobody needs the connection any more.
+/// Ends when no waiter needs the connection any more.
 pub(crate) type CalledOff = oneshot::Receiver<Never>;
 
 /// What is never sent: only the end of the channel counts.

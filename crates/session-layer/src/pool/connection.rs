@@ -42,7 +42,7 @@ pub(crate) struct Connection<B: Send + 'static> {
     idle_hint_is_new: AtomicBool,
     /// Kept here while a response body holds an HTTP/1 connection, whose type does not know `B`.
     kept_channel: Mutex<Option<Box<Channel<B>>>>,
-    /// The rest of a response body that nobody wants, for the task of the connection.
+    /// The rest of a response body that was dropped, for the task of the connection.
     unread: Mutex<Option<Box<Unread>>>,
 }
 

@@ -5,7 +5,7 @@ use std::{mem, sync::Arc};
 use super::{Permit, Pool, waiter::Waiter};
 use crate::{origin::Origin, runtime};
 
-/// Lets others hand permits over, should somebody's connector panic meanwhile.
+/// Lets the next call hand permits over if a connector panics meanwhile.
 struct Granting<'a, B: Send + 'static>(&'a Pool<B>);
 
 impl<B: Send + 'static> Drop for Granting<'_, B> {
@@ -15,7 +15,7 @@ impl<B: Send + 'static> Drop for Granting<'_, B> {
 }
 
 impl<B: Send + 'static> Pool<B> {
-    /// Gives a permit back, and hands it to whoever waits for one; `id` is the connection that had it.
+    /// Gives a permit back, and hands it to the next waiter; `id` is the connection that had it.
     pub(super) fn free_permit(self: &Arc<Self>, origin: &Origin, id: Option<u64>) {
         let mut inner = self.lock();
         let granted = match id {
@@ -27,8 +27,8 @@ impl<B: Send + 'static> Pool<B> {
         self.gone.notify_waiters();
     }
 
-    /// Takes back the permit of a connection that nobody began to open, or whose opening its runtime
-    /// cut off; it failed nobody.
+    /// Takes back the permit of a connection that was never begun to be opened, or whose runtime ended
+    /// while it was being opened; no waiter fails by that.
     pub(super) fn reopen(self: &Arc<Self>, id: Option<u64>, origin: &Origin) {
         let mut inner = self.lock();
         if id.is_none_or(|id| inner.end_opening(id).is_some()) {
@@ -59,7 +59,7 @@ impl<B: Send + 'static> Pool<B> {
         mem::forget(granting);
     }
 
-    /// Who is handed a permit next. If it is nobody, the next that is granted one begins anew.
+    /// The waiter that is handed a permit next. After the last one, the next grant begins anew.
     pub(super) fn next_granted(&self) -> Option<(Origin, Arc<Waiter<B>>)> {
         let mut inner = self.lock();
         let next = inner.granted.pop_front();
@@ -67,7 +67,7 @@ impl<B: Send + 'static> Pool<B> {
         next
     }
 
-    /// Opens a connection at once, whoever polls what: others may wait for it. On another runtime
+    /// Opens a connection at once and not only when its waiter is polled: others may wait for it. On another runtime
     /// than the waiter's, or outside of any, the waiter does it when it is polled: a connection is
     /// driven by the runtime that opens it.
     pub(super) fn start(self: &Arc<Self>, permit: Permit<B>, waiter: &Waiter<B>) {

@@ -25,9 +25,9 @@ pub(super) struct Inner<B: Send + 'static> {
     pub(super) live: HashMap<u64, Live<B>>,
     /// Connections being opened.
     pub(super) opening: HashMap<u64, Opening>,
-    /// Who has been granted a permit, and waits for it to be handed over.
+    /// The waiters that have been granted a permit, which is still to be handed over.
     pub(super) granted: VecDeque<(Origin, Arc<Waiter<B>>)>,
-    /// Whether somebody is handing permits over.
+    /// Whether a call is handing permits over.
     pub(super) granting: bool,
     pub(super) closed: Closed,
 }

@@ -231,7 +231,7 @@ impl<B: Send + 'static> Pool<B> {
         });
     }
 
-    /// Tells whoever listens that a request has its connection, and how long it waited for that.
+    /// Tells the observer that a request has its connection, and how long it waited for that.
     #[inline]
     pub(crate) fn tell_acquired(
         &self,
@@ -337,8 +337,8 @@ impl<B: Send + 'static> Pool<B> {
 
     /// Takes a waiter out of the queue, with whatever had been meant for it.
     ///
-    /// The waiter is closed under the lock that the state chooses waiters under: so nobody is
-    /// chosen after having left.
+    /// The waiter is closed under the lock that the state chooses waiters under: so no
+    /// waiter is chosen after it has left.
     fn cancel(self: &Arc<Self>, origin: &Origin, ticket: Ticket, waiter: &Waiter<B>) {
         let mut inner = self.lock();
         let mut left = waiter.close();

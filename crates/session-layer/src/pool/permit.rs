@@ -21,7 +21,7 @@ enum Stage {
     Opening(u64),
     /// The connection is there.
     Connected(u64),
-    /// There will be no connection, and whoever waited for it knows.
+    /// There will be no connection, and its waiters were told.
     Failed,
 }
 

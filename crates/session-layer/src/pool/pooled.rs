@@ -88,7 +88,7 @@ impl<B: Send + 'static> PooledConnection<B> {
         }
     }
 
-    /// What the connection's socket is noted on, whoever uses it.
+    /// The state of the connection itself, on which its socket notes what it reads and writes.
     pub(crate) fn socket(&self) -> &ExchangeState {
         &self.connection().state
     }
@@ -257,10 +257,10 @@ where
 {
     /// Gives the request to hyper now; the answer is polled later.
     ///
-    /// A connection may end on another thread at that very moment, and leave the request in a
-    /// channel that nobody reads: tokio's is emptied only by what comes before its end, or when
-    /// its last sender goes. So no sender is kept for a connection that has ended by then; the
-    /// request comes back with the answer.
+    /// A connection may end on another thread at that very moment. A request that is queued after the
+    /// receiver stopped is dropped, and so handed back, only with the channel's last sender. So the
+    /// sender of a connection that has ended by then is dropped; the request comes back with the
+    /// answer.
     ///
     /// # Errors
     ///

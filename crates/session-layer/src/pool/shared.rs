@@ -48,7 +48,7 @@ pub(crate) struct Streams<B> {
     queue: Mutex<Queue<B>>,
     /// Whether the connection takes no request any more.
     closed: AtomicBool,
-    /// Whether nobody will send another request on it.
+    /// Whether no further request will be sent on it.
     unused: AtomicBool,
     /// A response has come.
     answered: AtomicBool,
@@ -218,7 +218,7 @@ impl<B> Streams<B> {
         }
     }
 
-    /// Whether nobody will send another request.
+    /// Whether no further request will be sent.
     #[cfg(feature = "http2")]
     pub(crate) fn is_unused(&self) -> bool {
         self.unused.load(Acquire)
@@ -278,7 +278,7 @@ impl<B> Streams<B> {
         !self.lock().exchanges.iter().all(over)
     }
 
-    /// How many responses have come whose bodies nobody waits for at this moment.
+    /// How many responses have come whose bodies have no reader that waits at this moment.
     #[cfg(feature = "http2")]
     fn unread(&self) -> usize {
         let is_unread = |exchange: &&Arc<ExchangeState>| {

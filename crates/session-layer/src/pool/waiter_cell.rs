@@ -55,7 +55,7 @@ impl<S, O> WaiterCell<S, O> {
     }
 
     /// Ends the wait, and frees a permit that was not taken out, which may take long on a runtime that
-    /// stands still; gives back what is meant for somebody who left.
+    /// stands still; gives back what was meant for a request that left.
     pub(super) fn serve(&self, outcome: O) -> Result<(), O> {
         let mut contents = self.lock();
         if contents.gone {

@@ -44,7 +44,7 @@ pub(crate) struct ExchangeState {
     class: AtomicU8,
     /// The last four bytes that were read.
     tail: AtomicU32,
-    /// Whether hyper waits for bytes. It may ask for more before anybody wants them, and what it
+    /// Whether hyper waits for bytes. It may ask for more before a reader wants them, and what it
     /// gets need not be content.
     read_blocked: AtomicBool,
     /// Whether the peer has ended or broken the connection, as far as it was read.
@@ -93,7 +93,7 @@ pub(crate) struct ExchangeState {
     /// Of one request of several on a connection: whether its body is still on its way.
     upload: Mutex<Upload>,
     /// For how long the request of the present exchange has waited for the peer to take more of it, in
-    /// nanoseconds, without the wait that is under way; [`NEVER`] where nobody asks.
+    /// nanoseconds, without the wait that is under way; [`NEVER`] where that is not measured.
     upload_blocked: AtomicU64,
     aborted: AtomicU8,
     /// Why nothing more is given to it, where it was not aborted for that.
@@ -133,7 +133,7 @@ pub(crate) enum ExchangePhase {
     Draining = 5,
 }
 
-/// Of a request that hyper was not given, or whose upload nobody measures.
+/// Of a request that hyper was not given, or whose upload is not measured.
 const NEVER: u64 = u64::MAX;
 
 impl ExchangeState {
@@ -301,7 +301,7 @@ impl ExchangeState {
         self.phase() == ExchangePhase::Sending
     }
 
-    /// Keeps an error for whoever waits for the response.
+    /// Keeps an error for the request that waits for the response.
     pub(crate) fn keep_error(&self, error: BoxError) {
         *self.error() = Some(error);
     }
@@ -350,7 +350,7 @@ impl ExchangeState {
         self.phase.store(ExchangePhase::Idle as u8, Release);
     }
 
-    /// Cuts the connection: its next read or write fails, and its task ends. The first cause
+    /// Aborts the connection: its next read or write fails, and its task ends. The first cause
     /// stays; returns whether this is it.
     pub(crate) fn abort(&self, cause: Cause) -> bool {
         let first = self
@@ -369,7 +369,7 @@ impl ExchangeState {
         }
     }
 
-    /// Says why the connection is let go of, without cutting what it carries.
+    /// Notes why the connection is drained, without aborting what it carries.
     pub(crate) fn note_end(&self, cause: Cause) {
         let _ = self
             .end_cause
@@ -408,8 +408,7 @@ impl ExchangeState {
         }
     }
 
-    /// Takes back a cut of one request of several, by a time that ran out when what it was for was
-    /// there, and waited to be looked at.
+    /// Undoes a timeout on an HTTP/2 stream when the awaited data had arrived but was not read yet.
     #[inline]
     pub(crate) fn forgive(&self, cause: Cause) {
         let cause = cause as u8;

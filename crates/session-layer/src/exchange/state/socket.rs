@@ -40,8 +40,8 @@ impl ExchangeState {
         failed.and_then(|failed| failed.checked_add(AFTER_FAILED_WRITE))
     }
 
-    /// Takes note that hyper has ended the connection by itself. It tells only whoever waits for the
-    /// head that this was too large for it.
+    /// Takes note that hyper has ended the connection by itself. Where the head was too large for it,
+    /// hyper tells that only to the request that waits for the head.
     pub(crate) fn hyper_ended(&self) {
         let waits = matches!(self.phase(), ExchangePhase::Sending | ExchangePhase::Head);
         let from = self.response_from.load(Relaxed);
@@ -156,7 +156,7 @@ impl ExchangeState {
         self.read.load(Relaxed) != self.response_from.load(Relaxed)
     }
 
-    /// Whether the head is there, and waits for whoever sent the request: response bytes have come,
+    /// Whether the head is there, and waits for its request to be polled: response bytes have come,
     /// and hyper asks for no more, or they end with the head.
     #[inline]
     pub(crate) fn is_answered(&self) -> bool {
@@ -164,7 +164,7 @@ impl ExchangeState {
     }
 
     /// Whether what has come of the response is a head and nothing else. hyper asks for more then,
-    /// since it does not wait for somebody to want the body.
+    /// since it does not wait until the body is wanted.
     ///
     /// An informational response before it hides the head.
     pub(super) fn ends_with_head(&self) -> bool {

@@ -52,7 +52,7 @@ impl ExchangeState {
             goes: true,
             ..Upload::default()
         };
-        // What an earlier body failed with, where nobody has asked for it.
+        // The error of an earlier body that was not asked for.
         let before = self.take_error();
         drop(before);
     }
@@ -80,7 +80,7 @@ impl ExchangeState {
         Self::free_after_upload(exchange);
     }
 
-    /// Whether the exchange is over, so that nobody wants its request body any more; if not, the
+    /// Whether the exchange is over, so that its request body is not needed any more; if not, the
     /// task is woken when it is.
     #[cfg(feature = "http2")]
     pub(crate) fn is_over_for_upload(&self, cx: &Context<'_>) -> bool {

@@ -27,7 +27,7 @@ pub(crate) struct Arrival {
 pub(crate) enum Failure {
     /// The next connect may succeed.
     Passing,
-    /// The connect had all the time that there is for it, and whoever came before this request has
+    /// The connect took the whole connect timeout, and each request that came before this one has
     /// waited for as long.
     TimedOut(Ticket),
     /// The next connect would fail as well.

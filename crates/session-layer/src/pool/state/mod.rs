@@ -38,12 +38,12 @@ use crate::{
 ///
 /// A *permit* is the right to have one connection. It is taken before the connection is opened and
 /// given back when its socket is closed. Between the two, `connecting` counts the permits whose
-/// connection is not there yet. Connections being opened belong to nobody: whichever connection
+/// connection is not there yet. A connection that is being opened belongs to no request: whichever connection
 /// gets ready first, returned or new, serves the waiter that came first.
 ///
-/// A waiter is *covered* while enough connections are being opened for it and those before it. A
-/// connection that may serve many covers many; while it is not known whether it may, it covers
-/// all, so that one goes first and the others learn from it.
+/// A waiter is *covered* while enough connections are being opened for it and those before it. An
+/// HTTP/2 connect covers as many waiters as its streams will serve; while the protocol is unknown, it
+/// covers all, so that only one connect starts and the others learn from it.
 ///
 /// Invariants, checked by the tests after each step:
 /// - the permits never exceed either limit;
@@ -83,7 +83,7 @@ pub(crate) struct State<C, S, W> {
 pub(crate) enum Mode {
     /// Serves, and keeps connections.
     Open,
-    /// Has no session any more: serves whoever waits, keeps nothing.
+    /// Has no session any more: serves those that wait, keeps nothing.
     Draining,
     /// Refuses everything.
     Closed,
@@ -286,7 +286,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         Returned::Idle
     }
 
-    /// Whether a connection that nobody waits for may stand idle.
+    /// Whether a connection without waiters may stand idle.
     fn keeps(&self) -> bool {
         self.mode == Mode::Open && self.wanted <= self.evicting.len()
     }
@@ -347,7 +347,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         self.mode == Mode::Closed
     }
 
-    /// Counts a connection out that nobody opens any more, without an error to tell. Its permit
+    /// Counts a connect attempt out that was cancelled, without an error to tell. Its permit
     /// stays taken until [`permit_freed`](Self::permit_freed).
     pub(crate) fn connect_cancelled(&mut self, origin: &Origin) {
         self.stop_connecting(origin);

@@ -101,7 +101,7 @@ impl<S: Numbered + Clone> Shared<S> {
         self.limit == Some(0) && !self.handle.has_answered()
     }
 
-    /// Whether it is of no use to anybody: it carries nothing, and will not.
+    /// Whether it is of no use: it carries nothing, and will not.
     fn is_spent(&self) -> bool {
         self.streams == 0 && (self.left == 0 || self.draining)
     }

@@ -30,7 +30,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         soon.count()
     }
 
-    /// Gives all free permits away that somebody waits for.
+    /// Gives all free permits to waiters that may have them.
     pub(crate) fn grant_all(&mut self) -> Vec<(Origin, W)> {
         let mut granted = Vec::new();
         while let Some(grant) = self.grant() {
