@@ -1,4 +1,4 @@
-//! Every order in which threads can leave something for a waiting request, while it looks or leaves.
+//! Every order in which threads can notify a waiting request, while it polls or leaves.
 //!
 //! ```text
 //! RUSTFLAGS="--cfg session_loom" cargo test -p session-layer --lib --release pool::loom
@@ -30,7 +30,7 @@ impl Drop for Token {
     }
 }
 
-type Box = WaiterCell<Token, Token>;
+type Cell = WaiterCell<Token, Token>;
 
 struct Woken(AtomicBool);
 
@@ -45,9 +45,9 @@ fn waker() -> (StdArc<Woken>, Waker) {
     (woken.clone(), Waker::from(woken))
 }
 
-/// Looks into the box once; whatever is found there is given back at once.
-fn look(letters: &Box, waker: &Waker) -> bool {
-    match letters.poll_notification(&mut Context::from_waker(waker)) {
+/// Polls the cell once; what is found there is released at once.
+fn look(cell: &Cell, waker: &Waker) -> bool {
+    match cell.poll_notification(&mut Context::from_waker(waker)) {
         Poll::Ready(Notification::Permit(_) | Notification::Served(_)) => true,
         Poll::Pending => false,
     }
@@ -57,15 +57,15 @@ fn look(letters: &Box, waker: &Waker) -> bool {
 fn a_request_that_found_nothing_is_woken_by_what_comes() {
     loom::model(|| {
         let back = Arc::new(AtomicUsize::new(0));
-        let letters = Arc::new(Box::new());
+        let cell = Arc::new(Cell::new());
         let pool = {
-            let (letters, token) = (letters.clone(), Token(back.clone()));
-            thread::spawn(move || assert!(letters.serve(token).is_ok()))
+            let (cell, token) = (cell.clone(), Token(back.clone()));
+            thread::spawn(move || assert!(cell.serve(token).is_ok()))
         };
         let (woken, waker) = waker();
-        let found = look(&letters, &waker);
+        let found = look(&cell, &waker);
         pool.join().unwrap();
-        assert!(found || (woken.0.load(SeqCst) && look(&letters, &waker)));
+        assert!(found || (woken.0.load(SeqCst) && look(&cell, &waker)));
         assert_eq!(back.load(SeqCst), 1);
     });
 }
@@ -74,16 +74,16 @@ fn a_request_that_found_nothing_is_woken_by_what_comes() {
 fn the_last_waker_is_the_one_that_counts() {
     loom::model(|| {
         let back = Arc::new(AtomicUsize::new(0));
-        let letters = Arc::new(Box::new());
+        let cell = Arc::new(Cell::new());
         let pool = {
-            let (letters, token) = (letters.clone(), Token(back.clone()));
-            thread::spawn(move || letters.grant(token))
+            let (cell, token) = (cell.clone(), Token(back.clone()));
+            thread::spawn(move || cell.grant(token))
         };
         let (_, first) = waker();
         let (woken, second) = waker();
-        let found = look(&letters, &first) || look(&letters, &second);
+        let found = look(&cell, &first) || look(&cell, &second);
         pool.join().unwrap();
-        assert!(found || (woken.0.load(SeqCst) && look(&letters, &second)));
+        assert!(found || (woken.0.load(SeqCst) && look(&cell, &second)));
     });
 }
 
@@ -91,21 +91,21 @@ fn the_last_waker_is_the_one_that_counts() {
 fn what_comes_while_a_request_leaves_goes_back_once() {
     loom::model(|| {
         let back = Arc::new(AtomicUsize::new(0));
-        let letters = Arc::new(Box::new());
+        let cell = Arc::new(Cell::new());
         let permits = {
-            let (letters, token) = (letters.clone(), Token(back.clone()));
-            thread::spawn(move || letters.grant(token))
+            let (cell, token) = (cell.clone(), Token(back.clone()));
+            thread::spawn(move || cell.grant(token))
         };
-        let links = {
-            let (letters, token) = (letters.clone(), Token(back.clone()));
-            thread::spawn(move || drop(letters.serve(token)))
+        let connections = {
+            let (cell, token) = (cell.clone(), Token(back.clone()));
+            thread::spawn(move || drop(cell.serve(token)))
         };
         let (_, waker) = waker();
-        look(&letters, &waker);
-        drop(letters.close());
+        look(&cell, &waker);
+        drop(cell.close());
         permits.join().unwrap();
-        links.join().unwrap();
-        // Not one of them is left in a box that nobody opens any more.
+        connections.join().unwrap();
+        // None of them is left in a cell whose request has left.
         assert_eq!(back.load(SeqCst), 2);
         assert_eq!(Arc::strong_count(&back), 1);
     });
@@ -113,12 +113,13 @@ fn what_comes_while_a_request_leaves_goes_back_once() {
 
 /// The pool in small: what is free, and who waits.
 struct Pool {
-    waiters: Mutex<Vec<Arc<Box>>>,
+    waiters: Mutex<Vec<Arc<Cell>>>,
     back: Arc<AtomicUsize>,
 }
 
 impl Pool {
-    /// As `release` does: chosen under the lock, served after it, and again if that one left meanwhile.
+    /// As the pool's `release` does: a waiter is chosen under the lock and served after it, and
+    /// another one if it left meanwhile.
     fn release(&self, mut token: Token) {
         loop {
             let Some(chosen) = self.waiters.lock().expect("nothing panics under it").pop() else {
@@ -131,11 +132,11 @@ impl Pool {
         }
     }
 
-    /// As `leave` does: closed under the lock that others are chosen under.
-    fn cancel(&self, letters: &Arc<Box>) {
+    /// As the pool's `cancel` does: the cell is closed under the lock that waiters are chosen under.
+    fn cancel(&self, cell: &Arc<Cell>) {
         let mut waiters = self.waiters.lock().expect("nothing panics under it");
-        let left = letters.close();
-        waiters.retain(|other| !Arc::ptr_eq(other, letters));
+        let left = cell.close();
+        waiters.retain(|other| !Arc::ptr_eq(other, cell));
         drop(waiters);
         if let Some(token) = left.served {
             self.release(token);
@@ -146,7 +147,7 @@ impl Pool {
 #[test]
 fn a_connection_for_a_request_that_leaves_serves_the_next() {
     loom::model(|| {
-        let (stays, leaves) = (Arc::new(Box::new()), Arc::new(Box::new()));
+        let (stays, leaves) = (Arc::new(Cell::new()), Arc::new(Cell::new()));
         let pool = Arc::new(Pool {
             waiters: Mutex::new(vec![stays.clone(), leaves.clone()]),
             back: Arc::new(AtomicUsize::new(0)),
