@@ -129,3 +129,19 @@ fn a_plain_success_allocates_nothing_and_a_body_only_its_tape() {
     };
     assert_eq!(allocations(&mut service, stream), 2);
 }
+
+#[test]
+fn an_attempt_through_a_closed_circuit_allocates_nothing() {
+    let breaker = retry_layer::breaker::Breaker::default();
+    let echo = service_fn(|_: Request<()>| ready(Ok::<_, Infallible>(Response::new(()))));
+    let mut service = retry_layer::breaker::CircuitBreaker::new(echo, breaker);
+    let count = |_| {
+        let request = Request::get("http://peer:8080/path").body(()).unwrap();
+        let region = Region::new(ALLOCATOR);
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(pin!(service.call(request)).poll(&mut cx).is_ready());
+        region.change().allocations
+    };
+    // The first one adds the origin.
+    assert_eq!((0..50).map(count).min(), Some(0));
+}
