@@ -229,6 +229,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::CloseReport;
 
     /// Who was torn down, in that order.
     #[derive(Clone, Default)]
