@@ -24,7 +24,7 @@ impl RequestBuilder {
     /// Within one download, a body that breaks off is [continued](crate::ClientBuilder::resume) unless
     /// that is turned off. A file that changes on the server meanwhile is an error, never a mix. It is held
     /// to a [floor of throughput](crate::SAVED_FLOOR) unless one was set by hand, like what
-    /// [`Response::save_to`] saves.
+    /// [`Response::save_to`](crate::Response::save_to) saves.
     ///
     /// - **What cannot be continued is removed** when it fails: what has no strong validator, or has a wrong
     ///   digest. What can be is kept, and [`Error::partial_file`] names it. A process that is killed leaves
@@ -40,7 +40,7 @@ impl RequestBuilder {
     /// - **The name** is the one that is given: that in a `Content-Disposition` is not looked at. Symbolic
     ///   links are followed, and stay. The file takes over the mode of the one that it replaces, and its owner
     ///   and group where that is allowed. What is no regular file is refused; see
-    ///   [`Response::save_to`].
+    ///   [`Response::save_to`](crate::Response::save_to).
     /// - **A loss of power** may leave bytes in the partial file that never came. Only a digest finds these.
     ///
     /// ```no_run
@@ -65,7 +65,7 @@ impl RequestBuilder {
     /// Any status but 200 and 203, and 206 for the rest, is an error that has it
     /// ([`is_status`](Error::is_status)). A digest that does not match is of the kind
     /// [`Digest`](crate::ErrorKind::Digest). All else is as with [`send`](Self::send) and
-    /// [`Response::save_to`].
+    /// [`Response::save_to`](crate::Response::save_to).
     ///
     /// # Cancel safety
     ///

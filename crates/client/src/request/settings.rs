@@ -194,7 +194,7 @@ impl RequestBuilder {
     }
 
     /// Puts something in the request's extensions, for the layers that look for it there: a
-    /// [`Deadline`], a [`BeforeAttempt`](crate::BeforeAttempt) of this request's own, a
+    /// [`Deadline`](crate::Deadline), a [`BeforeAttempt`](crate::BeforeAttempt) of this request's own, a
     /// marker of one's own layer.
     ///
     /// ```
