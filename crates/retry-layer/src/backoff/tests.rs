@@ -188,3 +188,21 @@ proptest! {
         }
     }
 }
+
+/// The first wait after so many retries that were made before.
+fn wait_behind(backoff: &Backoff, retries: u32) -> Option<Duration> {
+    let mut random = fastrand::Rng::with_seed(1);
+    Waits::behind(backoff, retries).next(Pressure::Normal, &mut random)
+}
+
+#[test]
+fn the_waits_of_retries_that_were_made_before_are_left_out() {
+    let backoff = Backoff::from(Exponential::new(millis(100))).jitter(Jitter::None);
+    assert_eq!(wait_behind(&backoff, 0), Some(millis(100)));
+    assert_eq!(wait_behind(&backoff, 3), Some(millis(800)));
+    // At the cap all waits are alike, so that no more of them are gone through.
+    assert_eq!(wait_behind(&backoff, u32::MAX), Some(millis(20_000)));
+
+    let linear = Backoff::linear(millis(1), millis(3)).jitter(Jitter::None);
+    assert_eq!(wait_behind(&linear, 2), Some(millis(7)));
+}
