@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use client::{
     Body, Client, ClientBuilder, Error, Http2, PoolConfig, Proxy, Redirects, RequestBuilder,
-    Resolver, RetryPolicy, Timeouts, Token,
+    Resolver, RetryPolicy, ThroughputFloor, Timeouts, Token,
     testing::{Answer, Fake},
     token_fn,
 };
@@ -74,7 +74,12 @@ pub(crate) fn all() -> Vec<Case> {
         case("a body that stands still", async {
             fails(get(peers::stalling(HALF).await).idle_timeout(SOON)).await
         }),
+        case("a body that comes too slowly", async {
+            let floor = ThroughputFloor::new(1_000, SOON);
+            fails(get(peers::stalling(HALF).await).download_floor(floor)).await
+        }),
         case("a file that changes while it is loaded", changed()),
+        case("a download with another digest", digest()),
         case("a writer that fails", write()),
         case("HTML in place of JSON", json("<html>sign in</html>")),
         case("JSON of another type", json("{\"price\": \"low\"}")),
@@ -273,6 +278,16 @@ async fn changed() -> Error {
         Ok(response) => response.bytes().await.expect_err("the file has changed"),
         Err(error) => error,
     }
+}
+
+async fn digest() -> Error {
+    // Nothing is left of such a download.
+    let name = format!("diagnose-{}", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    let fake = Fake::new([Answer::new(200).body("another file")]);
+    let request = fake.client().get("http://peer.test/file");
+    let download = request.download_to(path).sha256([0; 32]).await;
+    download.expect_err("no file has this digest")
 }
 
 async fn json(body: &'static str) -> Error {

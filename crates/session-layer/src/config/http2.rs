@@ -11,7 +11,7 @@ use super::{ConfigError, Multiplexing};
 /// use std::time::Duration;
 /// use session_layer::{Http2, PoolConfig, SessionLayer, Timeouts};
 ///
-/// # fn example() -> Result<(), session_config::ConfigError> {
+/// # fn example() -> Result<(), session_layer::ConfigError> {
 /// let http2 = Http2::default()
 ///     .max_concurrent_streams(50)
 ///     .keep_alive_timeout(Duration::from_secs(5));
