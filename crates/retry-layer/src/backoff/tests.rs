@@ -191,7 +191,7 @@ proptest! {
 
 /// The first wait after so many retries that were made before.
 fn wait_behind(backoff: &Backoff, retries: u32) -> Option<Duration> {
-    let mut random = fastrand::Rng::with_seed(1);
+    let mut random = Rng::with_seed(1);
     Waits::behind(backoff, retries).next(Pressure::Normal, &mut random)
 }
 
