@@ -71,7 +71,7 @@ impl UploadProgress {
         course.attempts
     }
 
-    /// An attempt is about to send its first bytes. That is told only if bytes of an earlier one were.
+    /// Notes that an attempt is about to send its first bytes, and reports a restart if an earlier one had sent any.
     fn begin(&self, attempt: u64, total: Option<u64>) {
         let progress = {
             let mut course = self.course();
@@ -89,8 +89,8 @@ impl UploadProgress {
         (self.tell)(progress);
     }
 
-    /// So many bytes more were given to the connection. An attempt that a newer one has replaced is
-    /// not told of.
+    /// Adds bytes that an attempt has given to the connection, and reports the sum. Those of an attempt that
+    /// a newer one has replaced are ignored.
     fn sent(&self, attempt: u64, bytes: usize, total: Option<u64>) {
         let progress = {
             let mut course = self.course();
@@ -131,7 +131,7 @@ impl fmt::Debug for UploadProgress {
     }
 }
 
-/// Has the body of one attempt told of, where its request asks for that.
+/// Reports the progress of the body of one attempt, if its request asks for that.
 #[inline]
 pub(crate) fn follow(request: &mut Request<AttemptBody>) {
     if let Some(progress) = request.extensions().get::<UploadProgress>() {
@@ -160,7 +160,7 @@ fn replace<B: HttpBody>(request: &mut Request<B>, empty: B, with: impl FnOnce(B)
     }
 }
 
-/// The body of one attempt, in pieces, each of which is told of.
+/// The body of one attempt, in pieces. The progress is reported after each of them.
 struct Followed<B> {
     inner: B,
     progress: UploadProgress,
@@ -171,8 +171,8 @@ struct Followed<B> {
     rest: Bytes,
 }
 
-/// The most that is given to the connection at once, in bytes: what is in memory as a whole would else
-/// be told of as a whole.
+/// The most that is given to the connection at once, in bytes. A body in memory would otherwise be one piece,
+/// and its progress be reported once.
 const PIECE: usize = 64 * 1024;
 
 impl<B: HttpBody> Followed<B> {
@@ -244,11 +244,11 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_attempt_that_a_newer_one_has_replaced_is_not_told_of() {
-        let told = Arc::new(Mutex::new(Vec::new()));
-        let telling = told.clone();
+    async fn the_progress_of_an_attempt_that_was_replaced_is_not_reported() {
+        let reported = Arc::new(Mutex::new(Vec::new()));
+        let reports = reported.clone();
         let progress = UploadProgress::new(move |progress| {
-            telling
+            reports
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .push((progress.restarts, progress.written));
@@ -262,8 +262,11 @@ mod tests {
         assert!(next(&mut first).await);
         assert!(never_begun.collect().await.is_ok());
         assert!(next(&mut second).await);
-        let told = told.lock().unwrap_or_else(PoisonError::into_inner);
+        let reported = reported.lock().unwrap_or_else(PoisonError::into_inner);
         let whole = u64::try_from(bytes.len()).unwrap_or(0);
-        assert_eq!(*told, [(0, whole - 1), (1, 0), (1, whole - 1), (1, whole)]);
+        assert_eq!(
+            *reported,
+            [(0, whole - 1), (1, 0), (1, whole - 1), (1, whole)]
+        );
     }
 }
