@@ -85,7 +85,7 @@ impl Ids {
             assert!(entry.open <= self.limits.per_origin);
             assert!(entry.connecting + entry.idle.len() + entry.shared.len() <= entry.open);
             assert!(entry.idle.is_empty() || entry.waiters.is_empty());
-            let has_room = entry.shared.iter().any(Shared::has_room);
+            let has_room = entry.shared.iter().any(shared::Shared::has_room);
             assert!(!has_room || entry.waiters.is_empty());
             let uncovered = entry.waiters.len().saturating_sub(entry.covered());
             let could_open = entry.open < self.limits.per_origin && !entry.is_refused();

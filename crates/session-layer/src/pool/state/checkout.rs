@@ -1,0 +1,145 @@
+//! How a request gets a connection, or a place in the queue, and how it leaves the queue.
+
+use std::hash::Hash;
+
+use hashbrown::Equivalent;
+use tokio::time::Instant;
+
+use super::{
+    Arrival, Checkout, CheckoutAnswer, Mode, Numbered, Place, State, Ticket,
+    per_origin::{PerOrigin, Waiting},
+    shared::Shared,
+};
+use crate::origin::{InvalidUri, Key, Origin, OriginRef};
+
+impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
+    /// Takes a connection that is there for a request that has just come, and gives the request's
+    /// place, should the connection turn out to take no requests.
+    #[inline]
+    pub(crate) fn take_first<Q>(&mut self, origin: &Q) -> Option<(Checkout<C, S>, Ticket)>
+    where
+        Q: Equivalent<Key> + Hash,
+    {
+        let given = self.take(origin)?;
+        Some((given, Ticket(self.sequence())))
+    }
+
+    #[inline]
+    fn take<Q>(&mut self, origin: &Q) -> Option<Checkout<C, S>>
+    where
+        Q: Equivalent<Key> + Hash,
+    {
+        let entry = self.origins.get_mut(origin)?;
+        if let Some(idle) = entry.idle.pop() {
+            self.idle -= 1;
+            return Some(Checkout::Own(idle.connection));
+        }
+        let (stream, was_idle) = entry.shared.iter_mut().find_map(Shared::take)?;
+        self.idle -= usize::from(was_idle);
+        Some(Checkout::Stream(stream))
+    }
+
+    /// Finds a connection for a request, or the place where it waits for one. A request that
+    /// comes `again` has the place that it had.
+    pub(crate) fn check_out(
+        &mut self,
+        origin: &OriginRef<'_>,
+        now: Instant,
+        again: Option<Arrival>,
+        waiter: impl FnOnce() -> W,
+    ) -> Result<CheckoutAnswer<C, S, W>, InvalidUri> {
+        if self.mode == Mode::Closed {
+            return Ok(CheckoutAnswer::Closed);
+        }
+        if let Some(given) = self.take(origin) {
+            let ticket = match again {
+                Some(arrival) => arrival.ticket,
+                None => Ticket(self.sequence()),
+            };
+            return Ok(CheckoutAnswer::Ready(given, ticket));
+        }
+        let origin = match self.origins.get_key_value(origin) {
+            Some((Key(known), _)) => known.clone(),
+            None => origin.to_origin()?,
+        };
+        let total_is_free = self.open < self.limits.connections;
+        let per_origin = self.limits.per_origin;
+        let entry = self.entry(&origin);
+        let covered = entry.waiters.len() < entry.covered();
+        let may_connect =
+            !covered && total_is_free && entry.open < per_origin && !entry.is_refused();
+        // Whoever comes again was let in before.
+        let must_queue = !covered && !may_connect && again.is_none();
+        if must_queue && self.waiting >= self.limits.waiting {
+            self.forget_if_unused(&origin);
+            return Ok(CheckoutAnswer::Full(origin));
+        }
+
+        let arrival = again.unwrap_or_else(|| Arrival {
+            ticket: Ticket(self.sequence()),
+            since: now,
+        });
+        let place = Place {
+            arrival,
+            waiter: waiter(),
+            origin,
+        };
+        let entry = self.entry(&place.origin);
+        if entry.waiters.capacity() == 0 {
+            // Many origins never have more than one, nor more than one connection that stands idle.
+            entry.waiters.reserve_exact(1);
+        }
+        let waiting = Waiting {
+            ticket: arrival.ticket,
+            since: arrival.since,
+            failures: 0,
+            waiter: place.waiter.clone(),
+        };
+        let at = entry
+            .waiters
+            .partition_point(|other| other.ticket < arrival.ticket);
+        entry.waiters.insert(at, waiting);
+        self.waiting += 1;
+        if may_connect {
+            self.take_permit(&place.origin);
+            return Ok(CheckoutAnswer::Connect(place));
+        }
+        self.refresh(&place.origin);
+        if covered {
+            return Ok(CheckoutAnswer::Covered(place));
+        }
+        let evicted = self.evict(&place.origin);
+        Ok(CheckoutAnswer::Queue(place, evicted))
+    }
+
+    /// Removes a waiter that went away; returns whether it was still waiting, and whether one
+    /// connection more than needed is now being opened for its origin.
+    pub(crate) fn cancel(&mut self, origin: &Origin, ticket: Ticket) -> (bool, bool) {
+        let Some(entry) = self.origins.get_mut(origin) else {
+            return (false, false);
+        };
+        let Some(at) = entry.position(ticket) else {
+            return (false, false);
+        };
+        entry.waiters.remove(at);
+        self.waiting -= 1;
+        let needed = entry.waiters.len().div_ceil(entry.sharing.share());
+        let surplus = entry.connecting > needed;
+        self.refresh(origin);
+        self.forget_if_unused(origin);
+        (true, surplus)
+    }
+
+    /// Whether the peer allows no request on any connection of this origin.
+    pub(crate) fn is_refused(&self, origin: &Origin) -> bool {
+        self.origins.get(origin).is_some_and(PerOrigin::is_refused)
+    }
+
+    /// Whether a connection is being opened for this waiter.
+    pub(crate) fn is_covered(&self, origin: &Origin, ticket: Ticket) -> bool {
+        self.origins.get(origin).is_some_and(|entry| {
+            let at = entry.position(ticket);
+            at.is_some_and(|at| at < entry.covered())
+        })
+    }
+}

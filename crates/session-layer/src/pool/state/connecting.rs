@@ -1,0 +1,114 @@
+//! How a connect ends, and what becomes of its permit.
+
+use tokio::time::Instant;
+
+use super::{Failure, Numbered, Returned, State, shared::Sharing};
+use crate::origin::Origin;
+
+/// How many failed connects a request waits through where one connect is to serve many.
+const MAX_FAILURES: u8 = 3;
+
+impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
+    /// Places a connection that has just been opened, and serves one request at a time.
+    ///
+    /// That may be news, after which others need connections of their own.
+    pub(crate) fn connected(
+        &mut self,
+        origin: &Origin,
+        connection: C,
+        now: Instant,
+    ) -> (Returned<C, W>, Vec<(Origin, W)>) {
+        self.stop_connecting(origin);
+        self.holding.insert(connection.id());
+        self.learn(origin, Sharing::One);
+        let returned = self.place(origin, connection, now);
+        self.refresh(origin);
+        (returned, self.grant_all())
+    }
+
+    /// Takes note that a connection could not be opened; returns whom to tell.
+    ///
+    /// Its permit stays taken until [`permit_freed`](Self::permit_freed).
+    pub(crate) fn connect_failed(&mut self, origin: &Origin, failure: Failure) -> Vec<W> {
+        self.stop_connecting(origin);
+        self.fail_uncovered(origin, failure)
+    }
+
+    /// Takes those out of the queue whom a failure fails, among those who had only the connection
+    /// that failed to wait for. Where enough others are being opened, each still has its own.
+    pub(super) fn fail_uncovered(&mut self, origin: &Origin, failure: Failure) -> Vec<W> {
+        let Some(entry) = self.origins.get_mut(origin) else {
+            return Vec::new();
+        };
+        let uncovered = entry.waiters.len().saturating_sub(entry.covered());
+        let met = uncovered.min(entry.sharing.share());
+        let mut told = Vec::new();
+        let mut left = Vec::with_capacity(met.saturating_sub(1));
+        for mut waiting in entry.waiters.drain(..met) {
+            waiting.failures = waiting.failures.saturating_add(1);
+            let fails = told.is_empty()
+                || waiting.failures >= MAX_FAILURES
+                || match failure {
+                    Failure::Passing => false,
+                    Failure::TimedOut(before) => waiting.ticket < before,
+                    Failure::Lasting => true,
+                };
+            if fails {
+                told.push(waiting.waiter);
+            } else {
+                left.push(waiting);
+            }
+        }
+        for waiting in left.into_iter().rev() {
+            entry.waiters.push_front(waiting);
+        }
+        self.waiting -= told.len();
+        self.refresh(origin);
+        told
+    }
+
+    /// Counts a connect attempt out that was cancelled, without an error to tell. Its permit
+    /// stays taken until [`permit_freed`](Self::permit_freed).
+    pub(crate) fn connect_cancelled(&mut self, origin: &Origin) {
+        self.stop_connecting(origin);
+        self.refresh(origin);
+    }
+
+    /// Takes back the permit of a connection that has closed, as [`permit_freed`](Self::permit_freed)
+    /// does.
+    pub(crate) fn closed(&mut self, origin: &Origin, id: u64) -> Vec<(Origin, W)> {
+        self.holding.remove(&id);
+        self.evicting.retain(|evicting| *evicting != id);
+        self.permit_freed(origin)
+    }
+
+    /// Takes back a permit; returns the waiters, still in the queue, who may open a connection now,
+    /// with the origins for which permits were taken again.
+    pub(crate) fn permit_freed(&mut self, origin: &Origin) -> Vec<(Origin, W)> {
+        self.open = self.open.saturating_sub(1);
+        if let Some(entry) = self.origins.get_mut(origin) {
+            entry.open = entry.open.saturating_sub(1);
+        }
+        self.refresh(origin);
+        let granted = self.grant_all();
+        self.forget_if_unused(origin);
+        granted
+    }
+
+    pub(super) fn stop_connecting(&mut self, origin: &Origin) {
+        self.connecting = self.connecting.saturating_sub(1);
+        if let Some(entry) = self.origins.get_mut(origin) {
+            entry.connecting = entry.connecting.saturating_sub(1);
+        }
+    }
+
+    pub(super) fn take_permit(&mut self, origin: &Origin) {
+        self.open += 1;
+        self.connecting += 1;
+        if let Some(entry) = self.origins.get_mut(origin) {
+            entry.open += 1;
+            entry.connecting += 1;
+        }
+        self.refresh(origin);
+    }
+}

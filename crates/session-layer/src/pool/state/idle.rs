@@ -1,0 +1,82 @@
+//! How idle connections are taken out of the pool.
+
+use tokio::time::Instant;
+
+use super::{Checkout, Numbered, State, per_origin::Idle, shared::Shared};
+use crate::origin::Origin;
+
+impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
+    /// Takes out an idle connection, if it came back before `moment`; else returns when it did.
+    /// `None` means that it does not stand idle.
+    pub(crate) fn expire(
+        &mut self,
+        origin: &Origin,
+        id: u64,
+        moment: Instant,
+    ) -> Option<Result<Checkout<C, S>, Instant>> {
+        let entry = self.origins.get(origin)?;
+        let own = entry.idle.iter().find(|idle| idle.connection.id() == id);
+        let since = match own {
+            Some(idle) => idle.since,
+            None => entry.shared(id)?.idle_since()?,
+        };
+        if since > moment {
+            return Some(Err(since));
+        }
+        self.remove(origin, id).map(Ok)
+    }
+
+    /// Takes out an idle connection.
+    pub(crate) fn remove(&mut self, origin: &Origin, id: u64) -> Option<Checkout<C, S>> {
+        let entry = self.origins.get_mut(origin)?;
+        let own = entry
+            .idle
+            .iter()
+            .position(|idle| idle.connection.id() == id);
+        let removed = if let Some(at) = own {
+            Checkout::Own(entry.idle.remove(at).connection)
+        } else {
+            let idle = |shared: &Shared<S>| shared.id() == id && shared.is_idle();
+            let at = entry.shared.iter().position(idle)?;
+            Checkout::Stream(entry.shared.remove(at).into_handle())
+        };
+        self.idle -= 1;
+        // Whoever the peer refused on it may try another, when this one's permit comes back.
+        self.refresh(origin);
+        self.forget_if_unused(origin);
+        Some(removed)
+    }
+
+    /// Takes out what has stood idle since before `moment`.
+    pub(crate) fn take_idle_before(
+        &mut self,
+        origin: &Origin,
+        moment: Instant,
+    ) -> Vec<Checkout<C, S>> {
+        let Some(entry) = self.origins.get_mut(origin) else {
+            return Vec::new();
+        };
+        let old = entry.idle.iter().take_while(|idle| idle.since <= moment);
+        let own = old.count();
+        let mut taken: Vec<_> = entry.idle.drain(..own).map(Idle::into_checkout).collect();
+        let old = |shared: &mut Shared<S>| shared.idle_since().is_some_and(|it| it <= moment);
+        taken.extend(entry.take_shared(old).map(Checkout::Stream));
+        self.idle -= taken.len();
+        self.refresh(origin);
+        taken
+    }
+
+    pub(super) fn drain_idle(&mut self) -> Vec<Checkout<C, S>> {
+        let mut idle = Vec::with_capacity(self.idle);
+        for entry in self.origins.values_mut() {
+            idle.extend(entry.idle.drain(..).map(Idle::into_checkout));
+            idle.extend(
+                entry
+                    .take_shared(|shared| shared.is_idle())
+                    .map(Checkout::Stream),
+            );
+        }
+        self.idle = 0;
+        idle
+    }
+}
