@@ -114,7 +114,7 @@ impl<B: Send + 'static> Shared<B> {
         let connection = &self.connection;
         let unheard = exchange.unheard_since(connection.state());
         let unheard = unheard.or_else(|| exchange.too_slow_since());
-        if let Some(began) = unheard.filter(|_| exchange.may_be_sent(&self.streams.gate)) {
+        if let Some(began) = unheard.filter(|_| exchange.may_be_sent(self.streams.gate())) {
             if self.streams.doubt(began) {
                 connection.state().wake();
             }
@@ -132,8 +132,7 @@ impl<B: Send + 'static> Shared<B> {
     /// Takes note of a request that was given up before it was answered.
     #[cold]
     fn note_given_up(&self) {
-        let before = self.streams.given_up.fetch_add(1, Relaxed);
-        if before.saturating_add(1) >= MOST_GIVEN_UP {
+        if self.streams.note_given_up() {
             self.connection.pool().replace(&self.connection);
         }
     }
@@ -141,7 +140,7 @@ impl<B: Send + 'static> Shared<B> {
 
 impl<B: Send + 'static> Drop for Shared<B> {
     fn drop(&mut self) {
-        self.streams.unused.store(true, Releasing);
+        self.streams.note_unused();
         self.connection.state().wake();
     }
 }
@@ -218,6 +217,11 @@ impl<B> Streams<B> {
         }
     }
 
+    /// Notes that no further request will be sent.
+    fn note_unused(&self) {
+        self.unused.store(true, Releasing);
+    }
+
     /// Whether no further request will be sent.
     #[cfg(feature = "http2")]
     pub(crate) fn is_unused(&self) -> bool {
@@ -242,7 +246,39 @@ impl<B> Streams<B> {
         Some(self.doubted.swap(0, Relaxed))
     }
 
-    #[cfg(feature = "http2")]
+    /// Notes that a request was given up before it was answered; returns whether that has happened so
+    /// often in a row that the connection should be replaced.
+    fn note_given_up(&self) -> bool {
+        let before = self.given_up.fetch_add(1, Relaxed);
+        before.saturating_add(1) >= MOST_GIVEN_UP
+    }
+
+    /// Notes that a response has come.
+    fn note_answered(&self) {
+        self.answered.store(true, Relaxed);
+        self.given_up.store(0, Relaxed);
+    }
+
+    /// Whether any response has come.
+    fn has_answered(&self) -> bool {
+        self.answered.load(Relaxed)
+    }
+
+    /// Whether it takes no request any more.
+    fn is_closed(&self) -> bool {
+        self.closed.load(Acquire)
+    }
+
+    /// Whether more requests are under way than the peer is known to allow.
+    fn is_over_limit(&self) -> bool {
+        self.count() > self.limit.load(Relaxed)
+    }
+
+    /// How many requests the connection has carried.
+    fn begun(&self) -> u64 {
+        self.lock().begun
+    }
+
     pub(crate) fn gate(&self) -> &Arc<Gate> {
         &self.gate
     }
@@ -356,7 +392,7 @@ impl<B: Send + 'static> Stream<B> {
     /// Whether no other request has been under way since it began.
     pub(super) fn is_alone(&self) -> bool {
         let number = self.exchange().alone();
-        number.is_some_and(|number| self.shared.streams.lock().begun == number)
+        number.is_some_and(|number| self.shared.streams.begun() == number)
     }
 
     pub(super) fn exchange(&self) -> &Arc<ExchangeState> {
@@ -365,23 +401,21 @@ impl<B: Send + 'static> Stream<B> {
 
     /// Whether the peer has turned out to allow less than is under way.
     pub(super) fn is_too_much(&self) -> bool {
-        let streams = &self.shared.streams;
-        streams.count() > streams.limit.load(Relaxed)
+        self.shared.streams.is_over_limit()
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.shared.streams.closed.load(Acquire)
+        self.shared.streams.is_closed()
     }
 
     /// Whether the HEADERS of its request may have been written.
     pub(super) fn may_be_sent(&self) -> bool {
-        self.exchange().may_be_sent(&self.shared.streams.gate)
+        self.exchange().may_be_sent(self.shared.streams.gate())
     }
 
     /// Takes note that a response has come.
     pub(super) fn note_answered(&self) {
-        self.shared.streams.answered.store(true, Relaxed);
-        self.shared.streams.given_up.store(0, Relaxed);
+        self.shared.streams.note_answered();
     }
 
     pub(super) fn poll_answer(&self, cx: &Context<'_>) -> Poll<Answer<B>> {
@@ -426,7 +460,7 @@ impl<B: Send + 'static> Drop for Stream<B> {
         if let Some(exchange) = self.exchange.take() {
             // hyper resets the stream, and the request body ends with the request.
             let is_reset =
-                self.submission.clear() && exchange.may_be_sent(&self.shared.streams.gate);
+                self.submission.clear() && exchange.may_be_sent(self.shared.streams.gate());
             self.shared.end(exchange);
             if is_reset {
                 self.shared.note_given_up();
@@ -498,7 +532,7 @@ impl<B: Send + 'static> Numbered for Arc<Shared<B>> {
     }
 
     fn has_answered(&self) -> bool {
-        self.streams.answered.load(Relaxed)
+        self.streams.has_answered()
     }
 }
 
