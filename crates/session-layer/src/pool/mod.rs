@@ -31,6 +31,16 @@ mod state;
     not(feature = "http2"),
     allow(dead_code, reason = "only HTTP/2 shares connections")
 )]
+mod stream;
+#[cfg_attr(
+    not(feature = "http2"),
+    allow(dead_code, reason = "only HTTP/2 shares connections")
+)]
+mod streams;
+#[cfg_attr(
+    not(feature = "http2"),
+    allow(dead_code, reason = "only HTTP/2 shares connections")
+)]
 mod submission;
 mod waiter;
 mod waiter_cell;
@@ -55,8 +65,9 @@ pub(crate) use self::{
     connection::Connection,
     permit::Permit,
     pooled::PooledConnection,
-    shared::{Shared, Streams},
+    shared::Shared,
     state::{Arrival, Ticket},
+    streams::Streams,
     waiter::{Wait, Waiting},
     waiter_cell::Notification,
 };

@@ -14,8 +14,8 @@ use tokio_util::sync::ReusableBoxFuture;
 use super::{
     Connection, Pool, Shared,
     answer::{Answer, AnswerBox, Exchanged, Unsent},
-    shared::Stream,
     state::{Checkout, Numbered},
+    stream::Stream,
 };
 use crate::{
     box_error::BoxError,

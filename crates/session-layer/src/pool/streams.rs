@@ -1,0 +1,291 @@
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{
+            AtomicBool, AtomicU32, AtomicU64, AtomicUsize,
+            Ordering::{Acquire, Relaxed, Release as Releasing},
+        },
+    },
+};
+
+use super::submission::Submission;
+use crate::exchange::{Cause, ExchangePhase, ExchangeState, Gate};
+
+/// What is kept for the requests on a connection, present and to come.
+pub(crate) struct Streams<B> {
+    kept: Mutex<Kept<B>>,
+    /// How many requests are under way.
+    active: AtomicUsize,
+    /// How many the peer is known to allow.
+    limit: AtomicUsize,
+    queue: Mutex<Queue<B>>,
+    /// Whether the connection takes no request any more.
+    closed: AtomicBool,
+    /// Whether no further request will be sent on it.
+    unused: AtomicBool,
+    /// A response has come.
+    answered: AtomicBool,
+    /// How many requests in a row were given up before they were answered.
+    given_up: AtomicU32,
+    /// When the first of the requests began that were given up before anything came; 0 if none
+    /// was.
+    doubted: AtomicU64,
+    gate: Arc<Gate>,
+}
+
+/// After how many requests in a row that were given up before they were answered a connection is
+/// replaced, where the limits allow another.
+///
+/// Each of them resets its stream. Servers count that since CVE-2023-44487, and end a connection by
+/// a GOAWAY of `ENHANCE_YOUR_CALM` that resets too many, with all that others do on it: by default
+/// Netty allows 200 in 30 s, and nghttp2 1000 at once and 33 a second.
+const MOST_GIVEN_UP: u32 = 100;
+
+/// Requests that the connection's task has yet to give to hyper.
+struct Queue<B> {
+    waiting: VecDeque<Arc<Submission<B>>>,
+    closed: bool,
+}
+
+struct Kept<B> {
+    /// One for each request that the connection has carried at the same time.
+    exchanges: Vec<Arc<ExchangeState>>,
+    /// Those of them that are free.
+    spare: Vec<Arc<ExchangeState>>,
+    submissions: Vec<Arc<Submission<B>>>,
+    /// How many requests it has carried.
+    begun: u64,
+}
+
+impl<B> Streams<B> {
+    pub(super) fn new(gate: Arc<Gate>) -> Self {
+        Self {
+            kept: Mutex::new(Kept {
+                exchanges: Vec::new(),
+                spare: Vec::new(),
+                submissions: Vec::new(),
+                begun: 0,
+            }),
+            active: AtomicUsize::new(0),
+            limit: AtomicUsize::new(usize::MAX),
+            queue: Mutex::new(Queue {
+                waiting: VecDeque::new(),
+                closed: false,
+            }),
+            closed: AtomicBool::new(false),
+            unused: AtomicBool::new(false),
+            answered: AtomicBool::new(false),
+            given_up: AtomicU32::new(0),
+            doubted: AtomicU64::new(0),
+            gate,
+        }
+    }
+
+    /// Puts a request into the queue; it is refused if the connection takes none any more.
+    pub(super) fn submit(&self, submission: &Arc<Submission<B>>) -> bool {
+        let mut queue = self.queue();
+        if !queue.closed {
+            queue.waiting.push_back(submission.clone());
+        }
+        !queue.closed
+    }
+
+    /// Takes the request that has waited longest to be given to hyper.
+    #[cfg(feature = "http2")]
+    pub(crate) fn next_submission(&self) -> Option<Arc<Submission<B>>> {
+        self.queue().waiting.pop_front()
+    }
+
+    /// How many more requests than the peer allows are under way.
+    #[cfg(feature = "http2")]
+    pub(crate) fn excess(&self, allowed: usize) -> usize {
+        self.count().saturating_sub(allowed)
+    }
+
+    /// Gives the newest requests back that hyper was not given, as many as this or fewer; returns
+    /// how many.
+    #[cfg(feature = "http2")]
+    pub(crate) fn return_newest(&self, count: usize) -> usize {
+        for returned in 0..count {
+            let newest = self.queue().waiting.pop_back();
+            let Some(newest) = newest else {
+                return returned;
+            };
+            newest.return_request();
+        }
+        count
+    }
+
+    /// Takes no more requests, and gives back those that hyper was not given.
+    #[cfg(feature = "http2")]
+    pub(crate) fn close(&self) {
+        let mut queue = self.queue();
+        queue.closed = true;
+        self.closed.store(true, Releasing);
+        let waiting = std::mem::take(&mut queue.waiting);
+        drop(queue);
+        for submission in waiting {
+            submission.return_request();
+        }
+    }
+
+    /// Notes that no further request will be sent.
+    pub(super) fn note_unused(&self) {
+        self.unused.store(true, Releasing);
+    }
+
+    /// Whether no further request will be sent.
+    #[cfg(feature = "http2")]
+    pub(crate) fn is_unused(&self) -> bool {
+        self.unused.load(Acquire)
+    }
+
+    /// Takes note of a request that was given up before anything came, by when it began; returns
+    /// whether it is the first.
+    pub(super) fn doubt(&self, began: u64) -> bool {
+        self.doubted
+            .compare_exchange(0, began, Relaxed, Relaxed)
+            .is_ok()
+    }
+
+    /// When the first of the requests began that were given up before anything came.
+    #[cfg(feature = "http2")]
+    pub(crate) fn take_doubt(&self) -> Option<u64> {
+        // Mostly there is none, and a look is cheaper.
+        if self.doubted.load(Relaxed) == 0 {
+            return None;
+        }
+        Some(self.doubted.swap(0, Relaxed))
+    }
+
+    /// Notes that a request was given up before it was answered; returns whether that has happened so
+    /// often in a row that the connection should be replaced.
+    pub(super) fn note_given_up(&self) -> bool {
+        let before = self.given_up.fetch_add(1, Relaxed);
+        before.saturating_add(1) >= MOST_GIVEN_UP
+    }
+
+    /// Notes that a response has come.
+    pub(super) fn note_answered(&self) {
+        self.answered.store(true, Relaxed);
+        self.given_up.store(0, Relaxed);
+    }
+
+    /// Whether any response has come.
+    pub(super) fn has_answered(&self) -> bool {
+        self.answered.load(Relaxed)
+    }
+
+    /// Whether it takes no request any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Acquire)
+    }
+
+    /// Whether more requests are under way than the peer is known to allow.
+    pub(super) fn is_over_limit(&self) -> bool {
+        self.count() > self.limit.load(Relaxed)
+    }
+
+    /// How many requests the connection has carried.
+    pub(super) fn begun(&self) -> u64 {
+        self.lock().begun
+    }
+
+    pub(crate) fn gate(&self) -> &Arc<Gate> {
+        &self.gate
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue<B>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of how many the peer allows.
+    #[cfg(feature = "http2")]
+    pub(crate) fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Relaxed);
+    }
+
+    /// The exchanges of all requests, past ones among them.
+    pub(crate) fn exchanges(&self) -> Vec<Arc<ExchangeState>> {
+        self.lock().exchanges.clone()
+    }
+
+    /// How many requests are under way.
+    pub(crate) fn count(&self) -> usize {
+        self.active.load(Relaxed)
+    }
+
+    /// Whether any exchange is under way.
+    pub(crate) fn is_busy(&self) -> bool {
+        let over = |exchange: &Arc<ExchangeState>| {
+            matches!(
+                exchange.phase(),
+                ExchangePhase::Idle | ExchangePhase::Orphan
+            )
+        };
+        !self.lock().exchanges.iter().all(over)
+    }
+
+    /// How many responses have come whose bodies have no reader that waits at this moment.
+    #[cfg(feature = "http2")]
+    pub(super) fn unread(&self) -> usize {
+        let is_unread = |exchange: &&Arc<ExchangeState>| {
+            exchange.phase() == ExchangePhase::Body && !exchange.is_wanted()
+        };
+        self.lock().exchanges.iter().filter(is_unread).count()
+    }
+
+    /// Aborts what is under way; returns how much.
+    pub(crate) fn abort_all(&self, cause: Cause) -> usize {
+        let exchanges = self.exchanges();
+        let active = exchanges
+            .iter()
+            .filter(|exchange| exchange.phase() != ExchangePhase::Idle);
+        active.filter(|exchange| exchange.abort(cause)).count()
+    }
+
+    pub(super) fn take(
+        &self,
+        new: impl FnOnce() -> ExchangeState,
+    ) -> (Arc<ExchangeState>, Arc<Submission<B>>)
+    where
+        B: Send + 'static,
+    {
+        let others = self.active.fetch_add(1, Relaxed);
+        let mut kept = self.lock();
+        let submission = kept.submissions.pop();
+        let exchange = kept.spare.pop().unwrap_or_else(|| {
+            let exchange = Arc::new(new());
+            kept.exchanges.push(exchange.clone());
+            exchange
+        });
+        kept.begun = kept.begun.wrapping_add(1);
+        let number = kept.begun;
+        drop(kept);
+        exchange.reset();
+        exchange.set_alone(if others == 0 { number } else { 0 });
+        (exchange, submission.unwrap_or_default())
+    }
+
+    pub(super) fn release(&self, exchange: Arc<ExchangeState>) {
+        exchange.end();
+        self.active.fetch_sub(1, Relaxed);
+        let mut kept = self.lock();
+        // One is here, and one in the list. A request body that goes on after its response has
+        // another, and would write on the next request's.
+        if Arc::strong_count(&exchange) == 2 {
+            kept.spare.push(exchange);
+        } else {
+            kept.exchanges.retain(|kept| !Arc::ptr_eq(kept, &exchange));
+        }
+    }
+
+    pub(super) fn keep(&self, submission: Arc<Submission<B>>) {
+        self.lock().submissions.push(submission);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept<B>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
