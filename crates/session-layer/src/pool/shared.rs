@@ -1,8 +1,10 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::{Connection, state::Numbered, streams::Streams};
+#[cfg(feature = "http2")]
+use crate::exchange::Gate;
 use crate::{
-    exchange::{ExchangeState, Gate, Release, StreamOwner},
+    exchange::{ExchangeState, Release, StreamOwner},
     origin::Origin,
 };
 
