@@ -90,10 +90,10 @@ impl Lease {
         self.stream.is_some() && self.connection.may_hold_up_a_stream()
     }
 
-    /// Takes note whether the reader of the body waits.
-    fn note_wanted(&self, waits: bool) {
-        self.exchange().note_wanted(waits);
-        if let Some(stream) = self.stream.as_ref().filter(|_| !waits) {
+    /// Notes that the reader of the body has got something, or has gone.
+    fn note_served(&self) {
+        self.exchange().note_reader_served();
+        if let Some(stream) = &self.stream {
             // Something had come, and the reader had not looked.
             stream.forgive(Cause::BodyTimeout);
         }
@@ -383,7 +383,11 @@ impl Body for SessionBody {
         if let Some(lease) = &this.lease {
             if this.waits != polled.is_pending() {
                 this.waits = polled.is_pending();
-                lease.note_wanted(this.waits);
+                if this.waits {
+                    lease.exchange().note_reader_waits();
+                } else {
+                    lease.note_served();
+                }
             }
             if let Some(stream) = lease.stream.as_ref().filter(|_| polled.is_pending()) {
                 stream.register(cx);

@@ -41,7 +41,7 @@ pub use self::{
 };
 pub(crate) use self::{
     error::Stage,
-    transport::{Told, ViaProxy},
+    transport::{ConnectedInfo, FailedWrite, ViaProxy},
 };
 
 /// The connector that a session uses unless it is given another: TCP, and TLS for `https`.

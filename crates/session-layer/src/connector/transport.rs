@@ -47,37 +47,43 @@ pub struct ConnectTimes {
     pub local: Option<SocketAddr>,
 }
 
-/// Marks a stream of which a write that fails has sent nothing. Of any other that is not known:
-/// TLS may have sent some of its records before.
+/// How much of a write that fails may have left.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum FailedWrite {
+    /// Nothing, as over TCP alone.
+    SentNothing,
+    /// A part, as over TLS, which may have sent some of its records.
+    MaySendPart,
+}
+
+/// Marks a stream as [`FailedWrite::SentNothing`]. A stream without the mark may send a part.
 #[derive(Clone, Copy, Debug)]
 struct PlainTcp;
 
-/// Marks a connection to an HTTP proxy that wants to see each request's whole URI, and what the
-/// proxy alone is told.
+/// Marks a connection to an HTTP proxy that is sent each request with its whole URI.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ViaProxy {
-    /// The value of `Proxy-Authorization`.
+    /// The value of `Proxy-Authorization`, which is for the proxy alone.
     pub(crate) authorization: Option<HeaderValue>,
 }
 
-/// What a connector tells of a connection.
+/// What a connector tells of a connection that it has opened.
 #[derive(Debug)]
-pub(crate) struct Told {
+pub(crate) struct ConnectedInfo {
     pub(crate) times: ConnectTimes,
     pub(crate) negotiated_h2: bool,
-    /// Whether a write that fails may have sent a part.
-    pub(crate) torn_writes: bool,
-    /// Set if it leads to a proxy that is sent requests whole.
+    pub(crate) failed_write: FailedWrite,
+    /// Set if the peer is a proxy that is sent each request with its whole URI.
     pub(crate) via_proxy: Option<ViaProxy>,
 }
 
-impl Told {
-    /// Asks a stream of ours itself, and any other by what its [`Connected`] carries, which is a
-    /// box for each thing.
-    pub(crate) fn by<T: Connection + 'static>(stream: &T) -> Self {
+impl ConnectedInfo {
+    /// Reads it from this crate's own stream directly, and from another connector's stream through its
+    /// [`Connected`], which boxes each value.
+    pub(crate) fn of<T: Connection + 'static>(stream: &T) -> Self {
         let any: &dyn Any = stream;
         match any.downcast_ref::<Transport>() {
-            Some(transport) => transport.told(),
+            Some(transport) => transport.connected_info(),
             None => Self::by_extras(&stream.connected()),
         }
     }
@@ -96,7 +102,10 @@ impl Told {
         Self {
             times,
             negotiated_h2: connected.is_negotiated_h2(),
-            torn_writes: extras.get::<PlainTcp>().is_none(),
+            failed_write: match extras.get::<PlainTcp>() {
+                Some(PlainTcp) => FailedWrite::SentNothing,
+                None => FailedWrite::MaySendPart,
+            },
             via_proxy: connected
                 .is_proxied()
                 .then(|| extras.remove().unwrap_or_default()),
@@ -120,12 +129,16 @@ impl Transport {
         }
     }
 
-    fn told(&self) -> Told {
+    fn connected_info(&self) -> ConnectedInfo {
         let stream = self.stream.inner().get_ref();
-        Told {
+        ConnectedInfo {
             times: self.times,
             negotiated_h2: stream.has_negotiated_h2(),
-            torn_writes: stream.is_tls(),
+            failed_write: if stream.is_tls() {
+                FailedWrite::MaySendPart
+            } else {
+                FailedWrite::SentNothing
+            },
             via_proxy: self.via_proxy.clone(),
         }
     }

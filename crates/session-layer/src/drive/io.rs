@@ -9,7 +9,7 @@ use std::{
 use super::frames::Outgoing;
 use crate::{
     connector::{
-        Transport,
+        FailedWrite, Transport,
         counted::{self, Counted},
     },
     exchange::{ExchangePhase, ExchangeState, Gate},
@@ -128,7 +128,7 @@ impl<T, S> Io<T, S> {
     ) -> usize {
         match polled {
             Poll::Ready(Ok(bytes)) => *bytes,
-            Poll::Ready(Err(_)) if self.state.has_torn_writes() => all(),
+            Poll::Ready(Err(_)) if self.state.failed_write() == FailedWrite::MaySendPart => all(),
             Poll::Ready(Err(_)) | Poll::Pending => 0,
         }
     }
@@ -289,12 +289,12 @@ mod tests {
         const HEADERS: [u8; 10] = [0, 0, 1, 1, 4, 0, 0, 0, 1, 0x82];
         let preface = [b'x'; 24];
         let cx = &mut Context::from_waker(Waker::noop());
-        for torn_writes in [false, true] {
+        for failed_write in [FailedWrite::SentNothing, FailedWrite::MaySendPart] {
             for is_vectored in [false, true] {
-                let state = Arc::new(ExchangeState::new(Instant::now(), u64::MAX, torn_writes));
+                let state = Arc::new(ExchangeState::new(Instant::now(), u64::MAX, failed_write));
                 let gate = Arc::<Gate>::default();
                 let stream = state.for_stream();
-                stream.sends(gate.opened());
+                stream.note_given(gate.opened());
                 let io = Io::new(Failing, state, WhenFailed::Discard, ());
                 let mut io = io.with_frames(gate.clone());
                 let io = Pin::new(&mut io);
@@ -305,7 +305,8 @@ mod tests {
                     hyper::rt::Write::poll_write(io, cx, &[&preface[..], &HEADERS].concat())
                 };
                 assert!(matches!(polled, Poll::Ready(Ok(34))));
-                assert_eq!(stream.may_be_sent(&gate), torn_writes, "{is_vectored}");
+                let may_be_sent = failed_write == FailedWrite::MaySendPart;
+                assert_eq!(stream.may_be_sent(&gate), may_be_sent, "{is_vectored}");
             }
         }
     }

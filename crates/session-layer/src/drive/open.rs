@@ -34,7 +34,7 @@ use crate::{
     box_error::BoxError,
     config::Config,
     connector::{
-        Told,
+        ConnectedInfo,
         opening::{OPENING, Opening},
     },
     error::Kind,
@@ -172,7 +172,7 @@ where
             permit.fail(&error);
             None
         }
-        // The permit goes back; no waiter is left to be told.
+        // The permit is released. No waiter is left that could be told why.
         None => None,
     }
 }
@@ -258,8 +258,8 @@ where
 {
     let pool = permit.pool().clone();
     let origin = permit.origin().clone();
-    let told = Told::by(&io);
-    let http2 = match speaks_http2(pool.config(), &origin, &told) {
+    let connected = ConnectedInfo::of(&io);
+    let http2 = match speaks_http2(pool.config(), &origin, &connected) {
         Ok(http2) => http2,
         Err(error) => {
             permit.fail(&error.at(&origin));
@@ -268,7 +268,11 @@ where
     };
     let read_buffer = pool.config().pool.http1_read_buffer;
     let max_head = most_before_head(read_buffer.unwrap_or(READ_BUFFER));
-    let state = Arc::new(ExchangeState::new(pool.epoch(), max_head, told.torn_writes));
+    let state = Arc::new(ExchangeState::new(
+        pool.epoch(),
+        max_head,
+        connected.failed_write,
+    ));
     // From here on the permit only waits for the socket to close.
     permit.connected();
     let mut unopened = Unopened {
@@ -295,7 +299,7 @@ where
         } else {
             Version::HTTP_11
         },
-        times: told.times,
+        times: connected.times,
         took,
         opened,
     };
@@ -305,7 +309,7 @@ where
         origin.clone(),
         state,
         expires,
-        told.via_proxy,
+        connected.via_proxy,
     );
     let begun = if let Some(gate) = gate {
         #[cfg(feature = "http2")]
@@ -383,8 +387,12 @@ fn builder(config: &PoolConfig) -> http1::Builder {
 
 /// Whether a connection speaks HTTP/2: if the peer chose it, or is known to. What is known of an
 /// origin does not hold for a proxy that is sent requests whole.
-fn speaks_http2(config: &Config, origin: &Origin, told: &Told) -> Result<bool, Error> {
-    let negotiated = told.negotiated_h2;
+fn speaks_http2(
+    config: &Config,
+    origin: &Origin,
+    connected: &ConnectedInfo,
+) -> Result<bool, Error> {
+    let negotiated = connected.negotiated_h2;
     #[cfg(feature = "http2")]
     {
         if origin.is_http1_only() {
@@ -396,7 +404,7 @@ fn speaks_http2(config: &Config, origin: &Origin, told: &Told) -> Result<bool, E
             };
         }
         let known = config.http2.prior_knowledge || origin.is_http2_only();
-        let known = known && told.via_proxy.is_none();
+        let known = known && connected.via_proxy.is_none();
         if known && !negotiated && origin.scheme() == "https" {
             return Err(Error::new(Kind::Tls).with("the peer did not choose HTTP/2"));
         }

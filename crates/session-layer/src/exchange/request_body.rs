@@ -85,15 +85,18 @@ impl Progress {
             return Poll::Ready(Some(Err("the body panicked".into())));
         }
         if !self.rest.is_empty() {
-            self.exchange.note_upload_waits(true);
+            self.exchange.note_piece_given();
             let rest = mem::take(&mut self.rest);
             return Poll::Ready(Some(Ok(self.piece(rest))));
         }
         let Some(polled) = self.caught(|| inner.poll_frame(cx)) else {
             return Poll::Ready(Some(Err("the body panicked".into())));
         };
-        // hyper asks for more when the peer takes more.
-        self.exchange.note_upload_waits(polled.is_ready());
+        if polled.is_ready() {
+            self.exchange.note_piece_given();
+        } else {
+            self.exchange.note_piece_asked_for();
+        }
         Poll::Ready(match ready!(polled) {
             Some(Ok(frame)) => Some(Ok(match frame.into_data() {
                 Ok(bytes) => self.piece(bytes),

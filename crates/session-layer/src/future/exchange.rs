@@ -504,8 +504,9 @@ where
 
     /// Says what hyper's error means for the request.
     fn broken(pooled: &PooledConnection<B>, error: &hyper::Error) -> Kind {
-        let (wrote, read) = pooled.exchange().since_begun(pooled.socket());
-        let wrote = wrote && pooled.may_be_sent();
+        let (exchange, socket) = (pooled.exchange(), pooled.socket());
+        let wrote = exchange.written_since_begun(socket) > 0 && pooled.may_be_sent();
+        let bytes_read = exchange.read_since_begun(socket);
         if let Some(kind) = reuse::stream_error(error, || pooled.is_alone()) {
             kind
         } else if error.is_parse_too_large() {
@@ -513,16 +514,14 @@ where
             let buffer = pooled.connection().pool().config().pool.http1_read_buffer;
             let buffer = buffer.and_then(|bytes| u64::try_from(bytes).ok());
             let most = buffer.map_or(MAX_HEAD, |bytes| bytes.min(MAX_HEAD));
-            Kind::TooLarge(
-                if pooled.exchange().read_since_begun(pooled.socket()) < most {
-                    "its head has more fields than `http1_max_headers` allows"
-                } else {
-                    "its head"
-                },
-            )
+            Kind::TooLarge(if bytes_read < most {
+                "its head has more fields than `http1_max_headers` allows"
+            } else {
+                "its head"
+            })
         } else if error.is_parse() {
             Kind::Protocol("it is not HTTP/1")
-        } else if read && (wrote || !pooled.is_stream()) {
+        } else if bytes_read > 0 && (wrote || !pooled.is_stream()) {
             Kind::Broken
         } else if pooled.has_been_used() {
             Kind::Stale(if wrote {

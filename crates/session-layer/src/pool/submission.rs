@@ -152,7 +152,7 @@ impl<B: Send + 'static> Submission<B> {
         let Some((request, exchange)) = submitted.waiting.take() else {
             return false;
         };
-        exchange.sends(opened);
+        exchange.note_given(opened);
         submitted.answer.set(Exchanged::new(send(request)));
         submitted.stage = Stage::Sent;
         // Its future is woken by hyper from now on, and need not be polled for that.

@@ -1,191 +1,124 @@
 //! How far the body of a request is, and whether the peer takes it.
 
-#[cfg(feature = "http2")]
-use std::task::Context;
 use std::{
-    fmt,
-    sync::{
-        Arc, MutexGuard, PoisonError,
-        atomic::Ordering::{Acquire, Relaxed, Release},
+    sync::atomic::{
+        AtomicBool, AtomicU64,
+        Ordering::{Acquire, Relaxed, Release},
     },
-    task::Waker,
     time::Duration,
 };
 
 use tokio::time::Instant;
 
-use super::{Carrier, ExchangePhase, ExchangeState, NEVER, StreamOwner};
+use super::{Carrier, ExchangePhase, ExchangeState};
 
-/// How the body of one request of several on a connection and its exchange end: the later of the
-/// two gives their place back.
-#[derive(Default)]
+/// How far the request of the present exchange is.
+#[derive(Debug)]
 pub(super) struct Upload {
-    /// Whether hyper has not taken the body to its end.
-    goes: bool,
-    /// Whether hyper sends the body in a task of its own, and who that is once it has been polled.
-    has_task: bool,
-    task: Option<Waker>,
-    /// The exchange is over; this is for its place.
-    orphaned: Option<Arc<dyn StreamOwner>>,
+    /// How many bytes of the request body hyper has taken.
+    pub(super) taken: AtomicU64,
+    /// When the peer last took bytes of a request that has a body; 0 if it has taken none.
+    pub(super) wrote_at: AtomicU64,
+    /// Since when the peer has been waited for to take more; 0 while it is not. Over HTTP/1 it is a write
+    /// that waits for room, and over HTTP/2 a piece that waits to be asked for.
+    pub(super) blocked_since: AtomicU64,
+    /// For how long the peer was waited for before, in nanoseconds; [`UNMEASURED`] where no floor of
+    /// throughput needs that.
+    blocked_for: AtomicU64,
+    /// Whether the request body gave an error, or panicked.
+    pub(super) failed: AtomicBool,
 }
 
-impl Upload {
-    fn is_under_way(&self) -> bool {
-        self.goes || self.has_task
+const UNMEASURED: u64 = u64::MAX;
+
+impl Default for Upload {
+    fn default() -> Self {
+        Self {
+            taken: AtomicU64::new(0),
+            wrote_at: AtomicU64::new(0),
+            blocked_since: AtomicU64::new(0),
+            blocked_for: AtomicU64::new(UNMEASURED),
+            failed: AtomicBool::new(false),
+        }
     }
 }
 
-impl fmt::Debug for Upload {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Upload")
-            .field("goes", &self.goes)
-            .field("has_task", &self.has_task)
-            .field("orphaned", &self.orphaned.is_some())
-            .finish_non_exhaustive()
+impl Upload {
+    /// Begins a request.
+    #[inline]
+    pub(super) fn begin(&self) {
+        self.taken.store(0, Relaxed);
+        self.wrote_at.store(0, Relaxed);
     }
 }
 
 impl ExchangeState {
-    /// Takes note, for one request of several on a connection, that its body is on its way.
-    pub(crate) fn upload_begins(&self) {
-        *self.upload() = Upload {
-            goes: true,
-            ..Upload::default()
-        };
-        // The error of an earlier body that was not asked for.
-        let before = self.take_error();
-        drop(before);
+    /// Since when the peer has been waited for to take more of the request.
+    pub(crate) fn write_blocked(&self) -> Option<Instant> {
+        self.clock.instant(self.upload.blocked_since.load(Relaxed))
     }
 
-    /// Takes note that hyper has taken its end, or dropped it.
-    pub(crate) fn upload_ended(exchange: &Arc<Self>) {
-        exchange.upload().goes = false;
-        Self::free_after_upload(exchange);
+    /// When the peer last took bytes of a request with a body.
+    pub(crate) fn wrote_at(&self) -> Option<Instant> {
+        self.clock.instant(self.upload.wrote_at.load(Relaxed))
     }
 
-    /// Takes note that hyper sends the body in a task of its own.
-    #[cfg(feature = "http2")]
-    pub(crate) fn upload_task_begins(&self) {
-        self.upload().has_task = true;
-    }
-
-    /// Takes note that the task is no more.
-    #[cfg(feature = "http2")]
-    pub(crate) fn upload_task_ended(exchange: &Arc<Self>) {
-        let mut upload = exchange.upload();
-        upload.has_task = false;
-        let ended = upload.task.take();
-        drop(upload);
-        drop(ended);
-        Self::free_after_upload(exchange);
-    }
-
-    /// Whether the exchange is over, so that its request body is not needed any more; if not, the
-    /// task is woken when it is.
-    #[cfg(feature = "http2")]
-    pub(crate) fn is_over_for_upload(&self, cx: &Context<'_>) -> bool {
-        let mut upload = self.upload();
-        let known = upload.task.as_ref();
-        if known.is_some_and(|it| it.will_wake(cx.waker())) {
-            return upload.orphaned.is_some();
-        }
-        let before = upload.task.replace(cx.waker().clone());
-        let over = upload.orphaned.is_some();
-        drop(upload);
-        drop(before);
-        over
-    }
-
-    /// Frees the place of an exchange that is over, if its request body is too.
-    pub(super) fn free_after_upload(exchange: &Arc<Self>) {
-        let mut upload = exchange.upload();
-        let place = if upload.is_under_way() {
-            None
-        } else {
-            upload.orphaned.take()
-        };
-        drop(upload);
-        if let Some(place) = place {
-            place.take_back(exchange.clone());
-        }
-    }
-
-    /// Leaves the place of an exchange that is over to its request body, if that is still on its
-    /// way; it is told to end.
-    pub(crate) fn leave_to_upload(&self, place: impl FnOnce() -> Arc<dyn StreamOwner>) -> bool {
-        let mut upload = self.upload();
-        let goes = upload.is_under_way();
-        if !goes {
-            return false;
-        }
-        upload.orphaned = Some(place());
-        self.phase.store(ExchangePhase::Orphan as u8, Release);
-        let task = upload.task.clone();
-        drop(upload);
-        if let Some(task) = task {
-            task.wake();
-        }
-        true
-    }
-
-    pub(crate) fn is_orphan(&self) -> bool {
-        self.phase() == ExchangePhase::Orphan
-    }
-
-    pub(super) fn upload(&self) -> MutexGuard<'_, Upload> {
-        self.upload.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes note, for one request of several on a connection, whether its body waits for the
-    /// peer to take more.
-    pub(crate) fn note_upload_waits(&self, waits: bool) {
-        let waited_since = self.write_blocked.load(Relaxed);
-        let since = if waits { self.tick(Instant::now()) } else { 0 };
-        self.write_blocked.store(since, Relaxed);
+    /// Notes that hyper has been given a piece of a stream's body, and asks for more when the peer has
+    /// taken that.
+    pub(crate) fn note_piece_given(&self) {
+        let waited_since = self.upload.blocked_since.load(Relaxed);
+        let now = self.clock.tick(Instant::now());
+        self.upload.blocked_since.store(now, Relaxed);
         self.note_unblocked(waited_since);
     }
 
-    /// Has the time counted that the request of the present exchange waits for the peer.
-    pub(crate) fn measure_upload(&self) {
-        self.upload_blocked.store(0, Relaxed);
+    /// Notes that hyper has asked for more of a stream's body than there is: the peer is not waited for.
+    pub(crate) fn note_piece_asked_for(&self) {
+        let waited_since = self.upload.blocked_since.swap(0, Relaxed);
+        self.note_unblocked(waited_since);
     }
 
-    /// Counts a wait for the peer that is over.
+    /// Begins to measure for how long the request of the present exchange waits for the peer.
+    pub(crate) fn measure_upload(&self) {
+        self.upload.blocked_for.store(0, Relaxed);
+    }
+
+    /// Adds a wait for the peer that is over to the sum.
     #[inline]
     pub(super) fn note_unblocked(&self, since: u64) {
-        let before = self.upload_blocked.load(Relaxed);
-        if before != NEVER && since != 0 {
-            let waited = self.tick(Instant::now()).saturating_sub(since);
-            // After the wait has been ended: who reads both never counts it twice.
-            self.upload_blocked
+        let before = self.upload.blocked_for.load(Relaxed);
+        if before != UNMEASURED && since != 0 {
+            let waited = self.clock.tick(Instant::now()).saturating_sub(since);
+            // Stored after the end of the wait, so that a reader of both never counts it twice.
+            self.upload
+                .blocked_for
                 .store(before.saturating_add(waited), Release);
         }
     }
 
-    /// For how long the request of the present exchange has waited for the peer to take more of it.
+    /// For how long the request of the present exchange has waited for the peer in all.
     pub(crate) fn upload_blocked(&self, now: Instant, carrier: Carrier) -> Duration {
-        let before = self.upload_blocked.load(Acquire);
+        let before = self.upload.blocked_for.load(Acquire);
         let present = if self.is_upload_blocked(carrier) {
-            let since = self.write_blocked.load(Relaxed);
-            self.since_epoch(now).saturating_sub(since)
+            let since = self.upload.blocked_since.load(Relaxed);
+            self.clock.since_epoch(now).saturating_sub(since)
         } else {
             0
         };
         Duration::from_nanos(before.saturating_add(present))
     }
 
-    /// Whether there are bytes of the request that the peer does not take.
+    /// Whether bytes of the request wait for the peer to take them.
     pub(crate) fn is_upload_blocked(&self, carrier: Carrier) -> bool {
-        !self.has_sent(carrier) && self.write_blocked.load(Relaxed) != 0
+        !self.has_sent(carrier) && self.upload.blocked_since.load(Relaxed) != 0
     }
 
-    /// Whether nothing of the request is waited for any more, as far as that is known here. What hyper
-    /// has taken of a whole connection's request may still wait for the socket, and what it has taken of
-    /// one of several may wait in the task in which hyper sends it.
+    /// Whether the peer has taken the whole request, as far as that is known. Bytes that hyper has taken
+    /// may still wait: over HTTP/1 for the socket, over HTTP/2 in the task in which hyper sends them.
     pub(crate) fn has_sent(&self, carrier: Carrier) -> bool {
         match self.phase() {
             ExchangePhase::Sending => false,
-            ExchangePhase::Head => carrier == Carrier::Stream && !self.upload().has_task,
+            ExchangePhase::Head => carrier == Carrier::Stream && !self.has_upload_task(),
             ExchangePhase::Idle
             | ExchangePhase::Body
             | ExchangePhase::Orphan
@@ -193,24 +126,25 @@ impl ExchangeState {
         }
     }
 
-    /// Takes note of request body bytes that hyper has taken.
+    /// Notes that hyper has taken bytes of the request body.
     pub(crate) fn uploaded(&self, bytes: usize) {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-        let sum = self.uploaded.load(Relaxed).saturating_add(bytes);
-        self.uploaded.store(sum, Relaxed);
+        let sum = self.upload.taken.load(Relaxed).saturating_add(bytes);
+        self.upload.taken.store(sum, Relaxed);
     }
 
+    /// How many bytes of the request body hyper has taken.
     #[inline]
     pub(crate) fn request_body_bytes(&self) -> u64 {
-        self.uploaded.load(Relaxed)
+        self.upload.taken.load(Relaxed)
     }
 
-    /// Takes note that the request body itself failed.
+    /// Notes that the request body gave an error, or panicked.
     pub(crate) fn note_body_failed(&self) {
-        self.body_failed.store(true, Relaxed);
+        self.upload.failed.store(true, Relaxed);
     }
 
     pub(crate) fn has_body_failed(&self) -> bool {
-        self.body_failed.load(Relaxed)
+        self.upload.failed.load(Relaxed)
     }
 }
