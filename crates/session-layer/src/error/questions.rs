@@ -1,0 +1,246 @@
+//! What a caller can ask of an error.
+
+use http::StatusCode;
+
+use super::{
+    Error, Kind, Phase, Sent,
+    causes::{self, causes},
+};
+use crate::{DnsError, TooSlow, TransferDirection};
+
+impl Error {
+    /// Whether the URI cannot be sent: relative, without host, with an invalid port, or neither
+    /// `http` nor `https`.
+    #[must_use]
+    pub fn is_uri(&self) -> bool {
+        matches!(self.0.kind, Kind::Uri(_))
+    }
+
+    /// Whether the request's headers contradict each other or its body, so that it cannot be sent:
+    /// a `Content-Length` that is not the body's, two `Host`s.
+    #[must_use]
+    pub fn is_headers(&self) -> bool {
+        matches!(self.0.kind, Kind::Headers(_))
+    }
+
+    /// Whether not one byte of the request was written to a connection.
+    ///
+    /// True for everything that fails before a connection is there, for a request that hyper
+    /// handed back, and for a connection that ended with none of the request's bytes written.
+    #[must_use]
+    pub fn is_unsent(&self) -> bool {
+        match self.0.kind {
+            Kind::Uri(_)
+            | Kind::Headers(_)
+            | Kind::Dns
+            | Kind::Connect
+            | Kind::Proxy
+            | Kind::Tls
+            | Kind::PoolTimeout(_)
+            | Kind::QueueFull(_)
+            | Kind::Closed
+            | Kind::Unsent
+            | Kind::Stale(Sent::Nothing)
+            | Kind::Timeout(Phase::Queue | Phase::Dns | Phase::Connect, _) => true,
+            Kind::Aborted
+            | Kind::Stale(Sent::Something)
+            | Kind::Broken
+            | Kind::Unprocessed
+            | Kind::Reset
+            | Kind::Timeout(Phase::Head | Phase::Body, _)
+            | Kind::TooSlow(_)
+            | Kind::Protocol(_)
+            | Kind::TooLarge(_)
+            | Kind::RequestBody
+            | Kind::ResponseBody => false,
+        }
+    }
+
+    /// Whether no connection came to be: name, TCP, proxy, TLS, or the time for them ran out.
+    #[must_use]
+    pub fn is_connect(&self) -> bool {
+        matches!(
+            self.0.kind,
+            Kind::Dns
+                | Kind::Connect
+                | Kind::Proxy
+                | Kind::Tls
+                | Kind::Timeout(Phase::Dns | Phase::Connect, _)
+        )
+    }
+
+    /// Whether the host's name could not be resolved. That of a proxy is a matter of the proxy.
+    #[must_use]
+    pub fn is_dns(&self) -> bool {
+        matches!(self.0.kind, Kind::Dns | Kind::Timeout(Phase::Dns, _))
+    }
+
+    /// Whether a guard of the [`Resolver`](crate::Resolver) refused all addresses of the host.
+    ///
+    /// It will refuse them again, so there is no use in another attempt.
+    #[must_use]
+    pub fn is_address_refused(&self) -> bool {
+        causes(self).any(DnsError::is_refused)
+    }
+
+    /// Whether it is certain that the host's name has no address: see
+    /// [`DnsError::is_not_found`].
+    #[must_use]
+    pub fn is_host_not_found(&self) -> bool {
+        causes(self).any(DnsError::is_not_found)
+    }
+
+    /// Whether a proxy stood in the way: it could not be reached or trusted, refused, or did not
+    /// speak its protocol. With the feature `proxy` a `ProxyError` among the causes tells which
+    /// proxy and why.
+    #[must_use]
+    pub fn is_proxy(&self) -> bool {
+        self.0.kind == Kind::Proxy || causes::is_proxy(self)
+    }
+
+    /// Returns the status by which an HTTP proxy refused to open a tunnel: 407 if it wants other
+    /// credentials.
+    #[must_use]
+    pub fn proxy_status(&self) -> Option<StatusCode> {
+        causes::proxy_status(self)
+    }
+
+    /// Whether TLS with the origin failed: certificate, name, protocol version, an alert.
+    ///
+    /// An alert may come later than the handshake. In TLS 1.3 a server tells in place of a response
+    /// that it wants another client certificate; then [`is_connect`](Self::is_connect) does not
+    /// hold, though no request was read.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.0.kind == Kind::Tls || (causes::is_tls(self) && !self.is_proxy())
+    }
+
+    /// Whether a reused connection turned out to be closed before the first byte of a response.
+    ///
+    /// [`is_unsent`](Self::is_unsent) tells whether any of the request had been written by then.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        matches!(self.0.kind, Kind::Stale(_))
+    }
+
+    /// Whether the connection ended after bytes of the request were written and before the head of
+    /// its response was complete. A stale connection is told apart: see
+    /// [`is_stale`](Self::is_stale).
+    ///
+    /// True also of each of several requests on an HTTP/2 connection whose peer broke the rules:
+    /// nobody knows whose response was at fault.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.0.kind == Kind::Broken
+    }
+
+    /// Whether the peer proved that it has not processed the request: it refused the HTTP/2 stream
+    /// ([RFC 9113, section 8.7](https://www.rfc-editor.org/rfc/rfc9113#section-8.7)), or went away
+    /// with a GOAWAY that excludes it. The request may have been sent all the same.
+    #[must_use]
+    pub fn is_unprocessed(&self) -> bool {
+        self.0.kind == Kind::Unprocessed
+    }
+
+    /// Whether the peer reset the request's HTTP/2 stream, for a reason that proves nothing. The
+    /// connection goes on.
+    #[must_use]
+    pub fn is_reset(&self) -> bool {
+        self.0.kind == Kind::Reset
+    }
+
+    /// Whether the time to wait for a place in the pool ran out.
+    #[must_use]
+    pub fn is_pool_timeout(&self) -> bool {
+        matches!(self.0.kind, Kind::PoolTimeout(_))
+    }
+
+    /// Whether the pool's queue had no room for one more request.
+    #[must_use]
+    pub fn is_queue_full(&self) -> bool {
+        matches!(self.0.kind, Kind::QueueFull(_))
+    }
+
+    /// Whether the session was closed: the request was refused, or cut off at the deadline of
+    /// `close`.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        matches!(self.0.kind, Kind::Closed | Kind::Aborted)
+    }
+
+    /// Whether a timeout ran out; [`timeout_phase`](Self::timeout_phase) tells which.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        self.timeout_phase().is_some()
+    }
+
+    /// Whether bytes came, or were taken, more slowly than a [floor](crate::ThroughputFloor) asks for.
+    ///
+    /// It is a [timeout](Self::is_timeout) too: of a download in the phase [`Body`](Phase::Body), of an
+    /// upload in the phase [`Head`](Phase::Head), after which the request may have been processed.
+    #[must_use]
+    pub fn is_too_slow(&self) -> bool {
+        self.too_slow().is_some()
+    }
+
+    /// Returns by how much it was [too slow](Self::is_too_slow), and which way.
+    #[must_use]
+    pub fn too_slow(&self) -> Option<TooSlow> {
+        match self.0.kind {
+            Kind::TooSlow(slow) => Some(slow),
+            _ => None,
+        }
+    }
+
+    /// Returns what the request was waiting for when its time ran out.
+    #[must_use]
+    pub fn timeout_phase(&self) -> Option<Phase> {
+        match self.0.kind {
+            Kind::Timeout(phase, _) => Some(phase),
+            Kind::PoolTimeout(_) => Some(Phase::Queue),
+            Kind::TooSlow(slow) => Some(match slow.direction {
+                TransferDirection::Download => Phase::Body,
+                TransferDirection::Upload => Phase::Head,
+            }),
+            _ => None,
+        }
+    }
+
+    /// Whether the peer sent what is not HTTP, or a response that RFC 9112 or 9113 forbids to trust.
+    ///
+    /// A response of HTTP/1.0 with `Transfer-Encoding` is one: its framing is faulty
+    /// ([RFC 9112, section 6.1](https://www.rfc-editor.org/rfc/rfc9112#section-6.1)), and hyper does
+    /// not read it.
+    #[must_use]
+    pub fn is_protocol(&self) -> bool {
+        matches!(self.0.kind, Kind::Protocol(_))
+    }
+
+    /// Whether the peer sent more than the limits allow.
+    #[must_use]
+    pub fn is_too_large(&self) -> bool {
+        matches!(self.0.kind, Kind::TooLarge(_))
+    }
+
+    /// Whether the request's own body gave the error, or turned out not to be as long as announced.
+    ///
+    /// The peer never got the whole of such a request.
+    #[must_use]
+    pub fn is_request_body(&self) -> bool {
+        self.0.kind == Kind::RequestBody
+    }
+
+    /// Whether the response broke off, or went wrong, after its head had been given out.
+    #[must_use]
+    pub fn is_response_body(&self) -> bool {
+        matches!(
+            self.0.kind,
+            Kind::ResponseBody
+                | Kind::Timeout(Phase::Body, _)
+                | Kind::TooSlow(TooSlow {
+                    direction: TransferDirection::Download,
+                    ..
+                })
+        )
+    }
+}
