@@ -1,0 +1,97 @@
+//! The pool's key, and how an origin is looked up by it.
+
+use std::{
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
+
+use hashbrown::Equivalent;
+
+use super::{Origin, OriginRef, RawOrigin};
+
+/// Takes the hash that an origin keeps as it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("an origin is hashed as one number")
+    }
+
+    #[inline]
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    #[inline]
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+impl Hash for RawOrigin<'_> {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+impl Hash for OriginRef<'_> {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+impl Hash for Origin {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.0.hash);
+    }
+}
+
+/// An origin as the pool's key: the connections of each runtime are apart.
+#[derive(Clone, Debug)]
+pub(crate) struct Key(pub(crate) Origin);
+
+impl Hash for Key {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.is_same_key(&other.0)
+    }
+}
+
+impl Eq for Key {}
+
+impl Equivalent<Key> for Origin {
+    #[inline]
+    fn equivalent(&self, key: &Key) -> bool {
+        Arc::ptr_eq(&self.0, &key.0.0) || self.is_same_key(&key.0)
+    }
+}
+
+impl Equivalent<Key> for RawOrigin<'_> {
+    #[inline]
+    fn equivalent(&self, Key(Origin(key)): &Key) -> bool {
+        key.secure == self.secure
+            && key.protocol == self.protocol
+            && key.runtime == self.runtime
+            && key.authority == *self.authority.as_str()
+    }
+}
+
+impl Equivalent<Key> for OriginRef<'_> {
+    #[inline]
+    fn equivalent(&self, Key(Origin(key)): &Key) -> bool {
+        key.secure == self.secure
+            && key.protocol == self.protocol
+            && key.runtime == self.runtime
+            && key.authority == *self.authority
+    }
+}

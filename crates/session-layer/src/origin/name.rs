@@ -1,0 +1,177 @@
+//! The forms in which the name of an origin is looked up.
+
+use std::{borrow::Cow, sync::Arc};
+
+use bytes::Bytes;
+use http::{
+    HeaderValue, Uri,
+    uri::{Authority, Parts, PathAndQuery, Scheme},
+};
+
+use super::{Inner, InvalidUri, Origin, Protocol, hash};
+use crate::runtime;
+
+/// An origin by its name, for look-ups without an allocation.
+#[derive(Debug)]
+pub(crate) struct OriginRef<'a> {
+    pub(super) secure: bool,
+    pub(super) protocol: Protocol,
+    pub(super) runtime: Option<runtime::Id>,
+    /// In lower case, without the port that the scheme implies.
+    pub(super) authority: Cow<'a, str>,
+    pub(super) host_len: usize,
+    pub(super) port: u16,
+    pub(super) hash: u64,
+}
+
+/// An origin as a URI spells it. Most spell it as its name is, so it is looked up as it is first,
+/// and read only if it is not found.
+#[derive(Debug)]
+pub(crate) struct RawOrigin<'a> {
+    pub(super) secure: bool,
+    pub(super) protocol: Protocol,
+    pub(super) runtime: Option<runtime::Id>,
+    pub(super) authority: &'a Authority,
+    pub(super) hash: u64,
+}
+
+impl<'a> RawOrigin<'a> {
+    /// Reads of a URI no more than is needed to look its origin up.
+    #[inline]
+    pub(crate) fn of(uri: &'a Uri) -> Result<Self, InvalidUri> {
+        let secure = match uri.scheme() {
+            Some(scheme) if *scheme == Scheme::HTTP => false,
+            Some(scheme) if *scheme == Scheme::HTTPS => true,
+            Some(_) => return Err(InvalidUri("only http and https can be sent")),
+            None => return Err(InvalidUri("the URI must be absolute")),
+        };
+        let Some(authority) = uri.authority() else {
+            return Err(InvalidUri("the URI has no host"));
+        };
+        Ok(Self {
+            secure,
+            protocol: Protocol::Any,
+            runtime: None,
+            hash: hash(secure, authority.as_str()),
+            authority,
+        })
+    }
+
+    pub(crate) fn is_secure(&self) -> bool {
+        self.secure
+    }
+
+    /// The same, for a request that only HTTP/1 can carry: one that asks for an upgrade. It has
+    /// connections of its own.
+    pub(crate) fn http1_only(mut self) -> Self {
+        self.protocol = Protocol::Http1;
+        self
+    }
+
+    /// The same, for a request to a peer that is known to speak HTTP/2 where others are not sent
+    /// so. It has connections of its own.
+    pub(crate) fn http2_only(mut self) -> Self {
+        self.protocol = Protocol::Http2;
+        self
+    }
+
+    /// The same, for a request that runs on this runtime.
+    #[inline]
+    pub(crate) fn on(mut self, runtime: Option<runtime::Id>) -> Self {
+        self.runtime = runtime;
+        self
+    }
+
+    /// Reads the origin's name.
+    pub(crate) fn read(&self) -> Result<OriginRef<'a>, InvalidUri> {
+        let host = self.authority.host();
+        if host.is_empty() || host == "[]" {
+            return Err(InvalidUri("the URI has no host"));
+        }
+        let default = if self.secure { 443 } else { 80 };
+        let port = match port_of(self.authority) {
+            Some(port) => port,
+            // A port that is no number of 16 bits must not turn into the default one.
+            None if has_port(self.authority.as_str(), host) => {
+                return Err(InvalidUri("the port is not valid"));
+            }
+            None => default,
+        };
+        let spelled = self.authority.as_str();
+        let lower = if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            Cow::Owned(host.to_ascii_lowercase())
+        } else {
+            Cow::Borrowed(host)
+        };
+        let authority = match lower {
+            lower if port == default => lower,
+            Cow::Borrowed(host) if is_plain(spelled, host) => Cow::Borrowed(spelled),
+            lower => Cow::Owned(format!("{lower}:{port}")),
+        };
+        Ok(OriginRef {
+            secure: self.secure,
+            protocol: self.protocol,
+            runtime: self.runtime,
+            hash: hash(self.secure, &authority),
+            authority,
+            host_len: host.len(),
+            port,
+        })
+    }
+}
+
+impl OriginRef<'_> {
+    /// Makes the owned form, once per origin and pool.
+    pub(crate) fn to_origin(&self) -> Result<Origin, InvalidUri> {
+        let invalid = || InvalidUri("the host is not valid");
+        let name = Bytes::copy_from_slice(self.authority.as_bytes());
+        let mut parts = Parts::default();
+        parts.scheme = Some(if self.secure {
+            Scheme::HTTPS
+        } else {
+            Scheme::HTTP
+        });
+        parts.authority = Some(Authority::from_maybe_shared(name.clone()).map_err(|_| invalid())?);
+        parts.path_and_query = Some(PathAndQuery::from_static("/"));
+        Ok(Origin(Arc::new(Inner {
+            secure: self.secure,
+            protocol: self.protocol,
+            runtime: self.runtime,
+            host_len: self.host_len,
+            port: self.port,
+            authority: HeaderValue::from_maybe_shared(name).map_err(|_| invalid())?,
+            hash: self.hash,
+            uri: Uri::from_parts(parts).map_err(|_| invalid())?,
+        })))
+    }
+}
+
+/// The port that is written in an authority, if it is digits and a number of 16 bits. `http` also
+/// reads a sign before them, which a port cannot have
+/// ([RFC 3986, section 3.2.3](https://www.rfc-editor.org/rfc/rfc3986#section-3.2.3)).
+pub(crate) fn port_of(authority: &Authority) -> Option<u16> {
+    let port = authority.port()?;
+    let is_digits = port.as_str().bytes().all(|byte| byte.is_ascii_digit());
+    is_digits.then(|| port.as_u16())
+}
+
+/// Whether something stands behind the host's colon: an empty port means the default one
+/// ([RFC 3986, section 3.2.3](https://www.rfc-editor.org/rfc/rfc3986#section-3.2.3)).
+fn has_port(authority: &str, host: &str) -> bool {
+    authority
+        .rfind('@')
+        .and_then(|at| authority.get(at.saturating_add(1)..))
+        .unwrap_or(authority)
+        .strip_prefix(host)
+        .is_some_and(|rest| rest.len() > 1)
+}
+
+/// Whether an authority is this host and a port as numbers are written, and nothing else.
+fn is_plain(authority: &str, host: &str) -> bool {
+    let port = authority
+        .strip_prefix(host)
+        .and_then(|rest| rest.strip_prefix(':'));
+    port.is_some_and(|port| {
+        !port.starts_with('0') && port.bytes().all(|byte| byte.is_ascii_digit())
+    })
+}
