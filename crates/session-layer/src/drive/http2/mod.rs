@@ -27,20 +27,25 @@ use hyper::{
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
+mod begin;
+mod look;
+
+pub(super) use self::begin::drive;
+use self::look::Looked;
 use super::{
     http1::Ended,
-    keep_alive::{Act, KeepAlive},
-    ping::{self, OnDemand},
-    tasks::{Boxes, Frames, Tasks},
-    watch::{Look, Watch, look_at_exchange},
+    keep_alive::KeepAlive,
+    ping::OnDemand,
+    tasks::{Frames, Tasks},
+    watch::{Look, Watch},
 };
 use crate::{
-    ConnectionInfo, Error, Http2, Step,
+    ConnectionInfo, Error, Step,
     box_error::BoxError,
     error::Kind,
     exchange::RequestBody,
-    exchange::{Cause, ExchangeState, Gate, MAX_HEAD, Release, upload_task},
-    pool::{ALLOWS_NO_REQUEST, Connection, Expiry, Shared, Streams, close_idle},
+    exchange::{Cause, Release, upload_task},
+    pool::{ALLOWS_NO_REQUEST, Connection, Streams},
     reuse,
 };
 
@@ -50,76 +55,6 @@ const FRAME_HEAD: u64 = 9;
 /// How long a connection whose peer allows no request is kept for one that it may allow. Others
 /// to the same origin are opened meanwhile only if the peer has answered on this one.
 const ALLOWS_NOTHING: Duration = Duration::from_secs(1);
-
-/// How long a connection's timer sleeps if no timeout is set.
-const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
-
-/// Runs an HTTP/2 connection to its end; an error means that it never began.
-pub(super) async fn drive<T, B>(
-    io: T,
-    facts: Arc<Connection<B>>,
-    gate: Arc<Gate>,
-    boxes: Arc<Boxes>,
-) -> hyper::Result<()>
-where
-    T: Read + Write + Unpin + Send + 'static,
-    B: Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<BoxError>,
-{
-    let pool = facts.pool();
-    let tasks = Tasks::new(boxes);
-    let config = &pool.config().http2;
-    let on_demand = OnDemand::new(config.adaptive_window);
-    let (sender, dispatch) = builder(config, tasks.clone(), on_demand.clone())
-        .handshake(io)
-        .await?;
-    let shared = Shared::new(facts.clone(), gate);
-    let connect = pool.config().timeouts.connect;
-    let now = Instant::now();
-    let keep_alive = KeepAlive::new(
-        pool.keep_alive_interval(facts.origin()),
-        config.keep_alive_timeout,
-        facts.facts().took,
-        now,
-    );
-    // Made first: should the task end before its first poll, the pool still hears of it.
-    let driver = Driver {
-        sender: Some(sender),
-        dispatch: Some(dispatch),
-        frames: tasks.take_frames(),
-        watch: Watch::new(pool.config(), connect.or(Some(LONGEST_SLEEP))),
-        settle_by: connect.and_then(|connect| now.checked_add(connect)),
-        streams: shared.streams().clone(),
-        limit: None,
-        allows_nothing: None,
-        read: 0,
-        keep_alive,
-        on_demand,
-        pinged: false,
-        paused: false,
-        connection: facts.clone(),
-    };
-    pool.opened_shared(shared);
-    // In a task of its own, which has no room for what connecting took.
-    tokio::spawn(driver);
-    Ok(())
-}
-
-fn builder(config: &Http2, tasks: Tasks, on_demand: OnDemand) -> http2::Builder<Tasks> {
-    let mut builder = http2::Builder::new(tasks);
-    builder
-        .timer(on_demand)
-        .initial_stream_window_size(config.stream_window)
-        .initial_connection_window_size(config.connection_window)
-        .adaptive_window(config.adaptive_window)
-        // A larger head is refused here, where the error can say so: h2 says of one that is above
-        // its own limit only that it breaks the rules.
-        .max_header_list_size(u32::try_from(MAX_HEAD.saturating_mul(4)).unwrap_or(u32::MAX))
-        .keep_alive_interval(ping::INTERVAL)
-        .keep_alive_timeout(ping::TIMEOUT)
-        .keep_alive_while_idle(true);
-    builder
-}
 
 /// hyper's future that passes requests on to h2.
 trait Dispatch: Future<Output = hyper::Result<()>> + Unpin {
@@ -411,132 +346,5 @@ where
             paused: this.paused,
         };
         (this.watch, looked)
-    }
-}
-
-/// What a connection's times are looked up in.
-struct Looked<'a, B: Send + 'static> {
-    connection: &'a Arc<Connection<B>>,
-    streams: &'a Streams<B>,
-    settle_by: Option<Instant>,
-    allows_nothing: &'a mut Option<Instant>,
-    keep_alive: &'a mut KeepAlive,
-    on_demand: &'a OnDemand,
-    pinged: &'a mut bool,
-    paused: &'a mut bool,
-}
-
-impl<B: Send + 'static> Looked<'_, B> {
-    fn look(&mut self, now: Instant) -> Look {
-        if self.settle_by.is_some_and(|by| by <= now) {
-            return Look::Abort(Cause::HeadTimeout);
-        }
-        // Whatever the peer had to say when it took no more has come by then.
-        let failed = self.connection.state().failed_write_deadline();
-        if failed.is_some_and(|by| by <= now) {
-            return Look::Abort(Cause::Broken);
-        }
-        let mut next: Vec<_> = self.settle_by.into_iter().chain(failed).collect();
-        for exchange in self.streams.exchanges() {
-            match self.look_at(&exchange, now) {
-                Look::Abort(cause) => return Look::Abort(cause),
-                Look::Again(at) => next.extend(at),
-            }
-        }
-        match self.look_at_peer(now) {
-            Look::Abort(cause) => return Look::Abort(cause),
-            Look::Again(at) => next.extend(at),
-        }
-        let pool = self.connection.pool();
-        let allows = self
-            .allows_nothing
-            .and_then(|it| it.checked_add(ALLOWS_NOTHING));
-        if allows.is_some_and(|at| at <= now) {
-            // As if it had gone away: another may lead to a peer that allows something.
-            *self.allows_nothing = None;
-            self.drain(Cause::Broken);
-        } else {
-            next.extend(allows);
-        }
-        if self.connection.expires().is_some_and(|at| at <= now) {
-            // Too old for new requests; those on it finish.
-            self.drain(Cause::TooOld);
-        } else {
-            next.extend(self.connection.expires());
-        }
-        match pool.expire(self.connection, now) {
-            Expiry::Expired(idle) => close_idle(idle, Cause::Idle),
-            Expiry::At(at) => next.push(at),
-            Expiry::InUse => {}
-        }
-        Look::Again(next.into_iter().min())
-    }
-
-    /// Looks at the times of one request.
-    fn look_at(&mut self, exchange: &ExchangeState, now: Instant) -> Look {
-        let wanted = exchange.wanted_since();
-        let cause = match look_at_exchange(exchange, &self.connection.pool().config().timeouts, now)
-        {
-            Look::Abort(cause) => cause,
-            again @ Look::Again(_) => return again,
-        };
-        exchange.abort(cause);
-        match cause {
-            Cause::HeadTimeout => {
-                let socket = self.connection.state();
-                let unheard = exchange
-                    .unheard_since(socket)
-                    .and_then(|it| socket.moment(it));
-                if let Some(began) = unheard {
-                    self.keep_alive.doubt(began);
-                }
-            }
-            Cause::BodyTimeout => {
-                if let Some(wanted) = wanted {
-                    self.keep_alive.doubt(wanted);
-                }
-            }
-            Cause::Unclean => {
-                // hyper goes on with an upload whose exchange is over, and the peer takes nothing of
-                // it: only the end of the connection ends that.
-                if !self.streams.is_busy() {
-                    return Look::Abort(cause);
-                }
-                self.drain(cause);
-            }
-            _ => {}
-        }
-        Look::Again(None)
-    }
-
-    /// Looks at whether the peer is alive.
-    fn look_at_peer(&mut self, now: Instant) -> Look {
-        let act = self.keep_alive.next(now, self.streams.count() > 0);
-        if self.keep_alive.is_doubted(now) && !*self.paused {
-            *self.paused = true;
-            let (origin, id) = (self.connection.origin(), self.connection.id());
-            self.connection.pool().set_paused(origin, id, true);
-        }
-        match act {
-            Act::Wait(at) => Look::Again(at),
-            Act::Ask => {
-                *self.pinged = true;
-                self.on_demand.want();
-                // hyper sends it when it is polled.
-                self.connection.state().wake();
-                Look::Again(Some(now))
-            }
-            Act::Leave => {
-                self.drain(Cause::Suspect);
-                Look::Again(None)
-            }
-            Act::Close => Look::Abort(Cause::Unanswered),
-        }
-    }
-
-    /// Gives nothing new to the connection; what it carries goes on.
-    fn drain(&self, cause: Cause) {
-        self.connection.state().note_end(cause);
-        self.connection.pool().drain(self.connection, None);
     }
 }

@@ -1,0 +1,93 @@
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http_body::Body;
+use hyper::{
+    client::conn::http2,
+    rt::{Read, Write},
+};
+use tokio::time::Instant;
+
+use super::Driver;
+use crate::{
+    Http2,
+    box_error::BoxError,
+    drive::{
+        keep_alive::KeepAlive,
+        ping::{self, OnDemand},
+        tasks::{Boxes, Tasks},
+        watch::Watch,
+    },
+    exchange::{Gate, MAX_HEAD, Release},
+    pool::{Connection, Shared},
+};
+
+/// How long a connection's timer sleeps if no timeout is set.
+const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
+
+/// Runs an HTTP/2 connection to its end; an error means that it never began.
+pub(in crate::drive) async fn drive<T, B>(
+    io: T,
+    facts: Arc<Connection<B>>,
+    gate: Arc<Gate>,
+    boxes: Arc<Boxes>,
+) -> hyper::Result<()>
+where
+    T: Read + Write + Unpin + Send + 'static,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    let pool = facts.pool();
+    let tasks = Tasks::new(boxes);
+    let config = &pool.config().http2;
+    let on_demand = OnDemand::new(config.adaptive_window);
+    let (sender, dispatch) = builder(config, tasks.clone(), on_demand.clone())
+        .handshake(io)
+        .await?;
+    let shared = Shared::new(facts.clone(), gate);
+    let connect = pool.config().timeouts.connect;
+    let now = Instant::now();
+    let keep_alive = KeepAlive::new(
+        pool.keep_alive_interval(facts.origin()),
+        config.keep_alive_timeout,
+        facts.facts().took,
+        now,
+    );
+    // Made first: should the task end before its first poll, the pool still hears of it.
+    let driver = Driver {
+        sender: Some(sender),
+        dispatch: Some(dispatch),
+        frames: tasks.take_frames(),
+        watch: Watch::new(pool.config(), connect.or(Some(LONGEST_SLEEP))),
+        settle_by: connect.and_then(|connect| now.checked_add(connect)),
+        streams: shared.streams().clone(),
+        limit: None,
+        allows_nothing: None,
+        read: 0,
+        keep_alive,
+        on_demand,
+        pinged: false,
+        paused: false,
+        connection: facts.clone(),
+    };
+    pool.opened_shared(shared);
+    // In a task of its own, which has no room for what connecting took.
+    tokio::spawn(driver);
+    Ok(())
+}
+
+fn builder(config: &Http2, tasks: Tasks, on_demand: OnDemand) -> http2::Builder<Tasks> {
+    let mut builder = http2::Builder::new(tasks);
+    builder
+        .timer(on_demand)
+        .initial_stream_window_size(config.stream_window)
+        .initial_connection_window_size(config.connection_window)
+        .adaptive_window(config.adaptive_window)
+        // A larger head is refused here, where the error can say so: h2 says of one that is above
+        // its own limit only that it breaks the rules.
+        .max_header_list_size(u32::try_from(MAX_HEAD.saturating_mul(4)).unwrap_or(u32::MAX))
+        .keep_alive_interval(ping::INTERVAL)
+        .keep_alive_timeout(ping::TIMEOUT)
+        .keep_alive_while_idle(true);
+    builder
+}
