@@ -11,6 +11,36 @@ use crate::{
 };
 
 impl ClientBuilder {
+    /// Says who asks, on requests that do not say it themselves. One that is no header's value is an
+    /// error of [`build`](Self::build). Default: `hardy-http/`, which names this project, and the version
+    /// of this crate.
+    ///
+    /// ```
+    /// # fn example() -> Result<(), client::Error> {
+    /// let client = client::Client::builder().user_agent("price-watch/1.4").build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn user_agent(mut self, user_agent: impl TryInto<HeaderValue>) -> Self {
+        if let Ok(user_agent) = user_agent.try_into() {
+            self.user_agent = Some(user_agent);
+        } else {
+            self.problem.get_or_insert_with(|| {
+                Error::builder(
+                    "the value of `user_agent` is not valid: it holds a line break or another \
+                     control character",
+                )
+            });
+        }
+        self
+    }
+
+    /// Says nothing of who asks.
+    pub fn no_user_agent(mut self) -> Self {
+        self.user_agent = None;
+        self
+    }
+
     /// Adds a header to requests that do not have it, on each attempt. It takes the place of what is
     /// built in: of [`user_agent`](Self::user_agent), and of the `Accept-Encoding` that names what
     /// can be decoded. Whatever was asked for, a response is [decoded](crate#decoding) by what it is.

@@ -1,0 +1,161 @@
+//! What the settings become: the settings of a call, and the parts of the stack.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Request, Response, Uri};
+use http_body::Body as HttpBody;
+use hyper::rt::{Read, Write};
+use hyper_util::client::legacy::connect::Connection;
+use session_layer::Session;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::{
+    Body, Client, ClientBuilder, Error, attempt, call, classify, decode,
+    error::BoxError,
+    layers::AttemptBody,
+    observe::Paths,
+    resume::Resume,
+    stack::{self, Parts},
+    target::Base,
+};
+
+impl ClientBuilder {
+    /// Builds the client. Nothing is connected yet.
+    ///
+    /// # Errors
+    ///
+    /// If a setting cannot be: 0 attempts, a cap below the base, a limit or timeout of 0. The
+    /// error names it, and [`is_builder`](Error::is_builder) holds for it.
+    pub fn build(self) -> Result<Client, Error> {
+        // The addresses of a name share the time that there is for all of connecting.
+        let connect = self.timeouts.connect_timeout();
+        let connector = self.connector.clone().connect_timeout(connect);
+        self.build_with_connector(connector)
+    }
+
+    /// Builds the client over a connector of one's own: an in-memory one for tests, one that wraps
+    /// a [`Connector`]. What was set for the [`connector`](Self::connector) of this crate, such as
+    /// TLS and proxies, does nothing then.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`build`](Self::build).
+    pub fn build_with_connector<C>(mut self, connector: C) -> Result<Client, Error>
+    where
+        C: Service<Uri> + Clone + Send + Sync + 'static,
+        C::Response: Read + Write + Connection + Unpin + Send + 'static,
+        C::Error: Into<BoxError>,
+        C::Future: Send + 'static,
+    {
+        let session: Session<AttemptBody> = self.session_layer()?.layer(connector);
+        let (settings, parts) = self.split()?;
+        let stack = stack::over_session(session.clone(), parts);
+        Ok(Client::assemble(settings, stack, Some(session)))
+    }
+
+    /// Builds the client with its retries, over a service in place of the session: a mock whose
+    /// failures are to be retried, a client of hyper-util.
+    ///
+    /// What the service's errors mean is read from their causes; the settings of the session do
+    /// nothing. A [`Session`] is such a service too, and its errors are known: so several clients
+    /// can share one, each with settings of its own.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`build`](Self::build).
+    pub fn build_with_service<S, R>(self, service: S) -> Result<Client, Error>
+    where
+        S: Service<Request<Body>, Response = Response<R>> + Clone + Send + Sync + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send + 'static,
+        R: HttpBody<Data = Bytes> + Send + 'static,
+        R::Error: Into<BoxError>,
+    {
+        let (settings, parts) = self.split()?;
+        let stack = stack::over_service(service, parts);
+        Ok(Client::assemble(settings, stack, None))
+    }
+
+    /// Builds the client over a service in place of the whole stack: without retries, and with
+    /// nothing of what is done per attempt, such as headers and credentials.
+    /// [`Client::from_service`] is this with the default settings.
+    ///
+    /// # Errors
+    ///
+    /// If the deadline is 0, or there is an [`attempt_layer`](Self::attempt_layer) or a jar of
+    /// cookies: without retries there are no attempts.
+    pub fn build_from_service<S, R>(self, service: S) -> Result<Client, Error>
+    where
+        S: Service<Request<Body>, Response = Response<R>> + Clone + Send + Sync + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send + 'static,
+        R: HttpBody<Data = Bytes> + Send + 'static,
+        R::Error: Into<BoxError>,
+    {
+        let (mut settings, parts) = self.split()?;
+        settings.resume = Resume::None;
+        let stack = stack::bare(service, parts)?;
+        Ok(Client::assemble(settings, stack, None))
+    }
+
+    fn split(mut self) -> Result<(call::Settings, Parts), Error> {
+        if let Some(problem) = self.problem {
+            return Err(problem);
+        }
+        if self.deadline.is_some_and(|deadline| deadline.is_zero()) {
+            return Err(Error::builder(
+                "deadline must be longer than 0; `None` turns it off, `\"none\"` in a configuration file",
+            ));
+        }
+        let sinks = self.sinks();
+        let policy = self
+            .retry
+            .and_then(|policy| classify::over_session(&policy, self.deadline))?;
+        let policy = match self.paths {
+            Paths::Redacted => policy,
+            // Also of those that requests bring.
+            Paths::Recorded => policy.to_builder().record_paths().build()?,
+        };
+        let bases = match &self.base {
+            Some(base) if self.extras.endpoints.is_empty() => std::slice::from_ref(base),
+            Some(_) | None => &self.extras.endpoints,
+        };
+        self.extras.own_origins = bases.iter().map(Base::origin).collect::<Result<_, _>>()?;
+        let settings = call::Settings {
+            base: self.base,
+            deadline: self.deadline,
+            max_body: self.max_body,
+            redirects: self.redirects,
+            request_id: self.request_id,
+            call_spans: self.call_spans,
+            paths: self.paths,
+            sinks: sinks.clone(),
+            renews: self.extras.auth.is_some(),
+            decompression: self.decompression,
+            decode_limits: self.decode_limits,
+            error_for_status: self.error_for_status,
+            resume: self.resume,
+            policy: policy.clone(),
+            ..call::Settings::default()
+        };
+        let parts = Parts {
+            policy,
+            attempt: Arc::new(attempt::Settings {
+                user_agent: self.user_agent,
+                extras: self.extras.boxed(),
+                sinks,
+                paths: self.paths,
+                accept_encoding: decode::accepted(),
+            }),
+            max_body: self.max_body,
+            decode_limits: self.decode_limits,
+            #[cfg(feature = "cookies")]
+            jar: self.jar,
+            call_layers: self.call_layers,
+            attempt_layers: self.attempt_layers,
+        };
+        Ok((settings, parts))
+    }
+}

@@ -1,0 +1,151 @@
+//! How a call goes on: its attempts, its deadline, its redirects, and what becomes of the body of its response.
+
+use std::time::Duration;
+
+use retry_layer::{BuildError, RetryPolicy, RetryPolicyBuilder};
+
+use crate::{ClientBuilder, DecodeLimits, Redirects};
+
+impl ClientBuilder {
+    /// Decides what is tried again, and when: a [`RetryPolicy`] or its builder, whose error then
+    /// comes from [`build`](Self::build). Default: [`RetryPolicy::default`].
+    pub fn retry<P>(mut self, policy: P) -> Self
+    where
+        P: TryInto<RetryPolicy>,
+        P::Error: Into<BuildError>,
+    {
+        self.retry = policy.try_into().map_err(Into::into);
+        self
+    }
+
+    /// Alters the policy that is set so far: adds a classifier, a budget or a hook to what a
+    /// configuration says. A policy that cannot be stays that, and [`build`](Self::build) says so.
+    ///
+    /// ```
+    /// use client::{Class, Client, Outcome, Classifier as _, classifier_fn};
+    ///
+    /// let busy = classifier_fn(|outcome: &Outcome<'_>| match outcome.status() {
+    ///     Some(http::StatusCode::LOCKED) => Class::Ambiguous,
+    ///     _ => Class::Final,
+    /// });
+    /// let client = Client::builder()
+    ///     .map_retry(|policy| policy.map_classifier(|configured| configured.or(busy)))
+    ///     .build()?;
+    /// # Ok::<(), client::Error>(())
+    /// ```
+    pub fn map_retry(mut self, map: impl FnOnce(RetryPolicyBuilder) -> RetryPolicyBuilder) -> Self {
+        let policy = self.retry.map(|policy| map(policy.to_builder()));
+        self.retry = policy.and_then(RetryPolicyBuilder::build);
+        self
+    }
+
+    /// Limits a whole call: the queue, each attempt, each wait, and the body where it is collected
+    /// by `fetch`, `collect`, `bytes`, `text` or `json`. A body that streams is limited by the
+    /// [idle timeout](Timeouts::body_idle) only. `None` sets no limit. One request sets its own by
+    /// [`timeout`](crate::RequestBuilder::timeout). Default: 300 s.
+    ///
+    /// It counts while the body of a request is sent, too: a large upload over a slow connection needs a
+    /// `timeout` of its own. Where this ends an upload, the error says so, and
+    /// [how much of it](crate::DeadlinePhase::Upload) was sent.
+    ///
+    /// Each attempt is limited by the [head timeout](Timeouts::head) too, 30 s unless set, however
+    /// long this is: a server that is stuck is left for another attempt. For one that is known to take
+    /// longer, set the head timeout, or the `timeout` of its requests, which lifts it.
+    #[doc(alias = "timeout")]
+    pub fn deadline(mut self, deadline: impl Into<Option<Duration>>) -> Self {
+        self.deadline = deadline.into();
+        self
+    }
+
+    /// Limits the bodies that `fetch`, `bytes`, `text` and `json` collect, in bytes after decoding.
+    /// Default: 64 MiB.
+    pub fn max_body(mut self, bytes: usize) -> Self {
+        self.max_body = bytes;
+        self
+    }
+
+    /// Decides which redirects are followed. Each is a request of its own, with its own attempts;
+    /// all share the deadline. Default: [`Redirects::default`], ten at most.
+    pub fn redirects(mut self, redirects: Redirects) -> Self {
+        self.redirects = redirects;
+        self
+    }
+
+    /// Alters the rules for redirects that are set so far: adds a [decision](Redirects::decide) or a
+    /// sensitive header to what a configuration says.
+    pub fn map_redirects(mut self, map: impl FnOnce(Redirects) -> Redirects) -> Self {
+        self.redirects = map(self.redirects);
+        self
+    }
+
+    /// Whether response bodies are decoded by their `Content-Encoding`, for which the features
+    /// `gzip`, `br`, `zstd` and `deflate` are; see [decoding](crate#decoding). Default: true.
+    pub fn decompression(mut self, decode: bool) -> Self {
+        self.decompression = decode;
+        self
+    }
+
+    /// Limits what an encoded body may decode to, also one that streams. One request sets its own by
+    /// [`RequestBuilder::decode_limits`](crate::RequestBuilder::decode_limits).
+    /// Default: [`DecodeLimits::default`]: 200 times what came, or 64 MiB if that is more.
+    pub fn decode_limits(mut self, limits: DecodeLimits) -> Self {
+        self.decode_limits = limits;
+        self
+    }
+
+    /// Whether a response with a client's or a server's error (4xx, 5xx) becomes an error of
+    /// [`send`](crate::RequestBuilder::send) and [`fetch`](crate::RequestBuilder::fetch), as
+    /// [`error_for_status_with_body`](crate::Response::error_for_status_with_body) makes it: with
+    /// the status, the headers and the beginning of the body. One request decides otherwise by
+    /// [`RequestBuilder::error_for_status`](crate::RequestBuilder::error_for_status).
+    /// Default: false.
+    ///
+    /// It is done to the last response only, after the retries have judged it by its status, so it
+    /// changes nothing about what is tried again. Where the client is used as a `Service` or by
+    /// `forward` or `grpc`, a response stays one.
+    ///
+    /// ```
+    /// use client::{Client, testing::Fake};
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), client::Error> {
+    /// let client = Client::builder()
+    ///     .error_for_status(true)
+    ///     .build_with_fake(&Fake::new([(404, "no such item"), (404, "no such item")]))?;
+    /// let error = client.get("http://any/").fetch().await.unwrap_err();
+    /// assert_eq!(error.body().map(|it| &it[..]), Some(&b"no such item"[..]));
+    ///
+    /// let response = client.get("http://any/").error_for_status(false).fetch().await?;
+    /// assert_eq!(response.status(), 404);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "raise_for_status")]
+    pub fn error_for_status(mut self, on: bool) -> Self {
+        self.error_for_status = on;
+        self
+    }
+
+    /// Whether the body of a response is continued where it breaks, though a part of it was handed out:
+    /// the rest is asked for by `Range`, and only taken if it certainly belongs to what was received.
+    /// That needs a GET, and a response with a strong validator from a server that serves ranges; see
+    /// [`resume`](retry_layer::resume) for all rules. Any other body breaks as it does without this.
+    /// Default: only what [`save_to`](crate::Response::save_to) and `RequestBuilder::download_to` save is
+    /// continued; `false` turns that off too. One request sets its own by [`RequestBuilder::resume`](crate::RequestBuilder::resume).
+    ///
+    /// A break is a failed attempt of the call, under its [policy](Self::retry): so many attempts, such
+    /// waits, the same budget. The count begins anew whenever the body was brought forward. The URL of the
+    /// call is asked again, not the one that a redirect led to. The client's [deadline](Self::deadline)
+    /// counts anew for each break, since it does not bind a body that streams; after that of
+    /// [one request](crate::RequestBuilder::timeout) nothing is asked for any more.
+    ///
+    /// If the rest does not fit, the error has a [`resume_error`](crate::Error::resume_error); if it cannot
+    /// be had, the error is the one that broke the body. What was tried is in the
+    /// [report](crate::Response::retry_report): the response has it for what was read of it so far.
+    ///
+    /// [`fetch`](crate::RequestBuilder::fetch) hands out no part of a body, and asks for the whole again.
+    pub fn resume(mut self, on: bool) -> Self {
+        self.resume = on.into();
+        self
+    }
+}
