@@ -1,0 +1,36 @@
+//! What a gateway tells its own caller of an error.
+
+use http::StatusCode;
+
+use super::{Error, Kind};
+
+impl Error {
+    /// Returns the status by which a gateway tells its caller of this error: 504 where a time ran
+    /// out, 503 where there was no room for the request here or the client is closed, 400 where
+    /// the caller's body broke off or its headers contradict each other, 400 or 501 where the
+    /// request [cannot be passed on](crate::forward), 500 where the gateway itself asked for what
+    /// cannot be, and 502 for all else.
+    #[must_use]
+    pub fn gateway_status(&self) -> StatusCode {
+        use session_layer::Error as Session;
+
+        let no_room = self.session_is(Session::is_pool_timeout)
+            || self.session_is(Session::is_queue_full)
+            || self.is_closed();
+        let of_caller =
+            self.session_is(Session::is_headers) || self.session_is(Session::is_request_body);
+        if let Kind::NotForwarded(status, _) = self.0.kind {
+            status
+        } else if no_room {
+            StatusCode::SERVICE_UNAVAILABLE
+        } else if self.is_timeout() {
+            StatusCode::GATEWAY_TIMEOUT
+        } else if of_caller {
+            StatusCode::BAD_REQUEST
+        } else if self.is_builder() {
+            StatusCode::INTERNAL_SERVER_ERROR
+        } else {
+            StatusCode::BAD_GATEWAY
+        }
+    }
+}

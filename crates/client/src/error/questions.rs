@@ -1,0 +1,208 @@
+//! The questions that an error answers with yes or no.
+
+use std::error::Error as StdError;
+
+use retry_layer::transport;
+
+use super::{Error, ErrorKind, Kind, TimeoutPhase, chain::is_tls};
+
+impl Error {
+    /// Whether the request, or the client, was not valid, so that nothing was tried: a bad URL, a
+    /// header with a line break, a setting that cannot be.
+    #[must_use]
+    pub fn is_builder(&self) -> bool {
+        matches!(self.0.kind, Kind::Builder(_) | Kind::NotForwarded(..))
+            || self.session_is(session_layer::Error::is_uri)
+            || self.session_is(session_layer::Error::is_headers)
+    }
+
+    /// Whether no connection came to be, on the last attempt. Of a service in place of the session
+    /// the causes tell: an [`io::Error`](std::io::Error) of kind
+    /// [`ConnectionRefused`](std::io::ErrorKind::ConnectionRefused), or a connect error of
+    /// hyper-util's client.
+    #[must_use]
+    pub fn is_connect(&self) -> bool {
+        self.session_is(session_layer::Error::is_connect) || self.service_is(transport::is_connect)
+    }
+
+    /// Whether the host's name could not be resolved. That of a proxy is a matter of the proxy.
+    #[must_use]
+    pub fn is_dns(&self) -> bool {
+        self.session_is(session_layer::Error::is_dns)
+    }
+
+    /// Whether TLS with the server failed: certificate, name, protocol version, an alert.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.session_is(session_layer::Error::is_tls) || self.service_is(is_tls)
+    }
+
+    /// Whether a proxy stood in the way: it could not be reached or trusted, refused, or did not
+    /// speak its protocol.
+    #[must_use]
+    pub fn is_proxy(&self) -> bool {
+        self.session_is(session_layer::Error::is_proxy)
+    }
+
+    /// Whether the host refused the connection: nothing listens at its port, or a firewall says no.
+    #[must_use]
+    pub fn is_connection_refused(&self) -> bool {
+        self.kind() == ErrorKind::ConnectionRefused
+    }
+
+    /// Whether the connection pool had no room for the request: no connection became free in time,
+    /// or the queue was full.
+    #[must_use]
+    pub fn is_queue(&self) -> bool {
+        self.session_is(session_layer::Error::is_pool_timeout)
+            || self.session_is(session_layer::Error::is_queue_full)
+            || self.timeout_phase() == Some(TimeoutPhase::Queue)
+    }
+
+    /// Whether a reused connection turned out to be closed before the first byte of a response.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.kind() == ErrorKind::Stale
+    }
+
+    /// Whether the connection broke after bytes of the request were written and before the head of
+    /// its response was complete, so that the request may have been processed.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.kind() == ErrorKind::Broken
+    }
+
+    /// Whether the server sent what is not HTTP, or what HTTP's rules forbid to trust.
+    #[must_use]
+    pub fn is_protocol(&self) -> bool {
+        self.kind() == ErrorKind::Protocol
+    }
+
+    /// Whether the server sent more than is allowed: a head, a body that was collected, or a part
+    /// of one, or a body that [decodes](crate::DecodeLimits) to too much.
+    #[must_use]
+    pub fn is_too_large(&self) -> bool {
+        self.kind() == ErrorKind::TooLarge
+    }
+
+    /// Whether the request's own body gave an error, or was not as long as announced.
+    #[must_use]
+    pub fn is_request_body(&self) -> bool {
+        self.kind() == ErrorKind::RequestBody
+    }
+
+    /// Whether no token could be fetched to authorize the request.
+    #[must_use]
+    pub fn is_token(&self) -> bool {
+        matches!(self.0.kind, Kind::Token)
+    }
+
+    /// Whether the deadline of the whole call passed.
+    #[must_use]
+    pub fn is_deadline(&self) -> bool {
+        matches!(self.0.kind, Kind::Deadline(_))
+    }
+
+    /// Whether the server proved that it has not processed the request, though it may have been
+    /// sent: it refused the HTTP/2 stream, or went away before it. It was sent again for as long as
+    /// the policy allowed. A connection that is refused is another matter:
+    /// [`is_connection_refused`](Self::is_connection_refused).
+    #[must_use]
+    pub fn is_unprocessed(&self) -> bool {
+        self.kind() == ErrorKind::Unprocessed
+    }
+
+    /// Whether the server reset the request's HTTP/2 stream, which proves nothing of what became of
+    /// the request.
+    #[must_use]
+    pub fn is_reset(&self) -> bool {
+        self.kind() == ErrorKind::Reset
+    }
+
+    /// Whether a time ran out; [`timeout_phase`](Self::timeout_phase) tells which, unless it was
+    /// that of a layer or service of the caller's.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        self.timeout_phase().is_some() || self.service_is(transport::is_timeout)
+    }
+
+    /// Whether bytes came, or were taken, more slowly than a [floor](crate::ThroughputFloor) asks for.
+    ///
+    /// It is a [timeout](Self::is_timeout) too: of a response in the phase
+    /// [`Body`](TimeoutPhase::Body), where it is also one of the [body](Self::is_body); of a request in
+    /// the phase [`Head`](TimeoutPhase::Head), after which it may have been processed.
+    #[must_use]
+    pub fn is_too_slow(&self) -> bool {
+        self.too_slow().is_some()
+    }
+
+    /// Whether the error was made of a failed status, by
+    /// [`error_for_status`](crate::Response::error_for_status).
+    #[must_use]
+    pub fn is_status(&self) -> bool {
+        matches!(self.0.kind, Kind::Status)
+    }
+
+    /// Whether a body was not what it was read as, JSON or text, or not encoded as its
+    /// `Content-Encoding` says: cut, corrupt, or encoded too many times over.
+    #[must_use]
+    pub fn is_decode(&self) -> bool {
+        matches!(
+            self.0.kind,
+            Kind::Decode(_) | Kind::Json(_) | Kind::Coding(_) | Kind::TooManyCodings(_)
+        )
+    }
+
+    /// Whether a redirect was against the rules: one too many, to another scheme than `http` and
+    /// `https`, from `https` to `http`, or to what is no URL. See [`Redirects`](crate::Redirects).
+    #[must_use]
+    pub fn is_redirect(&self) -> bool {
+        matches!(self.0.kind, Kind::Redirect(_))
+    }
+
+    /// Whether a body failed: the response's broke off, stood still, was larger than allowed, had
+    /// another digest than the one that was given, or could not be written to where it was to go, or the
+    /// request's gave an error.
+    #[must_use]
+    pub fn is_body(&self) -> bool {
+        #[cfg(feature = "fs")]
+        if matches!(self.0.kind, Kind::SmallParts | Kind::Digest(_)) {
+            return true;
+        }
+        matches!(
+            self.0.kind,
+            Kind::BodyTooLarge { .. }
+                | Kind::TooLong { .. }
+                | Kind::DecodesToTooMuch(_)
+                | Kind::Silent { .. }
+                | Kind::NoEvents(_)
+                | Kind::Resume(_)
+                | Kind::Write
+        ) || self.session_is(session_layer::Error::is_response_body)
+            || self.is_request_body()
+    }
+
+    /// Whether a body that was to be collected is larger than the client's limit.
+    pub(crate) fn is_over_max_body(&self) -> bool {
+        matches!(self.0.kind, Kind::BodyTooLarge { .. })
+    }
+
+    /// Whether the client was closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        matches!(self.0.kind, Kind::Closed) || self.session_is(session_layer::Error::is_closed)
+    }
+
+    /// Asks the session's error, if that is what is below.
+    pub(super) fn session_is(&self, question: fn(&session_layer::Error) -> bool) -> bool {
+        self.session_error().is_some_and(question)
+    }
+
+    /// Asks the error of a service that stands in the session's place.
+    fn service_is(&self, question: fn(&(dyn StdError + 'static)) -> bool) -> bool {
+        match (&self.0.kind, &self.0.source) {
+            (Kind::Service, Some(source)) => question(source.as_ref()),
+            _ => false,
+        }
+    }
+}
