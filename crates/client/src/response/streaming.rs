@@ -1,0 +1,282 @@
+//! A response whose body streams.
+
+use std::{
+    future::{Future as _, poll_fn},
+    pin::{Pin, pin},
+    task::{Poll, ready},
+};
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+#[cfg(feature = "fs")]
+use http::header::CONTENT_TYPE;
+use http_body::{Body as _, Frame};
+use serde::de::DeserializeOwned;
+use tokio::time::{sleep_until, timeout_at};
+
+use super::{Response, connection, failed::failed};
+use crate::{
+    ByteStream, DeadlinePhase, Error, ResponseBody,
+    collect::Gathering,
+    deadline::Limit,
+    description::Description,
+    error::{self, KEPT_OF_BODY},
+};
+#[cfg(feature = "fs")]
+use crate::{SAVED_FLOOR, call::Source, read::is_event_stream};
+
+impl Response {
+    pub(crate) fn streaming(
+        inner: http::Response<ResponseBody>,
+        request: Description,
+        max_body: usize,
+        limit: Option<Limit>,
+    ) -> Self {
+        Self {
+            connection: connection(&inner),
+            inner,
+            request,
+            max_body,
+            limit,
+            #[cfg(feature = "fs")]
+            source: None,
+        }
+    }
+
+    /// Keeps what is needed to continue the body, should it be saved.
+    #[cfg(feature = "fs")]
+    pub(crate) fn keep(&mut self, source: Option<Source>) {
+        self.source = source.filter(|_| Source::suits(&self.inner));
+    }
+
+    /// Has the body, which is about to be saved, continued where it breaks, as far as that can be done, and
+    /// holds it to the floor of throughput for what is saved. A stream of events may be silent.
+    #[cfg(feature = "fs")]
+    pub(crate) fn continue_body(&mut self) {
+        if let Some(source) = self.source.take() {
+            let (method, uri) = self.request.asked();
+            source.wrap(method, uri, &mut self.inner);
+        }
+        let content_type = self.headers().get(CONTENT_TYPE);
+        if !content_type.is_some_and(is_event_stream) {
+            // The rest of it too, so after it was wrapped.
+            self.inner.body_mut().hold_to_default_floor(SAVED_FLOOR);
+        }
+    }
+
+    /// Makes an error of a status that was not expected.
+    pub(crate) fn unexpected_status(self) -> Error {
+        self.request.name(failed(&self.inner, &[]))
+    }
+
+    #[cfg(feature = "fs")]
+    pub(crate) fn get_ref(&self) -> &http::Response<ResponseBody> {
+        &self.inner
+    }
+
+    /// The head of the response, for a change before its body is read.
+    #[cfg(feature = "fs")]
+    pub(crate) fn headers_mut(&mut self) -> &mut HeaderMap {
+        self.inner.headers_mut()
+    }
+
+    pub(crate) fn body_mut(&mut self) -> &mut ResponseBody {
+        self.inner.body_mut()
+    }
+
+    /// Returns the length of the body, or of what is left of it, if it is known: of one that is
+    /// [decoded](crate#decoding) while it comes it is not.
+    #[must_use]
+    pub fn content_length(&self) -> Option<u64> {
+        self.inner.body().size_hint().exact()
+    }
+
+    /// Gives the body as a stream of bytes.
+    ///
+    /// ```
+    /// # async fn example(client: client::Client) -> Result<(), client::Error> {
+    /// let mut stream = client.get("https://example.com/large").send().await?.stream();
+    /// let mut length = 0;
+    /// while let Some(piece) = stream.next().await.transpose()? {
+    ///     length += piece.len();
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn stream(self) -> ByteStream {
+        let (body, request) = self.into_streamed();
+        ByteStream::new(body, request)
+    }
+
+    /// Gives what a stream needs of it.
+    pub(crate) fn into_streamed(self) -> (ResponseBody, Description) {
+        let request = self.description();
+        (self.inner.into_body(), request)
+    }
+
+    /// Gives an error if the status is a client's or a server's error (4xx, 5xx), like
+    /// [`error_for_status`](Self::error_for_status), and waits for [the beginning of the
+    /// body](Error::body), which often says what is wrong.
+    ///
+    /// ```
+    /// # async fn example(client: client::Client) -> Result<(), client::Error> {
+    /// let response = client.get("https://example.com/").send().await?;
+    /// let response = response.error_for_status_with_body().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The error has the status, the headers, and up to 8 KiB of the body: what came of it before
+    /// it broke off, or before the [deadline](crate::ClientBuilder::deadline) of the call.
+    ///
+    /// # Cancel safety
+    ///
+    /// The response is consumed: dropping the future closes its connection.
+    pub async fn error_for_status_with_body(self) -> Result<Self, Error> {
+        if !error::is_failed(self.status()) {
+            return Ok(self);
+        }
+        let Self {
+            inner,
+            request,
+            limit,
+            ..
+        } = self;
+        let (head, body) = inner.into_parts();
+        let mut stream = ByteStream::new(body, request.clone());
+        let mut kept = BytesMut::new();
+        let reading = async {
+            while let Some(Ok(piece)) = stream.next().await {
+                let room = KEPT_OF_BODY.saturating_sub(kept.len());
+                kept.extend_from_slice(piece.get(..room).unwrap_or(&piece));
+                if kept.len() >= KEPT_OF_BODY {
+                    break;
+                }
+            }
+        };
+        match limit {
+            // What has come until then is enough.
+            Some(limit) => drop(timeout_at(limit.at, reading).await),
+            None => reading.await,
+        }
+        let head = http::Response::from_parts(head, ());
+        Err(request.name(failed(&head, &kept)))
+    }
+
+    /// Returns the next piece of the body, or `None` at its end. The deadline of the call does not
+    /// count here: a stream may go on for as long as it moves.
+    ///
+    /// # Errors
+    ///
+    /// If the body breaks off or stands still for too long.
+    ///
+    /// # Cancel safety
+    ///
+    /// No piece is lost if the future is dropped.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
+        #[cfg(feature = "fs")]
+        {
+            self.source = None;
+        }
+        loop {
+            let Some(frame) = self.frame().await? else {
+                return Ok(None);
+            };
+            // Trailers are no piece of the body.
+            if let Ok(data) = frame.into_data() {
+                return Ok(Some(data));
+            }
+        }
+    }
+
+    /// Returns the next frame of the body, or `None` at its end. What was tried until then is in the
+    /// extensions.
+    pub(crate) async fn frame(&mut self) -> Result<Option<Frame<Bytes>>, Error> {
+        let mut body = Pin::new(self.inner.body_mut());
+        let frame = poll_fn(|cx| body.as_mut().poll_frame(cx)).await;
+        if let Some(report) = body.take_report() {
+            self.inner.extensions_mut().insert(report);
+        }
+        frame
+            .transpose()
+            .map_err(|error| self.description().name(error))
+    }
+
+    /// Collects the body, up to [`max_body`](crate::ClientBuilder::max_body) and within the
+    /// [deadline](crate::ClientBuilder::deadline) of the call, which counts from its start.
+    /// Nothing is tried again if it breaks: see [`fetch`](crate::RequestBuilder::fetch) for that.
+    ///
+    /// # Errors
+    ///
+    /// If the body breaks off, stands still for too long, is larger than the limit, or has not
+    /// ended at the deadline.
+    ///
+    /// # Cancel safety
+    ///
+    /// The response is consumed: dropping the future closes its connection.
+    pub async fn collect(self) -> Result<Response<Bytes>, Error> {
+        let Self {
+            inner,
+            request,
+            max_body,
+            limit,
+            ..
+        } = self;
+        let mut gathering = Gathering::new(inner, max_body);
+        let ended = {
+            // Set up only once the body has to be waited for.
+            let mut timer = pin!(None);
+            poll_fn(|cx| {
+                // The body first, the clock second: what came in time is given.
+                if let Poll::Ready(ended) = gathering.poll_gather(cx) {
+                    return Poll::Ready(ended);
+                }
+                let Some(limit) = limit else {
+                    return Poll::Pending;
+                };
+                if timer.is_none() {
+                    timer.set(Some(sleep_until(limit.at)));
+                }
+                if let Some(timer) = timer.as_mut().as_pin_mut() {
+                    ready!(timer.poll(cx));
+                }
+                let phase = Some(DeadlinePhase::Body);
+                Poll::Ready(Err(limit.exceeded().in_phase(phase)))
+            })
+            .await
+        };
+        match ended {
+            Ok(()) => Response::collected(gathering.into_response(), request),
+            Err(error) => Err(request.name(gathering.fail_call(error))),
+        }
+    }
+
+    /// Collects the body and gives its bytes.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`collect`](Self::collect).
+    pub async fn bytes(self) -> Result<Bytes, Error> {
+        Ok(self.collect().await?.into_body())
+    }
+
+    /// Collects the body and reads it as text; see [`Response::text`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`collect`](Self::collect).
+    pub async fn text(self) -> Result<String, Error> {
+        self.collect().await?.text()
+    }
+
+    /// Collects the body and reads it as JSON.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`collect`](Self::collect), and that the body is not JSON of this type.
+    pub async fn json<D: DeserializeOwned>(self) -> Result<D, Error> {
+        self.collect().await?.json()
+    }
+}
