@@ -362,7 +362,7 @@ async fn turned_away(builder: RetryPolicyBuilder, calls: u32, earlier: Option<u3
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_turns_everything_away_gets_two_requests_a_call_and_what_the_budget_allows() {
+async fn a_server_that_refuses_all_gets_two_requests_a_call_and_the_budgets() {
     const CALLS: u32 = 1_000;
     let sent = turned_away(RetryPolicy::builder(), CALLS, None).await;
     println!("{sent} requests for {CALLS} calls");

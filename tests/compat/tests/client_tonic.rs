@@ -157,7 +157,7 @@ async fn grpcs_own_policy_sends_an_unavailable_call_again_and_the_answer_tells()
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_is_unavailable_and_the_status_tells_what_was_tried() {
+async fn an_absent_server_is_unavailable_and_the_status_tells_the_attempts() {
     let nobody = Port::free();
     let client = at(&nobody.url())
         .retry(
@@ -358,7 +358,7 @@ async fn a_token_that_cannot_be_fetched_is_unauthenticated() {
 }
 
 #[tokio::test]
-async fn what_somebodys_service_or_layer_fails_with_is_read_from_its_causes() {
+async fn an_error_of_any_service_or_layer_is_read_from_its_causes() {
     let cases: [(fn() -> BoxError, Code); 4] = [
         (|| Box::new(Status::data_loss("gone")), Code::DataLoss),
         (

@@ -94,7 +94,7 @@ async fn forward(State(app): State<App>) -> Result<Response<ResponseBody>, Statu
 }
 
 #[tokio::test]
-async fn a_client_in_an_apps_state_outlives_its_graceful_shutdown_and_is_closed_after_it() {
+async fn a_client_in_an_apps_state_is_closed_after_its_graceful_shutdown() {
     let upstream = Server::start(answer(|_| {
         Reply::status(200)
             .body("from upstream")

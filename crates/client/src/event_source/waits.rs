@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn the_backoff_is_added_to_the_reconnection_time_and_starts_anew_after_an_event() {
+    fn the_backoff_adds_to_the_reconnection_time_and_restarts_after_an_event() {
         let mut waits = waits();
         let failing: Vec<_> = (0..6).map(|_| waits.next(false, None).as_secs()).collect();
         assert_eq!(failing, [4, 5, 7, 11, 13, 13]);

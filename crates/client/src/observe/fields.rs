@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn neither_userinfo_nor_a_query_is_told_and_a_path_only_where_it_is_wanted() {
+    fn no_userinfo_or_query_is_told_and_a_path_only_where_it_is_wanted() {
         let uri = Uri::from_static("https://user:secret@[::1]:8443/x/y?token=secret");
         let recorded = url(&uri, Paths::Recorded);
         assert_eq!(recorded, "https://[::1]:8443/x/y?REDACTED");
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_method_that_somebody_made_up_is_another() {
+    fn an_unregistered_method_is_another() {
         assert_eq!(method(&Method::PUT), "PUT");
         assert_eq!(method(&Method::from_bytes(b"BREW").unwrap()), "_OTHER");
         assert_eq!(method(&Method::from_bytes(b"get").unwrap()), "_OTHER");

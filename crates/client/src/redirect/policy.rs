@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_that_often_hold_a_key_are_sensitive_and_so_are_those_that_are_named() {
+    fn headers_that_often_hold_a_key_and_those_that_are_named_are_sensitive() {
         let own = HeaderName::from_static("x-own");
         let key = HeaderName::from_static("x-api-key");
         let redirects = Redirects::default();

@@ -114,7 +114,7 @@ fn a_budget_that_several_own_is_told_everything() {
 }
 
 #[test]
-fn a_budget_that_says_no_more_deposits_for_retried_calls_too_and_counts_none() {
+fn a_budget_that_overrides_deposits_for_retried_calls_and_counts_none() {
     let budget = FixedBudget::new(10, 100).unwrap();
     let uri = peer();
     assert!(budget.withdraw(&uri, Cost::Retry, Instant::now()));

@@ -54,7 +54,7 @@ impl futures_core::Stream for Iter {
 }
 
 #[test]
-fn what_an_attempt_reads_after_it_was_given_up_is_not_missing_from_the_next() {
+fn what_a_dropped_attempt_still_reads_is_not_missing_from_the_next() {
     let (source, mut first) = ReplaySource::record(pieces(&[4, 4, 4, 4]), 8, None);
     assert_eq!(next(&mut first).len(), 4);
     assert!(source.supersede(Ending::Failed));
@@ -95,7 +95,7 @@ fn a_reader_that_waits_is_told_that_it_was_superseded() {
 }
 
 #[test]
-fn a_body_whose_last_byte_was_read_is_read_though_nobody_asked_for_its_end() {
+fn a_body_whose_last_byte_was_read_is_whole_without_its_end() {
     let (source, mut first) =
         ReplaySource::record(Sized(Some(Bytes::from_static(b"abc"))), 8, None);
     assert!(source.is_replayable(Ending::Answered), "never polled");
@@ -294,7 +294,7 @@ fn under_a_bound_of_memory_short_slices_do_not_keep_their_buffer() {
 }
 
 #[test]
-fn under_a_bound_of_memory_pieces_beyond_the_room_of_the_tape_count_with_their_overhead() {
+fn under_a_bound_pieces_beyond_the_tape_count_with_their_overhead() {
     for (number, fits) in [(16, true), (17, false)] {
         let memory = ReplayMemory::new(100);
         let (source, mut body) = ReplaySource::record(pieces(&vec![1; number]), 64, Some(&memory));

@@ -38,7 +38,7 @@ fn the_text_is_a_timeline() {
 }
 
 #[test]
-fn the_text_of_an_attempt_says_what_happened_after_how_long_with_whom_and_why() {
+fn the_text_of_an_attempt_has_outcome_time_peer_and_cause() {
     let details = AttemptDetails::default()
         .kind(FailureKind::new("head_timeout"))
         .cause("no response within 30s")

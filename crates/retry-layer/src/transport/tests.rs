@@ -53,7 +53,7 @@ fn a_bad_certificate_is_permanent_below_any_wrapper() {
 
 #[cfg(feature = "rustls")]
 #[test]
-fn what_tls_says_about_trust_is_permanent_and_all_else_is_left_to_the_wrapper() {
+fn tls_errors_about_trust_are_permanent_and_others_left_to_the_wrapper() {
     use rustls::{AlertDescription as Alert, CertificateError, Error as Tls};
     for (tls, expected) in [
         (

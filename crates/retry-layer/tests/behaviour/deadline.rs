@@ -74,7 +74,7 @@ fn answer(status: StatusCode) -> Response<ResponseBody> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_that_is_not_ready_in_time_ends_the_call_with_the_last_response() {
+async fn a_service_not_ready_in_time_ends_the_call_with_the_last_response() {
     let (mut call, mut peer, reply) = call(builder().build().unwrap()).await;
     reply.send_response(answer(StatusCode::BAD_GATEWAY));
     assert_pending!(call.poll());
@@ -102,7 +102,7 @@ async fn a_service_that_is_ready_too_late_is_not_called() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_transparent_retry_for_which_the_service_is_not_ready_ends_with_the_last_error() {
+async fn a_transparent_retry_without_a_ready_service_ends_with_the_last_error() {
     let unprocessed = classifier_fn(|_: &retry_layer::Outcome<'_>| Class::Unprocessed);
     let policy = builder().classifier(unprocessed).build().unwrap();
     let (mut call, _peer, reply) = call(policy).await;
@@ -133,7 +133,7 @@ async fn reading_a_refused_response_leaves_time_for_the_next_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_response_that_had_to_be_dropped_cannot_be_returned_so_the_attempt_is_made() {
+async fn without_a_response_to_return_the_attempt_is_made() {
     let (mut call, mut peer, reply) = call(builder().build().unwrap()).await;
     let mut response = answer(StatusCode::BAD_GATEWAY);
     *response.body_mut() = Either::Right(Hanging);

@@ -202,7 +202,7 @@ async fn a_prefix_of_many_small_frames_takes_time_for_each_of_them_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_of_empty_frames_that_never_ends_is_waited_for_no_longer_than_allowed() {
+async fn an_endless_body_of_empty_frames_is_read_no_longer_than_allowed() {
     let layer = PeekLayer::new(9).within(Duration::from_millis(30));
     let service =
         service_fn(|_: Request<()>| async { Ok::<_, Infallible>(Response::new(Endless(0))) });

@@ -822,7 +822,7 @@ async fn the_aiohttp_profile_leaves_these_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_aiohttp_profile_retries_a_refused_connection_only_if_its_exception_is_listed() {
+async fn the_aiohttp_profile_retries_a_refused_connection_only_if_listed() {
     let refused = || io_error(std::io::ErrorKind::ConnectionRefused);
     for exceptions in [&[][..], &[AiohttpException::HttpClientError]] {
         let peer = Peer::new([refused()]);

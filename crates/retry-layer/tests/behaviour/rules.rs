@@ -350,7 +350,7 @@ async fn a_policy_in_a_request_counts_its_calls_with_the_layers_budget() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_policy_in_a_request_keeps_bodies_in_the_layers_memory_unless_it_has_one() {
+async fn a_requests_policy_without_memory_keeps_bodies_in_the_layers() {
     let layered = builder().replay_memory(4).build().unwrap();
     let peer = Peer::new([(); 20].map(|()| status(503)));
     let layer = Retry::new(peer.handle(), layered);
@@ -420,7 +420,7 @@ async fn call_with_own(peer: &Peer, layer: RetryPolicyBuilder, own: RetryPolicy)
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_layer_knows_of_its_service_holds_for_a_policy_that_a_request_brings() {
+async fn the_layers_transport_classifier_holds_for_a_requests_policy() {
     let refused = || error(Class::Ambiguous);
     let layer = || RetryPolicy::builder().transport_classifier(KnowsFailure);
     let own = || RetryPolicy::builder().backoff(Backoff::fixed(SECOND));

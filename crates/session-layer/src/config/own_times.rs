@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_timeout_of_a_request_takes_the_place_of_the_sessions_and_is_rounded_up() {
+    fn a_requests_timeout_replaces_the_sessions_and_is_rounded_up() {
         let configured = Some(Duration::from_secs(30));
         for (own, counts) in [
             (OwnTimeout::UNSET, configured),

@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connect_that_reached_nobody_tells_nothing_of_its_addresses() {
+    async fn a_connect_without_a_peer_tells_nothing_of_its_addresses() {
         let tcp = Tcp::default();
         let deadline = Instant::now() + Duration::from_secs(1);
         let addresses = [1, 2].map(address).to_vec();

@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn longer_paths_come_first_and_then_whoever_was_there_first() {
+    fn longer_paths_come_first_and_then_older_cookies() {
         let mut store = Store::default();
         for (line, from) in [
             ("a=1", "http://x.test/"),

@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_that_does_not_exist_is_not_found_and_a_failed_server_is_not_certain() {
+    async fn a_missing_name_is_not_found_and_a_failed_server_is_not_certain() {
         let resolver = resolver(name_server().await, &[]);
         for (name, not_found) in [
             ("missing.test", true),

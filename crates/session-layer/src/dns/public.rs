@@ -159,7 +159,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_ipv6_address_is_no_more_public_than_the_ipv4_address_that_it_leads_to(
+        fn an_ipv6_address_is_only_as_public_as_the_ipv4_one_it_leads_to(
             bits: u32,
             other: u32,
             rest: u64,

@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_headers_in_a_failed_write_may_be_sent_where_a_part_of_it_may_have_left() {
+    async fn headers_in_a_failed_write_may_be_sent_if_a_part_may_have_left() {
         const HEADERS: [u8; 10] = [0, 0, 1, 1, 4, 0, 0, 0, 1, 0x82];
         let preface = [b'x'; 24];
         let cx = &mut Context::from_waker(Waker::noop());

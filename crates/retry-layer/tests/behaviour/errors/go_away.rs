@@ -199,7 +199,7 @@ async fn calls(server: &Arc<Server>, policy: RetryPolicy, number: u32) -> Vec<Re
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_beside_each_other_succeed_though_each_connection_serves_only_a_few() {
+async fn concurrent_calls_succeed_though_each_connection_serves_a_few() {
     for (requests_per_connection, tokens) in [(10, 32), (20, 0), (50, 0)] {
         let server = Server::new(requests_per_connection);
         let budget = Arc::new(Counting::holding(tokens));
@@ -219,7 +219,7 @@ async fn calls_beside_each_other_succeed_though_each_connection_serves_only_a_fe
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_turns_everything_away_is_asked_twice_a_call_once_the_budget_is_empty() {
+async fn a_server_that_refuses_all_is_asked_twice_a_call_on_an_empty_budget() {
     const CALLS: u32 = 100;
     for tokens in [0, 20] {
         let server = Server::new(0);

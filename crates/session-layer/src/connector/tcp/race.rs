@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_slow_first_address_may_still_win_and_nobody_lost_to_it() {
+    async fn a_slow_first_address_may_still_win_over_the_second() {
         let seen = run(&[Connects(600), Silent, Silent], Some(DELAY), None).await;
         assert_eq!(seen.dialled, [(0, 0), (1, 250), (2, 500)]);
         assert_eq!((seen.connected.unwrap(), seen.took), (0, 600));

@@ -46,7 +46,7 @@ async fn no_more_names_are_kept_than_allowed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_answer_starts_at_the_next_address_and_the_families_keep_their_places() {
+async fn each_answer_starts_at_the_next_address_of_each_family() {
     let found = [
         "2001:db8::1",
         "192.0.2.1",

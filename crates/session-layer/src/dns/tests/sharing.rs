@@ -77,7 +77,7 @@ async fn different_names_do_not_wait_for_each_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_goes_away_disturbs_nobody_and_the_first_one_neither() {
+async fn a_caller_that_leaves_disturbs_no_other_even_if_it_came_first() {
     for leaving in 0..3 {
         let (resolver, seen) = fixed(&["192.0.2.1"]);
         let mut calls: Vec<_> = (0..3)
@@ -143,7 +143,7 @@ async fn a_panic_of_the_source_fails_that_lookup_only() {
 }
 
 #[test]
-fn a_lookup_whose_runtime_shuts_down_is_begun_anew_by_those_who_still_wait() {
+fn a_lookup_whose_runtime_shuts_down_is_begun_anew_by_its_waiters() {
     let (resolver, seen) = fixed(&["192.0.2.1"]);
     let first_runtime = runtime(false);
     let mut leader = task::spawn(resolver.resolve("peer", 80));
@@ -173,7 +173,7 @@ fn a_lookup_whose_runtime_shuts_down_is_begun_anew_by_those_who_still_wait() {
 }
 
 #[test]
-fn a_lookup_that_was_left_on_a_runtime_nobody_drives_holds_nobody_up() {
+fn a_lookup_on_a_runtime_that_stands_still_holds_no_caller_up() {
     let (resolver, seen) = fixed(&["192.0.2.1"]);
     let idle = runtime(false);
     idle.block_on(async {
@@ -221,7 +221,7 @@ fn callers_on_many_threads_never_make_two_lookups_at_once() {
 }
 
 #[test]
-fn callers_who_come_and_go_on_many_threads_leave_nothing_and_nobody_waits_in_vain() {
+fn callers_on_many_threads_leave_nothing_behind_and_all_are_answered() {
     let (resolver, seen) = quick();
     let threads = Builder::new_multi_thread()
         .worker_threads(4)

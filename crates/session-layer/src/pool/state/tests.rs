@@ -165,7 +165,7 @@ fn a_failed_connect_fails_one_waiter_and_frees_its_slot_for_the_next() {
 }
 
 #[test]
-fn a_failed_connect_that_nobody_needs_fails_nobody() {
+fn a_failed_connect_without_waiters_fails_no_request() {
     let (mut state, now) = (state(9, 9), Instant::now());
     let a = origin("a");
     assert!(matches!(
@@ -405,7 +405,7 @@ fn others_fan_out_once_the_first_turns_out_to_be_exclusive() {
 }
 
 #[test]
-fn a_connect_for_many_that_fails_fails_the_first_and_the_third_fails_all_who_waited() {
+fn a_failed_shared_connect_fails_one_waiter_and_the_third_fails_all() {
     let (mut state, now) = (state(99, 99), Instant::now());
     let s = origin("s");
     ask_secure(&mut state, 0..9, now);
@@ -578,7 +578,7 @@ fn a_paused_connection_is_left_and_comes_back() {
 }
 
 #[test]
-fn a_busy_shared_connection_takes_no_more_when_another_origin_has_waited_too_long() {
+fn a_busy_shared_connection_drains_when_another_origin_waited_too_long() {
     let (mut state, now) = (state(1, 1), Instant::now());
     let s = origin("s");
     ask_secure(&mut state, 0..1, now);
@@ -612,7 +612,7 @@ fn a_busy_shared_connection_takes_no_more_when_another_origin_has_waited_too_lon
 }
 
 #[test]
-fn a_connection_that_leaves_and_goes_on_for_long_keeps_no_other_from_making_room() {
+fn a_connection_that_drains_for_long_keeps_no_other_from_making_room() {
     let (mut state, now) = (state(2, 1), Instant::now());
     let (s, a, b) = (origin("s"), origin("a"), origin("b"));
     ask_secure(&mut state, 0..1, now);
@@ -983,7 +983,7 @@ impl Run {
 
 proptest! {
     #[test]
-    fn any_order_of_events_keeps_the_limits_and_serves_everybody(
+    fn any_order_of_events_keeps_the_limits_and_serves_all_waiters(
         steps in proptest::collection::vec(step(), 0..400),
         connections in 1..5_usize,
         per_origin in 1..4_usize,

@@ -376,7 +376,7 @@ fn refuses_and_goes_away(stream: u32) -> Vec<u8> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_of_unknown_length_that_http2_handed_back_is_sent_whole_over_http1() {
+async fn a_body_of_unknown_length_refused_by_http2_is_sent_whole_by_http1() {
     let http1 = MemoryConnector::new(|mut connection: Peer| async move {
         while let Some(request) = connection.read_request().await {
             assert_eq!(request.header("transfer-encoding"), Some("chunked"));

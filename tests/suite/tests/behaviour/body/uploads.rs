@@ -389,7 +389,7 @@ async fn a_body_of_its_announced_length_is_sent_however_it_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_gave_all_it_announced_and_does_not_end_is_sent_after_a_second() {
+async fn a_body_that_gave_all_it_announced_is_sent_without_its_end_after_1_s() {
     let connector = MemoryConnector::new(sequence([Reply::status(200)]));
     let session = plain(&connector);
     let (mut sender, body) = Channel::<Bytes>::new(1);
@@ -425,7 +425,7 @@ impl Body for Lies {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_is_not_as_long_as_it_says_itself_is_an_error_of_the_request() {
+async fn a_body_of_another_length_than_it_says_is_an_error_of_the_request() {
     for length in [2, 9] {
         let connector = MemoryConnector::new(sequence([Reply::status(200)]));
         let session = plain(&connector);

@@ -69,7 +69,7 @@ async fn a_token_is_fetched_once_and_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_token_is_renewed_once_and_the_request_sent_again_whatever_its_method() {
+async fn a_refused_token_is_renewed_once_and_any_method_sent_again() {
     let (connector, source) = (taking("Bearer token-2"), Counting::default());
     let client = over(&connector, source.clone());
     let response = client
@@ -222,7 +222,7 @@ async fn what_a_fetch_gave_while_nobody_waited_is_taken_if_it_still_holds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fetch_that_never_ends_is_given_up_and_one_of_a_client_that_is_gone_is_dropped() {
+async fn an_endless_token_fetch_is_given_up_and_a_dropped_clients_dropped() {
     let fetches = Arc::new(());
     let source = token_fn({
         let fetches = fetches.clone();
@@ -250,7 +250,7 @@ async fn a_fetch_that_never_ends_is_given_up_and_one_of_a_client_that_is_gone_is
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_cannot_be_sent_again_gets_its_401_and_the_next_a_new_token() {
+async fn a_request_sent_only_once_gets_its_401_and_the_next_a_new_token() {
     let (connector, source) = (taking("Bearer token-2"), Counting::default());
     let client = over(&connector, source.clone());
     let once = client.get("http://peer/").no_retry().fetch().await.unwrap();
@@ -458,7 +458,7 @@ async fn digest_is_not_answered_where_a_redirect_has_led_to_nor_on_the_way_back(
 }
 
 #[tokio::test(start_paused = true)]
-async fn digest_answers_neither_basic_nor_what_it_cannot_and_the_401_is_the_answer() {
+async fn digest_leaves_basic_and_what_it_cannot_answer_as_a_401() {
     for challenge in [
         "Basic realm=\"x\"",
         "Digest realm=\"x\", nonce=\"n\", qop=\"auth-int\"",

@@ -138,7 +138,7 @@ async fn credentials_of_a_request_are_sent_and_not_shown() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_is_made_anew_is_sent_again_whoever_sends_it() {
+async fn a_body_that_is_made_anew_is_sent_again_by_every_sender() {
     let made = Arc::new(AtomicUsize::new(0));
     let count = made.clone();
     let body = Body::from_fn(move || {

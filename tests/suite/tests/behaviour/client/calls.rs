@@ -146,7 +146,7 @@ async fn retry_after_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_post_is_never_sent_twice_when_its_connection_breaks_after_it_was_written() {
+async fn a_post_is_not_sent_twice_when_its_connection_breaks_once_written() {
     // On a fresh connection, on a reused one, and before any byte of the answer or in its midst.
     for raw in ["", "HTTP/1.1 200 O"] {
         for reused in [false, true] {
@@ -197,7 +197,7 @@ async fn a_post_that_was_never_written_is_sent_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_get_on_a_stale_connection_is_sent_again_at_once_and_counts_as_no_attempt() {
+async fn a_get_on_a_stale_connection_is_retried_transparently_at_once() {
     let connector = MemoryConnector::new(|mut connection: Connection| async move {
         let _ = connection.read_request().await;
         connection.respond(200, "first").await;
@@ -1198,7 +1198,7 @@ async fn a_closed_client_refuses_and_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_meets_the_end_of_its_client_while_it_waits_tells_what_came_before() {
+async fn a_waiting_call_whose_client_is_closed_tells_its_last_outcome() {
     let connector = MemoryConnector::new(sequence([Reply::status(503).header("retry-after", "9")]));
     let client = over(&connector);
     let call = tokio::spawn(client.get("http://peer/").fetch());

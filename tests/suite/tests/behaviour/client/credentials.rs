@@ -203,7 +203,7 @@ async fn no_credential_reaches_another_origin_nor_comes_back_from_there() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn on_any_way_a_credential_is_sent_until_the_origin_changes_and_never_after() {
+async fn over_any_hops_a_credential_is_sent_until_the_origin_changes() {
     const ORIGINS: [&str; 3] = [
         "http://a.example",
         "http://a.example:81",
@@ -331,7 +331,7 @@ async fn what_belongs_to_the_base_url_goes_nowhere_else_by_whatever_way() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_redirect_by_slashes_of_any_kind_leaves_the_origin_and_its_credentials() {
+async fn a_redirect_by_any_slashes_leaves_the_origin_and_its_credentials() {
     for location in [
         "///b/on",
         "\\\\b/on",

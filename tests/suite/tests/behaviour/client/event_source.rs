@@ -193,7 +193,7 @@ async fn what_no_other_connection_would_change_ends_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_makes_errors_of_failed_statuses_connects_again_all_the_same() {
+async fn a_client_that_makes_statuses_errors_reconnects_all_the_same() {
     let fake = Fake::new([Answer::new(503), stream("data: a\n\n"), no_more()]);
     let client = Client::builder()
         .error_for_status(true)

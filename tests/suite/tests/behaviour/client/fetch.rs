@@ -152,7 +152,7 @@ async fn the_last_refused_response_is_returned_whole_and_only_its_body_is_read()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_response_of_200_kb_is_read_no_further_than_its_connection_is_worth() {
+async fn a_refused_response_of_200_kb_is_drained_within_bounds_only() {
     let connector = MemoryConnector::new(sequence([
         Reply::status(503).body(vec![b'x'; 200 * 1024]),
         Reply::status(200).body("fine"),
@@ -216,7 +216,7 @@ async fn a_failed_status_is_final_and_stays_known_though_its_body_breaks_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_success_that_breaks_each_time_is_tried_again_and_its_status_stays_known() {
+async fn a_success_that_breaks_each_time_is_retried_and_its_status_known() {
     let connector = begins("200 OK", breaks_off);
     for client in each_stack(&connector) {
         let before = connector.log().requests.len();
@@ -284,7 +284,7 @@ async fn a_success_that_a_policy_refuses_is_refused_at_its_head_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_attempt_that_may_be_retried_transparently_is_judged_at_its_head_too() {
+async fn one_attempt_with_transparent_retries_is_judged_at_its_head_too() {
     let connector = begins("200 OK\r\nx-processed: no", drips);
     let classifier = classifier_fn(|outcome: &Outcome<'_>| match outcome.headers() {
         Some(headers) if headers.contains_key("x-processed") => Class::Unprocessed,
@@ -303,7 +303,7 @@ async fn one_attempt_that_may_be_retried_transparently_is_judged_at_its_head_too
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_status_beyond_the_classes_that_a_policy_refuses_is_judged_at_its_head_too() {
+async fn a_refused_status_beyond_the_classes_is_judged_at_its_head_too() {
     let connector = begins("999 Request denied", drips);
     let client = with(
         Client::builder().retry(RetryPolicy::aiohttp_retry()),

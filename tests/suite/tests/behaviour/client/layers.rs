@@ -291,7 +291,7 @@ async fn what_a_layer_sheds_is_not_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_a_layer_wraps_is_collected_all_the_same_and_too_large_is_said() {
+async fn a_body_that_a_layer_wraps_is_collected_within_the_limit() {
     for (limit, fits) in [(4, true), (3, false)] {
         let connector = MemoryConnector::new(always(200, "pong"));
         let builder = Client::builder()

@@ -149,7 +149,7 @@ async fn a_form_whose_parts_can_be_made_anew_is_sent_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_of_unknown_length_goes_out_in_chunks_and_of_a_known_one_does_not() {
+async fn a_stream_goes_out_in_chunks_only_if_its_length_is_unknown() {
     let connector = accepting();
     let client = over(&connector);
     let form = Form::new().part("a", Part::body(channel("streamed")));
@@ -205,7 +205,7 @@ async fn what_a_part_must_not_say_is_refused() {
 }
 
 #[test]
-fn nobody_knows_the_next_boundary() {
+fn the_next_boundary_is_not_predictable() {
     let client = Client::new();
     let boundaries: HashSet<_> = (0..1000)
         .map(|_| {

@@ -75,7 +75,7 @@ struct Item {
 const ORDER: &str = r#"{"id":7,"items":[{"price":1.5},{"price":2}]}"#;
 
 #[tokio::test(start_paused = true)]
-async fn json_that_is_cut_anywhere_is_fetched_again_and_never_short_when_it_streams() {
+async fn json_cut_anywhere_is_fetched_again_and_never_short_when_it_streams() {
     for end in 0..ORDER.len() {
         let cut = Reply::truncated_body(ORDER.len(), &ORDER[..end]);
         let connector =

@@ -507,7 +507,7 @@ async fn the_body_of_a_service_call_tells_its_connection_until_it_is_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_response_of_somebodys_service_has_no_connection_unless_a_session_is_below() {
+async fn a_response_of_any_service_has_no_connection_without_a_session_below() {
     let mock = tower::service_fn(|_: Request<client::Body>| async {
         Ok::<_, std::io::Error>(Response::new(client::ResponseBody::default()))
     });

@@ -218,7 +218,7 @@ async fn the_progress_of_any_body_begins_anew_with_an_attempt_over_http2() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn progress_goes_on_over_redirects_and_is_not_told_of_attempts_that_sent_nothing() {
+async fn progress_goes_on_over_redirects_and_skips_attempts_that_sent_nothing() {
     let connector = MemoryConnector::new(answer(|request| match request.path() {
         "/" => Reply::status(307).header("location", "http://other/there"),
         _ => Reply::status(201),
@@ -333,7 +333,7 @@ async fn upload_while(change: fn(&Path), open: bool) -> (client::Error, usize) {
 }
 
 #[tokio::test]
-async fn a_file_that_changes_while_it_is_sent_is_an_error_and_never_taken_for_whole() {
+async fn a_file_that_changes_while_it_is_sent_is_an_error() {
     type Change = fn(&Path);
     let changes: [(&str, Change); 3] = [
         ("shrinks", |path| {
@@ -396,7 +396,7 @@ fn assert_tells_of_upload(error: &client::Error, at_least: u64) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_that_ends_an_upload_says_so_and_how_much_was_sent_over_http1() {
+async fn a_deadline_within_an_upload_tells_how_much_was_sent_over_http1() {
     let connector = taking(100_000);
     let client = settings().build_with_connector(connector).unwrap();
     // With progress it goes out in pieces, and so the count is closer.
@@ -405,7 +405,7 @@ async fn a_deadline_that_ends_an_upload_says_so_and_how_much_was_sent_over_http1
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_that_ends_an_upload_says_so_and_how_much_was_sent_over_http2() {
+async fn a_deadline_within_an_upload_tells_how_much_was_sent_over_http2() {
     let peer = http2::Peer::new(h2::server::Builder::new(), |stream: http2::Stream| {
         stream.hold()
     });

@@ -81,7 +81,7 @@ async fn a_uri_without_a_scheme_is_refused_if_it_names_a_host_or_has_no_path() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_uri_in_absolute_form_names_its_own_host_and_gets_no_credentials_of_the_base() {
+async fn an_absolute_uri_names_its_host_and_gets_no_credentials_of_the_base() {
     let connector = MemoryConnector::new(always(200, "x"));
     let uri = Uri::from_static("http://other.example/x");
     at_base(&connector).get(uri).fetch().await.unwrap();

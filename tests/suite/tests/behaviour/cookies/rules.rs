@@ -134,7 +134,7 @@ async fn a_deletion_deletes_however_it_is_written() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_domain_counts_without_the_blanks_around_it_and_an_empty_one_takes_it_back() {
+async fn a_domain_counts_without_its_blanks_and_an_empty_one_takes_it_back() {
     let from = "http://www.peer.test/";
     for (line, on_all_hosts) in [
         ("id=1; Domain= peer.test ", true),
@@ -711,7 +711,7 @@ fn nearly_right() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn any_set_cookie_panics_nobody_and_is_for_its_sender_alone(
+    fn no_set_cookie_causes_a_panic_or_is_for_another_than_its_sender(
         lines in vec(nearly_right(), 1..4),
         host in prop::sample::select(vec![
             "www.peer.test", "peer.test", "test", "localhost", "127.0.0.1", "[::1]", "peer.test.",

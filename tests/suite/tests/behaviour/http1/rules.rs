@@ -269,7 +269,7 @@ async fn an_unread_body_has_its_bound_with_all_timeouts_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_waits_is_not_kept_by_an_unread_body_nor_given_its_dying_connection() {
+async fn a_waiter_is_neither_held_up_by_an_unread_body_nor_given_its_connection() {
     let connector = slow(Duration::from_secs(3600), 10);
     let pool = PoolConfig::default().max_connections(1);
     let session = in_memory(pool, Timeouts::default(), &connector);

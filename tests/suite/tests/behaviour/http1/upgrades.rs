@@ -280,7 +280,7 @@ async fn it_is_copied_both_ways() {
 }
 
 #[test]
-fn whoever_reads_hears_that_the_runtime_is_gone() {
+fn a_reader_is_told_that_the_runtime_is_gone() {
     for is_tls in [false, true] {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -303,7 +303,7 @@ fn whoever_reads_hears_that_the_runtime_is_gone() {
 }
 
 #[tokio::test]
-async fn whoever_took_an_upgrade_is_told_that_a_write_failed() {
+async fn an_upgrade_reports_a_failed_write() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     tokio::spawn(async move {

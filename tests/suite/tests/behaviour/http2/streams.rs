@@ -437,7 +437,7 @@ async fn dropping_a_call_resets_its_stream_and_frees_its_place() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_connection_closes_after_its_time_and_not_while_it_carries_something() {
+async fn a_connection_closes_when_idle_for_too_long_and_not_while_it_is_used() {
     let peer = Peer::new(Builder::new(), |stream: Stream| async move {
         tokio::time::sleep(8 * SECOND).await;
         stream.answer(200, HELLO);
@@ -552,7 +552,7 @@ async fn a_busy_connection_makes_room_for_a_host_that_has_waited_too_long() {
 }
 
 #[tokio::test]
-async fn a_peer_that_speaks_something_else_fails_everybody_who_waited_for_it() {
+async fn a_peer_that_speaks_something_else_fails_all_its_waiters() {
     let server = Server::start(|mut connection| async move {
         connection.write("HTTP/1.1 400 Bad Request\r\n\r\n").await;
     })
@@ -662,7 +662,7 @@ async fn a_head_that_is_too_large_says_so_and_the_connection_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_thousand_calls_given_up_at_once_reset_a_stream_each_and_disturb_no_other() {
+async fn a_thousand_calls_given_up_at_once_disturb_no_other_stream() {
     let peer = Peer::new(Builder::new(), |stream: Stream| async move {
         match stream.request.uri().path() {
             "/never" => stream.hold().await,

@@ -127,7 +127,7 @@ async fn closing(address: SocketAddr, times: usize) -> SocketAddr {
 }
 
 #[tokio::test]
-async fn a_connection_that_ends_before_its_settings_costs_none_of_a_hundred_calls() {
+async fn a_connection_that_ends_before_its_settings_costs_none_of_100_calls() {
     for closed in 1..=2 {
         let front = closing(hello().listen().await, closed).await;
         let client = Client::builder()
@@ -140,7 +140,7 @@ async fn a_connection_that_ends_before_its_settings_costs_none_of_a_hundred_call
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_host_that_is_down_fails_everybody_at_once_and_is_dialled_a_few_times() {
+async fn a_host_that_is_down_fails_all_waiters_at_once_after_a_few_dials() {
     let connector = MemoryConnector::new(always(200, "never"));
     connector.refuse();
     let session = in_memory(PoolConfig::default(), Timeouts::default(), &connector);
@@ -372,7 +372,7 @@ impl Service<Uri> for Fragile {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connector_that_panics_when_it_is_cloned_fails_requests_and_leaks_nothing() {
+async fn a_connector_that_panics_when_cloned_fails_requests_and_leaks_nothing() {
     let panics = Arc::new(AtomicBool::new(false));
     let connector = Fragile(MemoryConnector::new(always(200, "hello")), panics.clone());
     let pool = PoolConfig::default().max_connections(1);
@@ -509,7 +509,7 @@ impl Drop for FragileStream {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_panics_wherever_it_is_used_fails_its_requests_and_leaks_nothing() {
+async fn a_stream_that_panics_anywhere_fails_its_requests_and_leaks_nothing() {
     let memory = MemoryConnector::new(answer(|_| Reply::status(200).body("hello")));
     let http2 = hello();
     for knows in [false, true] {
@@ -612,7 +612,7 @@ impl Drop for Bomb {
 }
 
 #[tokio::test]
-async fn a_body_that_panics_wherever_it_is_asked_fails_no_other_request_and_leaks_nothing() {
+async fn a_body_that_panics_anywhere_fails_no_other_request_and_leaks_nothing() {
     let gate = Arc::new(tokio::sync::Notify::new());
     let held = gate.clone();
     let peer = Peer::new(Builder::new(), move |stream: Stream| {

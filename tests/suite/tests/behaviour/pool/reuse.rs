@@ -104,7 +104,7 @@ async fn the_length_beside_chunked_is_not_shown() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_before_the_upload_was_taken_is_given_and_its_connection_closed() {
+async fn an_answer_before_the_whole_upload_is_given_and_its_connection_closed() {
     let connector = MemoryConnector::new(|mut connection: Connection| async move {
         let _ = connection.read_head().await;
         connection
@@ -124,7 +124,7 @@ async fn an_answer_before_the_upload_was_taken_is_given_and_its_connection_close
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upload_of_an_announced_length_is_whole_without_being_asked_for_its_end() {
+async fn an_upload_of_an_announced_length_is_whole_without_its_end() {
     let connector = MemoryConnector::new(sequence([Reply::status(200), Reply::stall()]));
     let session: Session<_> = Session::new(connector.clone());
     let upload = || {
@@ -153,7 +153,7 @@ impl<I: Iterator + Unpin> futures_core::Stream for Iter<I> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_upload_that_fits_the_buffers_costs_its_connection_only_when_it_is_large() {
+async fn a_refused_upload_costs_its_connection_only_when_it_is_large() {
     // The peer answers without reading; all that was sent lies in the stream's buffer.
     for (size, connections) in [(16 * 1024, 1), (16 * 1024 + 1, 2)] {
         let connector = MemoryConnector::with_buffer(sequence([Reply::status(503)]), 1 << 20);
@@ -170,7 +170,7 @@ async fn a_refused_upload_that_fits_the_buffers_costs_its_connection_only_when_i
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_while_the_request_still_waits_to_be_written_costs_its_connection() {
+async fn an_answer_before_the_request_is_written_costs_its_connection() {
     let connector = MemoryConnector::new(|mut connection: Connection| async move {
         if connection.number() == 0 {
             let _ = connection.read_head().await;

@@ -140,7 +140,7 @@ async fn an_idle_connection_makes_room_for_another_origin() {
 }
 
 #[tokio::test]
-async fn whoever_waits_is_served_in_the_order_of_arrival() {
+async fn waiters_are_served_in_the_order_of_arrival() {
     let server = Server::start(answer(|request| {
         Reply::status(200)
             .body(request.target.clone())
@@ -201,7 +201,7 @@ async fn a_connection_that_the_server_closed_while_idle_is_replaced_unseen() {
 }
 
 #[tokio::test]
-async fn a_reused_connection_that_breaks_is_stale_and_takes_its_old_neighbours_along() {
+async fn a_reused_connection_that_breaks_is_stale_and_ends_its_neighbours() {
     // Each connection answers once, reads the next request, and resets.
     let server = Server::start(|mut connection: test_support::Connection| async move {
         let _ = connection.read_request().await;
@@ -303,7 +303,7 @@ async fn a_caller_that_gave_up_on_a_connect_does_not_fail_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_that_leaves_before_its_first_poll_takes_nothing_from_its_neighbour() {
+async fn a_call_dropped_before_its_first_poll_takes_nothing_from_another() {
     let connector = MemoryConnector::new(always(200, "x"));
     connector.delay(SECOND);
     let session = in_memory(PoolConfig::default(), Timeouts::default(), &connector);
@@ -331,7 +331,7 @@ async fn a_needless_connect_is_called_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_waits_for_a_connect_under_way_is_not_timed_out_as_in_the_queue() {
+async fn a_waiter_for_a_connect_under_way_has_no_queue_timeout() {
     let connector = MemoryConnector::new(always(200, "x"));
     let pool = PoolConfig::default().queue_timeout(SECOND);
     let session = in_memory(pool, Timeouts::default(), &connector);

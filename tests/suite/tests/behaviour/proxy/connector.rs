@@ -199,7 +199,7 @@ async fn a_foreign_connector_that_leads_to_a_proxy_has_requests_sent_whole() {
 }
 
 #[tokio::test]
-async fn https_goes_through_a_tunnel_and_neither_side_sees_the_others_credentials() {
+async fn a_tunnel_hides_credentials_of_the_proxy_and_origin_from_each_other() {
     let authority = Authority::new();
     let origin = secure_origin(&authority, &["origin.test"]).await;
     let proxy = Server::start(proxy::http(origin.addr(), Some(BASIC))).await;

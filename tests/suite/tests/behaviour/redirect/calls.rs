@@ -384,7 +384,7 @@ async fn a_function_decides_about_each_redirect() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_response_tells_how_it_was_reached_and_a_fragment_stays_until_another_comes() {
+async fn a_response_tells_its_redirects_and_the_last_fragment() {
     let connector = MemoryConnector::new(answer(|request| match request.path() {
         "/a" => Reply::status(301).header("Location", "http://other/b#first"),
         "/b" => Reply::status(302).header("Location", "c?x=1"),
@@ -618,7 +618,7 @@ async fn a_policy_of_the_request_holds_on_each_hop() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_redirect_that_answers_the_last_attempt_takes_all_of_the_request_along() {
+async fn a_redirect_of_the_last_attempt_takes_all_of_the_request_along() {
     #[derive(Clone)]
     struct Own;
     let tries = Arc::new(AtomicUsize::new(0));

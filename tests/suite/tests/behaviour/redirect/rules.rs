@@ -267,7 +267,7 @@ async fn after_a_redirect_each_error_names_the_last_server() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_options_of_a_request_hold_on_all_hops_but_what_is_known_of_its_first_peer() {
+async fn a_requests_options_hold_on_all_hops_without_its_peers_state() {
     use client::RequestOptions;
 
     let connector = MemoryConnector::new(answer(|request| match request.path() {

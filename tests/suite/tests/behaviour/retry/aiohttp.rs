@@ -32,7 +32,7 @@ fn with(connector: &MemoryConnector, policy: RetryPolicy) -> Client {
 }
 
 #[tokio::test(start_paused = true)]
-async fn three_requests_two_and_four_seconds_apart_and_the_last_answer_comes_back() {
+async fn three_requests_2_and_4_s_apart_and_the_last_answer_comes_back() {
     for status in [503, 502, 599, 500, 501, 504, 429] {
         let connector = MemoryConnector::new(sequence([
             Reply::status(status).body("one"),

@@ -46,7 +46,7 @@ fn closing() -> MemoryConnector {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_attempt_does_not_fail_for_a_connection_that_was_closed_while_it_was_idle() {
+async fn one_attempt_does_not_fail_for_a_connection_closed_while_idle() {
     let connector = closing();
     let client = with(&connector, RetryPolicy::builder().max_attempts(1));
     client.get("http://peer/").fetch().await.unwrap();

@@ -167,7 +167,7 @@ async fn a_request_body_that_fails_or_panics_fails_its_request_only() {
     clippy::async_yields_async,
     reason = "the call goes on on another runtime"
 )]
-async fn a_connection_whose_runtime_goes_away_is_broken_and_no_fault_of_the_body() {
+async fn a_connection_whose_runtime_ends_is_broken_and_no_error_of_the_body() {
     let server = Server::start(|mut connection: Connection| async move {
         let _ = connection.read_request().await;
         connection.respond(200, "x").await;
@@ -333,10 +333,9 @@ async fn a_request_that_asks_for_an_upgrade_gets_it_and_leaves_the_pool() {
 
 /// Limits of a process cannot be changed here, so the test runs itself in another, from a shell that lowers one.
 #[tokio::test]
-async fn a_process_without_descriptors_fails_what_is_unsent_and_goes_on_once_it_has_some() {
+async fn a_process_without_descriptors_fails_unsent_and_recovers() {
     const CHILD: &str = "FAULTS_CHILD";
-    const NAME: &str =
-        "a_process_without_descriptors_fails_what_is_unsent_and_goes_on_once_it_has_some";
+    const NAME: &str = "a_process_without_descriptors_fails_unsent_and_recovers";
     if let Ok(urls) = std::env::var(CHILD) {
         let (warm, cold) = urls.split_once(' ').unwrap();
         return without_descriptors(warm, cold).await;

@@ -371,7 +371,7 @@ fn close_needs_no_runtime_where_nothing_is_in_flight() {
 }
 
 #[test]
-fn requests_meet_a_runtime_that_ends_with_an_answer_or_an_error_and_never_hang() {
+fn requests_on_a_runtime_that_ends_are_answered_or_fail_and_never_hang() {
     let (_peer, server) = peer(always(200, "x"));
     let session = session(PoolConfig::default().max_connections(2));
     let staying = workers();
@@ -575,7 +575,7 @@ fn a_call_that_goes_on_on_another_runtime_connects_for_that_one() {
 }
 
 #[test]
-fn a_call_that_waits_on_on_another_runtime_ends_by_the_timeout_of_the_queue() {
+fn a_call_polled_on_another_runtime_ends_by_the_timeout_of_the_queue() {
     let (_peer, server) = peer(always(200, "x"));
     for is_gone in [false, true] {
         let pool = PoolConfig::default()

@@ -303,7 +303,7 @@ async fn an_answer_that_came_in_time_is_given_to_a_caller_that_polls_late() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_head_that_came_in_time_waits_with_its_body_for_a_caller_that_polls_late() {
+async fn a_head_that_came_in_time_waits_for_a_caller_that_polls_late() {
     const HEAD: &str = "HTTP/1.1 200 OK\r\n";
     const SPLIT: &str = "|";
     for pieces in [
@@ -341,7 +341,7 @@ async fn a_head_that_came_in_time_waits_with_its_body_for_a_caller_that_polls_la
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_head_that_is_not_whole_ends_at_its_timeout_though_a_part_of_it_is_an_empty_line() {
+async fn an_incomplete_head_ends_at_its_timeout_though_a_part_is_an_empty_line() {
     for part in [
         "HTTP/1.1 103 Hints\r\n\r\n",
         "HTTP/1.1 103 Hints\r\n\r\nHTTP/1.1 200 OK\r\n",

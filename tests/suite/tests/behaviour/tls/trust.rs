@@ -64,7 +64,7 @@ async fn a_certificate_that_does_not_hold_is_a_tls_error_and_nothing_is_sent() {
 }
 
 #[tokio::test]
-async fn a_host_is_looked_for_among_the_names_of_its_kind_and_never_in_the_common_name() {
+async fn a_host_is_matched_by_names_of_its_kind_and_never_the_common_name() {
     let authority = tls::Authority::new();
     let by_common_name = |name| authority.common_name_server_config(name, &["example.com"]);
     for (config, host, holds) in [

@@ -35,7 +35,7 @@ fn stand_idle_shared(state: &mut Ids, id: u32, now: Instant) {
 }
 
 #[test]
-fn an_idle_connection_expires_if_it_came_back_by_then_and_tells_when_it_did_else() {
+fn an_idle_connection_expires_or_tells_when_it_came_back_since() {
     let (mut state, before) = (state(9, 9), Instant::now());
     let now = before + Duration::from_millis(1);
     let a = origin("a");
@@ -109,7 +109,7 @@ fn only_the_idle_connection_that_is_named_is_taken_out() {
 }
 
 #[test]
-fn a_shared_connection_that_came_back_before_a_stale_request_began_is_retired() {
+fn a_shared_connection_released_before_a_stale_request_began_is_retired() {
     let (mut state, before) = (state(9, 9), Instant::now());
     let now = before + Duration::from_millis(1);
     let s = origin("s");
@@ -157,7 +157,7 @@ fn a_pool_without_a_session_serves_who_waits_and_keeps_nothing() {
 }
 
 #[test]
-fn a_shared_connection_of_a_pool_without_a_session_ends_with_its_last_request() {
+fn a_shared_connection_without_a_session_ends_with_its_last_request() {
     let (mut state, now) = (state(9, 9), Instant::now());
     let s = origin("s");
     stand_idle_shared(&mut state, 1, now);
@@ -230,7 +230,7 @@ fn a_connection_that_is_opened_when_the_pool_is_closed_is_closed() {
 }
 
 #[test]
-fn whoever_leaves_tells_whether_a_connection_too_many_is_being_opened() {
+fn a_waiter_that_leaves_tells_whether_too_many_are_being_opened() {
     let (mut state, now) = (state(9, 9), Instant::now());
     let (a, s) = (origin("a"), origin("s"));
     let mut tickets = Vec::new();
@@ -257,7 +257,7 @@ fn whoever_leaves_tells_whether_a_connection_too_many_is_being_opened() {
 }
 
 #[test]
-fn a_connect_that_nobody_goes_on_with_leaves_its_waiter_uncovered() {
+fn a_connect_that_is_dropped_leaves_its_waiter_uncovered() {
     let (mut state, now) = (state(9, 1), Instant::now());
     let a = origin("a");
     let CheckoutAnswer::Connect(place) = ask(&mut state, "a", 1, now) else {
@@ -274,7 +274,7 @@ fn a_connect_that_nobody_goes_on_with_leaves_its_waiter_uncovered() {
 }
 
 #[test]
-fn a_request_is_covered_only_if_enough_connections_for_it_are_being_opened() {
+fn a_request_is_covered_only_if_enough_connections_are_being_opened() {
     let (mut state, now) = (state(9, 1), Instant::now());
     let a = origin("a");
     let CheckoutAnswer::Connect(first) = ask(&mut state, "a", 1, now) else {
@@ -306,7 +306,7 @@ fn an_origin_is_refused_while_all_its_connections_allow_nothing() {
 }
 
 #[test]
-fn a_connection_on_which_the_peer_has_answered_may_allow_nothing_and_have_a_successor() {
+fn an_answered_connection_that_allows_nothing_may_have_a_successor() {
     let (mut state, now) = (state(9, 9), Instant::now());
     let s = origin("s");
     ask_secure(&mut state, 0..1, now);
@@ -321,7 +321,7 @@ fn a_connection_on_which_the_peer_has_answered_may_allow_nothing_and_have_a_succ
 }
 
 #[test]
-fn which_origins_may_share_connections_follows_the_protocol_and_the_scheme() {
+fn protocol_and_scheme_say_which_origins_may_share_connections() {
     use Multiplexing::{Always, Negotiated, Never};
     let read = |spelled: RawOrigin<'_>| spelled.read().unwrap().to_origin().unwrap();
     for (name, never, negotiated) in [("s", false, true), ("a", false, false)] {
@@ -348,7 +348,7 @@ fn an_origin_that_needs_one_place_has_room_for_one() {
 }
 
 #[test]
-fn the_idle_connection_of_the_same_runtime_makes_room_before_an_older_one_of_another() {
+fn an_idle_connection_of_the_same_runtime_makes_room_first() {
     let (mut state, now) = (state(2, 2), Instant::now());
     let runtime = || tokio::runtime::Builder::new_current_thread().build();
     let (here, there) = (runtime().unwrap(), runtime().unwrap());

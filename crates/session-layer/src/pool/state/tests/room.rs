@@ -38,7 +38,7 @@ fn be_shared(state: &mut Ids, name: &str, id: u32, limit: usize, now: Instant) {
 }
 
 #[test]
-fn a_full_queue_refuses_nobody_for_whom_a_connection_is_opened() {
+fn a_full_queue_refuses_no_request_for_which_a_connection_is_opened() {
     let (mut state, now) = (limited(1, u64::MAX), Instant::now());
     for id in 1..=3 {
         assert!(matches!(
@@ -103,7 +103,7 @@ fn a_long_wait_closes_no_connection_of_the_waiters_own_origin() {
 }
 
 #[test]
-fn nothing_counts_as_making_room_where_nobody_waits_for_it() {
+fn nothing_counts_as_making_room_without_a_waiter() {
     let (mut state, now) = (state(9, 9), Instant::now());
     let (a, s) = (origin("a"), origin("s"));
     be_busy(&mut state, "a", 1, now);
@@ -131,7 +131,7 @@ fn a_shared_connection_that_carries_nothing_makes_room_at_once() {
 }
 
 #[test]
-fn of_idle_shared_connections_the_one_that_was_used_longest_ago_makes_room() {
+fn the_idle_shared_connection_used_longest_ago_makes_room() {
     let (mut state, now) = (state(2, 2), Instant::now());
     be_shared(&mut state, "s", 5, 10, now);
     be_shared(&mut state, "s2", 7, 10, now);
@@ -146,7 +146,7 @@ fn of_idle_shared_connections_the_one_that_was_used_longest_ago_makes_room() {
 }
 
 #[test]
-fn an_idle_connection_that_is_being_asked_whether_it_is_alive_makes_room_for_others_only() {
+fn an_idle_connection_in_doubt_makes_room_for_other_origins_only() {
     let (mut state, now) = (state(1, 2), Instant::now());
     let s = origin("s");
     be_shared(&mut state, "s", 1, 10, now);
@@ -184,7 +184,7 @@ fn a_shared_connection_carries_as_many_requests_in_its_life_as_it_may() {
 }
 
 #[test]
-fn a_connection_whose_peer_has_not_said_its_limit_covers_as_many_as_are_expected() {
+fn a_connection_of_unknown_limit_covers_as_many_as_are_expected() {
     let (mut state, now) = (state(9, 9), Instant::now());
     let s = origin("s");
     ask_secure(&mut state, 0..25, now);
@@ -223,7 +223,7 @@ fn what_a_peer_said_last_is_expected_of_its_next_connection() {
 }
 
 #[test]
-fn after_a_peer_that_allowed_nothing_a_connection_carries_nothing_before_its_limit_is_known() {
+fn after_a_limit_of_0_the_next_connection_waits_for_its_limit() {
     let (mut state, now) = (state(9, 9), Instant::now());
     let s = origin("s");
     ask_secure(&mut state, 0..1, now);
@@ -242,7 +242,7 @@ fn after_a_peer_that_allowed_nothing_a_connection_carries_nothing_before_its_lim
 }
 
 #[test]
-fn a_connection_that_ends_having_allowed_nothing_fails_all_who_waited_for_it() {
+fn a_connection_that_ends_at_a_limit_of_0_fails_its_waiters() {
     let (mut state, now) = (state(9, 9), Instant::now());
     let s = origin("s");
     ask_secure(&mut state, 0..5, now);
@@ -391,7 +391,7 @@ fn a_connection_that_has_given_its_slot_back_makes_no_room_for_anybody() {
 }
 
 #[test]
-fn an_idle_connection_whose_peer_allows_nothing_makes_room_for_its_own_origin() {
+fn an_idle_connection_at_a_limit_of_0_makes_room_for_its_own_origin() {
     let (mut state, now) = (state(1, 2), Instant::now());
     let s = origin("s");
     be_shared(&mut state, "s", 2, 10, now);
@@ -431,7 +431,7 @@ fn a_connection_that_carries_nothing_has_a_successor_in_its_own_place() {
 }
 
 #[test]
-fn a_request_that_has_just_come_takes_what_is_there_and_a_place_in_the_order() {
+fn a_new_request_takes_what_is_there_or_a_place_in_the_order() {
     let (mut state, now) = (state(2, 2), Instant::now());
     let a = origin("a");
     assert!(state.take_first(&a).is_none());

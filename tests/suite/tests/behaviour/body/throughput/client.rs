@@ -191,7 +191,7 @@ fn deaf() -> MemoryConnector {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_is_taken_too_slowly_is_sent_again_only_where_that_is_safe() {
+async fn a_request_taken_too_slowly_is_sent_again_only_where_that_is_safe() {
     for (method, attempts) in [("POST", 1), ("PUT", 3)] {
         let timeouts = Timeouts::default().upload_floor(floor(100, 10));
         for of_request in [false, true] {
@@ -262,7 +262,7 @@ async fn the_floor_of_a_client_does_not_cut_a_quiet_stream_of_events() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_request_says_of_its_times_holds_after_a_redirect_to_another_origin() {
+async fn a_requests_timeouts_hold_after_a_redirect_to_another_origin() {
     let connector = MemoryConnector::new(|mut connection: Connection| async move {
         while let Some(request) = connection.read_request().await {
             if request.path() == "/go" {

@@ -26,7 +26,7 @@ async fn a_download_goes_on_after_the_program_stood_still() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_has_come_when_the_program_goes_on_is_read_before_anything_is_judged() {
+async fn after_a_standstill_what_came_is_read_before_the_floor_is_judged() {
     for protocol in BOTH {
         let timeouts = patient().download_floor(floor(100, 8));
         let script = Script::of(&[(Duration::ZERO, 1), (8 * SECOND, 10_000)]);

@@ -84,7 +84,7 @@ async fn without_spans_the_current_context_is_carried() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_context_goes_to_no_other_origin_after_a_redirect_unless_that_was_chosen() {
+async fn a_context_goes_to_another_origin_only_if_that_was_chosen() {
     let there = || Reply::status(307).header("Location", "http://other/there");
     let back = || Reply::status(307).header("Location", "http://peer/back");
     let replies = || sequence([there(), back(), Reply::status(200)]);

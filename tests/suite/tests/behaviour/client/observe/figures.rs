@@ -98,7 +98,7 @@ async fn figures_are_kept_for_a_client_that_asks_for_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_sizes_of_bodies_are_those_on_the_wire_also_of_streams_that_are_sent_again() {
+async fn sizes_of_bodies_are_those_on_the_wire_also_of_resent_streams() {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
     let _guard = metrics::set_default_local_recorder(&recorder);

@@ -374,7 +374,7 @@ mod section_9 {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whichever_side_says_close_the_client_closes_after_the_response() {
+    async fn a_close_of_either_side_closes_the_connection_after_the_response() {
         // The server says so, and leaves it to the client.
         for said in [
             "close",

@@ -55,7 +55,7 @@ mod section_5_1 {
     const CLOSED: &[Reason] = &[Reason::STREAM_CLOSED, Reason::PROTOCOL_ERROR];
 
     #[tokio::test(start_paused = true)]
-    async fn data_after_the_end_of_a_stream_is_an_error_of_the_stream_or_of_the_connection() {
+    async fn data_after_the_end_of_a_stream_is_an_error_of_stream_or_connection() {
         for before in [ended(), was_reset()] {
             let bytes = [before, frames::data(VICTIM, true, b"test")].concat();
             scene::is_any_error(CLOSED, bytes).await;
@@ -63,7 +63,7 @@ mod section_5_1 {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_head_after_the_end_of_a_stream_is_an_error_of_the_stream_or_of_the_connection() {
+    async fn a_head_after_the_end_of_a_stream_is_an_error_of_stream_or_connection() {
         for before in [ended(), was_reset()] {
             let bytes = [before, frames::head(VICTIM, flag::END_STREAM, &[])].concat();
             scene::is_any_error(CLOSED, bytes).await;
@@ -175,7 +175,7 @@ mod section_5_4_1 {
     use super::{Reason, frame, kind, scene};
 
     #[tokio::test(start_paused = true)]
-    async fn an_error_of_the_connection_is_told_by_goaway_and_the_connection_is_closed() {
+    async fn an_error_of_the_connection_is_told_by_goaway_and_closes_it() {
         // Both are seen by `is_connection_error`: the frame, and the end of the bytes after it.
         let bytes = frame(kind::PING, 0, 3, &[0; 8]);
         scene::is_connection_error(&[Reason::PROTOCOL_ERROR], bytes).await;

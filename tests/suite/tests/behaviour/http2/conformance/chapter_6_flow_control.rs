@@ -84,7 +84,7 @@ mod section_6_9 {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_increment_of_0_for_a_stream_is_a_protocol_error_of_it_or_of_the_connection() {
+    async fn an_increment_of_0_for_a_stream_is_a_protocol_error() {
         scene::is_any_error(PROTOCOL_ERROR, frames::window_update(VICTIM, 0)).await;
     }
 
@@ -112,7 +112,7 @@ mod section_6_9_1 {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_window_of_a_stream_that_overflows_is_a_flow_control_error_of_that_stream() {
+    async fn a_streams_window_that_overflows_is_its_flow_control_error() {
         let code = code_for_an_upload(|stream| frames::window_update(stream, LARGEST).repeat(2));
         assert_eq!(code.await, FLOW_CONTROL_ERROR);
     }

@@ -24,7 +24,7 @@ mod section_6_5 {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn settings_of_a_length_that_is_no_multiple_of_six_are_an_error_of_their_length() {
+    async fn settings_whose_length_is_no_multiple_of_6_are_an_error_of_length() {
         for length in [1, 3, 5, 7] {
             let bytes = frame(kind::SETTINGS, 0, 0, &vec![0; length]);
             scene::is_connection_error(scene::WRONG_LENGTH, bytes).await;

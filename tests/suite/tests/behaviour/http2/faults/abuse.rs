@@ -131,7 +131,7 @@ fn malformed() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_head_that_breaks_the_rules_is_a_protocol_error_and_no_other_host_suffers() {
+async fn a_head_that_breaks_the_rules_is_an_error_and_no_other_host_suffers() {
     for (what, bytes) in malformed() {
         let began = tokio::time::Instant::now();
         let (answer, _) = ask(Script::once(bytes)).await;

@@ -198,7 +198,7 @@ async fn an_idle_connection_is_never_asked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_is_silent_is_asked_about_no_oftener_than_grpc_servers_allow() {
+async fn a_silent_streams_peer_is_pinged_no_oftener_than_grpc_servers_allow() {
     let timeouts = Timeouts::default().body_idle(None);
     let (session, _, pings) = session(Http2::default(), timeouts, Answers::Heads, Answers::All);
     let response = send(&session, get("http://peer/")).await.unwrap();
@@ -264,7 +264,7 @@ async fn a_head_that_is_polled_late_raises_no_doubt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_went_silent_within_a_body_is_in_doubt_whichever_time_ended_that() {
+async fn a_peer_silent_within_a_body_is_in_doubt_whatever_timeout_ended_it() {
     let ends = [
         Timeouts::default().body_idle(10 * SECOND),
         Timeouts::default().download_floor(ThroughputFloor::new(1, 10 * SECOND)),

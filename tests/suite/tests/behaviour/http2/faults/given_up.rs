@@ -29,7 +29,7 @@ async fn give_up(session: &BytesSession, peer: &Peer, calls: usize) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_is_replaced_after_a_hundred_calls_in_a_row_that_were_given_up() {
+async fn a_connection_is_replaced_after_100_calls_in_a_row_were_given_up() {
     for (limit, replaced) in [(usize::MAX, 1), (1, 0)] {
         let peer = Peer::new(Builder::new(), |stream: Stream| async move {
             match stream.request.uri().path() {

@@ -74,7 +74,7 @@ fn tells_why(error: &Error) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limit_lowered_to_nothing_with_an_answer_opens_another_connection_at_once() {
+async fn a_limit_lowered_to_0_with_an_answer_opens_another_at_once() {
     let (session, made) = session(
         PoolConfig::default(),
         Timeouts::default(),
@@ -199,7 +199,7 @@ async fn answer_more(frames: &mut Frames, log: &Mutex<Vec<usize>>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_always_allows_nothing_is_tried_once_a_second_and_named_as_the_cause() {
+async fn a_peer_that_always_allows_0_is_tried_once_a_second_and_named() {
     let seen: Arc<Mutex<Vec<usize>>> = Arc::default();
     let log = seen.clone();
     let (session, made) = session(
@@ -231,7 +231,7 @@ async fn a_peer_that_always_allows_nothing_is_tried_once_a_second_and_named_as_t
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_allows_nothing_and_closes_fails_whoever_waits_for_it() {
+async fn a_peer_that_allows_nothing_and_closes_fails_its_waiters() {
     let (session, made) = session(
         PoolConfig::default(),
         Timeouts::default(),

@@ -125,7 +125,7 @@ async fn drop_after(polls: usize, download: Download<'static>) -> bool {
 }
 
 #[test]
-fn a_download_that_is_dropped_at_any_time_leaves_nothing_or_what_can_be_continued() {
+fn a_download_dropped_at_any_time_leaves_nothing_or_a_partial_file() {
     let file = File::new(content(1_000));
     for polls in 1.. {
         let directory = Directory::new();

@@ -192,8 +192,7 @@ async fn a_download_that_breaks_goes_on_by_itself_also_behind_an_earlier_part() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_file_that_changes_within_a_download_is_an_error_and_one_that_changed_before_begins_anew()
-{
+async fn a_file_that_changed_before_a_download_begins_anew_and_within_it_fails() {
     let first = File::new(content(1_000));
     let then = File {
         tag: "\"v2\"",
