@@ -4,7 +4,7 @@ use std::{
     panic::{self, AssertUnwindSafe},
     pin::{Pin, pin},
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
@@ -19,6 +19,7 @@ use hyper_util::client::legacy::connect::Connection as Connected;
 use pin_project_lite::pin_project;
 use tokio::{
     runtime::Handle,
+    task::JoinHandle,
     time::{Instant, sleep},
 };
 use tower_service::Service;
@@ -41,7 +42,7 @@ use crate::{
     exchange::{ExchangeState, Gate, MAX_HEAD},
     info::Facts,
     origin::Origin,
-    pool::{CalledOff, Connect, Connection, Permit, Pool, PooledConnection},
+    pool::{CalledOff, Connect, Connection, Permit, Pool, PooledConnection, RuntimeEnded},
     step::Steps,
 };
 
@@ -92,23 +93,44 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    fn open(&self, permit: Permit<B>, id: u64, called_off: CalledOff, steps: Arc<Steps>) {
+    fn open(
+        &self,
+        permit: Permit<B>,
+        id: u64,
+        called_off: CalledOff,
+        steps: Arc<Steps>,
+    ) -> Result<(), RuntimeEnded> {
         let Ok(runtime) = Handle::try_current() else {
             let error = Error::new(Kind::Connect).with("there is no Tokio runtime to connect on");
             let error = error.at(permit.origin());
-            return permit.fail(&error);
+            permit.fail(&error);
+            return Ok(());
         };
         // It is called where a permit is freed; its panic would unwind through that.
         let Ok(connector) = panic::catch_unwind(AssertUnwindSafe(|| self.connector.clone())) else {
             let error = Error::new(Kind::Connect).with("the connector panicked");
             let error = error.at(permit.origin());
-            return permit.fail(&error);
+            permit.fail(&error);
+            return Ok(());
         };
         let opening = open(connector, permit, id, called_off, steps, self.kept.clone());
-        runtime.spawn(Task::Opening {
+        let task = runtime.spawn(Task::Opening {
             opening: Box::pin(opening),
         });
+        if was_dropped(task) {
+            Err(RuntimeEnded)
+        } else {
+            Ok(())
+        }
     }
+}
+
+/// Whether the runtime dropped a task that it was given, as one does that has ended. Nothing else ends
+/// a task of ours before its time.
+fn was_dropped(mut task: JoinHandle<()>) -> bool {
+    let mut cx = Context::from_waker(Waker::noop());
+    task.is_finished()
+        && matches!(Pin::new(&mut task).poll(&mut cx), Poll::Ready(Err(error)) if error.is_cancelled())
 }
 
 pin_project! {

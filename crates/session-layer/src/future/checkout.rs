@@ -113,7 +113,13 @@ where
             }
             Notification::Permit(permit) => {
                 times.granted();
-                pool.open(permit);
+                if pool.open(permit).is_err() {
+                    // The permit was granted anew, mostly to this request, and so without an end. A task
+                    // of the runtime that has ended is dropped here; another executor goes on to the error.
+                    yield_now().await;
+                    let error = Error::new(Kind::Connect).with(RUNTIME_ENDED);
+                    return Err(error.at(waiting.origin()));
+                }
             }
             Notification::Served(outcome) => {
                 let origin = waiting.origin();
@@ -182,6 +188,9 @@ struct Times {
     /// When the times were looked at last.
     looked: Instant,
 }
+
+/// Why no connection is opened for a request on a runtime that was shut down.
+const RUNTIME_ENDED: &str = "the Tokio runtime to connect on has ended";
 
 /// How long a request goes on waiting for nothing at most, where its time in the queue is over.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);

@@ -73,7 +73,8 @@ impl<B: Send + 'static> Pool<B> {
     pub(super) fn start(self: &Arc<Self>, permit: Permit<B>, waiter: &Waiter<B>) {
         let here = runtime::current();
         if here.is_some() && here == permit.origin().runtime() {
-            self.open(permit);
+            // If this runtime has ended, a waiter is granted the permit, and finds that out by itself.
+            let _ = self.open(permit);
         } else {
             waiter.grant(permit);
         }

@@ -61,7 +61,7 @@ use tokio::{sync::Notify, time::Instant};
 pub(crate) use self::{
     answer::{Unanswered, Unsent},
     close::{Expiry, close_idle},
-    connect::{CalledOff, Connect},
+    connect::{CalledOff, Connect, RuntimeEnded},
     connection::Connection,
     permit::Permit,
     pooled::PooledConnection,
@@ -353,8 +353,8 @@ impl<B: Send + 'static> Pool<B> {
     fn cancel(self: &Arc<Self>, origin: &Origin, ticket: Ticket, waiter: &Waiter<B>) {
         let mut inner = self.lock();
         let mut left = waiter.close();
-        if let Some(permit) = &mut left.permit {
-            // Its own, so none that another could do with.
+        for permit in &mut left.permits {
+            // Not begun, so none that another waits for.
             inner.state.connect_cancelled(origin);
             permit.connected();
         }
@@ -362,7 +362,7 @@ impl<B: Send + 'static> Pool<B> {
         let unneeded = surplus.then(|| inner.call_off_newest(origin)).flatten();
         drop(inner);
         drop(unneeded);
-        drop(left.permit);
+        drop(left.permits);
         if let Some(Ok(pooled)) = left.served {
             pooled.release();
         }

@@ -11,6 +11,7 @@ use tokio::{sync::oneshot, time::Instant};
 use super::Shared;
 use super::{
     Connection, Permit, Pool, PooledConnection,
+    connect::RuntimeEnded,
     inner::{Live, Opening},
     state::{Failure, Numbered},
     waiter::Waiter,
@@ -22,7 +23,12 @@ impl<B: Send + 'static> Pool<B> {
     ///
     /// The task belongs to the pool, not to the request that asks: whoever waits longest gets its
     /// connection, and if all were served meanwhile, it is kept.
-    pub(crate) fn open(self: &Arc<Self>, mut permit: Permit<B>) {
+    ///
+    /// # Errors
+    ///
+    /// If the runtime of the caller has ended. A waiter of that runtime may have been granted the
+    /// permit again.
+    pub(crate) fn open(self: &Arc<Self>, mut permit: Permit<B>) -> Result<(), RuntimeEnded> {
         let id = self.next_id.fetch_add(1, Relaxed);
         let (needed, called_off) = oneshot::channel();
         let steps = Arc::<Steps>::default();
@@ -30,7 +36,8 @@ impl<B: Send + 'static> Pool<B> {
         if inner.state.is_closed() {
             // Whoever waited was told.
             drop(inner);
-            return drop(permit);
+            drop(permit);
+            return Ok(());
         }
         let opening = Opening {
             origin: permit.origin().clone(),
@@ -41,7 +48,7 @@ impl<B: Send + 'static> Pool<B> {
         inner.opening.insert(id, opening);
         drop(inner);
         permit.opening(id);
-        self.connector.open(permit, id, called_off, steps);
+        self.connector.open(permit, id, called_off, steps)
     }
 
     /// Takes note of a connection that is there, and whose task is about to run.

@@ -1,6 +1,7 @@
 #[cfg(not(all(test, session_loom)))]
 use std::sync::{Mutex, MutexGuard};
 use std::{
+    mem,
     sync::PoisonError,
     task::{Context, Poll, Waker},
 };
@@ -16,11 +17,13 @@ pub(crate) enum Notification<S, O> {
     Served(O),
 }
 
-/// Where the pool leaves a permit or an outcome for a waiting request, which may leave at any moment.
+/// Where the pool leaves permits or an outcome for a waiting request, which may leave at any moment.
 pub(crate) struct WaiterCell<S, O>(Mutex<Contents<S, O>>);
 
 struct Contents<S, O> {
-    permit: Option<S>,
+    /// More than one where a request with an earlier place came back into the queue before this
+    /// one was polled: the pool counts permits, and not who has them.
+    permits: Vec<S>,
     served: Option<O>,
     waker: Option<Waker>,
     gone: bool,
@@ -29,7 +32,7 @@ struct Contents<S, O> {
 impl<S, O> WaiterCell<S, O> {
     pub(super) fn new() -> Self {
         Self(Mutex::new(Contents {
-            permit: None,
+            permits: Vec::new(),
             served: None,
             waker: None,
             gone: false,
@@ -45,16 +48,15 @@ impl<S, O> WaiterCell<S, O> {
             drop(permit);
             return;
         }
-        let replaced = contents.permit.replace(permit);
+        contents.permits.push(permit);
         let waker = contents.waker.take();
         drop(contents);
-        drop(replaced);
         if let Some(waker) = waker {
             waker.wake();
         }
     }
 
-    /// Ends the wait, and frees a permit that was not taken out, which may take long on a runtime that
+    /// Ends the wait, and frees the permits that were not taken out, which may take long on a runtime that
     /// stands still; gives back what was meant for a request that left.
     pub(super) fn serve(&self, outcome: O) -> Result<(), O> {
         let mut contents = self.lock();
@@ -62,9 +64,9 @@ impl<S, O> WaiterCell<S, O> {
             return Err(outcome);
         }
         contents.served = Some(outcome);
-        let (waker, permit) = (contents.waker.take(), contents.permit.take());
+        let (waker, permits) = (contents.waker.take(), mem::take(&mut contents.permits));
         drop(contents);
-        drop(permit);
+        drop(permits);
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -76,7 +78,7 @@ impl<S, O> WaiterCell<S, O> {
         let mut contents = self.lock();
         contents.gone = true;
         Left {
-            permit: contents.permit.take(),
+            permits: mem::take(&mut contents.permits),
             served: contents.served.take(),
             _waker: contents.waker.take(),
         }
@@ -89,7 +91,7 @@ impl<S, O> WaiterCell<S, O> {
         if let Some(outcome) = contents.served.take() {
             return Poll::Ready(Notification::Served(outcome));
         }
-        if let Some(permit) = contents.permit.take() {
+        if let Some(permit) = contents.permits.pop() {
             return Poll::Ready(Notification::Permit(permit));
         }
         let replaced = contents.waker.replace(waker);
@@ -105,7 +107,32 @@ impl<S, O> WaiterCell<S, O> {
 
 /// What a request that leaves had not taken out of its cell.
 pub(super) struct Left<S, O> {
-    pub(super) permit: Option<S>,
+    pub(super) permits: Vec<S>,
     pub(super) served: Option<O>,
     _waker: Option<Waker>,
+}
+
+#[cfg(all(test, not(session_loom)))]
+mod tests {
+    use std::{sync::Arc, task::Waker};
+
+    use super::*;
+
+    #[test]
+    fn a_request_that_is_polled_late_keeps_each_permit_that_it_was_granted() {
+        let permit = Arc::new(());
+        let cell = WaiterCell::<_, ()>::new();
+        cell.grant(permit.clone());
+        cell.grant(permit.clone());
+        // One that goes back is granted anew at once, and to the same waiter.
+        assert_eq!(Arc::strong_count(&permit), 3);
+        let mut cx = Context::from_waker(Waker::noop());
+        for held in [2, 1] {
+            let polled = cell.poll_notification(&mut cx);
+            assert!(matches!(polled, Poll::Ready(Notification::Permit(_))));
+            drop(polled);
+            assert_eq!(Arc::strong_count(&permit), held);
+        }
+        assert!(cell.poll_notification(&mut cx).is_pending());
+    }
 }

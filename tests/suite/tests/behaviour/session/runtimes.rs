@@ -4,7 +4,7 @@
 use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{Arc, mpsc},
     task::{Context, Poll, Wake},
     thread,
     time::Duration,
@@ -409,6 +409,65 @@ fn requests_on_a_runtime_that_ends_are_answered_or_fail_and_never_hang() {
     assert_eq!(session.stats().open, 0);
 }
 
+/// Fails if it takes too long, in a thread of its own, which is left alone then.
+#[track_caller]
+fn in_time<T: Send + 'static>(what: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, output) = mpsc::channel();
+    thread::spawn(move || done.send(what()));
+    output.recv_timeout(PATIENCE).expect("it does not hang")
+}
+
+#[test]
+fn a_request_on_a_runtime_that_has_ended_fails_unsent() {
+    let (_peer, server) = peer(always(200, "x"));
+    let session = session(PoolConfig::default().max_connections(1));
+    let ending = workers();
+    let ended = ending.handle().clone();
+    drop(ending);
+    let failed = {
+        let (session, url) = (session.clone(), server.url("/"));
+        in_time(move || {
+            let _entered = ended.enter();
+            bare_block_on(fetch(&session, get(&url)))
+        })
+    };
+    let error = failed.expect_err("nothing can connect there");
+    assert!(error.is_unsent() && error.is_connect(), "{error:?}");
+    within(&workers(), ok(&session, &server));
+}
+
+#[test]
+fn a_task_that_opens_while_its_runtime_ends_ends_with_it() {
+    let (_peer, server) = peer(always(200, "x"));
+    let session = session(PoolConfig::default().max_connections(1));
+    let staying = workers();
+    let held = within(&staying, send(&session, get(&server.url("/")))).expect("it is answered");
+    let ending = workers();
+    let (polled, is_polled) = mpsc::channel();
+    let (end, has_ended) = mpsc::channel::<()>();
+    let waiting = ending.spawn({
+        let (session, url) = (session.clone(), server.url("/"));
+        async move {
+            let mut waiting = pin!(fetch(&session, get(&url)));
+            poll_once_here(&mut waiting).await;
+            // This thread stays in the task, as another may that was just about to poll.
+            polled.send(()).expect("the test goes on");
+            has_ended.recv().expect("the test goes on");
+            waiting.await
+        }
+    });
+    is_polled.recv().expect("it is polled");
+    ending.shutdown_background();
+    drop(held);
+    while session.stats().connecting == 0 {
+        thread::yield_now();
+    }
+    end.send(()).expect("it waits");
+    let ended = in_time(move || bare_block_on(waiting));
+    assert!(ended.is_err_and(|error| error.is_cancelled()));
+    within(&staying, ok(&session, &server));
+}
+
 fn with_timeouts(pool: PoolConfig, timeouts: Timeouts, http2: bool) -> BytesSession {
     SessionLayer::new(pool, timeouts)
         .and_then(|layer| layer.http2(Http2::default().prior_knowledge(http2)))
@@ -418,11 +477,16 @@ fn with_timeouts(pool: PoolConfig, timeouts: Timeouts, http2: bool) -> BytesSess
 
 /// Polls a future once, on this runtime.
 fn poll_once<F: Future + Unpin>(runtime: &runtime::Runtime, future: &mut F) {
-    let once = poll_fn(|cx| {
+    runtime.block_on(poll_once_here(future));
+}
+
+/// Polls a future once, which has to wait.
+async fn poll_once_here<F: Future + Unpin>(future: &mut F) {
+    poll_fn(|cx| {
         assert!(Pin::new(&mut *future).poll(cx).is_pending());
         Poll::Ready(())
-    });
-    runtime.block_on(once);
+    })
+    .await;
 }
 
 fn quick() -> Timeouts {
