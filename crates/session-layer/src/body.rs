@@ -7,6 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Sleep, sleep};
@@ -18,7 +19,7 @@ use crate::{
     exchange::{Cause, ExchangeState, Release},
     exchange::{Drained, Unread},
     runtime,
-    throughput::{DownloadMeter, TooSlow},
+    throughput::{self, DownloadMeter, TooSlow},
 };
 
 /// A response body that holds its connection, and gives it back when it has ended.
@@ -189,13 +190,13 @@ impl SessionBody {
         }
     }
 
-    /// Holds the body to the floor of its session or request.
+    /// Holds the body to the floor of its session or request, by what the headers of its response say.
     #[cold]
-    pub(crate) fn hold_to(&mut self, floors: Floors, may_be_silent: bool) {
+    pub(crate) fn hold_to(&mut self, floors: Floors, headers: &HeaderMap) {
         if floors.download_is_own {
             self.held_to = HeldTo::Own;
         }
-        let is_measured = floors.download_is_own || !may_be_silent;
+        let is_measured = floors.download_is_own || !throughput::may_be_silent(headers);
         let floor = floors.download.filter(|_| is_measured);
         if let (Some(floor), Some(_)) = (floor, &self.lease) {
             let times = self.times.get_or_insert_default();

@@ -1,7 +1,7 @@
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header};
 use http_body::Body;
 
-use crate::{error::Kind, target::HeaderFlags};
+use crate::{error::Kind, exchange::Began, target::HeaderFlags};
 
 /// Above this much of a request body, a connection is not used again after a final 4xx or 5xx: the
 /// peer may have answered without reading, and what lies in kernel buffers cannot be told from
@@ -10,11 +10,11 @@ const UNREAD_UPLOAD: u64 = 16 * 1024;
 
 /// Whether the connection may serve another request once the response body has ended.
 ///
-/// `in_time` says that the whole request had been taken before the response began.
+/// `request_body` is how many bytes of the request body hyper has taken.
 #[inline]
-pub(crate) fn is_clean(status: StatusCode, in_time: bool, request_body: u64) -> bool {
+pub(crate) fn is_clean(status: StatusCode, began: Began, request_body: u64) -> bool {
     let refused = status >= StatusCode::BAD_REQUEST;
-    in_time && !(refused && request_body > UNREAD_UPLOAD)
+    began == Began::InTime && !(refused && request_body > UNREAD_UPLOAD)
 }
 
 /// Whether a response of this status has no body, whatever length its head names
@@ -289,13 +289,17 @@ mod tests {
 
     #[test]
     fn a_refused_upload_is_trusted_only_while_it_is_small() {
-        assert!(is_clean(StatusCode::PAYLOAD_TOO_LARGE, true, 16 * 1024));
+        assert!(is_clean(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            Began::InTime,
+            16 * 1024
+        ));
         assert!(!is_clean(
             StatusCode::PAYLOAD_TOO_LARGE,
-            true,
+            Began::InTime,
             16 * 1024 + 1
         ));
-        assert!(is_clean(StatusCode::OK, true, u64::MAX));
-        assert!(!is_clean(StatusCode::OK, false, 0));
+        assert!(is_clean(StatusCode::OK, Began::InTime, u64::MAX));
+        assert!(!is_clean(StatusCode::OK, Began::Early, 0));
     }
 }

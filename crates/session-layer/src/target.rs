@@ -166,7 +166,13 @@ pub(crate) fn for_http2<B>(request: &mut Request<B>, flags: HeaderFlags, origin:
     let is_made = request.version() == Version::HTTP_2;
     *request.version_mut() = Version::HTTP_2;
     if flags.host || is_made || !is_named_as(request.uri(), origin) {
-        name_for_http2(request, is_made, origin);
+        let named = if is_made {
+            request.uri().authority().cloned()
+        } else {
+            let host = request.headers_mut().remove(HOST);
+            host.and_then(|host| Authority::try_from(host.as_bytes()).ok())
+        };
+        name_for_http2(request, named, origin);
     }
     if flags.of_connection {
         drop_those_of_the_connection(request.headers_mut());
@@ -186,13 +192,9 @@ fn is_path(path: &PathAndQuery) -> bool {
     path.starts_with('/') || path == "*"
 }
 
-fn name_for_http2<B>(request: &mut Request<B>, is_made: bool, origin: &Origin) {
-    let named = if is_made {
-        request.uri().authority().cloned()
-    } else {
-        let named = request.headers_mut().remove(HOST);
-        named.and_then(|host| Authority::try_from(host.as_bytes()).ok())
-    };
+/// Gives a request the URI that HTTP/2 sends: with the authority that it was `named` by, or else with
+/// that of its origin.
+fn name_for_http2<B>(request: &mut Request<B>, named: Option<Authority>, origin: &Origin) {
     // No userinfo, which an authority must not have here.
     let named = named.filter(|named| !named.as_str().contains('@'));
     let mut parts = origin.uri().clone().into_parts();

@@ -22,18 +22,22 @@ impl Piece {
         }
     }
 
-    /// The memory that it takes of what all calls share. Beyond the entries that a tape has anyway, the
-    /// overhead counts too: a body of single bytes takes a hundred times its length.
-    pub(super) fn cost(&self, beyond: bool) -> usize {
-        let held = match self {
+    /// How much it takes of the memory that all calls share, in one of the entries that a tape has
+    /// anyway.
+    pub(super) fn cost(&self) -> usize {
+        match self {
             Self::Data(data) => data.len(),
             Self::Trailers(trailers) => trailers
                 .iter()
                 .map(|(name, value)| name.as_str().len().saturating_add(value.len()))
                 .fold(0, usize::saturating_add),
-        };
-        let overhead = if beyond { Self::OVERHEAD } else { 0 };
-        held.saturating_add(overhead)
+        }
+    }
+
+    /// How much it takes beyond those entries. The overhead counts too: a body of single bytes takes a
+    /// hundred times its length.
+    pub(super) fn cost_beyond(&self) -> usize {
+        self.cost().saturating_add(Self::OVERHEAD)
     }
 
     /// The same piece in a buffer of its own, if it is short: `Bytes` does not expose the length of the

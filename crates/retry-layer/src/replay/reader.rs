@@ -210,7 +210,11 @@ where
             let held = state.held.saturating_add(piece.len());
             let whole = nothing_follows && state.pieces.len() == 0;
             let within = whole || held <= self.tape.limit;
-            let cost = piece.cost(state.pieces.is_full());
+            let cost = if state.pieces.is_full() {
+                piece.cost_beyond()
+            } else {
+                piece.cost()
+            };
             // The frame of a superseded attempt is kept in any case, or it would be lost.
             let fits =
                 !newest || (within && state.keeping == Keeping::All && state.share.grow(cost));

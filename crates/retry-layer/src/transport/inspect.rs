@@ -19,7 +19,15 @@ pub(super) enum Finding {
     Decides(Class),
 }
 
-pub(super) fn inspect(error: &(dyn Error + 'static), connected: bool) -> Finding {
+/// What the causes that were looked at so far say of the connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Connection {
+    Unknown,
+    /// It had been opened: the error came later.
+    Stood,
+}
+
+pub(super) fn inspect(error: &(dyn Error + 'static), connection: Connection) -> Finding {
     if error.is::<ReplayBodyError>() {
         return Finding::Suggests(Class::Permanent);
     }
@@ -27,7 +35,7 @@ pub(super) fn inspect(error: &(dyn Error + 'static), connected: bool) -> Finding
         return Finding::Suggests(Class::Final);
     }
     if let Some(error) = error.downcast_ref::<io::Error>() {
-        return inspect_io(error.kind(), connected);
+        return inspect_io(error.kind(), connection);
     }
     #[cfg(feature = "hyper")]
     if let Some(error) = error.downcast_ref::<hyper::Error>() {
@@ -71,7 +79,7 @@ pub(super) fn is_elapsed(error: &(dyn Error + 'static)) -> bool {
     error.is::<tokio::time::error::Elapsed>() || error.is::<AttemptElapsed>()
 }
 
-pub(super) fn inspect_io(kind: io::ErrorKind, connected: bool) -> Finding {
+pub(super) fn inspect_io(kind: io::ErrorKind, connection: Connection) -> Finding {
     use io::ErrorKind as Io;
     match kind {
         // TCP reports these for an established connection too, once its retransmissions gave up
@@ -80,7 +88,7 @@ pub(super) fn inspect_io(kind: io::ErrorKind, connected: bool) -> Finding {
         | Io::AddrNotAvailable
         | Io::NetworkUnreachable
         | Io::HostUnreachable
-            if !connected =>
+            if connection == Connection::Unknown =>
         {
             Finding::Suggests(Class::NotSent)
         }
@@ -119,14 +127,18 @@ fn inspect_hyper(error: &hyper::Error) -> Finding {
 #[cfg(feature = "h2")]
 fn inspect_h2(error: &h2::Error) -> Finding {
     if let Some(error) = error.get_io() {
-        return inspect_io(error.kind(), true);
+        return inspect_io(error.kind(), Connection::Stood);
     }
     let Some(reason) = error.reason() else {
         return Finding::Nothing;
     };
     if error.is_go_away() {
-        let remote = error.is_remote();
-        return Finding::Suggests(h2_go_away(reason, remote));
+        let sender = if error.is_remote() {
+            Sender::Peer
+        } else {
+            Sender::ThisSide
+        };
+        return Finding::Suggests(h2_go_away(reason, sender));
     }
     if error.is_reset() && error.is_remote() {
         return Finding::Suggests(h2_reset(reason));
@@ -135,11 +147,19 @@ fn inspect_h2(error: &h2::Error) -> Finding {
     Finding::Nothing
 }
 
+/// Which side sent a GOAWAY.
 #[cfg(feature = "h2")]
-pub(super) fn h2_go_away(reason: h2::Reason, remote: bool) -> Class {
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Sender {
+    Peer,
+    ThisSide,
+}
+
+#[cfg(feature = "h2")]
+pub(super) fn h2_go_away(reason: h2::Reason, sender: Sender) -> Class {
     match reason {
         // This side ended the connection: the peer may have processed what it has read.
-        _ if !remote => Class::Ambiguous,
+        _ if sender == Sender::ThisSide => Class::Ambiguous,
         // h2 fails a stream with the peer's GOAWAY only if its id is above the last one that the
         // peer will process. A peer that asks for calm is not asked again at once.
         h2::Reason::ENHANCE_YOUR_CALM => Class::Throttled(Processed::Never),

@@ -7,7 +7,7 @@ mod tests;
 
 use std::{error::Error, io};
 
-use self::inspect::{Finding, inspect, inspect_io, is_elapsed};
+use self::inspect::{Connection, Finding, inspect, inspect_io, is_elapsed};
 use crate::{causes::chain, class::Class};
 
 /// Classifies an error by what is found in its chain of sources.
@@ -39,11 +39,11 @@ use crate::{causes::chain, class::Class};
 #[must_use]
 pub fn classify(error: &(dyn Error + 'static)) -> Class {
     let mut found = None;
-    let mut connected = false;
+    let mut connection = Connection::Unknown;
     for cause in chain(error) {
-        match inspect(cause, connected) {
+        match inspect(cause, connection) {
             Finding::Nothing => {}
-            Finding::Connected => connected = true,
+            Finding::Connected => connection = Connection::Stood,
             Finding::Suggests(class @ (Class::Permanent | Class::Final)) => return class,
             Finding::Suggests(class) => found = found.or(Some(class)),
             Finding::Decides(class) => return found.unwrap_or(class),
@@ -87,10 +87,12 @@ pub fn is_connect(error: &(dyn Error + 'static)) -> bool {
             return true;
         }
         if let Some(error) = cause.downcast_ref::<io::Error>() {
-            if let Finding::Suggests(Class::NotSent) = inspect_io(error.kind(), false) {
+            if let Finding::Suggests(Class::NotSent) = inspect_io(error.kind(), Connection::Unknown)
+            {
                 return true;
             }
-        } else if let Finding::Connected | Finding::Decides(_) = inspect(cause, false) {
+        } else if let Finding::Connected | Finding::Decides(_) = inspect(cause, Connection::Unknown)
+        {
             return false;
         }
     }

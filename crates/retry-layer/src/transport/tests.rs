@@ -1,7 +1,7 @@
 use std::io;
 
 #[cfg(feature = "h2")]
-use super::inspect::{h2_go_away, h2_reset};
+use super::inspect::{Sender, h2_go_away, h2_reset};
 use super::{classify, is_timeout};
 use crate::class::Class;
 #[cfg(feature = "h2")]
@@ -169,7 +169,11 @@ fn every_reason_of_http_2_has_its_class() {
         (Reason::from(0xdead), Class::Ambiguous, Class::Unprocessed),
     ] {
         assert_eq!(h2_reset(reason), reset, "{reason:?}");
-        assert_eq!(h2_go_away(reason, true), go_away, "{reason:?}");
-        assert_eq!(h2_go_away(reason, false), Class::Ambiguous, "{reason:?}");
+        assert_eq!(h2_go_away(reason, Sender::Peer), go_away, "{reason:?}");
+        assert_eq!(
+            h2_go_away(reason, Sender::ThisSide),
+            Class::Ambiguous,
+            "{reason:?}"
+        );
     }
 }

@@ -96,8 +96,9 @@ impl KeepAlive {
         self.doubted.is_some_and(|from| from <= now)
     }
 
-    /// Says what is to be done now; `busy` if any request is under way.
-    pub(super) fn next(&mut self, now: Instant, busy: bool) -> Act {
+    /// Says what to do now, while so many requests are under way.
+    pub(super) fn next(&mut self, now: Instant, requests: usize) -> Act {
+        let busy = requests > 0;
         if let Some(asked) = self.asked {
             let idle = asked.checked_add(self.timeout.min(IDLE_TIMEOUT));
             let by = asked.checked_add(self.timeout);
@@ -143,15 +144,15 @@ mod tests {
         let start = Instant::now();
         let mut it = new(start);
         let at = |seconds: u32| start + seconds * SECOND;
-        assert_eq!(it.next(at(1000), false), Act::Wait(None));
+        assert_eq!(it.next(at(1000), 0), Act::Wait(None));
         it.heard(50, at(1000));
-        assert_eq!(it.next(at(1099), true), Act::Wait(Some(at(1100))));
-        assert_eq!(it.next(at(1100), true), Act::Ask);
-        assert_eq!(it.next(at(1109), true), Act::Wait(Some(at(1110))));
+        assert_eq!(it.next(at(1099), 1), Act::Wait(Some(at(1100))));
+        assert_eq!(it.next(at(1100), 1), Act::Ask);
+        assert_eq!(it.next(at(1109), 1), Act::Wait(Some(at(1110))));
         it.heard(PING, at(1109));
-        assert_eq!(it.next(at(1109), true), Act::Wait(Some(at(1209))));
-        assert_eq!(it.next(at(1209), true), Act::Ask);
-        assert_eq!(it.next(at(1219), true), Act::Close);
+        assert_eq!(it.next(at(1109), 1), Act::Wait(Some(at(1209))));
+        assert_eq!(it.next(at(1209), 1), Act::Ask);
+        assert_eq!(it.next(at(1219), 1), Act::Close);
     }
 
     #[tokio::test(start_paused = true)]
@@ -161,11 +162,11 @@ mod tests {
         let at = |seconds: u32| start + seconds * SECOND;
         it.doubt(at(2));
         assert!(it.is_doubted(at(3)));
-        assert_eq!(it.next(at(4), false), Act::Ask);
+        assert_eq!(it.next(at(4), 0), Act::Ask);
         // Nothing is lost by closing what carries nothing.
-        assert_eq!(it.next(at(4), true), Act::Wait(Some(at(5))));
-        assert_eq!(it.next(at(5), true), Act::Wait(Some(at(14))));
-        assert_eq!(it.next(at(5), false), Act::Close);
+        assert_eq!(it.next(at(4), 1), Act::Wait(Some(at(5))));
+        assert_eq!(it.next(at(5), 1), Act::Wait(Some(at(14))));
+        assert_eq!(it.next(at(5), 0), Act::Close);
         it.heard(PING, at(5));
         assert!(!it.is_doubted(at(5)));
     }
@@ -176,9 +177,9 @@ mod tests {
         let mut it = new(start);
         it.doubt(start);
         assert!(!it.is_doubted(start));
-        assert_eq!(it.next(start, false), Act::Wait(Some(start + SECOND)));
+        assert_eq!(it.next(start, 0), Act::Wait(Some(start + SECOND)));
         it.heard(9, start + SECOND / 2);
-        assert_eq!(it.next(start + SECOND, false), Act::Wait(None));
+        assert_eq!(it.next(start + SECOND, 0), Act::Wait(None));
     }
 
     #[tokio::test(start_paused = true)]
@@ -199,7 +200,7 @@ mod tests {
             now += 2 * SECOND;
             it.doubt(now);
             now += 2 * SECOND;
-            let act = it.next(now, true);
+            let act = it.next(now, 1);
             it.heard(bytes, now);
             act
         };

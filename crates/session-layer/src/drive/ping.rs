@@ -34,11 +34,19 @@ pub(super) struct OnDemand {
 }
 
 impl OnDemand {
-    /// Returns a timer; `measures` says that hyper measures round trips, and so needs the time.
-    pub(super) fn new(measures: bool) -> Self {
+    /// A timer whose clock stands still, for a hyper that measures nothing by it.
+    pub(super) fn with_stopped_clock() -> Self {
         Self {
             wanted: Arc::default(),
-            fixed: (!measures).then(Instant::now),
+            fixed: Some(Instant::now()),
+        }
+    }
+
+    /// A timer with a clock, by which hyper measures round trips.
+    pub(super) fn with_clock() -> Self {
+        Self {
+            wanted: Arc::default(),
+            fixed: None,
         }
     }
 

@@ -33,11 +33,17 @@ pub(crate) struct RequestTimers {
 const TICK: Duration = Duration::from_secs(1);
 
 impl RequestTimers {
-    /// Holds an exchange, which begins, to these floors.
+    /// Holds an exchange to these floors. An upload is held to its floor by
+    /// [`measure_upload`](Self::measure_upload).
     #[cold]
-    pub(crate) fn hold_to(&mut self, floors: Floors, has_body: bool, exchange: &ExchangeState) {
+    pub(crate) fn hold_to(&mut self, floors: Floors) {
         self.floors = Some(floors);
-        if let Some(floor) = floors.upload.filter(|_| has_body) {
+    }
+
+    /// Holds the request body of an exchange that begins to the floor of uploads, if it has one.
+    #[cold]
+    pub(crate) fn measure_upload(&mut self, exchange: &ExchangeState) {
+        if let Some(floor) = self.floors.and_then(|floors| floors.upload) {
             exchange.measure_upload();
             self.upload = Some(UploadMeter::new(floor));
         }

@@ -16,7 +16,7 @@ pub(crate) use self::{
     gate::Gate,
     release::Release,
     request_body::{PIECE, RequestBody},
-    state::{Carrier, ExchangePhase, ExchangeState, MAX_HEAD, StreamOwner},
+    state::{Began, Carrier, ExchangePhase, ExchangeState, MAX_HEAD, StreamOwner},
     unread::{Drained, FOR, Unread},
     withheld::Withheld,
 };

@@ -89,7 +89,7 @@ where
         let notification = poll_fn(|cx| waiting.poll_notification(cx));
         let notification = match before(times.next(), notification).await {
             Some(notification) => notification,
-            None => match times.look(waiting.is_covered()) {
+            None => match times.look(&waiting) {
                 None => continue,
                 Some(kind) => {
                     // Asked before it waits once more: what the pool knows by then may be of a later try.
@@ -239,22 +239,32 @@ impl Times {
         next.or_else(|| again.filter(|_| self.queue.is_some()))
     }
 
-    /// Looks at the times; says which has run out, if it waits for what that is for.
-    fn look(&mut self, is_covered: bool) -> Option<Kind> {
-        let now = Instant::now();
-        self.looked = now;
-        let is_over = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        if !is_covered {
-            let after = self.queue.unwrap_or_default();
-            return is_over(self.queue_ends()).then_some(Kind::PoolTimeout(after));
+    /// Says which timeout has run out, if the waiter waits for what that is for.
+    fn look<B: Send + 'static>(&mut self, waiting: &Waiting<B>) -> Option<Kind> {
+        if waiting.is_covered() {
+            self.look_covered()
+        } else {
+            self.look_queued()
         }
+    }
+
+    /// Whether the queue's timeout has run out, while no connection is being opened for the waiter.
+    fn look_queued(&mut self) -> Option<Kind> {
+        self.looked = Instant::now();
+        let is_over = self.queue_ends().is_some_and(|at| at <= self.looked);
+        is_over.then(|| Kind::PoolTimeout(self.queue.unwrap_or_default()))
+    }
+
+    /// Whether the connect timeout has run out, while a connection is being opened for the waiter.
+    fn look_covered(&mut self) -> Option<Kind> {
+        self.looked = Instant::now();
         if self.wait == Wait::Queued {
-            // Not for lack of a place any more.
+            // The time in the queue ends, and that for connects begins.
             self.connects();
             return None;
         }
-        let after = self.connect.unwrap_or_default();
-        is_over(self.connect_ends()).then_some(Kind::Timeout(Phase::Connect, after))
+        let is_over = self.connect_ends().is_some_and(|at| at <= self.looked);
+        is_over.then(|| Kind::Timeout(Phase::Connect, self.connect.unwrap_or_default()))
     }
 
     /// A permit has come. If a connection was being opened for it before, that came to nothing, and
@@ -370,9 +380,9 @@ mod tests {
             looked: now,
         };
         sleep_until(times.next().expect("the queue has a timeout")).await;
-        assert!(times.look(true).is_none());
+        assert!(times.look_covered().is_none());
         sleep_until(times.next().expect("the connect may fail")).await;
-        assert!(matches!(times.look(false), Some(Kind::PoolTimeout(_))));
+        assert!(matches!(times.look_queued(), Some(Kind::PoolTimeout(_))));
     }
 
     #[tokio::test(start_paused = true)]
@@ -393,6 +403,6 @@ mod tests {
             times.granted();
         }
         assert_eq!(times.queued(), Duration::from_millis(1200));
-        assert!(matches!(times.look(false), Some(Kind::PoolTimeout(_))));
+        assert!(matches!(times.look_queued(), Some(Kind::PoolTimeout(_))));
     }
 }

@@ -54,11 +54,20 @@ impl<B: Send + 'static> Pool<B> {
         self.follow(effects, None);
     }
 
-    /// Gives no more requests to a connection whose peer may be dead, or gives it some again.
+    /// Gives no more requests to a shared connection whose peer may be dead.
     #[cfg(feature = "http2")]
-    pub(crate) fn set_paused(self: &Arc<Self>, origin: &Origin, id: u64, paused: bool) {
+    pub(crate) fn pause(self: &Arc<Self>, origin: &Origin, id: u64) {
         let mut inner = self.lock();
-        let effects = inner.state.set_paused(origin, id, paused, Instant::now());
+        let effects = inner.state.pause(origin, id, Instant::now());
+        drop(inner);
+        self.follow(effects, None);
+    }
+
+    /// Gives requests again to a shared connection that was paused.
+    #[cfg(feature = "http2")]
+    pub(crate) fn resume(self: &Arc<Self>, origin: &Origin, id: u64) {
+        let mut inner = self.lock();
+        let effects = inner.state.resume(origin, id, Instant::now());
         drop(inner);
         self.follow(effects, None);
     }

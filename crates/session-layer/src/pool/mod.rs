@@ -73,7 +73,7 @@ pub(crate) use self::{
 };
 use self::{
     inner::Inner,
-    state::{Checkout, CheckoutAnswer, Returned, State},
+    state::{Cancelled, Checkout, CheckoutAnswer, Returned, State},
     waiter::Waiter,
 };
 use crate::{
@@ -358,8 +358,10 @@ impl<B: Send + 'static> Pool<B> {
             inner.state.connect_cancelled(origin);
             permit.connected();
         }
-        let (_, surplus) = inner.state.cancel(origin, ticket);
-        let unneeded = surplus.then(|| inner.call_off_newest(origin)).flatten();
+        let unneeded = match inner.state.cancel(origin, ticket) {
+            Cancelled::Surplus => inner.call_off_newest(origin),
+            Cancelled::NotQueued | Cancelled::Removed => None,
+        };
         drop(inner);
         drop(unneeded);
         drop(left.permits);

@@ -96,9 +96,13 @@ impl<B: Send + 'static> Pool<B> {
         let expected = self.config.http2.max_concurrent_streams;
         let mut inner = self.lock();
         inner.live.insert(id, live);
-        let counted = inner.end_opening(id).is_some();
-        let state = &mut inner.state;
-        let effects = state.connected_shared(origin, shared, expected, counted, Instant::now());
+        let now = Instant::now();
+        let effects = match inner.end_opening(id) {
+            Some(_) => inner.state.connected_shared(origin, shared, expected, now),
+            None => inner
+                .state
+                .connected_shared_late(origin, shared, expected, now),
+        };
         drop(inner);
         self.follow(effects, None);
     }

@@ -58,12 +58,12 @@ where
         if let Some(address) = waiting.next() {
             race.begin(address, dial(address), now);
         }
-        let more = waiting.len() > 0;
-        let next = delay.filter(|_| more);
+        let addresses = waiting.len();
+        let next = delay.filter(|_| addresses > 0);
         let mut next = pin!(until(next.and_then(|delay| now.checked_add(delay))));
         let step = poll_fn(|cx| {
             // First: an attempt that is connected in time wins, even if the time is over by now.
-            if let Poll::Ready(step) = race.poll(cx, more) {
+            if let Poll::Ready(step) = race.poll(cx, addresses) {
                 return Poll::Ready(step);
             }
             if deadline.as_mut().poll(cx).is_ready() {
@@ -134,7 +134,8 @@ impl<F> Race<F> {
         });
     }
 
-    fn poll<T>(&mut self, cx: &mut Context<'_>, more: bool) -> Poll<Step<T>>
+    /// Polls the attempts. One that fails lets the next begin at once, if any `addresses` are left.
+    fn poll<T>(&mut self, cx: &mut Context<'_>, addresses: usize) -> Poll<Step<T>>
     where
         F: Future<Output = Result<T, BoxError>>,
     {
@@ -152,7 +153,7 @@ impl<F> Race<F> {
                 }
             }
         }
-        if more && self.failures.len() > failed_before {
+        if addresses > 0 && self.failures.len() > failed_before {
             return Poll::Ready(Step::Next);
         }
         if self.attempts.is_empty() {

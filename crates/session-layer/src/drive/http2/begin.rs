@@ -40,7 +40,11 @@ where
     let pool = facts.pool();
     let tasks = Tasks::new(boxes);
     let config = &pool.config().http2;
-    let on_demand = OnDemand::new(config.adaptive_window);
+    let on_demand = if config.adaptive_window {
+        OnDemand::with_clock()
+    } else {
+        OnDemand::with_stopped_clock()
+    };
     let (sender, dispatch) = builder(config, tasks.clone(), on_demand.clone())
         .handshake(io)
         .await?;

@@ -112,11 +112,11 @@ impl<B: Send + 'static> Looked<'_, B> {
 
     /// Looks at whether the peer is alive.
     pub(super) fn look_at_peer(&mut self, now: Instant) -> Look {
-        let act = self.keep_alive.next(now, self.streams.count() > 0);
+        let act = self.keep_alive.next(now, self.streams.count());
         if self.keep_alive.is_doubted(now) && !*self.paused {
             *self.paused = true;
             let (origin, id) = (self.connection.origin(), self.connection.id());
-            self.connection.pool().set_paused(origin, id, true);
+            self.connection.pool().pause(origin, id);
         }
         match act {
             Act::Wait(at) => Look::Again(at),

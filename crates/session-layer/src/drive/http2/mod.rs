@@ -295,7 +295,7 @@ where
         let (pool, origin) = (this.connection.pool(), this.connection.origin());
         let id = this.connection.id();
         if mem::take(this.paused) {
-            pool.set_paused(origin, id, false);
+            pool.resume(origin, id);
         }
         let settled = this.dispatch.as_ref().filter(|_| read >= FRAME_HEAD);
         let allowed = settled.map(Dispatch::allowed);

@@ -28,7 +28,7 @@ use self::{
     upload::Upload,
 };
 pub(crate) use self::{
-    phase::{Carrier, ExchangePhase},
+    phase::{Began, Carrier, ExchangePhase},
     stream::StreamOwner,
 };
 use super::Cause;
@@ -177,12 +177,16 @@ impl ExchangeState {
         );
     }
 
-    /// Notes that the head has come; returns whether hyper had taken the whole request before.
+    /// Notes that the head has come; returns when the response began.
     #[inline]
-    pub(crate) fn head_came(&self) -> bool {
+    pub(crate) fn head_came(&self) -> Began {
         self.head_ends_by.store(u64::MAX, Relaxed);
         let before = self.phase.swap(ExchangePhase::Body as u8, AcqRel);
-        before == ExchangePhase::Head as u8 && !self.answered_early.load(Relaxed)
+        if before == ExchangePhase::Head as u8 && !self.answered_early.load(Relaxed) {
+            Began::InTime
+        } else {
+            Began::Early
+        }
     }
 
     /// Whether hyper has not taken the request body to its end.

@@ -9,6 +9,15 @@ pub(crate) enum Carrier {
     Stream,
 }
 
+/// When the response began.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Began {
+    /// After hyper had taken the whole request.
+    InTime,
+    /// Before that: the peer has not read the whole of the request, as far as is known.
+    Early,
+}
+
 /// How far an exchange is, as the timers of its connection see it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]

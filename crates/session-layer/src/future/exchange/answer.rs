@@ -15,9 +15,9 @@ use crate::{
     body::Lease,
     box_error::BoxError,
     error::Kind,
-    exchange::{Cause, MAX_HEAD, RequestBody},
+    exchange::{Began, Cause, MAX_HEAD, RequestBody},
     pool::PooledConnection,
-    reuse, throughput,
+    reuse,
 };
 
 impl<B> Exchange<B>
@@ -37,7 +37,7 @@ where
             return Err(self.unexpected(pooled, head, request));
         }
         let exchange = pooled.exchange();
-        let in_time = exchange.head_came();
+        let began = exchange.head_came();
         if status == StatusCode::SWITCHING_PROTOCOLS {
             return self.switched(pooled, body);
         }
@@ -66,7 +66,7 @@ where
             Some(Cause::Suspect)
         } else if ends.is_some() {
             ends
-        } else if !reuse::is_clean(status, in_time, exchange.request_body_bytes()) {
+        } else if !reuse::is_clean(status, began, exchange.request_body_bytes()) {
             Some(Cause::Unclean)
         } else {
             self.last.then_some(Cause::Served)
@@ -80,10 +80,10 @@ where
             ends,
         };
         let mut body = SessionBody::new(body, Some(lease), info);
-        if !in_time {
+        if began == Began::Early {
             body.came_early();
         } else if let Some(floors) = self.rare.as_ref().and_then(|it| it.timers.floors()) {
-            body.hold_to(floors, throughput::may_be_silent(&head.headers));
+            body.hold_to(floors, &head.headers);
         }
         if self.wants == Wants::Head || reuse::is_bare(status) {
             body.announces_nothing();

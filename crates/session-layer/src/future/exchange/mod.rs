@@ -136,7 +136,10 @@ where
         let mut rare = None;
         if let Some(floors) = flags.options.floors(timeouts) {
             let timers = &mut rare_of(&mut rare).timers;
-            timers.hold_to(floors, has_body, pooled.exchange());
+            timers.hold_to(floors);
+            if has_body {
+                timers.measure_upload(pooled.exchange());
+            }
         }
         let wants = Wants::of(request.method());
         if pooled.is_stream() {

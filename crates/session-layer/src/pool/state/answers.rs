@@ -59,6 +59,18 @@ pub(crate) enum CheckoutAnswer<C, S, W> {
     Closed,
 }
 
+/// What came of the removal of a waiter.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[must_use]
+pub(crate) enum Cancelled {
+    /// It was not in the queue any more.
+    NotQueued,
+    /// All connects of its origin are still needed.
+    Removed,
+    /// One connect of its origin is not needed any more.
+    Surplus,
+}
+
 /// Where a request waits.
 #[derive(Debug)]
 pub(crate) struct Place<W> {

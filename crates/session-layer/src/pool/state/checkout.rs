@@ -6,7 +6,7 @@ use hashbrown::Equivalent;
 use tokio::time::Instant;
 
 use super::{
-    Arrival, Checkout, CheckoutAnswer, Mode, Numbered, Place, State, Ticket,
+    Arrival, Cancelled, Checkout, CheckoutAnswer, Mode, Numbered, Place, State, Ticket,
     per_origin::{PerOrigin, Waiting},
     shared::Shared,
 };
@@ -112,14 +112,13 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         Ok(CheckoutAnswer::Queue(place, evicted))
     }
 
-    /// Removes a waiter that went away; returns whether it was still waiting, and whether one
-    /// connection more than needed is now being opened for its origin.
-    pub(crate) fn cancel(&mut self, origin: &Origin, ticket: Ticket) -> (bool, bool) {
+    /// Removes a waiter whose request was dropped, or has timed out.
+    pub(crate) fn cancel(&mut self, origin: &Origin, ticket: Ticket) -> Cancelled {
         let Some(entry) = self.origins.get_mut(origin) else {
-            return (false, false);
+            return Cancelled::NotQueued;
         };
         let Some(at) = entry.position(ticket) else {
-            return (false, false);
+            return Cancelled::NotQueued;
         };
         entry.waiters.remove(at);
         self.waiting -= 1;
@@ -127,7 +126,11 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         let surplus = entry.connecting > needed;
         self.refresh(origin);
         self.forget_if_unused(origin);
-        (true, surplus)
+        if surplus {
+            Cancelled::Surplus
+        } else {
+            Cancelled::Removed
+        }
     }
 
     /// Whether the peer allows no request on any connection of this origin.

@@ -24,7 +24,8 @@ mod tests;
 
 pub(crate) use self::{
     answers::{
-        Arrival, Checkout, CheckoutAnswer, Counts, Effects, Failure, Place, Returned, Ticket,
+        Arrival, Cancelled, Checkout, CheckoutAnswer, Counts, Effects, Failure, Place, Returned,
+        Ticket,
     },
     shared::Failed,
 };

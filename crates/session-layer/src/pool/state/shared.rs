@@ -178,19 +178,28 @@ impl<C, S: Numbered + Clone, W> PerOrigin<C, S, W> {
 
 /// Connections that take several requests at once.
 impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
-    /// Places such a connection, which has just been opened; `counted` says whether the state
-    /// still counts on it. `expected` is how many requests it may carry if the peer does not mind.
+    /// Places a shared connection that has just been opened. `expected` is how many requests it may
+    /// carry unless the peer allows fewer.
     pub(crate) fn connected_shared(
         &mut self,
         origin: &Origin,
         handle: S,
         expected: usize,
-        counted: bool,
         now: Instant,
     ) -> Effects<S, W> {
-        if counted {
-            self.stop_connecting(origin);
-        }
+        self.stop_connecting(origin);
+        self.connected_shared_late(origin, handle, expected, now)
+    }
+
+    /// Places a shared connection whose connect was cancelled, but had succeeded by then. It is not
+    /// counted among those that are being opened any more.
+    pub(crate) fn connected_shared_late(
+        &mut self,
+        origin: &Origin,
+        handle: S,
+        expected: usize,
+        now: Instant,
+    ) -> Effects<S, W> {
         self.holding.insert(handle.id());
         let mut effects = Effects::default();
         let (mode, requests) = (self.mode, self.limits.requests);
@@ -237,18 +246,27 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         effects
     }
 
-    /// Gives nothing more to a connection whose peer may be dead, or gives it requests again.
-    pub(crate) fn set_paused(
+    /// Gives no more requests to a connection whose peer may be dead.
+    pub(crate) fn pause(&mut self, origin: &Origin, id: u64, now: Instant) -> Effects<S, W> {
+        self.change(origin, id, now, |shared| shared.paused = true)
+    }
+
+    /// Gives requests again to a connection that was paused.
+    pub(crate) fn resume(&mut self, origin: &Origin, id: u64, now: Instant) -> Effects<S, W> {
+        self.change(origin, id, now, |shared| shared.paused = false)
+    }
+
+    fn change(
         &mut self,
         origin: &Origin,
         id: u64,
-        paused: bool,
         now: Instant,
+        change: impl FnOnce(&mut Shared<S>),
     ) -> Effects<S, W> {
         let mut effects = Effects::default();
         let entry = self.origins.get_mut(origin);
         if let Some(shared) = entry.and_then(|entry| entry.shared_mut(id)) {
-            shared.paused = paused;
+            change(shared);
             self.fill(origin, id, now, &mut effects);
         }
         effects

@@ -29,7 +29,7 @@ fn stand_idle_shared(state: &mut Ids, id: u32, now: Instant) {
         ask(state, "s", 0, now),
         CheckoutAnswer::Connect(_)
     ));
-    let _ = state.connected_shared(&s, id, 10, true, now);
+    let _ = state.connected_shared(&s, id, 10, now);
     let _ = state.set_limit(&s, id.into(), 10, now);
     let _ = state.stream_ended(&s, id.into(), now);
 }
@@ -94,7 +94,7 @@ fn only_the_idle_connection_that_is_named_is_taken_out() {
 
     for id in [5, 6] {
         ask_secure(&mut state, 0..1, now);
-        let _ = state.connected_shared(&s, id, 1, true, now);
+        let _ = state.connected_shared(&s, id, 1, now);
         let _ = state.set_limit(&s, id.into(), 1, now);
     }
     for id in [5, 6] {
@@ -179,7 +179,7 @@ fn a_closed_pool_gives_back_all_it_had_and_refuses_everything() {
     let (a, s) = (origin("a"), origin("s"));
     stand_idle(&mut state, "a", 1..=1, now);
     ask_secure(&mut state, 0..1, now);
-    let _ = state.connected_shared(&s, 2, 1, true, now);
+    let _ = state.connected_shared(&s, 2, 1, now);
     let _ = state.set_limit(&s, 2, 1, now);
     assert!(matches!(
         ask(&mut state, "s", 3, now),
@@ -205,7 +205,7 @@ fn a_closed_pool_gives_back_all_it_had_and_refuses_everything() {
         ask(&mut state, "a", 5, now),
         CheckoutAnswer::Closed
     ));
-    let late = state.connected_shared(&s, 6, 1, false, now);
+    let late = state.connected_shared_late(&s, 6, 1, now);
     assert_eq!(late.close, [6]);
     assert!(late.serve.is_empty() && late.grant.is_empty());
     assert!(state.stop_keeping().is_empty());
@@ -240,19 +240,19 @@ fn a_waiter_that_leaves_tells_whether_too_many_are_being_opened() {
         };
         tickets.push(place.arrival.ticket);
     }
-    assert_eq!(state.cancel(&a, tickets[0]), (true, true));
-    assert_eq!(state.cancel(&a, tickets[0]), (false, false));
+    assert_eq!(state.cancel(&a, tickets[0]), Cancelled::Surplus);
+    assert_eq!(state.cancel(&a, tickets[0]), Cancelled::NotQueued);
     state.connect_cancelled(&a);
     assert_eq!(state.counts().connecting, 1);
     assert_eq!(state.counts().waiting, 1);
     assert!(state.permit_freed(&a).is_empty());
-    assert_eq!(state.cancel(&a, tickets[1]), (true, true));
+    assert_eq!(state.cancel(&a, tickets[1]), Cancelled::Surplus);
 
     // One connect is for all, so it is too many only when the last has left.
     let tickets = ask_secure(&mut state, 0..2, now);
-    assert_eq!(state.cancel(&s, tickets[0]), (true, false));
-    assert_eq!(state.cancel(&s, tickets[1]), (true, true));
-    assert_eq!(state.cancel(&origin("c"), tickets[1]), (false, false));
+    assert_eq!(state.cancel(&s, tickets[0]), Cancelled::Removed);
+    assert_eq!(state.cancel(&s, tickets[1]), Cancelled::Surplus);
+    assert_eq!(state.cancel(&origin("c"), tickets[1]), Cancelled::NotQueued);
     state.assert_consistent();
 }
 
@@ -296,7 +296,7 @@ fn an_origin_is_refused_while_all_its_connections_allow_nothing() {
     ask_secure(&mut state, 0..1, now);
     assert!(!state.is_refused(&s));
     // By its number, it has not answered.
-    let _ = state.connected_shared(&s, 1, 10, true, now);
+    let _ = state.connected_shared(&s, 1, 10, now);
     assert!(!state.is_refused(&s));
     let _ = state.set_limit(&s, 1, 0, now);
     assert!(state.is_refused(&s));
@@ -310,7 +310,7 @@ fn an_answered_connection_that_allows_nothing_may_have_a_successor() {
     let (mut state, now) = (state(9, 9), Instant::now());
     let s = origin("s");
     ask_secure(&mut state, 0..1, now);
-    let _ = state.connected_shared(&s, 2, 10, true, now);
+    let _ = state.connected_shared(&s, 2, 10, now);
     let _ = state.set_limit(&s, 2, 0, now);
     assert!(!state.is_refused(&s));
     assert!(matches!(

@@ -30,10 +30,7 @@ fn be_shared(state: &mut Ids, name: &str, id: u32, limit: usize, now: Instant) {
         ask(state, name, id, now),
         CheckoutAnswer::Connect(_)
     ));
-    assert_eq!(
-        served(&state.connected_shared(&of, id, limit, true, now)),
-        [id]
-    );
+    assert_eq!(served(&state.connected_shared(&of, id, limit, now)), [id]);
     let _ = state.set_limit(&of, id.into(), limit, now);
 }
 
@@ -151,7 +148,7 @@ fn an_idle_connection_in_doubt_makes_room_for_other_origins_only() {
     let s = origin("s");
     be_shared(&mut state, "s", 1, 10, now);
     let _ = state.stream_ended(&s, 1, now);
-    let _ = state.set_paused(&s, 1, true, now);
+    let _ = state.pause(&s, 1, now);
     assert!(matches!(
         ask(&mut state, "s", 2, now),
         CheckoutAnswer::Queue(_, None)
@@ -188,7 +185,7 @@ fn a_connection_of_unknown_limit_covers_as_many_as_are_expected() {
     let (mut state, now) = (state(9, 9), Instant::now());
     let s = origin("s");
     ask_secure(&mut state, 0..25, now);
-    let opened = state.connected_shared(&s, 1, 10, true, now);
+    let opened = state.connected_shared(&s, 1, 10, now);
     assert_eq!(served(&opened), [0]);
     // 9 of the 24 are covered, and 15 need two more.
     assert_eq!(opened.grant.len(), 2);
@@ -212,7 +209,7 @@ fn what_a_peer_said_last_is_expected_of_its_next_connection() {
         ask(&mut state, "s", 4, now),
         CheckoutAnswer::Connect(_)
     ));
-    let _ = state.connected_shared(&s, 2, 100, true, now);
+    let _ = state.connected_shared(&s, 2, 100, now);
     assert_eq!(expected(&state), Sharing::Many(3));
     // What one that takes nothing says is no guide.
     let _ = state.set_limit(&s, 2, 0, now);
@@ -227,7 +224,7 @@ fn after_a_limit_of_0_the_next_connection_waits_for_its_limit() {
     let (mut state, now) = (state(9, 9), Instant::now());
     let s = origin("s");
     ask_secure(&mut state, 0..1, now);
-    let _ = state.connected_shared(&s, 1, 10, true, now);
+    let _ = state.connected_shared(&s, 1, 10, now);
     let _ = state.set_limit(&s, 1, 0, now);
     assert!(matches!(
         ask(&mut state, "s", 1, now),
@@ -235,7 +232,7 @@ fn after_a_limit_of_0_the_next_connection_waits_for_its_limit() {
     ));
     let ended = state.drain(&s, 1, None);
     assert!(matches!(*ended.grant, [(_, 1)]));
-    let opened = state.connected_shared(&s, 3, 10, true, now);
+    let opened = state.connected_shared(&s, 3, 10, now);
     assert!(opened.serve.is_empty());
     assert_eq!(served(&state.set_limit(&s, 3, 10, now)), [1]);
     state.assert_consistent();
@@ -247,7 +244,7 @@ fn a_connection_that_ends_at_a_limit_of_0_fails_its_waiters() {
     let s = origin("s");
     ask_secure(&mut state, 0..5, now);
     assert_eq!(
-        served(&state.connected_shared(&s, 1, 10, true, now)),
+        served(&state.connected_shared(&s, 1, 10, now)),
         [0],
         "one goes first"
     );
@@ -327,7 +324,10 @@ fn a_request_that_ends_beside_others_changes_nothing_else() {
     };
     assert!(!state.stream_ended_quietly(&s, 1));
     assert_eq!(streams(&state), 2);
-    assert!(state.cancel(&place.origin, place.arrival.ticket).0);
+    assert_ne!(
+        state.cancel(&place.origin, place.arrival.ticket),
+        Cancelled::NotQueued
+    );
     assert!(state.stream_ended_quietly(&s, 1));
     assert_eq!(streams(&state), 1);
     // It carries nothing afterwards.
