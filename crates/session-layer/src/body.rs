@@ -298,7 +298,7 @@ impl SessionBody {
         true
     }
 
-    /// Takes note that its reader got something.
+    /// Notes that its reader got something.
     #[cold]
     fn note_came(&mut self, polled: Option<&Result<Frame<Bytes>, hyper::Error>>) {
         let Some(times) = &mut self.times else {

@@ -72,7 +72,7 @@ impl HeaderFlags {
         flags
     }
 
-    /// Takes note of a `Transfer-Encoding` that was added.
+    /// Notes a `Transfer-Encoding` that was added.
     pub(crate) fn adds_coding(&mut self) {
         self.coding = true;
         self.of_connection = true;

@@ -42,7 +42,7 @@ impl Outgoing {
         &self.gate
     }
 
-    /// Takes note of bytes that were written.
+    /// Notes bytes that were written.
     pub(super) fn pass(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let skip = bytes
@@ -65,7 +65,7 @@ impl Outgoing {
         }
     }
 
-    /// Takes note of the first `written` bytes of these.
+    /// Notes the first `written` bytes of these.
     pub(super) fn pass_slices(&mut self, slices: &[IoSlice<'_>], mut written: usize) {
         for slice in slices {
             let part = slice.get(..written).unwrap_or(slice);

@@ -133,7 +133,7 @@ impl<T, S> Io<T, S> {
         }
     }
 
-    /// Takes note of how a write ended, and keeps its failure from hyper.
+    /// Notes how a write ended, and keeps its failure from hyper.
     #[inline]
     fn wrote(
         &mut self,

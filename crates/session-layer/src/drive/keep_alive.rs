@@ -67,7 +67,7 @@ impl KeepAlive {
         }
     }
 
-    /// Takes note of so many bytes from the peer; returns whether a PING was waiting for an answer.
+    /// Notes so many bytes from the peer; returns whether a PING was waiting for an answer.
     pub(super) fn heard(&mut self, bytes: u64, now: Instant) -> bool {
         self.heard = now;
         self.doubted = None;
@@ -78,7 +78,7 @@ impl KeepAlive {
         asked
     }
 
-    /// Takes note of a request that was given up, where nothing has come since it began.
+    /// Notes a request that was given up, where nothing has come since it began.
     ///
     /// A peer is not in doubt before it had the time of a round trip: whoever drops a call at once
     /// has not waited long enough to know.

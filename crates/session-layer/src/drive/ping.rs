@@ -1,8 +1,8 @@
-//! A timer for hyper's PINGs that runs out when the connection's task says so.
+//! A timer for hyper's PINGs that runs out when the driver says so.
 //!
 //! hyper sends a PING when an interval has passed, and cannot be asked for one at a certain moment.
-//! So the interval is for the connection's task to decide: it passes when a PING is
-//! [wanted](OnDemand::want). What follows from an answer, or from none, is decided there too.
+//! So the interval is for the driver to decide: it passes when a PING is [wanted](OnDemand::want).
+//! What follows from an answer, or from none, is decided there too.
 
 use std::{
     future::Future,
@@ -92,7 +92,7 @@ impl Future for Wanted {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
-        // The connection's task polls hyper itself after it has wanted one, so no waker is needed.
+        // The driver polls hyper itself after it has wanted one, so no waker is needed.
         match &self.0 {
             Some(wanted) if wanted.load(Relaxed) => Poll::Ready(()),
             Some(_) | None => Poll::Pending,

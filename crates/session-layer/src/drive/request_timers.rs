@@ -14,10 +14,10 @@ use crate::{
     throughput::{TooSlow, UploadMeter},
 };
 
-/// The timers of one exchange that its request keeps itself, where the task of the connection does not
-/// suffice: if the request is polled on another runtime than that task, which may not be driven; if
-/// it has timeouts of its own, since the task may sleep for longer than those; and if it has floors
-/// of throughput.
+/// The timers of one exchange that its request keeps itself, where the driver does not suffice: if
+/// the request is polled on another runtime than that task, which may not be driven; if it has
+/// timeouts of its own, since the task may sleep for longer than those; and if it has floors of
+/// throughput.
 #[derive(Default)]
 pub(crate) struct RequestTimers {
     watch: Option<Pin<Box<Watch>>>,

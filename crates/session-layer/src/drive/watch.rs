@@ -50,7 +50,7 @@ impl Watch {
         }
     }
 
-    /// Takes note of a time that is shorter than those it was made with.
+    /// Notes a time that is shorter than those it was made with.
     pub(super) fn shorten(self: Pin<&mut Self>, time: Duration) {
         let this = self.project();
         if this.longest_sleep.is_some_and(|longest| longest <= time) {

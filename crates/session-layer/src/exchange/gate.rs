@@ -3,7 +3,7 @@ use std::sync::atomic::{
     Ordering::{Acquire, Relaxed, Release},
 };
 
-/// What the IO of an HTTP/2 connection and the connection's task share.
+/// What the IO of an HTTP/2 connection and the driver share.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     /// How many streams have been opened: their HEADERS were written, or the beginning of them.
@@ -12,8 +12,8 @@ pub(crate) struct Gate {
     held: AtomicBool,
     /// Whether a read was put off meanwhile.
     put_off: AtomicBool,
-    /// Whether a read has found nothing since the connection's task was woken: whatever comes
-    /// later wakes it again.
+    /// Whether a read has found nothing since the driver was woken: whatever comes later wakes it
+    /// again.
     drained: AtomicBool,
 }
 
@@ -23,20 +23,20 @@ impl Gate {
         self.opened.load(Acquire)
     }
 
-    /// Takes note that a stream has been opened.
+    /// Notes that a stream has been opened.
     pub(crate) fn note_opened(&self) {
         // One task writes to a socket, so nothing comes between.
         let opened = self.opened.load(Relaxed);
         self.opened.store(opened.wrapping_add(1), Release);
     }
 
-    /// Takes note that the connection's task was woken: there may be something to read.
+    /// Notes that the driver was woken: there may be something to read.
     #[cfg(feature = "http2")]
     pub(crate) fn wake(&self) {
         self.drained.store(false, Relaxed);
     }
 
-    /// Takes note that a read found nothing.
+    /// Notes that a read found nothing.
     pub(crate) fn note_drained(&self) {
         self.drained.store(true, Relaxed);
     }

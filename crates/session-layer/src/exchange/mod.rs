@@ -1,5 +1,5 @@
 //! One request on a connection, from when it begins to the end of its response: what the request,
-//! its bodies, the task of the connection and the socket know of each other.
+//! its bodies, the driver and the socket know of each other.
 
 mod cause;
 mod gate;

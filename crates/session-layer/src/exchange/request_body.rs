@@ -64,15 +64,15 @@ struct Progress {
     rest: Bytes,
 }
 
-/// The most that hyper gets of one request of several at a time. It asks for more when the peer has
-/// taken that, and so tells whether the upload moves.
+/// The most that hyper gets of one stream at a time. It asks for more when the peer has taken that,
+/// and so tells whether the upload moves.
 pub(crate) const PIECE: usize = 16 * 1024;
 
 /// What a body answers when it is asked for a frame.
 type Next = Option<Result<Frame<Bytes>, BoxError>>;
 
 impl Progress {
-    /// Asks for a frame of one request of several on a connection.
+    /// Asks for a frame of one stream.
     fn poll_stream<B>(&mut self, inner: Pin<&mut B>, cx: &mut Context<'_>) -> Poll<Next>
     where
         B: Body<Data = Bytes>,
@@ -111,8 +111,8 @@ impl Progress {
         })
     }
 
-    /// Asks the body of one request of several for something: its panic ends its own request, and
-    /// not the task that drives the others.
+    /// Asks the body of one stream for something: its panic ends its own request, and not the task
+    /// that drives the others.
     fn caught<T>(&self, ask: impl FnOnce() -> T) -> Option<T> {
         let answer = panic::catch_unwind(AssertUnwindSafe(ask)).ok();
         if answer.is_none() {
@@ -139,7 +139,7 @@ impl Progress {
         Frame::data(bytes)
     }
 
-    /// Takes note of what hyper is about to get; an error keeps it from hyper.
+    /// Notes what hyper is about to get; an error keeps it from hyper.
     fn note(
         &self,
         frame: Option<&Result<Frame<Bytes>, BoxError>>,
@@ -422,7 +422,7 @@ impl<B> RequestBody<B> {
             .is_some_and(|progress| progress.carrier == Carrier::Stream)
         {
             // Its panic when it is dropped concerns no other request, either. Its progress is
-            // dropped after it, and takes note.
+            // dropped after it, and notes it.
             let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(upload)));
         }
     }

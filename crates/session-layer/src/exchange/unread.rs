@@ -19,7 +19,7 @@ pub(crate) const FOR: Duration = Duration::from_millis(50);
 /// The rest of a response body that was dropped before its end.
 ///
 /// What is there is read at once. What is not, though it may be on its way or in the buffers of
-/// hyper, is left to the task of the connection, which reads it for as long as [`FOR`].
+/// hyper, is left to the driver, which reads it for as long as [`FOR`].
 #[derive(Debug)]
 pub(crate) struct Unread {
     body: Incoming,

@@ -42,14 +42,14 @@ pub(crate) fn while_taking<R>(take: impl FnOnce() -> R) -> R {
     take()
 }
 
-/// Takes note that this request's body is polled.
+/// Notes that this request's body is polled.
 pub(crate) fn note_polled(exchange: &Arc<ExchangeState>) {
     if TAKING.get() {
         POLLED.set(Some(exchange.clone()));
     }
 }
 
-/// Takes note that a request body was dropped.
+/// Notes that a request body was dropped.
 pub(crate) fn note_dropped() {
     if TAKING.get() {
         drop(POLLED.take());

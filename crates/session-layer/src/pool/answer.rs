@@ -11,7 +11,7 @@ use tokio_util::sync::ReusableBoxFuture;
 
 use crate::exchange::RequestBody;
 
-/// What comes of one request.
+/// The outcome of one request on its connection.
 pub(crate) type Answer<B> = Result<Response<Incoming>, Unanswered<B>>;
 
 /// Why there is no response. Boxed: an answer is moved several times, and a request is larger than a
@@ -24,7 +24,7 @@ pub(crate) enum Unanswered<B> {
 }
 
 pin_project! {
-    /// A future of hyper, with a smaller answer.
+    /// Wraps a future of hyper, and boxes its error.
     pub(super) struct Exchanged<F> {
         #[pin]
         inner: F,

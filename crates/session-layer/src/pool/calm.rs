@@ -6,14 +6,14 @@ use std::{
 
 use crate::origin::Origin;
 
-/// How many origins are remembered; the others are asked as often as the settings say.
+/// How many origins are remembered. For any other the interval of the settings holds.
 const MAX_ORIGINS: usize = 1024;
 
-/// How often the interval is doubled at most: a day is more than enough.
+/// How many times the interval is doubled at most.
 const MAX_DOUBLINGS: u32 = 10;
 
-/// Which origins want fewer PINGs than the settings say
-/// ([gRFC A8](https://github.com/grpc/proposal/blob/master/A8-client-side-keepalive.md)).
+/// The origins that want fewer PINGs than the settings say ([gRFC
+/// A8](https://github.com/grpc/proposal/blob/master/A8-client-side-keepalive.md)).
 #[derive(Debug, Default)]
 pub(super) struct Calm(Mutex<HashMap<Origin, u32>>);
 

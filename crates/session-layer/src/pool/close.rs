@@ -1,4 +1,4 @@
-//! Closes connections: those that stand idle for too long, and all of them.
+//! Closes connections: idle ones that are too old, and all of them when the session closes.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -17,11 +17,11 @@ use crate::{
     origin::Origin,
 };
 
-/// How long the tasks of connections that were aborted may take to end.
+/// How long the drivers of aborted connections may take to end.
 const ABORT_DEADLINE: Duration = Duration::from_secs(1);
 
 impl<B: Send + 'static> Pool<B> {
-    /// Takes note that a connection's task ends.
+    /// Notes that a connection's driver ends.
     pub(crate) fn ended(self: &Arc<Self>, connection: &Connection<B>) {
         let (id, origin) = (connection.id(), connection.origin());
         let reason = connection.state().close_reason();
@@ -41,13 +41,13 @@ impl<B: Send + 'static> Pool<B> {
         });
     }
 
-    /// Takes out a connection that has stood idle too long; else says when to ask again.
+    /// Takes out a connection that has been idle for too long; otherwise returns when to ask again.
     pub(crate) fn expire(&self, connection: &Connection<B>, now: Instant) -> Expiry<B> {
         let (id, origin) = (connection.id(), connection.origin());
         let Some(timeout) = connection.idle_timeout() else {
             return Expiry::InUse;
         };
-        // A pool younger than the timeout has nothing that old.
+        // In a pool that is younger than the timeout nothing is that old.
         let moment = now.checked_sub(timeout).unwrap_or(self.epoch);
         let expired = self.lock().state.expire(origin, id, moment);
         match expired {
@@ -57,13 +57,13 @@ impl<B: Send + 'static> Pool<B> {
         }
     }
 
-    /// Takes out a connection, if it stands idle.
+    /// Takes out a connection, if it is idle.
     pub(crate) fn take_idle(&self, id: u64, origin: &Origin) -> Option<Idle<B>> {
         self.lock().state.remove(origin, id)
     }
 
-    /// Closes what of this origin has stood idle since before `moment`: when a reused connection
-    /// turned out to be dead, its older neighbours most likely are too.
+    /// Closes the connections of this origin that have been idle since before `moment`. Where a
+    /// reused connection was dead, the ones that have been idle for longer most likely are too.
     pub(crate) fn close_idle_before(&self, origin: &Origin, moment: Instant) {
         let taken = self.lock().state.take_idle_before(origin, moment);
         for idle in taken {
@@ -71,7 +71,7 @@ impl<B: Send + 'static> Pool<B> {
         }
     }
 
-    /// Stops keeping connections, when no session is left; returns how many are in use.
+    /// Stops keeping connections, since the last session was dropped; returns how many are in use.
     pub(crate) fn stop_keeping(&self) -> usize {
         let mut inner = self.lock();
         let idle = inner.state.stop_keeping();
@@ -83,12 +83,12 @@ impl<B: Send + 'static> Pool<B> {
         in_use
     }
 
-    /// Refuses new requests, waits for those in flight, aborts what is left at the deadline.
+    /// Refuses new requests, waits for those in flight, and aborts at the deadline what is left.
     pub(crate) async fn close(self: Arc<Self>, deadline: Duration) -> CloseReport {
         let in_flight = self.begin_close();
         let in_time = within(deadline, self.drained()).await.is_some();
         let aborted = if in_time { 0 } else { self.abort_all_left() };
-        // What was aborted ends at once, unless its runtime does not run any more.
+        // An aborted connection ends at once, unless its runtime is not driven any more.
         let _ = within(ABORT_DEADLINE, self.drained()).await;
         CloseReport {
             finished: in_flight.saturating_sub(aborted),
@@ -96,8 +96,8 @@ impl<B: Send + 'static> Pool<B> {
         }
     }
 
-    /// Refuses new requests and those that wait, closes what stands idle, calls off what is being
-    /// opened; returns how many connections are in use.
+    /// Refuses new requests and waiters, closes idle connections, cancels connects; returns how
+    /// many connections are in use.
     pub(super) fn begin_close(&self) -> usize {
         let mut inner = self.lock();
         let (idle, busy, waiters) = inner.state.close();
@@ -127,10 +127,10 @@ impl<B: Send + 'static> Pool<B> {
         left.iter().map(Live::abort).sum()
     }
 
-    /// Waits until no connection's task runs and none is being opened.
+    /// Waits until no connection is open or being opened.
     pub(super) async fn drained(&self) {
         loop {
-            // Registered before the look, so that no end between the two is missed.
+            // Registered before the check, so that no end between the two is missed.
             let mut gone = pin!(self.gone.notified());
             gone.as_mut().enable();
             if self.is_drained() {
@@ -142,13 +142,14 @@ impl<B: Send + 'static> Pool<B> {
 
     pub(super) fn is_drained(&self) -> bool {
         let inner = self.lock();
-        // What still connects has been granted, and is on its way to its waiter.
+        // What is still counted as connecting has a permit that is on its way to a waiter.
         let none_granted = inner.state.counts().connecting == 0;
         inner.live.is_empty() && inner.opening.is_empty() && none_granted
     }
 }
 
-/// Waits no longer than this, if there is a runtime whose timer can tell.
+/// Waits for this time at most. Outside of a runtime there is no timer, and it waits without a
+/// limit.
 async fn within<T>(time: Duration, future: impl Future<Output = T>) -> Option<T> {
     match Handle::try_current() {
         Ok(_) => tokio::time::timeout(time, future).await.ok(),
@@ -156,7 +157,7 @@ async fn within<T>(time: Duration, future: impl Future<Output = T>) -> Option<T>
     }
 }
 
-/// Closes a connection that stood idle.
+/// Closes an idle connection.
 pub(crate) fn close_idle<B: Send + 'static>(idle: Idle<B>, cause: Cause) {
     match idle {
         Checkout::Own(pooled) => pooled.abort(cause),
@@ -165,7 +166,7 @@ pub(crate) fn close_idle<B: Send + 'static>(idle: Idle<B>, cause: Cause) {
     }
 }
 
-/// What a connection's task learns when it asks whether to close.
+/// Whether an idle connection is too old.
 pub(crate) enum Expiry<B: Send + 'static> {
     Expired(Idle<B>),
     At(Instant),

@@ -28,5 +28,5 @@ pub(crate) struct RuntimeEnded;
 /// Ends when no waiter needs the connection any more.
 pub(crate) type CalledOff = oneshot::Receiver<Never>;
 
-/// What is never sent: only the end of the channel counts.
+/// The type of a message that is never sent: only the end of the channel matters.
 pub(crate) type Never = std::convert::Infallible;

@@ -19,30 +19,31 @@ use crate::{
     origin::Origin,
 };
 
-/// What is known of a connection for as long as it lives.
+/// A connection, as the pool, its driver and its requests share it.
 pub(crate) struct Connection<B: Send + 'static> {
     pub(super) facts: Arc<Facts>,
     pub(super) pool: Arc<Pool<B>>,
     pub(super) origin: Origin,
     pub(super) state: Arc<ExchangeState>,
     expires: Option<Instant>,
-    /// Set if the peer is an HTTP proxy that is sent requests whole.
+    /// Set if the peer is an HTTP proxy that is sent each request with its whole URI.
     via_proxy: Option<ViaProxy>,
-    /// What drives it.
+    /// The runtime that drives it.
     runtime: Option<runtime::Id>,
     /// Whether a response has come over it.
     pub(super) used: AtomicBool,
-    /// Whether its task has ended.
+    /// Whether its driver has ended.
     ended: AtomicBool,
     /// How many requests it has been given.
     requests: AtomicU64,
-    /// How long the peer says that it keeps the connection idle, in seconds; 0 if it does not.
+    /// For how many seconds the peer keeps the connection idle, if it has said so; 0 if not.
     idle_hint: AtomicU32,
-    /// Whether the task of the connection has yet to hear of that.
+    /// Whether the driver has not read that yet.
     idle_hint_is_new: AtomicBool,
-    /// Kept here while a response body holds an HTTP/1 connection, whose type does not know `B`.
+    /// Where an HTTP/1 connection is kept while a response body holds it: the type of the body does
+    /// not know `B`.
     kept_channel: Mutex<Option<Box<Channel<B>>>>,
-    /// The rest of a response body that was dropped, for the task of the connection.
+    /// The rest of a response body that was dropped. The driver reads it.
     unread: Mutex<Option<Box<Unread>>>,
 }
 
@@ -112,7 +113,7 @@ impl<B: Send + 'static> Connection<B> {
         self.expires
     }
 
-    /// Whether it may take a request, as far as this side knows: neither aborted nor too old.
+    /// Whether it may take a request, as far as this side knows: it is neither aborted nor too old.
     #[inline]
     pub(super) fn is_fresh(&self, now: Instant) -> bool {
         self.state.aborted().is_none() && self.expires.is_none_or(|expires| now < expires)
@@ -132,9 +133,9 @@ impl<B: Send + 'static> Connection<B> {
         cause
     }
 
-    /// Takes note of how long the peer says that it keeps the connection idle.
+    /// Notes how long the peer says that it keeps the connection idle.
     pub(crate) fn hint_idle(&self, seconds: u32) {
-        // One second early, so that no request crosses the peer's end of it.
+        // One second earlier, so that no request is sent while the peer closes.
         let seconds = seconds.saturating_sub(1).max(1);
         if self.idle_hint.swap(seconds, Relaxed) != seconds {
             self.idle_hint_is_new.store(true, Relaxed);
@@ -142,7 +143,7 @@ impl<B: Send + 'static> Connection<B> {
         }
     }
 
-    /// The time that the peer said last, if its task has not been told.
+    /// The time that the peer has named last, if the driver has not read it yet.
     pub(crate) fn new_idle_hint(&self) -> Option<Duration> {
         let is_new = self.idle_hint_is_new.load(Relaxed);
         is_new.then(|| self.idle_hint_is_new.store(false, Relaxed))?;
@@ -154,13 +155,13 @@ impl<B: Send + 'static> Connection<B> {
         (seconds != 0).then(|| Duration::from_secs(seconds.into()))
     }
 
-    /// How long it may stand idle: as the pool allows, and as the peer does.
+    /// How long it may be idle: the shorter of what the pool and the peer allow.
     pub(super) fn idle_timeout(&self) -> Option<Duration> {
         let own = self.pool.config().pool.idle_timeout;
         own.into_iter().chain(self.idle_hint()).min()
     }
 
-    /// Takes note that its task has ended; comes before the pool forgets it.
+    /// Notes that its driver has ended. Must be called before the pool forgets the connection.
     pub(super) fn note_ended(&self) {
         self.ended.store(true, Relaxed);
     }
@@ -170,12 +171,12 @@ impl<B: Send + 'static> Connection<B> {
         self.ended.load(Relaxed)
     }
 
-    /// The proxy that the peer is, if it is one that is sent requests whole.
+    /// The proxy that the peer is, if it is sent each request with its whole URI.
     pub(crate) fn via_proxy(&self) -> Option<&ViaProxy> {
         self.via_proxy.as_ref()
     }
 
-    /// What a response body has left behind.
+    /// Takes the rest of a response body that was dropped.
     pub(crate) fn take_unread(&self) -> Option<Box<Unread>> {
         self.unread().take()
     }

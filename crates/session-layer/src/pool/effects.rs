@@ -1,4 +1,4 @@
-//! Does what the state asks for when a connection that carries several requests changes.
+//! Carries out what the state decides when a shared connection changes.
 
 use std::sync::Arc;
 
@@ -17,8 +17,8 @@ use crate::{
 };
 
 impl<B: Send + 'static> Pool<B> {
-    /// Does what a change about shared connections asks for; `failed` says what those are told who
-    /// waited for one that failed, if that is more than just so.
+    /// Carries out the effects of a change. `failed` is the error for the waiters of a connection
+    /// that failed, where more is known than that it failed.
     pub(super) fn follow(
         self: &Arc<Self>,
         effects: Effects<Arc<Shared<B>>, Arc<Waiter<B>>>,
@@ -31,8 +31,8 @@ impl<B: Send + 'static> Pool<B> {
             tell,
         } = effects;
         for (waiter, shared) in serve {
-            // A waiter that left after the state had chosen it drops its stream, which goes on to
-            // the next.
+            // A waiter that left after the state had chosen it drops its stream, and so frees it
+            // for the next.
             let _ = waiter.serve(Ok(PooledConnection::stream(shared)));
         }
         self.grant(grant);
@@ -45,7 +45,7 @@ impl<B: Send + 'static> Pool<B> {
         }
     }
 
-    /// Takes note of how many requests the peer of a shared connection allows at the same time.
+    /// Notes how many requests the peer of a shared connection allows at the same time.
     #[cfg(feature = "http2")]
     pub(crate) fn set_limit(self: &Arc<Self>, origin: &Origin, id: u64, limit: usize) {
         let mut inner = self.lock();
@@ -72,7 +72,7 @@ impl<B: Send + 'static> Pool<B> {
         self.follow(effects, None);
     }
 
-    /// Takes note that a request on a shared connection is over.
+    /// Notes that a request on a shared connection is over.
     pub(super) fn stream_ended(self: &Arc<Self>, origin: &Origin, id: u64) {
         let mut inner = self.lock();
         if inner.state.stream_ended_quietly(origin, id) {
@@ -83,8 +83,8 @@ impl<B: Send + 'static> Pool<B> {
         self.follow(effects, None);
     }
 
-    /// Gives no more requests to a shared connection; those on it go on to their end. `failed`
-    /// says why it never came to carry any, where that is so.
+    /// Gives no more requests to a shared connection; the requests on it go on. `failed` is set if
+    /// it never carried a request, and says why.
     pub(crate) fn drain(self: &Arc<Self>, connection: &Connection<B>, failed: Option<Error>) {
         let (origin, id) = (connection.origin(), connection.id());
         let how = failed.as_ref().map(|error| {

@@ -1,11 +1,11 @@
-//! Hands permits over to who waits for them.
+//! Hands permits over to waiters.
 
 use std::{mem, sync::Arc};
 
 use super::{Permit, Pool, waiter::Waiter};
 use crate::{origin::Origin, runtime};
 
-/// Lets the next call hand permits over if a connector panics meanwhile.
+/// Lets the next call hand permits over if a connector panics in this one.
 struct Granting<'a, B: Send + 'static>(&'a Pool<B>);
 
 impl<B: Send + 'static> Drop for Granting<'_, B> {
@@ -15,7 +15,7 @@ impl<B: Send + 'static> Drop for Granting<'_, B> {
 }
 
 impl<B: Send + 'static> Pool<B> {
-    /// Gives a permit back, and hands it to the next waiter; `id` is the connection that had it.
+    /// Releases a permit, and hands it to the next waiter. `id` is the connection that had it.
     pub(super) fn free_permit(self: &Arc<Self>, origin: &Origin, id: Option<u64>) {
         let mut inner = self.lock();
         let granted = match id {
@@ -27,8 +27,8 @@ impl<B: Send + 'static> Pool<B> {
         self.gone.notify_waiters();
     }
 
-    /// Takes back the permit of a connection that was never begun to be opened, or whose runtime ended
-    /// while it was being opened; no waiter fails by that.
+    /// Takes back the permit of a connect that never began, or whose runtime ended. No waiter fails
+    /// by that.
     pub(super) fn reopen(self: &Arc<Self>, id: Option<u64>, origin: &Origin) {
         let mut inner = self.lock();
         if id.is_none_or(|id| inner.end_opening(id).is_some()) {
@@ -40,8 +40,9 @@ impl<B: Send + 'static> Pool<B> {
         self.gone.notify_waiters();
     }
 
-    /// Hands permits over, one after the other: where a runtime ends, each may come back at once and
-    /// go on to the next, and so on through the whole queue.
+    /// Hands permits over, one after the other and never one inside the other. Where a runtime
+    /// ends, each permit may come back at once and go to the next waiter: nested calls would be as
+    /// deep as the queue is long.
     pub(super) fn grant(self: &Arc<Self>, granted: Vec<(Origin, Arc<Waiter<B>>)>) {
         if granted.is_empty() {
             return;
@@ -67,9 +68,9 @@ impl<B: Send + 'static> Pool<B> {
         next
     }
 
-    /// Opens a connection at once and not only when its waiter is polled: others may wait for it. On another runtime
-    /// than the waiter's, or outside of any, the waiter does it when it is polled: a connection is
-    /// driven by the runtime that opens it.
+    /// Opens a connection at once, since other waiters may need it too. Where this does not run on
+    /// the waiter's runtime, the waiter opens it when it is polled: a connection is driven by the
+    /// runtime that opens it.
     pub(super) fn start(self: &Arc<Self>, permit: Permit<B>, waiter: &Waiter<B>) {
         let here = runtime::current();
         if here.is_some() && here == permit.origin().runtime() {
@@ -80,7 +81,8 @@ impl<B: Send + 'static> Pool<B> {
         }
     }
 
-    /// Lets waiters open connections by themselves, when a runtime ended that was to open one.
+    /// Lets the waiters open connections by themselves, since the runtime that was to open one has
+    /// ended.
     pub(super) fn grant_late(self: &Arc<Self>, granted: Vec<(Origin, Arc<Waiter<B>>)>) {
         for (origin, waiter) in granted {
             waiter.grant(Permit::granted(self.clone(), origin));

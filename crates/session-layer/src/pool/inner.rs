@@ -16,16 +16,16 @@ use crate::{
     step::Steps,
 };
 
-/// What the state decides about: exclusive connections, shared ones, and waiters.
+/// The state over the real types: HTTP/1 connections, shared connections, and waiters.
 pub(super) type Decisions<B> = State<PooledConnection<B>, Arc<Shared<B>>, Arc<Waiter<B>>>;
 
 pub(super) struct Inner<B: Send + 'static> {
     pub(super) state: Decisions<B>,
-    /// Connections whose task runs.
+    /// Connections whose driver runs.
     pub(super) live: HashMap<u64, Live<B>>,
     /// Connections being opened.
     pub(super) opening: HashMap<u64, Opening>,
-    /// The waiters that have been granted a permit, which is still to be handed over.
+    /// Waiters that were granted a permit which was not handed over yet.
     pub(super) granted: VecDeque<(Origin, Arc<Waiter<B>>)>,
     /// Whether a call is handing permits over.
     pub(super) granting: bool,
@@ -34,23 +34,23 @@ pub(super) struct Inner<B: Send + 'static> {
 
 pub(super) struct Live<B> {
     pub(super) state: Arc<ExchangeState>,
-    /// Of a connection that carries several requests.
+    /// Set for a shared connection.
     pub(super) streams: Option<Arc<Streams<B>>>,
 }
 
 pub(super) struct Opening {
     pub(super) origin: Origin,
-    /// Whoever has a place before this waits for it since it began.
+    /// Each waiter with a place before this has waited for it since it began.
     pub(super) began: Ticket,
-    /// Dropped to call it off, from when on the state does not count on it. That has no effect on
-    /// a connection that is there by then.
+    /// Dropped to cancel the connect. The state does not count on it from then on, but a connection
+    /// that is there by then is kept.
     pub(super) needed: Option<oneshot::Sender<Never>>,
-    /// How far it has come.
+    /// How far the connect has come.
     pub(super) steps: Arc<Steps>,
 }
 
 impl<B> Live<B> {
-    /// How many exchanges go on over it; an idle connection counts as one that is its own.
+    /// How many exchanges it carries. An HTTP/1 connection counts as one even while it is idle.
     pub(super) fn exchanges(&self) -> usize {
         match &self.streams {
             Some(streams) => streams.count(),
@@ -58,7 +58,7 @@ impl<B> Live<B> {
         }
     }
 
-    /// Aborts it; returns how many exchanges that ends.
+    /// Aborts the connection; returns how many exchanges that ends.
     pub(super) fn abort(&self) -> usize {
         let streams = self.streams.as_ref().map(|it| it.abort_all(Cause::Closed));
         let whole = self.state.abort(Cause::Closed);
@@ -76,20 +76,21 @@ impl<B> Clone for Live<B> {
 }
 
 impl<B: Send + 'static> Inner<B> {
-    /// How many exchanges go on, where these connections stand idle.
+    /// How many exchanges are under way, if these connections are idle.
     pub(super) fn in_use(&self, idle: &[Idle<B>]) -> usize {
         let own = idle.iter().filter(|idle| matches!(idle, Checkout::Own(_)));
         let all: usize = self.live.values().map(Live::exchanges).sum();
         all.saturating_sub(own.count())
     }
 
-    /// Takes note of the end of an opening; returns when it began, if the state still counts on it.
+    /// Notes that a connect has ended; returns when it began, if the state still counts on it.
     pub(super) fn end_opening(&mut self, id: u64) -> Option<Ticket> {
         let ended = self.opening.remove(&id)?;
         ended.needed.is_some().then_some(ended.began)
     }
 
-    /// Calls off what was begun last; the sender is to be dropped after the lock.
+    /// Cancels the connect that began last. The caller drops the sender after it has released the
+    /// lock.
     pub(super) fn call_off_newest(&mut self, origin: &Origin) -> Option<oneshot::Sender<Never>> {
         let (_, newest) = self
             .opening

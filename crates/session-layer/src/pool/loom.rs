@@ -1,4 +1,4 @@
-//! Every order in which threads can notify a waiting request, while it polls or leaves.
+//! Tries every order in which threads can notify a waiter while it polls or leaves.
 //!
 //! ```text
 //! RUSTFLAGS="--cfg session_loom" cargo test -p session-layer --lib --release pool::loom
@@ -21,7 +21,7 @@ use loom::{
 
 use super::waiter_cell::{Notification, WaiterCell};
 
-/// What stands for a connection, or a permit: counted when it goes back to the pool.
+/// Stands for a connection or a permit, and counts how often it goes back to the pool.
 struct Token(Arc<AtomicUsize>);
 
 impl Drop for Token {
@@ -45,7 +45,7 @@ fn waker() -> (StdArc<Woken>, Waker) {
     (woken.clone(), Waker::from(woken))
 }
 
-/// Polls the cell once; what is found there is released at once.
+/// Polls the cell once, and releases what is in it.
 fn look(cell: &Cell, waker: &Waker) -> bool {
     match cell.poll_notification(&mut Context::from_waker(waker)) {
         Poll::Ready(Notification::Permit(_) | Notification::Served(_)) => true,
@@ -105,21 +105,21 @@ fn what_comes_while_a_request_leaves_goes_back_once() {
         drop(cell.close());
         permits.join().unwrap();
         connections.join().unwrap();
-        // None of them is left in a cell whose request has left.
+        // None of them is left in the cell of a request that has left.
         assert_eq!(back.load(SeqCst), 2);
         assert_eq!(Arc::strong_count(&back), 1);
     });
 }
 
-/// The pool in small: what is free, and who waits.
+/// A small pool: what is free, and which requests wait.
 struct Pool {
     waiters: Mutex<Vec<Arc<Cell>>>,
     back: Arc<AtomicUsize>,
 }
 
 impl Pool {
-    /// As the pool's `release` does: a waiter is chosen under the lock and served after it, and
-    /// another one if it left meanwhile.
+    /// As the pool's `release`: chooses a waiter under the lock and serves it after that. If it has
+    /// left meanwhile, another is chosen.
     fn release(&self, mut token: Token) {
         loop {
             let Some(chosen) = self.waiters.lock().expect("nothing panics under it").pop() else {
@@ -132,7 +132,7 @@ impl Pool {
         }
     }
 
-    /// As the pool's `cancel` does: the cell is closed under the lock that waiters are chosen under.
+    /// As the pool's `cancel`: closes the cell under the lock under which waiters are chosen.
     fn cancel(&self, cell: &Arc<Cell>) {
         let mut waiters = self.waiters.lock().expect("nothing panics under it");
         let left = cell.close();

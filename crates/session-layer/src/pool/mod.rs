@@ -1,7 +1,7 @@
-//! The pool: the one place that takes its lock.
+//! The pool. Only its files take its lock.
 //!
-//! `state` decides, without a lock, a clock or a waker; this file asks it and does what it says.
-//! Nothing foreign runs, and no connection is dropped, while the lock is held.
+//! `state` decides, without a lock, a clock or a waker. The files here ask it and carry out what it
+//! decides. While the lock is held, no foreign code runs and no connection is dropped.
 
 mod answer;
 #[cfg(feature = "http2")]
@@ -88,18 +88,18 @@ pub(crate) struct Pool<B: Send + 'static> {
     inner: Mutex<Inner<B>>,
     config: Config,
     connector: Box<dyn Connect<B>>,
-    /// The zero of all times that are kept in atomics.
+    /// The moment from which all times in atomics are counted.
     epoch: Instant,
     next_id: AtomicU64,
     opened: AtomicU64,
     reused: AtomicU64,
-    /// Told when a connection or an attempt to open one is gone.
+    /// Notified when a connection, or a connect, has ended.
     gone: Notify,
     #[cfg(feature = "http2")]
     calm: calm::Calm,
 }
 
-/// What is told of an origin whose HTTP/2 connections take no request.
+/// The error text for an origin whose HTTP/2 connections allow no request.
 pub(crate) const ALLOWS_NO_REQUEST: &str =
     "the peer allows no requests: its SETTINGS_MAX_CONCURRENT_STREAMS is 0";
 
@@ -139,13 +139,13 @@ impl<B: Send + 'static> Pool<B> {
         Some(self.calm.interval(origin, interval))
     }
 
-    /// Takes note that an origin ended a connection because of its PINGs.
+    /// Notes that an origin ended a connection because of its PINGs.
     #[cfg(feature = "http2")]
     pub(crate) fn ping_less(&self, origin: &Origin) {
         self.calm.double(origin);
     }
 
-    /// Whether all connections to this origin are such that allow no request.
+    /// Whether the peer allows no request on any connection of this origin.
     pub(crate) fn is_refused(&self, origin: &Origin) -> bool {
         self.lock().state.is_refused(origin)
     }
@@ -158,7 +158,7 @@ impl<B: Send + 'static> Pool<B> {
         self.epoch
     }
 
-    /// Takes a usable connection that is there.
+    /// Takes a usable connection of the origin, if there is one.
     #[inline]
     pub(crate) fn take(
         self: &Arc<Self>,
@@ -173,11 +173,11 @@ impl<B: Send + 'static> Pool<B> {
         }
     }
 
-    /// Lets go of what takes no more requests.
+    /// Returns the connection if it can take a request, and closes it if not.
     fn usable(self: &Arc<Self>, checkout: Idle<B>, now: Instant) -> Option<PooledConnection<B>> {
         let pooled = PooledConnection::of(checkout);
         if pooled.is_usable(now) {
-            // It stood idle, so the peer may have closed it: that is stale, too.
+            // It was idle, so the peer may have closed it: an error then says that it was stale.
             pooled.mark_used();
             return Some(pooled);
         }
@@ -185,8 +185,8 @@ impl<B: Send + 'static> Pool<B> {
         None
     }
 
-    /// Finds a usable connection, or takes a place in the queue: where it comes `again`, the one
-    /// that it had.
+    /// Finds a usable connection, or takes a place in the queue. A request that comes `again` gets
+    /// the place that it had.
     pub(crate) fn check_out(
         self: &Arc<Self>,
         origin: &OriginRef<'_>,
@@ -233,7 +233,7 @@ impl<B: Send + 'static> Pool<B> {
         }
     }
 
-    /// Takes note of a request that goes over a connection used before.
+    /// Counts a request that goes over a reused connection.
     pub(crate) fn reused(&self, connection: &Connection<B>) {
         self.reused.fetch_add(1, Relaxed);
         self.config.listener.tell(|| Event::Reused {
@@ -282,17 +282,18 @@ impl<B: Send + 'static> Pool<B> {
         }
     }
 
-    /// Keeps a connection that was put back, unless its task ended at that very moment: nothing
-    /// else would take it out again, where its runtime is gone.
+    /// Keeps a released connection, unless its driver ended at that very moment: nothing else would
+    /// take it out again.
     #[inline]
     fn keep(&self, connection: &Connection<B>) {
-        // Set before the pool's lock is taken to look for it, so it is seen here if that came first.
+        // The driver sets this before it takes the pool's lock to remove the connection. So it is
+        // seen here if that came first.
         if connection.has_ended() {
             drop(self.take_idle(connection.id(), connection.origin()));
         }
     }
 
-    /// Why a connection is closed that the state does not keep.
+    /// The cause for closing a connection that the state does not keep.
     fn unkept(&self) -> Cause {
         if self.lock().state.is_open() {
             Cause::Evicted
@@ -326,13 +327,13 @@ impl<B: Send + 'static> Pool<B> {
         }
     }
 
-    /// Whether a connection is being opened that this waiter may count on.
+    /// Whether a connection is being opened for this waiter.
     fn is_covered(&self, origin: &Origin, ticket: Ticket) -> bool {
         self.lock().state.is_covered(origin, ticket)
     }
 
-    /// What a waiting request waits for: a place, or a step of the connect that began first of those
-    /// to its origin.
+    /// The step that a waiter waits for: a place in the pool, or a step of the connect that began
+    /// first among those to its origin.
     pub(crate) fn step(&self, origin: &Origin, arrival: Arrival) -> Step {
         let inner = self.lock();
         if !inner.state.is_covered(origin, arrival.ticket) {
@@ -346,15 +347,15 @@ impl<B: Send + 'static> Pool<B> {
         first.map_or(Step::Connect, |(_, opening)| opening.steps.get())
     }
 
-    /// Takes a waiter out of the queue, with whatever had been meant for it.
+    /// Removes a waiter from the queue, and releases what was meant for it.
     ///
-    /// The waiter is closed under the lock that the state chooses waiters under: so no
-    /// waiter is chosen after it has left.
+    /// The waiter is closed under the same lock under which the state chooses waiters, so that none
+    /// is chosen after it has left.
     fn cancel(self: &Arc<Self>, origin: &Origin, ticket: Ticket, waiter: &Waiter<B>) {
         let mut inner = self.lock();
         let mut left = waiter.close();
         for permit in &mut left.permits {
-            // Not begun, so none that another waits for.
+            // No connect has begun with it that another waiter could use.
             inner.state.connect_cancelled(origin);
             permit.connected();
         }
@@ -394,7 +395,7 @@ impl<B: Send + 'static> Pool<B> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner<B>> {
-        // No foreign code runs under the lock, so a panic cannot have left it half-changed.
+        // No foreign code runs under the lock, so no panic can have left the state half changed.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

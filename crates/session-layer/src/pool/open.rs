@@ -1,4 +1,4 @@
-//! Opens connections, and takes note of what becomes of that.
+//! Opens connections, and notes what becomes of that.
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -51,7 +51,7 @@ impl<B: Send + 'static> Pool<B> {
         self.connector.open(permit, id, called_off, steps)
     }
 
-    /// Takes note of a connection that is there, and whose task is about to run.
+    /// Notes a connection that is there, and whose task is about to run.
     pub(crate) fn opened(self: &Arc<Self>, pooled: PooledConnection<B>) {
         self.tell_opened(pooled.connection());
         let (origin, id) = (pooled.origin().clone(), pooled.id());
@@ -83,7 +83,7 @@ impl<B: Send + 'static> Pool<B> {
         });
     }
 
-    /// Takes note of a connection that carries several requests, as [`opened`](Self::opened) does.
+    /// Notes a shared connection, as [`opened`](Self::opened) does.
     #[cfg(feature = "http2")]
     pub(crate) fn opened_shared(self: &Arc<Self>, shared: Arc<Shared<B>>) {
         let connection = shared.connection().clone();
@@ -107,7 +107,7 @@ impl<B: Send + 'static> Pool<B> {
         self.follow(effects, None);
     }
 
-    /// Takes note of a connection that did not come to be; returns whom to tell.
+    /// Notes a connection that did not come to be; returns whom to tell.
     pub(super) fn open_failed(
         &self,
         id: u64,
@@ -137,8 +137,8 @@ impl<B: Send + 'static> Pool<B> {
         Waiter::tell_all(self.open_failed(id, origin, error), error);
     }
 
-    /// Takes note of a connection whose task ended before it was there: its stream panicked, or its
-    /// runtime ended. Its permit is free by then.
+    /// Notes a connection whose task ended before it was there: its stream panicked, or its runtime
+    /// ended. Its permit is free by then.
     pub(crate) fn open_broke_off(self: &Arc<Self>, id: u64, origin: &Origin) {
         let panicked = thread::panicking().then(|| {
             let why = "the stream panicked";

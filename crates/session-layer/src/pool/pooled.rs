@@ -241,7 +241,7 @@ impl<B: Send + 'static> PooledConnection<B> {
         }
     }
 
-    /// Takes note that a response has come.
+    /// Notes that a response has come.
     pub(crate) fn note_answered(&self) {
         self.mark_used();
         if let Self::Stream(stream) = self {

@@ -11,7 +11,7 @@ use crate::{
 /// An HTTP/2 connection, which carries several requests at once.
 ///
 /// The pool's state holds it while it takes new requests, and each request on it does. When none
-/// does any more, the connection's task ends it.
+/// does any more, the driver ends it.
 pub(crate) struct Shared<B: Send + 'static> {
     connection: Arc<Connection<B>>,
     streams: Arc<Streams<B>>,
@@ -54,7 +54,7 @@ impl<B: Send + 'static> Shared<B> {
 }
 
 impl<B: Send + 'static> Shared<B> {
-    /// Takes note of a request that was given up before it was answered.
+    /// Notes a request that was given up before it was answered.
     #[cold]
     pub(super) fn note_given_up(&self) {
         if self.streams.note_given_up() {

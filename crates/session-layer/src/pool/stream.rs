@@ -65,7 +65,7 @@ impl<B: Send + 'static> Stream<B> {
         self.exchange().may_be_sent(self.shared.streams().gate())
     }
 
-    /// Takes note that a response has come.
+    /// Notes that a response has come.
     pub(super) fn note_answered(&self) {
         self.shared.streams().note_answered();
     }
@@ -93,7 +93,8 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    /// Gives the request to the connection's task, as [`PooledConnection::send`](super::PooledConnection::send) says.
+    /// Gives the request to the driver, as
+    /// [`PooledConnection::send`](super::PooledConnection::send) says.
     pub(super) fn send(&self, request: Request<RequestBody<B>>) -> Result<(), Unsent<B>> {
         self.submission.fill(request, self.exchange());
         if self.shared.streams().submit(&self.submission) {

@@ -42,7 +42,7 @@ pub(crate) struct Streams<B> {
 /// Netty allows 200 in 30 s, and nghttp2 1000 at once and 33 a second.
 const MOST_GIVEN_UP: u32 = 100;
 
-/// Requests that the connection's task has yet to give to hyper.
+/// Requests that the driver has yet to give to hyper.
 struct Queue<B> {
     waiting: VecDeque<Arc<Submission<B>>>,
     closed: bool,
@@ -141,8 +141,8 @@ impl<B> Streams<B> {
         self.unused.load(Acquire)
     }
 
-    /// Takes note of a request that was given up before anything came, by when it began; returns
-    /// whether it is the first.
+    /// Notes a request that was given up before anything came, by when it began; returns whether it
+    /// is the first.
     pub(super) fn doubt(&self, began: u64) -> bool {
         self.doubted
             .compare_exchange(0, began, Relaxed, Relaxed)
@@ -200,7 +200,7 @@ impl<B> Streams<B> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes note of how many the peer allows.
+    /// Notes how many the peer allows.
     #[cfg(feature = "http2")]
     pub(crate) fn set_limit(&self, limit: usize) {
         self.limit.store(limit, Relaxed);

@@ -1,8 +1,8 @@
 //! One request on its way from its future to hyper.
 //!
 //! hyper keeps what it is given, and h2 keeps requests back that the peer's limit on streams leaves
-//! no room for. So the connection's task gives a request to hyper only when it can leave; until
-//! then it is here, and can be taken back.
+//! no room for. So the driver gives a request to hyper only when it can leave; until then it is
+//! here, and can be taken back.
 
 #[cfg(feature = "http2")]
 use std::future::Future;
@@ -34,7 +34,7 @@ struct Submitted<B> {
 
 enum Stage<B> {
     Empty,
-    /// Waits for the connection's task.
+    /// Waits for the driver.
     Waiting,
     /// hyper has it.
     Sent,

@@ -31,8 +31,8 @@ impl DownloadMeter {
         }
     }
 
-    /// Takes note of bytes that the reader got. `may_be_held_up` says whether this side may have kept
-    /// the peer from sending.
+    /// Notes bytes that the reader got. `may_be_held_up` says whether this side may have kept the
+    /// peer from sending.
     pub(crate) fn came(&mut self, bytes: usize, may_be_held_up: impl FnOnce() -> bool) {
         if let Some(time) = self.looks.end(self.meter.slot()) {
             if !may_be_held_up() {

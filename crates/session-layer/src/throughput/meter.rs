@@ -49,12 +49,12 @@ impl Meter {
         self.slot
     }
 
-    /// Takes note of bytes.
+    /// Notes bytes.
     pub(super) fn passed(&mut self, bytes: u64) {
         self.bytes = self.bytes.saturating_add(bytes);
     }
 
-    /// Takes note that the peer was waited for.
+    /// Notes that the peer was waited for.
     pub(super) fn waited(&mut self, time: Duration) {
         self.time = self.time.saturating_add(time);
         // What is longer than a window leaves nothing of what was before.

@@ -96,8 +96,8 @@ impl UploadMeter {
         }
     }
 
-    /// Takes note of what has been taken since the last look; returns how long the peer has been
-    /// waited for since then.
+    /// Notes what has been taken since the last look; returns how long the peer has been waited for
+    /// since then.
     fn note(
         &mut self,
         now: Instant,
@@ -122,9 +122,9 @@ impl UploadMeter {
 
     /// As many bytes as may have been taken in the last window.
     ///
-    /// Of one request of several on a connection it is known when hyper asks for a piece, and by then up to
-    /// two earlier ones are not taken yet: one that hyper holds and one in h2. So those may count for the
-    /// peer, but not more than the socket has written, for whatever request.
+    /// Of one stream it is known when hyper asks for a piece, and by then up to two earlier ones
+    /// are not taken yet: one that hyper holds and one in h2. So those may count for the peer, but
+    /// not more than the socket has written, for whatever request.
     fn most_taken(&self, carrier: Carrier) -> u64 {
         let taken = self.meter.bytes();
         if carrier == Carrier::Connection {

@@ -1,4 +1,4 @@
-//! What the state answers, and what it is told and asked with.
+//! The types that the state takes and returns.
 
 use tokio::time::Instant;
 
@@ -8,21 +8,21 @@ use crate::origin::Origin;
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Ticket(pub(super) u64);
 
-/// When a request came. One that was given a connection which takes no requests waits again at
-/// the place that it had.
+/// When a request came. If the connection that it was given is unusable, it waits again at the
+/// place that it had.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Arrival {
     pub(crate) ticket: Ticket,
     pub(crate) since: Instant,
 }
 
-/// What the failure of a connect means to the requests that had only this connect to wait for.
+/// What the failure of a connect means for the waiters that had only this connect to wait for.
 ///
 /// Where a connection serves one request at a time, each failure fails one of them. Where one
 /// connect is to serve them all, one bad connection (one of several servers behind an address, a
 /// server that restarts) must not fail them all: the first of them fails, and the next connect
-/// begins at once. So there are never more connects than failed requests, and never more than one
-/// at a time; a host that is down fails everybody by the third connect.
+/// begins at once. So there are never more connects than failed requests, and never two at a time;
+/// a host that is down fails all of them by the third connect.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Failure {
     /// The next connect may succeed.
@@ -45,15 +45,17 @@ pub(crate) enum Checkout<C, S> {
 #[derive(Debug)]
 #[must_use]
 pub(crate) enum CheckoutAnswer<C, S, W> {
-    /// This connection takes it at once; its place, should the connection turn out not to.
+    /// This connection takes it at once. The ticket is its place if the connection turns out to be
+    /// unusable.
     Ready(Checkout<C, S>, Ticket),
     /// Wait; a permit was taken, so open a connection.
     Connect(Place<W>),
-    /// Wait; a connection that is being opened will do, or a returned one.
+    /// Wait for a connection that is being opened, or a returned one.
     Covered(Place<W>),
-    /// Wait until a connection or a permit is free; close the one that was taken out for it.
+    /// Wait until a connection or a permit is free, and close the connection that was evicted for
+    /// it.
     Queue(Place<W>, Option<Checkout<C, S>>),
-    /// As many wait as may.
+    /// The queue is full.
     Full(Origin),
     /// The pool is closed.
     Closed,
@@ -85,23 +87,24 @@ pub(crate) struct Place<W> {
 pub(crate) enum Returned<C, W> {
     /// It stands idle.
     Idle,
-    /// Give it to this waiter, who is no longer in the queue.
+    /// Give it to this waiter, which is no longer in the queue.
     Serve(W, C),
     /// Close it.
     Close(C),
 }
 
-/// What follows from a change, besides what becomes of the connection that it was about.
+/// What follows from a change of a shared connection.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Effects<S, W> {
-    /// Give each of these, who are no longer in the queue, its stream.
+    /// Give each of these waiters its stream; they are no longer in the queue.
     pub(crate) serve: Vec<(W, S)>,
-    /// These, still in the queue, may open a connection; a permit was taken for each.
+    /// These waiters may open a connection. They stay in the queue, and a permit was taken for
+    /// each.
     pub(crate) grant: Vec<(Origin, W)>,
     /// Close these.
     pub(crate) close: Vec<S>,
-    /// Tell these, who are no longer in the queue, that what they waited for failed.
+    /// Fail these waiters; they are no longer in the queue.
     pub(crate) tell: Vec<W>,
 }
 

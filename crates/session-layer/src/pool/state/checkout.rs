@@ -13,8 +13,8 @@ use super::{
 use crate::origin::{InvalidUri, Key, Origin, OriginRef};
 
 impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
-    /// Takes a connection that is there for a request that has just come, and gives the request's
-    /// place, should the connection turn out to take no requests.
+    /// Takes a connection for a request that has just come. The ticket is the place at which the
+    /// request waits if the connection turns out to be unusable.
     #[inline]
     pub(crate) fn take_first<Q>(&mut self, origin: &Q) -> Option<(Checkout<C, S>, Ticket)>
     where
@@ -39,8 +39,8 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         Some(Checkout::Stream(stream))
     }
 
-    /// Finds a connection for a request, or the place where it waits for one. A request that
-    /// comes `again` has the place that it had.
+    /// Finds a connection for a request, or a place where it waits for one. A request that comes
+    /// `again` keeps the place that it had.
     pub(crate) fn check_out(
         &mut self,
         origin: &OriginRef<'_>,
@@ -68,7 +68,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         let covered = entry.waiters.len() < entry.covered();
         let may_connect =
             !covered && total_is_free && entry.open < per_origin && !entry.is_refused();
-        // Whoever comes again was let in before.
+        // A request that comes again has been admitted before.
         let must_queue = !covered && !may_connect && again.is_none();
         if must_queue && self.waiting >= self.limits.waiting {
             self.forget_if_unused(&origin);
@@ -86,7 +86,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         };
         let entry = self.entry(&place.origin);
         if entry.waiters.capacity() == 0 {
-            // Many origins never have more than one, nor more than one connection that stands idle.
+            // Many origins never have more than one waiter, nor more than one idle connection.
             entry.waiters.reserve_exact(1);
         }
         let waiting = Waiting {

@@ -5,13 +5,13 @@ use tokio::time::Instant;
 use super::{Failure, Numbered, Returned, State, shared::Sharing};
 use crate::origin::Origin;
 
-/// How many failed connects a request waits through where one connect is to serve many.
+/// At which failed connect a waiter fails, where one connect is to serve many waiters.
 const MAX_FAILURES: u8 = 3;
 
 impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
-    /// Places a connection that has just been opened, and serves one request at a time.
+    /// Places a connection that has just been opened, and that serves one request at a time.
     ///
-    /// That may be news, after which others need connections of their own.
+    /// If the protocol was unknown, the other waiters now need connections of their own.
     pub(crate) fn connected(
         &mut self,
         origin: &Origin,
@@ -26,7 +26,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         (returned, self.grant_all())
     }
 
-    /// Takes note that a connection could not be opened; returns whom to tell.
+    /// Notes that a connect has failed; returns the waiters that fail by it.
     ///
     /// Its permit stays taken until [`permit_freed`](Self::permit_freed).
     pub(crate) fn connect_failed(&mut self, origin: &Origin, failure: Failure) -> Vec<W> {
@@ -34,8 +34,8 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         self.fail_uncovered(origin, failure)
     }
 
-    /// Takes those out of the queue whom a failure fails, among those who had only the connection
-    /// that failed to wait for. Where enough others are being opened, each still has its own.
+    /// Removes the waiters that fail by a failed connect. Only those can fail for which no other
+    /// connection is being opened.
     pub(super) fn fail_uncovered(&mut self, origin: &Origin, failure: Failure) -> Vec<W> {
         let Some(entry) = self.origins.get_mut(origin) else {
             return Vec::new();
@@ -67,8 +67,8 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         told
     }
 
-    /// Counts a connect attempt out that was cancelled, without an error to tell. Its permit
-    /// stays taken until [`permit_freed`](Self::permit_freed).
+    /// Notes that a connect was cancelled; no waiter fails by that. Its permit stays taken until
+    /// [`permit_freed`](Self::permit_freed).
     pub(crate) fn connect_cancelled(&mut self, origin: &Origin) {
         self.stop_connecting(origin);
         self.refresh(origin);
@@ -82,8 +82,8 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         self.permit_freed(origin)
     }
 
-    /// Takes back a permit; returns the waiters, still in the queue, who may open a connection now,
-    /// with the origins for which permits were taken again.
+    /// Takes back a permit; returns the waiters that may open a connection now, with their origins.
+    /// They stay in the queue, and a permit was taken for each.
     pub(crate) fn permit_freed(&mut self, origin: &Origin) -> Vec<(Origin, W)> {
         self.open = self.open.saturating_sub(1);
         if let Some(entry) = self.origins.get_mut(origin) {

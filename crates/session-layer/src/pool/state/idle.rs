@@ -6,8 +6,8 @@ use super::{Checkout, Numbered, State, per_origin::Idle, shared::Shared};
 use crate::origin::Origin;
 
 impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
-    /// Takes out an idle connection, if it came back before `moment`; else returns when it did.
-    /// `None` means that it does not stand idle.
+    /// Takes out an idle connection, if it was released before `moment`; otherwise returns when it
+    /// was released. `None` means that it is not idle.
     pub(crate) fn expire(
         &mut self,
         origin: &Origin,
@@ -41,13 +41,14 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
             Checkout::Stream(entry.shared.remove(at).into_handle())
         };
         self.idle -= 1;
-        // Whoever the peer refused on it may try another, when this one's permit comes back.
+        // If the peer allowed no request on it, waiters may open another when its permit comes
+        // back.
         self.refresh(origin);
         self.forget_if_unused(origin);
         Some(removed)
     }
 
-    /// Takes out what has stood idle since before `moment`.
+    /// Takes out the connections that have been idle since before `moment`.
     pub(crate) fn take_idle_before(
         &mut self,
         origin: &Origin,

@@ -1,8 +1,8 @@
 //! The pool's decisions, pure: no lock, no clock, no waker, no IO.
 //!
-//! What stands idle (`C`), what serves several requests at once (`S`) and who waits (`W`) are
-//! values that the caller hands in and gets back; time is a parameter. Whatever must be done
-//! outside (close a connection, open one, serve a waiter) is in the returned value.
+//! Idle connections (`C`), shared connections (`S`) and waiters (`W`) are values that the caller
+//! hands in and gets back; time is a parameter. The returned values say what the caller must do:
+//! close a connection, open one, serve a waiter.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -58,42 +58,41 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct State<C, S, W> {
     limits: Limits,
-    /// The connections of each runtime are those of an origin of its own.
+    /// The key has the runtime: each runtime has connections of its own to an origin.
     origins: HashMap<Key, PerOrigin<C, S, W>, BuildHasherDefault<Hashed>>,
     open: usize,
     connecting: usize,
     idle: usize,
     waiting: usize,
-    /// Connections that have their permits. One that has closed gives its permit back before it is taken
-    /// out here: until then it must not be chosen to make room.
+    /// The connections that hold a permit. Only such a one frees a permit when it is closed to make
+    /// room.
     holding: HashSet<u64>,
-    /// Connections that were told to close for another origin, and whose permits are about to come
-    /// back.
+    /// Connections that were evicted for another origin, and whose permits are about to come back.
     evicting: Vec<u64>,
-    /// Shared connections that were chosen to close for another origin when they carry nothing any
-    /// more, and when that was. What they carry may take long.
+    /// Shared connections that are drained for another origin, and since when. The requests on them
+    /// may take long.
     draining: Vec<(u64, Instant)>,
     /// Connections that would be opened at once if the total limit did not forbid it.
     wanted: usize,
     next: u64,
-    /// Origins that only the total limit keeps from opening a connection, by the arrival of their
-    /// first waiter that no connection is being opened for.
+    /// Origins that could open a connection but for the total limit, by the place of their first
+    /// uncovered waiter.
     starved: BTreeMap<u64, Origin>,
     mode: Mode,
 }
 
-/// How a pool treats what comes.
+/// Which requests a pool serves, and whether it keeps connections.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Mode {
-    /// Serves, and keeps connections.
+    /// It serves all requests, and keeps connections.
     Open,
-    /// Has no session any more: serves those that wait, keeps nothing.
+    /// The last session was dropped: it serves the waiters, and keeps no connection.
     Draining,
-    /// Refuses everything.
+    /// It refuses all requests.
     Closed,
 }
 
-/// What the pool knows a connection by.
+/// A connection, as the state knows it.
 pub(crate) trait Numbered {
     fn id(&self) -> u64;
     /// Whether a response has come over it.
@@ -135,7 +134,8 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         connection: C,
         now: Instant,
     ) -> Returned<C, W> {
-        // Connections follow their own origin's waiters, until another's have waited too long.
+        // A connection serves the waiters of its own origin, until those of another have waited too
+        // long.
         if !self.starved.is_empty() && self.yields(connection.id(), origin, now) {
             self.evicting.push(connection.id());
             return Returned::Close(connection);
@@ -176,7 +176,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         self.mode == Mode::Open && self.wanted <= self.evicting.len()
     }
 
-    /// A place behind everybody who has come so far.
+    /// The place behind all requests that have come so far.
     pub(crate) fn next_ticket(&self) -> Ticket {
         Ticket(self.next.saturating_add(1))
     }
@@ -186,12 +186,12 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         self.mode == Mode::Open
     }
 
-    /// Whether everything is refused.
+    /// Whether all requests are refused.
     pub(crate) fn is_closed(&self) -> bool {
         self.mode == Mode::Closed
     }
 
-    /// Stops keeping connections; returns those that stood idle.
+    /// Stops keeping connections; returns the idle ones.
     pub(crate) fn stop_keeping(&mut self) -> Vec<Checkout<C, S>> {
         if self.mode == Mode::Open {
             self.mode = Mode::Draining;
@@ -199,8 +199,8 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         self.drain_idle()
     }
 
-    /// Refuses everything from now on; returns what stood idle, what takes new requests no more,
-    /// and who waited.
+    /// Refuses all requests from now on; returns the idle connections, the busy shared connections,
+    /// and the waiters.
     pub(crate) fn close(&mut self) -> (Vec<Checkout<C, S>>, Vec<S>, Vec<W>) {
         self.mode = Mode::Closed;
         let idle = self.drain_idle();

@@ -12,7 +12,7 @@ pub(super) struct PerOrigin<C, S, W> {
     pub(super) open: usize,
     pub(super) connecting: usize,
     pub(super) idle: Vec<Idle<C>>,
-    /// Connections that take several requests at once, and take new ones.
+    /// shared connections, and take new ones.
     pub(super) shared: Vec<Shared<S>>,
     pub(super) sharing: Sharing,
     /// Whether the connection that was opened last allowed nothing and had not answered.
@@ -35,7 +35,7 @@ pub(super) struct Idle<C> {
 pub(super) struct Waiting<W> {
     pub(super) ticket: Ticket,
     pub(super) since: Instant,
-    /// How many connections it has waited for that failed.
+    /// How many connects have failed while it waited for them.
     pub(super) failures: u8,
     pub(super) waiter: W,
 }

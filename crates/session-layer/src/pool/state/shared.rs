@@ -8,7 +8,7 @@ use crate::{config::Multiplexing, origin::Origin};
 pub(super) enum Sharing {
     Unknown,
     One,
-    /// As many as the peer allowed last.
+    /// As many as the peer has allowed last.
     Many(usize),
 }
 
@@ -21,7 +21,7 @@ impl Sharing {
         }
     }
 
-    /// How many waiters a connection that is being opened is enough for.
+    /// How many waiters one connect covers.
     pub(super) fn share(self) -> usize {
         match self {
             Self::Unknown => usize::MAX,
@@ -35,31 +35,31 @@ impl Sharing {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Failed {
     Broken,
-    /// The peer had all the time that there is for connecting.
+    /// The connect timeout has run out.
     TimedOut,
 }
 
 /// A connection that takes several requests at once.
 ///
-/// Until the peer has said how many it allows, it is *unsettled* and carries one; or none, if the
-/// connection before it allowed none.
+/// Until the peer has said how many requests it allows, the connection is *unsettled* and carries
+/// one; or none, if the connection before it allowed none.
 #[derive(Debug)]
 pub(super) struct Shared<S> {
     handle: S,
-    /// Whoever has a place before this was there when the connection was.
+    /// Each waiter with a place before this came before the connection was opened.
     since: Ticket,
     streams: usize,
-    /// How many the peer allows, once it has said so.
+    /// How many requests the peer allows, once it has said so.
     limit: Option<usize>,
     /// How many it may carry until then.
     unsettled: usize,
-    /// How many more it may ever carry.
+    /// How many more requests it may carry in its life.
     left: u64,
-    /// Takes nothing until the peer shows that it is alive.
+    /// Takes no request until the peer shows that it is alive.
     paused: bool,
-    /// Takes nothing more, for its permit is wanted elsewhere.
+    /// Takes no more requests, since another origin needs its permit.
     draining: bool,
-    /// Since when, and in which order, it has carried nothing.
+    /// Since when it has been idle, and its place in the order of eviction.
     idle: Option<(u64, Instant)>,
 }
 
@@ -96,12 +96,12 @@ impl<S: Numbered + Clone> Shared<S> {
         !self.paused && !self.draining && self.left > 0 && self.streams < limit
     }
 
-    /// Whether the peer allows nothing, and has never answered on it.
+    /// Whether the peer allows no request on it, and has never answered on it.
     fn refuses(&self) -> bool {
         self.limit == Some(0) && !self.handle.has_answered()
     }
 
-    /// Whether it is of no use: it carries nothing, and will not.
+    /// Whether it carries no request, and never will.
     fn is_spent(&self) -> bool {
         self.streams == 0 && (self.left == 0 || self.draining)
     }
@@ -123,7 +123,7 @@ impl<S: Numbered + Clone> Shared<S> {
         self.idle.map(|(sequence, _)| (sequence, self.id()))
     }
 
-    /// Takes a stream on it, if it has room; says whether it was idle until now.
+    /// Takes a stream on it, if it has room; the flag says whether it was idle before.
     pub(super) fn take(&mut self) -> Option<(S, bool)> {
         if !self.has_room() {
             return None;
@@ -135,7 +135,7 @@ impl<S: Numbered + Clone> Shared<S> {
 }
 
 impl<C, S: Numbered + Clone, W> PerOrigin<C, S, W> {
-    /// How many of the waiters, from the first, a connection is being opened for.
+    /// How many waiters, counted from the first, are covered.
     pub(super) fn covered(&self) -> usize {
         let share = self.sharing.share();
         let unsettled =
@@ -145,8 +145,9 @@ impl<C, S: Numbered + Clone, W> PerOrigin<C, S, W> {
         streams.fold(self.connecting.saturating_mul(share), usize::saturating_add)
     }
 
-    /// Whether the peer allows nothing at all, so that another connection would hardly help now.
-    /// One on which it has answered may be going away; its successor does not.
+    /// Whether the peer allows no request at all, so that another connection would hardly help now.
+    /// A connection on which it has answered does not count: it may be closing, and its successor
+    /// need not.
     pub(super) fn is_refused(&self) -> bool {
         !self.shared.is_empty() && self.shared.iter().all(Shared::refuses)
     }
@@ -176,7 +177,7 @@ impl<C, S: Numbered + Clone, W> PerOrigin<C, S, W> {
     }
 }
 
-/// Connections that take several requests at once.
+/// shared connections.
 impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
     /// Places a shared connection that has just been opened. `expected` is how many requests it may
     /// carry unless the peer allows fewer.
@@ -223,7 +224,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         effects
     }
 
-    /// Takes note of how many requests the peer allows on a connection at the same time.
+    /// Notes how many requests the peer allows on a connection at the same time.
     pub(crate) fn set_limit(
         &mut self,
         origin: &Origin,
@@ -237,7 +238,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
                 shared.limit = Some(limit);
                 entry.refused = entry.shared(id).is_some_and(Shared::refuses);
                 if limit > 0 {
-                    // What one that takes nothing says is no guide to the next.
+                    // A limit of 0 says nothing of the next connection.
                     entry.sharing = Sharing::Many(limit);
                 }
                 self.fill(origin, id, now, &mut effects);
@@ -272,8 +273,8 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         effects
     }
 
-    /// Takes note that a request on a shared connection is over, if nothing follows from that:
-    /// nobody waits, and it goes on with others. Returns whether that is so.
+    /// Notes that a request on a shared connection is over, where no other step follows: no waiter
+    /// is there, and the connection carries other requests. Returns whether that is so.
     #[inline]
     pub(crate) fn stream_ended_quietly(&mut self, origin: &Origin, id: u64) -> bool {
         let nobody_starves = self.starved.is_empty();
@@ -289,7 +290,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         goes_on
     }
 
-    /// Takes note that a request on a shared connection is over.
+    /// Notes that a request on a shared connection is over.
     pub(crate) fn stream_ended(&mut self, origin: &Origin, id: u64, now: Instant) -> Effects<S, W> {
         let mut effects = Effects::default();
         if self.stream_ended_quietly(origin, id) {
@@ -302,7 +303,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         shared.streams = shared.streams.saturating_sub(1);
         let stays = !shared.draining;
         if stays && self.yields(id, origin, now) {
-            // What it carries comes to its end; then its permit is free for the other.
+            // It is drained; then its permit is free for the other origin.
             self.draining.push((id, now));
             let entry = self.origins.get_mut(origin);
             if let Some(shared) = entry.and_then(|entry| entry.shared_mut(id)) {
@@ -313,9 +314,9 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         effects
     }
 
-    /// Gives nothing more to a connection; returns it to be let go, which ends it when it carries
-    /// nothing. `failed` says that it never got as far as to tell its limit, which those who waited
-    /// for that may be told.
+    /// Gives no more requests to a connection. It is among the effects, and ends when the last
+    /// request on it has ended. `failed` is set if the connection ended before its peer had named a
+    /// limit: then waiters may fail by it.
     pub(crate) fn drain(
         &mut self,
         origin: &Origin,
@@ -334,7 +335,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         self.draining.retain(|(draining, _)| *draining != id);
         if let Some(failed) = failed.filter(|_| shared.limit.is_none() || shared.refuses()) {
             let failure = match failed {
-                // Another would hardly allow more.
+                // Another connection would hardly allow more.
                 _ if shared.refuses() => Failure::Lasting,
                 Failed::Broken => Failure::Passing,
                 Failed::TimedOut => Failure::TimedOut(shared.since),
@@ -359,7 +360,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         entry.shared(id).is_some_and(|it| has_room || is_idle(it))
     }
 
-    /// Serves waiters as long as a connection has room, and sees what follows.
+    /// Serves waiters while a connection has room, and adds what follows to the effects.
     fn fill(&mut self, origin: &Origin, id: u64, now: Instant, effects: &mut Effects<S, W>) {
         let keeps = self.keeps();
         let sequence = self.sequence();

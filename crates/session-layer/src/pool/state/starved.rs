@@ -1,4 +1,4 @@
-//! Who waits for a permit that only the total limit holds back, and who makes room for whom.
+//! Which origins the total limit starves, and which connections make room for them.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use super::{Checkout, Numbered, State, shared::Shared};
 use crate::origin::{Key, Origin};
 
 impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
-    /// Whether a connection of this origin had better make room for another's: one that came
-    /// before all of this origin's own waiters, and has waited too long.
+    /// Whether a connection of this origin should make room for another origin, whose first waiter
+    /// came before all waiters of this origin and has waited too long.
     pub(super) fn yields(&self, id: u64, origin: &Origin, now: Instant) -> bool {
         let Some((ticket, waited)) = self.longest_starved(now) else {
             return false;
@@ -22,8 +22,8 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
             && self.wanted > self.evicting.len().saturating_add(self.draining_soon(now))
     }
 
-    /// How many of the connections that were chosen to close may still be expected to do so soon.
-    /// One that goes on carrying something keeps no other from being chosen in its place.
+    /// How many of the drained connections may be expected to close soon. One that has been drained
+    /// for longer does not keep another from being chosen.
     pub(super) fn draining_soon(&self, now: Instant) -> usize {
         let soon = |since: Instant| now.saturating_duration_since(since) < self.limits.steal_after;
         let soon = self.draining.iter().filter(|(_, since)| soon(*since));
@@ -39,7 +39,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         granted
     }
 
-    /// Gives a free permit to the waiter that came first among those who may take it.
+    /// Gives a free permit to the first waiter that may take it.
     pub(super) fn grant(&mut self) -> Option<(Origin, W)> {
         if self.open >= self.limits.connections {
             return None;
@@ -84,7 +84,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         }
     }
 
-    /// The first waiter whom only the total limit stops: its place, and how long it has waited.
+    /// The first waiter that only the total limit stops: its place, and how long it has waited.
     pub(super) fn longest_starved(&self, now: Instant) -> Option<(u64, Duration)> {
         let (&ticket, origin) = self.starved.first_key_value()?;
         let entry = self.origins.get(origin)?;
@@ -92,10 +92,11 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         Some((ticket, now.saturating_duration_since(waiting.since)))
     }
 
-    /// Takes out the connection that has stood idle longest, where this origin waits for a permit
-    /// that no closing connection is about to free. It closes at once if its runtime is driven: so
-    /// those of the origin's own runtime go first, and only they are sure to free a permit. One to the
-    /// origin itself whose peer is being asked whether it is alive is waited for.
+    /// Takes out the connection that has been idle for longest, if this origin waits for a permit
+    /// that no closing connection is about to free. Connections of the origin's own runtime go
+    /// first: only they are sure to close at once, since the runtime of another may not be driven.
+    /// A paused connection of the origin itself is not taken, since its peer is about to answer a
+    /// PING.
     pub(super) fn evict(&mut self, asks: &Origin) -> Option<Checkout<C, S>> {
         if self.wanted <= self.evicting.len() {
             return None;
@@ -126,7 +127,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         Some(evicted)
     }
 
-    /// Counts a connection that is not kept as evicted, where another origin waits for its permit.
+    /// Counts a connection that is not kept as evicted, if another origin waits for its permit.
     pub(super) fn evict_if_wanted(&mut self, id: u64) {
         if self.wanted > self.evicting.len() && self.holding.contains(&id) {
             self.evicting.push(id);
