@@ -1,4 +1,4 @@
-//! Opens connections, and notes what becomes of that.
+//! Opens connections, and notes how each connect ends.
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -19,10 +19,10 @@ use super::{
 use crate::{Error, Event, error::Kind, exchange::Release, origin::Origin, step::Steps};
 
 impl<B: Send + 'static> Pool<B> {
-    /// Starts to open a connection in a task of its own.
+    /// Begins to open a connection in a task of its own.
     ///
-    /// The task belongs to the pool, not to the request that asks: whoever waits longest gets its
-    /// connection, and if all were served meanwhile, it is kept.
+    /// The task belongs to the pool and not to the request that asks. The waiter that has waited
+    /// for longest gets the connection. If no waiter is left, the connection is kept.
     ///
     /// # Errors
     ///
@@ -34,7 +34,7 @@ impl<B: Send + 'static> Pool<B> {
         let steps = Arc::<Steps>::default();
         let mut inner = self.lock();
         if inner.state.is_closed() {
-            // Whoever waited was told.
+            // All waiters were told when the pool closed.
             drop(inner);
             drop(permit);
             return Ok(());
@@ -51,7 +51,7 @@ impl<B: Send + 'static> Pool<B> {
         self.connector.open(permit, id, called_off, steps)
     }
 
-    /// Notes a connection that is there, and whose task is about to run.
+    /// Notes that a connection was opened, and that its driver is about to run.
     pub(crate) fn opened(self: &Arc<Self>, pooled: PooledConnection<B>) {
         self.tell_opened(pooled.connection());
         let (origin, id) = (pooled.origin().clone(), pooled.id());
@@ -83,7 +83,7 @@ impl<B: Send + 'static> Pool<B> {
         });
     }
 
-    /// Notes a shared connection, as [`opened`](Self::opened) does.
+    /// Notes that a shared connection was opened, as [`opened`](Self::opened) does.
     #[cfg(feature = "http2")]
     pub(crate) fn opened_shared(self: &Arc<Self>, shared: Arc<Shared<B>>) {
         let connection = shared.connection().clone();
@@ -107,7 +107,7 @@ impl<B: Send + 'static> Pool<B> {
         self.follow(effects, None);
     }
 
-    /// Notes a connection that did not come to be; returns whom to tell.
+    /// Notes that a connect has failed; returns the waiters that fail by it.
     pub(super) fn open_failed(
         &self,
         id: u64,
@@ -116,7 +116,7 @@ impl<B: Send + 'static> Pool<B> {
     ) -> Vec<Arc<Waiter<B>>> {
         let is_lasting = error.is_host_not_found() || error.is_address_refused();
         let mut inner = self.lock();
-        // Nobody counts on one that was called off.
+        // No waiter counts on a connect that was cancelled.
         let Some(began) = inner.end_opening(id) else {
             return Vec::new();
         };
@@ -137,8 +137,8 @@ impl<B: Send + 'static> Pool<B> {
         Waiter::tell_all(self.open_failed(id, origin, error), error);
     }
 
-    /// Notes a connection whose task ended before it was there: its stream panicked, or its runtime
-    /// ended. Its permit is free by then.
+    /// Notes that the task of a connect has ended before the connection was open: the stream
+    /// panicked, or the runtime ended. Its permit is free by then.
     pub(crate) fn open_broke_off(self: &Arc<Self>, id: u64, origin: &Origin) {
         let panicked = thread::panicking().then(|| {
             let why = "the stream panicked";

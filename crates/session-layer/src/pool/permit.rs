@@ -3,10 +3,10 @@ use std::{fmt, mem, sync::Arc, thread};
 use super::{Pool, waiter::Waiter};
 use crate::{Error, Event, error::Kind, origin::Origin};
 
-/// The right to have one connection to an origin; free again when dropped.
+/// The right to have one connection to an origin; released when dropped.
 ///
-/// It goes from the pool to a waiter, from there into the task that opens the connection, and
-/// ends up in the IO around the socket: so it is free exactly when the socket is closed.
+/// It passes from the pool to a waiter, then to the task that opens the connection, and then to the
+/// IO around the socket. So it is released exactly when the socket is closed.
 pub(crate) struct Permit<B: Send + 'static> {
     pool: Arc<Pool<B>>,
     origin: Origin,
@@ -19,9 +19,9 @@ enum Stage {
     Granted,
     /// A task opens it.
     Opening(u64),
-    /// The connection is there.
+    /// The connection is open.
     Connected(u64),
-    /// There will be no connection, and its waiters were told.
+    /// The connect has failed, and its waiters were told.
     Failed,
 }
 
@@ -45,9 +45,9 @@ impl<B: Send + 'static> Permit<B> {
         };
     }
 
-    /// Tells those who waited for it that the connection could not be opened.
+    /// Fails the waiters of the connection, since it could not be opened.
     ///
-    /// The permit is free by the time that they hear of it.
+    /// The permit is released before they are told.
     pub(crate) fn fail(mut self, error: &Error) {
         let (listener, origin) = (&self.pool.config().listener, &self.origin);
         listener.tell(|| Event::OpenFailed { origin, error });
@@ -76,8 +76,8 @@ impl<B: Send + 'static> Drop for Permit<B> {
     fn drop(&mut self) {
         match self.stage {
             Stage::Granted => return self.pool.reopen(None, &self.origin),
-            // Still being opened: its runtime went away, or it was called off, since nobody waited
-            // for it any more. Whoever still waits opens another.
+            // The connect was not over: its runtime has ended, or it was cancelled because no
+            // waiter was left. A waiter that has come since opens another.
             Stage::Opening(id) if !thread::panicking() => {
                 return self.pool.reopen(Some(id), &self.origin);
             }

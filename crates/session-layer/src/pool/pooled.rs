@@ -23,14 +23,14 @@ use crate::{
     origin::Origin,
 };
 
-/// The way to hyper's HTTP/1 connection; made once for each.
+/// Sends requests to hyper's HTTP/1 connection; each connection has one.
 pub(crate) struct Channel<B: Send + 'static> {
     /// `None` when the connection has ended while a request was given to it.
     sender: Option<SendRequest<RequestBody<B>>>,
     answer: AnswerBox<B>,
 }
 
-/// A connection, or a stream on a shared one, that one request may be sent on.
+/// A whole HTTP/1 connection, or a stream on a shared one, for one request.
 ///
 /// It has the size of three pointers, since each request moves it from the pool to its future and
 /// back.
@@ -49,13 +49,13 @@ impl<B: Send + 'static> PooledConnection<B> {
     ) -> Self {
         let channel = Channel {
             sender: Some(sender),
-            // Takes no memory; the first request makes the box that all later ones use.
+            // Allocates nothing. The first request makes the box that all later ones use.
             answer: ReusableBoxFuture::new(std::future::pending()),
         };
         Self::Whole(connection, Box::new(channel))
     }
 
-    /// What the state gave: a connection of its own, or a stream on a shared one.
+    /// Makes it of what the state gave out.
     pub(super) fn of(checkout: Checkout<Self, Arc<Shared<B>>>) -> Self {
         match checkout {
             Checkout::Own(pooled) => pooled,
@@ -80,7 +80,7 @@ impl<B: Send + 'static> PooledConnection<B> {
         &self.connection().origin
     }
 
-    /// What the exchange is noted on.
+    /// The state of the exchange.
     pub(crate) fn exchange(&self) -> &Arc<ExchangeState> {
         match self {
             Self::Whole(connection, _) => &connection.state,
@@ -88,7 +88,7 @@ impl<B: Send + 'static> PooledConnection<B> {
         }
     }
 
-    /// The state of the connection itself, on which its socket notes what it reads and writes.
+    /// The state of the connection itself, on which its IO notes what it reads and writes.
     pub(crate) fn socket(&self) -> &ExchangeState {
         &self.connection().state
     }
@@ -101,7 +101,7 @@ impl<B: Send + 'static> PooledConnection<B> {
         }
     }
 
-    /// Whether others use the connection at the same time.
+    /// Whether it is a stream on a shared connection.
     pub(crate) fn is_stream(&self) -> bool {
         matches!(self, Self::Stream(_))
     }
@@ -118,19 +118,19 @@ impl<B: Send + 'static> PooledConnection<B> {
     pub(crate) fn count_request(&self) -> bool {
         let last = self.connection().count_request();
         if last && self.is_stream() {
-            // The pool has given its last stream out.
+            // The pool gives out no more of its streams.
             self.connection().state.note_end(Cause::Served);
         }
         last
     }
 
-    /// Gives no more requests to a connection that others use too.
+    /// Drains a shared connection.
     pub(crate) fn drain(&self, cause: Cause) {
         self.connection().state.note_end(cause);
         self.connection().pool.drain(self.connection(), None);
     }
 
-    /// Whether a request may be given to it: neither closed nor too old.
+    /// Whether it may take a request: it is neither closed nor too old.
     #[inline]
     pub(crate) fn is_usable(&self, now: Instant) -> bool {
         !self.is_closed() && self.connection().is_fresh(now)
@@ -152,7 +152,7 @@ impl<B: Send + 'static> PooledConnection<B> {
         }
     }
 
-    /// Waits until hyper takes a request, or never will.
+    /// Waits until hyper takes a request, or has ended.
     pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
             Self::Whole(_, channel) => match &mut channel.sender {
@@ -169,7 +169,7 @@ impl<B: Send + 'static> PooledConnection<B> {
         self.abort(cause);
     }
 
-    /// Ends what goes on: the connection, or this stream on a shared one.
+    /// Aborts the connection, or this stream on a shared one.
     pub(crate) fn abort(self, cause: Cause) {
         match self {
             Self::Whole(connection, _) => {
@@ -180,7 +180,7 @@ impl<B: Send + 'static> PooledConnection<B> {
         }
     }
 
-    /// Gives back what nothing was sent on.
+    /// Gives a connection back on which nothing was sent.
     pub(crate) fn release(self) {
         match self {
             Self::Whole(..) => Pool::release(self),
@@ -188,7 +188,7 @@ impl<B: Send + 'static> PooledConnection<B> {
         }
     }
 
-    /// Leaves the connection to a response body, which gives it back.
+    /// Hands the connection to a response body, which releases it.
     pub(crate) fn hand_to_body(self) -> (Arc<dyn Release>, Option<Arc<ExchangeState>>) {
         match self {
             Self::Whole(connection, channel) => {
@@ -199,7 +199,7 @@ impl<B: Send + 'static> PooledConnection<B> {
         }
     }
 
-    /// Asks for the answer.
+    /// Polls for the outcome of the request.
     #[inline]
     pub(crate) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Answer<B>> {
         match self {
@@ -224,8 +224,8 @@ impl<B: Send + 'static> PooledConnection<B> {
         }
     }
 
-    /// Whether the head of the request may have been written, of a stream; of a whole connection its
-    /// socket tells.
+    /// Whether the head of the request may have been written. It is always true of a whole
+    /// connection, whose bytes written tell more.
     pub(crate) fn may_be_sent(&self) -> bool {
         match self {
             Self::Whole(..) => true,
@@ -257,14 +257,14 @@ where
 {
     /// Gives the request to hyper now; the answer is polled later.
     ///
-    /// A connection may end on another thread at that very moment. A request that is queued after the
-    /// receiver stopped is dropped, and so handed back, only with the channel's last sender. So the
-    /// sender of a connection that has ended by then is dropped; the request comes back with the
-    /// answer.
+    /// The connection may end on another thread at this very moment. hyper's channel drops a
+    /// request that was queued after its receiver stopped, and so hands it back, only when its last
+    /// sender is dropped. So the sender of a connection that has ended is dropped here, and the
+    /// request comes back as the outcome.
     ///
     /// # Errors
     ///
-    /// The request, where the connection had ended before.
+    /// The request, if the connection had ended before.
     pub(crate) fn send(&mut self, request: Request<RequestBody<B>>) -> Result<(), Unsent<B>> {
         let Channel { sender, answer } = match self {
             Self::Whole(_, channel) => &mut **channel,

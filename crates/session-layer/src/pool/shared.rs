@@ -10,8 +10,8 @@ use crate::{
 
 /// An HTTP/2 connection, which carries several requests at once.
 ///
-/// The pool's state holds it while it takes new requests, and each request on it does. When none
-/// does any more, the driver ends it.
+/// The pool's state holds it while it takes new requests, and each request on it holds it too. When
+/// the last of them lets it go, the driver ends it.
 pub(crate) struct Shared<B: Send + 'static> {
     connection: Arc<Connection<B>>,
     streams: Arc<Streams<B>>,
@@ -34,7 +34,7 @@ impl<B: Send + 'static> Shared<B> {
         &self.streams
     }
 
-    /// Ends an exchange; its place is free when its request body has ended too.
+    /// Ends an exchange. Its stream is free when its request body has ended too.
     pub(super) fn end(self: &Arc<Self>, exchange: Arc<ExchangeState>) {
         let connection = &self.connection;
         let unheard = exchange.unheard_since(connection.state());
@@ -107,8 +107,8 @@ impl<B: Send + 'static> Release for Shared<B> {
         self.connection.is_download_floor_chosen()
     }
 
-    /// Each of the others may hold as much as its own window has. What is left of the connection's is
-    /// too little then for a body that could have all of its own.
+    /// Each unread body may fill the window of its own stream. The connection's window may then
+    /// have less room than the stream of another body could use.
     #[cfg(feature = "http2")]
     fn may_hold_up_a_stream(&self) -> bool {
         let unread = self.streams.unread();
@@ -118,7 +118,7 @@ impl<B: Send + 'static> Release for Shared<B> {
         let config = &self.connection.pool().config().http2;
         let streams = u64::try_from(unread).unwrap_or(u64::MAX).saturating_add(1);
         let most = streams.saturating_mul(config.stream_window.into());
-        // Both windows are the same where they grow.
+        // With adaptive windows hyper makes both the same size.
         config.adaptive_window || most > config.connection_window.into()
     }
 

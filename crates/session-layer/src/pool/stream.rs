@@ -18,10 +18,10 @@ use crate::{
     exchange::{ExchangeState, Release, RequestBody},
 };
 
-/// The right to send one request on a shared connection; free again when dropped.
+/// The right to send one request on a shared connection; released when dropped.
 pub(crate) struct Stream<B: Send + 'static> {
     shared: Arc<Shared<B>>,
-    /// Taken when a response body goes on with it.
+    /// Taken when a response body takes the exchange over.
     exchange: Option<Arc<ExchangeState>>,
     submission: Arc<Submission<B>>,
 }
@@ -51,7 +51,7 @@ impl<B: Send + 'static> Stream<B> {
         self.exchange.as_ref().expect("taken only at its end")
     }
 
-    /// Whether the peer has turned out to allow less than is under way.
+    /// Whether more requests are under way than the peer is known to allow.
     pub(super) fn is_too_much(&self) -> bool {
         self.shared.streams().is_over_limit()
     }
@@ -79,7 +79,7 @@ impl<B: Send + 'static> Stream<B> {
         self.submission.take_back()
     }
 
-    /// Leaves the stream to a response body; the submission, whose answer was taken, is free for the
+    /// Hands the stream to a response body. The submission, whose answer was taken, is free for the
     /// next request.
     pub(super) fn hand_to_body(mut self) -> (Arc<dyn Release>, Option<Arc<ExchangeState>>) {
         self.shared.streams().keep(self.submission.clone());
@@ -111,7 +111,7 @@ where
 impl<B: Send + 'static> Drop for Stream<B> {
     fn drop(&mut self) {
         if let Some(exchange) = self.exchange.take() {
-            // hyper resets the stream, and the request body ends with the request.
+            // The drop of its future makes hyper reset the stream, and ends the request body.
             let is_reset =
                 self.submission.clear() && exchange.may_be_sent(self.shared.streams().gate());
             self.shared.end(exchange);

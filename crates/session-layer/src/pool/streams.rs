@@ -12,7 +12,7 @@ use std::{
 use super::submission::Submission;
 use crate::exchange::{Cause, ExchangePhase, ExchangeState, Gate};
 
-/// What is kept for the requests on a connection, present and to come.
+/// What a shared connection keeps for its requests.
 pub(crate) struct Streams<B> {
     kept: Mutex<Kept<B>>,
     /// How many requests are under way.
@@ -24,32 +24,31 @@ pub(crate) struct Streams<B> {
     closed: AtomicBool,
     /// Whether no further request will be sent on it.
     unused: AtomicBool,
-    /// A response has come.
+    /// Whether a response has come.
     answered: AtomicBool,
     /// How many requests in a row were given up before they were answered.
     given_up: AtomicU32,
-    /// When the first of the requests began that were given up before anything came; 0 if none
-    /// was.
+    /// When the first request began that was given up before anything came; 0 if none was.
     doubted: AtomicU64,
     gate: Arc<Gate>,
 }
 
-/// After how many requests in a row that were given up before they were answered a connection is
-/// replaced, where the limits allow another.
+/// How many requests in a row may be given up before their answer. Then the connection is replaced,
+/// if the limits allow another.
 ///
-/// Each of them resets its stream. Servers count that since CVE-2023-44487, and end a connection by
-/// a GOAWAY of `ENHANCE_YOUR_CALM` that resets too many, with all that others do on it: by default
+/// Each of them resets its stream. Servers count resets since CVE-2023-44487. They end a connection
+/// with too many by a GOAWAY of `ENHANCE_YOUR_CALM`, and with it all its other requests: by default
 /// Netty allows 200 in 30 s, and nghttp2 1000 at once and 33 a second.
 const MOST_GIVEN_UP: u32 = 100;
 
-/// Requests that the driver has yet to give to hyper.
+/// Requests that the driver has not given to hyper yet.
 struct Queue<B> {
     waiting: VecDeque<Arc<Submission<B>>>,
     closed: bool,
 }
 
 struct Kept<B> {
-    /// One for each request that the connection has carried at the same time.
+    /// As many as the connection has carried at the same time.
     exchanges: Vec<Arc<ExchangeState>>,
     /// Those of them that are free.
     spare: Vec<Arc<ExchangeState>>,
@@ -82,7 +81,7 @@ impl<B> Streams<B> {
         }
     }
 
-    /// Puts a request into the queue; it is refused if the connection takes none any more.
+    /// Puts a request into the queue; returns whether the connection takes one.
     pub(super) fn submit(&self, submission: &Arc<Submission<B>>) -> bool {
         let mut queue = self.queue();
         if !queue.closed {
@@ -103,8 +102,8 @@ impl<B> Streams<B> {
         self.count().saturating_sub(allowed)
     }
 
-    /// Gives the newest requests back that hyper was not given, as many as this or fewer; returns
-    /// how many.
+    /// Returns the newest requests of the queue, `count` or fewer, to their futures; returns how
+    /// many.
     #[cfg(feature = "http2")]
     pub(crate) fn return_newest(&self, count: usize) -> usize {
         for returned in 0..count {
@@ -117,7 +116,7 @@ impl<B> Streams<B> {
         count
     }
 
-    /// Takes no more requests, and gives back those that hyper was not given.
+    /// Takes no more requests, and returns those of the queue to their futures.
     #[cfg(feature = "http2")]
     pub(crate) fn close(&self) {
         let mut queue = self.queue();
@@ -141,18 +140,18 @@ impl<B> Streams<B> {
         self.unused.load(Acquire)
     }
 
-    /// Notes a request that was given up before anything came, by when it began; returns whether it
-    /// is the first.
+    /// Notes when a request began that was given up before anything came; returns whether it is the
+    /// first.
     pub(super) fn doubt(&self, began: u64) -> bool {
         self.doubted
             .compare_exchange(0, began, Relaxed, Relaxed)
             .is_ok()
     }
 
-    /// When the first of the requests began that were given up before anything came.
+    /// Takes the moment at which the first request began that was given up before anything came.
     #[cfg(feature = "http2")]
     pub(crate) fn take_doubt(&self) -> Option<u64> {
-        // Mostly there is none, and a look is cheaper.
+        // Mostly there is none, and a load is cheaper than a swap.
         if self.doubted.load(Relaxed) == 0 {
             return None;
         }
@@ -206,7 +205,7 @@ impl<B> Streams<B> {
         self.limit.store(limit, Relaxed);
     }
 
-    /// The exchanges of all requests, past ones among them.
+    /// The states of all exchanges, ended ones among them.
     pub(crate) fn exchanges(&self) -> Vec<Arc<ExchangeState>> {
         self.lock().exchanges.clone()
     }
@@ -227,7 +226,7 @@ impl<B> Streams<B> {
         !self.lock().exchanges.iter().all(over)
     }
 
-    /// How many responses have come whose bodies have no reader that waits at this moment.
+    /// How many response bodies have no reader that waits at this moment.
     #[cfg(feature = "http2")]
     pub(super) fn unread(&self) -> usize {
         let is_unread = |exchange: &&Arc<ExchangeState>| {
@@ -236,7 +235,7 @@ impl<B> Streams<B> {
         self.lock().exchanges.iter().filter(is_unread).count()
     }
 
-    /// Aborts what is under way; returns how much.
+    /// Aborts all exchanges; returns how many.
     pub(crate) fn abort_all(&self, cause: Cause) -> usize {
         let exchanges = self.exchanges();
         let active = exchanges
@@ -272,8 +271,8 @@ impl<B> Streams<B> {
         exchange.end();
         self.active.fetch_sub(1, Relaxed);
         let mut kept = self.lock();
-        // One is here, and one in the list. A request body that goes on after its response has
-        // another, and would write on the next request's.
+        // Two references are known: this one, and the one in the list. A third belongs to a request
+        // body that goes on after its response, and would write on the state of the next request.
         if Arc::strong_count(&exchange) == 2 {
             kept.spare.push(exchange);
         } else {

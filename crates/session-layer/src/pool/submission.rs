@@ -1,8 +1,8 @@
-//! One request on its way from its future to hyper.
+//! A request that waits for the driver to give it to hyper.
 //!
-//! hyper keeps what it is given, and h2 keeps requests back that the peer's limit on streams leaves
-//! no room for. So the driver gives a request to hyper only when it can leave; until then it is
-//! here, and can be taken back.
+//! hyper does not give a request back, and h2 holds back a request for which the peer's limit on
+//! streams leaves no room. So the driver gives a request to hyper only when it can leave. Until
+//! then it is here, and can be taken back.
 
 #[cfg(feature = "http2")]
 use std::future::Future;
@@ -20,13 +20,14 @@ use super::answer::Exchanged;
 use super::answer::{Answer, AnswerBox, Unanswered, Unsent};
 use crate::{exchange::ExchangeState, exchange::RequestBody};
 
-/// One request on its way; used again for the next, and with it the box for hyper's future.
+/// A request that waits for the driver, and then hyper's future of its response. It is reused for
+/// the next request, and with it the box for that future.
 pub(crate) struct Submission<B>(Mutex<Submitted<B>>);
 
 struct Submitted<B> {
     stage: Stage<B>,
-    /// The request, while it waits. Apart from the stage, which is looked at more often than a
-    /// request should be moved.
+    /// The request, while it waits. It is kept apart from the stage, which is replaced more often
+    /// than a request should be moved.
     waiting: Option<(Request<RequestBody<B>>, Arc<ExchangeState>)>,
     /// hyper's future, if it has the request.
     answer: AnswerBox<B>,
@@ -34,7 +35,7 @@ struct Submitted<B> {
 
 enum Stage<B> {
     Empty,
-    /// Waits for the driver.
+    /// It waits for the driver.
     Waiting,
     /// hyper has it.
     Sent,
@@ -49,14 +50,14 @@ impl<B: Send + 'static> Default for Submission<B> {
         Self(Mutex::new(Submitted {
             stage: Stage::Empty,
             waiting: None,
-            // Takes no memory; the first request makes the box that all later ones use.
+            // Allocates nothing. The first request makes the box that all later ones use.
             answer: ReusableBoxFuture::new(std::future::pending()),
         }))
     }
 }
 
 impl<B> Submission<B> {
-    /// Takes in a request; nothing is in it before.
+    /// Takes in a request. It is empty before.
     pub(super) fn fill(&self, request: Request<RequestBody<B>>, exchange: &Arc<ExchangeState>) {
         let mut submitted = self.lock();
         submitted.stage = Stage::Waiting;
@@ -76,7 +77,7 @@ impl<B> Submission<B> {
         }
     }
 
-    /// Lets the request's future have the request back, where hyper was not given it.
+    /// Returns the request to its future, if hyper was not given it.
     #[cfg(feature = "http2")]
     pub(crate) fn return_request(&self) {
         let mut submitted = self.lock();
@@ -93,7 +94,7 @@ impl<B> Submission<B> {
 }
 
 impl<B: Send + 'static> Submission<B> {
-    /// Asks for the answer, or for the request that came back.
+    /// Polls for the outcome: the answer, or the request that came back.
     pub(super) fn poll(&self, exchange: &ExchangeState, cx: &Context<'_>) -> Poll<Answer<B>> {
         let mut submitted = self.lock();
         if let Stage::Sent = submitted.stage {
@@ -115,8 +116,8 @@ impl<B: Send + 'static> Submission<B> {
         }
     }
 
-    /// Drops what is in it: the request, or hyper's future. Returns whether hyper had the request, and
-    /// nobody had taken its answer: it resets the stream then, unless that has ended.
+    /// Drops the request, or hyper's future. Returns whether hyper had the request and its answer
+    /// was not taken: hyper then resets the stream, unless that has ended.
     pub(super) fn clear(&self) -> bool {
         let mut submitted = self.lock();
         let stage = mem::replace(&mut submitted.stage, Stage::Empty);
@@ -126,7 +127,7 @@ impl<B: Send + 'static> Submission<B> {
             let none = ReusableBoxFuture::new(std::future::pending());
             mem::replace(&mut submitted.answer, none)
         });
-        // Not under the lock: it wakes hyper's tasks.
+        // After the lock is released, since the drop wakes tasks of hyper.
         drop(submitted);
         drop((stage, waiting, answer));
         is_sent
@@ -155,7 +156,7 @@ impl<B: Send + 'static> Submission<B> {
         exchange.note_given(opened);
         submitted.answer.set(Exchanged::new(send(request)));
         submitted.stage = Stage::Sent;
-        // Its future is woken by hyper from now on, and need not be polled for that.
+        // hyper can wake the request's future from now on, before that is polled again.
         let Some(waker) = exchange.waker() else {
             return true;
         };

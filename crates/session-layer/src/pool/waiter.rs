@@ -22,7 +22,7 @@ impl<B: Send + 'static> Waiter<B> {
         let _ = self.serve(Err(error));
     }
 
-    /// Ends the wait of several, who waited for the same.
+    /// Ends the waits of all these with the same error.
     pub(super) fn tell_all(waiters: Vec<Arc<Self>>, error: &Error) {
         for waiter in waiters {
             waiter.tell(error.again());
@@ -30,7 +30,7 @@ impl<B: Send + 'static> Waiter<B> {
     }
 }
 
-/// What a request waits for, when its wait begins.
+/// What a waiter waits for, when its wait begins.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Wait {
     /// A place in the pool, for as long as the queue's timeout allows.
@@ -39,8 +39,8 @@ pub(crate) enum Wait {
     Connecting,
 }
 
-/// A request's place in the queue; dropping it leaves the queue, and whatever had been meant for
-/// it goes to the next.
+/// A waiter's place in the queue. Dropping it leaves the queue, and what was meant for the waiter
+/// goes to the next one.
 pub(crate) struct Waiting<B: Send + 'static> {
     pool: Arc<Pool<B>>,
     place: Place<Arc<Waiter<B>>>,
@@ -64,7 +64,7 @@ impl<B: Send + 'static> Waiting<B> {
         self.place.arrival
     }
 
-    /// Whether a connection is being opened that it may count on.
+    /// Whether a connection is being opened for it.
     pub(crate) fn is_covered(&self) -> bool {
         self.pool
             .is_covered(&self.place.origin, self.place.arrival.ticket)

@@ -9,15 +9,15 @@ use std::{
 #[cfg(all(test, session_loom))]
 use loom::sync::{Mutex, MutexGuard};
 
-/// What the pool tells a waiting request.
+/// What the pool tells a waiter.
 pub(crate) enum Notification<S, O> {
-    /// It may open a connection, and goes on waiting.
+    /// It may open a connection, and waits on.
     Permit(S),
-    /// It waits no more.
+    /// The wait is over.
     Served(O),
 }
 
-/// Where the pool leaves permits or an outcome for a waiting request, which may leave at any moment.
+/// Passes permits or an outcome from the pool to a waiter, which may leave at any moment.
 pub(crate) struct WaiterCell<S, O>(Mutex<Contents<S, O>>);
 
 struct Contents<S, O> {
@@ -39,8 +39,8 @@ impl<S, O> WaiterCell<S, O> {
         }))
     }
 
-    /// Lets the request open a connection; a permit for one that left, or waits no more, is free again
-    /// at once.
+    /// Lets the waiter open a connection. The permit is released at once if the waiter has left, or
+    /// its wait is over.
     pub(super) fn grant(&self, permit: S) {
         let mut contents = self.lock();
         if contents.gone || contents.served.is_some() {
@@ -56,8 +56,8 @@ impl<S, O> WaiterCell<S, O> {
         }
     }
 
-    /// Ends the wait, and frees the permits that were not taken out, which may take long on a runtime that
-    /// stands still; gives back what was meant for a request that left.
+    /// Ends the wait, and releases the permits that the waiter has not taken out: on a runtime that is
+    /// not driven, it might never take them. If the waiter has left, the outcome is returned.
     pub(super) fn serve(&self, outcome: O) -> Result<(), O> {
         let mut contents = self.lock();
         if contents.gone {
@@ -73,7 +73,7 @@ impl<S, O> WaiterCell<S, O> {
         Ok(())
     }
 
-    /// Takes no more, and gives what was in it.
+    /// Closes the cell, and returns what was in it.
     pub(super) fn close(&self) -> Left<S, O> {
         let mut contents = self.lock();
         contents.gone = true;
@@ -105,7 +105,7 @@ impl<S, O> WaiterCell<S, O> {
     }
 }
 
-/// What a request that leaves had not taken out of its cell.
+/// What a waiter had not taken out of its cell when it left.
 pub(super) struct Left<S, O> {
     pub(super) permits: Vec<S>,
     pub(super) served: Option<O>,
