@@ -64,6 +64,16 @@ impl TemporaryFolder {
         self.0.join(name)
     }
 
+    /// Whether there is nothing in it.
+    ///
+    /// # Panics
+    ///
+    /// Those of [`names`](Self::names).
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.names().is_empty()
+    }
+
     /// The names of what is in it, in their order.
     ///
     /// # Panics

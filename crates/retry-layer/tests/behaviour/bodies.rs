@@ -10,16 +10,15 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::Request;
 use http_body::{Body, Frame, SizeHint};
 use retry_layer::{
-    BodyFactory, Jitter, ResponseExt, Retry, RetryPolicy, RetryPolicyBuilder, StopReason,
+    BodyFactory, Jitter, ResponseExt, RetryPolicy, RetryPolicyBuilder, StopReason,
     budget::Unlimited,
 };
 use tokio_test::{assert_pending, task};
-use tower::ServiceExt;
 
-use crate::support::{Failure, Frames, Knowing, Peer, RefusedBody, status};
+use crate::support::{Frames, Knowing, Peer, send, status};
 
 fn builder() -> RetryPolicyBuilder {
     RetryPolicy::builder()
@@ -30,19 +29,6 @@ fn builder() -> RetryPolicyBuilder {
 
 fn put<B>(body: B) -> Request<B> {
     Request::put("http://peer/").body(body).unwrap()
-}
-
-async fn send<B>(
-    peer: &Peer,
-    policy: &RetryPolicy,
-    request: Request<B>,
-) -> Result<Response<RefusedBody>, Failure>
-where
-    B: Body<Data = Bytes, Error = std::convert::Infallible> + Send + 'static,
-{
-    Retry::new(peer.handle(), policy.clone())
-        .oneshot(request)
-        .await
 }
 
 /// A body of a known length that counts how often it was made.
@@ -86,7 +72,7 @@ async fn a_body_is_made_anew_for_each_attempt_and_not_kept() {
     let peer = Peer::new([status(503), status(503), status(200)]);
     // Nothing may be kept, and nothing has to be.
     let policy = builder().replay_limit(0).replay_memory(0).build().unwrap();
-    let response = send(&peer, &policy, request).await.unwrap();
+    let response = send(&peer, policy.clone(), request).await.unwrap();
     assert_eq!(response.status(), 200);
     assert_eq!(made.load(Ordering::Relaxed), 2, "the first one was there");
     for seen in peer.seen() {
@@ -101,7 +87,7 @@ async fn an_early_answer_does_not_stop_a_body_that_can_be_made() {
     request.extensions_mut().insert(make);
     let peer = Peer::new([status(503).reading(1), status(200)]);
     let policy = builder().build().unwrap();
-    let response = send(&peer, &policy, request).await.unwrap();
+    let response = send(&peer, policy.clone(), request).await.unwrap();
     assert_eq!(response.status(), 200);
     assert_eq!(peer.seen()[1].body, "ab");
 }
@@ -113,7 +99,7 @@ async fn a_body_that_is_made_with_another_length_fails_and_is_not_sent() {
     request.extensions_mut().insert(make);
     let peer = Peer::new([status(503), status(200)]);
     let policy = builder().build().unwrap();
-    let failure = send(&peer, &policy, request).await.unwrap_err();
+    let failure = send(&peer, policy.clone(), request).await.unwrap_err();
     assert_eq!(peer.seen().len(), 2);
     assert_eq!(peer.seen()[1].length, Some(4), "what was announced first");
     assert_eq!(peer.seen()[1].body, "");
@@ -125,14 +111,14 @@ async fn a_body_that_is_made_with_another_length_fails_and_is_not_sent() {
 async fn a_body_that_all_calls_have_no_room_for_is_sent_once() {
     let policy = builder().replay_memory(5).build().unwrap();
     let small = Peer::new([status(503), status(200)]);
-    let response = send(&small, &policy, put(Frames::new(["12345"])))
+    let response = send(&small, policy.clone(), put(Frames::new(["12345"])))
         .await
         .unwrap();
     assert_eq!(response.status(), 200);
 
     // The room of a call that is over is free again, and this one needs more than there is.
     let large = Peer::new([status(503)]);
-    let response = send(&large, &policy, put(Frames::new(["123", "456"])))
+    let response = send(&large, policy.clone(), put(Frames::new(["123", "456"])))
         .await
         .unwrap();
     assert_eq!(
@@ -150,12 +136,12 @@ async fn a_body_that_all_calls_have_no_room_for_is_sent_once() {
 async fn a_call_that_waits_holds_its_room_until_it_is_dropped() {
     let policy = builder().replay_memory(5).build().unwrap();
     let waiting = Peer::new([status(503)]);
-    let mut call = task::spawn(send(&waiting, &policy, put(Frames::new(["12345"]))));
+    let mut call = task::spawn(send(&waiting, policy.clone(), put(Frames::new(["12345"]))));
     assert_pending!(call.poll());
     assert_eq!(waiting.seen().len(), 1);
 
     let other = Peer::new([status(503), status(503), status(200)]);
-    let response = send(&other, &policy, put(Frames::new(["1"])))
+    let response = send(&other, policy.clone(), put(Frames::new(["1"])))
         .await
         .unwrap();
     assert_eq!(
@@ -163,7 +149,7 @@ async fn a_call_that_waits_holds_its_room_until_it_is_dropped() {
         StopReason::BodyNotReplayable
     );
     drop(call);
-    let response = send(&other, &policy, put(Frames::new(["1"])))
+    let response = send(&other, policy.clone(), put(Frames::new(["1"])))
         .await
         .unwrap();
     assert_eq!(response.status(), 200);
@@ -173,10 +159,10 @@ async fn a_call_that_waits_holds_its_room_until_it_is_dropped() {
 async fn what_a_call_kept_is_free_when_its_answer_is_given_out() {
     let policy = builder().replay_memory(5).build().unwrap();
     let peer = Peer::new([status(200), status(503), status(200)]);
-    let response = send(&peer, &policy, put(Frames::new(["12345"])))
+    let response = send(&peer, policy.clone(), put(Frames::new(["12345"])))
         .await
         .unwrap();
-    let again = send(&peer, &policy, put(Frames::new(["12345"])))
+    let again = send(&peer, policy.clone(), put(Frames::new(["12345"])))
         .await
         .unwrap();
     assert_eq!(again.status(), 200);

@@ -19,7 +19,7 @@ use tokio_test::{assert_pending, assert_ready, task};
 use tower::{Service, ServiceExt};
 
 use crate::support::{
-    Failure, Frames, Knowing, Peer, Refused, RefusedBody, Reply, error, io_error, status,
+    Failure, Frames, Knowing, Peer, Refused, RefusedBody, Reply, error, io_error, send, status,
 };
 
 const WAIT: Duration = Duration::from_millis(100);
@@ -48,17 +48,6 @@ fn request(method: Method) -> Request<Empty<Bytes>> {
         .uri("http://peer/path")
         .body(Empty::new())
         .unwrap()
-}
-
-async fn send<B>(
-    peer: &Peer,
-    policy: RetryPolicy,
-    request: Request<B>,
-) -> Result<Response<RefusedBody>, Failure>
-where
-    B: http_body::Body<Data = Bytes, Error = std::convert::Infallible> + Send + 'static,
-{
-    Retry::new(peer.handle(), policy).oneshot(request).await
 }
 
 async fn get(peer: &Peer, policy: RetryPolicy) -> Result<Response<RefusedBody>, Failure> {

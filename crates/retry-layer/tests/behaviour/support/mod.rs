@@ -20,11 +20,11 @@ use http::{HeaderMap, HeaderName, Request, Response, StatusCode, Uri};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use retry_layer::{
-    Attempt, AttemptDetails, BoxError, Class, Classifier, EarlyData, Outcome, ReplayBody,
-    RetryReport, Standard,
+    Attempt, AttemptDetails, BoxError, Class, Classifier, EarlyData, Outcome, ReplayBody, Retry,
+    RetryPolicy, RetryReport, Standard,
 };
 use tokio::time::Instant;
-use tower::Service;
+use tower::{Service, ServiceExt};
 
 /// Answers as scripted, notes what it saw, panics when it is called unready; a clone is unready.
 pub(crate) struct Peer {
@@ -387,6 +387,18 @@ impl<P: Classifier> Classifier for Knowing<P> {
             failure.report = Some(report);
         }
     }
+}
+
+/// Sends a request to the peer through a layer of this policy.
+pub(crate) async fn send<B>(
+    peer: &Peer,
+    policy: RetryPolicy,
+    request: Request<B>,
+) -> Result<Response<RefusedBody>, Failure>
+where
+    B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+{
+    Retry::new(peer.handle(), policy).oneshot(request).await
 }
 
 /// A request body that yields these frames.

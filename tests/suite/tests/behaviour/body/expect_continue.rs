@@ -1,10 +1,9 @@
 //! `Expect: 100-continue`: a body that waits until the peer asks for it.
 
 use std::{
-    convert::Infallible,
     error::Error as StdError,
     future::Future,
-    pin::{Pin, pin},
+    pin::pin,
     sync::Arc,
     task::{Context, Poll, Wake},
     thread::{self, Thread},
@@ -13,9 +12,9 @@ use std::{
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, Uri, header};
-use http_body::{Body, Frame};
-use http_body_util::{BodyExt, Full, StreamBody};
-use session_layer::{Error, Http2, PoolConfig, Session, SessionBody, SessionLayer, Timeouts};
+use http_body::Body;
+use http_body_util::{BodyExt, Full};
+use session_layer::{Http2, PoolConfig, Session, SessionLayer, Timeouts};
 use test_suite::{eventually, fetch, get, in_memory, post};
 use test_support::{
     Connection as Peer, MemoryConnector, Reply, answer,
@@ -25,32 +24,7 @@ use test_support::{
 use tokio::time::Instant;
 use tower::{Layer, Service, ServiceExt, service_fn};
 
-/// A body in frames that does not know its end, nor its length, beforehand.
-fn stream(
-    frames: &[&'static str],
-) -> StreamBody<impl futures_core::Stream<Item = Result<Frame<Bytes>, Infallible>> + use<>> {
-    let frames: Vec<_> = frames
-        .iter()
-        .map(|frame| Ok(Frame::data(Bytes::from_static(frame.as_bytes()))))
-        .collect();
-    StreamBody::new(Iter(frames.into_iter()))
-}
-
-struct Iter<I>(I);
-
-impl<I: Iterator + Unpin> futures_core::Stream for Iter<I> {
-    type Item = I::Item;
-
-    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<I::Item>> {
-        Poll::Ready(self.0.next())
-    }
-}
-
-/// The status and the whole body of an answer.
-async fn read(response: http::Response<SessionBody>) -> Result<(StatusCode, Bytes), Error> {
-    let status = response.status();
-    Ok((status, response.into_body().collect().await?.to_bytes()))
-}
+use super::support::{read, stream};
 
 fn expecting<B>(body: B) -> Request<B> {
     Request::post("http://peer/")

@@ -1,5 +1,6 @@
 //! Request bodies, and how fast bodies have to move.
 
 mod expect_continue;
+mod support;
 mod throughput;
 mod uploads;

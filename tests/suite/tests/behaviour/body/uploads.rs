@@ -18,15 +18,13 @@ use axum::{Router, extract::DefaultBodyLimit, routing};
 use bytes::Bytes;
 use http::{Request, StatusCode, Uri, header};
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::{BodyExt, StreamBody, channel::Channel};
+use http_body_util::channel::Channel;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::{
     client::legacy::connect::{Connected, Connection},
     rt::TokioIo,
 };
-use session_layer::{
-    Connector, Error, Http2, PoolConfig, Proxy, Session, SessionBody, SessionLayer, Timeouts,
-};
+use session_layer::{Connector, Error, Http2, PoolConfig, Proxy, Session, SessionLayer, Timeouts};
 use test_suite::{BytesSession, eventually, fetch, get, in_memory, post, session};
 use test_support::{
     Connection as Peer, MemoryConnector, Reply, Server, answer, proxy, sequence,
@@ -38,34 +36,9 @@ use tokio::{
 };
 use tower::{Layer, ServiceExt, service_fn};
 
+use super::support::{read, stream};
+
 const MIB: usize = 1 << 20;
-
-/// A body in frames that does not know its end, nor its length, beforehand.
-fn stream(
-    frames: &[&'static str],
-) -> StreamBody<impl futures_core::Stream<Item = Result<Frame<Bytes>, Infallible>> + use<>> {
-    let frames: Vec<_> = frames
-        .iter()
-        .map(|frame| Ok(Frame::data(Bytes::from_static(frame.as_bytes()))))
-        .collect();
-    StreamBody::new(Iter(frames.into_iter()))
-}
-
-struct Iter<I>(I);
-
-impl<I: Iterator + Unpin> futures_core::Stream for Iter<I> {
-    type Item = I::Item;
-
-    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<I::Item>> {
-        Poll::Ready(self.0.next())
-    }
-}
-
-/// The status and the whole body of an answer.
-async fn read(response: http::Response<SessionBody>) -> Result<(StatusCode, Bytes), Error> {
-    let status = response.status();
-    Ok((status, response.into_body().collect().await?.to_bytes()))
-}
 
 fn io_errors(error: &Error) -> Vec<io::ErrorKind> {
     let error: &(dyn StdError + 'static) = error;

@@ -18,11 +18,7 @@ use serde::Serialize;
 use test_support::{MemoryConnector, Reply, answer, sequence};
 use tower::Service;
 
-fn over(connector: &MemoryConnector) -> Client {
-    Client::builder()
-        .build_with_connector(connector.clone())
-        .expect("the settings are valid")
-}
+use super::support::over;
 
 /// A peer that fails once and then gives back what it was sent.
 fn fails_once() -> MemoryConnector {

@@ -31,6 +31,8 @@ use test_support::{Connection, MemoryConnector, Reply, answer, sequence};
 use tokio::io::AsyncReadExt;
 use tower::{Service, service_fn};
 
+use super::support::over;
+
 const TEXT: &[u8] = b"an answer that is long enough, long enough, long enough to be encoded \
                       in fewer bytes than it has";
 
@@ -69,12 +71,6 @@ impl Coding {
         ended.expect("memory can be encoded");
         out
     }
-}
-
-fn over(connector: &MemoryConnector) -> Client {
-    Client::builder()
-        .build_with_connector(connector.clone())
-        .expect("the settings are valid")
 }
 
 /// A client whose peer answers everything with this body, in pieces of this many bytes.

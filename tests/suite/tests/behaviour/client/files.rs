@@ -6,17 +6,13 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
-use client::{Body, Client};
+use client::Body;
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use test_suite::{TemporaryFile, TemporaryFolder};
 use test_support::{Connection, MemoryConnector, Reply, answer, sequence};
 
-fn over(connector: &MemoryConnector) -> Client {
-    Client::builder()
-        .build_with_connector(connector.clone())
-        .expect("the settings are valid")
-}
+use super::support::over;
 
 #[tokio::test(start_paused = true)]
 async fn a_file_is_sent_with_its_length_and_read_anew_by_each_attempt() {

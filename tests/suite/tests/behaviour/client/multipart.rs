@@ -16,11 +16,7 @@ use http_body_util::BodyExt;
 use proptest::prelude::*;
 use test_support::{MemoryConnector, Reply, Request, answer};
 
-fn over(connector: &MemoryConnector) -> Client {
-    Client::builder()
-        .build_with_connector(connector.clone())
-        .expect("the settings are valid")
-}
+use super::support::over;
 
 fn accepting() -> MemoryConnector {
     MemoryConnector::new(answer(|_| Reply::status(200)))

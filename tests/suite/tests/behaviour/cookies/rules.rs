@@ -15,7 +15,7 @@ use session_layer::{
     PoolConfig, SessionLayer, Timeouts,
     cookies::{CookieLayer, Cookies, Jar, PublicSuffixes, Save},
 };
-use test_suite::{BytesSession, get, in_memory, session};
+use test_suite::{BytesSession, TemporaryFolder, get, in_memory, session};
 use test_support::{MemoryConnector, Reply, Server, StrictService, always, answer, sequence};
 use tower::{Layer, ServiceBuilder, ServiceExt};
 
@@ -479,39 +479,6 @@ fn a_file_is_whole_and_its_owners_alone() {
     std::fs::remove_dir_all(&directory).unwrap();
 }
 
-/// A folder that is gone when the test is over, with all that is in it.
-#[cfg(unix)]
-struct Folder(std::path::PathBuf);
-
-#[cfg(unix)]
-impl Folder {
-    fn new(name: &str) -> Self {
-        let name = format!("jar-{}-{name}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-
-    fn file(&self, name: &str) -> std::path::PathBuf {
-        self.0.join(name)
-    }
-
-    fn names(&self) -> Vec<String> {
-        let entries = std::fs::read_dir(&self.0).unwrap();
-        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let mut names: Vec<_> = names.collect();
-        names.sort();
-        names
-    }
-}
-
-#[cfg(unix)]
-impl Drop for Folder {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).ok();
-    }
-}
-
 /// Saves a cookie there, and reads it from there where that can be.
 #[cfg(unix)]
 fn save_and_load(path: &std::path::Path) -> io::Result<()> {
@@ -530,7 +497,7 @@ fn save_and_load(path: &std::path::Path) -> io::Result<()> {
 fn a_file_of_cookies_that_is_replaced_leaves_its_mode_to_the_new_one() {
     use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
-    let folder = Folder::new("mode");
+    let folder = TemporaryFolder::new();
     for mode in [0o600, 0o640, 0o644, 0o400] {
         let file = folder.file("jar");
         std::fs::write(&file, "old").unwrap();
@@ -553,7 +520,7 @@ fn a_file_of_cookies_that_is_replaced_leaves_its_mode_to_the_new_one() {
 fn cookies_are_saved_where_symbolic_links_lead_and_those_stay() {
     use std::os::unix::fs::symlink;
 
-    let folder = Folder::new("links");
+    let folder = TemporaryFolder::new();
     std::fs::create_dir(folder.file("data")).unwrap();
     std::fs::write(folder.file("data/old"), "old").unwrap();
     symlink("data/old", folder.file("first")).unwrap();
@@ -584,7 +551,7 @@ fn cookies_take_the_place_of_regular_files_alone() {
         net::UnixListener,
     };
 
-    let folder = Folder::new("kinds");
+    let folder = TemporaryFolder::new();
     let _socket = UnixListener::bind(folder.file("socket")).unwrap();
     std::fs::create_dir(folder.file("folder")).unwrap();
     for name in ["socket", "folder"] {
@@ -613,7 +580,7 @@ fn cookies_take_the_place_of_regular_files_alone() {
 #[cfg(unix)]
 #[test]
 fn a_file_of_cookies_may_have_a_name_as_long_as_the_file_system_allows() {
-    let folder = Folder::new("names");
+    let folder = TemporaryFolder::new();
     for name in ["x".repeat(255), "ä".repeat(127)] {
         for _ in 0..2 {
             save_and_load(&folder.file(&name)).unwrap();

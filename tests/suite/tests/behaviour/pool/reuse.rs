@@ -1,11 +1,6 @@
 //! When a connection may serve another request, and when it must not.
 
-use std::{
-    convert::Infallible,
-    pin::Pin,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{convert::Infallible, time::Duration};
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
@@ -131,7 +126,7 @@ async fn an_upload_of_an_announced_length_is_whole_without_its_end() {
         let frames = (0..3).map(|_| Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"abc"))));
         Request::post("http://peer/")
             .header(header::CONTENT_LENGTH, 9)
-            .body(StreamBody::new(Iter(frames)))
+            .body(StreamBody::new(tokio_stream::iter(frames)))
             .unwrap()
     };
     let response = session.clone().oneshot(upload()).await.unwrap();
@@ -139,17 +134,6 @@ async fn an_upload_of_an_announced_length_is_whole_without_its_end() {
     assert_eq!(session.stats().idle, 1, "nothing of it is under way");
     let error = session.oneshot(upload()).await.unwrap_err();
     assert_eq!(error.timeout_phase(), Some(Phase::Head));
-}
-
-/// An iterator as a stream that does not know its end beforehand.
-struct Iter<I>(I);
-
-impl<I: Iterator + Unpin> futures_core::Stream for Iter<I> {
-    type Item = I::Item;
-
-    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<I::Item>> {
-        Poll::Ready(self.0.next())
-    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -274,7 +258,7 @@ async fn a_stream_longer_than_announced_is_cut_off_and_never_a_success() {
     let frames = (0..3).map(|_| Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"abc"))));
     let request = Request::post("http://peer/")
         .header(header::CONTENT_LENGTH, 8)
-        .body(StreamBody::new(Iter(frames)))
+        .body(StreamBody::new(tokio_stream::iter(frames)))
         .unwrap();
     let error = session.oneshot(request).await.unwrap_err();
     assert!(error.is_request_body(), "{error:?}");
@@ -295,7 +279,7 @@ async fn a_stream_is_sent_whatever_the_method_and_version() {
                 .method(method)
                 .version(version)
                 .uri("http://peer/")
-                .body(StreamBody::new(Iter(frames.into_iter())))
+                .body(StreamBody::new(tokio_stream::iter(frames)))
                 .unwrap();
             session.clone().oneshot(request).await.unwrap();
         }

@@ -17,10 +17,11 @@ use std::{
 use client::{Client, ClientBuilder, ErrorKind, ResumeErrorKind, StopReason};
 use h2::Reason;
 use http_body_util::BodyExt;
+use test_suite::TemporaryFolder;
 use test_support::{Connection, MemoryConnector, Server, http2};
 use tower_service::Service as _;
 
-use self::support::{Directory, File, content, gzipped, settings};
+use self::support::{File, content, gzipped, settings};
 
 /// How a connection ends within a body.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -173,15 +174,15 @@ async fn download_through_cuts(length: usize, every: usize) {
     let file = File::new(content(length));
     let asked = Arc::new(AtomicUsize::new(0));
     let server = serve_with_cuts(file.clone(), every, asked.clone()).await;
-    let directory = Directory::new();
+    let folder = TemporaryFolder::new();
     // With the default budget.
     let client = settings().build().unwrap();
     let response = client.get(server.url("/")).send().await.unwrap();
-    let saved = response.save_to(directory.target()).await;
+    let saved = response.save_to(folder.file("target")).await;
 
     let saved = saved.unwrap_or_else(|error| panic!("{error:#}, {:?}", error.retry_report()));
     assert_eq!(saved, u64::try_from(length).unwrap());
-    assert!(fs::read(directory.target()).unwrap() == file.content[..]);
+    assert!(fs::read(folder.file("target")).unwrap() == file.content[..]);
     // Of what was sent before a cut, nothing is asked for again.
     let cuts = length.div_ceil(every);
     assert_eq!(server.log().requests.len(), cuts);
@@ -231,10 +232,10 @@ async fn a_file_that_changed_is_an_error_and_never_a_mix() {
         ..File::new(vec![b'.'; 1_000])
     };
     let connector = changing(first, then);
-    let directory = Directory::new();
+    let folder = TemporaryFolder::new();
     let client = resuming(&connector);
     let response = client.get("http://peer/").send().await.unwrap();
-    let error = response.save_to(directory.target()).await.unwrap_err();
+    let error = response.save_to(folder.file("target")).await.unwrap_err();
 
     let resume = error.resume_error().unwrap();
     assert_eq!(resume.kind(), ResumeErrorKind::ValidatorChanged);
@@ -249,7 +250,7 @@ async fn a_file_that_changed_is_an_error_and_never_a_mix() {
     let report = error.retry_report().unwrap();
     assert_eq!(report.attempts().len(), 2);
     assert_eq!(report.attempts()[1].resumed_at(), Some(500));
-    assert!(directory.is_empty());
+    assert!(folder.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -277,10 +278,10 @@ async fn an_encoded_body_is_continued_below_its_decoder() {
         // By a client that is not told to, for what is saved.
         let connector = cutting(file.clone(), at, Cut::Fin);
         let client = settings().build_with_connector(connector).unwrap();
-        let directory = Directory::new();
+        let folder = TemporaryFolder::new();
         let response = client.get("http://peer/").send().await.unwrap();
-        response.save_to(directory.target()).await.unwrap();
-        assert!(fs::read(directory.target()).unwrap() == plain, "at {at}");
+        response.save_to(folder.file("target")).await.unwrap();
+        assert!(fs::read(folder.file("target")).unwrap() == plain, "at {at}");
     }
 }
 
@@ -297,8 +298,8 @@ async fn saved(client: &Client, read_before: bool, path: &Path) -> Result<u64, c
 async fn what_is_saved_is_continued_unless_that_is_turned_off_or_some_was_read() {
     let connector = || cutting(File::new(content(1_000)), 500, Cut::Fin);
     let over = |builder: ClientBuilder| builder.build_with_connector(connector()).unwrap();
-    let directory = Directory::new();
-    let target = directory.target();
+    let folder = TemporaryFolder::new();
+    let target = folder.file("target");
 
     assert_eq!(
         saved(&over(settings()), false, &target).await.unwrap(),

@@ -1,15 +1,6 @@
 //! A file on a server, and a place to download it to.
 
-use std::{
-    fmt::Write as _,
-    fs,
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 use async_compression::tokio::write::GzipEncoder;
 use client::{Backoff, Client, ClientBuilder, RetryPolicy};
@@ -105,48 +96,6 @@ pub(crate) fn content(length: usize) -> Vec<u8> {
 pub(crate) fn settings() -> ClientBuilder {
     let no_wait = RetryPolicy::builder().backoff(Backoff::fixed(Duration::ZERO));
     Client::builder().retry(no_wait)
-}
-
-/// A directory that is gone when the test is over.
-pub(crate) struct Directory(PathBuf);
-
-impl Directory {
-    pub(crate) fn new() -> Self {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let number = COUNT.fetch_add(1, Relaxed);
-        let name = format!("client-resume-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir(&path).expect("the temporary directory can be written to");
-        Self(path)
-    }
-
-    pub(crate) fn target(&self) -> PathBuf {
-        self.0.join("target")
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.names().is_empty()
-    }
-
-    pub(crate) fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-
-    pub(crate) fn names(&self) -> Vec<String> {
-        let entries = fs::read_dir(&self.0).expect("it is there");
-        let names = entries.map(|entry| entry.expect("it can be read").file_name());
-        let mut names: Vec<_> = names
-            .map(|name| name.into_string().expect("the test's names are text"))
-            .collect();
-        names.sort();
-        names
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).ok();
-    }
 }
 
 pub(crate) async fn gzipped(content: &[u8]) -> Vec<u8> {

@@ -1,12 +1,13 @@
 //! What the client makes of floors: requests, files, events, retries and errors.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use client::{
     AttemptRecord, Client, ClientBuilder, ErrorKind, FailureKind, RequestBuilder, Response,
     SAVED_FLOOR, TimeoutPhase, TransferDirection,
 };
 use http::StatusCode;
+use test_suite::TemporaryFolder;
 use test_support::{Connection, MemoryConnector};
 use tokio::time::Instant;
 
@@ -66,32 +67,14 @@ fn over(connector: &MemoryConnector, builder: ClientBuilder) -> Client {
     builder.build_with_connector(connector.clone()).unwrap()
 }
 
-/// A folder that is removed at the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let name = format!("throughput-{name}-{}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).ok();
-    }
-}
-
 async fn ask(request: RequestBuilder) -> Response {
     request.send().await.unwrap().error_for_status().unwrap()
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_saved_download_that_trickles_is_continued_over_another_connection() {
-    let folder = Folder::new("continued");
-    let target = folder.0.join("file");
+    let folder = TemporaryFolder::new();
+    let target = folder.file("file");
     for resumed_all in [false, true] {
         // The rest of it is held to the floor too.
         let connector = serving(10_000, 2);
@@ -115,8 +98,8 @@ async fn a_saved_download_that_trickles_is_continued_over_another_connection() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_saved_has_no_floor_where_that_was_set_by_hand() {
-    let folder = Folder::new("by-hand");
-    let target = folder.0.join("file");
+    let folder = TemporaryFolder::new();
+    let target = folder.file("file");
     let of_client = || Client::builder().timeouts(Timeouts::default().download_floor(None));
     for (builder, of_request) in [(of_client(), false), (Client::builder(), true)] {
         let connector = serving(2000, 1);
@@ -134,8 +117,8 @@ async fn what_is_saved_has_no_floor_where_that_was_set_by_hand() {
 
 #[tokio::test(start_paused = true)]
 async fn a_saved_download_that_cannot_be_continued_tells_that_it_was_too_slow() {
-    let folder = Folder::new("refused");
-    let target = folder.0.join("file");
+    let folder = TemporaryFolder::new();
+    let target = folder.file("file");
     let connector = serving(10_000, 9);
     let client = over(&connector, Client::builder().resume(false));
     let response = ask(client.get("http://peer/file")).await;
@@ -287,8 +270,8 @@ async fn a_requests_timeouts_hold_after_a_redirect_to_another_origin() {
 
 #[tokio::test(start_paused = true)]
 async fn a_quiet_stream_of_events_may_be_saved() {
-    let folder = Folder::new("events");
-    let target = folder.0.join("file");
+    let folder = TemporaryFolder::new();
+    let target = folder.file("file");
     let connector = MemoryConnector::new(move |mut connection: Connection| async move {
         while connection.read_request().await.is_some() {
             let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\

@@ -24,11 +24,7 @@ use tokio::time::sleep;
 use tower::ServiceExt as _;
 use tracing_subscriber::layer::SubscriberExt as _;
 
-fn over(connector: &MemoryConnector) -> Client {
-    Client::builder()
-        .build_with_connector(connector.clone())
-        .expect("the settings are valid")
-}
+use crate::client::support::over;
 
 /// Exports what ends while the guard lives.
 fn exporting() -> (InMemorySpanExporter, tracing::subscriber::DefaultGuard) {

@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
+use test_suite::TemporaryFolder;
 use test_support::{Connection, MemoryConnector, Reply, sequence};
 
 use super::{URL, download, leave};
-use crate::resume::support::{Directory, File, content, settings};
+use crate::resume::support::{File, content, settings};
 
 #[tokio::test(start_paused = true)]
 async fn the_progress_tells_that_a_download_has_begun_anew() {
     let body = content(1_000);
-    let directory = Directory::new();
-    leave(&File::new(body.clone()), 500, &directory.target()).await;
+    let folder = TemporaryFolder::new();
+    leave(&File::new(body.clone()), 500, &folder.file("target")).await;
     let part = Reply::status(206)
         .header("etag", "\"v1\"")
         .header("content-range", "bytes 500-599/1000")
@@ -19,17 +20,17 @@ async fn the_progress_tells_that_a_download_has_begun_anew() {
     let whole = Reply::status(200).header("etag", "\"v2\"").body("changed");
     let connector = MemoryConnector::new(sequence([part, whole]));
     let mut told = Vec::new();
-    let done = download(&connector, &directory.target()).on_progress(|it| {
+    let done = download(&connector, &folder.file("target")).on_progress(|it| {
         told.push((it.restarts, it.written, it.resumed_from));
     });
     done.await.unwrap();
     assert_eq!(told, [(0, 500, 500), (0, 600, 500), (1, 0, 0), (1, 7, 0)]);
     // What is found out before anything was told is no restart.
-    leave(&File::new(body.clone()), 500, &directory.target()).await;
+    leave(&File::new(body.clone()), 500, &folder.file("target")).await;
     let whole = Reply::status(200).header("etag", "\"v2\"").body("changed");
     let connector = MemoryConnector::new(sequence([whole]));
     let mut restarts = Vec::new();
-    let done = download(&connector, &directory.target());
+    let done = download(&connector, &folder.file("target"));
     done.on_progress(|it| restarts.push(it.restarts))
         .await
         .unwrap();
@@ -50,9 +51,9 @@ async fn an_error_of_the_server_that_drips_is_not_waited_for_without_end() {
     });
     let client = settings().deadline(None);
     let client = client.build_with_connector(connector).unwrap();
-    let directory = Directory::new();
+    let folder = TemporaryFolder::new();
     let began = tokio::time::Instant::now();
-    let error = client.get(URL).download_to(directory.target()).await;
+    let error = client.get(URL).download_to(folder.file("target")).await;
     assert_eq!(error.unwrap_err().status().unwrap(), 404);
     let waited = began.elapsed();
     assert!(waited < Duration::from_secs(200), "{waited:?}");

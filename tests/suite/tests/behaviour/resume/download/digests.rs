@@ -3,10 +3,11 @@
 use std::fs;
 
 use client::ErrorKind;
+use test_suite::TemporaryFolder;
 use test_support::{Connection, MemoryConnector};
 
 use super::{URL, download, leave, over, serve};
-use crate::resume::support::{Directory, File, content, gzipped};
+use crate::resume::support::{File, content, gzipped};
 
 /// The SHA-256 of 1,000 bytes of content, and its `Repr-Digest`.
 mod of_content {
@@ -24,36 +25,36 @@ async fn the_right_digest_is_verified_from_the_first_byte_and_from_a_later_one()
         ..plain.clone()
     };
     for at in [None, Some(500)] {
-        let directory = Directory::new();
+        let folder = TemporaryFolder::new();
         if let Some(at) = at {
-            leave(&plain, at, &directory.target()).await;
+            leave(&plain, at, &folder.file("target")).await;
         }
-        let done = download(&serve(&plain, []), &directory.target()).sha256_hex(of_content::HEX);
+        let done = download(&serve(&plain, []), &folder.file("target")).sha256_hex(of_content::HEX);
         assert!(done.await.unwrap().is_verified());
 
         if let Some(at) = at {
-            leave(&file, at, &directory.target()).await;
+            leave(&file, at, &folder.file("target")).await;
         }
-        let done = download(&serve(&file, []), &directory.target())
+        let done = download(&serve(&file, []), &folder.file("target"))
             .await
             .unwrap();
         assert!(done.is_verified());
         assert_eq!(done.resumed_from(), u64::try_from(at.unwrap_or(0)).unwrap());
     }
     // The head of the first part had it, that of the second one has not.
-    let directory = Directory::new();
-    leave(&file, 500, &directory.target()).await;
-    let done = download(&serve(&plain, []), &directory.target())
+    let folder = TemporaryFolder::new();
+    leave(&file, 500, &folder.file("target")).await;
+    let done = download(&serve(&plain, []), &folder.file("target"))
         .await
         .unwrap();
     assert!(done.is_verified());
     // That of the content is of the part alone: it is checked, and says nothing of what was there.
-    leave(&plain, 500, &directory.target()).await;
+    leave(&plain, 500, &folder.file("target")).await;
     let file = File {
         headers: &[("content-digest", of_content::FIELD_OF_REST)],
         ..plain
     };
-    let done = download(&serve(&file, []), &directory.target())
+    let done = download(&serve(&file, []), &folder.file("target"))
         .await
         .unwrap();
     assert!(!done.is_verified());
@@ -72,9 +73,9 @@ async fn a_wrong_digest_is_an_error_and_leaves_nothing() {
             },
             ..File::new(other.clone())
         };
-        let directory = Directory::new();
-        fs::write(directory.target(), "as it was").unwrap();
-        let error = download(&serve(&file, []), &directory.target())
+        let folder = TemporaryFolder::new();
+        fs::write(folder.file("target"), "as it was").unwrap();
+        let error = download(&serve(&file, []), &folder.file("target"))
             .await
             .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Digest);
@@ -83,29 +84,29 @@ async fn a_wrong_digest_is_an_error_and_leaves_nothing() {
         assert_eq!(mismatch.field(), Some(field));
         assert_eq!(mismatch.algorithm(), "sha-256");
         assert!(error.to_string().contains(of_content::HEX), "{error}");
-        assert_eq!(directory.names(), ["target"]);
-        assert_eq!(fs::read(directory.target()).unwrap(), b"as it was");
+        assert_eq!(folder.names(), ["target"]);
+        assert_eq!(fs::read(folder.file("target")).unwrap(), b"as it was");
     }
     // Bytes that have changed on the disk.
     let file = File::new(content(1_000));
-    let directory = Directory::new();
-    leave(&file, 500, &directory.target()).await;
-    fs::write(directory.file("target.part"), &other[..500]).unwrap();
-    let next = download(&serve(&file, []), &directory.target()).sha256_hex(of_content::HEX);
+    let folder = TemporaryFolder::new();
+    leave(&file, 500, &folder.file("target")).await;
+    fs::write(folder.file("target.part"), &other[..500]).unwrap();
+    let next = download(&serve(&file, []), &folder.file("target")).sha256_hex(of_content::HEX);
     let error = next.await.unwrap_err();
     assert_eq!(error.digest_mismatch().unwrap().field(), None);
-    assert!(directory.is_empty());
+    assert!(folder.is_empty());
     // Of a body that is decoded, the digest that is given is that of the file.
     let file = File {
         headers: &[("content-encoding", "gzip")],
         ..File::new(gzipped(&other).await)
     };
-    let next = download(&serve(&file, []), &directory.target()).sha256_hex(of_content::HEX);
+    let next = download(&serve(&file, []), &folder.file("target")).sha256_hex(of_content::HEX);
     assert_eq!(next.await.unwrap_err().kind(), ErrorKind::Digest);
-    assert!(directory.is_empty());
+    assert!(folder.is_empty());
 
     let connector = serve(&file, []);
-    let bad = download(&connector, &directory.target()).sha256_hex("12ab");
+    let bad = download(&connector, &folder.file("target")).sha256_hex("12ab");
     assert!(bad.await.unwrap_err().is_builder());
     assert_eq!(connector.log().accepted, 0);
 }
@@ -123,10 +124,10 @@ async fn digests_in_trailers_are_checked() {
             connection.answered();
         })
     };
-    let directory = Directory::new();
-    let right = download(&serve(of_content::FIELD), &directory.target()).await;
+    let folder = TemporaryFolder::new();
+    let right = download(&serve(of_content::FIELD), &folder.file("target")).await;
     assert!(right.unwrap().is_verified());
-    let wrong = download(&serve(of_content::FIELD_OF_REST), &directory.target()).await;
+    let wrong = download(&serve(of_content::FIELD_OF_REST), &folder.file("target")).await;
     assert_eq!(wrong.unwrap_err().kind(), ErrorKind::Digest);
 }
 
@@ -153,8 +154,8 @@ async fn a_digest_of_the_rest_of_a_body_is_not_taken_for_one_of_the_whole() {
         connection.write(end).await;
         connection.answered();
     });
-    let directory = Directory::new();
-    let done = over(&connector).get(URL).download_to(directory.target());
+    let folder = TemporaryFolder::new();
+    let done = over(&connector).get(URL).download_to(folder.file("target"));
     assert_eq!(done.await.unwrap().length(), 1_000);
     assert_eq!(connector.log().requests.len(), 2);
 }

@@ -9,30 +9,31 @@ use std::{
 };
 
 use client::{Download, ErrorKind};
+use test_suite::TemporaryFolder;
 use tokio::sync::Notify;
 
 use super::{Fate, download, leave, serve};
-use crate::resume::support::{Directory, File, content};
+use crate::resume::support::{File, content};
 
 #[tokio::test(start_paused = true)]
 async fn a_file_that_is_there_is_replaced_unless_it_is_to_be_kept() {
     use std::error::Error as _;
 
     let file = File::new(content(1_000));
-    let directory = Directory::new();
-    fs::write(directory.target(), "as it was").unwrap();
+    let folder = TemporaryFolder::new();
+    fs::write(folder.file("target"), "as it was").unwrap();
     let connector = serve(&file, []);
-    let keeping = download(&connector, &directory.target()).keep_existing();
+    let keeping = download(&connector, &folder.file("target")).keep_existing();
     let error = keeping.await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Write);
     let cause: &std::io::Error = error.source().unwrap().downcast_ref().unwrap();
     assert_eq!(cause.kind(), std::io::ErrorKind::AlreadyExists);
     assert_eq!(connector.log().accepted, 0);
-    assert_eq!(directory.names(), ["target"]);
+    assert_eq!(folder.names(), ["target"]);
 
     // It is made while the download is under way.
-    fs::remove_file(directory.target()).unwrap();
-    let target = directory.target();
+    fs::remove_file(folder.file("target")).unwrap();
+    let target = folder.file("target");
     let keeping = download(&connector, &target).keep_existing();
     let keeping = keeping.on_progress(|_| fs::write(&target, "as it was").unwrap());
     let error = keeping.await.unwrap_err();
@@ -46,7 +47,7 @@ async fn a_file_that_is_there_is_replaced_unless_it_is_to_be_kept() {
     assert!(fs::read(&target).unwrap() == file.content[..]);
     fs::remove_file(&target).unwrap();
     download(&connector, &target).keep_existing().await.unwrap();
-    assert_eq!(directory.names(), ["target"]);
+    assert_eq!(folder.names(), ["target"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -54,10 +55,10 @@ async fn only_one_download_writes_a_part() {
     use std::error::Error as _;
 
     let file = File::new(content(1_000));
-    let directory = Directory::new();
+    let folder = TemporaryFolder::new();
     let begun = Notify::new();
     let hanging = serve(&file, [Fate::Hangs(400)]);
-    let first = download(&hanging, &directory.target()).on_progress(|progress| {
+    let first = download(&hanging, &folder.file("target")).on_progress(|progress| {
         if progress.written == 400 {
             begun.notify_one();
         }
@@ -68,24 +69,26 @@ async fn only_one_download_writes_a_part() {
         () = begun.notified() => {}
     }
     let connector = serve(&file, []);
-    let error = download(&connector, &directory.target()).await.unwrap_err();
+    let error = download(&connector, &folder.file("target"))
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Write);
     let cause: &std::io::Error = error.source().unwrap().downcast_ref().unwrap();
     assert_eq!(cause.kind(), std::io::ErrorKind::ResourceBusy);
     assert_eq!(connector.log().accepted, 0);
-    assert_eq!(directory.names(), ["target.part", "target.part.json"]);
+    assert_eq!(folder.names(), ["target.part", "target.part.json"]);
     drop(first);
-    let done = download(&connector, &directory.target()).await.unwrap();
+    let done = download(&connector, &folder.file("target")).await.unwrap();
     assert_eq!(done.resumed_from(), 400);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_part_that_another_download_has_begun_is_not_taken_for_the_own_one() {
     let file = File::new(content(1_000));
-    let directory = Directory::new();
+    let folder = TemporaryFolder::new();
     let connector = serve(&file, []);
-    let part = directory.file("target.part");
-    let first = download(&connector, &directory.target()).on_progress(|progress| {
+    let part = folder.file("target.part");
+    let first = download(&connector, &folder.file("target")).on_progress(|progress| {
         if progress.written == 1_000 {
             // It is taken away, and another download begins to the same target.
             fs::remove_file(&part).unwrap();
@@ -95,7 +98,7 @@ async fn a_part_that_another_download_has_begun_is_not_taken_for_the_own_one() {
     let error = first.await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Write);
     assert!(error.partial_file().is_none(), "{error}");
-    assert!(!directory.target().exists());
+    assert!(!folder.file("target").exists());
     assert_eq!(fs::read(&part).unwrap(), b"of another");
 }
 
@@ -128,7 +131,7 @@ async fn drop_after(polls: usize, download: Download<'static>) -> bool {
 fn a_download_dropped_at_any_time_leaves_nothing_or_a_partial_file() {
     let file = File::new(content(1_000));
     for polls in 1.. {
-        let directory = Directory::new();
+        let folder = TemporaryFolder::new();
         // What is asked of its one thread is done in that order.
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime
@@ -137,10 +140,10 @@ fn a_download_dropped_at_any_time_leaves_nothing_or_a_partial_file() {
             .build()
             .unwrap();
         let dropped = runtime.block_on(async {
-            let download = download(&serve(&file, []), &directory.target());
+            let download = download(&serve(&file, []), &folder.file("target"));
             drop_after(polls, download).await
         });
-        let names = directory.names();
+        let names = folder.names();
         let names: Vec<_> = names.iter().map(String::as_str).collect();
         assert!(
             matches!(
@@ -157,15 +160,16 @@ fn a_download_dropped_at_any_time_leaves_nothing_or_a_partial_file() {
 
 /// Starts many downloads to one file at once, some of which break and some of which are dropped.
 async fn download_at_once(file: &File, fates: [Fate; 4], dropped: bool) {
-    let directory = Arc::new(Directory::new());
+    let folder = Arc::new(TemporaryFolder::new());
     let connector = serve(file, fates);
-    let is_right = || match fs::read(directory.target()) {
+    let is_right = || match fs::read(folder.file("target")) {
         Ok(found) => found == file.content[..],
         Err(_) => true,
     };
     let downloads = (0..16).map(|number| {
-        let (connector, directory) = (connector.clone(), directory.clone());
-        let download = tokio::spawn(async move { download(&connector, &directory.target()).await });
+        let (connector, folder) = (connector.clone(), folder.clone());
+        let download =
+            tokio::spawn(async move { download(&connector, &folder.file("target")).await });
         if dropped && number % 4 == 0 {
             download.abort();
         }
@@ -182,9 +186,9 @@ async fn download_at_once(file: &File, fates: [Fate; 4], dropped: bool) {
         }
         assert!(is_right(), "a part of it was under its name");
     }
-    download(&connector, &directory.target()).await.unwrap();
+    download(&connector, &folder.file("target")).await.unwrap();
     assert!(is_right());
-    assert_eq!(directory.names(), ["target"]);
+    assert_eq!(folder.names(), ["target"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -203,19 +207,19 @@ async fn many_downloads_to_one_file_at_once_write_it_one_after_the_other() {
 #[tokio::test(start_paused = true)]
 async fn a_disk_that_cannot_be_written_to_is_found_out_before_anything_is_sent() {
     let file = File::new(content(1_000));
-    let directory = Directory::new();
-    fs::write(directory.file("file"), "").unwrap();
-    fs::create_dir(directory.file("folder")).unwrap();
-    fs::create_dir(directory.file("blocked.part")).unwrap();
+    let folder = TemporaryFolder::new();
+    fs::write(folder.file("file"), "").unwrap();
+    fs::create_dir(folder.file("folder")).unwrap();
+    fs::create_dir(folder.file("blocked.part")).unwrap();
     let connector = serve(&file, []);
     for path in [
-        directory.file("missing/target"),
-        directory.file("file/target"),
-        directory.file("folder"),
-        directory.file("blocked"),
-        directory.file("folder/.."),
-        directory.file("new/"),
-        directory.file("new/."),
+        folder.file("missing/target"),
+        folder.file("file/target"),
+        folder.file("folder"),
+        folder.file("blocked"),
+        folder.file("folder/.."),
+        folder.file("new/"),
+        folder.file("new/."),
         Path::new("/dev/null").to_owned(),
         Path::new("").to_owned(),
     ] {
@@ -224,20 +228,22 @@ async fn a_disk_that_cannot_be_written_to_is_found_out_before_anything_is_sent()
         assert!(error.partial_file().is_none());
     }
     assert_eq!(connector.log().accepted, 0);
-    assert_eq!(directory.names(), ["blocked.part", "file", "folder"]);
+    assert_eq!(folder.names(), ["blocked.part", "file", "folder"]);
 
     // The record cannot be written.
-    fs::create_dir(directory.file("target.part.json")).unwrap();
-    let error = download(&connector, &directory.target()).await.unwrap_err();
+    fs::create_dir(folder.file("target.part.json")).unwrap();
+    let error = download(&connector, &folder.file("target"))
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Write);
-    assert!(!directory.file("target.part").exists());
+    assert!(!folder.file("target.part").exists());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_target_that_became_a_folder_leaves_the_part() {
     let file = File::new(content(1_000));
-    let directory = Directory::new();
-    let target = directory.target();
+    let folder = TemporaryFolder::new();
+    let target = folder.file("target");
     let connector = serve(&file, []);
     let blocked = download(&connector, &target).on_progress(|_| {
         fs::create_dir_all(&target).unwrap();
@@ -260,29 +266,31 @@ async fn what_no_download_has_left_is_not_touched() {
         ("target.part", "mine"),
         ("target.part.json", "{\"mine\":1}"),
     ] {
-        let directory = Directory::new();
-        fs::write(directory.file(name), text).unwrap();
+        let folder = TemporaryFolder::new();
+        fs::write(folder.file(name), text).unwrap();
         let connector = serve(&file, []);
-        let error = download(&connector, &directory.target()).await.unwrap_err();
+        let error = download(&connector, &folder.file("target"))
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Write);
         let cause = error.source().unwrap().to_string();
         assert!(cause.contains(&format!("{name:?}")), "{cause}");
-        assert_eq!(fs::read_to_string(directory.file(name)).unwrap(), text);
+        assert_eq!(fs::read_to_string(folder.file(name)).unwrap(), text);
         assert_eq!(connector.log().accepted, 0);
     }
     // What another download has left without a validator, and what it had not begun to write, is.
-    let directory = Directory::new();
+    let folder = TemporaryFolder::new();
     let unknown = "{\"partial_download\":1,\"resource\":\"\",\"answered\":\"\",\"codings\":\"\"}";
     for (part, record) in [("old", Some(unknown)), ("", Some("")), ("", None)] {
-        fs::write(directory.file("target.part"), part).unwrap();
+        fs::write(folder.file("target.part"), part).unwrap();
         if let Some(record) = record {
-            fs::write(directory.file("target.part.json"), record).unwrap();
+            fs::write(folder.file("target.part.json"), record).unwrap();
         }
-        let done = download(&serve(&file, []), &directory.target())
+        let done = download(&serve(&file, []), &folder.file("target"))
             .await
             .unwrap();
         assert_eq!(done.resumed_from(), 0);
-        assert_eq!(directory.names(), ["target"]);
+        assert_eq!(folder.names(), ["target"]);
     }
 }
 
@@ -292,29 +300,29 @@ async fn a_link_in_the_place_of_the_part_is_not_followed() {
     use std::os::unix::fs::symlink;
 
     let file = File::new(content(1_000));
-    let directory = Directory::new();
-    fs::write(directory.file("victim"), "as it was").unwrap();
+    let folder = TemporaryFolder::new();
+    fs::write(folder.file("victim"), "as it was").unwrap();
     for name in ["target.part", "target.part.json"] {
         for link in [symlink::<_, std::path::PathBuf>, |from, to| {
             fs::hard_link(from, to)
         }] {
-            link(directory.file("victim"), directory.file(name)).unwrap();
-            let error = download(&serve(&file, []), &directory.target()).await;
+            link(folder.file("victim"), folder.file(name)).unwrap();
+            let error = download(&serve(&file, []), &folder.file("target")).await;
             assert_eq!(error.unwrap_err().kind(), ErrorKind::Write);
-            assert_eq!(fs::read(directory.file("victim")).unwrap(), b"as it was");
-            assert!(directory.file(name).symlink_metadata().is_ok());
-            fs::remove_file(directory.file(name)).unwrap();
-            assert_eq!(directory.names(), ["victim"]);
+            assert_eq!(fs::read(folder.file("victim")).unwrap(), b"as it was");
+            assert!(folder.file(name).symlink_metadata().is_ok());
+            fs::remove_file(folder.file(name)).unwrap();
+            assert_eq!(folder.names(), ["victim"]);
         }
     }
     // Those of the target are.
-    symlink("victim", directory.file("link")).unwrap();
-    let done = download(&serve(&file, []), &directory.file("link"))
+    symlink("victim", folder.file("link")).unwrap();
+    let done = download(&serve(&file, []), &folder.file("link"))
         .await
         .unwrap();
     assert!(done.path().ends_with("victim"));
-    assert!(directory.file("link").is_symlink());
-    assert!(fs::read(directory.file("victim")).unwrap() == file.content[..]);
+    assert!(folder.file("link").is_symlink());
+    assert!(fs::read(folder.file("victim")).unwrap() == file.content[..]);
 }
 
 #[cfg(unix)]
@@ -323,19 +331,19 @@ async fn a_file_that_is_replaced_is_not_readable_to_more_people_by_its_part() {
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
     let file = File::new(content(1_000));
-    let directory = Directory::new();
-    leave(&file, 500, &directory.target()).await;
-    fs::write(directory.target(), "as it was").unwrap();
-    fs::set_permissions(directory.target(), fs::Permissions::from_mode(0o640)).unwrap();
-    let part = directory.file("target.part");
+    let folder = TemporaryFolder::new();
+    leave(&file, 500, &folder.file("target")).await;
+    fs::write(folder.file("target"), "as it was").unwrap();
+    fs::set_permissions(folder.file("target"), fs::Permissions::from_mode(0o640)).unwrap();
+    let part = folder.file("target.part");
     let mut modes = Vec::new();
     let connector = serve(&file, []);
-    let done = download(&connector, &directory.target())
+    let done = download(&connector, &folder.file("target"))
         .on_progress(|_| modes.push(fs::metadata(&part).unwrap().mode() & 0o777));
     done.await.unwrap();
     assert!(modes.iter().all(|mode| *mode == 0o600), "{modes:?}");
     assert_eq!(
-        fs::metadata(directory.target()).unwrap().mode() & 0o777,
+        fs::metadata(folder.file("target")).unwrap().mode() & 0o777,
         0o640
     );
 }
@@ -343,14 +351,14 @@ async fn a_file_that_is_replaced_is_not_readable_to_more_people_by_its_part() {
 #[tokio::test(start_paused = true)]
 async fn a_name_may_be_as_long_as_the_file_system_allows() {
     let file = File::new(content(1_000));
-    let directory = Directory::new();
+    let folder = TemporaryFolder::new();
     for name in ["x".repeat(255), "ä".repeat(127), "x".repeat(129)] {
-        leave(&file, 500, &directory.file(&name)).await;
-        let done = download(&serve(&file, []), &directory.file(&name))
+        leave(&file, 500, &folder.file(&name)).await;
+        let done = download(&serve(&file, []), &folder.file(&name))
             .await
             .unwrap();
         assert_eq!(done.resumed_from(), 500);
-        assert_eq!(directory.names(), std::slice::from_ref(&name));
-        fs::remove_file(directory.file(&name)).unwrap();
+        assert_eq!(folder.names(), std::slice::from_ref(&name));
+        fs::remove_file(folder.file(&name)).unwrap();
     }
 }

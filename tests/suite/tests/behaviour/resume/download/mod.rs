@@ -15,10 +15,11 @@ use std::{
 
 use client::{Client, Download, Error, ErrorKind, Progress, ResumeErrorKind};
 use http::HeaderMap;
+use test_suite::TemporaryFolder;
 use test_support::{Connection, MemoryConnector, Reply, Request, Server, http2, sequence};
 use tokio::sync::Notify;
 
-use crate::resume::support::{Directory, File, content, gzipped, settings};
+use crate::resume::support::{File, content, gzipped, settings};
 
 /// What becomes of the answers of a server, one after the other; all further ones are whole.
 #[derive(Clone, Copy, Debug)]
@@ -93,16 +94,16 @@ fn ranges(connector: &MemoryConnector) -> Vec<Option<String>> {
 #[tokio::test(start_paused = true)]
 async fn a_download_gets_its_name_when_it_is_whole() {
     let file = File::new(content(1_000));
-    let directory = Directory::new();
+    let folder = TemporaryFolder::new();
     let connector = serve(&file, []);
-    let done = download(&connector, &directory.target()).await.unwrap();
+    let done = download(&connector, &folder.file("target")).await.unwrap();
     assert_eq!(done.length(), 1_000);
     assert_eq!(done.resumed_from(), 0);
-    assert_eq!(done.path(), directory.target());
+    assert_eq!(done.path(), folder.file("target"));
     assert!(!done.is_verified());
     assert_eq!(done.headers()["etag"], "\"v1\"");
-    assert!(fs::read(directory.target()).unwrap() == file.content[..]);
-    assert_eq!(directory.names(), ["target"]);
+    assert!(fs::read(folder.file("target")).unwrap() == file.content[..]);
+    assert_eq!(folder.names(), ["target"]);
     let requests = connector.log().requests;
     assert_eq!(requests[0].header("accept-encoding"), Some("identity"));
     assert_eq!(requests[0].header("range"), None);
@@ -112,25 +113,25 @@ async fn a_download_gets_its_name_when_it_is_whole() {
 async fn what_a_failed_download_has_left_is_named_and_goes_on_at_the_next_one() {
     let file = File::new(content(1_000));
     for at in [1, 500, 999] {
-        let directory = Directory::new();
+        let folder = TemporaryFolder::new();
         let broken = serve(&file, [Fate::Dies(at)]);
-        let error = download(&broken, &directory.target()).await.unwrap_err();
+        let error = download(&broken, &folder.file("target")).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Body);
         let part = error.partial_file().unwrap();
-        assert_eq!(part.path(), directory.file("target.part"));
+        assert_eq!(part.path(), folder.file("target.part"));
         let end = format!("{at} bytes are kept in {:?}", part.path());
         assert!(error.to_string().ends_with(&end), "{error}");
-        assert_eq!(directory.names(), ["target.part", "target.part.json"]);
+        assert_eq!(folder.names(), ["target.part", "target.part.json"]);
 
         let connector = serve(&file, []);
         let mut told = Vec::new();
-        let next = download(&connector, &directory.target());
+        let next = download(&connector, &folder.file("target"));
         let done = next.on_progress(|progress: Progress| told.push(progress));
         let done = done.await.unwrap();
         assert_eq!(done.resumed_from(), u64::try_from(at).unwrap());
         assert_eq!(done.length(), 1_000);
-        assert!(fs::read(directory.target()).unwrap() == file.content[..]);
-        assert_eq!(directory.names(), ["target"]);
+        assert!(fs::read(folder.file("target")).unwrap() == file.content[..]);
+        assert_eq!(folder.names(), ["target"]);
         assert_eq!(ranges(&connector), [Some(format!("bytes={at}-999"))]);
         let request = &connector.log().requests[0];
         assert_eq!(request.header("if-range"), Some("\"v1\""));
@@ -145,11 +146,11 @@ async fn what_a_failed_download_has_left_is_named_and_goes_on_at_the_next_one() 
 #[tokio::test(start_paused = true)]
 async fn a_download_that_is_dropped_goes_on_at_the_next_one() {
     let file = File::new(content(1_000));
-    let directory = Directory::new();
+    let folder = TemporaryFolder::new();
     let begun = Notify::new();
     let hanging = serve(&file, [Fate::Hangs(400)]);
     {
-        let download = download(&hanging, &directory.target()).on_progress(|progress| {
+        let download = download(&hanging, &folder.file("target")).on_progress(|progress| {
             if progress.written == 400 {
                 begun.notify_one();
             }
@@ -159,11 +160,11 @@ async fn a_download_that_is_dropped_goes_on_at_the_next_one() {
             () = begun.notified() => {}
         }
     }
-    assert_eq!(directory.names(), ["target.part", "target.part.json"]);
+    assert_eq!(folder.names(), ["target.part", "target.part.json"]);
     let connector = serve(&file, []);
-    let done = download(&connector, &directory.target()).await.unwrap();
+    let done = download(&connector, &folder.file("target")).await.unwrap();
     assert_eq!(done.resumed_from(), 400);
-    assert!(fs::read(directory.target()).unwrap() == file.content[..]);
+    assert!(fs::read(folder.file("target")).unwrap() == file.content[..]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -177,15 +178,15 @@ async fn a_download_that_breaks_goes_on_by_itself_also_behind_an_earlier_part() 
         ..File::new(content(1_000))
     };
     for file in [File::new(content(1_000)), dated] {
-        let directory = Directory::new();
-        leave(&file, 300, &directory.target()).await;
+        let folder = TemporaryFolder::new();
+        leave(&file, 300, &folder.file("target")).await;
         let connector = serve(&file, [Fate::Dies(200), Fate::Dies(200)]);
         let client = over(&connector);
-        let done = client.get(URL).download_to(directory.target());
+        let done = client.get(URL).download_to(folder.file("target"));
         let done = done.await.unwrap();
         assert_eq!(done.resumed_from(), 300);
         assert_eq!(done.retry_report().attempts().len(), 3);
-        assert!(fs::read(directory.target()).unwrap() == file.content[..]);
+        assert!(fs::read(folder.file("target")).unwrap() == file.content[..]);
         let asked = ["bytes=300-999", "bytes=500-999", "bytes=700-999"];
         assert_eq!(ranges(&connector), asked.map(|it| Some(it.to_owned())));
     }
@@ -198,35 +199,35 @@ async fn a_file_that_changed_before_a_download_begins_anew_and_within_it_fails()
         tag: "\"v2\"",
         ..File::new(vec![b'.'; 700])
     };
-    let directory = Directory::new();
+    let folder = TemporaryFolder::new();
     let connector = crate::resume::changing(first.clone(), then.clone());
-    let changing = over(&connector).get(URL).download_to(directory.target());
+    let changing = over(&connector).get(URL).download_to(folder.file("target"));
     let error = changing.await.unwrap_err();
     let resume = error.resume_error().unwrap();
     assert_eq!(resume.kind(), ResumeErrorKind::ValidatorChanged);
     assert_eq!(error.partial_file().unwrap().length(), 500);
-    assert!(!directory.target().exists());
+    assert!(!folder.file("target").exists());
 
     let connector = serve(&then, []);
-    let done = download(&connector, &directory.target()).await.unwrap();
+    let done = download(&connector, &folder.file("target")).await.unwrap();
     assert_eq!((done.length(), done.resumed_from()), (700, 0));
-    assert!(fs::read(directory.target()).unwrap() == then.content[..]);
+    assert!(fs::read(folder.file("target")).unwrap() == then.content[..]);
     assert_eq!(connector.log().requests.len(), 1);
-    assert_eq!(directory.names(), ["target"]);
+    assert_eq!(folder.names(), ["target"]);
 }
 
 /// Has a part of 500 bytes, and the server then gives this answer to the request for the rest. Returns
 /// what comes of it, and how many requests there were.
-async fn answered(reply: Reply) -> (Result<client::Downloaded, Error>, usize, Directory) {
+async fn answered(reply: Reply) -> (Result<client::Downloaded, Error>, usize, TemporaryFolder) {
     let file = File::new(content(1_000));
-    let directory = Directory::new();
-    leave(&file, 500, &directory.target()).await;
+    let folder = TemporaryFolder::new();
+    leave(&file, 500, &folder.file("target")).await;
     let whole = Reply::status(200)
         .header("etag", "\"v2\"")
         .body(file.content.to_vec());
     let connector = MemoryConnector::new(sequence([reply, whole]));
-    let done = download(&connector, &directory.target()).await;
-    (done, connector.log().requests.len(), directory)
+    let done = download(&connector, &folder.file("target")).await;
+    (done, connector.log().requests.len(), folder)
 }
 
 #[tokio::test(start_paused = true)]
@@ -256,41 +257,43 @@ async fn an_answer_that_does_not_fit_what_is_there_begins_anew() {
             .header("content-range", "bytes */500"),
     ] {
         let what = format!("{reply:?}");
-        let (done, requests, directory) = answered(reply).await;
+        let (done, requests, folder) = answered(reply).await;
         let done = done.unwrap_or_else(|error| panic!("{what}: {error:#}"));
         assert_eq!((done.resumed_from(), requests), (0, 2), "{what}");
-        assert!(fs::read(directory.target()).unwrap() == body, "{what}");
-        assert_eq!(directory.names(), ["target"]);
+        assert!(fs::read(folder.file("target")).unwrap() == body, "{what}");
+        assert_eq!(folder.names(), ["target"]);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_error_of_the_server_leaves_the_part_as_it_is() {
     for status in [404, 403, 412, 304, 204] {
-        let (done, requests, directory) = answered(Reply::status(status)).await;
+        let (done, requests, folder) = answered(Reply::status(status)).await;
         let error = done.unwrap_err();
         assert!(error.is_status(), "{error}");
         assert_eq!(error.status().unwrap(), status);
         assert_eq!(requests, 1);
         assert_eq!(error.partial_file().unwrap().length(), 500);
-        let part = fs::read(directory.file("target.part")).unwrap();
+        let part = fs::read(folder.file("target.part")).unwrap();
         assert!(part == content(1_000)[..500]);
     }
     // Where there was nothing, nothing is left.
-    let directory = Directory::new();
+    let folder = TemporaryFolder::new();
     let connector = MemoryConnector::new(sequence([Reply::status(404).body("not here")]));
-    let error = download(&connector, &directory.target()).await.unwrap_err();
+    let error = download(&connector, &folder.file("target"))
+        .await
+        .unwrap_err();
     assert_eq!(error.body().unwrap(), "not here");
     assert!(error.partial_file().is_none());
-    assert!(directory.is_empty());
+    assert!(folder.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_part_that_is_more_or_less_than_was_asked_for_is_put_together() {
     let body = content(20_000);
     let file = File::new(body.clone());
-    let directory = Directory::new();
-    leave(&file, 500, &directory.target()).await;
+    let folder = TemporaryFolder::new();
+    leave(&file, 500, &folder.file("target")).await;
     let part = |first: usize, last: usize| {
         Reply::status(206)
             .header("etag", "\"v1\"")
@@ -299,9 +302,9 @@ async fn a_part_that_is_more_or_less_than_was_asked_for_is_put_together() {
     };
     let parts = [part(400, 5_999), part(6_000, 11_999), part(11_000, 19_999)];
     let connector = MemoryConnector::new(sequence(parts));
-    let done = download(&connector, &directory.target()).await.unwrap();
+    let done = download(&connector, &folder.file("target")).await.unwrap();
     assert_eq!(done.resumed_from(), 500);
-    assert!(fs::read(directory.target()).unwrap() == body);
+    assert!(fs::read(folder.file("target")).unwrap() == body);
     let asked = ["bytes=500-19999", "bytes=6000-19999", "bytes=12000-19999"];
     assert_eq!(ranges(&connector), asked.map(|it| Some(it.to_owned())));
 }
@@ -309,8 +312,8 @@ async fn a_part_that_is_more_or_less_than_was_asked_for_is_put_together() {
 #[tokio::test(start_paused = true)]
 async fn what_goes_on_behind_the_announced_part_is_left_out() {
     let file = File::new(content(1_000));
-    let directory = Directory::new();
-    leave(&file, 500, &directory.target()).await;
+    let folder = TemporaryFolder::new();
+    leave(&file, 500, &folder.file("target")).await;
     let connector = MemoryConnector::new(|mut connection: Connection| async move {
         let mut ranges = ["490-899", "900-999"].into_iter();
         while connection.read_request().await.is_some() {
@@ -333,16 +336,16 @@ async fn what_goes_on_behind_the_announced_part_is_left_out() {
             connection.answered();
         }
     });
-    let done = download(&connector, &directory.target()).await.unwrap();
+    let done = download(&connector, &folder.file("target")).await.unwrap();
     assert_eq!(done.length(), 1_000);
-    assert!(fs::read(directory.target()).unwrap() == file.content[..]);
+    assert!(fs::read(folder.file("target")).unwrap() == file.content[..]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_gives_a_byte_at_a_time_is_not_asked_for_ever() {
     let file = File::new(content(1_000));
-    let directory = Directory::new();
-    leave(&file, 500, &directory.target()).await;
+    let folder = TemporaryFolder::new();
+    leave(&file, 500, &folder.file("target")).await;
     let asked = Arc::new(AtomicUsize::new(500));
     let count = asked.clone();
     let connector = MemoryConnector::new(test_support::answer(move |_| {
@@ -352,7 +355,9 @@ async fn a_server_that_gives_a_byte_at_a_time_is_not_asked_for_ever() {
             .header("content-range", format!("bytes {at}-{at}/1000"))
             .body(content(1_000)[at..=at].to_vec())
     }));
-    let error = download(&connector, &directory.target()).await.unwrap_err();
+    let error = download(&connector, &folder.file("target"))
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Body);
     assert!(asked.load(Relaxed) < 550);
     // What came counts all the same.
@@ -362,7 +367,7 @@ async fn a_server_that_gives_a_byte_at_a_time_is_not_asked_for_ever() {
 #[tokio::test(start_paused = true)]
 async fn a_whole_of_unknown_length_is_complete_when_the_server_says_so() {
     let body = content(1_000);
-    let directory = Directory::new();
+    let folder = TemporaryFolder::new();
     let connector = MemoryConnector::new(|mut connection: Connection| async move {
         connection.read_request().await;
         let head = "HTTP/1.1 200 OK\r\nETag: \"v1\"\r\nTransfer-Encoding: chunked\r\n\r\n3e8\r\n";
@@ -371,34 +376,36 @@ async fn a_whole_of_unknown_length_is_complete_when_the_server_says_so() {
         // The last chunk is missing.
         connection.close().await;
     });
-    let error = download(&connector, &directory.target()).await.unwrap_err();
+    let error = download(&connector, &folder.file("target"))
+        .await
+        .unwrap_err();
     assert_eq!(error.partial_file().unwrap().length(), 1_000);
     let complete = Reply::status(416).header("content-range", "bytes */1000");
     let connector = MemoryConnector::new(sequence([complete]));
-    download(&connector, &directory.target()).await.unwrap();
+    download(&connector, &folder.file("target")).await.unwrap();
     assert_eq!(ranges(&connector), [Some("bytes=1000-".to_owned())]);
-    assert!(fs::read(directory.target()).unwrap() == body);
+    assert!(fs::read(folder.file("target")).unwrap() == body);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_part_that_is_whole_is_finished_if_the_validator_still_holds() {
     let file = File::new(content(1_000));
-    let directory = Directory::new();
-    leave(&file, 500, &directory.target()).await;
-    fs::write(directory.file("target.part"), &file.content).unwrap();
+    let folder = TemporaryFolder::new();
+    leave(&file, 500, &folder.file("target")).await;
+    fs::write(folder.file("target.part"), &file.content).unwrap();
     let connector = serve(&file, []);
-    let done = download(&connector, &directory.target()).await.unwrap();
+    let done = download(&connector, &folder.file("target")).await.unwrap();
     assert_eq!(done.resumed_from(), 1_000);
     // The last byte shows that it is the same version.
     assert_eq!(ranges(&connector), [Some("bytes=999-999".to_owned())]);
-    assert!(fs::read(directory.target()).unwrap() == file.content[..]);
+    assert!(fs::read(folder.file("target")).unwrap() == file.content[..]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_is_there_is_used_only_if_it_is_certainly_of_the_same_file() {
     let file = File::new(content(1_000));
     let other = || once(&serve(&file, [])).get("http://peer/other");
-    let spoil: [fn(&Directory); 6] = [
+    let spoil: [fn(&TemporaryFolder); 6] = [
         |it| fs::write(it.file("target.part.json"), "\0\0\0").unwrap(),
         |it| fs::write(it.file("target.part.json"), "").unwrap(),
         |it| {
@@ -419,38 +426,38 @@ async fn what_is_there_is_used_only_if_it_is_certainly_of_the_same_file() {
         |it| fs::write(it.file("target.part"), vec![b'.'; 1_001]).unwrap(),
     ];
     for (number, spoil) in spoil.into_iter().enumerate() {
-        let directory = Directory::new();
-        leave(&file, 500, &directory.target()).await;
-        spoil(&directory);
+        let folder = TemporaryFolder::new();
+        leave(&file, 500, &folder.file("target")).await;
+        spoil(&folder);
         let connector = serve(&file, []);
-        let done = download(&connector, &directory.target()).await.unwrap();
+        let done = download(&connector, &folder.file("target")).await.unwrap();
         assert_eq!(done.resumed_from(), 0, "{number}");
         assert_eq!(ranges(&connector), [None], "{number}");
-        assert!(fs::read(directory.target()).unwrap() == file.content[..]);
-        assert_eq!(directory.names(), ["target"]);
+        assert!(fs::read(folder.file("target")).unwrap() == file.content[..]);
+        assert_eq!(folder.names(), ["target"]);
     }
-    let directory = Directory::new();
-    leave(&file, 500, &directory.target()).await;
-    let done = other().download_to(directory.target()).await.unwrap();
+    let folder = TemporaryFolder::new();
+    leave(&file, 500, &folder.file("target")).await;
+    let done = other().download_to(folder.file("target")).await.unwrap();
     assert_eq!(done.resumed_from(), 0);
 
-    leave(&file, 500, &directory.target()).await;
-    let fresh = download(&serve(&file, []), &directory.target()).fresh();
+    leave(&file, 500, &folder.file("target")).await;
+    let fresh = download(&serve(&file, []), &folder.file("target")).fresh();
     assert_eq!(fresh.await.unwrap().resumed_from(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_signed_url_goes_on_under_a_name_of_its_own_and_is_kept_nowhere() {
     let file = File::new(content(1_000));
-    let directory = Directory::new();
+    let folder = TemporaryFolder::new();
     let signed = |connector: &MemoryConnector, signature: &str| {
         let url = format!("{URL}?signature={signature}");
-        let download = once(connector).get(url).download_to(directory.target());
+        let download = once(connector).get(url).download_to(folder.file("target"));
         download.identity("bucket/file")
     };
     let broken = serve(&file, [Fate::Dies(500)]);
     signed(&broken, "secret-1").await.unwrap_err();
-    let record = fs::read_to_string(directory.file("target.part.json")).unwrap();
+    let record = fs::read_to_string(folder.file("target.part.json")).unwrap();
     assert!(
         !record.contains("secret") && !record.contains("peer"),
         "{record}"
@@ -470,9 +477,9 @@ async fn what_cannot_be_continued_is_not_kept() {
         ..File::new(content(1_000))
     };
     for file in [weak, none] {
-        let directory = Directory::new();
+        let folder = TemporaryFolder::new();
         // What was there is of another version, and goes as well.
-        leave(&File::new(content(900)), 500, &directory.target()).await;
+        leave(&File::new(content(900)), 500, &folder.file("target")).await;
         let broken = serve(
             &File {
                 tag: "\"v2\"",
@@ -485,10 +492,10 @@ async fn what_cannot_be_continued_is_not_kept() {
         } else {
             broken
         };
-        let error = download(&broken, &directory.target()).await.unwrap_err();
+        let error = download(&broken, &folder.file("target")).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Body);
         assert!(error.partial_file().is_none());
-        assert!(directory.is_empty(), "{:?}", directory.names());
+        assert!(folder.is_empty(), "{:?}", folder.names());
     }
 }
 
@@ -501,19 +508,19 @@ async fn a_gzip_body_is_continued_as_it_came_and_decoded_in_the_end() {
     };
     let length = u64::try_from(file.content.len()).unwrap();
     for at in [1, 10, 2_000, file.content.len() - 1] {
-        let directory = Directory::new();
-        leave(&file, at, &directory.target()).await;
-        assert!(!directory.target().exists());
+        let folder = TemporaryFolder::new();
+        leave(&file, at, &folder.file("target")).await;
+        assert!(!folder.file("target").exists());
         let connector = serve(&file, [Fate::Dies(1)]);
         let client = over(&connector);
         let mut last = None;
-        let done = client.get(URL).download_to(directory.target());
+        let done = client.get(URL).download_to(folder.file("target"));
         let done = done.on_progress(|progress| last = Some(progress));
         let done = done.await.unwrap();
         assert_eq!(done.resumed_from(), u64::try_from(at).unwrap());
         assert_eq!(done.length(), 4_000);
-        assert!(fs::read(directory.target()).unwrap() == plain);
-        assert_eq!(directory.names(), ["target"]);
+        assert!(fs::read(folder.file("target")).unwrap() == plain);
+        assert_eq!(folder.names(), ["target"]);
         let last = last.unwrap();
         assert_eq!((last.written, last.total), (length, Some(length)));
         assert_eq!(
@@ -522,11 +529,11 @@ async fn a_gzip_body_is_continued_as_it_came_and_decoded_in_the_end() {
         );
     }
     // As it is, where that is asked for.
-    let directory = Directory::new();
+    let folder = TemporaryFolder::new();
     let client = over(&serve(&file, []));
     let raw = client.get(URL).no_decompression();
-    raw.download_to(directory.target()).await.unwrap();
-    assert!(fs::read(directory.target()).unwrap() == file.content[..]);
+    raw.download_to(folder.file("target")).await.unwrap();
+    assert!(fs::read(folder.file("target")).unwrap() == file.content[..]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -537,18 +544,18 @@ async fn an_encoded_body_that_is_corrupt_leaves_nothing() {
         headers: &[("content-encoding", "gzip")],
         ..File::new(encoded)
     };
-    let directory = Directory::new();
-    let error = download(&serve(&file, []), &directory.target())
+    let folder = TemporaryFolder::new();
+    let error = download(&serve(&file, []), &folder.file("target"))
         .await
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Decode);
     assert!(error.partial_file().is_none());
-    assert!(directory.is_empty());
+    assert!(folder.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
 async fn only_a_plain_get_is_downloaded_so() {
-    let directory = Directory::new();
+    let folder = TemporaryFolder::new();
     let connector = serve(&File::new("x"), []);
     let client = over(&connector);
     for request in [
@@ -557,11 +564,14 @@ async fn only_a_plain_get_is_downloaded_so() {
         client.get(URL).header("range", "bytes=1-"),
         client.get(URL).header("if-range", "\"a\""),
     ] {
-        let error = request.download_to(directory.target()).await.unwrap_err();
+        let error = request
+            .download_to(folder.file("target"))
+            .await
+            .unwrap_err();
         assert!(error.is_builder(), "{error}");
     }
     assert_eq!(connector.log().accepted, 0);
-    assert!(directory.is_empty());
+    assert!(folder.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -601,11 +611,11 @@ async fn a_date_is_the_validator_of_one_path_alone() {
         (&dated, "/v2", 0),
         (&File::new(content(1_000)), "/v2", 500),
     ] {
-        let directory = Directory::new();
+        let folder = TemporaryFolder::new();
         let broken = led_to("/v1", file.clone(), Some(500));
-        download(&broken, &directory.target()).await.unwrap_err();
+        download(&broken, &folder.file("target")).await.unwrap_err();
         let connector = led_to(path, file.clone(), None);
-        let done = download(&connector, &directory.target()).await.unwrap();
+        let done = download(&connector, &folder.file("target")).await.unwrap();
         assert_eq!(done.resumed_from(), resumed, "{path}");
         assert!(done.url().path() == path);
     }
@@ -616,14 +626,16 @@ async fn download_through_cuts_and_ends(length: usize, every: usize) {
     let file = File::new(content(length));
     let sent = Arc::new(AtomicUsize::new(0));
     let server = crate::resume::serve_with_cuts(file.clone(), every, sent.clone()).await;
-    let directory = Directory::new();
+    let folder = TemporaryFolder::new();
     let mut ends = 0;
     let done = loop {
         // With the default budget.
         let client = settings().build().unwrap();
         let written = Mutex::new(0);
         let stop = Notify::new();
-        let download = client.get(server.url("/")).download_to(directory.target());
+        let download = client
+            .get(server.url("/"))
+            .download_to(folder.file("target"));
         let download = download.on_progress(|progress| {
             let mut written = written.lock().unwrap();
             *written = progress.written;
@@ -639,8 +651,8 @@ async fn download_through_cuts_and_ends(length: usize, every: usize) {
         }
     };
     let done = done.unwrap_or_else(|error| panic!("{error:#}, {:?}", error.retry_report()));
-    assert!(fs::read(directory.target()).unwrap() == file.content[..]);
-    assert_eq!(directory.names(), ["target"]);
+    assert!(fs::read(folder.file("target")).unwrap() == file.content[..]);
+    assert_eq!(folder.names(), ["target"]);
     assert_eq!(ends, 3);
     assert!(done.resumed_from() > 0);
     // What was on the way when a run ended is asked for again, and nothing else.
@@ -684,18 +696,18 @@ async fn over_http2_a_download_goes_on_within_a_run_and_at_the_next_one() {
         };
         stream.answer_until(head, body, cut)
     });
-    let directory = Directory::new();
+    let folder = TemporaryFolder::new();
     let http2 = || settings().http2(client::Http2::default().prior_knowledge(true));
     for on in [false, true] {
         let client = http2().resume(on).build_with_connector(peer.connector());
-        let download = client.unwrap().get(URL).download_to(directory.target());
+        let download = client.unwrap().get(URL).download_to(folder.file("target"));
         match download.await {
             Err(error) if !on => assert_eq!(error.partial_file().unwrap().length(), 30_000),
             Ok(done) if on => assert_eq!(done.resumed_from(), 30_000),
             done => panic!("{done:?}"),
         }
     }
-    assert!(fs::read(directory.target()).unwrap() == file.content[..]);
+    assert!(fs::read(folder.file("target")).unwrap() == file.content[..]);
     let asked = asked.lock().unwrap();
     let ranges: Vec<_> = asked.iter().filter_map(|it| it.get("range")).collect();
     assert_eq!(
@@ -729,10 +741,12 @@ async fn a_server_that_starts_again_is_gone_on_with() {
         }
     })
     .await;
-    let directory = Directory::new();
+    let folder = TemporaryFolder::new();
     let begun = Notify::new();
     let client = settings().build().unwrap();
-    let download = client.get(server.url("/")).download_to(directory.target());
+    let download = client
+        .get(server.url("/"))
+        .download_to(folder.file("target"));
     let download = download.on_progress(|progress| {
         if progress.written == 100_000 {
             begun.notify_one();
@@ -743,5 +757,5 @@ async fn a_server_that_starts_again_is_gone_on_with() {
         server.restart().await;
     });
     assert_eq!(done.unwrap().length(), 300_000);
-    assert!(fs::read(directory.target()).unwrap() == file.content[..]);
+    assert!(fs::read(folder.file("target")).unwrap() == file.content[..]);
 }

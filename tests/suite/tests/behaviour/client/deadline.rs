@@ -1,0 +1,261 @@
+//! The deadline of a call.
+
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use client::{
+    AttemptOutcome, AttemptRecord, Body, Class, Client, Deadline, Exponential, Jitter, RetryPolicy,
+    StopReason, TimeoutPhase, budget,
+};
+use http::{Request, StatusCode};
+use test_suite::eventually;
+use test_support::{Connection, MemoryConnector, Reply, always, sequence};
+use tokio::time::Instant;
+use tower::Service as _;
+
+use super::support::{Order, over};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test(start_paused = true)]
+async fn the_total_deadline_ends_a_call_and_no_wait_outlives_it() {
+    let connector = MemoryConnector::new(sequence([Reply::stall()]));
+    let client = Client::builder()
+        .deadline(3 * SECOND)
+        .build_with_connector(connector.clone())
+        .unwrap();
+    let began = Instant::now();
+    let error = client.get("http://peer/").fetch().await.unwrap_err();
+    assert_eq!(error.timeout_phase(), Some(TimeoutPhase::Deadline));
+    assert_eq!(began.elapsed(), 3 * SECOND);
+    let text = error.to_string();
+    assert_eq!(
+        text,
+        "GET http://peer:80: no answer within the deadline of 3s, while waiting for the head (1 attempt; \
+         deadline_exceeded)"
+    );
+
+    let connector = MemoryConnector::new(sequence([Reply::status(503).header("retry-after", "5")]));
+    let client = over(&connector);
+    let began = Instant::now();
+    let response = client
+        .get("http://peer/")
+        .timeout(4 * SECOND)
+        .fetch()
+        .await
+        .unwrap();
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(response.retry_report().stop(), StopReason::DeadlineTooClose);
+    assert_eq!(began.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_that_ends_a_call_tells_what_was_tried_before() {
+    let connector = MemoryConnector::new(sequence([Reply::status(503), Reply::stall()]));
+    let error = over(&connector)
+        .get("http://peer/")
+        .timeout(3 * SECOND)
+        .fetch()
+        .await
+        .unwrap_err();
+    assert_eq!(error.timeout_phase(), Some(TimeoutPhase::Deadline));
+    let report = error.retry_report().unwrap();
+    assert_eq!(report.stop(), StopReason::DeadlineExceeded);
+    let outcomes: Vec<_> = report
+        .attempts()
+        .iter()
+        .map(AttemptRecord::outcome)
+        .collect();
+    let cut_off = AttemptOutcome::Error(Class::Ambiguous);
+    let busy = AttemptOutcome::Status(StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(outcomes, [busy, cut_off]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_that_has_passed_sends_nothing() {
+    let connector = MemoryConnector::new(always(200, "x"));
+    let over_session = over(&connector);
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&calls);
+    let over_service = Client::from_service(tower::service_fn(move |_: Request<Body>| {
+        counter.fetch_add(1, Relaxed);
+        std::future::ready(Ok::<_, Infallible>(http::Response::new(String::new())))
+    }));
+    let passed = Deadline::within(SECOND);
+    tokio::time::sleep(2 * SECOND).await;
+    for mut client in [over_session, over_service] {
+        let mut request = client.get("http://peer/").build().unwrap();
+        request.extensions_mut().insert(passed);
+        let by_extension = client.call(request).await.unwrap_err();
+        let get = || client.get("http://peer/").timeout(Duration::ZERO);
+        let sent = get().send().await.unwrap_err();
+        let fetched = get().fetch().await.unwrap_err();
+        for error in [by_extension, sent, fetched] {
+            assert_eq!(error.timeout_phase(), Some(TimeoutPhase::Deadline));
+            assert_eq!(
+                error.to_string(),
+                "GET http://peer:80: the deadline had passed before the call began"
+            );
+        }
+    }
+    tokio::time::sleep(SECOND).await;
+    assert!(connector.log().dialled.is_empty());
+    assert_eq!(calls.load(Relaxed), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_of_its_own_leaves_a_request_the_deadline_of_the_client() {
+    let connector = MemoryConnector::new(sequence([Reply::status(503).body("busy")]));
+    let client = Client::builder()
+        .deadline(5 * SECOND)
+        .build_with_connector(connector.clone())
+        .unwrap();
+    let policy = RetryPolicy::builder()
+        .backoff(Exponential::from(10 * SECOND))
+        .jitter(Jitter::None);
+    let longer = policy.clone().deadline(60 * SECOND);
+    let get = || client.get("http://peer/");
+    let patient = get().timeout(15 * SECOND).retry(policy.clone());
+    let began = Instant::now();
+    for request in [
+        get().retry(policy.clone()),
+        get().retry(longer.clone()),
+        get().timeout(4 * SECOND).retry(longer),
+    ] {
+        let response = request.fetch().await.unwrap();
+        assert_eq!(response.body(), "busy");
+        assert_eq!(response.retry_report().stop(), StopReason::DeadlineTooClose);
+    }
+    assert_eq!(began.elapsed(), Duration::ZERO, "no wait is begun in vain");
+    patient.fetch().await.unwrap();
+    assert_eq!(began.elapsed(), 10 * SECOND, "its own deadline comes first");
+}
+
+/// Sends the head at once, and a byte of the body each second.
+fn dripping() -> MemoryConnector {
+    dripping_each(SECOND)
+}
+
+fn dripping_each(time: Duration) -> MemoryConnector {
+    MemoryConnector::new(move |mut connection: Connection| async move {
+        let _ = connection.read_request().await;
+        connection
+            .write("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n")
+            .await;
+        connection.drip(vec![b'x'; 100], 1, time).await;
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_collected_after_its_head_is_under_the_deadline_too() {
+    let connector = dripping();
+    let client = Client::builder()
+        .deadline(9 * SECOND)
+        .build_with_connector(connector.clone())
+        .unwrap();
+    let send = async || client.get("http://peer/").send().await.unwrap();
+    for ask in [0, 1, 2, 3] {
+        let began = Instant::now();
+        let response = send().await;
+        let error = match ask {
+            0 => response.bytes().await.unwrap_err(),
+            1 => response.text().await.unwrap_err(),
+            2 => response.json::<Order>().await.unwrap_err(),
+            _ => response.collect().await.unwrap_err(),
+        };
+        assert_eq!(error.timeout_phase(), Some(TimeoutPhase::Deadline));
+        assert_eq!(began.elapsed(), 9 * SECOND);
+        assert!(error.to_string().starts_with("GET http://peer:80: "));
+        assert_eq!(error.retry_report().unwrap().attempts().len(), 1);
+    }
+    // A `timeout` of the request takes its place, and a stream is read for as long as it moves.
+    let began = Instant::now();
+    let request = client.get("http://peer/").timeout(4 * SECOND);
+    assert!(request.send().await.unwrap().bytes().await.is_err());
+    assert_eq!(began.elapsed(), 4 * SECOND);
+    let mut response = send().await;
+    let mut size = 0;
+    while let Some(chunk) = response.chunk().await.unwrap() {
+        size += chunk.len();
+    }
+    assert_eq!(size, 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_came_in_time_is_given_after_the_deadline() {
+    let connector = MemoryConnector::new(always(200, "x"));
+    let client = over(&connector);
+    let request = client.get("http://peer/").timeout(SECOND);
+    let response = request.send().await.unwrap();
+    tokio::time::sleep(2 * SECOND).await;
+    assert_eq!(response.bytes().await.unwrap(), "x");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deadline_of_fetch_is_over_the_body_too() {
+    let client = over(&dripping());
+    let began = Instant::now();
+    let error = client
+        .get("http://peer/")
+        .timeout(9 * SECOND)
+        .fetch()
+        .await
+        .unwrap_err();
+    assert_eq!(error.timeout_phase(), Some(TimeoutPhase::Deadline));
+    assert_eq!(began.elapsed(), 9 * SECOND);
+    eventually("its connection is closed", || client.stats().open == 0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_trickles_is_ended_at_the_default_deadline_to_the_second() {
+    let client = over(&dripping_each(20 * SECOND));
+    let began = Instant::now();
+    let error = client.get("http://peer/").fetch().await.unwrap_err();
+    assert_eq!(error.timeout_phase(), Some(TimeoutPhase::Deadline));
+    assert_eq!(began.elapsed(), 300 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_that_are_no_content_do_not_outlive_the_deadline() {
+    let connector = MemoryConnector::new(|mut connection: Connection| async move {
+        let _ = connection.read_request().await;
+        connection.respond(200, "x").await;
+        let _ = connection.read_request().await;
+        connection
+            .write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3;")
+            .await;
+        connection.drip("x".repeat(1_000), 1, 20 * SECOND).await;
+    });
+    let client = over(&connector);
+    client.get("http://peer/").fetch().await.unwrap();
+    let began = Instant::now();
+    let call = client.get("http://peer/").no_retry().fetch();
+    let error = call.await.unwrap_err();
+    assert_eq!(error.timeout_phase(), Some(TimeoutPhase::Body));
+    assert_eq!(began.elapsed().as_secs(), 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn heads_that_come_late_each_time_do_not_outlive_the_deadline() {
+    let late = Reply::status(503).delay(29 * SECOND);
+    let connector = MemoryConnector::new(sequence([late]));
+    let short = Duration::from_millis(1);
+    let policy = RetryPolicy::builder()
+        .max_attempts(100)
+        .backoff(Exponential::new(short).cap(short).throttled_base(short))
+        .budget(budget::Unlimited);
+    let client = Client::builder()
+        .retry(policy)
+        .build_with_connector(connector.clone())
+        .unwrap();
+    let began = Instant::now();
+    let error = client.get("http://peer/").send().await.unwrap_err();
+    assert_eq!(error.timeout_phase(), Some(TimeoutPhase::Deadline));
+    assert_eq!(began.elapsed(), 300 * SECOND);
+}
