@@ -1,4 +1,5 @@
-//! A service of the caller's as a part of the stack: its types become this crate's.
+//! Makes a service of the caller's a part of the stack: converts its body and its error to this
+//! crate's types.
 
 use std::{
     future::Future,
@@ -14,8 +15,8 @@ use tower_service::Service;
 
 use crate::{DeadlinePhase, Error, ResponseBody, error::BoxError, phase::ReportsPhase};
 
-/// Gives a service this crate's response body, and its error a name. An [`Error`] that comes
-/// through in a box, as tower's own layers pass it on, comes out as itself.
+/// Gives a service this crate's response body and error. An [`Error`] that comes through in a box,
+/// because tower's own layers box errors, is unwrapped and returned as it was.
 #[derive(Clone, Debug)]
 pub(crate) struct Adapt<S> {
     inner: S,
@@ -58,7 +59,7 @@ pin_project! {
 }
 
 impl<F> ReportsPhase for Adapted<F> {
-    /// Nothing is known of a service that is not of this crate.
+    /// A service of another crate does not report its phase.
     fn phase(&self) -> DeadlinePhase {
         DeadlinePhase::Attempt
     }

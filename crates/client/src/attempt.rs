@@ -1,4 +1,5 @@
-//! What is done once per attempt: client-wide headers in, one type of response and error out.
+//! What is done once per attempt: adds the client's headers, and converts the response and the
+//! error to this crate's types.
 
 use std::{
     future::{Future, Ready},
@@ -36,7 +37,7 @@ pub(crate) struct Settings {
     pub(crate) extras: Option<Box<Extras>>,
     pub(crate) sinks: Sinks,
     pub(crate) paths: Paths,
-    /// The codings that are decoded, if any are.
+    /// The content codings that this client decodes; `None` if it decodes none.
     pub(crate) accept_encoding: Option<HeaderValue>,
 }
 
@@ -69,7 +70,7 @@ where
 
     fn call(&mut self, mut request: Request<AttemptBody>) -> Self::Future {
         body::follow(&mut request);
-        // First, since a default header takes the place of what is built in.
+        // First, because a default header takes the place of a built-in one.
         let decorated = match &self.settings.extras {
             Some(extras) => extras.decorate(&mut request),
             None => Decorated::default(),
@@ -127,7 +128,8 @@ where
 }
 
 pin_project! {
-    /// An attempt that waits before it is sent, or is looked at when it is over.
+    /// An attempt that waits for credentials before it is sent, or whose response is inspected for
+    /// refused ones.
     struct Attended<S, B, F> {
         #[pin]
         state: State<S, B, F>,
@@ -145,7 +147,7 @@ pin_project! {
     }
 }
 
-/// Gives the request with what authorizes it.
+/// Gives the request with its credentials added.
 type Authorizing<B> = Pin<Box<dyn Future<Output = Result<(Request<B>, Authorized), Error>> + Send>>;
 
 impl<S, B, R> Future for Attended<S, B, S::Future>
@@ -224,7 +226,7 @@ impl<S, B, F: ReportsPhase> ReportsPhase for Attended<S, B, F> {
 }
 
 pin_project! {
-    /// An attempt within its span, and with figures that are kept of it.
+    /// An attempt within its span, with the metrics that are recorded of it.
     struct Recorded<F> {
         #[pin]
         attempt: Instrumented<F>,
@@ -249,7 +251,7 @@ impl<F: ReportsPhase> ReportsPhase for Recorded<F> {
     }
 }
 
-/// An attempt whose type is hidden.
+/// An attempt as a trait object.
 pub(crate) trait Telling: Future<Output = Answer> + ReportsPhase + Send {}
 
 impl<F: Future<Output = Answer> + ReportsPhase + Send> Telling for F {}
@@ -264,7 +266,7 @@ fn auth_of(settings: &Settings) -> Option<&Auth> {
     settings.extras.as_ref()?.auth.as_ref()
 }
 
-/// What an attempt was authorized by.
+/// The credentials of one attempt, as they were sent.
 struct Authorized {
     used: Option<HeaderValue>,
     uri: Uri,
@@ -288,7 +290,8 @@ async fn authorize<B>(
 }
 
 impl Authorized {
-    /// Renews what was refused, and asks for another attempt if there was none for that yet.
+    /// Renews refused credentials, and asks for another attempt unless the call has had one for
+    /// that.
     fn look_at<T>(self, auth: &Auth, response: &mut Response<T>) {
         if response.status() == StatusCode::UNAUTHORIZED
             && auth.is_refused(self.used.as_ref(), &self.uri, response.headers())
@@ -305,7 +308,7 @@ pin_project! {
     #[must_use = "futures do nothing unless polled"]
     pub(crate) enum ResponseFuture<F> {
         Plain { #[pin] inner: F },
-        // What waits before it is sent, or looks at the response.
+        // An attempt that waits before it is sent, or that inspects its response.
         Boxed { inner: Pin<Box<dyn Telling>> },
     }
 }

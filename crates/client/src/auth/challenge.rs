@@ -10,7 +10,7 @@ pub(super) struct Challenge<'a> {
     parameters: Vec<(&'a [u8], Cow<'a, [u8]>)>,
 }
 
-/// A parameter is there more than once, so that it is not known which one is meant.
+/// A parameter occurs more than once, so the meant value is unknown.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) struct Ambiguous;
 
@@ -29,14 +29,15 @@ impl Challenge<'_> {
 
 /// Splits a header value into its challenges.
 ///
-/// A comma separates challenges as well as the parameters of one. What begins with a word that no `=`
-/// follows is a new challenge: a scheme alone (`NTLM`), with a token (`Negotiate YII=`), or with
-/// parameters. What is none of these is left out and spoils nothing else.
+/// A comma separates challenges, and also the parameters of one challenge. An item begins a new
+/// challenge if its first word is not followed by `=`: a scheme alone (`NTLM`), with a token
+/// (`Negotiate YII=`), or with parameters. An item that is neither a challenge nor a parameter is
+/// skipped.
 pub(super) fn challenges(value: &[u8]) -> Vec<Challenge<'_>> {
     let mut challenges: Vec<Challenge<'_>> = Vec::new();
     for element in split(value, b',').map(<[u8]>::trim_ascii) {
         if let Some((name, value)) = parameter(element) {
-            // Of the challenge before it; of none if it comes first.
+            // The parameter belongs to the challenge before it; one that comes first is dropped.
             if let Some(challenge) = challenges.last_mut() {
                 challenge.parameters.push((name, unquoted(value)));
             }
@@ -59,7 +60,7 @@ pub(super) fn challenges(value: &[u8]) -> Vec<Challenge<'_>> {
     challenges
 }
 
-/// Whether what follows the first `=` is the end of a token's base64 and not a value.
+/// Whether the text after the first `=` is the padding of a base64 token and not a value.
 fn is_padding(value: &[u8]) -> bool {
     value.iter().all(|byte| *byte == b'=')
 }

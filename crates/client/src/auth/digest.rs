@@ -14,15 +14,15 @@ mod answer;
 mod hash;
 
 /// Digest authentication ([RFC 7616](https://www.rfc-editor.org/rfc/rfc7616)): the password is
-/// never sent, and nothing is until a server has asked for it.
+/// never sent, and no credentials are sent before a server has asked for them.
 pub(crate) struct Digest {
     user: String,
     password: String,
-    /// What each origin has asked for last.
+    /// The last challenge of each origin.
     asked: Mutex<HashMap<String, Asked>>,
 }
 
-/// More origins than one are met only by clients without a base URL.
+/// Only a client without a base URL meets more than one origin.
 const MAX_ORIGINS: usize = 64;
 
 impl Digest {
@@ -34,7 +34,7 @@ impl Digest {
         }
     }
 
-    /// Answers what the origin has asked for last, if it has.
+    /// Answers the last challenge of the origin, if it has sent one.
     pub(crate) fn header(&self, method: &Method, uri: &Uri) -> Option<HeaderValue> {
         let origin = origin::display(uri)?;
         let request = Request {
@@ -52,8 +52,9 @@ impl Digest {
         Some(header)
     }
 
-    /// Takes the first challenge of a response that can be answered, if there is one. A challenge for
-    /// another scheme is none of them: a server that asks for Basic instead is not told the password.
+    /// Takes the first challenge of a response that can be answered, if there is one. A challenge
+    /// for another scheme is skipped: a server that asks for Basic instead does not get the
+    /// password.
     pub(crate) fn challenge(&self, uri: &Uri, answer: &HeaderMap) -> bool {
         let mut values = answer.get_all(WWW_AUTHENTICATE).into_iter();
         let first = values.find_map(|value| {

@@ -19,7 +19,7 @@ pub(crate) fn bearer(token: &str) -> Result<HeaderValue, Error> {
     secret(&format!("Bearer {token}"))
 }
 
-/// The value is not told in the error.
+/// Makes a sensitive header value. The error does not show the value.
 fn secret(value: &str) -> Result<HeaderValue, Error> {
     let mut value = HeaderValue::from_str(value).map_err(|_| {
         Error::builder("the credentials hold a line break or another control character")

@@ -1,4 +1,4 @@
-//! Credentials that have to be fetched, or worked out for each request.
+//! Credentials that have to be fetched, or computed for each request.
 
 #[cfg(feature = "digest")]
 mod challenge;
@@ -42,8 +42,8 @@ impl Auth {
         }
     }
 
-    /// Learns that an attempt with this value was answered by 401, and tells whether another one
-    /// would have something new to show.
+    /// Takes note that an attempt with this value was answered by 401, and tells whether another
+    /// attempt would have new credentials.
     pub(crate) fn is_refused(
         &self,
         used: Option<&HeaderValue>,

@@ -23,14 +23,14 @@ use crate::{
     error::{BoxError, Kind},
 };
 
-/// A token, and how long it holds.
+/// A token, and when it expires.
 pub struct Token {
     secret: String,
     expires: Option<Instant>,
 }
 
 impl Token {
-    /// Takes a token as it stands behind `Bearer`. It holds until a server refuses it.
+    /// Takes the token as it stands behind `Bearer`. It is used until a server refuses it.
     #[must_use]
     pub fn new(secret: impl Into<String>) -> Self {
         Self {
@@ -39,10 +39,11 @@ impl Token {
         }
     }
 
-    /// Sets how long it holds from now on; what it takes to arrive is best subtracted.
+    /// Sets how long the token is valid from now on. Subtract the time that the answer took to
+    /// arrive.
     #[must_use]
     pub fn expires_in(mut self, lifetime: Duration) -> Self {
-        // One beyond what the clock can express does not expire.
+        // An expiry beyond what the clock can express means that the token does not expire.
         self.expires = Instant::now().checked_add(lifetime);
         self
     }
@@ -66,20 +67,20 @@ impl fmt::Debug for Token {
             `ClientBuilder::bearer`"
 )]
 pub trait TokenSource: Send + Sync + 'static {
-    /// Fetches a token. The client asks only when it has none, the last one has expired, or a
-    /// server has refused it: a source must not give the same one again. It is asked for one
-    /// token at a time, and all requests that come meanwhile wait for its answer, each within its
-    /// own deadline. What takes longer than 30 s is given up.
+    /// Fetches a token. The client asks only when it has no token, when the last one has expired,
+    /// or when a server has refused it: a source must not return the same token again. The client
+    /// asks for one token at a time, and all requests that need one meanwhile wait for its answer,
+    /// each within its own deadline. A fetch that takes longer than 30 s fails.
     ///
     /// # Errors
     ///
-    /// Whatever it fails with is the [`source`](StdError::source) of the call's error, and of all
-    /// that waited for the same answer.
+    /// The error becomes the [`source`](StdError::source) of the call's error, and of the errors of
+    /// all calls that waited for the same fetch.
     ///
     /// # Cancel safety
     ///
-    /// The future runs in a task of its own, so that calls which end before it leave it to those
-    /// that come after them. It is dropped with the client, and once it has taken too long.
+    /// The future runs in a task of its own, so a fetch goes on for later calls when the calls that
+    /// asked for it end. It is dropped with the client, and after 30 s.
     fn token(&self) -> impl Future<Output = Result<Token, Box<dyn StdError + Send + Sync>>> + Send;
 }
 
@@ -128,7 +129,7 @@ impl<F> fmt::Debug for TokenFn<F> {
 
 type Fetching<'a> = Pin<Box<dyn Future<Output = Result<Token, BoxError>> + Send + 'a>>;
 
-/// A [`TokenSource`] whose type is forgotten.
+/// A boxed [`TokenSource`].
 trait Fetch: Send + Sync {
     fn fetch(&self) -> Fetching<'_>;
 }
@@ -139,7 +140,7 @@ impl<T: TokenSource> Fetch for T {
     }
 }
 
-/// The token of a client, and whose turn it is to wait for the next one.
+/// The token of a client, and the lock that orders the calls that wait for the next one.
 pub(crate) struct Tokens {
     source: Arc<dyn Fetch>,
     state: Mutex<State>,
@@ -149,9 +150,9 @@ pub(crate) struct Tokens {
 #[derive(Default)]
 struct State {
     current: Option<Current>,
-    /// Counts the answers of the source.
+    /// How many times the source has answered.
     round: u64,
-    /// Why its last answer was none.
+    /// The error of the last fetch, if it failed.
     failure: Option<Shared>,
 }
 
@@ -191,8 +192,8 @@ impl Tokens {
             if let Some(header) = state.header() {
                 return Ok(header);
             }
-            // The answer that was waited for: to ask again at once, one after the other, would
-            // only make all of them wait.
+            // This call waited for the fetch that failed, so it shares the failure. If each waiting
+            // call asked again, one after the other, all of them would wait for longer.
             if let Some(failure) = state.failure.as_ref().filter(|_| state.round != asked_in) {
                 return Err(failure.error());
             }
@@ -239,8 +240,8 @@ impl fmt::Debug for Tokens {
     }
 }
 
-/// A fetch that goes on also when no call waits for it any more: one that takes longer than the calls
-/// would else begin anew with each of them, and never end.
+/// A fetch that goes on although no call waits for it any more. Otherwise a fetch that takes longer
+/// than the calls would begin anew with each of them, and never end.
 #[derive(Default)]
 struct UnderWay(Option<JoinHandle<Result<Token, BoxError>>>);
 
@@ -267,7 +268,7 @@ impl UnderWay {
             self.0 = None;
             match ended {
                 Ok(Ok(token)) if !(is_old && token.has_expired()) => return Ok(token),
-                // A failure that came while no call waited may be over by now.
+                // An old result: a failure may no longer hold, and a token has expired. Fetch again.
                 _ if is_old => {}
                 Ok(fetched) => return fetched,
                 Err(error) => match error.try_into_panic() {
@@ -287,7 +288,7 @@ impl Drop for UnderWay {
     }
 }
 
-/// The failure of one fetch, which is that of all who waited for it.
+/// The error of one fetch, shared by all calls that waited for it.
 #[derive(Clone, Debug)]
 struct Shared(Arc<dyn StdError + Send + Sync>);
 

@@ -36,7 +36,7 @@ impl Body for Counted {
         let frame = ready!(self.inner.as_mut().poll_frame(cx));
         if let Some(Ok(frame)) = &frame {
             let bytes = frame.data_ref().map_or(0, Bytes::len);
-            // Relaxed: a figure, which nothing else depends on.
+            // Relaxed: a metric, on which nothing else depends.
             self.count
                 .fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Relaxed);
         }

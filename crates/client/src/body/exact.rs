@@ -9,14 +9,14 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::error::BoxError;
 
-/// A body of a length that is known from elsewhere, and held to it.
+/// A body whose length was announced separately, and which is held to it.
 ///
-/// hyper asks a body for no more than was announced, so that one which is longer would pass for
-/// whole: its last bytes are given only once its end has been seen.
+/// hyper reads no more of a body than was announced, so it would take a longer one for whole.
+/// Therefore the last bytes are given only once the end of the body has been seen.
 pub(super) struct Exact<B> {
     inner: B,
     left: u64,
-    /// What completes the length.
+    /// The piece that completes the length.
     last: Option<Bytes>,
     ended: bool,
 }
@@ -57,7 +57,7 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         while !self.ended {
             if let Some(frame) = ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
-                // What has a length has no trailers.
+                // A body with an announced length has no trailers.
                 let Ok(data) = frame.map_err(Into::into)?.into_data() else {
                     continue;
                 };
@@ -81,7 +81,8 @@ where
     fn size_hint(&self) -> SizeHint {
         match &self.last {
             Some(last) => SizeHint::with_exact(u64::try_from(last.len()).unwrap_or(u64::MAX)),
-            // A length of 0 is not announced, or hyper would not read the body to see whether that is true.
+            // A length of 0 is not announced, because hyper would then not read the body, and not
+            // notice one that is longer.
             None if self.left == 0 && !self.ended => SizeHint::new(),
             None => SizeHint::with_exact(self.left),
         }

@@ -34,11 +34,11 @@ enum Origin {
     Open(Arc<File>),
 }
 
-/// What tells that a file has changed.
+/// What is compared to notice that a file has changed.
 #[derive(Debug, Eq, PartialEq)]
 struct Stamp {
     length: u64,
-    /// Not every file system keeps it.
+    /// `None` where the file system does not record it.
     modified: Option<SystemTime>,
 }
 
@@ -65,13 +65,14 @@ impl Found {
         })
     }
 
-    /// Takes what follows the present position of an open file.
+    /// Takes the rest of an open file, from its present position on.
     pub(super) async fn take(mut file: tokio::fs::File) -> io::Result<Self> {
         let start = file.seek(SeekFrom::Current(0)).await?;
         let file = file.into_std().await;
         blocking(move || {
             let stamp = Stamp::of(&file.metadata()?)?;
-            // A handle that was opened for writing only says so now, and not when it is sent.
+            // So a handle that was opened only for writing fails here, and not while the body is
+            // sent.
             read_at(&file, &mut [0], start)?;
             Ok(Self {
                 origin: Origin::Open(Arc::new(file)),
@@ -135,7 +136,7 @@ async fn blocking<T: Send + 'static>(
     spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
-/// Reads at a place of the file, wherever other attempts read of it. 0 at its end.
+/// Reads at this offset of the file, whatever offsets other attempts read at. Returns 0 at the end.
 fn read_at(file: &File, buffer: &mut [u8], from: u64) -> io::Result<usize> {
     loop {
         match read_once(file, buffer, from) {
@@ -150,7 +151,7 @@ fn read_once(file: &File, buffer: &mut [u8], from: u64) -> io::Result<usize> {
     std::os::unix::fs::FileExt::read_at(file, buffer, from)
 }
 
-// Moves the position of the handle too, by which nothing is read here.
+// Moves the position of the handle too, which nothing here depends on.
 #[cfg(windows)]
 fn read_once(file: &File, buffer: &mut [u8], from: u64) -> io::Result<usize> {
     std::os::windows::fs::FileExt::seek_read(file, buffer, from)
@@ -161,11 +162,11 @@ fn read_once(_: &File, _: &mut [u8], _: u64) -> io::Result<usize> {
     Err(ErrorKind::Unsupported.into())
 }
 
-/// The content of a file; it is opened when it is first asked for.
+/// The content of a file, which is opened when the body is first polled.
 pub(super) struct FileBody {
     found: Arc<Found>,
     state: State,
-    /// How many bytes of it were not read yet.
+    /// How many bytes were not read yet.
     left: u64,
 }
 
@@ -176,19 +177,19 @@ enum State {
     Ended,
 }
 
-/// An open file, and a buffer that is used again as soon as its last piece was sent.
+/// An open file, and a buffer that is reused once its last piece was sent.
 struct Source {
     file: Arc<File>,
     buffer: BytesMut,
 }
 
-/// What a read gives.
+/// The result of a read.
 struct Read {
     piece: Bytes,
     source: Source,
 }
 
-/// How much is read at once, in bytes: each read goes through a thread that may block.
+/// How much is read at once, in bytes: each read runs on a blocking thread.
 const PIECE: usize = 64 * 1024;
 
 impl FileBody {
@@ -200,7 +201,7 @@ impl FileBody {
         }
     }
 
-    /// Reads on in a thread that may block.
+    /// Reads the next piece on a blocking thread.
     fn read(&self, source: Option<Source>) -> JoinHandle<io::Result<Read>> {
         let (found, left) = (self.found.clone(), self.left);
         spawn_blocking(move || {

@@ -1,4 +1,4 @@
-//! What requests and responses carry.
+//! The bodies of requests and responses.
 
 mod counted;
 mod exact;
@@ -22,7 +22,7 @@ use crate::error::BoxError;
 
 type Boxed = Pin<Box<dyn http_body::Body<Data = Bytes, Error = BoxError> + Send>>;
 
-/// Finds out that `B` is `T`, without a box.
+/// Converts `B` to `T` if they are the same type, without a box.
 fn downcast<T: 'static, B: 'static>(body: B) -> Result<T, B> {
     let mut body = Some(body);
     let found = (&mut body as &mut dyn Any).downcast_mut::<Option<T>>();
@@ -32,7 +32,7 @@ fn downcast<T: 'static, B: 'static>(body: B) -> Result<T, B> {
     Err(body.expect("taken only if it was found"))
 }
 
-/// Gives bytes as their one frame, and nothing after.
+/// Gives the bytes as one frame, once.
 fn take_frame(bytes: &mut Bytes) -> Option<Frame<Bytes>> {
     (!bytes.is_empty()).then(|| Frame::data(std::mem::take(bytes)))
 }

@@ -12,11 +12,12 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use super::Body;
 use crate::{Progress, error::BoxError, layers::AttemptBody};
 
-/// A request extension that tells how far the body of the request is: what
-/// [`upload_progress`](crate::RequestBuilder::upload_progress) sets, for requests that are made by
-/// hand.
+/// A request extension by which a function is told how much of the request's body was sent:
+/// [`upload_progress`](crate::RequestBuilder::upload_progress) sets it; insert it for requests that
+/// are made by hand.
 ///
-/// Clones share what they count: one is for one call, on all its attempts and hops.
+/// Clones share one count, so use one for each call. It counts over all attempts and hops of its
+/// call.
 ///
 /// ```
 /// # async fn example(client: client::Client, file: bytes::Bytes) -> Result<(), client::Error> {
@@ -36,7 +37,7 @@ pub struct UploadProgress {
     course: Arc<Mutex<Course>>,
 }
 
-/// How far the newest attempt is that has begun to send.
+/// The progress of the newest attempt that has begun to send.
 #[derive(Debug, Default)]
 struct Course {
     /// How many attempts have been made.
@@ -48,7 +49,7 @@ struct Course {
 }
 
 impl UploadProgress {
-    /// Tells this function, which must not block.
+    /// Calls this function with the progress. It must not block.
     pub fn new(tell: impl Fn(Progress) + Send + Sync + 'static) -> Self {
         Self {
             tell: Arc::new(tell),
@@ -56,7 +57,7 @@ impl UploadProgress {
         }
     }
 
-    /// Tells the same function of another call.
+    /// Makes one for another call, with the same function.
     pub(crate) fn of_another_call(&self) -> Self {
         Self {
             tell: self.tell.clone(),
@@ -142,7 +143,7 @@ pub(crate) fn follow(request: &mut Request<AttemptBody>) {
     }
 }
 
-/// The same for a request that is sent once, without retries above.
+/// Like [`follow`], for a request that is sent once, without retries above.
 pub(crate) fn follow_once(mut request: Request<Body>) -> Request<Body> {
     if let Some(progress) = request.extensions().get::<UploadProgress>().cloned() {
         replace(&mut request, Body::empty(), |body| {
@@ -160,19 +161,19 @@ fn replace<B: HttpBody>(request: &mut Request<B>, empty: B, with: impl FnOnce(B)
     }
 }
 
-/// The body of one attempt, in pieces. The progress is reported after each of them.
+/// The body of one attempt, split into pieces. The progress is reported after each piece.
 struct Followed<B> {
     inner: B,
     progress: UploadProgress,
     attempt: u64,
     has_begun: bool,
     total: Option<u64>,
-    /// What is left of a large piece.
+    /// The rest of a large piece.
     rest: Bytes,
 }
 
-/// The most that is given to the connection at once, in bytes. A body in memory would otherwise be one piece,
-/// and its progress be reported once.
+/// The most that is given to the connection at once, in bytes. Otherwise a body in memory would be
+/// one piece, and its progress would be reported once.
 const PIECE: usize = 64 * 1024;
 
 impl<B: HttpBody> Followed<B> {
@@ -228,7 +229,7 @@ where
         let rest = u64::try_from(self.rest.len()).unwrap_or(u64::MAX);
         let inner = self.inner.size_hint();
         let mut hint = SizeHint::new();
-        // The upper bound first: a lower one that is higher is refused.
+        // The upper bound first, because `SizeHint` panics where the lower one is higher.
         if let Some(upper) = inner.upper().and_then(|upper| upper.checked_add(rest)) {
             hint.set_upper(upper);
         }

@@ -23,23 +23,23 @@ use crate::error::BoxError;
 
 /// A request body: bytes, a stream, or one that can be made anew, such as a file's.
 ///
-/// Bytes cost nothing to repeat on another attempt, and neither does what is made anew. A stream
-/// can be repeated as long as what was read of it fits the policy's
+/// Bytes are repeated on another attempt without a copy, and a body that can be made anew is made
+/// anew. A stream can be repeated as long as what was read of it fits the policy's
 /// [`replay_limit`](retry_layer::RetryPolicyBuilder::replay_limit).
 #[derive(Default)]
 pub struct Body(Repr);
 
 enum Repr {
-    /// Empty once they were read.
+    /// Empty once the bytes were read.
     Bytes(Bytes),
     Stream {
         body: Boxed,
-        /// What makes it anew, if anything does.
+        /// Makes the body anew, where that is possible.
         make: Option<Make>,
     },
 }
 
-/// Makes the same body each time. A thin pointer: a body is no larger than its bytes.
+/// Makes the same body each time. A thin pointer, so that a body is no larger than `Bytes`.
 #[derive(Clone)]
 pub(crate) struct Make(Arc<Box<dyn Fn() -> Body + Send + Sync>>);
 
@@ -52,7 +52,7 @@ impl Make {
         (self.0)()
     }
 
-    /// A body that is made now, and can be made anew.
+    /// Makes the first body, and keeps how to make it anew.
     fn into_body(self) -> Body {
         Body(Repr::Stream {
             body: Box::pin(self.make()),
@@ -74,7 +74,8 @@ impl Body {
         Self::default()
     }
 
-    /// Makes a body of any other; one that is empty, or known to be bytes, is not boxed.
+    /// Makes a body of any other. An empty one, or one whose type is known to be bytes, is not
+    /// boxed.
     #[must_use]
     pub fn new<B>(body: B) -> Self
     where
@@ -115,8 +116,8 @@ impl Body {
         ))
     }
 
-    /// Makes a body of a stream of this many bytes, which are announced. One that turns out to be
-    /// longer or shorter is an error, and its request is broken off.
+    /// Makes a body of a stream of this many bytes, and announces the length. If the stream turns
+    /// out to be longer or shorter, its request is aborted with an error.
     #[must_use]
     pub fn stream_with_length<S, E>(stream: S, length: u64) -> Self
     where
@@ -127,8 +128,8 @@ impl Body {
         Self::boxed(Box::pin(Exact::new(body, length)))
     }
 
-    /// Makes a body by this function, and makes it anew for each further attempt: for one that is
-    /// too large to be kept. Every body must have the same length as the first; see
+    /// Makes a body by this function, and makes it anew for each further attempt: for a body that
+    /// is too large to be kept. Every body must have the same length as the first; see
     /// [`BodyFactory`].
     #[must_use]
     pub fn from_fn(make: impl Fn() -> Self + Send + Sync + 'static) -> Self {
@@ -208,10 +209,11 @@ impl Body {
         }))
     }
 
-    /// Counts the bytes that are read of it; of one that is made anew, those of the last one.
+    /// Counts the bytes that are read of the body; of a body that is made anew, those of the last
+    /// one.
     pub(crate) fn counted(self, count: &Arc<AtomicU64>) -> Self {
         let (body, make) = match self.0 {
-            // Announces its length.
+            // Bytes announce their length, so they need no count.
             bytes @ Repr::Bytes(_) => return Self(bytes),
             Repr::Stream { body, make } => (body, make),
         };
@@ -235,7 +237,7 @@ impl Body {
         }
     }
 
-    /// What makes it anew; `None` if it is a stream.
+    /// Returns how to make the body anew; `None` if it is a stream.
     #[cfg(feature = "multipart")]
     pub(crate) fn renewal(&self) -> Option<Make> {
         match &self.0 {
@@ -247,7 +249,7 @@ impl Body {
         }
     }
 
-    /// What makes it anew, where the retries could not do so by themselves.
+    /// Returns a factory where the retry layer could not repeat the body by itself.
     pub(crate) fn factory(&self) -> Option<BodyFactory<Self>> {
         match &self.0 {
             Repr::Bytes(_) => None,
@@ -391,7 +393,8 @@ mod tests {
 
     #[test]
     fn the_body_is_no_larger_than_its_bytes() {
-        // Each byte of it costs 32 in hyper's dispatch block of a connection.
+        // hyper's channel for a connection allocates its messages in blocks of 32, so each byte of
+        // a body costs 32.
         assert_eq!(size_of::<Body>(), size_of::<Bytes>());
     }
 }

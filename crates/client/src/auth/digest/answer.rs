@@ -7,16 +7,17 @@ use super::{
     hash::{self, Algorithm},
 };
 
-/// What a server has asked for, and how often it was answered.
+/// A server's challenge, and how often it was answered.
 ///
-/// Its text is bytes: a realm may be of any charset. It is hashed and sent back as it came.
+/// Its text is kept as bytes, because a realm may be of any charset. It is hashed and sent back
+/// unchanged.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) struct Asked {
     realm: Vec<u8>,
     nonce: Vec<u8>,
     opaque: Option<Vec<u8>>,
     algorithm: Option<Algorithm>,
-    /// False for a server that knows only RFC 2069, and so asks for no `qop`.
+    /// False for a server that knows only RFC 2069 and therefore asks for no `qop`.
     counts: bool,
     hides_user: bool,
     answers: u32,
@@ -32,7 +33,7 @@ pub(super) struct Request<'a> {
 }
 
 impl Asked {
-    /// Reads a challenge; `None` if it is of another scheme, or one that cannot be answered.
+    /// Reads a challenge; `None` if it is of another scheme or cannot be answered.
     pub(super) fn read(challenge: &Challenge<'_>) -> Option<Self> {
         if !challenge.scheme.eq_ignore_ascii_case(b"Digest") {
             return None;
@@ -43,7 +44,7 @@ impl Asked {
             None => None,
         };
         let counts = match parameter("qop")? {
-            // A body is not read twice for `auth-int`.
+            // `auth-int` is skipped: it would need the body to be read twice.
             Some(offered) => offered
                 .split(|byte| *byte == b',')
                 .any(|qop| qop.trim_ascii().eq_ignore_ascii_case(b"auth"))
@@ -62,7 +63,7 @@ impl Asked {
         })
     }
 
-    /// Makes the value of `Authorization`, with a nonce of the client's own; `None` once all numbers
+    /// Makes the value of `Authorization`, with a client nonce of its own; `None` once all counts
     /// of the server's nonce are used up.
     pub(super) fn answer(&mut self, request: &Request<'_>, cnonce: &str) -> Option<Vec<u8>> {
         self.answers = self.answers.checked_add(1)?;
@@ -119,7 +120,7 @@ impl Asked {
     }
 }
 
-/// A header value that grows by parameters.
+/// The value of an `Authorization` header, to which parameters are added.
 struct Answer(Vec<u8>);
 
 impl Answer {

@@ -3,13 +3,13 @@ use std::fmt::Write as _;
 use md5::Md5;
 use sha2::{Digest, Sha256, Sha512_256};
 
-/// What a server wants a digest to be made by.
+/// The algorithm that a server asks for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Algorithm {
     function: Function,
     /// The `-sess` variant: both nonces are part of the first hash.
     pub(super) session: bool,
-    /// As it is registered: many a device has `md5`.
+    /// The name as it is registered. Many devices write `md5`.
     pub(super) name: &'static str,
 }
 
@@ -20,7 +20,7 @@ enum Function {
     Sha512_256,
 }
 
-/// The one that is meant when none is named.
+/// The default, where the challenge names no algorithm.
 pub(super) const MD5: Algorithm = algorithm(Function::Md5, false, "MD5");
 
 const ALL: [Algorithm; 6] = [
@@ -47,7 +47,7 @@ impl Algorithm {
         all.find(|it| it.name.as_bytes().eq_ignore_ascii_case(name))
     }
 
-    /// Hashes the parts with a colon between each two, into hexadecimal digits.
+    /// Hashes the parts, joined by colons, into hexadecimal digits.
     pub(super) fn hash(self, parts: &[&[u8]]) -> String {
         let text = parts.join(&b':');
         match self.function {
