@@ -74,7 +74,7 @@ pub struct ClientBuilder {
     pub(crate) facade: Option<Facade>,
     #[cfg(feature = "opentelemetry")]
     meters: Vec<Arc<dyn Sink>>,
-    /// The first setting that cannot be.
+    /// The first setting that is not valid; `build` returns it.
     problem: Option<Error>,
     pub(crate) connector: Connector,
     #[cfg(feature = "http2")]
@@ -88,8 +88,8 @@ pub struct ClientBuilder {
 
 const DEADLINE: Duration = Duration::from_secs(300);
 const MAX_BODY: usize = 64 * 1024 * 1024;
-/// The name of this project, and not of its crate: that one says nothing in a server's log, and in the
-/// public registry it is another project's.
+/// The name of this project instead of its crate: `client` would say nothing in a server's log, and
+/// is the name of another project's crate in the public registry.
 const USER_AGENT: &str = concat!("hardy-http/", env!("CARGO_PKG_VERSION"));
 
 impl ClientBuilder {

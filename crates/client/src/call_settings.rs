@@ -1,7 +1,7 @@
 //! The settings of one call that its request carries as extensions: how it is sent, on every hop.
 //!
-//! Whatever else is in the extensions is its caller's, may be a secret, and stays with the origin
-//! that it was meant for.
+//! All other extensions belong to the caller, may be secret, and are not taken along to another
+//! origin.
 
 use http::Extensions;
 use retry_layer::{
@@ -27,7 +27,7 @@ macro_rules! call_settings {
     ($($(#[$cfg:meta])? $setting:ty),+ $(,)?) => {
         $($(#[$cfg])? impl CallSetting for $setting {})+
 
-        /// The settings of the call among these extensions, and nothing else of them.
+        /// Returns those of the extensions that are settings of the call.
         pub(crate) fn only(extensions: &Extensions) -> Extensions {
             let mut kept = Extensions::new();
             $($(#[$cfg])? keep::<$setting>(extensions, &mut kept);)+
@@ -40,7 +40,7 @@ macro_rules! call_settings {
 }
 
 call_settings! {
-    // Of the retry layer: what may be sent again, and who sends it.
+    // Of the retry layer: what may be sent again, and which layer retries it.
     Attempt,
     BodyFactory<Body>,
     Deadline,
@@ -69,10 +69,10 @@ call_settings! {
     WithoutDefaults,
 }
 
-/// Not in the list: only a part of it holds for the peer of another hop, see `redirect`.
+/// Not in the list, because only a part of it holds for the peer of another hop; see `redirect`.
 impl CallSetting for RequestOptions {}
 
-/// Not in the list: it is for one URL, and no redirect takes it along.
+/// Not in the list, because it describes one URL, and no redirect takes it along.
 impl CallSetting for UrlTemplate {}
 
 fn keep<T: CallSetting>(all: &Extensions, kept: &mut Extensions) {

@@ -17,21 +17,22 @@ use crate::{
     redirect::Answerer,
 };
 
-/// A response extension: how the policy has judged its head, so that it is asked only once.
+/// A response extension: the class that the policy gave the head, so that it is asked only once.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Judged(pub(crate) Class);
 
-/// What the session's errors mean, and where the report goes, whichever policy a call has.
+/// The classifier of the session's errors, and what adds reports to errors, under whichever policy
+/// a call has.
 pub(crate) struct SessionErrors;
 
-/// A policy for a stack whose errors are this crate's and whose calls end at a deadline.
+/// Makes the policy of a stack whose errors are this crate's and whose calls have a deadline.
 pub(crate) fn over_session(
     policy: &RetryPolicy,
     deadline: Option<Duration>,
 ) -> Result<RetryPolicy, BuildError> {
     let builder = policy.to_builder().transport_classifier(SessionErrors);
     match deadline {
-        // No wait is begun that would end later.
+        // A wait that would end after the deadline is not begun.
         Some(deadline) => builder.max_deadline(deadline).build(),
         None => builder.build(),
     }
@@ -78,13 +79,12 @@ impl TransportClassifier for SessionErrors {
     }
 }
 
-/// Which outcomes of a client's attempts are failures of their origin: the classifier of a
-/// [circuit breaker](retry_layer::breaker) that stands around each
-/// [attempt](crate::ClientBuilder::attempt_layer).
+/// Which outcomes of a client's attempts are failures of their origin: the classifier of a [circuit
+/// breaker](retry_layer::breaker) around each [attempt](crate::ClientBuilder::attempt_layer).
 ///
-/// It is [`ServerFailures`] that knows this crate's errors: one that arose on this side, such as a full
-/// queue of the pool, a token that could not be fetched or a request that is not valid, tells nothing
-/// about the origin.
+/// It extends [`ServerFailures`] by this crate's errors: an error that arose on this side, such as
+/// a full queue of the pool, a token that could not be fetched or a request that is not valid, says
+/// nothing about the origin.
 ///
 /// ```
 /// use client::{Client, OriginFailures, retry_layer::breaker::{Breaker, BreakerLayer}};
@@ -115,7 +115,7 @@ impl Classifier for OriginFailures {
     }
 }
 
-/// Who gave a response, where that is not whom the request was for.
+/// The peer that gave a response, where it is not the one that the request was for.
 fn of_response(extensions: &Extensions) -> AttemptDetails {
     let mut details = AttemptDetails::default();
     let answerer = extensions.get::<Answerer>();
@@ -128,7 +128,7 @@ fn of_response(extensions: &Extensions) -> AttemptDetails {
     details
 }
 
-/// What a connection tells of an attempt that was on it.
+/// Adds the facts of the connection to those of the attempt.
 fn on_connection(details: AttemptDetails, connection: &ConnectionInfo) -> AttemptDetails {
     let details = details
         .reused(connection.is_reused())
@@ -139,7 +139,7 @@ fn on_connection(details: AttemptDetails, connection: &ConnectionInfo) -> Attemp
     }
 }
 
-/// What an error of this crate tells of the attempt that it ended.
+/// The facts of an attempt that ended with an error of this crate.
 fn details(error: &Error, uri: &Uri) -> AttemptDetails {
     let kind = error.kind();
     let mut details = AttemptDetails::default().kind(kind.into());
@@ -163,18 +163,18 @@ fn details(error: &Error, uri: &Uri) -> AttemptDetails {
     }
     let last = error.source().and_then(|source| causes(source).last());
     match (error.reason(), last) {
-        // A time that ran out has no cause but that.
+        // A timeout has no other cause.
         (Kind::Session(_), Some(last)) if !error.is_timeout() => {
             details.cause(format_args!("{}: {last}", What(error)))
         }
         (Kind::Service, Some(last)) => details.cause(last),
-        // The causes of the others may quote a body, or what a token was asked with.
+        // The other causes may quote a body, or the request for a token.
         _ => details.cause(What(error)),
     }
 }
 
-/// Lets a user's classifier find the session's error, which is not among the sources of this
-/// crate's: that one says in its own line what the session's error says.
+/// Lets a user's classifier find the session's error. It is not among the sources of this crate's
+/// error, whose own line says the same.
 fn with_session_error<'a>(outcome: Outcome<'a>, error: &'a Error) -> Outcome<'a> {
     match error.reason() {
         Kind::Session(session) => outcome.with_inner_error(session),
@@ -182,14 +182,14 @@ fn with_session_error<'a>(outcome: Outcome<'a>, error: &'a Error) -> Outcome<'a>
     }
 }
 
-/// The class of an error of this crate; `None` where only its cause can tell.
+/// The class of an error of this crate; `None` if only its cause can tell.
 fn class(error: &Error) -> Option<Class> {
     match error.reason() {
         Kind::Session(error) => Some(session_class(error)),
-        // Of a service in place of the session nothing is known but the error's causes. A session
-        // may be among them, below a layer that wraps errors.
+        // An error of a service in place of the session can be judged only by its causes. A session
+        // may be below that service, in a layer that wraps errors.
         Kind::Service => error.session_error().map(session_class),
-        // A body that was spoilt on the way, like one that was cut off there.
+        // The body was corrupted on its way, or cut off.
         Kind::Coding(_) | Kind::Silent { .. } => Some(Class::Ambiguous),
         Kind::Builder(_)
         | Kind::Deadline(_)
@@ -215,9 +215,9 @@ fn class(error: &Error) -> Option<Class> {
 fn session_class(error: &session_layer::Error) -> Class {
     if error.is_uri()
         || error.is_headers()
-        // A call that waited while the session was closed ends here too, though "every stop
-        // returns the last real outcome": that one was given up before the wait, for a call that
-        // sleeps holds no connection. The report has it.
+        // A call whose client was closed during its wait ends here too, although a call otherwise
+        // returns its last real outcome: that outcome was dropped before the wait, since a call
+        // that waits holds no connection. The report has it.
         || error.is_closed()
         || error.is_protocol()
         || error.is_too_large()
@@ -227,7 +227,7 @@ fn session_class(error: &session_layer::Error) -> Class {
     {
         Class::Permanent
     } else if error.is_pool_timeout() || error.is_queue_full() {
-        // Nothing was sent, but to come again would only add to what the queue cannot take.
+        // Nothing was sent, but another attempt would only add to a queue that is full.
         Class::Final
     } else if error.proxy_status().is_some_and(is_final_of_proxy)
         || ((error.is_connect() || error.is_tls()) && is_permanent(error))
@@ -244,31 +244,34 @@ fn session_class(error: &session_layer::Error) -> Class {
     } else if error.is_unprocessed() || error.is_reset() {
         stream_class(error)
     } else {
-        // Broken on the way, no head in time, or a body that broke while it was collected.
+        // The connection broke, no head came in time, or a body broke while it was collected.
         Class::Ambiguous
     }
 }
 
-/// What ended one stream of HTTP/2, where the connection and its other streams go on.
+/// The class of an error that ended one HTTP/2 stream, while the connection and its other streams
+/// go on.
 fn stream_class(error: &session_layer::Error) -> Class {
     match transport::classify(error) {
-        // It does not know HTTP/2 without its feature.
+        // Without its feature for HTTP/2 the retry layer cannot tell.
         Class::Final if error.is_unprocessed() => Class::Unprocessed,
         Class::Final => Class::Ambiguous,
-        // The reason tells more: a peer may ask for calm, or find fault with the request.
+        // The reason of the reset says more: a peer may ask for calm, or refuse the request as
+        // invalid.
         class => class,
     }
 }
 
 /// Whether a proxy that refused to open a tunnel by this status will do so again: it wants other
-/// credentials, or does not serve the host. A gateway that fails, or is busy, may recover.
+/// credentials, or does not serve the host. A gateway that failed or is busy may recover.
 fn is_final_of_proxy(status: StatusCode) -> bool {
     let busy = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS];
     status.is_client_error() && !busy.contains(&status)
 }
 
-/// Whether the cause will not pass: a certificate or a name that does not hold, a protocol that
-/// cannot be agreed upon. A handshake that broke off, or an alert about anything else, may.
+/// Whether the cause lasts: a certificate or a name that is not valid, a protocol that cannot be
+/// agreed upon. A handshake that broke off, or an alert about anything else, may succeed the next
+/// time.
 fn is_permanent(error: &session_layer::Error) -> bool {
     transport::classify(error) == Class::Permanent
 }

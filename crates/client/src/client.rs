@@ -46,7 +46,7 @@ impl Client {
         stack: Stack,
         session: Option<Session<AttemptBody>>,
     ) -> Self {
-        // What credentials are waited for is bound by nothing.
+        // The wait for credentials has no upper bound.
         let longest_wait = session.as_ref().filter(|_| !settings.renews);
         let longest_wait = longest_wait.and_then(Session::longest_wait);
         settings.deferral = TimerDeferral::new(longest_wait, settings.deadline);
@@ -59,7 +59,7 @@ impl Client {
         }
     }
 
-    /// Makes the URL absolute by the base URL, and takes its credentials out.
+    /// Makes the URL absolute by the base URL, and takes its credentials out of it.
     pub(crate) fn resolve(&self, url: impl IntoUrl) -> Result<Target, Error> {
         target::resolve(url, self.shared.settings.base.as_ref())
     }
@@ -79,14 +79,14 @@ impl Client {
         base.map(target::Base::origin).transpose()
     }
 
-    /// Whether a failed status is an error, where a request does not say it.
+    /// The client's setting of whether a failed status is an error; a request may have its own.
     #[inline]
     pub(crate) fn raises_status(&self) -> bool {
         self.shared.settings.error_for_status
     }
 
-    /// Which bodies are continued, and within which limits the body of this response is decoded, if it
-    /// is.
+    /// Returns which bodies are continued, and the limits within which the response to this request
+    /// is decoded, if it is.
     #[cfg(feature = "fs")]
     pub(crate) fn body_settings<B>(&self, request: &Request<B>) -> (Resume, Option<DecodeLimits>) {
         let settings = &self.shared.settings;
@@ -96,7 +96,7 @@ impl Client {
         (Resume::of(request, settings.resume), decode.flatten())
     }
 
-    /// What errors tell of paths.
+    /// Whether errors show the paths of URLs.
     #[inline]
     pub(crate) fn paths(&self) -> Paths {
         self.shared.settings.paths
@@ -112,18 +112,18 @@ impl Client {
     /// Closes the client and all its clones: refuses new requests, and waits for those in flight,
     /// their bodies included, for up to 30 s, then cuts them off.
     ///
-    /// A call that waits to be tried again meets a closed client after its wait: its error is
-    /// [`is_closed`](Error::is_closed), and [`retry_report`](Error::retry_report) tells what came
-    /// before. Over a service in the session's place it only refuses new calls.
+    /// A call that waits for its next attempt finds the client closed after its wait: its error is
+    /// [`is_closed`](Error::is_closed), and [`retry_report`](Error::retry_report) has the attempts
+    /// before it. Over a service in the session's place, closing only refuses new calls.
     ///
     /// # Cancel safety
     ///
-    /// The client stays closed. What was in flight is not cut off any more.
+    /// The client stays closed. Calls that are in flight are not aborted any more.
     pub async fn close(&self) -> CloseReport {
         self.close_within(CLOSE_DEADLINE).await
     }
 
-    /// Closes the client like [`close`](Self::close), with a deadline of one's own.
+    /// Closes the client like [`close`](Self::close), with this deadline in place of 30 s.
     ///
     /// # Cancel safety
     ///

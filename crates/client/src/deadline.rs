@@ -1,4 +1,4 @@
-//! When a call has to be over, and the timer that ends it then.
+//! The deadline of a call, and the timer that ends the call then.
 
 use std::{
     future::Future,
@@ -11,16 +11,16 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{Error, error::Kind};
 
-/// When a call has to be over.
+/// The deadline of a call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limit {
     pub(crate) at: Instant,
-    /// How long that was from the start of the call.
+    /// The time from the start of the call to its deadline.
     within: Duration,
 }
 
 impl Limit {
-    /// A limit that lies beyond what the clock can express is none.
+    /// A deadline beyond what the clock can express is no deadline.
     pub(crate) fn new(now: Instant, within: Duration) -> Option<Self> {
         let at = now.checked_add(within)?;
         Some(Self { at, within })
@@ -52,8 +52,8 @@ pub(crate) struct TimerDeferral {
 
 /// Ends a call at its deadline. The timer starts when [`TimerDeferral`] allows no further wait without it.
 ///
-/// Until then the clock is not read. A call that is made, or woken, and then not polled for long may therefore
-/// end later than its deadline, by as long as it was not polled.
+/// Until then the clock is not read. A call that is woken, or made, and not polled for long, may
+/// therefore end later than its deadline, by as long as it was not polled.
 #[derive(Debug)]
 pub(crate) struct DeadlineTimer {
     limit: Option<Limit>,
@@ -87,7 +87,8 @@ impl TimerDeferral {
         };
         let mut waits = 0;
         let mut passed = longest;
-        // More than a few save nothing: a call that waits so often is a long one, for which one timer is cheap.
+        // A call that waits more than four times takes long, so one timer costs little in
+        // comparison.
         while passed <= within && waits < 4 {
             waits += 1;
             passed = passed.saturating_add(longest);

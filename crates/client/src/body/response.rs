@@ -30,12 +30,12 @@ enum ResponseRepr {
         bytes: Bytes,
         connection: Option<ConnectionInfo>,
     },
-    /// More than this many bytes were not collected. It goes no further than to the call, and is
-    /// an error to a layer that reads it on the way.
+    /// The body was larger than this many bytes, so it was not collected. Only the call handles it;
+    /// a layer in between that reads it gets an error.
     TooLarge(usize),
-    /// One of these within a decoder, a record or what resumes it. Most bodies have none of them.
+    /// A body inside a decoder, a record, or what continues it. Most bodies have none of them.
     Wrapped(Box<dyn Wrapper>),
-    /// Boxed, since it keeps what the body says of its end and its length.
+    /// Boxed, because its end and its length are kept beside it.
     Other(Box<Foreign>),
 }
 
@@ -46,7 +46,7 @@ pub(crate) trait Wrapper:
     /// Where in the stack it stands.
     fn place(&self) -> Place;
 
-    /// The body inside; `None` while there is none, since the rest of it has been asked for.
+    /// The body inside; `None` while the rest of it is being asked for.
     fn inner(&mut self) -> Option<&mut ResponseBody>;
 
     /// The connection that the body comes over.
@@ -66,12 +66,13 @@ pub(crate) trait Wrapper:
         }
     }
 
-    /// How many bytes have come over the connection, where that is not what is read here.
+    /// How many bytes have come over the connection, if this differs from the bytes that are read
+    /// here.
     fn encoded_bytes(&mut self) -> Option<u64> {
         None
     }
 
-    /// The report of all exchanges, if there were more since it was taken the last time.
+    /// The report of all exchanges, if there were more since it was last taken.
     fn take_report(&mut self) -> Option<RetryReport> {
         self.inner()?.take_report()
     }
@@ -82,9 +83,9 @@ pub(crate) trait Wrapper:
 pub(crate) enum Place {
     /// Above all attempts: the record of the call.
     Call,
-    /// Above all attempts too: a decoder, which takes off the coding of this name.
+    /// Above all attempts too: a decoder, which removes the content coding of this name.
     Decoder(&'static str),
-    /// Around the body as the attempts give it.
+    /// Around the body as an attempt gives it.
     Attempt,
 }
 
@@ -106,8 +107,8 @@ impl ResponseBody {
         Self(ResponseRepr::Wrapped(Box::new(body)))
     }
 
-    /// The body as the attempts give it, below the record of its call and its decoders; and the content
-    /// codings that these take off, as a header has them.
+    /// Returns the body as an attempt gives it, below the record of its call and its decoders, and
+    /// the content codings that these decoders remove, as `Content-Encoding` writes them.
     pub(crate) fn encoded(&mut self) -> (Option<String>, &mut Self) {
         let place = match &self.0 {
             ResponseRepr::Wrapped(body) => body.place(),
@@ -122,7 +123,7 @@ impl ResponseBody {
         let body = body.inner().expect("only what resumes has none at times");
         let (inner, body) = body.encoded();
         let codings = match (inner, place) {
-            // The one that was applied last is taken off first.
+            // The coding that was applied last is removed first.
             (Some(inner), Place::Decoder(coding)) => Some(format!("{inner}, {coding}")),
             (None, Place::Decoder(coding)) => Some(coding.to_owned()),
             (inner, Place::Call | Place::Attempt) => inner,
@@ -130,7 +131,7 @@ impl ResponseBody {
         (codings, body)
     }
 
-    /// The report of all exchanges, if there were more since it was taken the last time.
+    /// The report of all exchanges, if there were more since it was last taken.
     pub(crate) fn take_report(&mut self) -> Option<RetryReport> {
         match &mut self.0 {
             ResponseRepr::Wrapped(body) => body.take_report(),
@@ -184,7 +185,7 @@ impl ResponseBody {
         }
     }
 
-    /// How many bytes have come over the connection, of a body that is being decoded.
+    /// How many encoded bytes have come over the connection, of a body that is being decoded.
     pub(crate) fn encoded_bytes(&mut self) -> Option<u64> {
         match &mut self.0 {
             ResponseRepr::Wrapped(body) => body.encoded_bytes(),
@@ -195,7 +196,7 @@ impl ResponseBody {
         }
     }
 
-    /// Whether [`into_collected`](Self::into_collected) may be asked for.
+    /// Whether [`into_collected`](Self::into_collected) gives the body.
     pub(crate) fn is_collected(&self) -> bool {
         matches!(
             self.0,
@@ -215,8 +216,9 @@ impl ResponseBody {
     }
 }
 
-/// A body of another crate. It need not be `Sync`, but a response has to be, so that a future that holds a
-/// reference to one across an `await` is `Send`. So the body is reached by an exclusive reference only.
+/// A body of another crate. It need not be `Sync`, but a response has to be, because a future that
+/// holds a reference to one across an `await` is `Send` only then. Therefore the body can be
+/// reached by an exclusive reference only.
 struct Foreign {
     body: SyncWrapper<Boxed>,
     ended: bool,

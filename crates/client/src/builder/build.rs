@@ -26,18 +26,18 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// If a setting cannot be: 0 attempts, a cap below the base, a limit or timeout of 0. The
-    /// error names it, and [`is_builder`](Error::is_builder) holds for it.
+    /// If a setting is not valid, such as 0 attempts, a cap below the base, or a limit or timeout
+    /// of 0. The error names the setting, and [`is_builder`](Error::is_builder) holds for it.
     pub fn build(self) -> Result<Client, Error> {
-        // The addresses of a name share the time that there is for all of connecting.
+        // The connect timeout covers all addresses of a name together.
         let connect = self.timeouts.connect_timeout();
         let connector = self.connector.clone().connect_timeout(connect);
         self.build_with_connector(connector)
     }
 
-    /// Builds the client over a connector of one's own: an in-memory one for tests, one that wraps
-    /// a [`Connector`]. What was set for the [`connector`](Self::connector) of this crate, such as
-    /// TLS and proxies, does nothing then.
+    /// Builds the client over your own connector, such as an in-memory one for tests, or one that
+    /// wraps a [`Connector`]. The settings of this crate's [`connector`](Self::connector), such as
+    /// TLS and proxies, have no effect then.
     ///
     /// # Errors
     ///
@@ -56,11 +56,11 @@ impl ClientBuilder {
     }
 
     /// Builds the client with its retries, over a service in place of the session: a mock whose
-    /// failures are to be retried, a client of hyper-util.
+    /// failures are to be retried, or a client of hyper-util.
     ///
-    /// What the service's errors mean is read from their causes; the settings of the session do
-    /// nothing. A [`Session`] is such a service too, and its errors are known: so several clients
-    /// can share one, each with settings of its own.
+    /// The retries judge an error of the service by its causes. The settings of the session have no
+    /// effect. A [`Session`] is such a service too, whose errors are known, so several clients with
+    /// different settings can share one.
     ///
     /// # Errors
     ///
@@ -78,9 +78,9 @@ impl ClientBuilder {
         Ok(Client::assemble(settings, stack, None))
     }
 
-    /// Builds the client over a service in place of the whole stack: without retries, and with
-    /// nothing of what is done per attempt, such as headers and credentials.
-    /// [`Client::from_service`] is this with the default settings.
+    /// Builds the client over a service in place of the whole stack: without retries, and without
+    /// what is done for each attempt, such as headers and credentials. [`Client::from_service`] is
+    /// this with the default settings.
     ///
     /// # Errors
     ///
@@ -115,7 +115,7 @@ impl ClientBuilder {
             .and_then(|policy| classify::over_session(&policy, self.deadline))?;
         let policy = match self.paths {
             Paths::Redacted => policy,
-            // Also of those that requests bring.
+            // Policies that requests bring record paths too.
             Paths::Recorded => policy.to_builder().record_paths().build()?,
         };
         let bases = match &self.base {

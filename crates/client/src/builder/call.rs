@@ -1,4 +1,5 @@
-//! How a call goes on: its attempts, its deadline, its redirects, and what becomes of the body of its response.
+//! How a call proceeds: its attempts, deadline and redirects, and what is done with the body of its
+//! response.
 
 use std::time::Duration;
 
@@ -7,8 +8,8 @@ use retry_layer::{BuildError, RetryPolicy, RetryPolicyBuilder};
 use crate::{ClientBuilder, DecodeLimits, Redirects};
 
 impl ClientBuilder {
-    /// Decides what is tried again, and when: a [`RetryPolicy`] or its builder, whose error then
-    /// comes from [`build`](Self::build). Default: [`RetryPolicy::default`].
+    /// Sets which outcomes are retried, and when: a [`RetryPolicy`], or its builder, whose error
+    /// then comes from [`build`](Self::build). Default: [`RetryPolicy::default`].
     pub fn retry<P>(mut self, policy: P) -> Self
     where
         P: TryInto<RetryPolicy>,
@@ -18,8 +19,9 @@ impl ClientBuilder {
         self
     }
 
-    /// Alters the policy that is set so far: adds a classifier, a budget or a hook to what a
-    /// configuration says. A policy that cannot be stays that, and [`build`](Self::build) says so.
+    /// Changes the policy that was set so far, for example to add a classifier, a budget or a hook
+    /// to the settings of a configuration. If the policy is not valid it stays so, and
+    /// [`build`](Self::build) returns the error.
     ///
     /// ```
     /// use client::{Class, Client, Outcome, Classifier as _, classifier_fn};
@@ -48,9 +50,10 @@ impl ClientBuilder {
     /// `timeout` of its own. Where this ends an upload, the error says so, and
     /// [how much of it](crate::DeadlinePhase::Upload) was sent.
     ///
-    /// Each attempt is limited by the [head timeout](Timeouts::head) too, 30 s unless set, however
-    /// long this is: a server that is stuck is left for another attempt. For one that is known to take
-    /// longer, set the head timeout, or the `timeout` of its requests, which lifts it.
+    /// Each attempt is also limited by the [head timeout](Timeouts::head), 30 s unless set, however
+    /// long the deadline is: if a server hangs, another attempt is made. For a server that is known
+    /// to take longer, set the head timeout, or the `timeout` of its requests, which lifts the head
+    /// timeout.
     #[doc(alias = "timeout")]
     pub fn deadline(mut self, deadline: impl Into<Option<Duration>>) -> Self {
         self.deadline = deadline.into();
@@ -64,30 +67,31 @@ impl ClientBuilder {
         self
     }
 
-    /// Decides which redirects are followed. Each is a request of its own, with its own attempts;
+    /// Sets which redirects are followed. Each hop is a request of its own, with its own attempts;
     /// all share the deadline. Default: [`Redirects::default`], ten at most.
     pub fn redirects(mut self, redirects: Redirects) -> Self {
         self.redirects = redirects;
         self
     }
 
-    /// Alters the rules for redirects that are set so far: adds a [decision](Redirects::decide) or a
-    /// sensitive header to what a configuration says.
+    /// Changes the rules for redirects that were set so far, for example to add a
+    /// [decision](Redirects::decide) or a sensitive header to the settings of a configuration.
     pub fn map_redirects(mut self, map: impl FnOnce(Redirects) -> Redirects) -> Self {
         self.redirects = map(self.redirects);
         self
     }
 
-    /// Whether response bodies are decoded by their `Content-Encoding`, for which the features
-    /// `gzip`, `br`, `zstd` and `deflate` are; see [decoding](crate#decoding). Default: true.
+    /// Whether response bodies are decoded by their `Content-Encoding`, as far as the features
+    /// `gzip`, `br`, `zstd` and `deflate` are enabled; see [decoding](crate#decoding). Default:
+    /// true.
     pub fn decompression(mut self, decode: bool) -> Self {
         self.decompression = decode;
         self
     }
 
-    /// Limits what an encoded body may decode to, also one that streams. One request sets its own by
-    /// [`RequestBuilder::decode_limits`](crate::RequestBuilder::decode_limits).
-    /// Default: [`DecodeLimits::default`]: 200 times what came, or 64 MiB if that is more.
+    /// Limits how many bytes an encoded body may decode to, also where it streams. One request sets
+    /// its own by [`RequestBuilder::decode_limits`](crate::RequestBuilder::decode_limits). Default:
+    /// [`DecodeLimits::default`]: 200 times the bytes that came, or 64 MiB if that is more.
     pub fn decode_limits(mut self, limits: DecodeLimits) -> Self {
         self.decode_limits = limits;
         self
@@ -100,9 +104,9 @@ impl ClientBuilder {
     /// [`RequestBuilder::error_for_status`](crate::RequestBuilder::error_for_status).
     /// Default: false.
     ///
-    /// It is done to the last response only, after the retries have judged it by its status, so it
-    /// changes nothing about what is tried again. Where the client is used as a `Service` or by
-    /// `forward` or `grpc`, a response stays one.
+    /// Only the last response becomes an error, after the retries have judged it by its status, so
+    /// this changes nothing about what is retried. Where the client is used as a `Service`, or by
+    /// `forward` or `grpc`, a failed status stays a response.
     ///
     /// ```
     /// use client::{Client, testing::Fake};
@@ -126,24 +130,28 @@ impl ClientBuilder {
         self
     }
 
-    /// Whether the body of a response is continued where it breaks, though a part of it was handed out:
-    /// the rest is asked for by `Range`, and only taken if it certainly belongs to what was received.
-    /// That needs a GET, and a response with a strong validator from a server that serves ranges; see
-    /// [`resume`](retry_layer::resume) for all rules. Any other body breaks as it does without this.
-    /// Default: only what [`save_to`](crate::Response::save_to) and `RequestBuilder::download_to` save is
-    /// continued; `false` turns that off too. One request sets its own by [`RequestBuilder::resume`](crate::RequestBuilder::resume).
+    /// Whether the body of a response is continued where it breaks, although a part of it was
+    /// handed out. The rest is asked for by `Range`, and only used if it certainly belongs to what
+    /// was received. This needs a GET, and a response with a strong validator from a server that
+    /// serves ranges; see [`resume`](retry_layer::resume) for all rules. Any other body ends with
+    /// the error that broke it. Default: only bodies that [`save_to`](crate::Response::save_to) and
+    /// `RequestBuilder::download_to` save are continued; `false` turns that off too. One request
+    /// sets its own by [`RequestBuilder::resume`](crate::RequestBuilder::resume).
     ///
-    /// A break is a failed attempt of the call, under its [policy](Self::retry): so many attempts, such
-    /// waits, the same budget. The count begins anew whenever the body was brought forward. The URL of the
-    /// call is asked again, not the one that a redirect led to. The client's [deadline](Self::deadline)
-    /// counts anew for each break, since it does not bind a body that streams; after that of
-    /// [one request](crate::RequestBuilder::timeout) nothing is asked for any more.
+    /// A break counts as a failed attempt of the call under its [policy](Self::retry), with the
+    /// same number of attempts, waits and budget. The count starts anew whenever more of the body
+    /// has come. The rest is asked for from the URL of the call, not from the one that a redirect
+    /// led to. The client's [deadline](Self::deadline) does not limit a body that streams, so it
+    /// counts anew for each break; after the deadline of [one
+    /// request](crate::RequestBuilder::timeout) the rest is not asked for any more.
     ///
-    /// If the rest does not fit, the error has a [`resume_error`](crate::Error::resume_error); if it cannot
-    /// be had, the error is the one that broke the body. What was tried is in the
-    /// [report](crate::Response::retry_report): the response has it for what was read of it so far.
+    /// If the rest does not fit, the error has a [`resume_error`](crate::Error::resume_error); if
+    /// there is no rest to be had, the error is the one that broke the body. The response's
+    /// [report](crate::Response::retry_report) has all attempts for the part of the body that was
+    /// read so far.
     ///
-    /// [`fetch`](crate::RequestBuilder::fetch) hands out no part of a body, and asks for the whole again.
+    /// [`fetch`](crate::RequestBuilder::fetch) hands out no part of a body, and asks for the whole
+    /// again.
     pub fn resume(mut self, on: bool) -> Self {
         self.resume = on.into();
         self

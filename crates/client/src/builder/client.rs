@@ -20,18 +20,18 @@ impl Client {
             .expect("the default settings are valid")
     }
 
-    /// Starts to set up a client.
+    /// Returns a builder with the default settings.
     pub fn builder() -> ClientBuilder {
         ClientBuilder::new()
     }
 
-    /// Puts the front door over any service, without retries and without a session: for tests of
-    /// code that takes a `Client`, and for stacks of one's own.
+    /// Makes a client over any service, without retries and without a session: for tests of code
+    /// that takes a `Client`, and for your own stack.
     ///
-    /// Only the URL, the total deadline, the redirects and the limit of collected bodies are this
-    /// crate's then.
-    /// For a base URL, see [`build_from_service`](ClientBuilder::build_from_service); for retries
-    /// above the service, [`build_with_service`](ClientBuilder::build_with_service).
+    /// Of this crate's functions only the URL, the deadline, the redirects and the limit of
+    /// collected bodies apply then. For a base URL, see
+    /// [`build_from_service`](ClientBuilder::build_from_service); for retries above the service,
+    /// [`build_with_service`](ClientBuilder::build_with_service).
     ///
     /// # Panics
     ///

@@ -1,4 +1,4 @@
-//! What a client adds to its requests by itself.
+//! Headers and credentials that a client adds to its requests.
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
@@ -11,9 +11,9 @@ use crate::{
 };
 
 impl ClientBuilder {
-    /// Says who asks, on requests that do not say it themselves. One that is no header's value is an
-    /// error of [`build`](Self::build). Default: `hardy-http/`, which names this project, and the version
-    /// of this crate.
+    /// Sets the `User-Agent` of requests that have none. A value that is not valid in a header is
+    /// an error of [`build`](Self::build). Default: `hardy-http/`, which is the name of this
+    /// project, and the version of this crate.
     ///
     /// ```
     /// # fn example() -> Result<(), client::Error> {
@@ -35,29 +35,30 @@ impl ClientBuilder {
         self
     }
 
-    /// Says nothing of who asks.
+    /// Sends no `User-Agent` unless a request has one.
     pub fn no_user_agent(mut self) -> Self {
         self.user_agent = None;
         self
     }
 
-    /// Adds a header to requests that do not have it, on each attempt. It takes the place of what is
-    /// built in: of [`user_agent`](Self::user_agent), and of the `Accept-Encoding` that names what
-    /// can be decoded. Whatever was asked for, a response is [decoded](crate#decoding) by what it is.
+    /// Adds a header to requests that do not have it, on each attempt. It takes the place of a
+    /// built-in one: of [`user_agent`](Self::user_agent), and of the `Accept-Encoding` that lists
+    /// the codings which can be decoded. A response is [decoded](crate#decoding) by its own
+    /// `Content-Encoding`, whatever the request accepts.
     ///
-    /// It belongs to one origin, as do all of the client's own headers and credentials but
-    /// `User-Agent` and ids: to that of the [base URL](Self::base_url), or of each
-    /// [endpoint](Self::endpoints); without one, to the origin that a call goes to at first. It is
-    /// never sent to another, nor back there by the redirect of another origin.
+    /// The header belongs to one origin, as do all headers and credentials of the client but
+    /// `User-Agent` and ids: to the origin of the [base URL](Self::base_url), or of each
+    /// [endpoint](Self::endpoints); without these, to the first origin of a call. It is never sent
+    /// to another origin, nor back to its own by another origin's redirect.
     ///
-    /// So set a base URL wherever another party chooses URLs. Without one, a hook or layer of
-    /// one's own that sends an attempt elsewhere sends it there too.
+    /// So set a base URL wherever another party chooses URLs. Without one, the header also goes
+    /// along where your own hook or layer sends an attempt to another origin.
     pub fn default_header<K, V>(self, name: K, value: V) -> Self
     where
         K: TryInto<HeaderName>,
         V: TryInto<HeaderValue>,
     {
-        // The value may be a secret, and even a bad name may hold one: neither is told.
+        // The value may be a secret, and even a bad name may hold one: the error shows neither.
         let header = match (name.try_into(), value.try_into()) {
             (Ok(name), Ok(value)) => Ok((name, value)),
             (Ok(name), Err(_)) => Err(Error::builder(format!(
@@ -110,11 +111,13 @@ impl ClientBuilder {
     /// Authorizes requests by bearer tokens from a source, unless they have an `Authorization` of
     /// their own. They go to one origin only; see [`default_header`](Self::default_header).
     ///
-    /// A token is fetched when the first attempt needs one, when it has expired, and when a server
-    /// refuses it by 401: then the request, whatever its method, is sent once more with the new
-    /// one, unless it may be sent only once, by [`no_retry`](crate::RequestBuilder::no_retry) or by a
-    /// policy of one attempt [without transparent retries](retry_layer::RetryPolicyBuilder::without_transparent_retries).
-    /// Requests that need one at the same time wait for the same fetch. See [`token_fn`](crate::token_fn) for an example.
+    /// A token is fetched when the first attempt needs one, when the last one has expired, and when
+    /// a server refuses it by 401. After a 401 the request, whatever its method, is sent once more
+    /// with the new token, unless it may be sent only once, by
+    /// [`no_retry`](crate::RequestBuilder::no_retry) or by a policy of one attempt [without
+    /// transparent retries](retry_layer::RetryPolicyBuilder::without_transparent_retries). Requests
+    /// that need a token at the same time wait for the same fetch. See
+    /// [`token_fn`](crate::token_fn) for an example.
     pub fn auth(mut self, source: impl TokenSource) -> Self {
         self.extras.auth = Some(Auth::Token(Tokens::new(source)));
         self
@@ -123,10 +126,12 @@ impl ClientBuilder {
     /// Authorizes requests by Digest ([RFC 7616](https://www.rfc-editor.org/rfc/rfc7616)), unless
     /// they have an `Authorization` of their own. The password itself is never sent.
     ///
-    /// The first request to an origin is sent without, and again once the server has asked. Those
-    /// after it answer the same challenge, until the server has another. A request that may be sent
-    /// only once, by [`no_retry`](crate::RequestBuilder::no_retry) or by a policy of one attempt
-    /// [without transparent retries](retry_layer::RetryPolicyBuilder::without_transparent_retries), gets the 401 instead.
+    /// The first request to an origin is sent without credentials, and again after the server has
+    /// sent its challenge. Later requests answer the same challenge until the server sends another.
+    /// A request that may be sent only once, by [`no_retry`](crate::RequestBuilder::no_retry) or by
+    /// a policy of one attempt [without transparent
+    /// retries](retry_layer::RetryPolicyBuilder::without_transparent_retries), gets the 401
+    /// instead.
     #[cfg(feature = "digest")]
     pub fn digest(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
         let digest = auth::Digest::new(user.into(), password.into());
@@ -148,7 +153,7 @@ impl ClientBuilder {
     }
 }
 
-/// Flags what is certainly a secret as one, so that no log shows it.
+/// Marks headers that certainly hold a secret as sensitive, so that no log shows them.
 fn flag(name: &HeaderName, value: &mut HeaderValue) {
     if [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE].contains(name) {
         value.set_sensitive(true);

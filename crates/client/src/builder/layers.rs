@@ -13,15 +13,16 @@ use crate::{
 };
 
 impl ClientBuilder {
-    /// Puts a layer around each call, above the retries and below the redirects, so that it sees
+    /// Adds a layer around each call, above the retries and below the redirects, so that it sees
     /// each hop: any tower layer whose service is `Clone`, such as tower's `TimeoutLayer`,
-    /// `ConcurrencyLimitLayer` or `BufferLayer`, also several in a `ServiceBuilder`. Default: none,
-    /// and then the stack needs no box.
+    /// `ConcurrencyLimitLayer` or `BufferLayer`, or a `ServiceBuilder` of several. Default: none;
+    /// the stack is boxed only if there is one.
     ///
-    /// Of several, the one given first is outermost. Each is made once, so that all calls share
-    /// its limits. Its error may be anything that becomes a `BoxError`: it is the
-    /// [`source`](std::error::Error::source) of an [`Error`](crate::Error), and one of that type
-    /// from below, boxed on the way, comes out as itself.
+    /// The layer that was added first is the outermost. Each layer is built once, so that all calls
+    /// share its limits. Its error may be anything that converts to a `BoxError`, and becomes the
+    /// [`source`](std::error::Error::source) of an [`Error`](crate::Error); an
+    /// [`Error`](crate::Error) from below that the layer has boxed is unwrapped and returned as it
+    /// was.
     ///
     /// ```
     /// use std::time::Duration;
@@ -50,13 +51,12 @@ impl ClientBuilder {
         self
     }
 
-    /// Puts a layer around each attempt, below the retries and above what the client itself does
-    /// per attempt, such as adding its `User-Agent`. Default: none.
+    /// Adds a layer around each attempt, below the retries and above what the client itself does
+    /// for each attempt, such as adding its `User-Agent`. Default: none.
     ///
-    /// What [`layer`](Self::layer) says holds here too. The request's body is an [`AttemptBody`],
-    /// so a layer that is to serve in both places leaves the type of the body open. Whether an
-    /// error that a layer makes is retried, its causes decide: a timeout is, if the request is
-    /// idempotent.
+    /// The rules of [`layer`](Self::layer) hold here too. The request's body is an [`AttemptBody`],
+    /// so a layer for both places must be generic over the body. Whether an error of the layer is
+    /// retried depends on its causes: a timeout is retried if the request is idempotent.
     pub fn attempt_layer<L, R>(mut self, layer: L) -> Self
     where
         L: Layer<InnerService<AttemptBody>> + Send + Sync + 'static,

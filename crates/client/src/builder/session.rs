@@ -1,4 +1,4 @@
-//! What the session is made of.
+//! The settings of the session: pool, timeouts, connector, cookies.
 
 use std::mem;
 
@@ -35,10 +35,10 @@ impl ClientBuilder {
         self
     }
 
-    /// Connects by this connector: how names are resolved, what TLS trusts, which proxies are used,
-    /// which address, interface or Unix socket. It replaces what `tls`, `tls_config`, `proxy` and a
-    /// configuration had set before; [`map_connector`](Self::map_connector) keeps it. Default:
-    /// [`Connector::new`].
+    /// Sets the connector: how names are resolved, which certificates are trusted, which proxies
+    /// are used, and which address, interface or Unix socket. It replaces what `tls`, `tls_config`,
+    /// `proxy` and a configuration had set before; [`map_connector`](Self::map_connector) keeps it.
+    /// Default: [`Connector::new`].
     ///
     /// ```
     /// use client::{Client, Connector, Resolver};
@@ -48,7 +48,7 @@ impl ClientBuilder {
     /// # Ok::<(), client::Error>(())
     /// ```
     ///
-    /// A service that only a Unix socket leads to:
+    /// For a service behind a Unix socket:
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -66,7 +66,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Alters the connector that is set so far: gives a resolver or TLS options to the one that has
+    /// Changes the connector that was set so far, for example to add a resolver or TLS options to
     /// the proxies of a configuration.
     ///
     /// ```
@@ -82,9 +82,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Goes through this proxy where it applies; called again, it adds one. See
-    /// [`Connector::proxy`]. Default: none, also where the environment names one; that is what
-    /// [`Proxy::from_env`] is for.
+    /// Uses this proxy where it applies; each further call adds one. See [`Connector::proxy`].
+    /// Default: none, also where the environment names one; for that there is [`Proxy::from_env`].
     ///
     /// ```
     /// use client::{Client, Proxy};
@@ -99,8 +98,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Decides how HTTP/2 is used. Default: [`Http2::default`], with peers that choose it in the
-    /// TLS handshake.
+    /// Sets how HTTP/2 is used. Default: [`Http2::default`], with peers that choose it in the TLS
+    /// handshake.
     ///
     /// ```
     /// use client::{Client, Http2};
@@ -117,7 +116,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Tells `observer` what the connection pool does; called again, it adds one. Default: none.
+    /// Reports the events of the connection pool to `observer`; each further call adds one.
+    /// Default: none.
     ///
     /// ```
     /// use client::{Client, PoolEvent, PoolObserver};
@@ -138,8 +138,9 @@ impl ClientBuilder {
         self
     }
 
-    /// Decides whom to trust and what to show over TLS: the certificate authority of a company, a
-    /// client certificate, the least version. Default: the platform's roots, and nothing is shown.
+    /// Sets whom TLS trusts and which certificate is shown: a company's certificate authority, a
+    /// client certificate, the least version. Default: the platform's roots are trusted, and no
+    /// certificate is shown.
     ///
     /// ```no_run
     /// use client::{Client, TlsOptions};
@@ -164,23 +165,24 @@ impl ClientBuilder {
         Ok(self)
     }
 
-    /// Uses this TLS configuration (of rustls 0.23) where [`tls`](Self::tls) cannot say what is
-    /// needed, such as a verifier of one's own. Its ALPN protocols are replaced.
+    /// Uses this TLS configuration (of rustls 0.23) where [`tls`](Self::tls) has no setting for
+    /// what is needed, such as your own verifier. Its ALPN protocols are replaced.
     #[cfg(feature = "tls")]
     pub fn tls_config(mut self, config: rustls::ClientConfig) -> Self {
         self.connector = self.connector.tls_config(config);
         self
     }
 
-    /// Sends the cookies of this jar, and keeps those that come, on each attempt and each redirect;
-    /// see [`cookies`](crate::cookies) for the rules. Default: none are sent or kept.
+    /// Sends the cookies of this jar, and stores those that responses set, on each attempt and each
+    /// redirect; see [`cookies`](crate::cookies) for the rules. Default: none are sent or stored.
     ///
-    /// Each cookie goes only where its own server meant it to go, so a jar is not bound to the
-    /// [base URL](Self::base_url). A `Cookie` header of a request comes first and is merged with
-    /// those of the jar; a redirect to another origin drops it, and not those.
+    /// Each cookie is sent only to the servers that the server which set it allows, so a jar is not
+    /// bound to the [base URL](Self::base_url). The `Cookie` header of a request comes first, and
+    /// the jar's cookies are merged into it; a redirect to another origin drops the request's
+    /// header, and keeps the jar's cookies for that origin.
     ///
-    /// The jar is one identity. Clients that act for several have a jar each, and may share the
-    /// connections:
+    /// A jar is one identity. Clients that act for several identities have a jar each, and may
+    /// share connections:
     ///
     /// ```
     /// use client::{Client, Jar};

@@ -1,4 +1,4 @@
-//! What a client tells of its calls.
+//! Spans, events and metrics of a client.
 
 use std::{iter, sync::Arc};
 
@@ -13,8 +13,8 @@ use crate::{
 };
 
 impl ClientBuilder {
-    /// Whether each call is a span, `http.client.call`, above the spans of its attempts. It is made
-    /// only where a subscriber wants spans of the level INFO and the target `client`. See
+    /// Whether each call has a span, `http.client.call`, above the spans of its attempts. It is
+    /// made only where a subscriber enables spans of the level INFO and the target `client`. See
     /// [`telemetry`](crate::telemetry). Default: true.
     ///
     /// ```
@@ -26,13 +26,13 @@ impl ClientBuilder {
         self
     }
 
-    /// Records the paths of URLs: in the attribute `url.full` of spans, in the field `path` of events,
-    /// and in the line of an [`Error`](crate::Error). Default: they are left out, since many hold a
-    /// secret: a signed link, a token to reset a password, a chat's bot. The scheme, the host and the
-    /// port are recorded in any case, userinfo and queries never.
+    /// Records the paths of URLs: in the attribute `url.full` of spans, in the field `path` of
+    /// events, and in the line of an [`Error`](crate::Error). Default: they are left out, because
+    /// many hold a secret: a signed link, a token to reset a password, the token of a chat's bot.
+    /// The scheme, the host and the port are always recorded, userinfo and queries never.
     ///
-    /// Where paths hold secrets, a [template](crate::RequestBuilder::url_template) tells requests apart
-    /// too.
+    /// Where paths hold secrets, a [template](crate::RequestBuilder::url_template) can tell
+    /// requests apart instead.
     ///
     /// ```
     /// let client = client::Client::builder().record_paths().build()?;
@@ -51,10 +51,10 @@ impl ClientBuilder {
         self
     }
 
-    /// Records metrics by a meter of this provider: those that [`telemetry`](crate::telemetry) lists,
-    /// with their units and buckets. Called again, it adds a provider; the `metrics` facade may be used
-    /// beside it. Default: none, also where a global provider is installed;
-    /// [`opentelemetry::global::meter_provider`] is that one.
+    /// Records metrics by a meter of this provider: those that [`telemetry`](crate::telemetry)
+    /// lists, with their units and buckets. Each further call adds a provider; the `metrics` facade
+    /// may be used beside it. Default: none, also where a global provider is installed;
+    /// [`opentelemetry::global::meter_provider`] returns that one.
     ///
     /// ```
     /// use client::Client;
@@ -74,14 +74,13 @@ impl ClientBuilder {
     }
 
     /// Writes the context of a trace into the headers of each attempt, by this propagator:
-    /// `traceparent` and others, whose parent is the attempt's span. It takes the place of headers of
-    /// these names that a request has.
-    /// [`without_header`](crate::RequestBuilder::without_header) takes one away from a request; a header
-    /// that is set after that stays as it is.
+    /// `traceparent` and others, whose parent is the attempt's span. It replaces headers of these
+    /// names that a request has. [`without_header`](crate::RequestBuilder::without_header) keeps
+    /// one from a request; a header that is set after that stays as it is.
     ///
-    /// It is not written once a redirect has led to another origin, unless
-    /// [`trace_context_everywhere`](Self::trace_context_everywhere) says so, nor into what a gateway
-    /// [forwards](crate::Client::forward). Default: none.
+    /// It is not written after a redirect to another origin, unless
+    /// [`trace_context_everywhere`](Self::trace_context_everywhere) is set, nor into requests that
+    /// a gateway [forwards](crate::Client::forward). Default: none.
     ///
     /// See [`Propagator`] for an example.
     pub fn trace_context(mut self, propagator: impl Propagator + 'static) -> Self {
@@ -89,8 +88,9 @@ impl ClientBuilder {
         self
     }
 
-    /// Lets the [context of a trace](Self::trace_context) go along where a redirect leads to another
-    /// origin. It may tell that one who called: `baggage` most of all. Default: it does not.
+    /// Writes the [context of a trace](Self::trace_context) also after a redirect to another
+    /// origin, which may then learn who called, by `baggage` most of all. Default: it is not
+    /// written there.
     pub fn trace_context_everywhere(mut self) -> Self {
         self.extras.trace_context.scope = Scope::Everywhere;
         self

@@ -1,11 +1,11 @@
-//! Where requests go.
+//! URLs: the base URL, endpoints, and whether TLS is required.
 
 use crate::{ClientBuilder, Error, target::Base};
 
 impl ClientBuilder {
-    /// Joins relative URLs to this one, as
-    /// [RFC 3986, section 5](https://www.rfc-editor.org/rfc/rfc3986#section-5) says: the last part
-    /// of its path counts only if a slash ends it. URLs that name a host are not bound to it; see
+    /// Sets the URL that relative URLs are joined to, as [RFC 3986, section
+    /// 5](https://www.rfc-editor.org/rfc/rfc3986#section-5) says: the last segment of its path
+    /// counts only if a slash ends it. URLs that name a host may name any; see
     /// [`IntoUrl`](crate::IntoUrl). Default: none, and relative URLs are refused.
     ///
     /// # Errors
@@ -19,11 +19,11 @@ impl ClientBuilder {
 
     /// Sends each attempt of a call to another server: the first to the first of these base URLs,
     /// the second to the second, and so on; the last one repeats. All headers and the client's
-    /// credentials go along. Takes the place of [`base_url`](Self::base_url).
+    /// credentials go along. Replaces [`base_url`](Self::base_url).
     ///
-    /// The URL of a call is joined to the first one, and its path moves along from there. A free
-    /// transparent retry goes where the attempt before it went. URLs of other origins are not moved. The
-    /// retry [budget](retry_layer::budget) counts all of them as the first one.
+    /// The URL of a call is joined to the first base URL, and its path is then moved to that of the
+    /// others. A transparent retry goes where the attempt before it went. URLs of other origins are
+    /// not moved. The retry [budget](retry_layer::budget) counts all endpoints as the first one.
     ///
     /// ```
     /// let client = client::Client::builder()
@@ -34,8 +34,8 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// If there is none, one is not an absolute `http` or `https` URL, or they differ in the
-    /// credentials in them: [`basic`](Self::basic) sets those of all.
+    /// If there is none, one is not an absolute `http` or `https` URL, or their credentials differ:
+    /// [`basic`](Self::basic) sets those of all.
     pub fn endpoints<U: AsRef<str>>(
         mut self,
         urls: impl IntoIterator<Item = U>,
@@ -62,8 +62,8 @@ impl ClientBuilder {
         Ok(self)
     }
 
-    /// Refuses to send anything without TLS: each attempt whose URL is not `https` is an error for
-    /// which [`is_builder`](Error::is_builder) holds, also where a redirect or an
+    /// Refuses to send anything without TLS: an attempt whose URL is not `https` fails with an
+    /// error for which [`is_builder`](Error::is_builder) holds, also where a redirect or an
     /// [endpoint](Self::endpoints) leads there. Default: false.
     ///
     /// ```

@@ -7,7 +7,7 @@ use serde::{
 
 use crate::{DecodeLimits, Error};
 
-/// What an encoded body may decode to.
+/// The limits of what an encoded body may decode to.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct DecodeLimitsConfig {

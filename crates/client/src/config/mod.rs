@@ -172,7 +172,7 @@ impl fmt::Debug for ClientConfig {
 }
 
 impl ClientBuilder {
-    /// Starts with the settings of a configuration; what only code can say comes after it:
+    /// Starts with the settings of a configuration. Settings that only code can make come after it:
     ///
     /// ```
     /// use client::{Class, ClientBuilder, ClientConfig, Outcome, Classifier as _, classifier_fn};
@@ -196,20 +196,21 @@ impl ClientBuilder {
         Self::new().config(config)
     }
 
-    /// Takes what a configuration says over what is set so far; what it leaves out stays. So code
-    /// may have defaults of its own, and one configuration may be laid over another.
+    /// Applies a configuration to the settings so far; settings that it leaves out stay. So code
+    /// may have defaults of its own, and one configuration may be applied over another.
     ///
-    /// Headers and proxies are added, of a section each key counts alone, and `tls` is one setting: it
-    /// takes the place of what code has set for TLS. A key that is false, or `"none"`, turns off what
-    /// code has turned on. A `retry.backoff` keeps what it does not name of an exponential one, and
-    /// takes the place of another kind. Statuses do not go with a classifier that is set already: give that
+    /// Headers and proxies are added to those that are set. In a section each key counts by itself,
+    /// except that `tls` is one setting, which replaces all TLS settings of code. A key that is
+    /// false, or `"none"`, turns off what code has turned on. A `retry.backoff` keeps the values
+    /// that it does not name of an exponential backoff, and replaces any other kind. Statuses
+    /// cannot be combined with a classifier that is set already: add the classifier
     /// [afterwards](Self::map_retry).
     ///
     /// # Errors
     ///
-    /// If a URL, a name or a method is not valid, or a setting is there twice over: a base URL and
+    /// If a URL, a name or a method is not valid, or a setting is made twice: a base URL and
     /// endpoints, or two kinds of credentials. A value out of its range is an error of
-    /// [`build`](Self::build), as always.
+    /// [`build`](Self::build).
     pub fn config(self, config: ClientConfig) -> Result<Self, Error> {
         let ClientConfig {
             base_url,
@@ -272,7 +273,7 @@ impl ClientBuilder {
         }
         builder = treat_bodies(builder, decompression, decode_limits, resume)?;
         builder = refuse_responses_and_urls(builder, error_for_status, https_only);
-        // A policy that cannot be is an error of `build`.
+        // A policy that is not valid stays so, and is an error of `build`.
         if let (Some(retry), Ok(policy)) = (retry, &builder.retry) {
             let policy = retry.alter(policy.to_builder())?;
             builder = builder.retry(policy);
@@ -403,7 +404,7 @@ fn keep_figures(mut builder: ClientBuilder, on: Option<bool>) -> ClientBuilder {
     builder
 }
 
-/// An error of a setting: its key, and why its value cannot be, with what would be right.
+/// The error of a setting: its key, why the value is not valid, and which would be.
 fn invalid(key: &str, why: impl fmt::Display) -> Error {
     Error::builder(format!("{key}: {why}"))
 }

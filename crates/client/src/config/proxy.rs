@@ -7,7 +7,7 @@ use crate::{ClientBuilder, Error};
 /// The key `proxy`. No `Debug`: each URL may have credentials in it.
 #[derive(Clone)]
 pub(super) enum ProxyConfig {
-    /// `"env"`, `"none"`, or the URL of one for everything.
+    /// `"env"`, `"none"`, or the URL of one proxy for all requests.
     Text(String),
     Settings(Box<ProxySettings>),
 }
@@ -51,7 +51,7 @@ impl ProxyConfig {
 
 impl ProxySettings {
     fn apply(self, mut builder: ClientBuilder) -> Result<ClientBuilder, Error> {
-        // The first that applies is taken, so the one for everything comes last.
+        // The first proxy that applies is used, so the one for all comes last.
         let proxies: [(_, _, Make); 3] = [
             ("proxy.http", self.http, Proxy::http),
             ("proxy.https", self.https, Proxy::https),
@@ -77,7 +77,7 @@ impl ProxySettings {
     }
 }
 
-/// The value is left out: it may have credentials in it. The error itself says what is wrong.
+/// The value is left out, because it may have credentials in it. The error says what is wrong.
 fn refuse(key: &str, error: &ProxyConfigError) -> Error {
     invalid(key, Chain(error))
 }

@@ -19,9 +19,9 @@ pub(super) enum RetryConfig {
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Preset {
-    /// The policy that a client has unless told otherwise.
+    /// The default policy of a client.
     Default,
-    /// The habits of aiohttp-retry.
+    /// The behaviour of aiohttp-retry.
     Aiohttp,
     /// Each request is sent once.
     None,
@@ -49,7 +49,7 @@ enum BudgetConfig {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RetrySettings {
     preset: Option<Preset>,
-    // The other name is that of aiohttp-retry.
+    // `attempts` is the name in aiohttp-retry.
     #[serde(alias = "attempts")]
     max_attempts: Option<u32>,
     statuses: Option<Vec<u16>>,
@@ -184,8 +184,8 @@ fn status(number: u16) -> Result<StatusCode, Error> {
     })
 }
 
-/// Methods are case-sensitive, and `get` is one that no server knows: a standard name means the
-/// standard method however it is written.
+/// Methods are case-sensitive, and no server knows `get`: a standard name means the standard
+/// method, however it is written.
 fn method(name: &str) -> Result<Method, Error> {
     const STANDARD: [&str; 10] = [
         "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "QUERY", "POST", "PATCH", "CONNECT",
@@ -201,8 +201,8 @@ fn method(name: &str) -> Result<Method, Error> {
 }
 
 impl BackoffConfig {
-    /// Alters what is set so far. The jitter, and the cap, can be those of any schedule; the rest
-    /// asks for an exponential one.
+    /// Changes the backoff that was set so far. Jitter and cap apply to any schedule; the other
+    /// keys need an exponential one.
     fn alter(self, mut backoff: Backoff) -> Backoff {
         let Self {
             base,

@@ -9,7 +9,7 @@ use session_layer::{Connector, TlsConfigError, TlsOptions, TlsVersion};
 use super::{Chain, invalid, together, twice};
 use crate::Error;
 
-/// No `Debug`: a key is among it. Nothing that would trust less than TLS asks for can be said.
+/// No `Debug`, because it holds a key. It has no setting that trusts less than TLS asks for.
 #[derive(Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct TlsConfig {
