@@ -2,7 +2,7 @@ use http::{Method, Request, Response, Uri};
 
 use crate::{Error, Redirected, observe::Paths, redirect::Answerer};
 
-/// What an error says of the request.
+/// The request, as an error describes it.
 #[derive(Clone)]
 pub(crate) struct Description {
     method: Method,
@@ -27,8 +27,8 @@ impl Description {
         (&self.method, &self.uri)
     }
 
-    /// The request that gave this response, which after a redirect is not the one that was made, and
-    /// with endpoints may have gone to another URL.
+    /// The request that gave this response: after a redirect another one than was made, and with
+    /// endpoints one that may have gone to another URL.
     pub(crate) fn answered_by<T>(&self, response: &Response<T>) -> Self {
         if let Some(redirected) = response.extensions().get::<Redirected>() {
             return Self::new(redirected.method(), redirected.uri(), self.paths);

@@ -31,17 +31,17 @@ use crate::{
     error::Kind,
 };
 
-/// A body with one coding taken off.
+/// A body from which one content coding is removed.
 ///
-/// Its end is given only once the encoded body has ended too, and exactly where the decoder expects
-/// it: so its connection is free again by then, and nothing that followed was left out.
+/// It ends only after the encoded body has ended too, and at the byte where the decoder expects
+/// that. So its connection is free again by then, and no bytes that follow are dropped unseen.
 pub(crate) struct Decoded {
     coding: Coding,
-    /// Not every decoder is `Sync`, and what holds a body should be.
+    /// Not every decoder is `Sync`, and a body should be.
     reader: SyncWrapper<Reader>,
     state: State,
     output: BytesMut,
-    /// How many bytes were decoded by now, and may be.
+    /// How many bytes were decoded so far, and how many may be.
     total: u64,
     limits: DecodeLimits,
     connection: Option<ConnectionInfo>,
@@ -49,15 +49,15 @@ pub(crate) struct Decoded {
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum State {
-    /// Nothing was read: the first byte tells whether there is a body, and of what kind.
+    /// Nothing was read yet: the first byte tells whether there is a body, and its format.
     Unread,
     Decoding,
-    /// The decoder has ended, and the encoded body should.
+    /// The decoder has ended, and the encoded body has to end too.
     Ending,
     Ended,
 }
 
-/// Why decoding ends.
+/// Why decoding ended before the body did.
 enum Failed {
     Decoder(io::Error),
     Limit(Error),
@@ -75,10 +75,10 @@ impl From<Error> for Failed {
     }
 }
 
-/// How much is decoded at once, in bytes; what one layer of a body holds beside its decoder.
+/// How much is decoded at once, in bytes: what each coding of a body buffers beside its decoder.
 const PIECE: usize = 16 * 1024;
 
-/// How much room there has to be for another piece, in bytes.
+/// The least free space for another piece, in bytes.
 const LEAST: usize = PIECE / 4;
 
 /// The largest window that a decoder of `zstd` may be asked to hold, as a power of two: 8 MiB
@@ -100,12 +100,12 @@ impl Decoded {
         }
     }
 
-    /// How many bytes have come over the connection.
+    /// How many encoded bytes have come over the connection.
     fn encoded(&mut self) -> u64 {
         self.reader.get_mut().input().encoded_bytes()
     }
 
-    /// Counts what was decoded, and holds it to the limits.
+    /// Counts decoded bytes, and fails beyond the limits.
     fn count(&mut self, bytes: usize) -> Result<(), Error> {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.total = self.total.saturating_add(bytes);
@@ -128,11 +128,12 @@ impl Decoded {
                     self.state = State::Decoding;
                 }
                 State::Decoding => {
-                    // Many small pieces share their memory, since each keeps all of it.
+                    // Small pieces share one allocation, because each of them keeps all of it.
                     if self.output.capacity() < LEAST {
                         self.output.reserve(PIECE);
                     }
-                    // What few bytes become may be much work.
+                    // A few encoded bytes may take much work to decode, so this counts against the
+                    // task's budget.
                     let budget = ready!(poll_proceed(cx));
                     let reader = Pin::new(self.reader.get_mut());
                     let read = ready!(poll_read_buf(reader, cx, &mut self.output))?;
@@ -189,7 +190,7 @@ impl Body for Decoded {
         let frame = ready!(this.poll_decode(cx)).map_err(|error| {
             this.state = State::Ended;
             let of_body = this.reader.get_mut().input().take_error();
-            // What is left of the body goes, and its connection with it.
+            // The rest of the body is dropped, which closes its connection.
             this.reader = SyncWrapper::new(Reader::Plain(Input::empty()));
             of_body.unwrap_or_else(|| match error {
                 Failed::Decoder(error) => Error::new(Kind::Coding(this.coding.name())).with(error),
@@ -212,7 +213,7 @@ impl Body for Decoded {
     }
 }
 
-/// The encoded body, within its decoder once that is known.
+/// The encoded body, inside its decoder once the format is known.
 enum Reader {
     Plain(Input),
     #[cfg(feature = "gzip")]
@@ -228,7 +229,7 @@ enum Reader {
 }
 
 impl Reader {
-    /// Puts the decoder over an input that begins with this byte.
+    /// Makes the decoder of an input that begins with this byte.
     #[cfg_attr(
         not(all(
             feature = "br",
@@ -251,7 +252,7 @@ impl Reader {
                 decoder.multiple_members(true);
                 Ok(Self::Gzip(decoder))
             }
-            // Servers send both: zlib's format, which the name means, and bare deflate.
+            // Servers send zlib's format, which the name means, and also raw deflate.
             #[cfg(feature = "deflate")]
             Coding::Deflate if is_zlib(first) => Ok(Self::Zlib(ZlibDecoder::new(input))),
             #[cfg(feature = "deflate")]
@@ -313,17 +314,17 @@ impl AsyncRead for Reader {
     }
 }
 
-/// Whether this is the first byte of zlib's format: the method is 8
-/// ([RFC 1950, section 2.2](https://www.rfc-editor.org/rfc/rfc1950#section-2.2)). Bare deflate
-/// begins so only if the padding of a stored block is not zero, which no encoder writes.
+/// Whether this is the first byte of zlib's format: the method is 8 ([RFC 1950, section
+/// 2.2](https://www.rfc-editor.org/rfc/rfc1950#section-2.2)). Raw deflate begins so only if the
+/// padding of a stored block is not zero, which no encoder writes.
 #[cfg(feature = "deflate")]
 fn is_zlib(first: u8) -> bool {
     first & 0x0f == 8
 }
 
-/// Whether this is the first byte of "large window" Brotli, which is not the coding `br`
-/// ([RFC 7932, section 9.1](https://www.rfc-editor.org/rfc/rfc7932#section-9.1)). The decoder
-/// would take it, and hold up to 1 GiB.
+/// Whether this is the first byte of "large window" Brotli, which is not the coding `br` ([RFC
+/// 7932, section 9.1](https://www.rfc-editor.org/rfc/rfc7932#section-9.1)). The decoder would
+/// accept it, and allocate up to 1 GiB.
 #[cfg(feature = "br")]
 fn is_large_window(first: u8) -> bool {
     first & 0x7f == 0x11

@@ -39,8 +39,8 @@ impl Coding {
         }
     }
 
-    /// Names are compared without case, and one has an old form
-    /// ([RFC 9110, section 8.4.1](https://www.rfc-editor.org/rfc/rfc9110#section-8.4.1)).
+    /// Finds a coding by its name, without case. `x-gzip` is an old name of gzip ([RFC 9110,
+    /// section 8.4.1](https://www.rfc-editor.org/rfc/rfc9110#section-8.4.1)).
     fn named(name: &str) -> Option<Self> {
         let is = |known: &str| name.eq_ignore_ascii_case(known);
         ALL.iter()
@@ -49,12 +49,12 @@ impl Coding {
     }
 }
 
-/// What a response says of how its body is encoded, all of its header lines together.
+/// The content codings of a response, from all its header lines.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) enum Codings {
-    /// In the order in which they were applied; none if it says only that there is none.
+    /// In the order in which they were applied; empty if the only one is `identity`.
     Known(Vec<Coding>),
-    /// One of them is not known here, so that none is taken off.
+    /// At least one is not known here, so none is removed.
     Unknown,
 }
 

@@ -14,12 +14,12 @@ use tokio::{
 
 use crate::{Error, ResponseBody};
 
-/// An encoded body, as decoders read it: its bytes without copying them, its trailers and its error
-/// kept aside.
+/// An encoded body as decoders read it: its bytes are not copied, and its trailers and its error
+/// are kept aside.
 pub(super) struct Input {
     body: ResponseBody,
     chunk: Bytes,
-    /// How many bytes have come by now.
+    /// How many bytes have come so far.
     came: u64,
     trailers: Option<HeaderMap>,
     error: Option<Error>,
@@ -42,12 +42,12 @@ impl Input {
         Self::new(Bytes::new().into())
     }
 
-    /// Waits for bytes, and lends them; none at the end. Of an error only the fact is told:
-    /// [`take_error`](Self::take_error) has it.
+    /// Waits for bytes and lends them; empty at the end. A failure is returned without its error,
+    /// which [`take_error`](Self::take_error) has.
     pub(super) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
         while self.chunk.is_empty() && !self.ended {
-            // A body of which little is left once it is decoded would hold the task for as long as
-            // its bytes come.
+            // Counts against the task's budget: a body that decodes to few bytes would otherwise be
+            // polled for as long as its bytes come.
             let budget = ready!(poll_proceed(cx));
             let polled = ready!(Pin::new(&mut self.body).poll_frame(cx));
             budget.made_progress();
@@ -73,7 +73,7 @@ impl Input {
         &mut self.body
     }
 
-    /// How many bytes have come over the connection, whatever codings are taken off before.
+    /// How many encoded bytes have come over the connection, also below further decoders.
     pub(super) fn encoded_bytes(&mut self) -> u64 {
         self.body.encoded_bytes().unwrap_or(self.came)
     }
@@ -97,7 +97,7 @@ impl AsyncBufRead for Input {
     }
 }
 
-// `AsyncBufRead` asks for it; decoders do not.
+// `AsyncBufRead` requires this; decoders do not call it.
 impl AsyncRead for Input {
     fn poll_read(
         mut self: Pin<&mut Self>,

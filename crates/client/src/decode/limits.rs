@@ -1,12 +1,12 @@
 use std::{fmt, num::NonZeroU32};
 
-/// What an encoded body may decode to.
+/// Limits of what an encoded body may decode to.
 ///
-/// A few kilobytes of brotli or zstd can decode to many gigabytes. A body that is collected ends at
-/// [`max_body`](crate::ClientBuilder::max_body); for one that streams (to a file, line by line)
-/// these limits hold, and for a collected one too. What goes beyond them is an
-/// [error](crate::Error::is_too_large), and closes the connection; nothing is tried again, since the
-/// same would come.
+/// A few kilobytes of brotli or zstd can decode to many gigabytes. A body that is collected is
+/// limited by [`max_body`](crate::ClientBuilder::max_body). These limits hold for it too, and for a
+/// body that streams (to a file, line by line). A body beyond them is an
+/// [error](crate::Error::is_too_large) and closes the connection; it is not retried, because the
+/// same body would come.
 ///
 /// | | default |
 /// |---|---|
@@ -35,7 +35,7 @@ pub struct DecodeLimits {
     // Small, since each call has a copy.
     bytes: u64,
     ratio: u32,
-    /// In KiB, and one more, so that an `Option` of this takes no more room.
+    /// In KiB, plus one, so that an `Option` of the limits takes no more space.
     from: NonZeroU32,
 }
 
@@ -47,7 +47,7 @@ const RATIO: u32 = 200;
 const FROM: u64 = 64 * 1024 * KIB;
 
 impl DecodeLimits {
-    /// No limit at all: for servers that are trusted as much as this program.
+    /// Sets no limit at all: for servers that are trusted as much as this program.
     #[must_use]
     pub fn none() -> Self {
         Self::default().bytes(None).ratio(None)
@@ -61,15 +61,15 @@ impl DecodeLimits {
     }
 
     /// Limits how many bytes one body may decode to for each byte that came over the connection,
-    /// where several codings are taken off for all of them together. `None` sets no limit. Default: 200.
+    /// for all its codings together. `None` sets no limit. Default: 200.
     #[must_use]
     pub fn ratio(self, ratio: impl Into<Option<NonZeroU32>>) -> Self {
         let ratio = ratio.into().map_or(NO_RATIO, NonZeroU32::get);
         Self { ratio, ..self }
     }
 
-    /// Lets a body decode to this many bytes whatever its ratio is. It counts in whole KiB, rounded
-    /// up. Default: 64 MiB.
+    /// Sets up to how many bytes a body may decode to whatever its ratio is. Rounded up to whole
+    /// KiB. Default: 64 MiB.
     #[must_use]
     pub fn ratio_from(self, bytes: u64) -> Self {
         let kib = u32::try_from(bytes.div_ceil(KIB)).unwrap_or(u32::MAX);
@@ -77,7 +77,7 @@ impl DecodeLimits {
         Self { from, ..self }
     }
 
-    /// Which limit is passed once an encoded body of so many bytes has decoded to so many.
+    /// Returns the limit that is exceeded when so many encoded bytes have decoded to so many.
     pub(super) fn check(&self, decoded: u64, encoded: u64) -> Result<(), DecodeLimit> {
         if decoded > self.bytes {
             return Err(DecodeLimit::Bytes(self.bytes));
@@ -92,7 +92,7 @@ impl DecodeLimits {
     }
 }
 
-/// The number of bytes that is kept so.
+/// The number of bytes that this field stands for.
 fn floor(from: NonZeroU32) -> u64 {
     u64::from(from.get()).saturating_sub(1).saturating_mul(KIB)
 }
@@ -120,7 +120,7 @@ impl fmt::Debug for DecodeLimits {
     }
 }
 
-/// The limit that a body went beyond.
+/// The limit that a body exceeded.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum DecodeLimit {
     Bytes(u64),
@@ -137,7 +137,7 @@ mod tests {
     fn what_a_body_may_decode_to() {
         let ratio = |ratio| DecodeLimits::default().ratio(NonZeroU32::new(ratio));
         for (limits, decoded, encoded, passes) in [
-            // Below the floor no ratio counts, beyond it each byte that came does.
+            // Up to the floor any ratio is allowed; beyond it each encoded byte counts.
             (DecodeLimits::default(), 64 * MIB, 1, true),
             (DecodeLimits::default(), 64 * MIB + 1, 1, false),
             (DecodeLimits::default(), 200 * MIB, MIB, true),

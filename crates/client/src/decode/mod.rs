@@ -1,8 +1,8 @@
 //! Decodes response bodies by their `Content-Encoding`
 //! ([RFC 9110, section 8.4](https://www.rfc-editor.org/rfc/rfc9110#section-8.4)).
 //!
-//! For `send` this is done above the retries, where a body streams; for `fetch` below them, before
-//! the body is collected, so that one that is corrupt is an attempt that failed.
+//! For `send`, a body that streams is decoded above the retries. For `fetch`, it is decoded below
+//! the retries, before it is collected, so that a corrupt body is a failed attempt.
 
 mod body;
 mod coding;
@@ -20,18 +20,19 @@ pub use self::limits::DecodeLimits;
 pub(crate) use self::{body::Decoded, limits::DecodeLimit};
 use crate::{Error, ResponseBody, error::Kind};
 
-/// A request extension: its response is given as it came over the wire, encoded or not, and no
-/// `Accept-Encoding` is sent that the request does not have itself.
+/// A request extension: the body of the response is given as it comes over the wire, encoded or
+/// not, and no `Accept-Encoding` is added.
 ///
 /// [`RequestBuilder::no_decompression`](crate::RequestBuilder::no_decompression) inserts it.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct NoDecompression;
 
-/// How many codings one body may have. A server has no use for more than one; many are a way to
-/// make much work of few bytes.
+/// How many codings one body may have. A server needs one at most; with many, a few bytes could
+/// cause much work.
 const MAX_CODINGS: usize = 5;
 
-/// The codings that this build decodes, as a request says them; `None` if there are none.
+/// The value of `Accept-Encoding` for the codings that this build decodes; `None` if there are
+/// none.
 pub(crate) fn accepted() -> Option<HeaderValue> {
     let names: Vec<_> = coding::ALL.iter().map(|coding| coding.name()).collect();
     HeaderValue::try_from(names.join(", "))
@@ -39,8 +40,8 @@ pub(crate) fn accepted() -> Option<HeaderValue> {
         .filter(|value| !value.is_empty())
 }
 
-/// Asks for an encoded body, unless the request has said something of its own: what it accepts, or
-/// that it wants a range, which would be one of the encoded bytes.
+/// Adds `Accept-Encoding`, unless the request has one, or asks for a range, which would be a range
+/// of the encoded bytes.
 pub(crate) fn advertise<B>(request: &mut Request<B>, accepted: &HeaderValue) {
     let headers = request.headers();
     if headers.contains_key(ACCEPT_ENCODING) || headers.contains_key(RANGE) || !is_wanted(request) {
@@ -50,10 +51,10 @@ pub(crate) fn advertise<B>(request: &mut Request<B>, accepted: &HeaderValue) {
     headers.insert(ACCEPT_ENCODING, accepted.clone());
 }
 
-/// Whether this build decodes anything.
+/// Whether this build decodes any coding.
 pub(crate) const IS_POSSIBLE: bool = !coding::ALL.is_empty();
 
-/// Whether a response is encoded. One pass over the names costs less than a look-up of one.
+/// Whether a response is encoded. One pass over the names costs less than one look-up.
 #[inline]
 pub(crate) fn is_encoded(headers: &HeaderMap) -> bool {
     headers.keys().any(|name| *name == CONTENT_ENCODING)
@@ -64,8 +65,8 @@ fn is_wanted<B>(request: &Request<B>) -> bool {
     request.extensions().get::<NoDecompression>().is_none()
 }
 
-/// Within which limits the response to this request is to be decoded: its own, or else those of its
-/// client. `None` if it is not to be decoded.
+/// Returns the limits within which the response to this request is decoded: the request's own, or
+/// the client's. `None` if it is not decoded.
 #[inline]
 pub(crate) fn wanted<B>(request: &Request<B>, of_client: DecodeLimits) -> Option<DecodeLimits> {
     if !IS_POSSIBLE || !is_wanted(request) {
@@ -77,8 +78,8 @@ pub(crate) fn wanted<B>(request: &Request<B>, of_client: DecodeLimits) -> Option
 
 /// Puts decoders over the body of a response, if it is encoded.
 ///
-/// What stays as it is, with its headers: a body without bytes, as those of a HEAD, a 204 and a 304
-/// are; a part of an encoded body; one with a coding that this build does not know.
+/// These stay as they are, with their headers: a response without a body, such as that of a HEAD, a
+/// 204 or a 304; a part of an encoded body; a body with a coding that this build does not know.
 #[inline]
 pub(crate) fn response(
     response: Response<ResponseBody>,
@@ -113,7 +114,7 @@ fn encoded(
     }
     response.headers_mut().remove(CONTENT_ENCODING);
     response.headers_mut().remove(CONTENT_LENGTH);
-    // The one that was applied last stands last, and is taken off first.
+    // The coding that was applied last stands last, and is removed first.
     Ok(response.map(|body| {
         codings.into_iter().rev().fold(body, |body, coding| {
             ResponseBody::wrapped(Decoded::new(coding, body, limits))

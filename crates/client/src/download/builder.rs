@@ -5,8 +5,7 @@ use crate::{Error, Progress, RequestBuilder, read::destination::Existing};
 
 pub(super) type OnProgress<'a> = Box<dyn FnMut(Progress) + Send + 'a>;
 
-/// A download to a file that is being put together; it begins when it is awaited. Of
-/// [`RequestBuilder::download_to`].
+/// A download to a file, made by [`RequestBuilder::download_to`]; it begins when it is awaited.
 #[must_use = "a download does nothing until it is awaited"]
 pub struct Download<'a> {
     pub(super) request: RequestBuilder,
@@ -31,8 +30,8 @@ impl<'a> Download<'a> {
         }
     }
 
-    /// Fails if there is a file of this name, instead of replacing it: also if one is made while the
-    /// download is under way.
+    /// Fails if a file of this name exists, instead of replacing it, also if it is created while
+    /// the download is under way.
     pub fn keep_existing(mut self) -> Self {
         self.existing = Existing::Keep;
         self
@@ -44,11 +43,12 @@ impl<'a> Download<'a> {
         self
     }
 
-    /// Names the file in place of its URL, for URLs that differ each time, as signed ones do. An earlier
-    /// download is continued only if it has the same name, and else only if it has the same URL.
+    /// Identifies the file by this name instead of its URL: for URLs that differ each time, such as
+    /// signed ones. An earlier download is continued only if it has the same name, or, without
+    /// names, the same URL.
     ///
-    /// The validator of the file is compared all the same; but entity tags of different files may be
-    /// equal, so the name has to tell them apart.
+    /// The validator of the file is compared all the same. But different files may have equal
+    /// entity tags, so the name has to distinguish them.
     ///
     /// ```no_run
     /// # async fn example(client: client::Client, signed_url: String) -> Result<(), client::Error> {
@@ -62,14 +62,15 @@ impl<'a> Download<'a> {
         self
     }
 
-    /// Gives the SHA-256 of the file: another one is an error, and leaves nothing.
+    /// Requires this SHA-256 of the file. Any other is an error, and nothing is kept of the
+    /// download.
     pub fn sha256(mut self, digest: [u8; 32]) -> Self {
         self.sha256 = Ok(Some(digest));
         self
     }
 
-    /// Gives the [SHA-256](Self::sha256) of the file in hexadecimal digits, as `sha256sum` prints it. If
-    /// it is none, the download fails before anything is sent.
+    /// Requires this [SHA-256](Self::sha256) of the file, in hexadecimal digits as `sha256sum`
+    /// prints them. If the text is no SHA-256, the download fails before a request is sent.
     pub fn sha256_hex(mut self, digest: impl AsRef<str>) -> Self {
         self.sha256 = match digest::from_hex(digest.as_ref()) {
             Some(digest) => Ok(Some(digest)),
@@ -80,8 +81,8 @@ impl<'a> Download<'a> {
         self
     }
 
-    /// Is told how far the download is: once when the response is there, and after each piece. What an
-    /// earlier download had left counts as written.
+    /// Calls this function with the progress: once when the response has come, and after each
+    /// piece. Bytes that an earlier download had left count as written.
     ///
     /// ```no_run
     /// # async fn example(client: client::Client) -> Result<(), client::Error> {

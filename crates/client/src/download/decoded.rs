@@ -17,7 +17,8 @@ pub(super) struct Content {
 }
 
 impl Content {
-    /// `None` if nothing is to be taken off: there is no coding, or one that this build does not know.
+    /// `None` if nothing is to be decoded: there is no coding, or one that this build does not
+    /// know.
     pub(super) async fn of(
         part: File,
         codings: &HeaderValue,
@@ -34,7 +35,8 @@ impl Content {
         }))
     }
 
-    /// Writes it to the target, and returns its length in bytes. Until it is whole, it has another name.
+    /// Writes the content to the target, and returns its length in bytes. The file has another name
+    /// until it is whole.
     pub(super) async fn write(
         mut self,
         target: &Path,

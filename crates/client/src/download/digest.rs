@@ -1,4 +1,4 @@
-//! Digests of what came ([RFC 9530](https://www.rfc-editor.org/rfc/rfc9530)).
+//! Digests of the received bytes ([RFC 9530](https://www.rfc-editor.org/rfc/rfc9530)).
 
 use std::{
     fs,
@@ -16,8 +16,8 @@ use super::error::DigestMismatch;
 pub(super) const REPR_DIGEST: &str = "repr-digest";
 const CONTENT_DIGEST: &str = "content-digest";
 
-/// An algorithm that can be relied on. Others, such as `md5` and `unixsum`, show no change that was made
-/// on purpose, and are not looked at.
+/// A secure algorithm. Others, such as `md5` and `unixsum`, do not detect changes made on purpose,
+/// and are ignored.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Algorithm {
     Sha256,
@@ -42,14 +42,14 @@ impl Algorithm {
     }
 }
 
-/// A digest that a part of the file has to have.
+/// A digest that the file, or a part of it, must have.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Expected {
-    /// The header field that has it; none if the caller has given it.
+    /// The header field that gave it; `None` if the caller did.
     field: Option<&'static str>,
     algorithm: Algorithm,
     digest: Vec<u8>,
-    /// Which bytes of the file it is of; all of them if none are named.
+    /// The bytes of the file that it covers; `None` for all.
     range: Option<Range<u64>>,
 }
 
@@ -63,18 +63,18 @@ impl Expected {
         }
     }
 
-    /// What a `Repr-Digest` says of the whole.
+    /// Reads the `Repr-Digest` of a response, which covers the whole file.
     pub(super) fn of_whole(headers: &HeaderMap) -> Vec<Self> {
         let values = headers.get_all(REPR_DIGEST).iter();
         Self::parse(values.map(HeaderValue::as_bytes), REPR_DIGEST, None)
     }
 
-    /// What a `Repr-Digest` said that was stored.
+    /// Reads a `Repr-Digest` from the record.
     pub(super) fn stored(text: &str) -> Vec<Self> {
         Self::parse([text.as_bytes()], REPR_DIGEST, None)
     }
 
-    /// What a `Content-Digest` says of the content of one response, which is these bytes of the file.
+    /// Reads the `Content-Digest` of a response, whose content is these bytes of the file.
     pub(super) fn of_content(headers: &HeaderMap, range: Option<&Range<u64>>) -> Vec<Self> {
         let values = headers.get_all(CONTENT_DIGEST).iter();
         Self::parse(values.map(HeaderValue::as_bytes), CONTENT_DIGEST, range)
@@ -107,7 +107,7 @@ impl Expected {
         Algorithm::ALL.into_iter().filter_map(digest).collect()
     }
 
-    /// Whether it is of all bytes of a file of this length.
+    /// Whether it covers all bytes of a file of this length.
     pub(super) fn is_of_all(&self, length: u64) -> bool {
         self.range
             .as_ref()
@@ -127,7 +127,7 @@ impl Expected {
     }
 }
 
-/// The digests of bytes that are seen one after the other.
+/// The hashes of bytes that are added one piece after the other.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Hashing {
     sha256: Option<Sha256>,
@@ -135,7 +135,7 @@ pub(super) struct Hashing {
 }
 
 impl Hashing {
-    /// With the algorithms that these need.
+    /// Makes hashes by the algorithms of these digests.
     pub(super) fn new<'a>(expected: impl IntoIterator<Item = &'a Expected>) -> Self {
         let mut hashing = Self::default();
         for expected in expected {
@@ -163,17 +163,17 @@ impl Hashing {
         }
     }
 
-    /// Checks what was seen.
+    /// Compares the hash of the added bytes with a digest.
     pub(super) fn check(&self, expected: &Expected) -> Result<(), Box<DigestMismatch>> {
         let digest = self.digest(expected.algorithm);
         digest.map_or(Ok(()), |digest| expected.check(&digest))
     }
 }
 
-/// Why a file was not found to be right.
+/// Why a file could not be verified.
 pub(super) enum Unverified {
     Mismatch(Box<DigestMismatch>),
-    /// It cannot be read.
+    /// The file cannot be read.
     Io(io::Error),
 }
 
@@ -183,8 +183,8 @@ impl From<io::Error> for Unverified {
     }
 }
 
-/// Checks a file of this length. What was hashed while it was written, from the first byte on, is not
-/// read again. It blocks.
+/// Checks a file of this length. Bytes that were hashed while they were written, from the first one
+/// on, are not read again. Blocks.
 pub(super) fn check(
     file: &fs::File,
     length: u64,
@@ -199,7 +199,7 @@ pub(super) fn check(
             None => left.push(expected),
         }
     }
-    // Those of the same bytes together: a file is read once.
+    // Digests of the same bytes are checked together, so that the file is read once.
     while let Some(first) = left.first() {
         let is_whole = first.is_of_all(length);
         let range = match &first.range {
@@ -218,7 +218,7 @@ pub(super) fn check(
     Ok(())
 }
 
-/// Reads a part of a file, and never more than this at once, in bytes.
+/// How much of a file is read at once, in bytes.
 const PIECE: usize = 64 * 1024;
 
 fn read(mut file: &fs::File, range: Range<u64>, mut hashing: Hashing) -> io::Result<Hashing> {
@@ -235,7 +235,7 @@ fn read(mut file: &fs::File, range: Range<u64>, mut hashing: Hashing) -> io::Res
     }
 }
 
-/// Reads a SHA-256 as people write it.
+/// Reads a SHA-256 in hexadecimal digits.
 pub(super) fn from_hex(text: &str) -> Option<[u8; 32]> {
     let text = text.trim().as_bytes();
     let mut digest = [0; 32];
@@ -320,7 +320,7 @@ mod tests {
     #[test]
     fn what_was_hashed_while_it_came_is_not_read_again() {
         let path = std::env::temp_dir().join(format!("client-hashed-{}", std::process::id()));
-        // It cannot be read.
+        // The file can be written, but not read.
         let file = fs::File::create(&path).unwrap();
         let expected = Expected::of_whole(&headers(&[(REPR_DIGEST, OF_HELLO)]));
         let mut hashing = Hashing::new(&expected);

@@ -3,8 +3,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What a [download](crate::RequestBuilder::download_to) that failed has left, for a later one to go on
-/// from. Of [`Error::partial_file`](crate::Error::partial_file).
+/// The part of a file that a failed [download](crate::RequestBuilder::download_to) has left, from
+/// which a later one goes on; returned by [`Error::partial_file`](crate::Error::partial_file).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PartialFile {
     path: PathBuf,
@@ -16,13 +16,13 @@ impl PartialFile {
         Self { path, length }
     }
 
-    /// Returns where it is.
+    /// Returns the path of the partial file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Returns how many bytes are there.
+    /// Returns its length in bytes.
     #[must_use]
     pub fn length(&self) -> u64 {
         self.length
@@ -32,12 +32,12 @@ impl PartialFile {
 impl fmt::Display for PartialFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.to_string_lossy();
-        // Quoted, so that whatever is in the name stays in one line.
+        // Quoted, so that the name stays in one line whatever characters it has.
         write!(f, "{} bytes are kept in {path:?}", self.length)
     }
 }
 
-/// The bytes that came are not those of which a digest was given. Of
+/// The received bytes do not have the digest that was given; returned by
 /// [`Error::digest_mismatch`](crate::Error::digest_mismatch).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct DigestMismatch {
@@ -69,7 +69,7 @@ impl DigestMismatch {
         &self.expected
     }
 
-    /// Returns the digest of what came.
+    /// Returns the digest of the received bytes.
     #[must_use]
     pub fn actual(&self) -> &[u8] {
         &self.actual
@@ -88,7 +88,7 @@ impl fmt::Display for DigestMismatch {
     }
 }
 
-/// Bytes as people compare them.
+/// Bytes in hexadecimal digits.
 pub(super) struct Hex<'a>(pub(super) &'a [u8]);
 
 impl fmt::Display for Hex<'_> {

@@ -1,9 +1,9 @@
 //! Downloads to files that go on after a break, and after a restart of the program.
 //!
-//! The bytes go to a partial file beside the target, as they come over the connection: content codings are
-//! taken off once all is there. So the length of the partial file is the offset to go on from, and the
-//! digests of a server are those of its bytes. A [`Record`](record::Record) beside it says what the bytes
-//! are a part of; without one the partial file is worth nothing, and is removed.
+//! The bytes go to a partial file beside the target, as they come over the connection; they are
+//! decoded once all are there. So the length of the partial file is the offset to go on from, and a
+//! server's digests cover its bytes. A [`Record`](record::Record) beside it says which file the
+//! bytes belong to. A partial file without a record is of no use, and is removed.
 
 mod builder;
 mod decoded;

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use http::{HeaderMap, Uri};
 use retry_layer::RetryReport;
 
-/// A download that is whole, and under its name.
+/// A download that is whole and has its target's name.
 #[derive(Clone, Debug)]
 pub struct Downloaded {
     pub(super) path: PathBuf,
@@ -16,7 +16,7 @@ pub struct Downloaded {
 }
 
 impl Downloaded {
-    /// Returns where the file is, with symbolic links followed.
+    /// Returns the path of the file, with symbolic links followed.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -28,16 +28,16 @@ impl Downloaded {
         self.length
     }
 
-    /// Returns how many bytes were there already, left by an earlier download that did not come to its
-    /// end; 0 if all bytes came now.
+    /// Returns how many of the bytes an earlier, interrupted download had left; 0 if all were
+    /// received now.
     #[must_use]
     pub fn resumed_from(&self) -> u64 {
         self.resumed_from
     }
 
-    /// Whether a digest of all bytes was given, by the caller or the server, and is right. That of a part,
-    /// which a server gives as `Content-Digest` where an earlier download is continued, is checked, but
-    /// says nothing of what was there.
+    /// Whether the caller or the server gave a digest of all bytes, and it matches. The
+    /// `Content-Digest` of a response that continues an earlier download is checked too, but covers
+    /// only a part.
     #[must_use]
     pub fn is_verified(&self) -> bool {
         self.verified
@@ -49,14 +49,14 @@ impl Downloaded {
         &self.url
     }
 
-    /// Returns the headers of the last response: that for the rest, if the download went on from an
-    /// earlier one.
+    /// Returns the headers of the last response: of the one with the rest, if an earlier download
+    /// was continued.
     #[must_use]
     pub fn headers(&self) -> &HeaderMap {
         &self.headers
     }
 
-    /// Returns what was tried for the last response and the rest of its body.
+    /// Returns the attempts for the last response and the rest of its body.
     #[must_use]
     pub fn retry_report(&self) -> &RetryReport {
         &self.report

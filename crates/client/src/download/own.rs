@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 #[cfg(unix)]
 use crate::read::destination::directory;
 
-/// Whether this is a regular file that no other name leads to, and that none but this user may have made.
+/// Whether this is a regular file with a single name, which only this user can have made.
 #[cfg(unix)]
 pub(super) fn is_own(path: &Path, found: &fs::Metadata) -> bool {
     use std::os::unix::fs::MetadataExt as _;
@@ -13,7 +13,8 @@ pub(super) fn is_own(path: &Path, found: &fs::Metadata) -> bool {
     /// Write permission of the group and of others.
     const OTHERS_WRITE: u32 = 0o022;
     let is_of_user = || found.uid() == rustix::process::geteuid().as_raw();
-    // Some file systems give all files to one user, and then it counts who may make them.
+    // Some file systems show all files as one user's. There it counts who may create files in the
+    // directory.
     let may_others_make = || match fs::metadata(directory(path)) {
         Ok(directory) => directory.mode() & OTHERS_WRITE != 0,
         Err(_) => true,

@@ -23,10 +23,10 @@ use super::{
 };
 use crate::read::destination::{Existing, follow, place, private, take_after};
 
-/// A partial file that no other download writes: its lock is held for as long as it is open.
+/// A partial file that no other download writes to: it is locked for as long as it is open.
 #[derive(Debug)]
 pub(super) struct Part {
-    /// What still writes to the disk when this is dropped has it too.
+    /// Shared with blocking tasks, which may still write to the disk when this is dropped.
     names: Arc<Names>,
     file: File,
     /// How many bytes were handed to the file.
@@ -41,9 +41,9 @@ struct Names {
     target: PathBuf,
     part: PathBuf,
     record: PathBuf,
-    /// What is left when this is dropped.
+    /// What is done with the files when this is dropped.
     leftover: Mutex<Leftover>,
-    /// The partial file. Closed last: what is removed is removed while it is locked.
+    /// The partial file. Dropped last, so that files are removed while it is locked.
     file: fs::File,
 }
 
@@ -51,9 +51,9 @@ struct Names {
 enum Leftover {
     /// The partial file and its record stay.
     Kept,
-    /// Neither is of use.
+    /// Both are removed.
     Removed,
-    /// Nothing that has these names is of this download.
+    /// The files of these names belong to another download.
     Others,
 }
 
@@ -66,19 +66,19 @@ impl Names {
         *self.leftover.lock().unwrap_or_else(PoisonError::into_inner) = leftover;
     }
 
-    /// Whether the partial file has its name. It has not if it was removed meanwhile; another download may
-    /// have begun then.
+    /// Whether the partial file still has its name. If it was removed, another download may have
+    /// begun.
     fn has_part(&self) -> bool {
         fs::symlink_metadata(&self.part).is_ok_and(|found| is_same(&self.file, &found))
     }
 
-    /// Removes the record of a file that is in its place, unless another download has begun: that replaces
-    /// the record itself.
+    /// Removes the record of a file that was moved to the target, unless another download has
+    /// begun, which replaces the record itself.
     fn remove_record(&self) {
         let Ok(next) = open_locked(&self.part, false) else {
             return;
         };
-        // One that has begun and failed meanwhile has left its own.
+        // Another download that has begun and failed meanwhile has written its own record.
         if next.metadata().is_ok_and(|found| found.len() == 0) {
             fs::remove_file(&self.record).ok();
             fs::remove_file(&self.part).ok();
@@ -89,7 +89,8 @@ impl Names {
 impl Drop for Names {
     fn drop(&mut self) {
         if self.leftover() == Leftover::Removed && self.has_part() {
-            // The record first: without one, what is left is never taken for a part of anything.
+            // The record first: without a record, the partial file is never taken for a part of
+            // anything.
             fs::remove_file(&self.record).ok();
             fs::remove_file(&self.part).ok();
         }
@@ -110,7 +111,8 @@ fn beside(target: &Path) -> io::Result<(PathBuf, PathBuf)> {
     Ok((target.with_file_name(part), target.with_file_name(record)))
 }
 
-/// Of a longer name the partial file has the beginning: most file systems allow 255 bytes, some fewer.
+/// The partial file's name has only so many bytes of a longer target's name: most file systems
+/// allow 255 bytes, some fewer.
 const MAX_NAME: usize = 128;
 
 fn shortened(name: &str) -> String {
@@ -121,8 +123,8 @@ fn shortened(name: &str) -> String {
     format!("{kept}.{}", hash.get(..16).unwrap_or_default())
 }
 
-/// How often a lock is tried, and how long it is waited for in between. A download that was dropped just
-/// now may still write its last piece, in a thread of its own.
+/// How often locking is tried, and the wait between two tries. A download that was dropped just now
+/// may still write its last piece on a blocking thread.
 const TRIES: u32 = 50;
 const BETWEEN_TRIES: Duration = Duration::from_millis(10);
 
@@ -147,23 +149,23 @@ impl Part {
         &self.names.target
     }
 
-    /// How many bytes are there.
+    /// Returns the length in bytes.
     pub(super) fn length(&self) -> u64 {
         self.length
     }
 
-    /// What the bytes that are there are a part of.
+    /// Returns what the bytes are a part of.
     pub(super) fn record(&self) -> Option<&Record> {
         self.record.as_ref()
     }
 
-    /// What is left for a later download, if anything is.
+    /// Returns what a later download can go on from, if there is anything.
     pub(super) fn kept(&self) -> Option<PartialFile> {
         let is_kept = self.names.leftover() == Leftover::Kept;
         is_kept.then(|| PartialFile::new(self.names.part.clone(), self.length))
     }
 
-    /// Leaves out what is behind this byte.
+    /// Drops the bytes after this offset.
     pub(super) async fn truncate(&mut self, length: u64) -> io::Result<()> {
         self.file.flush().await?;
         self.file.set_len(length).await?;
@@ -172,12 +174,13 @@ impl Part {
         Ok(())
     }
 
-    /// Begins anew, with bytes that are a part of something else.
+    /// Empties the file, for the bytes that this record describes.
     pub(super) async fn begin(&mut self, record: Record) -> io::Result<()> {
-        // In this order: no record is ever beside bytes of another version.
+        // In this order, so that no record is ever beside bytes of another version.
         self.names.leave(Leftover::Removed);
         self.record = None;
-        // If this is dropped meanwhile, the lock is held until it is done, and what it has made is removed.
+        // If this future is dropped, the lock is held until the task ends, and the files that it
+        // made are removed.
         let names = self.names.clone();
         blocking(move || record::remove(&names.record)).await?;
         self.truncate(0).await?;
@@ -197,7 +200,7 @@ impl Part {
         Ok(())
     }
 
-    /// Waits until all that was written is in the file, and finds out how much that is.
+    /// Waits until all bytes are written to the file, and updates the length.
     pub(super) async fn sync_length(&mut self) -> io::Result<()> {
         let flushed = self.file.flush().await;
         if let Ok(found) = self.file.metadata().await {
@@ -209,19 +212,19 @@ impl Part {
         flushed
     }
 
-    /// Nothing can go on from these bytes.
+    /// Marks the bytes as of no use to a later download.
     pub(super) fn discard(&mut self) {
         self.names.leave(Leftover::Removed);
     }
 
-    /// Opens what was written, from the first byte on.
+    /// Opens the file for reading, from the first byte on.
     pub(super) async fn content(&self) -> io::Result<File> {
         let mut file = self.file.try_clone().await?;
         file.rewind().await?;
         Ok(file)
     }
 
-    /// Checks the digests of the file, which is whole.
+    /// Checks the digests of the whole file.
     pub(super) async fn check(
         &mut self,
         expected: Vec<Expected>,
@@ -238,13 +241,13 @@ impl Part {
         checked.await.map_err(io::Error::other)?
     }
 
-    /// Puts the file, which is whole, in its place.
+    /// Moves the whole file to the target.
     pub(super) async fn finish(&mut self, existing: Existing) -> io::Result<()> {
         self.file.flush().await?;
         self.file.sync_all().await?;
         let names = self.names.clone();
         blocking(move || {
-            // What is replaced has a say in who may read the new one.
+            // The owner and mode of the replaced file say who may read the new one.
             if let Some(replaced) = fs::metadata(&names.target)
                 .ok()
                 .filter(fs::Metadata::is_file)
@@ -259,7 +262,7 @@ impl Part {
                 ));
             }
             place(&names.part, &names.target, existing)?;
-            // The name of the partial file is free now, and another download may have it already.
+            // The name of the partial file is free now, and another download may use it already.
             names.leave(Leftover::Others);
             names.remove_record();
             Ok(())
@@ -290,7 +293,7 @@ fn open(path: &Path, existing: Existing) -> io::Result<Part> {
                  something else, use `save_to` or `copy_to`",
             ));
         }
-        // A symbolic link may lead to where there is nothing yet.
+        // A symbolic link may lead to a name that does not exist yet.
         Err(error) if error.kind() == io::ErrorKind::NotFound => false,
         Err(error) => return Err(error),
     };
@@ -301,12 +304,12 @@ fn open(path: &Path, existing: Existing) -> io::Result<Part> {
     let found = Record::find(&record_path)?;
     let record = match (length, found) {
         (0, Found::Foreign | Found::Unknown) => {
-            // Nothing is in it.
+            // The file is empty.
             fs::remove_file(&part).ok();
             return Err(foreign(&record_path));
         }
         (_, Found::Foreign) => return Err(foreign(&record_path)),
-        // As long as a download has written anything there is a record of it.
+        // A download writes its record before its first byte, so these bytes are not a download's.
         (1.., Found::Absent) => return Err(foreign(&part)),
         (1.., Found::Record(record)) => Some(record),
         (0, Found::Absent | Found::Record(_)) | (_, Found::Torn | Found::Unknown) => None,
@@ -332,9 +335,10 @@ fn open(path: &Path, existing: Existing) -> io::Result<Part> {
     })
 }
 
-/// Opens a file that is this user's own, has this name, and is locked; makes one if there is none.
+/// Opens and locks a file that is this user's own and still has this name; creates it if there is
+/// none.
 fn open_locked(path: &Path, is_private: bool) -> io::Result<fs::File> {
-    // Each of them fails only because another program has made, removed or renamed the file meanwhile.
+    // Each try fails only if another program has created, removed or renamed the file meanwhile.
     const TRIES: u32 = 10;
     for _ in 0..TRIES {
         let mut options = fs::OpenOptions::new();
@@ -343,7 +347,7 @@ fn open_locked(path: &Path, is_private: bool) -> io::Result<fs::File> {
         let mut new = options.clone();
         new.create_new(true);
         if is_private {
-            // It gets the mode of the file that it replaces when it is whole.
+            // It takes over the mode of the file that it replaces once it is whole.
             private(&mut new);
         }
         let file = match new.open(path) {
@@ -374,7 +378,7 @@ fn open_locked(path: &Path, is_private: bool) -> io::Result<fs::File> {
     Err(busy())
 }
 
-/// What no download has left is not touched.
+/// The error of a file that no download has left, and that is therefore not touched.
 fn foreign(path: &Path) -> io::Error {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     io::Error::new(
@@ -390,7 +394,8 @@ fn busy() -> io::Error {
     )
 }
 
-/// Whether this is what was opened. It is not after another download has put its file in its place.
+/// Whether the path leads to the open file. It does not if another download has moved its file
+/// there.
 #[cfg(unix)]
 fn is_same(file: &fs::File, found: &fs::Metadata) -> bool {
     use std::os::unix::fs::MetadataExt as _;
@@ -400,7 +405,7 @@ fn is_same(file: &fs::File, found: &fs::Metadata) -> bool {
     found.is_file() && found.nlink() == 1 && file.metadata().is_ok_and(is_found)
 }
 
-/// There the name of a file that is open for writing cannot be given to another one.
+/// On this system a file that is open for writing cannot be replaced under its name.
 #[cfg(not(unix))]
 fn is_same(_: &fs::File, _: &fs::Metadata) -> bool {
     true
@@ -418,7 +423,7 @@ fn make_private(_: &fs::File) -> io::Result<()> {
     Ok(())
 }
 
-/// A link that takes the place of a file meanwhile is not followed.
+/// Does not follow a symbolic link that takes the place of the file meanwhile.
 #[cfg(unix)]
 fn alone(options: &mut fs::OpenOptions) {
     use std::os::unix::fs::OpenOptionsExt as _;
@@ -428,7 +433,7 @@ fn alone(options: &mut fs::OpenOptions) {
     }
 }
 
-/// No other handle may be opened for writing as long as this one is open: that is the lock there.
+/// Forbids other handles for writing while this one is open, which is the lock on this system.
 #[cfg(windows)]
 fn alone(options: &mut fs::OpenOptions) {
     use std::os::windows::fs::OpenOptionsExt as _;
@@ -455,14 +460,15 @@ fn busy_if_shared(error: io::Error) -> io::Error {
     error
 }
 
-/// Locks a file against other downloads. A lock ends with its program, however that ends.
+/// Locks a file against other downloads. The system releases the lock when the program ends,
+/// however it ends.
 #[cfg(unix)]
 fn lock(file: &fs::File) -> io::Result<()> {
     use rustix::{fs::FlockOperation, io::Errno};
 
     match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
         Err(Errno::WOULDBLOCK) => Err(busy()),
-        // Not every file system has locks, and a download is of use there too.
+        // Not every file system has locks, and a download is useful without one.
         Ok(()) | Err(_) => Ok(()),
     }
 }

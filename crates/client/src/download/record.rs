@@ -1,4 +1,4 @@
-//! What is kept beside a partial file: what it is a part of.
+//! The record beside a partial file, which says what the bytes are a part of.
 
 use std::{
     fs,
@@ -14,44 +14,45 @@ use sha2::{Digest as _, Sha256};
 use super::{error::Hex, own::is_own};
 use crate::read::destination::private;
 
-/// The form of the file. A program that finds another one begins anew.
+/// The version of the format. A program that finds another one begins anew.
 const VERSION: u32 = 1;
 
-/// More than a record of valid headers has, in bytes.
+/// The most bytes that are read. A record of valid headers has fewer.
 const MAX_LENGTH: u64 = 256 * 1024;
 
 /// How each record begins.
 const BEGINNING: &[u8] = b"{\"partial_download\":";
 
-/// What is in the place of a record.
+/// What was found at the path of a record.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Found {
     Absent,
     Record(Record),
-    /// One of which a part is missing.
+    /// A record that was not written whole.
     Torn,
-    /// Something else.
+    /// A file that is no record.
     Unknown,
-    /// No file of this user, or one that has another name too.
+    /// A file that is not this user's own, or has another name too.
     Foreign,
 }
 
 /// What the bytes of a partial file are a part of.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(super) struct Record {
-    /// The version of this form. It is the first field, by which a record is known as one.
+    /// The version of the format. It is the first field, by which a file is known as a record.
     partial_download: u32,
-    /// A hash of what the caller asked for: a URL may be signed, and is a secret then.
+    /// A hash of the URL that the caller asked for, which may be signed and is a secret then.
     resource: String,
-    /// A hash of the path that answered, after redirects. A date is the validator of this one alone.
+    /// A hash of the path of the URL that answered, after redirects. A date is valid as a validator
+    /// only for this path.
     answered: String,
-    /// A strong entity tag, or a strong date. Without one, the bytes cannot be continued.
+    /// A strong entity tag, or a strong date. Without one, the download cannot be continued.
     validator: Option<String>,
     /// The content codings of the bytes.
     codings: String,
-    /// The length of the whole, if the server said it.
+    /// The length of the whole, if the server sent it.
     total: Option<u64>,
-    /// The `Repr-Digest` of the whole, if the server said it.
+    /// The `Repr-Digest` of the whole, if the server sent it.
     repr_digest: Option<String>,
 }
 
@@ -79,12 +80,13 @@ impl Record {
         self.validator.is_some()
     }
 
-    /// Whether it is of what the caller asks for.
+    /// Whether it belongs to what the caller asks for.
     pub(super) fn is_of(&self, resource: &str) -> bool {
         self.partial_download == VERSION && self.resource == resource
     }
 
-    /// Whether a response of this URL can be of the same version. A tag says that itself.
+    /// Whether a response from this URL can be of the same version. An entity tag proves that by
+    /// itself.
     pub(super) fn is_answered_by(&self, checkpoint: &Checkpoint, answered: &Uri) -> bool {
         checkpoint.is_tag() || self.answered == hash("path", answered.path())
     }
@@ -98,7 +100,7 @@ impl Record {
         self.repr_digest.as_deref()
     }
 
-    /// Reads what is there in the place of a record.
+    /// Reads the file at the path of a record.
     pub(super) fn find(path: &Path) -> io::Result<Found> {
         let found = match fs::symlink_metadata(path) {
             Ok(found) => found,
@@ -118,19 +120,19 @@ impl Record {
         })
     }
 
-    /// Writes it, in place of one that is there.
+    /// Writes the record, in place of one that is there.
     pub(super) fn write(&self, path: &Path) -> io::Result<()> {
         let text = serde_json::to_vec(self)?;
         remove(path)?;
         let mut options = fs::OpenOptions::new();
         options.write(true).create_new(true);
         private(&mut options);
-        // One that is cut short is not valid JSON, and is not used.
+        // A record that is cut short is not valid JSON, and is not used.
         options.open(path)?.write_all(&text)
     }
 }
 
-/// Removes a file that may not be there.
+/// Removes a file, which need not exist.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -138,7 +140,8 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// A hash of something that may be a secret. What it is tells equal texts of different kinds apart.
+/// Hashes something that may be a secret. The kind makes the hashes of equal texts of different
+/// kinds differ.
 pub(super) fn hash(kind: &str, text: &str) -> String {
     let digest = Sha256::new()
         .chain_update(kind)
@@ -148,7 +151,7 @@ pub(super) fn hash(kind: &str, text: &str) -> String {
     Hex(&digest).to_string()
 }
 
-/// A header value as text. It may have bytes above 0x7f, each of which is one character here.
+/// Converts a header value to text. Each byte above 0x7f becomes one character.
 pub(super) fn text(value: &HeaderValue) -> String {
     value.as_bytes().iter().copied().map(char::from).collect()
 }

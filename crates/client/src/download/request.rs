@@ -74,8 +74,8 @@ impl RequestBuilder {
         crate::Download::new(self, path.as_ref().to_owned())
     }
 
-    /// Makes it the request of a download, which may be sent several times. Gives what it asks for too,
-    /// and within which limits the body is to be decoded, if it is.
+    /// Makes this the request of a download, which may be sent several times. Returns also its
+    /// description, and the limits of decoding if the body is decoded.
     pub(crate) fn into_download(self) -> Result<(Self, Description, Option<DecodeLimits>), Error> {
         let client = self.client().clone();
         let mut request = self.build()?;
@@ -88,17 +88,17 @@ impl RequestBuilder {
             .headers_mut()
             .entry(ACCEPT_ENCODING)
             .or_insert(identity);
-        // The bytes on the disk are those on the connection.
+        // The partial file has the bytes as they come over the connection.
         setting::set(request.extensions_mut(), NoDecompression);
         if resume != Resume::None {
-            // What is saved is continued when it is clear that it is saved.
+            // A body is continued once it is clear that it is saved.
             setting::set(request.extensions_mut(), Resume::Saved);
         }
         let request = Self::of_built(client, request).error_for_status(false);
         Ok((request, description, decode))
     }
 
-    /// The same request, with headers that ask for a part.
+    /// Makes the same request with headers that ask for a part.
     pub(crate) fn ask_for_rest(&self, ask: impl FnOnce(&mut HeaderMap)) -> Result<Self, Error> {
         let again = self.try_clone();
         let again = again.ok_or_else(|| Error::builder("the request cannot be sent again"))?;

@@ -1,4 +1,4 @@
-//! Asks for a file, or for the rest of it, until all of it is there.
+//! Requests a file, or the rest of it, until all of it has come.
 
 use std::{
     future::{Future, IntoFuture},
@@ -28,8 +28,8 @@ use crate::{
     error::Kind, read::destination::Existing,
 };
 
-/// A server may give less than was asked for, and is asked again then. Each answer costs it as much as
-/// this many bytes, and it may give less than that only so often.
+/// A server may send fewer bytes than were asked for, and is then asked for the rest. A response
+/// with fewer bytes than this counts as small, and only so many small ones are accepted.
 const SMALL_PART: u64 = 4 * 1024;
 const MAX_SMALL_PARTS: u32 = 16;
 
@@ -93,31 +93,31 @@ fn unwritten(error: io::Error) -> Error {
 
 struct Transfer<'a> {
     request: RequestBuilder,
-    /// What names the file from one run to the next.
+    /// Identifies the file from one run of the program to the next.
     resource: String,
     existing: Existing,
-    /// Whether what is there is not used.
+    /// Whether bytes that are there are not used.
     fresh: bool,
-    /// Within which limits content codings are taken off; none if they are not.
+    /// The limits within which content codings are decoded; `None` if they are not.
     decode: Option<DecodeLimits>,
-    /// The digest that the caller gave, of the target.
+    /// The digest of the target that the caller gave.
     given: Option<Expected>,
     on_progress: Option<OnProgress<'a>>,
     part: Part,
     resumed_from: u64,
-    /// Whether any progress was told.
+    /// Whether any progress was reported.
     is_told: bool,
     restarts: u32,
     total: Option<u64>,
     codings: Option<HeaderValue>,
-    /// The digests that the server gave, of the partial file.
+    /// The digests of the partial file that the server gave.
     expected: Vec<Expected>,
-    /// Of all bytes from the first on; none if some were there already.
+    /// The hashes of all bytes from the first on; `None` if some bytes were there before.
     hashed: Option<Hashing>,
 }
 
 impl Transfer<'_> {
-    /// Receives what is missing, and gives the last response.
+    /// Receives the missing bytes, and returns the last response.
     async fn receive(&mut self) -> Result<Response, Error> {
         let mut checkpoint = self.stored();
         self.resumed_from = match checkpoint {
@@ -155,7 +155,7 @@ impl Transfer<'_> {
                         return Err(Error::new(Kind::SmallParts));
                     }
                 }
-                // The file has changed, or the server does not know ranges as well as it says. It is asked
+                // The file has changed, or the server does not serve ranges as it announced. Ask
                 // for the whole.
                 _ => {
                     tracing::debug!("a download begins anew: what is there cannot be continued");
@@ -165,7 +165,7 @@ impl Transfer<'_> {
         }
     }
 
-    /// What an earlier run has kept, if it is of the file that is asked for.
+    /// Returns where an earlier run stopped, if its bytes belong to the requested file.
     fn stored(&mut self) -> Option<Checkpoint> {
         let record = self.part.record()?;
         if self.fresh || !record.is_of(&self.resource) {
@@ -177,8 +177,8 @@ impl Transfer<'_> {
         Some(checkpoint)
     }
 
-    /// Returns how many bytes of what is asked for are there. If all are, the last one is left out, so that
-    /// there is something to ask for: the answer shows whether the validator still holds.
+    /// Returns how many bytes of the file are there. If all are, the last one is left out, because
+    /// there must be something to ask for: the response shows whether the validator still matches.
     async fn leave_some_to_ask_for(
         &mut self,
         checkpoint: &mut Option<Checkpoint>,
@@ -202,7 +202,7 @@ impl Transfer<'_> {
         Ok(self.part.length())
     }
 
-    /// The request for what follows so many bytes, or for the whole.
+    /// Makes the request for the bytes from this offset on, or for the whole.
     fn request_for(
         &self,
         checkpoint: Option<&Checkpoint>,
@@ -248,7 +248,7 @@ impl Transfer<'_> {
         Ok(response)
     }
 
-    /// Receives a body that begins with these bytes that are there already.
+    /// Receives a body that begins with bytes that are there already.
     async fn receive_part(
         &mut self,
         known: &Checkpoint,
@@ -256,7 +256,7 @@ impl Transfer<'_> {
         skip: u64,
         length: u64,
     ) -> Result<Response, Error> {
-        // The bytes of the whole that the body is.
+        // The range of the whole that the body has.
         let first = self.part.length().saturating_sub(skip);
         let content = first..first.saturating_add(length);
         let headers = response.headers();
@@ -267,7 +267,7 @@ impl Transfer<'_> {
         }
         let of_content = Expected::of_content(headers, Some(&content));
         self.expected.extend(of_content);
-        // A part may leave the date out, which `If-Range` has made sure of.
+        // A partial response may leave out the date, which `If-Range` has made sure of.
         if !known.is_tag() {
             let headers = response.headers_mut();
             headers
@@ -279,7 +279,7 @@ impl Transfer<'_> {
         Ok(response)
     }
 
-    /// Writes a body, which is these bytes of the whole, or all.
+    /// Writes a body, which has this range of the whole, or all of it.
     async fn copy(
         &mut self,
         response: &mut Response,
@@ -324,7 +324,7 @@ impl Transfer<'_> {
         }
     }
 
-    /// Checks what is there, all of which has come. Gives the content, if it has to be decoded.
+    /// Verifies the received file. Returns its content if it has to be decoded.
     async fn verify(&mut self) -> Result<Option<Content>, Error> {
         self.part.sync_length().await.map_err(unwritten)?;
         let content = match (&self.codings, self.decode) {
@@ -343,7 +343,7 @@ impl Transfer<'_> {
             Ok(()) => Ok(content),
             Err(Unverified::Io(error)) => Err(unwritten(error)),
             Err(Unverified::Mismatch(mismatch)) => {
-                // More bytes cannot make it right.
+                // A wrong digest cannot be made right by more bytes.
                 self.part.discard();
                 Err(Error::new(Kind::Digest(mismatch)))
             }
@@ -386,21 +386,22 @@ impl Transfer<'_> {
         })
     }
 
-    /// Writes the decoded content to the target. The partial file is not needed any more then.
+    /// Writes the decoded content to the target, after which the partial file is not needed any
+    /// more.
     async fn decode_to(&mut self, target: &Path, content: Content) -> Result<u64, Error> {
         let written = content.write(target, self.existing, self.given.as_ref());
         let written = written.await;
         match &written {
-            // It can be decoded again when there is room for it.
+            // It can be decoded again when there is space for it.
             Err(error) if matches!(error.reason(), Kind::Write) => {}
             Ok(_) | Err(_) => self.part.discard(),
         }
         written
     }
 
-    /// Says of an error what is left for the next time.
+    /// Adds to an error what is left for the next download.
     async fn fail(&mut self, error: Error) -> Error {
-        // An error of this adds nothing to the one that there is.
+        // A failure here would add nothing to the error that is returned.
         self.part.sync_length().await.ok();
         error.with_partial_file(self.part.kept())
     }
@@ -408,7 +409,7 @@ impl Transfer<'_> {
 
 /// The error of a response that has no part of the file.
 async fn refused(mut response: Response) -> Error {
-    // What it says of the error is not waited for any longer than the file would be.
+    // The body of a refused response is not waited for any longer than the file would be.
     response.body_mut().hold_to_default_floor(SAVED_FLOOR);
     match response.error_for_status_with_body().await {
         Ok(response) => response.unexpected_status(),
@@ -416,14 +417,14 @@ async fn refused(mut response: Response) -> Error {
     }
 }
 
-/// All values of a header, as one list; none if there are none.
+/// Joins all values of a header to one list; `None` if there are none.
 fn lines(headers: &HeaderMap, name: impl AsHeaderName) -> Option<String> {
     let lines: Vec<_> = headers.get_all(name).iter().map(record::text).collect();
     (!lines.is_empty()).then(|| lines.join(", "))
 }
 
-/// Leaves out of a piece at this position what is there already, and what goes on behind the part that
-/// was announced. Moves the position behind the piece.
+/// Removes from a piece at this position the bytes that are there already, and those beyond the
+/// announced range. Moves the position behind the piece.
 fn only(mut piece: Bytes, position: &mut u64, wanted: &Range<u64>) -> Bytes {
     let length = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     let end = wanted.end.saturating_sub(*position);
