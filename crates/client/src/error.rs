@@ -25,17 +25,17 @@ pub use self::{deadline::DeadlinePhase, kind::ErrorKind, timeout::TimeoutPhase};
 
 pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
 
-/// Why a call has no answer.
+/// The error of a call.
 ///
-/// [`Display`](std::fmt::Display) is one line that names the method, the origin, what failed and how
-/// many attempts were made; the cause is in [`source`](StdError::source), and says nothing twice. Of
-/// a setting that is not valid the line has the name, and the cause what is wrong with it. It holds neither
-/// userinfo nor a query, and no header; a path only if the client
+/// [`Display`](std::fmt::Display) is one line with the method, the origin, what failed, and how
+/// many attempts were made. The cause is the [`source`](StdError::source), and is not repeated in
+/// the line. For a setting that is not valid, the line has its name and the source says what is
+/// wrong with it. The line has no userinfo, no query and no header, and a path only if the client
 /// [records paths](crate::ClientBuilder::record_paths).
 ///
-/// `{:#}` prints the same line with all causes behind it, separated by colons, for logs. `{:?}` prints
-/// both over several lines for a person, as a program does whose `main` returns the error; `{:#?}`
-/// prints the fields.
+/// `{:#}` prints the same line followed by all causes, separated by colons, for logs. `{:?}` prints
+/// them over several lines, as a program does whose `main` returns the error; `{:#?}` prints the
+/// fields.
 ///
 /// ```no_run
 /// #[tokio::main]
@@ -58,13 +58,13 @@ struct Inner {
     uri: Option<Uri>,
     source: Option<BoxError>,
     report: Option<RetryReport>,
-    /// Whether the line has the path of the URL.
+    /// Whether the line shows the path of the URL.
     paths: Paths,
-    /// What the call was doing when its deadline passed, where that is known.
+    /// What the call was doing when its deadline passed, if known.
     phase: Option<DeadlinePhase>,
-    /// The response, where it had come before the call failed.
+    /// The response, if its head had come before the call failed.
     answer: Option<Answer>,
-    /// What is left of a download.
+    /// The partial file of a failed download.
     #[cfg(feature = "fs")]
     partial_file: Option<PartialFile>,
 }
@@ -80,8 +80,8 @@ struct Answer {
 pub(crate) const KEPT_OF_BODY: usize = 8 * 1024;
 
 impl Error {
-    /// The path, where the settings show it. With endpoints the URL may be another one's than the origin, and
-    /// then its path is not what was asked for there.
+    /// Returns the path if the settings show it. With endpoints, the URL may be another endpoint's
+    /// than the origin, and its path was not requested there.
     fn shown_path(&self) -> Option<&str> {
         if self.0.paths == Paths::Redacted {
             return None;
@@ -96,8 +96,8 @@ impl Error {
         &self.0.kind
     }
 
-    /// Returns the session's error, which tells more of what happened. It is found too where a
-    /// layer or a service has wrapped it in an error of its own.
+    /// Returns the error of the session, which has more detail. It is also found where a layer or a
+    /// service has wrapped it in an error of its own.
     #[must_use]
     pub fn session_error(&self) -> Option<&session_layer::Error> {
         match &self.0.kind {
@@ -107,14 +107,14 @@ impl Error {
         }
     }
 
-    /// The causes that may be printed. That of JSON quotes what stands in the body, and its line
-    /// has what else there is to say.
+    /// Returns the causes that may be printed. The cause of a JSON error quotes the body, and
+    /// everything else that it says is in this error's line.
     fn told_causes(&self) -> impl Iterator<Item = &(dyn StdError + 'static)> {
         let first = match self.0.kind {
             Kind::Json(_) => None,
             _ => StdError::source(self),
         };
-        // An `io::Error` that wraps another error says what that one says.
+        // An `io::Error` that wraps another error prints the same as that error.
         let wraps = |cause: &&(dyn StdError + 'static)| {
             let cause: Option<&io::Error> = cause.downcast_ref();
             cause.is_some_and(|it| it.get_ref().is_some())
@@ -137,43 +137,44 @@ impl Error {
         self.0.origin.as_deref()
     }
 
-    /// Returns the URL that was asked, without userinfo: after redirects, that of the last hop. With
-    /// [endpoints](crate::ClientBuilder::endpoints) it is that of the one that answered; if none did,
-    /// it is the first one's, and [`origin`](Self::origin) tells which failed.
+    /// Returns the URL that was requested, without userinfo: after redirects, that of the last hop.
+    /// With [endpoints](crate::ClientBuilder::endpoints) it is the URL of the endpoint that
+    /// answered; if none did, it is that of the first, and [`origin`](Self::origin) is that of the
+    /// one that failed.
     ///
-    /// Its path and query may hold what is in no log: neither [`Display`](std::fmt::Display) nor `Debug`
-    /// of the error shows them, except the path where the client
-    /// [records paths](crate::ClientBuilder::record_paths).
+    /// Its path and query may hold secrets: neither [`Display`](std::fmt::Display) nor `Debug` of
+    /// the error shows them, except the path where the client [records
+    /// paths](crate::ClientBuilder::record_paths).
     #[must_use]
     pub fn url(&self) -> Option<&Uri> {
         self.0.uri.as_ref()
     }
 
-    /// Returns what was tried, on all hops of a call that was redirected; `None` if the request did
-    /// not reach the retry layer.
+    /// Returns the report of all attempts, on all hops of a call that was redirected; `None` if the
+    /// request did not reach the retry layer.
     #[must_use]
     pub fn retry_report(&self) -> Option<&RetryReport> {
         self.0.report.as_ref()
     }
 
-    /// Returns the status of the response, where the call failed after its head had come: the error
+    /// Returns the status of the response, if the call failed after its head had come: the error
     /// was made of a failed status, or the body broke off, was larger than allowed, could not be
     /// decoded or read as JSON, or had not ended at the deadline.
     ///
-    /// Of a body that was read piece by piece it is `None`: its reader has the response's head.
+    /// `None` for a body that was read piece by piece: its reader has the head of the response.
     #[must_use]
     pub fn status(&self) -> Option<StatusCode> {
         self.0.answer.as_ref().map(|answer| answer.status)
     }
 
-    /// Returns the headers of the response, where there is a [`status`](Self::status).
+    /// Returns the headers of the response, if there is a [`status`](Self::status).
     #[must_use]
     pub fn headers(&self) -> Option<&HeaderMap> {
         self.0.answer.as_ref().map(|answer| &answer.headers)
     }
 
-    /// Returns the beginning of the response's body, where there is a [`status`](Self::status) and
-    /// anything of the body was collected: at most 8 KiB.
+    /// Returns the beginning of the response's body, at most 8 KiB, if there is a
+    /// [`status`](Self::status) and any of the body was collected.
     #[must_use]
     pub fn body(&self) -> Option<&Bytes> {
         let answer = self.0.answer.as_ref();
@@ -187,8 +188,8 @@ impl Error {
         self.session_error()?.proxy_status()
     }
 
-    /// Returns why a body could not be [continued](crate::ClientBuilder::resume) where it broke, if the
-    /// server's answer to that did not fit what was received.
+    /// Returns why a body could not be [continued](crate::ClientBuilder::resume) where it broke, if
+    /// the server's response to that did not fit the received part.
     #[must_use]
     pub fn resume_error(&self) -> Option<&ResumeError> {
         match &self.0.kind {
@@ -197,16 +198,16 @@ impl Error {
         }
     }
 
-    /// Returns what a [download](crate::RequestBuilder::download_to) that failed has left, for the next one
-    /// to go on from; `None` if nothing is left.
+    /// Returns the part of the file that a failed [download](crate::RequestBuilder::download_to)
+    /// has left, from which the next one goes on; `None` if nothing is left.
     #[cfg(feature = "fs")]
     #[must_use]
     pub fn partial_file(&self) -> Option<&PartialFile> {
         self.0.partial_file.as_ref()
     }
 
-    /// Returns the digest that a [download](crate::RequestBuilder::download_to) was to have, and the one
-    /// that it has.
+    /// Returns the expected and the actual digest of a
+    /// [download](crate::RequestBuilder::download_to), if they differ.
     #[cfg(feature = "fs")]
     #[must_use]
     pub fn digest_mismatch(&self) -> Option<&DigestMismatch> {
@@ -217,8 +218,9 @@ impl Error {
     }
 }
 
-/// Whether a status tells of a client's or a server's error. One above 599 is no status at all, and counts as a
-/// server's error ([RFC 9110, section 15](https://www.rfc-editor.org/rfc/rfc9110#section-15)).
+/// Whether this is the status of a client's or a server's error. A status above 599 is not valid,
+/// and counts as a server's error ([RFC 9110, section
+/// 15](https://www.rfc-editor.org/rfc/rfc9110#section-15)).
 pub(crate) fn is_failed(status: StatusCode) -> bool {
     status >= StatusCode::BAD_REQUEST
 }
@@ -226,7 +228,8 @@ pub(crate) fn is_failed(status: StatusCode) -> bool {
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match &self.0.kind {
-            // Its own line says what the session's error says: the cause is the next below.
+            // This error's line already has the session error's text, so the source is that error's
+            // source.
             Kind::Session(error) => error.source(),
             _ => self.0.source.as_ref().map(|source| source.as_ref() as _),
         }

@@ -1,5 +1,5 @@
-//! What a client does to its attempts only if it is asked to. One that was asked for nothing of
-//! this has none, so that all of it costs an attempt one look.
+//! Optional changes to the attempts of a client. A client without any of them has no `Extras`, so
+//! an attempt pays one check for all of them.
 
 use std::fmt;
 
@@ -17,40 +17,41 @@ use crate::{
 
 #[derive(Default)]
 pub(crate) struct Extras {
-    /// The origins for which all this is meant; the first one of each call if there are none.
+    /// The own origins, to which all this applies; if empty, the first origin of each call is its
+    /// own.
     pub(crate) own_origins: Vec<Uri>,
     pub(crate) headers: HeaderMap,
     pub(crate) auth: Option<Auth>,
     pub(crate) attempt_id: Option<HeaderName>,
-    /// Where the attempts of a call go, one after the other; the last one repeats.
+    /// The endpoints of the attempts of a call, one after the other; the last one repeats.
     pub(crate) endpoints: Vec<Base>,
     /// Whether no attempt may go out without TLS.
     pub(crate) https_only: bool,
     pub(crate) trace_context: TraceContext,
 }
 
-/// What else an attempt needs.
+/// What is left to do for an attempt.
 #[derive(Debug, Default)]
 pub(crate) struct Decorated {
-    /// The URI, where it was changed.
+    /// The URI, if it was changed.
     pub(crate) moved: Option<Uri>,
-    /// Whether credentials are to be fetched or worked out.
+    /// Whether credentials have to be fetched or computed.
     pub(crate) authorizes: bool,
-    /// Whether it must not be sent, since it would go out without TLS.
+    /// Whether it must not be sent, because it would go out without TLS.
     pub(crate) refused: bool,
     /// Whether it carries the context of its trace.
     pub(crate) traced: bool,
 }
 
 impl Decorated {
-    /// Whether the attempt needs nothing else.
+    /// Whether nothing is left to do.
     pub(crate) fn is_ready(&self) -> bool {
         self.moved.is_none() && !self.authorizes
     }
 }
 
 impl Extras {
-    /// Nothing if nothing was asked for.
+    /// `None` if no option is set.
     pub(crate) fn boxed(self) -> Option<Box<Self>> {
         let Self {
             own_origins: _,
@@ -70,7 +71,7 @@ impl Extras {
         (!idle).then(|| Box::new(self))
     }
 
-    /// Does to a request what can be done at once.
+    /// Makes the changes that need no wait.
     pub(crate) fn decorate<B>(&self, request: &mut Request<B>) -> Decorated {
         let without = WithoutDefaults::of(request);
         if let Some(name) = self.attempt_id.as_ref().filter(|it| !without.has(it)) {
@@ -81,7 +82,7 @@ impl Extras {
             *request.uri_mut() = uri.clone();
         }
         let is_own = self.is_own_origin(request);
-        // The answer to TRACE shows what the request had (RFC 9110, section 9.3.8).
+        // The response to TRACE repeats the request's headers (RFC 9110, section 9.3.8).
         let is_shown = request.method() == Method::TRACE;
         if is_own {
             add(request.headers_mut(), &self.headers, &without, is_shown);
@@ -109,7 +110,7 @@ impl Extras {
                 || self.own_origins.iter().any(|own| origin::is_same(own, uri)))
     }
 
-    /// Where an attempt goes instead of the first endpoint.
+    /// Returns the URI of an attempt that goes to another endpoint than the first.
     fn endpoint<B>(&self, request: &Request<B>) -> Option<Uri> {
         let number = request.extensions().get::<Attempt>()?.number();
         let index = usize::try_from(number).ok()?.checked_sub(1)?;
@@ -128,7 +129,7 @@ impl Extras {
 }
 
 impl fmt::Debug for Extras {
-    // Of the headers the names only: any value may be a secret.
+    // Only the names of headers, because any value may be a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Extras")
             .field("headers", &self.headers.keys().collect::<Vec<_>>())
@@ -141,8 +142,8 @@ impl fmt::Debug for Extras {
     }
 }
 
-/// Adds the headers whose names a request does not have, and does not want to be without; no secrets where
-/// the answer will show them.
+/// Adds the headers that a request does not have and does not exclude; where the response will
+/// repeat the headers, no secret ones.
 fn add(headers: &mut HeaderMap, added: &HeaderMap, without: &WithoutDefaults, is_shown: bool) {
     for name in added.keys().filter(|name| !without.has(name)) {
         if let Entry::Vacant(vacant) = headers.entry(name) {

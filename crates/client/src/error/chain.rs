@@ -4,11 +4,11 @@ use std::{error::Error as StdError, io, iter};
 
 use super::Error;
 
-/// How many causes are looked at: a chain that leads back to itself must end too.
+/// How many causes are looked at, so that a chain which leads back to itself ends too.
 const MAX_CAUSES: usize = 32;
 
-/// The error and its causes, outermost first. It looks into [`io::Error`]s too: their `source`
-/// leaves out the very error that they wrap.
+/// The error and its causes, outermost first. It also looks into [`io::Error`]s, whose `source`
+/// skips the error that they wrap.
 pub(crate) fn causes<'a>(
     error: &'a (dyn StdError + 'static),
 ) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
@@ -27,7 +27,7 @@ pub(super) fn session_cause<'a>(
     error: &'a (dyn StdError + 'static),
 ) -> Option<&'a session_layer::Error> {
     causes(error).find_map(|cause| match cause.downcast_ref::<Error>() {
-        // Its own sources leave the session's error out.
+        // Its own sources skip the session's error.
         Some(error) => error.session_error(),
         None => cause.downcast_ref(),
     })

@@ -11,7 +11,7 @@ impl From<session_layer::Error> for Error {
     }
 }
 
-/// A setting of the retries is not valid: an error of a builder.
+/// A setting of the retries that is not valid is an error of the builder.
 impl From<retry_layer::BuildError> for Error {
     fn from(error: retry_layer::BuildError) -> Self {
         let setting = error.setting();
@@ -19,7 +19,7 @@ impl From<retry_layer::BuildError> for Error {
     }
 }
 
-/// A setting of the session is not valid: an error of a builder.
+/// A setting of the session that is not valid is an error of the builder.
 impl From<session_layer::ConfigError> for Error {
     fn from(error: session_layer::ConfigError) -> Self {
         let setting = error.setting();
@@ -27,7 +27,7 @@ impl From<session_layer::ConfigError> for Error {
     }
 }
 
-/// The address of a proxy, or what was set for one, is not valid: an error of a builder.
+/// An address or a setting of a proxy that is not valid is an error of the builder.
 #[cfg(feature = "proxy")]
 impl From<session_layer::ProxyConfigError> for Error {
     fn from(error: session_layer::ProxyConfigError) -> Self {
@@ -35,7 +35,7 @@ impl From<session_layer::ProxyConfigError> for Error {
     }
 }
 
-/// A setting of TLS is not valid: an error of a builder.
+/// A setting of TLS that is not valid is an error of the builder.
 #[cfg(feature = "tls")]
 impl From<session_layer::TlsConfigError> for Error {
     fn from(error: session_layer::TlsConfigError) -> Self {

@@ -5,14 +5,14 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum DeadlinePhase {
-    /// It had not begun: the deadline lay in the past.
+    /// The call had not begun: the deadline lay in the past.
     Start,
-    /// It waited for a free place in the connection pool, or on its HTTP/2 connection.
+    /// It waited for a connection of the pool, or for a stream on its HTTP/2 connection.
     Queue,
     /// It waited for the addresses of the name.
     Dns,
-    /// It waited for a connection: TCP, or what an HTTP/2 server says first. Of a connector that is
-    /// not `session_layer::Connector`, this stands for the name, a proxy and TLS too.
+    /// It waited for a connection: TCP, or the first frame of an HTTP/2 server. With a connector
+    /// other than `session_layer::Connector`, this stands for the name, a proxy and TLS too.
     Connect,
     /// It waited for a proxy: its name, the connection to it, or a tunnel.
     Proxy,
@@ -20,31 +20,31 @@ pub enum DeadlinePhase {
     Tls,
     /// The body of the request was being sent.
     Upload {
-        /// How many bytes of it the connection had taken in this attempt, some of which may have
-        /// been in buffers still.
+        /// How many bytes of it the connection had taken in this attempt. Some of them may still
+        /// have been in buffers.
         sent: u64,
     },
-    /// An attempt had been sent, or waited to be asked for its body, or for the head of its
-    /// response.
+    /// An attempt had been sent, and it waited for the head of the response, or for the server to
+    /// ask for the body.
     Head,
     /// It read the body of the response.
     Body,
-    /// An attempt had failed, and it waited to make the next one.
+    /// An attempt had failed, and it waited before the next one.
     Retry,
-    /// It read the rest of a response that redirects, before it went on.
+    /// It read the rest of a redirect's body before the next hop.
     Redirect,
-    /// An attempt was being authorized: it waited for a token.
+    /// It waited for a token to authorize an attempt.
     Token,
-    /// An attempt was under way, and how far it had come is not known, since another service stands
-    /// in the session's place.
+    /// An attempt was under way. Its progress is not known, because another service stands in the
+    /// session's place.
     Attempt,
 }
 
 impl DeadlinePhase {
-    /// Writes it as what the call was doing, with the number of the attempt from the second one on.
+    /// Writes what the call was doing, with the number of the attempt from the second one on.
     pub(super) fn describe(self, attempts: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let doing = match self {
-            // These have texts of their own.
+            // The error has a text of its own for these.
             Self::Start | Self::Body => return Ok(()),
             Self::Queue => "waiting in the queue for a connection",
             Self::Dns => "waiting for the address of the host",

@@ -1,4 +1,4 @@
-//! How an error reads.
+//! How an error is printed.
 
 use std::{fmt, time::Duration};
 
@@ -40,7 +40,7 @@ impl fmt::Display for Error {
     }
 }
 
-/// What an error says without the request and the attempts.
+/// Prints an error without the request and the attempts.
 pub(crate) struct What<'a>(pub(crate) &'a Error);
 
 impl fmt::Display for What<'_> {
@@ -58,7 +58,7 @@ impl fmt::Display for What<'_> {
         }
         match kind {
             Kind::Builder(why) | Kind::Redirect(why) => f.write_str(why)?,
-            // The alternate form leaves out the origin, which stands here already.
+            // The alternate form leaves out the origin, which is already printed.
             Kind::Session(error) => write!(f, "{error:#}")?,
             Kind::Service => f.write_str("the service failed")?,
             Kind::Token => f.write_str("no token could be fetched to authorize the request")?,
@@ -128,7 +128,7 @@ impl fmt::Display for What<'_> {
     }
 }
 
-/// Says how often a request was sent, and why not more often where that is no matter of course.
+/// Prints how often a request was sent and, where it is not obvious, why not more often.
 fn tried(report: &RetryReport, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let transparent = usize::try_from(report.transparent_retries()).unwrap_or(usize::MAX);
     let attempts = attempts(report);
@@ -163,7 +163,7 @@ impl fmt::Debug for Error {
         let mut out = f.debug_struct("Error");
         out.field("kind", &self.0.kind);
         if let Some(Answer { status, .. }) = &self.0.answer {
-            // A body and headers may hold anything.
+            // The body and the headers may hold secrets.
             out.field("status", status);
         }
         if let Some(method) = &self.0.method {
@@ -179,7 +179,7 @@ impl fmt::Debug for Error {
             out.field("report", report);
         }
         match &self.0.source {
-            // It quotes what stands in the body.
+            // It quotes the body.
             Some(_) if matches!(self.0.kind, Kind::Json(_)) => {}
             Some(source) => {
                 out.field("source", source);

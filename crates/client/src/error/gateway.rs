@@ -1,15 +1,15 @@
-//! What a gateway tells its own caller of an error.
+//! The status by which a gateway reports an error to its own caller.
 
 use http::StatusCode;
 
 use super::{Error, Kind};
 
 impl Error {
-    /// Returns the status by which a gateway tells its caller of this error: 504 where a time ran
-    /// out, 503 where there was no room for the request here or the client is closed, 400 where
-    /// the caller's body broke off or its headers contradict each other, 400 or 501 where the
-    /// request [cannot be passed on](crate::forward), 500 where the gateway itself asked for what
-    /// cannot be, and 502 for all else.
+    /// Returns the status by which a gateway reports this error to its caller: 504 for a timeout,
+    /// 503 if there was no room for the request here or the client is closed, 400 if the caller's
+    /// body broke off or its headers contradict each other, 400 or 501 if the request [cannot be
+    /// passed on](crate::forward), 500 if the gateway itself made a request that is not valid, and
+    /// 502 for all else.
     #[must_use]
     pub fn gateway_status(&self) -> StatusCode {
         use session_layer::Error as Session;

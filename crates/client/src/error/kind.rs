@@ -1,4 +1,4 @@
-//! One word for each kind of failure, wherever it is told.
+//! The name of each kind of failure, which spans, metrics, reports and events share.
 
 mod of_error;
 #[cfg(test)]
@@ -8,10 +8,10 @@ use std::fmt;
 
 use retry_layer::{AttemptPhase, FailureKind};
 
-/// What kind of failure an [`Error`](crate::Error) tells of.
+/// The kind of failure of an [`Error`](crate::Error).
 ///
-/// Its [name](Self::as_str) is the same wherever a failure is told: `error.type` of spans and
-/// metrics, the [records](crate::AttemptRecord::kind) of attempts and their events.
+/// Its [name](Self::as_str) is the same everywhere: `error.type` of spans and metrics, the
+/// [records](crate::AttemptRecord::kind) of attempts, and their events.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -37,7 +37,7 @@ pub enum ErrorKind {
     /// The connection could not be set up for any other reason:
     /// [`is_connect`](crate::Error::is_connect).
     Connect,
-    /// A proxy stood in the way: [`is_proxy`](crate::Error::is_proxy).
+    /// A proxy failed: [`is_proxy`](crate::Error::is_proxy).
     Proxy,
     /// TLS failed: [`is_tls`](crate::Error::is_tls).
     Tls,
@@ -56,39 +56,42 @@ pub enum ErrorKind {
     HeadTimeout,
     /// The response is not valid HTTP: [`is_protocol`](crate::Error::is_protocol).
     Protocol,
-    /// More came than is allowed: [`is_too_large`](crate::Error::is_too_large).
+    /// A head or body was larger than allowed: [`is_too_large`](crate::Error::is_too_large).
     TooLarge,
     /// The request's own body failed: [`is_request_body`](crate::Error::is_request_body).
     RequestBody,
     /// The response broke off after its head: [`is_body`](crate::Error::is_body).
     Body,
-    /// The body of the response stood still: [`is_body`](crate::Error::is_body).
+    /// The body of the response stood still for too long: [`is_body`](crate::Error::is_body).
     BodyTimeout,
-    /// Bytes came, or were taken, more slowly than asked for: [`is_too_slow`](crate::Error::is_too_slow).
+    /// Bytes were received, or sent, more slowly than a floor of throughput allows:
+    /// [`is_too_slow`](crate::Error::is_too_slow).
     TooSlow,
-    /// The response broke off, and what the server sent then is no continuation of it:
-    /// [`is_body`](crate::Error::is_body), and [`resume_error`](crate::Error::resume_error) says why.
+    /// The response broke off, and what the server sent then does not continue it:
+    /// [`is_body`](crate::Error::is_body), and [`resume_error`](crate::Error::resume_error) says
+    /// why.
     Resume,
-    /// The body could not be written to where it was to go: [`is_body`](crate::Error::is_body).
+    /// The body could not be written to its destination: [`is_body`](crate::Error::is_body).
     Write,
-    /// The body has another digest than the one that was given: [`is_body`](crate::Error::is_body).
+    /// The body does not have the expected digest: [`is_body`](crate::Error::is_body).
     Digest,
-    /// The body is not what it was read as: [`is_decode`](crate::Error::is_decode).
+    /// The body could not be decoded, or read as JSON or text:
+    /// [`is_decode`](crate::Error::is_decode).
     Decode,
-    /// A redirect is against the rules: [`is_redirect`](crate::Error::is_redirect).
+    /// A redirect broke the rules: [`is_redirect`](crate::Error::is_redirect).
     Redirect,
-    /// The status is a failed one: [`is_status`](crate::Error::is_status).
+    /// The response has a failed status: [`is_status`](crate::Error::is_status).
     Status,
     /// The deadline of the call passed: [`is_deadline`](crate::Error::is_deadline).
     Deadline,
-    /// A time of another layer or service ran out: [`is_timeout`](crate::Error::is_timeout).
+    /// A timeout of another layer or service: [`is_timeout`](crate::Error::is_timeout).
     Timeout,
     /// Another layer or service failed, and nothing more is known.
     Service,
 }
 
 impl ErrorKind {
-    /// Every kind that this version knows, for a table or a set of counters.
+    /// Every kind of this version, for a table or a set of counters.
     pub const ALL: &'static [Self] = &[
         Self::Builder,
         Self::Closed,
@@ -165,7 +168,7 @@ impl ErrorKind {
         }
     }
 
-    /// How far an attempt that failed so had come, where the kind tells.
+    /// How far a failed attempt had come, where the kind tells.
     pub(crate) fn phase(self) -> Option<AttemptPhase> {
         match self {
             Self::Builder | Self::Closed | Self::Token => Some(AttemptPhase::Start),
@@ -188,8 +191,8 @@ impl ErrorKind {
             | Self::Write
             | Self::Digest
             | Self::Decode => Some(AttemptPhase::Body),
-            // An alert may come in place of a response, a stream may be reset at any time, a head may be
-            // too large as well as a body, and a request too slow as well as a response.
+            // These may come in several phases: an alert in place of a response, a reset at any
+            // time, a head or a body that is too large, a request or a response that is too slow.
             Self::Tls
             | Self::TooSlow
             | Self::Reset
@@ -210,7 +213,7 @@ impl fmt::Display for ErrorKind {
     }
 }
 
-/// The same word, as the records of attempts have it.
+/// The records of attempts have the same name.
 impl From<ErrorKind> for FailureKind {
     fn from(kind: ErrorKind) -> Self {
         Self::new(kind.as_str())

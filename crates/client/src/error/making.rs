@@ -1,4 +1,4 @@
-//! How an error is made, and what is added to it on its way to the caller.
+//! Constructors of an error, and what is added to it before the caller gets it.
 
 use bytes::Bytes;
 use http::{Method, Response, Uri};
@@ -39,21 +39,21 @@ impl Error {
         self
     }
 
-    /// Says what is left of a download.
+    /// Adds the partial file of a failed download.
     #[cfg(feature = "fs")]
     pub(crate) fn with_partial_file(mut self, file: Option<PartialFile>) -> Self {
         self.0.partial_file = file;
         self
     }
 
-    /// Says what the call was doing when its deadline passed.
+    /// Adds what the call was doing when its deadline passed.
     pub(crate) fn in_phase(mut self, phase: Option<DeadlinePhase>) -> Self {
         self.0.phase = phase;
         self
     }
 
-    /// Takes the error of a service or a body whose errors are anybody's. One of this type, which
-    /// passed through the caller's layers in a box, comes out as itself, and a session's is known.
+    /// Takes any error of a service or a body. An error of this type, which the caller's layers
+    /// have boxed, is unwrapped and returned as it was; an error of the session is recognized.
     pub(crate) fn from_below(error: impl Into<BoxError>) -> Self {
         let error = match error.into().downcast::<Self>() {
             Ok(error) => return *error,
@@ -65,7 +65,7 @@ impl Error {
         }
     }
 
-    /// Names the request, as far as it is not named yet.
+    /// Adds the method and URL of the request, as far as they are missing.
     pub(crate) fn of(mut self, method: &Method, uri: Option<&Uri>) -> Self {
         self.0.method.get_or_insert_with(|| method.clone());
         if let Some(uri) = uri {
@@ -74,7 +74,7 @@ impl Error {
         self
     }
 
-    /// Says whether the line has the path of the URL.
+    /// Sets whether the line shows the path of the URL.
     pub(crate) fn telling(mut self, paths: Paths) -> Self {
         self.0.paths = paths;
         self
@@ -84,13 +84,13 @@ impl Error {
         if self.0.origin.is_none() {
             self.0.origin = origin::display(uri);
         }
-        // What could not be made whole is no URL.
+        // A relative reference that could not be resolved is not a URL.
         if self.0.uri.is_none() && uri.host().is_some() {
             self.0.uri = Some(uri.clone());
         }
     }
 
-    /// Adds the response that had come, and what there is of its body. After a redirect it names the
+    /// Adds the response, and what has come of its body. After a redirect, the error names the
     /// request that gave the response.
     pub(crate) fn answered<T>(mut self, response: &Response<T>, body: &[u8]) -> Self {
         if let Some(redirected) = response.extensions().get::<Redirected>() {
@@ -98,7 +98,7 @@ impl Error {
         } else if let Some(uri) = Answerer::of(response) {
             self.locate(uri);
         }
-        // A copy: the error does not hold all of a large body.
+        // A copy, so that the error does not keep a large body alive.
         let kept = Bytes::copy_from_slice(body.get(..KEPT_OF_BODY).unwrap_or(body));
         self.0.answer = Some(Answer {
             status: response.status(),
@@ -112,7 +112,7 @@ impl Error {
         self.0.report = Some(report);
     }
 
-    /// Makes another report of the one there is, if there is any.
+    /// Replaces the report, if there is one, by another.
     pub(crate) fn alter_report(
         &mut self,
         alter: impl FnOnce(Option<RetryReport>) -> Option<RetryReport>,

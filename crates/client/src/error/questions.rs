@@ -7,8 +7,8 @@ use retry_layer::transport;
 use super::{Error, ErrorKind, Kind, TimeoutPhase, chain::is_tls};
 
 impl Error {
-    /// Whether the request, or the client, was not valid, so that nothing was tried: a bad URL, a
-    /// header with a line break, a setting that cannot be.
+    /// Whether the request or the client was not valid, so that nothing was sent: a bad URL, a
+    /// header with a line break, a setting out of its range.
     #[must_use]
     pub fn is_builder(&self) -> bool {
         matches!(self.0.kind, Kind::Builder(_) | Kind::NotForwarded(..))
@@ -16,8 +16,8 @@ impl Error {
             || self.session_is(session_layer::Error::is_headers)
     }
 
-    /// Whether no connection came to be, on the last attempt. Of a service in place of the session
-    /// the causes tell: an [`io::Error`](std::io::Error) of kind
+    /// Whether the last attempt got no connection. Errors of a service in place of the session are
+    /// judged by their causes: an [`io::Error`](std::io::Error) of kind
     /// [`ConnectionRefused`](std::io::ErrorKind::ConnectionRefused), or a connect error of
     /// hyper-util's client.
     #[must_use]
@@ -25,7 +25,8 @@ impl Error {
         self.session_is(session_layer::Error::is_connect) || self.service_is(transport::is_connect)
     }
 
-    /// Whether the host's name could not be resolved. That of a proxy is a matter of the proxy.
+    /// Whether the host's name could not be resolved. If a proxy's name could not be,
+    /// [`is_proxy`](Self::is_proxy) holds instead.
     #[must_use]
     pub fn is_dns(&self) -> bool {
         self.session_is(session_layer::Error::is_dns)
@@ -37,14 +38,14 @@ impl Error {
         self.session_is(session_layer::Error::is_tls) || self.service_is(is_tls)
     }
 
-    /// Whether a proxy stood in the way: it could not be reached or trusted, refused, or did not
-    /// speak its protocol.
+    /// Whether a proxy failed: it could not be reached or trusted, refused, or did not speak its
+    /// protocol.
     #[must_use]
     pub fn is_proxy(&self) -> bool {
         self.session_is(session_layer::Error::is_proxy)
     }
 
-    /// Whether the host refused the connection: nothing listens at its port, or a firewall says no.
+    /// Whether the host refused the connection: nothing listens at its port, or a firewall refuses.
     #[must_use]
     pub fn is_connection_refused(&self) -> bool {
         self.kind() == ErrorKind::ConnectionRefused
@@ -72,20 +73,20 @@ impl Error {
         self.kind() == ErrorKind::Broken
     }
 
-    /// Whether the server sent what is not HTTP, or what HTTP's rules forbid to trust.
+    /// Whether the server sent something that is not HTTP, or that HTTP's rules forbid to accept.
     #[must_use]
     pub fn is_protocol(&self) -> bool {
         self.kind() == ErrorKind::Protocol
     }
 
-    /// Whether the server sent more than is allowed: a head, a body that was collected, or a part
-    /// of one, or a body that [decodes](crate::DecodeLimits) to too much.
+    /// Whether the server sent more than is allowed: a head, a body that was collected, a line or
+    /// event of one, or a body that [decodes](crate::DecodeLimits) to too much.
     #[must_use]
     pub fn is_too_large(&self) -> bool {
         self.kind() == ErrorKind::TooLarge
     }
 
-    /// Whether the request's own body gave an error, or was not as long as announced.
+    /// Whether the request's own body failed, or was not as long as announced.
     #[must_use]
     pub fn is_request_body(&self) -> bool {
         self.kind() == ErrorKind::RequestBody
@@ -104,33 +105,34 @@ impl Error {
     }
 
     /// Whether the server proved that it has not processed the request, though it may have been
-    /// sent: it refused the HTTP/2 stream, or went away before it. It was sent again for as long as
-    /// the policy allowed. A connection that is refused is another matter:
+    /// sent: it refused the HTTP/2 stream, or its GOAWAY names a last stream below it. The request was retried for
+    /// as long as the policy allowed. For a refused connection see
     /// [`is_connection_refused`](Self::is_connection_refused).
     #[must_use]
     pub fn is_unprocessed(&self) -> bool {
         self.kind() == ErrorKind::Unprocessed
     }
 
-    /// Whether the server reset the request's HTTP/2 stream, which proves nothing of what became of
-    /// the request.
+    /// Whether the server reset the request's HTTP/2 stream. It may have processed the request.
     #[must_use]
     pub fn is_reset(&self) -> bool {
         self.kind() == ErrorKind::Reset
     }
 
-    /// Whether a time ran out; [`timeout_phase`](Self::timeout_phase) tells which, unless it was
-    /// that of a layer or service of the caller's.
+    /// Whether a time ran out. [`timeout_phase`](Self::timeout_phase) tells which, unless it was a
+    /// timeout of the caller's layer or service.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         self.timeout_phase().is_some() || self.service_is(transport::is_timeout)
     }
 
-    /// Whether bytes came, or were taken, more slowly than a [floor](crate::ThroughputFloor) asks for.
+    /// Whether bytes were received, or sent, more slowly than a [floor](crate::ThroughputFloor)
+    /// allows.
     ///
-    /// It is a [timeout](Self::is_timeout) too: of a response in the phase
-    /// [`Body`](TimeoutPhase::Body), where it is also one of the [body](Self::is_body); of a request in
-    /// the phase [`Head`](TimeoutPhase::Head), after which it may have been processed.
+    /// It is a [timeout](Self::is_timeout) too: for a response in the phase
+    /// [`Body`](TimeoutPhase::Body), and then also an error of the [body](Self::is_body); for a
+    /// request in the phase [`Head`](TimeoutPhase::Head), and then the request may have been
+    /// processed.
     #[must_use]
     pub fn is_too_slow(&self) -> bool {
         self.too_slow().is_some()
@@ -143,8 +145,8 @@ impl Error {
         matches!(self.0.kind, Kind::Status)
     }
 
-    /// Whether a body was not what it was read as, JSON or text, or not encoded as its
-    /// `Content-Encoding` says: cut, corrupt, or encoded too many times over.
+    /// Whether a body could not be read as JSON or text, or was not encoded as its
+    /// `Content-Encoding` says: cut, corrupt, or with too many codings.
     #[must_use]
     pub fn is_decode(&self) -> bool {
         matches!(
@@ -153,16 +155,16 @@ impl Error {
         )
     }
 
-    /// Whether a redirect was against the rules: one too many, to another scheme than `http` and
-    /// `https`, from `https` to `http`, or to what is no URL. See [`Redirects`](crate::Redirects).
+    /// Whether a redirect broke the rules: one too many, to another scheme than `http` and `https`,
+    /// from `https` to `http`, or to an invalid URL. See [`Redirects`](crate::Redirects).
     #[must_use]
     pub fn is_redirect(&self) -> bool {
         matches!(self.0.kind, Kind::Redirect(_))
     }
 
-    /// Whether a body failed: the response's broke off, stood still, was larger than allowed, had
-    /// another digest than the one that was given, or could not be written to where it was to go, or the
-    /// request's gave an error.
+    /// Whether a body failed: the response's body broke off, stood still, was larger than allowed,
+    /// did not have the expected digest, or could not be written to its destination; or the
+    /// request's body failed.
     #[must_use]
     pub fn is_body(&self) -> bool {
         #[cfg(feature = "fs")]
@@ -182,7 +184,7 @@ impl Error {
             || self.is_request_body()
     }
 
-    /// Whether a body that was to be collected is larger than the client's limit.
+    /// Whether a body that was to be collected was larger than the client's limit.
     pub(crate) fn is_over_max_body(&self) -> bool {
         matches!(self.0.kind, Kind::BodyTooLarge { .. })
     }
@@ -193,7 +195,7 @@ impl Error {
         matches!(self.0.kind, Kind::Closed) || self.session_is(session_layer::Error::is_closed)
     }
 
-    /// Asks the session's error, if that is what is below.
+    /// Asks the session's error, if there is one.
     pub(super) fn session_is(&self, question: fn(&session_layer::Error) -> bool) -> bool {
         self.session_error().is_some_and(question)
     }

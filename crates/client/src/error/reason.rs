@@ -1,4 +1,4 @@
-//! Why a call failed, with what is known of it.
+//! Why a call failed, with the details.
 
 use std::time::Duration;
 
@@ -11,51 +11,51 @@ use crate::{decode::DecodeLimit, json::NotJson};
 
 #[derive(Debug)]
 pub(crate) enum Kind {
-    /// The request, or the client, cannot be made as it was asked for.
+    /// The request or the client is not valid.
     Builder(String),
-    /// The session below failed; its cause is this error's cause too.
+    /// The session failed. The source of its error is this error's source.
     Session(session_layer::Error),
     /// Another service below failed; `source` is its error.
     Service,
     Deadline(Duration),
     Closed,
-    /// A request that a gateway received cannot be passed on; this status answers it.
+    /// A gateway cannot pass on a request that it received, and answers it with this status.
     NotForwarded(StatusCode, &'static str),
-    /// The response has a failed status, and the caller wanted an error then.
+    /// The response has a failed status, which the caller wanted as an error.
     Status,
     BodyTooLarge {
         limit: usize,
     },
-    /// A part of a body is larger than allowed.
+    /// A line or an event of a body is larger than allowed.
     TooLong {
         what: &'static str,
         limit: usize,
     },
-    /// The server sent nothing of this for too long, on a stream that was open.
+    /// The server sent nothing of this kind for too long, on an open stream.
     Silent {
         what: &'static str,
         limit: Duration,
     },
-    /// A body broke, and what came then is no continuation of it.
+    /// A body broke, and what the server sent then does not continue it.
     Resume(ResumeError),
-    /// So many connections of an event source in a row have brought no event.
+    /// This many connections of an event source in a row have brought no event.
     NoEvents(u32),
-    /// What the body was to be written to failed.
+    /// The destination of the body failed.
     Write,
-    /// The server gave the rest of a body in more parts than it is worth.
+    /// The server sent the rest of a body in too many small parts.
     #[cfg(feature = "fs")]
     SmallParts,
-    /// The body is not the one of which a digest was given.
+    /// The body does not have the expected digest.
     #[cfg(feature = "fs")]
     Digest(DigestError),
     Decode(&'static str),
     /// The source of tokens failed; `source` is its error.
     Token,
-    /// A redirect is not followed, and this is why.
+    /// A redirect is not followed, for this reason.
     Redirect(String),
     /// The body cannot be read as JSON of the type that was asked for.
     Json(NotJson),
-    /// The body is not what its content coding of this name says.
+    /// The body is not encoded as its content coding of this name says.
     Coding(&'static str),
     TooManyCodings(usize),
     /// The body decodes to more than this limit allows.

@@ -9,7 +9,7 @@ use crate::TooSlow;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum TimeoutPhase {
-    /// A free place in the connection pool.
+    /// A connection of the pool.
     Queue,
     /// The addresses of the name; [`is_dns`](Error::is_dns) holds too.
     Dns,
@@ -37,19 +37,19 @@ impl Error {
             Phase::Dns => Some(TimeoutPhase::Dns),
             Phase::Connect => Some(TimeoutPhase::Connect),
             Phase::Head => Some(TimeoutPhase::Head),
-            // `Phase` may grow; what is added then comes with its own word here.
+            // `Phase` may grow; a phase that is added gets its own variant here.
             _ => Some(TimeoutPhase::Body),
         }
     }
 
-    /// Returns what the call was doing when its deadline passed. `None` for any other error, and where
-    /// a layer or service of the caller's hides it.
+    /// Returns what the call was doing when its deadline passed. `None` for any other error, and
+    /// where the caller's layer or service hides it.
     #[must_use]
     pub fn deadline_phase(&self) -> Option<DeadlinePhase> {
         self.0.phase
     }
 
-    /// Returns by how much it was [too slow](Self::is_too_slow), and which way.
+    /// Returns the throughput that was [too slow](Self::is_too_slow), and its direction.
     #[must_use]
     pub fn too_slow(&self) -> Option<TooSlow> {
         self.session_error()?.too_slow()

@@ -5,7 +5,7 @@ use retry_layer::hint::Hints;
 
 use crate::{Error, Events, Response, error::ErrorKind};
 
-/// What the head of a response means for the source.
+/// What the source does after the head of a response.
 #[expect(
     clippy::large_enum_variant,
     reason = "it is taken apart where it is made"
@@ -17,13 +17,13 @@ pub(super) enum Answer {
     End,
     /// Another connection may succeed, after this wait if the server asked for one.
     Again(Error, Option<Duration>),
-    /// No other connection would do better.
+    /// Another connection would fail too.
     Fail(Error),
 }
 
 impl Answer {
-    /// Judges a response as the standard does, except that it makes a failure of the server, or a
-    /// limit that was reached, no end of the source.
+    /// Judges a response by the standard's rules, except that a failure of the server, or a limit
+    /// that was reached, does not end the source.
     pub(super) fn of(response: Response) -> Self {
         match response.status() {
             StatusCode::OK => response.events().map_or_else(Self::Fail, Self::Open),
@@ -41,7 +41,8 @@ impl Answer {
     }
 }
 
-/// Whether another connection may get another answer: the statuses that are retried by default.
+/// Whether another connection may get a better response: true for the statuses that are retried by
+/// default.
 fn is_passing(status: StatusCode) -> bool {
     matches!(
         status,
@@ -55,7 +56,7 @@ fn is_passing(status: StatusCode) -> bool {
     )
 }
 
-/// Whether another connection would meet the same error.
+/// Whether another connection would fail with the same error.
 pub(super) fn is_lasting(error: &Error) -> bool {
     matches!(
         error.kind(),

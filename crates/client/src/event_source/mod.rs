@@ -11,16 +11,17 @@ use http::Response;
 pub use self::source::EventSource;
 use crate::{Error, Event};
 
-/// What an [`EventSource`] tells.
+/// An item of an [`EventSource`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SourceUpdate {
-    /// The server has answered, and events may follow: the head of the response. Comes once for
-    /// each connection.
+    /// A connection was opened: the head of its response, after which events may follow. Comes once
+    /// for each connection.
     Open(Response<()>),
     /// An event.
     Event(Event),
-    /// The connection has ended, or could not be made, and another one will be made after a wait.
+    /// The connection has ended or could not be opened, and another one will be opened after a
+    /// wait.
     Reconnecting(Reconnecting),
 }
 
@@ -28,10 +29,10 @@ pub enum SourceUpdate {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Reconnecting {
-    /// How long it waits before.
+    /// How long it waits before the next connection.
     pub wait: Duration,
     /// How many connections in a row have brought no event; 0 after one that did.
     pub failures: u32,
-    /// What failed; `None` if the server has ended the stream.
+    /// The error of the connection; `None` if the server has ended the stream.
     pub error: Option<Error>,
 }

@@ -24,8 +24,8 @@ use crate::{Error, Event, Events, RequestBuilder, Response, error::Kind};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// Server-sent events that go on when a connection ends: what `EventSource` is in a browser; of
-/// [`RequestBuilder::event_source`].
+/// Server-sent events over as many connections as it takes, like `EventSource` in a browser; made
+/// by [`RequestBuilder::event_source`].
 ///
 /// ```
 /// use client::{Client, testing::{Answer, Fake}};
@@ -82,7 +82,7 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// source closes its connection. While it is not polled, nothing is read, and no connection is made.
 #[must_use = "a source does nothing unless polled"]
 pub struct EventSource {
-    /// What is sent for each connection. Absent once it was sent and cannot be repeated.
+    /// The request for the next connection; `None` once it was sent and cannot be repeated.
     request: Option<RequestBuilder>,
     waits: Waits,
     limits: Limits,
@@ -115,11 +115,11 @@ struct Open {
     clock: Clock,
 }
 
-/// How long the server may take until something comes.
+/// The times by which an open connection is limited.
 struct Clock {
     /// When this connection was opened, until its first event.
     opened: Option<Instant>,
-    /// When a line came last, be it of a comment.
+    /// When the last line came, a comment's included.
     heard: Instant,
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -136,45 +136,46 @@ impl EventSource {
         }
     }
 
-    /// Goes on after the event with this id, which an earlier source has seen. Empty unless set, and
-    /// not sent then.
+    /// Sets the id of the last event that an earlier source has seen, after which this one goes on.
+    /// Default: empty, and then none is sent.
     pub fn last_event_id_is(mut self, id: impl Into<String>) -> Self {
         self.last_id = id.into();
         self
     }
 
-    /// Sets how long to wait before another connection, until the server's `retry:` says something
-    /// else. Default: 3 s; at most an hour, also where the server sets it.
+    /// Sets the wait before another connection, until the server's `retry:` sets another. Default:
+    /// 3 s; at most an hour, also where the server sets it.
     pub fn reconnection_time(mut self, time: Duration) -> Self {
         self.waits.set_reconnection_time(time);
         self
     }
 
-    /// Sets what is waited for beside the reconnection time. It starts anew after each connection
-    /// that has brought an event. Default: exponential from 1 s up to 60 s, with
-    /// [full jitter](crate::Jitter::Full).
+    /// Sets the backoff, which is added to the reconnection time. It starts anew after each
+    /// connection that has brought an event. Default: exponential from 1 s up to 60 s, with [full
+    /// jitter](crate::Jitter::Full).
     pub fn backoff(mut self, backoff: impl Into<Backoff>) -> Self {
         self.waits.set_backoff(backoff.into());
         self
     }
 
-    /// Ends with an error, that of the last connection if it has one, once this many in a row have brought no event. Default:
-    /// never; [`Reconnecting`](SourceUpdate::Reconnecting) tells how many there were.
+    /// Ends the source once this many connections in a row have brought no event: with the error of
+    /// the last one, if it has one. Default: never; [`Reconnecting`](SourceUpdate::Reconnecting)
+    /// tells how many there were.
     pub fn max_failures(mut self, connections: u32) -> Self {
         self.limits.max_failures = Some(connections);
         self
     }
 
-    /// Limits the time from the head of a response to its first event; comments do not count. After
-    /// it another connection is made. Default: no limit.
+    /// Limits the time from the head of a response to its first event; comments do not count.
+    /// Afterwards another connection is opened. Default: no limit.
     pub fn first_event_timeout(mut self, timeout: Duration) -> Self {
         self.limits.first_event = Some(timeout);
         self
     }
 
-    /// Limits how long the server may send no whole line, neither of an event nor of a comment, on a
-    /// connection that is open. After it another connection is made. Default: no limit, since
-    /// events may be far apart; set one where the server sends comments to show that it is there.
+    /// Limits the time between two lines, of events or comments, on an open connection. Afterwards
+    /// another connection is opened. Default: no limit, because events may be far apart; set one
+    /// where the server sends comments to show that it is alive.
     pub fn silence_timeout(mut self, timeout: Duration) -> Self {
         self.limits.silence = Some(timeout);
         self
@@ -196,8 +197,8 @@ impl EventSource {
         }
     }
 
-    /// Waits for what comes next: a connection that opens, an event, or a connection that has ended
-    /// and will be made again. `None` at the end.
+    /// Waits for the next item: a connection was opened, an event, or a connection has ended and
+    /// will be replaced. `None` at the end.
     ///
     /// # Errors
     ///
@@ -221,18 +222,20 @@ impl EventSource {
         }
     }
 
-    /// Gives what is sent for the next connection, and keeps what the one after it needs.
+    /// Returns the request for the next connection, and keeps a copy for the one after it, if that
+    /// is allowed.
     fn request(&mut self) -> Option<RequestBuilder> {
         let again = self.request.as_ref()?.try_clone();
         let request = mem::replace(&mut self.request, again)?;
-        // As browsers ask: no cache is to answer. A failed status is judged here.
+        // No cache may answer, as browsers ask. A failed status is judged here.
         let request = request
             .header_if_absent(ACCEPT, HeaderValue::from_static("text/event-stream"))
             .header_if_absent(CACHE_CONTROL, HeaderValue::from_static("no-cache"))
             .error_for_status(false)
-            // It goes on by the id of the last event, not by bytes.
+            // The source goes on by the id of the last event, not by bytes.
             .resume(false);
-        // An id that is no header's value is left out: the server then repeats events, and none is lost.
+        // An id that is not valid in a header is left out: the server then repeats events, and none
+        // is lost.
         match HeaderValue::from_bytes(self.last_id.as_bytes()) {
             Ok(id) if !id.is_empty() => Some(request.header(LAST_EVENT_ID, id)),
             Ok(_) | Err(_) => Some(request),
@@ -292,7 +295,7 @@ impl EventSource {
         }
     }
 
-    /// Takes what is to be kept of a connection that was open.
+    /// Keeps what the next connection needs of one that was open.
     fn closed(&mut self, error: Option<Error>) -> Step {
         let State::Open(open) = mem::replace(&mut self.state, State::Ended) else {
             return Step::End(error);
@@ -307,7 +310,7 @@ impl EventSource {
         }
     }
 
-    /// Waits before another connection, if there is to be one.
+    /// Waits before another connection, or ends the source.
     fn ended(
         &mut self,
         error: Option<Error>,
@@ -373,7 +376,7 @@ impl Open {
         if self.events.take_heard() {
             self.clock.heard = Instant::now();
         }
-        // What has come first, the clock second.
+        // Events first, the clock second.
         let Poll::Ready(event) = event else {
             let (what, limit) = ready!(self.clock.poll(cx, limits));
             return Poll::Ready(Err(self.events.fail(Kind::Silent { what, limit })));
@@ -399,7 +402,7 @@ impl Clock {
     fn poll(&mut self, cx: &mut Context<'_>, limits: &Limits) -> Poll<(&'static str, Duration)> {
         let first = limits.first_event.zip(self.opened);
         let silence = limits.silence.map(|limit| (limit, self.heard));
-        // A limit beyond what the clock can tell never passes.
+        // A limit beyond what the clock can express never passes.
         let end = |(limit, since): (Duration, Instant), what| {
             since.checked_add(limit).map(|at| (at, what, limit))
         };
@@ -418,7 +421,8 @@ impl Clock {
 
 impl RequestBuilder {
     /// Sends the request as often as it takes to get all [events](EventSource) of a server. Nothing
-    /// is sent before the source is polled; what is wrong with the request comes as its first item.
+    /// is sent before the source is polled. If the request is not valid, the error is the first
+    /// item.
     pub fn event_source(self) -> EventSource {
         EventSource::new(self)
     }

@@ -9,9 +9,9 @@ const LONGEST: Duration = Duration::from_secs(3_600);
 
 /// How long to wait before the next connection.
 ///
-/// The standard has a reconnection time, which the server may set, and leaves it to a client to wait
-/// longer where connections fail. Here the backoff is added to it, from the first connection on: when
-/// a server restarts, its clients do not come back all at once.
+/// The standard has a reconnection time, which the server may set, and lets a client wait longer
+/// where connections fail. Here the backoff is added from the first reconnection on, so that the
+/// clients of a server that restarts do not come back all at once.
 #[derive(Debug)]
 pub(super) struct Waits {
     reconnection_time: Duration,
@@ -35,7 +35,7 @@ impl Waits {
         self.backoff = backoff;
     }
 
-    /// Sets the reconnection time, as the caller or the server wants it.
+    /// Sets the reconnection time to what the caller or the server asks for.
     pub(super) fn set_reconnection_time(&mut self, time: Duration) {
         self.reconnection_time = time.min(LONGEST);
     }
@@ -45,8 +45,8 @@ impl Waits {
         self.failures
     }
 
-    /// Counts a connection that has ended, and gives the wait before the next; `asked` is what the
-    /// server asked for with its answer.
+    /// Counts a connection that has ended, and returns the wait before the next; `asked` is the
+    /// wait that the server's response asked for.
     pub(super) fn next(&mut self, has_progressed: bool, asked: Option<Duration>) -> Duration {
         if has_progressed {
             self.failures = 0;

@@ -1,4 +1,4 @@
-//! Of which kind an error is.
+//! The kind of an error.
 
 use std::{error::Error as StdError, io};
 
@@ -11,9 +11,8 @@ use crate::error::{
 };
 
 impl Error {
-    /// Returns what kind of failure it is: one of few words, for a program that counts or sorts
-    /// failures. The questions, such as [`is_connect`](Self::is_connect), ask for several kinds at
-    /// once.
+    /// Returns the kind of failure, for a program that counts or sorts failures. The questions,
+    /// such as [`is_connect`](Self::is_connect), each cover several kinds.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         if let Some(error) = self.session_error() {
@@ -58,7 +57,7 @@ fn kind_of_session(error: &session_layer::Error) -> ErrorKind {
         Some(Phase::Dns) => ErrorKind::DnsTimeout,
         Some(Phase::Connect) => ErrorKind::ConnectTimeout,
         Some(Phase::Head) => ErrorKind::HeadTimeout,
-        // `Phase` may grow; what is added then comes with its own word here.
+        // `Phase` may grow; a phase that is added gets its own kind here.
         Some(_) => ErrorKind::BodyTimeout,
         None if error.is_queue_full() => ErrorKind::QueueFull,
         None if error.is_closed() => ErrorKind::Closed,
@@ -76,7 +75,7 @@ fn kind_of_session(error: &session_layer::Error) -> ErrorKind {
         None if error.is_too_large() => ErrorKind::TooLarge,
         None if error.is_request_body() => ErrorKind::RequestBody,
         None if error.is_response_body() => ErrorKind::Body,
-        // The only one that is left.
+        // No other kind of session error is left.
         None => ErrorKind::Broken,
     }
 }

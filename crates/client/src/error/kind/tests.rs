@@ -63,7 +63,7 @@ fn service(kind: io::ErrorKind) -> Error {
     Error::from_below(io::Error::from(kind))
 }
 
-/// An error of each kind, its word, and the questions that it answers with yes.
+/// An error of each kind, its name, and the questions that it answers with yes.
 fn errors() -> Vec<(Error, &'static str, &'static str)> {
     let body = || Error::new(Kind::BodyTooLarge { limit: 1 });
     let part = || {
@@ -168,7 +168,7 @@ fn kind_word_and_questions_of_every_error_agree() {
         assert_eq!(asked, answers.split_whitespace().collect(), "{error:?}");
         assert_eq!(error.is_status(), word == "status");
         assert_eq!(error.is_deadline(), word == "deadline");
-        // What a layer has boxed keeps its kind.
+        // An error keeps its kind when a layer boxes it.
         let boxed = Error::from_below(Box::new(error) as Box<dyn StdError + Send + Sync>);
         assert_eq!(boxed.kind().as_str(), word);
     }
