@@ -8,7 +8,7 @@ use std::{
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// Gives a request 128 random bits in hexadecimal digits, unless the header is there.
+/// Adds 128 random bits in hexadecimal digits to a request, unless it has the header.
 pub(crate) fn give(headers: &mut HeaderMap, name: &HeaderName) {
     if headers.contains_key(name) {
         return;
@@ -22,7 +22,8 @@ pub(crate) fn random() -> String {
     format!("{:016x}{:016x}", seed(), seed())
 }
 
-/// Draws from the keyed hash of the standard library, whose keys come from the operating system.
+/// Returns a random number: a keyed hash of the standard library, whose keys come from the
+/// operating system.
 pub(crate) fn seed() -> u64 {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     // Relaxed: each needs another number, in no particular order.

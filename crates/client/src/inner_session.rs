@@ -1,4 +1,4 @@
-//! What stands below each attempt: the session, with cookies or without.
+//! The service below each attempt: the session, with or without cookies.
 
 use std::{
     future::Future,

@@ -1,4 +1,4 @@
-//! What is wrong with a body that was to be JSON.
+//! Errors of a body that is read as JSON.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use serde_json::error::Category;
 
 use crate::shortened::Shortened;
 
-/// Why a body cannot be read as JSON of a type. It holds nothing of the body but its path: names of
+/// Why a body cannot be read as JSON of a type. It holds only a path into the body: names of
 /// fields, and indices.
 #[derive(Debug)]
 pub(crate) struct NotJson {
@@ -20,7 +20,7 @@ pub(crate) struct NotJson {
 #[derive(Debug)]
 enum Fault {
     Empty,
-    /// The text breaks off.
+    /// The text ends too early.
     Cut,
     Syntax {
         content_type: Option<String>,
@@ -40,7 +40,7 @@ pub(crate) fn read<D: DeserializeOwned>(
 ) -> Result<D, (NotJson, serde_json::Error)> {
     let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     serde_json::from_slice(body).or_else(|_| {
-        // Read a second time, since to keep track of the path takes time.
+        // Reads the body a second time, because keeping track of the path takes time.
         let mut reader = serde_json::Deserializer::from_slice(body);
         let read = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
             let path = error.path().to_string();
@@ -82,7 +82,7 @@ impl NotJson {
     }
 }
 
-/// The field whose absence this message of serde tells of: a name of the type, not of the body.
+/// The field that is missing by this message of serde. It is a name of the type, not of the body.
 fn missing_field(message: &str) -> Option<String> {
     let (name, _) = message.strip_prefix("missing field `")?.split_once('`')?;
     Some(name.to_owned())
@@ -104,7 +104,7 @@ impl fmt::Display for NotJson {
             }
             Fault::Misfit { path, missing } => {
                 f.write_str("the JSON does not fit the type")?;
-                // Of the whole there is nothing to say.
+                // The path of the whole body is not printed.
                 if !matches!(path.as_str(), "" | ".") {
                     write!(f, ", at `{}`", Shortened(path))?;
                 }

@@ -21,7 +21,7 @@ use crate::{Body, Error, ResponseBody, adapt::Adapt, error::BoxError};
 /// sees.
 pub type AttemptBody = ReplayBody<Body>;
 
-/// What a layer of the caller's wraps: the rest of the stack.
+/// The rest of the stack, below a layer of the caller's.
 ///
 /// `B` is [`Body`] below a [`layer`](crate::ClientBuilder::layer), and [`AttemptBody`] below an
 /// [`attempt_layer`](crate::ClientBuilder::attempt_layer).
@@ -70,7 +70,7 @@ impl<B> fmt::Debug for InnerService<B> {
     }
 }
 
-/// Layers in the order in which they were given: a request meets the first one first.
+/// Layers in the order in which they were added: the first one is the outermost.
 pub(crate) struct Layers<B> {
     layers: Vec<Box<Wrap<B>>>,
 }

@@ -293,17 +293,17 @@ pub use self::{
     target::IntoUrl,
 };
 
-/// The README's code, held to compile.
+/// Compiles the code of README.md.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
 
-/// The code of this crate's README, held to compile.
+/// Compiles the code of this crate's README.md.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct CrateReadme;
 
-/// The code of the page on telemetry, held to compile.
+/// Compiles the code of docs/telemetry.md.
 #[cfg(all(doctest, feature = "opentelemetry"))]
 #[doc = include_str!("../../../docs/telemetry.md")]
 struct Telemetry;

@@ -1,5 +1,5 @@
-//! Whether two URIs lead to one origin: scheme, host and port
-//! ([RFC 9110, section 4.3.1](https://www.rfc-editor.org/rfc/rfc9110#section-4.3.1)).
+//! Compares the origins of two URIs: scheme, host and port ([RFC 9110, section
+//! 4.3.1](https://www.rfc-editor.org/rfc/rfc9110#section-4.3.1)).
 
 use http::Uri;
 
@@ -15,7 +15,7 @@ pub(crate) fn is_same(one: &Uri, other: &Uri) -> bool {
         && one_host.eq_ignore_ascii_case(other_host)
 }
 
-/// The port, also where the URI leaves it to the scheme.
+/// The port, or the default port of the scheme.
 pub(crate) fn port(uri: &Uri) -> u16 {
     let default = if is_secure(uri) { 443 } else { 80 };
     uri.port_u16().unwrap_or(default)
@@ -25,7 +25,7 @@ pub(crate) fn is_secure(uri: &Uri) -> bool {
     uri.scheme_str() == Some("https")
 }
 
-/// The origin for people to read, without userinfo.
+/// The origin as text, without userinfo.
 pub(crate) fn display(uri: &Uri) -> Option<String> {
     let (scheme, host) = (uri.scheme_str()?, uri.host()?);
     Some(format!("{scheme}://{host}:{}", port(uri)))

@@ -1,5 +1,5 @@
-//! How far an attempt has come. Asked only where the deadline of its call has passed, so that it costs
-//! nothing else anything.
+//! How far an attempt has come. It is asked only when the deadline of its call has passed, so other
+//! calls pay nothing for it.
 
 use bytes::Bytes;
 use http_body::Body;
@@ -9,7 +9,7 @@ use session_layer::{ResponseFuture, Step};
 
 use crate::{DeadlinePhase, error::BoxError};
 
-/// The future of an attempt that can tell.
+/// The future of an attempt that knows how far it has come.
 pub(crate) trait ReportsPhase {
     fn phase(&self) -> DeadlinePhase;
 }
@@ -27,7 +27,7 @@ where
             Step::Tls => DeadlinePhase::Tls,
             Step::Upload { sent } => DeadlinePhase::Upload { sent },
             Step::Head => DeadlinePhase::Head,
-            // `Step` may grow; what is added then comes with its own word here.
+            // `Step` may grow; a step that is added gets its own phase here.
             _ => DeadlinePhase::Connect,
         }
     }

@@ -1,11 +1,11 @@
-//! Tokens and quoted strings in header values
-//! ([RFC 9110, section 5.6](https://www.rfc-editor.org/rfc/rfc9110#section-5.6)), as bytes: a server
-//! may put any byte above 0x7f between quotes.
+//! Tokens and quoted strings in header values ([RFC 9110, section
+//! 5.6](https://www.rfc-editor.org/rfc/rfc9110#section-5.6)), as bytes, because a server may put
+//! any byte above 0x7f between quotes.
 
 use std::borrow::Cow;
 
-/// Splits a list at a separator, but not inside of a quoted string. A string that does not end goes
-/// to the end of the list.
+/// Splits a list at a separator, but not inside a quoted string. A string that does not end goes to
+/// the end of the list.
 pub(crate) fn split(list: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
     let (mut quoted, mut escaped) = (false, false);
     list.split(move |byte| {
@@ -20,7 +20,8 @@ pub(crate) fn split(list: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Splits `name = value`, with or without the blanks, which no rule allows and some servers send.
+/// Splits `name = value`, with or without blanks around the `=`, which the grammar does not allow
+/// and some servers send.
 pub(crate) fn parameter(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let equals = text.iter().position(|byte| *byte == b'=')?;
     let (name, value) = (text.get(..equals)?, text.get(equals + 1..)?);
@@ -28,8 +29,7 @@ pub(crate) fn parameter(text: &[u8]) -> Option<(&[u8], &[u8])> {
     is_token(name).then(|| (name, value.trim_ascii()))
 }
 
-/// Returns what a value stands for: a quoted string without its quotes and backslashes, anything
-/// else as it is.
+/// Returns a value without the quotes and backslashes of a quoted string.
 pub(crate) fn unquoted(value: &[u8]) -> Cow<'_, [u8]> {
     let Some(mut rest) = value.strip_prefix(b"\"") else {
         return Cow::Borrowed(value);
@@ -71,7 +71,7 @@ mod tests {
             (b"a=\"x;y\";b", &[b"a=\"x;y\"", b"b"]),
             (b"a=\"x\\\";y\";b", &[b"a=\"x\\\";y\"", b"b"]),
             (b"a=\"x\\\\\";b", &[b"a=\"x\\\\\"", b"b"]),
-            // Outside of quotes a backslash means nothing.
+            // Outside quotes a backslash is an ordinary character.
             (b"a\\;b", &[b"a\\", b"b"]),
             (b"a=\"x;y", &[b"a=\"x;y"]),
             (b"\xff;\"\xfe;\"", &[b"\xff", b"\"\xfe;\""]),

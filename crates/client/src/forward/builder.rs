@@ -26,9 +26,9 @@ use crate::{
     target,
 };
 
-/// A request that is passed on; made by [`Client::forward`].
+/// A request to be forwarded; made by [`Client::forward`].
 ///
-/// See the [module docs](crate::forward) for what becomes of it.
+/// See the [module docs](crate::forward) for what is done with it.
 #[must_use = "a request does nothing until it is sent"]
 pub struct Forward {
     client: Client,
@@ -41,7 +41,7 @@ pub struct Forward {
     says: Says,
 }
 
-/// What is said of the caller.
+/// The headers that are written about the caller.
 #[derive(Clone, Copy, Debug, Default)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -55,9 +55,9 @@ struct Says {
 }
 
 impl Client {
-    /// Passes on a request that a server has received, as a gateway does: without what is for one
-    /// connection only, without anything of this client's own, and with streams both ways; see
-    /// [`forward`](crate::forward).
+    /// Forwards a request that a server has received, as a gateway does: without its hop-by-hop
+    /// headers, without headers or credentials of this client, and with bodies that stream both
+    /// ways; see [`forward`](crate::forward).
     pub fn forward<B>(&self, request: Request<B>) -> Forward
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
@@ -80,8 +80,8 @@ impl Forward {
     /// Sends the request to the origin of this URL. Default: that of the client's
     /// [base URL](crate::ClientBuilder::base_url).
     ///
-    /// Only its scheme, host and port count. The path and query are the request's, as they are;
-    /// one that is to be changed is changed in the request.
+    /// Only the scheme, host and port of the URL are used. The path and query are those of the
+    /// request, unchanged; to change them, change the request.
     pub fn to(mut self, url: impl IntoUrl) -> Self {
         self.to = Some(target::resolve(url, None).map(|target| target.uri));
         self
@@ -94,20 +94,20 @@ impl Forward {
         self
     }
 
-    /// Sends the `Host` that the caller named. Default: the upstream's own.
+    /// Sends the `Host` of the received request. Default: the upstream's own.
     pub fn preserve_host(mut self) -> Self {
         self.says.host = true;
         self
     }
 
-    /// Tells who the caller is, for [`forwarded`](Self::forwarded) and
+    /// Sets the caller's address, for [`forwarded`](Self::forwarded) and
     /// [`x_forwarded`](Self::x_forwarded). Default: `unknown`.
     pub fn peer(mut self, address: impl Into<IpAddr>) -> Self {
         self.peer = Some(address.into());
         self
     }
 
-    /// Tells by which scheme the request came, for the same. Default: `http`.
+    /// Sets the scheme of the received request, for the same headers. Default: `http`.
     pub fn received_over(mut self, scheme: Scheme) -> Self {
         self.scheme = scheme;
         self
@@ -129,31 +129,32 @@ impl Forward {
         self
     }
 
-    /// Removes what the caller says in `Forwarded` and `X-Forwarded-*`: for a gateway whose callers
-    /// are not gateways of one's own, and could name anybody.
+    /// Removes the received `Forwarded` and `X-Forwarded-*`: for a gateway whose callers are not
+    /// your own gateways, and could claim any address.
     pub fn distrust_forwarded(mut self) -> Self {
         self.says.distrusts = true;
         self
     }
 
-    /// Adds this gateway to `Via`, of the request and of the response, by a name of its own or its
-    /// host. RFC 9110 wants each gateway there. Default: none, since none has a name.
+    /// Adds this gateway to `Via`, of the request and of the response, by a pseudonym or its host.
+    /// RFC 9110 requires each gateway to do that. Default: not added, because there is no name to
+    /// add.
     pub fn via(mut self, name: impl Into<String>) -> Self {
         self.via = Some(name.into());
         self
     }
 
-    /// Sends the request, and waits for the head of the response, to be given to the caller as it
-    /// is; its body streams.
+    /// Sends the request, and waits for the head of the response, which is given to the caller
+    /// unchanged; its body streams.
     ///
-    /// After a 101 a task passes the bytes of both connections on, which ends with them; the
-    /// response has to be given to the server that took the request.
+    /// After a 101, a task copies the bytes between both connections, and ends with them; the
+    /// response has to be given to the server that received the request.
     ///
     /// # Errors
     ///
-    /// If nothing says where to, the request [cannot be passed on](crate::forward), or the last
-    /// attempt had no response.
-    /// [`Error::gateway_status`] says what to tell the caller. A failed status is a response.
+    /// If there is no upstream, the request [cannot be forwarded](crate::forward), or the last
+    /// attempt had no response. [`Error::gateway_status`] is the status for the caller. A failed
+    /// status is a response.
     ///
     /// # Cancel safety
     ///
@@ -177,7 +178,7 @@ impl Forward {
         Ok(response)
     }
 
-    /// Makes of the request that was received the one that is sent.
+    /// Makes the received request the one that is sent.
     fn prepare(&mut self, can_upgrade: bool) -> Result<(), Error> {
         check(&self.request)?;
         let uri = self.target()?;
@@ -223,7 +224,7 @@ impl Forward {
             forwarded::add_via(headers, version, name);
         }
         *self.request.uri_mut() = uri;
-        // That it came over HTTP/2 says nothing of the next connection.
+        // The HTTP version of the received request does not matter for the next connection.
         *self.request.version_mut() = Version::HTTP_11;
         let extensions = self.request.extensions_mut();
         extensions.insert(AsItIs);
@@ -251,7 +252,7 @@ impl Forward {
     }
 }
 
-/// Refuses what cannot be passed on, whatever the upstream.
+/// Refuses requests that cannot be forwarded to any upstream.
 fn check(request: &Request<Body>) -> Result<(), Error> {
     let refused = |status, why| Err(Error::new(Kind::NotForwarded(status, why)));
     let (method, uri) = (request.method(), request.uri());
@@ -274,8 +275,8 @@ fn check(request: &Request<Body>) -> Result<(), Error> {
             "only an OPTIONS request can have `*` for its target",
         );
     }
-    // A server takes the last one off, which must be `chunked`. Of another the content would remain
-    // encoded, and nothing would say so any more (RFC 9112, section 6.1).
+    // A server removes the last transfer coding, which must be `chunked`. If there is another, the
+    // content would stay encoded, and no header would say so (RFC 9112, section 6.1).
     if !headers::is_coded_plainly(request.headers()) {
         return refused(
             StatusCode::NOT_IMPLEMENTED,
@@ -285,10 +286,9 @@ fn check(request: &Request<Body>) -> Result<(), Error> {
     Ok(())
 }
 
-/// The host that the caller named: in the target, where it has one, or in `Host`, which does not
-/// count beside that
-/// ([RFC 9112, section 3.2.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2), and over HTTP/2
-/// [RFC 9113, section 8.3.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.3.1)).
+/// The received host: that of the target, if it has one, or `Host`, which is ignored beside that
+/// ([RFC 9112, section 3.2.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2), and over
+/// HTTP/2 [RFC 9113, section 8.3.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.3.1)).
 fn named_host(request: &Request<Body>) -> Option<HeaderValue> {
     let Some(authority) = request.uri().authority().map(Authority::as_str) else {
         return request.headers().get(HOST).cloned();
@@ -297,10 +297,10 @@ fn named_host(request: &Request<Body>) -> Option<HeaderValue> {
     HeaderValue::from_str(host).ok()
 }
 
-/// Makes of the response that came the one that is given to the caller.
+/// Makes the received response the one that is given to the caller.
 fn respond(response: &mut Response<ResponseBody>, caller: Option<OnUpgrade>) {
     let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-    // A 426 has to say which protocols are meant.
+    // A 426 has to name protocols.
     let keeps = switches || response.status() == StatusCode::UPGRADE_REQUIRED;
     let protocols = headers::upgrade(response.headers());
     headers::remove_hop_by_hop(response.headers_mut());

@@ -1,6 +1,6 @@
-//! What a gateway says of the way that a message took: `Forwarded`
-//! ([RFC 7239](https://www.rfc-editor.org/rfc/rfc7239)), its older relatives, and `Via`
-//! ([RFC 9110, section 7.6.3](https://www.rfc-editor.org/rfc/rfc9110#section-7.6.3)).
+//! Headers that record the gateways of a message: `Forwarded` ([RFC
+//! 7239](https://www.rfc-editor.org/rfc/rfc7239)), the older `X-Forwarded-*`, and `Via` ([RFC 9110,
+//! section 7.6.3](https://www.rfc-editor.org/rfc/rfc9110#section-7.6.3)).
 
 use std::{fmt, net::IpAddr};
 
@@ -12,12 +12,12 @@ const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// How a request came to this gateway.
+/// How the gateway received a request.
 #[derive(Debug)]
 pub(super) struct Received {
     pub(super) peer: Option<IpAddr>,
     pub(super) scheme: Scheme,
-    /// As the caller named it.
+    /// The host in the request.
     pub(super) host: Option<HeaderValue>,
 }
 
@@ -29,7 +29,7 @@ impl Received {
             Some(IpAddr::V4(address)) => address.to_string(),
             Some(IpAddr::V6(address)) => format!("\"[{address}]\""),
         };
-        // What is not text is no host either.
+        // A host has to be text.
         let host = match self.host.as_ref().map(HeaderValue::to_str) {
             Some(Ok(host)) => format!(";host={}", Value(host)),
             Some(Err(_)) | None => String::new(),
@@ -38,8 +38,8 @@ impl Received {
         extend_list(headers, header::FORWARDED, &element);
     }
 
-    /// Adds the peer to `X-Forwarded-For`, and says host and scheme unless a gateway before this
-    /// one has said them.
+    /// Adds the peer to `X-Forwarded-For`, and sets host and scheme unless a gateway before this
+    /// one has set them.
     pub(super) fn add_x_forwarded(&self, headers: &mut HeaderMap) {
         let peer = self.peer.map_or("unknown".to_owned(), |it| it.to_string());
         extend_list(headers, FORWARDED_FOR, &peer);
@@ -52,7 +52,7 @@ impl Received {
     }
 }
 
-/// Removes what those before this gateway have said, who may have lied.
+/// Removes these headers of a request, whose sender may have made them up.
 pub(super) fn forget(headers: &mut HeaderMap) {
     let said: Vec<_> = headers
         .keys()
@@ -64,7 +64,7 @@ pub(super) fn forget(headers: &mut HeaderMap) {
     }
 }
 
-/// Adds to `Via` that a message of this version was received by this gateway.
+/// Adds this gateway to the `Via` of a message of this version.
 pub(super) fn add_via(headers: &mut HeaderMap, version: Version, pseudonym: &str) {
     let version = match version {
         Version::HTTP_09 => "0.9",
@@ -76,13 +76,13 @@ pub(super) fn add_via(headers: &mut HeaderMap, version: Version, pseudonym: &str
     extend_list(headers, header::VIA, &format!("{version} {pseudonym}"));
 }
 
-/// Whether a text can stand in `Via` for a gateway: a token, or a host with its port.
+/// Whether `Via` may name a gateway so: by a token, or a host with its port.
 pub(super) fn is_pseudonym(name: &str) -> bool {
     let is_part = |byte: u8| is_token(byte) || b":[]".contains(&byte);
     !name.is_empty() && name.bytes().all(is_part)
 }
 
-/// A value of a parameter, quoted where it is no token.
+/// A parameter's value, quoted if it is not a token.
 struct Value<'a>(&'a str);
 
 impl fmt::Display for Value<'_> {

@@ -1,5 +1,5 @@
-//! Header fields that are for one connection only
-//! ([RFC 9110, section 7.6.1](https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1)).
+//! Hop-by-hop header fields ([RFC 9110, section
+//! 7.6.1](https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1)).
 
 use std::time::SystemTime;
 
@@ -11,8 +11,8 @@ use http::{
     },
 };
 
-/// Those that are for one connection, or for the next proxy alone, whether `Connection` names them
-/// or not. `Trailer` is not among them: it tells of fields that are passed on.
+/// Fields for one connection, or for the next proxy alone, whether `Connection` lists them or not.
+/// `Trailer` is not one: it lists fields that are forwarded.
 static OF_ONE_CONNECTION: [HeaderName; 10] = [
     CONNECTION,
     PROXY_AUTHENTICATE,
@@ -26,7 +26,7 @@ static OF_ONE_CONNECTION: [HeaderName; 10] = [
     HeaderName::from_static("proxy-connection"),
 ];
 
-/// Removes what is for one connection.
+/// Removes the hop-by-hop fields.
 pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<_> = members(headers, &CONNECTION)
         .filter_map(|name| HeaderName::from_bytes(name).ok())
@@ -36,15 +36,16 @@ pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Whether a body has no transfer coding, or is chunked and nothing else.
+/// Whether a body has no transfer coding, or only `chunked`.
 pub(super) fn is_coded_plainly(headers: &HeaderMap) -> bool {
     members(headers, &TRANSFER_ENCODING)
         .enumerate()
         .all(|(index, coding)| index == 0 && coding.eq_ignore_ascii_case(b"chunked"))
 }
 
-/// Puts cookies that HTTP/2 may have split on one line again, as HTTP/1 wants them
-/// ([RFC 9113, section 8.2.3](https://www.rfc-editor.org/rfc/rfc9113#section-8.2.3)).
+/// Joins the cookies of several lines, into which HTTP/2 may have split them, on one line, as
+/// HTTP/1 requires ([RFC 9113, section
+/// 8.2.3](https://www.rfc-editor.org/rfc/rfc9113#section-8.2.3)).
 pub(super) fn join_cookies(headers: &mut HeaderMap) {
     let lines: Vec<_> = headers.get_all(COOKIE).iter().collect();
     if lines.len() < 2 {
@@ -59,7 +60,7 @@ pub(super) fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// The protocols that one side offers or has chosen for the connection.
+/// The protocols that one side offers or has chosen.
 pub(super) fn upgrade(headers: &HeaderMap) -> Vec<HeaderValue> {
     if !has_member(headers, &CONNECTION, "upgrade") {
         return Vec::new();
@@ -67,7 +68,7 @@ pub(super) fn upgrade(headers: &HeaderMap) -> Vec<HeaderValue> {
     headers.get_all(UPGRADE).iter().cloned().collect()
 }
 
-/// Says them on the next connection.
+/// Writes these protocols for the next connection.
 pub(super) fn set_upgrade(headers: &mut HeaderMap, protocols: Vec<HeaderValue>) {
     if protocols.is_empty() {
         return;
@@ -78,19 +79,19 @@ pub(super) fn set_upgrade(headers: &mut HeaderMap, protocols: Vec<HeaderValue>) 
     }
 }
 
-/// Whether the caller takes trailers.
+/// Whether the caller accepts trailers.
 pub(super) fn takes_trailers(headers: &HeaderMap) -> bool {
     has_member(headers, &TE, "trailers")
 }
 
-/// Says on the next connection that trailers are taken, as section 10.1.4 of RFC 9110 wants it said.
+/// Announces to the next server that trailers are accepted, as RFC 9110, section 10.1.4, requires.
 pub(super) fn take_trailers(headers: &mut HeaderMap) {
     headers.append(CONNECTION, HeaderValue::from_static("te"));
     headers.insert(TE, HeaderValue::from_static("trailers"));
 }
 
-/// Says when a response came that does not say when it was made
-/// ([RFC 9110, section 6.6.1](https://www.rfc-editor.org/rfc/rfc9110#section-6.6.1)).
+/// Adds `Date` to a response without it: the time at which it came ([RFC 9110, section
+/// 6.6.1](https://www.rfc-editor.org/rfc/rfc9110#section-6.6.1)).
 pub(super) fn set_date(headers: &mut HeaderMap, came: SystemTime) {
     if let Entry::Vacant(vacant) = headers.entry(DATE) {
         if let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(came)) {
@@ -103,7 +104,7 @@ fn has_member(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
     members(headers, name).any(|member| member.eq_ignore_ascii_case(wanted.as_bytes()))
 }
 
-/// The members of a list, on however many lines it stands.
+/// The members of a list, on all its lines.
 fn members<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
     headers
         .get_all(name)
@@ -112,7 +113,8 @@ fn members<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item 
         .map(<[u8]>::trim_ascii)
 }
 
-/// Adds a member to a list, and leaves the list on one line: some readers look at no more.
+/// Adds a member to a list, and joins the list on one line, because some readers read only the
+/// first.
 pub(super) fn extend_list(headers: &mut HeaderMap, name: HeaderName, member: &str) {
     let mut list = Vec::new();
     for line in headers.get_all(&name) {

@@ -11,7 +11,7 @@ use http::{
 
 use crate::ResponseBody;
 
-/// Counts down; gives the answer to a request that may go no further.
+/// Counts down. Returns the response to a request that may not be forwarded.
 pub(super) fn count<B>(request: &mut Request<B>) -> Option<Response<ResponseBody>> {
     let method = request.method();
     if method != Method::OPTIONS && method != Method::TRACE {
@@ -25,7 +25,7 @@ pub(super) fn count<B>(request: &mut Request<B>) -> Option<Response<ResponseBody
     None
 }
 
-/// A number of any length; one that is too large is the largest.
+/// Reads a number of any length; one that is too large becomes the largest.
 fn number(value: &HeaderValue) -> Option<u64> {
     let digits = value.to_str().ok()?;
     let all = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -42,12 +42,12 @@ fn answer<B>(request: &Request<B>) -> Response<ResponseBody> {
     response
 }
 
-/// The request as it came, without what may be secret
-/// ([RFC 9110, section 9.3.8](https://www.rfc-editor.org/rfc/rfc9110#section-9.3.8)).
+/// The request as it was received, without headers that may be secret ([RFC 9110, section
+/// 9.3.8](https://www.rfc-editor.org/rfc/rfc9110#section-9.3.8)).
 fn reflection<B>(request: &Request<B>) -> Vec<u8> {
     let mut line = String::new();
     let (method, uri, version) = (request.method(), request.uri(), request.version());
-    // A `String` takes whatever is written to it.
+    // Writing to a `String` cannot fail.
     let _ = write!(line, "{method} {uri} {version:?}\r\n");
     let mut message = line.into_bytes();
     for (name, value) in request.headers() {

@@ -66,12 +66,12 @@ mod upgrade;
 
 pub use self::builder::Forward;
 
-/// A request extension: a client adds nothing of its own to it.
+/// A request extension: the client adds no headers or credentials to the request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AsItIs;
 
 impl AsItIs {
-    /// Whether a request is passed on for another client.
+    /// Whether a request is forwarded for another client.
     #[inline]
     pub(crate) fn is<B>(request: &http::Request<B>) -> bool {
         request.extensions().get::<Self>().is_some()

@@ -1,19 +1,20 @@
-//! Connections that both sides have upgraded to another protocol
-//! ([RFC 9110, section 7.8](https://www.rfc-editor.org/rfc/rfc9110#section-7.8)).
+//! Connections that are upgraded on both sides of a gateway ([RFC 9110, section
+//! 7.8](https://www.rfc-editor.org/rfc/rfc9110#section-7.8)).
 
 use http::{Request, Version};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::copy_bidirectional;
 
-/// Takes out of a request what its server has put there for an upgrade, if it can upgrade at all.
+/// Takes the server's handle for an upgrade out of a request, if its connection can be upgraded.
 pub(super) fn of_caller<B>(request: &mut Request<B>) -> Option<OnUpgrade> {
     let caller = request.extensions_mut().remove::<OnUpgrade>();
-    // An HTTP/1.0 request asks for none, and HTTP/2 has none.
+    // HTTP/1.0 and HTTP/2 have no `Upgrade`.
     caller.filter(|_| request.version() == Version::HTTP_11)
 }
 
-/// Passes bytes both ways, in a task of its own, until both sides have ended or one has failed.
+/// Copies bytes in both directions, in a task of its own, until both sides have ended or one has
+/// failed.
 pub(super) fn join(caller: OnUpgrade, upstream: OnUpgrade) {
     tokio::spawn(async move {
         let upgraded = async { Ok::<_, hyper::Error>((upstream.await?, caller.await?)) };

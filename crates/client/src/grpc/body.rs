@@ -12,11 +12,11 @@ use tonic::Status;
 use super::status;
 use crate::{ConnectionInfo, DeadlinePhase, deadline::Limit};
 
-/// The response body of a [`GrpcChannel`](super::GrpcChannel): what breaks it off is a status.
+/// The response body of a [`GrpcChannel`](super::GrpcChannel). Its errors are gRPC statuses.
 pub struct ResponseBody {
     inner: crate::ResponseBody,
     limit: Option<Limit>,
-    /// Set up only once the body has to be waited for.
+    /// Created only when the body has to be waited for.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -41,7 +41,7 @@ impl ResponseBody {
             .timer
             .get_or_insert_with(|| Box::pin(sleep_until(limit.at)));
         timer.as_mut().poll(cx).map(|()| {
-            // The stream is reset with it, so that the server stops.
+            // Dropping the body resets the stream, so that the server stops.
             drop(mem::take(&mut self.inner));
             self.limit = None;
             status::of(limit.exceeded().in_phase(Some(DeadlinePhase::Body)))
@@ -75,7 +75,7 @@ impl Body for ResponseBody {
     }
 }
 
-/// The empty body, which tonic gives in place of an answer where an interceptor refuses the call.
+/// An empty body, which tonic returns when an interceptor refuses the call.
 impl Default for ResponseBody {
     fn default() -> Self {
         Self::new(crate::ResponseBody::default(), None)

@@ -20,8 +20,8 @@ pub struct GrpcChannel {
 }
 
 impl Client {
-    /// Returns this client as the transport of a client that tonic generates, with gRPC's codes
-    /// for what fails; see [`grpc`](crate::grpc).
+    /// Returns this client as the transport for clients that tonic generates. Its errors have
+    /// gRPC's codes; see [`grpc`](crate::grpc).
     ///
     /// A generated client that is made by `new` needs a [base URL] here, or else `with_origin`.
     ///
@@ -77,7 +77,7 @@ where
                 .only_chosen_timeouts()
         });
         let call: Streaming = self.client.start(request, None);
-        // The client's own deadline ends at the head of what streams.
+        // The client's own deadline ends at the head of a response that streams.
         let limit = call.limit().filter(|_| bounds_body);
         ResponseFuture::new(call, limit)
     }

@@ -23,7 +23,7 @@ pin_project! {
     pub struct ResponseFuture {
         #[pin]
         inner: Streaming,
-        // Of the body too, if the call asked for one.
+        // The deadline for the body too, if the call has set one.
         limit: Option<Limit>,
     }
 }

@@ -9,35 +9,36 @@
 //! # Ok::<(), client::Error>(())
 //! ```
 //!
-//! A [`GrpcChannel`] is the client itself, seen through gRPC's eyes:
+//! A [`GrpcChannel`] is the client with gRPC's rules:
 //!
-//! - What fails has gRPC's code, by the table below, in the head and in the body. The [`Error`] is
-//!   the [`source`](std::error::Error::source) of the status, with its
+//! - An error has gRPC's code, by the table below, before and after the head. The [`Error`] is the
+//!   [`source`](std::error::Error::source) of the status, with its
 //!   [`retry_report`](crate::Error::retry_report).
-//! - `grpc-timeout`, which tonic's `Request::set_timeout` sets, is the deadline of the call, its
-//!   stream of answers included. [`timeout_header`] tells a server what is left of it where an
-//!   attempt is not the first.
-//! - Calls go over HTTP/2. Over `http` nothing is asked: the peer is known to speak it, and what
-//!   else the client sends to the same server goes over HTTP/1.1 on other connections, unless
+//! - `grpc-timeout`, which tonic's `Request::set_timeout` sets, is the deadline of the call,
+//!   including its stream of responses. On a retry, [`timeout_header`] tells the server the rest of
+//!   it.
+//! - Calls go over HTTP/2. Over `http` the peer is assumed to speak it, without negotiation; the
+//!   client's other requests to the same server go over HTTP/1.1 on other connections, unless
 //!   [`prior_knowledge`](crate::Http2::prior_knowledge) is on for all. Over `https` the peer
-//!   chooses it, and [`Connector::http2_only`](crate::Connector::http2_only) makes an error of any
-//!   other choice.
-//! - The default timeouts for the head and for an idle body do not count, since a stream may be
-//!   silent for long: the deadline of the call ends it, and [PING](crate::Http2::keep_alive_interval)
-//!   finds out whether the peer is alive. Those that are set by hand in
-//!   [`Timeouts`](crate::Timeouts) count for gRPC too. A call whose answer streams and that has no
-//!   deadline of its own is bound by the client's until its head.
-//! - Redirects are not followed, and bodies are not decoded by `Content-Encoding`, of which gRPC
-//!   knows neither.
+//!   chooses the protocol, and [`Connector::http2_only`](crate::Connector::http2_only) makes any
+//!   other choice an error.
+//! - The default timeouts for the head and for an idle body do not apply, because a stream may be
+//!   silent for long: the deadline ends the call, and a [PING](crate::Http2::keep_alive_interval)
+//!   finds out whether the peer is alive. Timeouts that are set by hand in
+//!   [`Timeouts`](crate::Timeouts) apply to gRPC too. A call whose response streams and that has no
+//!   deadline of its own has the client's deadline until its head.
+//! - Redirects are not followed, and bodies are not decoded by `Content-Encoding`: gRPC has
+//!   neither.
 //!
-//! Which calls are tried again is decided by the client's policy, as always. Each call is a POST,
-//! so by default only what was provably not processed is; [`retry_layer::grpc`] has gRPC's own
-//! policy. To put that over tonic's own channel instead, see [`retry_layer::tonic`].
+//! The client's policy decides which calls are retried. Each call is a POST, so by default only
+//! calls that were provably not processed are; [`retry_layer::grpc`] has gRPC's own policy. To use
+//! it over tonic's own channel instead, see [`retry_layer::tonic`].
 //!
-//! A stream may be silent for as long as it likes: a [PING](crate::Http2::keep_alive_interval) finds
-//! out whether the peer is alive, by default no oftener than gRPC's servers allow. A shorter interval
-//! needs a server that permits it (in grpcio, `grpc.http2.min_ping_interval_without_data_ms`);
-//! one that does not ends the connection with `too_many_pings`, and gets half as many from then on.
+//! A stream may be silent for as long as the deadline allows: a
+//! [PING](crate::Http2::keep_alive_interval) finds out whether the peer is alive, by default no
+//! oftener than gRPC's servers allow. A shorter interval needs a server that permits it (in grpcio,
+//! `grpc.http2.min_ping_interval_without_data_ms`); a server that does not ends the connection with
+//! `too_many_pings`, and is then sent PINGs half as often.
 //!
 //! | what failed | code |
 //! |---|---|

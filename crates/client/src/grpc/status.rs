@@ -7,10 +7,11 @@ use tonic::{Code, Status};
 
 use crate::{Error, error::Kind};
 
-/// The status that this error is, with the error as its source.
+/// Returns the status for this error, with the error as its source.
 pub(super) fn of(error: Error) -> Status {
     let mut status = match cause::<Status>(&error) {
-        // By which the caller's own stream of requests ended, or a layer of the caller's the call.
+        // The status with which the caller's own stream of requests, or a layer of the caller's,
+        // ended the call.
         Some(status) => status.clone(),
         None => Status::new(code(&error), error.to_string()),
     };
@@ -46,7 +47,7 @@ fn code(error: &Error) -> Code {
 fn session_code(error: &session_layer::Error) -> Code {
     use session_layer::Phase;
 
-    // A connection that ended takes its streams along: the reason is none of theirs.
+    // An error of the whole connection has a reason that is not about this stream.
     let reset = cause::<h2::Error>(error).filter(|error| error.is_reset());
     match (error.timeout_phase(), reset.and_then(h2::Error::reason)) {
         (Some(Phase::Head | Phase::Body), _) => Code::DeadlineExceeded,
@@ -81,7 +82,8 @@ fn reason_code(reason: h2::Reason) -> Code {
     }
 }
 
-/// Of a service or layer that is not of this crate nothing is known but the error's causes.
+/// The code for an error of a service or layer of another crate, which can be judged only by its
+/// causes.
 fn service_code(source: &(dyn StdError + 'static)) -> Code {
     if transport::is_timeout(source) {
         return Code::DeadlineExceeded;

@@ -9,7 +9,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::{Body, body::Make, error::BoxError};
 
-/// Makes one body of several: one that can be made anew, if each of them can.
+/// Joins several bodies to one, which can be made anew if each of them can.
 pub(super) fn joined(pieces: Vec<Body>) -> Body {
     let makes: Option<Vec<_>> = pieces.iter().map(Body::renewal).collect();
     match makes {
@@ -39,7 +39,7 @@ impl HttpBody for Joined {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         while let Some(piece) = self.pieces.front_mut() {
             match ready!(Pin::new(piece).poll_frame(cx)) {
-                // The trailers of one piece are not those of the whole.
+                // Trailers of a piece are dropped.
                 Some(Ok(frame)) if frame.is_trailers() => {}
                 Some(frame) => return Poll::Ready(Some(frame)),
                 None => {

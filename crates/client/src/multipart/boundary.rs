@@ -3,12 +3,13 @@ use std::{
     hash::{BuildHasher, RandomState},
 };
 
-/// What stands between the parts. Its randomness keeps the author of a part's content from writing it there.
+/// The boundary between parts. It is random, so that the author of a part's content cannot write it
+/// there.
 #[derive(Clone, Copy)]
 pub(super) struct Boundary(u64, u64);
 
 impl Boundary {
-    /// The randomness is that of std's hash maps, which the system gives.
+    /// Uses the randomness of std's hash maps, which comes from the operating system.
     pub(super) fn random() -> Self {
         let state = RandomState::new();
         Self(state.hash_one(0), state.hash_one(1))

@@ -36,13 +36,13 @@ impl Form {
         self
     }
 
-    /// The `Content-Type` of the whole, with the boundary.
+    /// The `Content-Type` of the form, with the boundary.
     pub(crate) fn content_type(&self) -> Result<HeaderValue, Error> {
         HeaderValue::try_from(format!("multipart/form-data; boundary={}", self.boundary))
             .map_err(|error| Error::builder("the form cannot be written").with(error))
     }
 
-    /// Writes the form, whose parts' contents are not touched by that.
+    /// Makes the body of the form. The contents of the parts are not copied.
     pub(crate) fn into_body(self) -> Result<Body, Error> {
         let mut pieces = Vec::with_capacity(self.parts.len().saturating_mul(2).saturating_add(1));
         let mut between = Vec::new();

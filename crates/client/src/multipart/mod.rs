@@ -15,14 +15,15 @@
 //!
 //! A part made of a file, by the feature `fs`, is `.part("log", Part::file("app.log").await?)`.
 //!
-//! The length of the whole is announced if that of each part is known. The form can be sent again
-//! by a retry if each part can: text, bytes, files and what is [made anew](crate::Body::from_fn)
-//! can; a form with a stream among its parts is recorded like any other stream.
+//! The length of the form is announced if that of each part is known. A retry can send the form
+//! again if it can send each part again: text, bytes, files and bodies that are [made
+//! anew](crate::Body::from_fn). A form with a stream among its parts is recorded like any other
+//! stream.
 //!
 //! Names are written as browsers write them
 //! ([WHATWG](https://html.spec.whatwg.org/multipage/form-control-infrastructure.html#multipart-form-data)):
-//! in UTF-8, with quotes and line breaks escaped, and so is any other control character. So a name
-//! that another party chose adds neither a header nor a part.
+//! in UTF-8, with quotes, line breaks and all other control characters escaped. So a name from
+//! another party can add neither a header nor a part.
 
 mod body;
 mod boundary;

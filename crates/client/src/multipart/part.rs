@@ -12,7 +12,7 @@ use http::{
 use super::boundary::Boundary;
 use crate::{Body, Error};
 
-/// One part of a [`Form`](super::Form): a body, and what is said of it.
+/// One part of a [`Form`](super::Form): a body and its headers.
 #[derive(Debug)]
 #[must_use = "a part does nothing until it is in a form"]
 pub struct Part {
@@ -26,7 +26,7 @@ pub struct Part {
 static OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
 impl Part {
-    /// Makes a part of text, without a `Content-Type`: it is `text/plain` then.
+    /// Makes a part of text, without a `Content-Type`, which means `text/plain`.
     pub fn text(text: impl Into<Cow<'static, str>>) -> Self {
         Self::body(match text.into() {
             Cow::Borrowed(text) => Body::from(text),
@@ -39,8 +39,8 @@ impl Part {
         Self::body(bytes.into())
     }
 
-    /// Makes a part of any body. If its length is not known, see
-    /// [`Body::stream_with_length`], that of the form is not either.
+    /// Makes a part of any body. The length of the form is known only if that of the body is; see
+    /// [`Body::stream_with_length`].
     pub fn body(body: impl Into<Body>) -> Self {
         Self {
             body: body.into(),
@@ -67,14 +67,15 @@ impl Part {
         Ok(part)
     }
 
-    /// Says that the part is a file of this name. Its `Content-Type` is
-    /// `application/octet-stream` then, unless there is another.
+    /// Sets the file name, which makes the part a file. Its `Content-Type` is
+    /// `application/octet-stream` then, unless another is set.
     pub fn file_name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
         self.file_name = Some(name.into());
         self
     }
 
-    /// Sets the part's `Content-Type`. One that is no header's value is the error of the request.
+    /// Sets the part's `Content-Type`. A value that is not valid in a header is an error of the
+    /// request.
     pub fn content_type(mut self, content_type: impl TryInto<HeaderValue>) -> Self {
         match content_type.try_into() {
             Ok(content_type) => self.content_type = Some(content_type),
@@ -83,9 +84,8 @@ impl Part {
         self
     }
 
-    /// Adds another header to the part, which most readers of forms ignore.
-    /// `Content-Disposition` and `Content-Type` are made of what the other methods say: here they
-    /// are the error of the request.
+    /// Adds another header to the part, which most readers of forms ignore. `Content-Disposition`
+    /// and `Content-Type` have methods of their own; here they are an error of the request.
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         if name == CONTENT_DISPOSITION || name == CONTENT_TYPE {
             self.wrong =
@@ -95,7 +95,7 @@ impl Part {
         self
     }
 
-    /// Writes what stands before the part's content.
+    /// Writes the boundary and the headers of the part.
     pub(super) fn head(&self, name: &str, boundary: Boundary) -> Result<Vec<u8>, Error> {
         if let Some(wrong) = self.wrong {
             return Err(Error::builder(wrong));
@@ -122,7 +122,7 @@ impl Part {
     }
 }
 
-/// A name within quotes: with everything escaped that could end them, or the line.
+/// A name within quotes, with all characters escaped that would end the quotes or the line.
 struct Quoted<'a>(&'a str);
 
 impl fmt::Display for Quoted<'_> {

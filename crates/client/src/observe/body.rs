@@ -15,7 +15,7 @@ use crate::{
 
 /// What is recorded of an attempt or of a call until the body of its response has ended.
 pub(super) trait Recorder: Send + Sync + Unpin + 'static {
-    /// Where the body stands that it belongs to.
+    /// The place of the body in the stack.
     const PLACE: Place;
 
     fn span(&self) -> &Span;
@@ -27,7 +27,7 @@ pub(super) trait Recorder: Send + Sync + Unpin + 'static {
     fn failed(&mut self, error: &Error);
 }
 
-/// A response body with the record of its attempt or its call, which ends with it.
+/// A response body that carries the record of its attempt or call, and ends it.
 #[derive(Debug)]
 pub(super) struct Observed<R> {
     inner: ResponseBody,

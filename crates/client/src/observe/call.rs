@@ -22,8 +22,8 @@ pub(crate) enum CallSpans {
     Off,
 }
 
-/// The span and the figures of one call: all attempts, the waits between them, the redirects, and the
-/// body of the response until it has ended.
+/// The span and the metrics of one call: all attempts, the waits between them, the redirects, and
+/// the body of the response until it has ended.
 #[derive(Debug)]
 pub(crate) struct CallRecord {
     span: Span,
@@ -31,7 +31,7 @@ pub(crate) struct CallRecord {
 }
 
 impl CallSpans {
-    /// Whether a subscriber may want them.
+    /// Whether a subscriber may enable the span.
     #[inline]
     pub(crate) fn may_be_wanted(self) -> bool {
         self == Self::On && LevelFilter::current() >= LevelFilter::INFO
@@ -39,7 +39,7 @@ impl CallSpans {
 }
 
 impl CallRecord {
-    /// Begins a record, if anybody wants one.
+    /// Begins a record, if there is a sink or a subscriber for it.
     pub(crate) fn begin<B>(
         request: &Request<B>,
         spans: CallSpans,
@@ -64,7 +64,8 @@ impl CallRecord {
         &self.span
     }
 
-    /// Notes what the call came to, and goes with the response until its body ends.
+    /// Records the outcome of the call, and attaches the record to the response until its body
+    /// ends.
     pub(crate) fn ended(
         mut self,
         result: Result<Response<ResponseBody>, Error>,
@@ -93,7 +94,7 @@ impl CallRecord {
         }
     }
 
-    /// Notes that the call was dropped before it was over.
+    /// Records that the call was dropped before its end.
     pub(crate) fn cancelled(mut self, report: Option<&RetryReport>) {
         if let Some(report) = report {
             self.sent(report);
@@ -106,7 +107,7 @@ impl CallRecord {
         }
     }
 
-    /// Notes that the body of the response broke off.
+    /// Records that the body of the response broke off.
     fn answered<T>(&mut self, response: &Response<T>) {
         if !self.span.is_disabled() {
             self.tried(&response.retry_report());
@@ -122,7 +123,7 @@ impl CallRecord {
         self.span.record("retry.stop", report.stop().as_str());
     }
 
-    /// Notes how often something was sent.
+    /// Records the number of attempts.
     fn sent(&self, report: &RetryReport) {
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.span
@@ -152,18 +153,18 @@ impl Recorder for CallRecord {
     }
 }
 
-/// The conventions have a span for each request that is sent and none above them, so this one has a
-/// name of its own, and is internal.
+/// OpenTelemetry's conventions have a span for each request that is sent, and none for the call. So
+/// this one has a name of its own, and the kind `internal`.
 fn span<B>(request: &Request<B>, paths: Paths) -> Span {
-    // Only of those that have a span: it tells calls to one URL apart where no ids of spans are
-    // shown.
+    // Counts only calls with a span: it distinguishes calls of one URL where the ids of spans are
+    // not shown.
     static CALLS: AtomicU64 = AtomicU64::new(1);
     tracing::info_span!(
         target: "client",
         "http.client.call",
         otel.kind = "internal",
         otel.status_code = Empty,
-        // Relaxed: each needs another number, in no particular order.
+        // Relaxed: the numbers have to be distinct, in any order.
         http.client.call.id = CALLS.fetch_add(1, Relaxed),
         http.request.method = fields::method(request.method()),
         http.request.method_original = Empty,

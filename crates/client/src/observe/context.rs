@@ -9,9 +9,9 @@ use crate::{CrossOrigin, forward::AsItIs, without_defaults::WithoutDefaults};
 /// Writes the context of a trace into the headers of each attempt: `traceparent` and `tracestate` of
 /// [W3C](https://www.w3.org/TR/trace-context/), `baggage`, or others.
 ///
-/// It is called once for each attempt, inside of the attempt's span: what that span is to the tracing
-/// system is the parent of what the server does. So it depends on no version of any tracing library;
-/// `client::telemetry::OpenTelemetry` (feature `opentelemetry`) is one for OpenTelemetry's.
+/// It is called once for each attempt, within the attempt's span, which becomes the parent of the
+/// server's span. The trait depends on no version of any tracing library;
+/// `client::telemetry::OpenTelemetry` (feature `opentelemetry`) implements it for OpenTelemetry.
 ///
 /// ```
 /// use client::{Client, telemetry::Propagator};
@@ -31,8 +31,8 @@ use crate::{CrossOrigin, forward::AsItIs, without_defaults::WithoutDefaults};
 /// # Ok::<(), client::Error>(())
 /// ```
 pub trait Propagator: Send + Sync {
-    /// Writes the headers of an attempt that goes to this URI. They come empty, and take the place of
-    /// those of these names that the request has.
+    /// Writes the headers of an attempt to this URI. The map is empty; its headers replace those of
+    /// the same names in the request.
     fn inject(&self, uri: &Uri, headers: &mut HeaderMap);
 }
 
@@ -77,7 +77,7 @@ impl<F> fmt::Debug for PropagatorFn<F> {
 /// How far the context of a trace goes.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) enum Scope {
-    /// Not beyond a redirect to another origin.
+    /// Only to the first origin, and not beyond a redirect to another.
     #[default]
     FirstOrigin,
     Everywhere,
@@ -94,8 +94,8 @@ const TRACEPARENT: &str = "traceparent";
 const TRACESTATE: &str = "tracestate";
 const BAGGAGE: &str = "baggage";
 
-/// Whether a header carries the context of a trace by the standards. What was written for one origin
-/// may name its users, so it is for no other.
+/// Whether the standards use this header for the context of a trace. Its content may identify the
+/// users of one origin, so it is not sent to another.
 pub(crate) fn is_trace_context(name: &HeaderName) -> bool {
     [TRACEPARENT, TRACESTATE, BAGGAGE].contains(&name.as_str())
 }
@@ -105,7 +105,7 @@ impl TraceContext {
         self.propagator.is_some()
     }
 
-    /// Whether it goes along with this request.
+    /// Whether it is written into this request.
     pub(crate) fn is_for<B>(&self, request: &Request<B>) -> bool {
         let goes_there = match self.scope {
             Scope::FirstOrigin => request.extensions().get::<CrossOrigin>().is_none(),
@@ -114,7 +114,7 @@ impl TraceContext {
         self.is_set() && goes_there && !AsItIs::is(request)
     }
 
-    /// Writes it into a request's headers. Call it inside of the attempt's span.
+    /// Writes it into a request's headers. Has to be called within the attempt's span.
     pub(crate) fn inject<B>(&self, request: &mut Request<B>) {
         let Some(propagator) = &self.propagator else {
             return;
@@ -124,17 +124,17 @@ impl TraceContext {
         let without = WithoutDefaults::of(request);
         let headers = request.headers_mut();
         if written.contains_key(TRACEPARENT) && !without.has_named(TRACEPARENT) {
-            // It belongs to the parent that is replaced.
+            // `tracestate` belongs to the `traceparent` that is replaced.
             headers.remove(TRACESTATE);
         }
         for name in written.keys().filter(|name| !without.has(name)) {
             headers.remove(name);
-            // An empty one says nothing.
+            // An empty value has no meaning.
             let values = written.get_all(name).iter().filter(|it| !it.is_empty());
             for value in values {
                 let mut value = value.clone();
                 if name.as_str() == BAGGAGE {
-                    // It may hold what identifies a user: kept out of `Debug` and of HPACK's tables.
+                    // The value may identify a user: kept out of `Debug` and of HPACK's tables.
                     value.set_sensitive(true);
                 }
                 headers.append(name, value);

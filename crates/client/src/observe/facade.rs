@@ -15,7 +15,7 @@ use super::{
 pub(crate) struct Facade;
 
 impl Facade {
-    /// Tells the recorder what the metrics mean.
+    /// Registers the metrics' descriptions and units with the recorder.
     pub(crate) fn described() -> Self {
         for metric in &METRICS {
             let unit = match metric.unit() {
@@ -40,7 +40,7 @@ impl Sink for Facade {
         let labels = for_facade(labels);
         match (metric.instrument(), u64::try_from(by)) {
             (Instrument::Counter, Ok(by)) => counter!(metric.name(), labels).increment(by),
-            // At most a few at once, which a float holds exactly.
+            // Only small numbers, which a float holds exactly.
             (_, Ok(by)) => gauge!(metric.name(), labels).increment(float(by)),
             (_, Err(_)) => gauge!(metric.name(), labels).decrement(float(by.unsigned_abs())),
         }
@@ -55,7 +55,7 @@ fn float(count: u64) -> f64 {
     u32::try_from(count).unwrap_or(u32::MAX).into()
 }
 
-/// The facade knows text alone.
+/// The facade has labels of text only.
 fn for_facade(labels: &[Label]) -> Vec<metrics::Label> {
     let convert = |label: &Label| {
         let value: SharedString = match &label.value {

@@ -5,17 +5,17 @@ use tracing::Span;
 use super::{Paths, SentBefore, UrlTemplate};
 use crate::error::is_failed;
 
-/// The `error.type` of what was dropped before it was over.
+/// The `error.type` of a call or an attempt that was dropped before its end.
 pub(super) const CANCELLED: &str = "cancelled";
 
 pub(super) fn template<B>(request: &Request<B>) -> Option<&str> {
     request.extensions().get().map(UrlTemplate::as_str)
 }
 
-/// What stands for a method that few know.
+/// Stands for methods that are not registered.
 pub(super) const OTHER: &str = "_OTHER";
 
-/// Records the status of a response; a client's or a server's error makes the span one.
+/// Records the status of a response. With a client's or a server's error the span has failed.
 pub(super) fn record_status(span: &Span, status: StatusCode) {
     span.record("http.response.status_code", i64::from(status.as_u16()));
     if is_failed(status) {
@@ -28,8 +28,8 @@ pub(super) fn record_error(span: &Span, error_type: &str) {
     span.record("otel.status_code", "ERROR");
 }
 
-/// The method, or `_OTHER` for one that few know: what a peer or a caller makes up must not become
-/// one series each.
+/// The method, or `_OTHER` if it is not registered: methods that a caller makes up must not each
+/// become a series.
 pub(super) fn method(method: &Method) -> &'static str {
     const KNOWN: [&str; 10] = [
         "CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE",
@@ -38,7 +38,8 @@ pub(super) fn method(method: &Method) -> &'static str {
     known.unwrap_or(OTHER)
 }
 
-/// The URL without userinfo, and without what its query says; of the path only what is wanted.
+/// The URL without userinfo, with `REDACTED` for its query, and for its path unless paths are
+/// recorded.
 pub(super) fn url(uri: &Uri, paths: Paths) -> String {
     let scheme = uri.scheme_str().unwrap_or("http");
     let host = uri.host().unwrap_or_default();
@@ -49,7 +50,7 @@ pub(super) fn url(uri: &Uri, paths: Paths) -> String {
         ""
     };
     let path = match uri.path() {
-        // The server as a whole.
+        // `*` means the server as a whole.
         "*" => "",
         path @ ("" | "/") => path,
         path if paths == Paths::Recorded => path,
@@ -68,7 +69,7 @@ pub(super) fn bare(host: &str) -> &str {
     host.trim_start_matches('[').trim_end_matches(']')
 }
 
-/// How often the call had sent a request before this one, for whatever reason.
+/// How often the call had sent a request before this one, for any reason.
 pub(super) fn resends<B>(request: &Request<B>) -> u32 {
     let extensions = request.extensions();
     let before = extensions.get::<SentBefore>().map_or(0, |before| before.0);
@@ -76,7 +77,7 @@ pub(super) fn resends<B>(request: &Request<B>) -> u32 {
         let sent = attempt
             .number()
             .saturating_add(attempt.transparent_retries());
-        // Those that are counted already.
+        // Attempts that are counted already.
         let earlier = extensions.get().map_or(0, Resumption::attempts);
         sent.saturating_sub(1).saturating_sub(earlier)
     });

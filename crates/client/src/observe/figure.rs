@@ -1,4 +1,4 @@
-//! The metrics of a client: what each is, in one table.
+//! The metrics of a client, in one table.
 
 use std::fmt;
 
@@ -91,7 +91,7 @@ impl fmt::Display for Instrument {
     }
 }
 
-/// The metrics, by what they are to this crate; in the order of [`METRICS`].
+/// The metrics by their names in this crate, in the order of [`METRICS`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Figure {
     CallDuration,
@@ -129,14 +129,14 @@ const REQUEST_SECONDS: &[f64] = &[
     0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
 ];
 
-/// The same, and on to the default deadline of a call.
+/// The same buckets, extended to the default deadline of a call.
 const CALL_SECONDS: &[f64] = &[
     0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 30.0, 60.0,
     120.0, 300.0,
 ];
 
-/// The buckets that OpenTelemetry recommends for the duration of connections, in seconds, and on to
-/// the default lifetime.
+/// The buckets that OpenTelemetry recommends for the duration of connections, in seconds, extended
+/// to the default lifetime.
 const CONNECTION_SECONDS: &[f64] = &[
     0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0,
 ];

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{Error, error::is_failed, origin};
 
-/// How an attempt or a call turned out, as far as it is known.
+/// The outcome of an attempt or a call, as far as it is known.
 #[derive(Debug, Default)]
 struct Outcome {
     status: Option<StatusCode>,
@@ -20,7 +20,7 @@ struct Outcome {
     error: Option<&'static str>,
 }
 
-/// The figures of one attempt; those of its end are recorded when it is dropped.
+/// The metrics of one attempt. Those of its end are recorded when it is dropped.
 #[derive(Debug)]
 pub(super) struct Meter {
     sinks: Sinks,
@@ -29,11 +29,11 @@ pub(super) struct Meter {
     labels: Vec<Label>,
     outcome: Outcome,
     sent: Option<SentBytes>,
-    /// What came of the response's body.
+    /// How many bytes of the response's body have come.
     received: u64,
 }
 
-/// The figures of one call; those of its end are recorded when it is dropped.
+/// The metrics of one call. Those of its end are recorded when it is dropped.
 #[derive(Debug)]
 pub(super) struct CallMeter {
     sinks: Sinks,
@@ -172,7 +172,7 @@ fn previous(outcome: AttemptOutcome) -> Label {
     }
 }
 
-/// A count of bytes as a histogram takes it: beyond 2^53 not exact any more, which no body reaches.
+/// A count of bytes for a histogram: not exact beyond 2^53, which no body reaches.
 #[expect(clippy::cast_precision_loss, reason = "no body is as long")]
 fn float(bytes: u64) -> f64 {
     bytes as f64

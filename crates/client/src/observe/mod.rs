@@ -1,4 +1,4 @@
-//! A span for each call, one for each of its attempts, and metrics of all, by the names of
+//! A span for each call, one for each of its attempts, and metrics, with the names of
 //! [OpenTelemetry](https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-client-span).
 
 mod body;
@@ -41,7 +41,7 @@ pub use self::{
     template::UrlTemplate,
 };
 
-/// What spans, events and errors tell of the paths of URLs.
+/// Whether spans, events and errors show the paths of URLs.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) enum Paths {
     #[default]

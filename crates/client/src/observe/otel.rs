@@ -28,7 +28,7 @@ impl Instruments {
     }
 
     fn get(&self, figure: Figure) -> Option<&Made> {
-        // There is one for each, in their order.
+        // There is one for each metric, in the same order.
         self.0.get(figure as usize)
     }
 }

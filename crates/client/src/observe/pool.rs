@@ -2,7 +2,7 @@ use std::fmt;
 
 use session_layer::{Event, Observer};
 
-/// Those who hear what the pool does, in the order in which they were given.
+/// The observers of the pool, in the order in which they were added.
 #[derive(Default)]
 pub(crate) struct Observers(Vec<Box<dyn Observer>>);
 

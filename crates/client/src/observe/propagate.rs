@@ -16,8 +16,8 @@ type SharedPropagator = Arc<dyn TextMapPropagator + Send + Sync>;
 /// The [`Propagator`] of OpenTelemetry, for version 0.33 of `opentelemetry` and 0.34 of
 /// `tracing-opentelemetry`.
 ///
-/// It writes the context of the attempt's span, which a subscriber with `tracing-opentelemetry`'s layer
-/// knows. Where there is none, because the span is filtered out or no such layer is installed, it
+/// It writes the context of the attempt's span, which a subscriber with `tracing-opentelemetry`'s
+/// layer has. If there is none, because the span is filtered out or no such layer is installed, it
 /// writes OpenTelemetry's current context.
 ///
 /// ```
@@ -30,13 +30,13 @@ type SharedPropagator = Arc<dyn TextMapPropagator + Send + Sync>;
 /// ```
 #[derive(Clone, Default)]
 pub struct OpenTelemetry {
-    /// The global one if there is none.
+    /// `None` for the global propagator.
     propagator: Option<SharedPropagator>,
 }
 
 impl OpenTelemetry {
     /// Writes headers by the propagator that is installed for the process
-    /// ([`set_text_map_propagator`](global::set_text_map_propagator)). Until one is, it writes none.
+    /// ([`set_text_map_propagator`](global::set_text_map_propagator)); none until one is installed.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -64,7 +64,7 @@ impl Propagator for OpenTelemetry {
     }
 }
 
-/// That of the present span, else OpenTelemetry's own.
+/// The context of the current span, or OpenTelemetry's current context.
 fn context() -> Context {
     let of_span = Span::current().context();
     if of_span.span().span_context().is_valid() {
@@ -78,7 +78,8 @@ struct Headers<'a>(&'a mut HeaderMap);
 
 impl Injector for Headers<'_> {
     fn set(&mut self, key: &str, value: String) {
-        // What is no header is left out: a trace is not worth a request.
+        // A name or value that is not valid in a header is left out: the request matters more than
+        // the trace.
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(key), HeaderValue::try_from(value)) {
             self.0.insert(name, value);
         }

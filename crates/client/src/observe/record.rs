@@ -13,7 +13,8 @@ use super::{
 };
 use crate::{Error, ResponseBody, body::Place, error::is_failed, origin};
 
-/// The span and the figures of one attempt, from when it is begun until its body has ended.
+/// The span and the metrics of one attempt, from its begin until the body of its response has
+/// ended.
 #[derive(Debug)]
 pub(crate) struct Record {
     span: Span,
@@ -23,13 +24,13 @@ pub(crate) struct Record {
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum State {
-    /// Nothing has come back by now.
+    /// No response has come yet.
     Waiting,
     Told,
 }
 
 impl Record {
-    /// Begins a record, if anybody wants one.
+    /// Begins a record, if there is a sink or a subscriber for it.
     #[inline]
     pub(crate) fn begin<B>(request: &Request<B>, sinks: &Sinks, paths: Paths) -> Option<Self>
     where
@@ -74,7 +75,7 @@ impl Record {
         &self.span
     }
 
-    /// Notes how the attempt was answered, and goes with the response until its body ends.
+    /// Records the response of the attempt, and attaches the record to it until its body ends.
     pub(crate) fn ended(
         mut self,
         result: Result<Response<ResponseBody>, Error>,
@@ -82,7 +83,7 @@ impl Record {
         match result {
             Ok(mut response) => {
                 self.answered(&response);
-                // A report of the attempt finds it there.
+                // The report of the attempt reads it from there.
                 let connection = response
                     .body()
                     .connection()

@@ -13,8 +13,9 @@ use crate::{Body, setting};
 pub(crate) enum SentBytes {
     /// The body announces its length.
     Announced(u64),
-    /// A request extension: it does not, and what is read of it is counted. Of a stream that is kept
-    /// for later attempts each byte is read, and counted, once.
+    /// A request extension for a body that does not announce its length: a count of the bytes that
+    /// are read of it. Of a stream that is kept for later attempts, each byte is read, and counted,
+    /// once.
     Counted(Arc<AtomicU64>),
 }
 
@@ -36,7 +37,7 @@ impl SentBytes {
     }
 }
 
-/// Counts what is read of a request's body, where it does not announce its length.
+/// Counts the bytes that are read of a request's body, if it does not announce its length.
 pub(crate) fn count_sent(request: &mut Request<Body>) {
     if request.body().size_hint().exact().is_some() {
         return;

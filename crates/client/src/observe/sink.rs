@@ -6,7 +6,7 @@ use super::figure::Figure;
 
 /// Takes the values of metrics: a facade or a meter.
 pub(crate) trait Sink: fmt::Debug + Send + Sync {
-    /// Adds to a counter, or to one that goes up and down.
+    /// Adds to a counter, or to an up-down counter.
     fn add(&self, figure: Figure, by: i64, labels: &[Label]);
 
     /// Records a value of a histogram.
@@ -65,7 +65,7 @@ impl From<u16> for LabelValue {
     }
 }
 
-/// All sinks of a client. One without any records nothing, and pays one branch for that.
+/// All sinks of a client. If there are none, nothing is recorded, for the price of one branch.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sinks(Option<Arc<[Arc<dyn Sink>]>>);
 

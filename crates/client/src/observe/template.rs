@@ -2,10 +2,10 @@ use std::{borrow::Cow, fmt};
 
 /// A request extension: the template that the path of its URL follows, such as `/users/{id}`.
 ///
-/// It is the attribute `url.template` of spans and metrics, and part of the name of an attempt's span
-/// (`GET /users/{id}`): where paths are not recorded, it tells the requests of one host apart. It must
-/// have few values, so put no ids into it. What follows a `?` or `#` is dropped. A redirect leads to
-/// another URL, so the requests that follow one have no template.
+/// It is the attribute `url.template` of spans and metrics, and part of the name of an attempt's
+/// span (`GET /users/{id}`). Where paths are not recorded, it distinguishes the requests to one
+/// host. It must have few values, so put no ids into it. The text from a `?` or `#` on is dropped.
+/// A redirect leads to another URL, so the requests that follow one have no template.
 ///
 /// [`RequestBuilder::url_template`](crate::RequestBuilder::url_template) sets it; where requests are
 /// made by hand, insert it:
