@@ -16,17 +16,16 @@ use crate::{
     without_defaults::WithoutDefaults,
 };
 
-/// A request that is being put together.
+/// A request that is being built.
 ///
-/// What cannot be said (a bad URL, a header with a line break) is remembered, and comes as the
-/// error of [`send`](Self::send), [`fetch`](Self::fetch) or [`build`](Self::build); nothing is
-/// sent then.
+/// If something is not valid (a bad URL, a header with a line break), the error is returned by
+/// [`send`](Self::send), [`fetch`](Self::fetch) or [`build`](Self::build), and nothing is sent.
 #[must_use = "a request does nothing until it is sent"]
 pub struct RequestBuilder {
     client: Client,
     request: Result<Request<Body>, Error>,
     timeout: Option<Duration>,
-    /// Whether a failed status is an error, if not as the client has it.
+    /// Whether a failed status is an error; `None` for the client's setting.
     error_for_status: Option<bool>,
 }
 
@@ -55,7 +54,7 @@ impl RequestBuilder {
         &self.client
     }
 
-    /// Sends this request, which [`build`](Self::build) has made.
+    /// Makes a builder of a request that [`build`](Self::build) has made.
     #[cfg(feature = "fs")]
     pub(crate) fn of_built(client: Client, request: Request<Body>) -> Self {
         Self {
@@ -66,7 +65,7 @@ impl RequestBuilder {
         }
     }
 
-    /// Goes on with a request that was made elsewhere.
+    /// Replaces the request by one that was made elsewhere.
     pub(crate) fn with_request(self, request: Request<Body>) -> Self {
         let (head, body) = request.into_parts();
         let builder = self.alter(|request| {
@@ -86,7 +85,8 @@ impl RequestBuilder {
         })
     }
 
-    /// Whether it may be sent more than once: by its method, its [mark](Self::idempotent), or a key.
+    /// Whether the request may be sent more than once, by its method, its [mark](Self::idempotent)
+    /// or a key.
     pub(crate) fn is_idempotent(&self) -> bool {
         self.request.as_ref().is_ok_and(|request| {
             let extensions = request.extensions();
@@ -97,7 +97,7 @@ impl RequestBuilder {
         })
     }
 
-    /// Whether it is to be sent once, whatever comes of it.
+    /// Whether the request is sent once, whatever its outcome.
     pub(crate) fn is_sent_once(&self) -> bool {
         let request = self.request.as_ref();
         request.is_ok_and(|request| request.extensions().get::<NoRetry>().is_some())
@@ -115,7 +115,7 @@ impl RequestBuilder {
         self
     }
 
-    /// Sets a header, in place of those of its name.
+    /// Sets a header, replacing all values of its name.
     pub fn header<K, V>(self, name: K, value: V) -> Self
     where
         K: TryInto<HeaderName>,
@@ -126,7 +126,7 @@ impl RequestBuilder {
         })
     }
 
-    /// Adds a header beside those of its name.
+    /// Adds a value of a header beside those that are set.
     pub fn append_header<K, V>(self, name: K, value: V) -> Self
     where
         K: TryInto<HeaderName>,
@@ -148,7 +148,7 @@ impl RequestBuilder {
         V: TryInto<HeaderValue>,
     {
         self.alter(|request| {
-            // The value may be a secret, and even a bad name may hold one: neither is told.
+            // The value may be a secret, and even a bad name may hold one: the error shows neither.
             let name: HeaderName = name
                 .try_into()
                 .map_err(|_| Error::builder("a header's name is not valid"))?;
@@ -166,10 +166,11 @@ impl RequestBuilder {
         })
     }
 
-    /// Sends this request without a header that the client would add: a
-    /// [default header](crate::ClientBuilder::default_header), `User-Agent`, `Accept-Encoding`, an id, or
-    /// with `Authorization` the client's credentials. It holds on all attempts and hops, and takes
-    /// away what this builder had set by that name before. The cookies of a jar are not concerned.
+    /// Sends this request without a header that the client would add: a [default
+    /// header](crate::ClientBuilder::default_header), `User-Agent`, `Accept-Encoding`, an id, or,
+    /// by `Authorization`, the client's credentials. It applies to all attempts and hops, and
+    /// removes the header of that name that this builder had set before. It does not apply to the
+    /// cookies of a jar.
     ///
     /// ```
     /// # fn example(client: &client::Client) -> client::RequestBuilder {
@@ -191,12 +192,12 @@ impl RequestBuilder {
         })
     }
 
-    /// Sets these headers, each in place of those of its name.
+    /// Sets these headers, each replacing all values of its name.
     pub fn headers(self, headers: HeaderMap) -> Self {
         self.alter(|request| {
             let mut last = None;
             for (name, value) in headers {
-                // A name comes once, with the first of its values.
+                // Only the first of several values comes with the name.
                 match (name, &last) {
                     (Some(name), _) => {
                         request.headers_mut().insert(name.clone(), value);
@@ -212,7 +213,7 @@ impl RequestBuilder {
         })
     }
 
-    /// Adds to the URL's query: a struct, a map, or a sequence of pairs.
+    /// Adds a struct, a map or a sequence of pairs to the URL's query.
     pub fn query(self, query: &(impl Serialize + ?Sized)) -> Self {
         self.alter(|request| {
             let added = serde_html_form::to_string(query)
@@ -239,14 +240,14 @@ impl RequestBuilder {
         })
     }
 
-    /// Asks about the server as a whole, not about any resource of it: the request's target is `*`
-    /// ([RFC 9112, section 3.2.4](https://www.rfc-editor.org/rfc/rfc9112#section-3.2.4)), over HTTP/2
-    /// its `:path`
-    /// ([RFC 9113, section 8.3.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.3.1)). Path and
-    /// query of the URL are left out. Only for `OPTIONS`; with any other method the call fails.
+    /// Sends the request about the server as a whole instead of a resource: its target is `*` ([RFC
+    /// 9112, section 3.2.4](https://www.rfc-editor.org/rfc/rfc9112#section-3.2.4)), over HTTP/2 its
+    /// `:path` ([RFC 9113, section 8.3.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.3.1)).
+    /// Path and query of the URL are left out. Only for `OPTIONS`; with any other method the call
+    /// fails.
     ///
-    /// An [`http::Uri`] whose path is `*` says the same. An HTTP proxy for a server without TLS is
-    /// asked about `/` instead: its form of this target cannot be written.
+    /// An [`http::Uri`] whose path is `*` does the same. Through an HTTP proxy to a server without
+    /// TLS the target is `/` instead, because the proxy's form of `*` cannot be written.
     ///
     /// ```
     /// # async fn example(client: client::Client) -> Result<(), client::Error> {
@@ -271,11 +272,10 @@ impl RequestBuilder {
         })
     }
 
-    /// Tells this function how far the body is while it is sent, whatever kind of body it is: after each
-    /// piece of at most 64 KiB, and where an attempt begins anew,
-    /// [with one restart more](crate::Progress::restarts). It is told of the newest attempt that sends,
-    /// over all hops of the call. The function is called where the connection is driven and must not
-    /// block.
+    /// Calls this function with the progress of the body while it is sent, for any kind of body:
+    /// after each piece of at most 64 KiB, and where an attempt begins anew, [with one restart
+    /// more](crate::Progress::restarts). It reports the newest attempt that sends, over all hops of
+    /// the call. The connection's task calls the function, so it must not block.
     ///
     /// ```no_run
     /// # async fn example(client: client::Client) -> Result<(), client::Error> {
@@ -339,7 +339,7 @@ impl RequestBuilder {
     #[cfg(feature = "multipart")]
     pub fn multipart(self, form: crate::multipart::Form) -> Self {
         self.alter(|request| {
-            // With the boundary, which no other has.
+            // With the boundary, so it replaces any other.
             let content_type = form.content_type()?;
             request.headers_mut().insert(CONTENT_TYPE, content_type);
             *request.body_mut() = form.into_body()?;
@@ -354,9 +354,8 @@ impl RequestBuilder {
         self.authorization(auth::bearer(token.as_ref()))
     }
 
-    /// Sends a user's name and password
-    /// ([RFC 7617](https://www.rfc-editor.org/rfc/rfc7617)), in place of any other credentials. A
-    /// name with a colon cannot be sent so.
+    /// Sends a user's name and password ([RFC 7617](https://www.rfc-editor.org/rfc/rfc7617)), in
+    /// place of any other credentials. The name must not have a colon.
     #[doc(alias = "basic_auth")]
     pub fn basic(self, user: impl AsRef<str>, password: impl AsRef<str>) -> Self {
         self.authorization(auth::basic(
@@ -372,7 +371,7 @@ impl RequestBuilder {
         })
     }
 
-    /// Names the template that the path of the URL follows, such as `/users/{id}`: the attribute
+    /// Sets the template that the path of the URL follows, such as `/users/{id}`: the attribute
     /// `url.template` of spans and metrics. See [`UrlTemplate`].
     ///
     /// ```
@@ -393,8 +392,7 @@ impl RequestBuilder {
         })
     }
 
-    /// Makes the same request again; `None` if its body is a stream, or if something of it was not
-    /// valid.
+    /// Clones the request; `None` if its body is a stream, or if something of it was not valid.
     pub fn try_clone(&self) -> Option<Self> {
         let request = self.request.as_ref().ok()?;
         let mut clone = Request::new(request.body().try_clone()?);
@@ -414,8 +412,8 @@ impl RequestBuilder {
         })
     }
 
-    /// Returns the request, to be sent by whatever takes one. A [`timeout`](Self::timeout) goes
-    /// with it as a [`Deadline`], which counts from now.
+    /// Returns the request, to be sent by any service. A [`timeout`](Self::timeout) goes with it as
+    /// a [`Deadline`], which counts from now.
     ///
     /// # Errors
     ///

@@ -14,19 +14,19 @@ use crate::{
     Redirected, ResponseBody, deadline::Limit, description::Description, redirect::Answerer,
 };
 
-/// The response to a request: [`send`](crate::RequestBuilder::send) gives one whose body streams,
-/// [`fetch`](crate::RequestBuilder::fetch) one with the bytes of its body.
+/// The response to a request: that of [`send`](crate::RequestBuilder::send) has a body that
+/// streams, that of [`fetch`](crate::RequestBuilder::fetch) the bytes of its body.
 ///
-/// A failed status is a response too: look at it, or use
+/// A failed status is a response too: check it, or use
 /// [`error_for_status`](Response::error_for_status).
 pub struct Response<T = ResponseBody> {
     inner: http::Response<T>,
     request: Description,
     connection: Option<ConnectionInfo>,
     max_body: usize,
-    /// The rest of the call's deadline, for a body that is still to be collected.
+    /// The deadline of the call, for a body that is still to be collected.
     limit: Option<Limit>,
-    /// For the rest of the body, as long as nothing of it was read.
+    /// What is needed to continue the body, until some of it is read.
     #[cfg(feature = "fs")]
     source: Option<Source>,
 }
@@ -50,20 +50,21 @@ impl<T> Response<T> {
         self.inner.headers()
     }
 
-    /// Returns what layers below had to tell.
+    /// Returns the extensions, which layers below may have added.
     #[must_use]
     pub fn extensions(&self) -> &Extensions {
         self.inner.extensions()
     }
 
-    /// Returns what was tried until this response came, on all hops of a call that was redirected.
+    /// Returns the report of all attempts until this response, on all hops of a call that was
+    /// redirected.
     #[must_use]
     pub fn retry_report(&self) -> RetryReport {
         self.inner.retry_report()
     }
 
-    /// Returns the URL that gave this response: after [redirects](crate::Redirects), the last one,
-    /// and that of the [endpoint](crate::ClientBuilder::endpoints) that answered.
+    /// Returns the URL that gave this response: after [redirects](crate::Redirects), the last one;
+    /// with [endpoints](crate::ClientBuilder::endpoints), that of the one that answered.
     #[must_use]
     pub fn url(&self) -> &Uri {
         let redirected = self.redirected().map(Redirected::uri);
@@ -79,7 +80,7 @@ impl<T> Response<T> {
     }
 
     /// Returns what is known of the connection that the response came over: whether it was reused,
-    /// where it led, how long the request waited for it. `None` over a service in the session's place.
+    /// its peer, how long the request waited for it. `None` over a service in the session's place.
     ///
     /// ```
     /// # async fn example(client: client::Client) -> Result<(), client::Error> {
@@ -95,7 +96,7 @@ impl<T> Response<T> {
         self.connection.as_ref()
     }
 
-    /// The request that an error of this response is about.
+    /// The request that an error of this response names.
     pub(crate) fn description(&self) -> Description {
         self.request.answered_by(&self.inner)
     }
@@ -106,8 +107,8 @@ impl<T> Response<T> {
     }
 }
 
-/// The connection that a response came over. A layer of the caller's may have wrapped the body, which
-/// knows it, but has left the head alone.
+/// The connection that a response came over. If a layer of the caller's has wrapped the body, which
+/// knows the connection, the head still has it.
 fn connection(response: &http::Response<ResponseBody>) -> Option<ConnectionInfo> {
     let of_body = response.body().connection();
     of_body.or(response.extensions().get()).cloned()

@@ -1,6 +1,6 @@
 use std::fmt;
 
-/// A text from elsewhere as an error shows it: in one line, and at most 100 characters of it.
+/// A text from a peer as an error shows it: in one line, and at most 100 characters.
 pub(crate) struct Shortened<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Shortened<'_> {

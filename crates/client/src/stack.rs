@@ -1,4 +1,4 @@
-//! The stack, composed in one place.
+//! The stack of a client, which is composed in one place.
 
 use std::sync::Arc;
 
@@ -32,14 +32,15 @@ type InnerSession = Session<AttemptBody>;
 /// The default transport below the retries.
 type Transport = Attempt<InnerSession>;
 
-/// The default stack, without a box. Its two modes share everything but where the body is collected.
+/// The default stack, without a box. Its two modes share all services but the one that collects the
+/// body.
 #[derive(Clone, Debug)]
 pub(crate) struct Standard {
     pub(crate) streaming: Retry<mode::Streaming>,
     pub(crate) collecting: Retry<mode::Collecting>,
 }
 
-/// How a call gets its body: what makes a single attempt in this mode.
+/// How a call gets its body: the service that makes a single attempt in this mode.
 pub(crate) trait Mode:
     Service<
         Request<AttemptBody>,
@@ -56,10 +57,10 @@ pub(crate) trait Mode:
 }
 
 pub(crate) mod mode {
-    /// Gives the response at its head.
+    /// The response comes at its head, and its body streams.
     pub(crate) type Streaming = super::Transport;
 
-    /// Gives the response with its whole body.
+    /// The response comes with its whole body.
     pub(crate) type Collecting = super::Collect<super::Transport>;
 }
 
@@ -81,8 +82,8 @@ impl Mode for mode::Collecting {
     }
 }
 
-/// Any other stack: the caller's layers are made once, so that both modes share their limits, and a
-/// request [tells](crate::collect::CollectBody) in which mode it is sent.
+/// Any other stack. The caller's layers are built once, so that both modes share their limits, and
+/// a request [carries](crate::collect::CollectBody) its mode.
 pub(crate) type Custom = InnerService<Body>;
 
 /// The stack below the calls of a client.
@@ -93,7 +94,7 @@ pub(crate) enum Stack {
 }
 
 impl Stack {
-    /// Whether it keeps this request while it is sent, so that the call need not.
+    /// Whether the stack keeps this request while it is sent, so that the call need not.
     #[inline]
     pub(crate) fn keeps<B>(&self, request: &Request<B>) -> bool {
         match self {
@@ -104,7 +105,7 @@ impl Stack {
     }
 }
 
-/// What a stack is made with.
+/// The parts from which a stack is composed.
 #[derive(Debug)]
 pub(crate) struct Parts {
     pub(crate) policy: RetryPolicy,
@@ -155,7 +156,7 @@ where
     Stack::Custom(boxed(transport, parts))
 }
 
-/// Puts nothing but this crate's types, and the caller's layers, around a service in the session's place.
+/// Puts only this crate's types, and the caller's layers, around a service in the session's place.
 pub(crate) fn bare<S, R>(service: S, parts: Parts) -> Result<Stack, Error>
 where
     S: Service<Request<Body>, Response = Response<R>> + Clone + Send + Sync + 'static,
@@ -214,7 +215,7 @@ where
     )
 }
 
-/// Tells the connection in the head too: what wraps a body hides that it knows it.
+/// Puts the connection into the head too, because a layer that wraps the body hides it.
 fn told(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
     if let Some(connection) = response.body().connection().cloned() {
         response.extensions_mut().insert(connection);

@@ -1,4 +1,5 @@
-//! Where a request goes: what a caller asked for becomes an absolute URI that can be sent.
+//! The target of a request: resolves the URL that a caller gave to an absolute URI that can be
+//! sent.
 
 mod base;
 mod into_url;
@@ -23,15 +24,15 @@ use self::{
 };
 use crate::Error;
 
-/// Where a request goes: an absolute URI without userinfo, and the userinfo that it had.
+/// An absolute URI without userinfo, and the userinfo that it had.
 #[derive(Debug)]
 pub(crate) struct Target {
     pub(crate) uri: Uri,
     pub(crate) credentials: Option<Credentials>,
 }
 
-/// User and password, as a URL had them, decoded: bytes, which need not be UTF-8. They have no
-/// `Debug` that shows them.
+/// User and password of a URL, percent-decoded: bytes, which need not be UTF-8. `Debug` does not
+/// show them.
 pub(crate) struct Credentials {
     pub(crate) user: Vec<u8>,
     pub(crate) password: Vec<u8>,
@@ -50,13 +51,14 @@ pub(crate) fn resolve(url: impl IntoUrl, base: Option<&Base>) -> Result<Target, 
     }
 }
 
-/// Whether a URI can be sent as it is, which is so for most: absolute, without userinfo or a plus
-/// sign in its authority, and with a path of ASCII.
+/// Whether a URI can be sent unchanged, as most can: absolute, without userinfo or a plus sign in
+/// its authority, and with a path of ASCII.
 #[inline]
 pub(crate) fn is_sendable(uri: &Uri) -> bool {
     let scheme = uri.scheme();
     let is_http = scheme == Some(&Scheme::HTTP) || scheme == Some(&Scheme::HTTPS);
-    // Not a search that ends at the first: several bytes are compared at once then.
+    // A fold instead of a search that ends at the first match, so that the compiler compares
+    // several bytes at once.
     let needs_a_look = |authority: &Authority| {
         let bytes = authority.as_str().as_bytes().iter();
         bytes.fold(0, |found, byte| {
@@ -68,8 +70,8 @@ pub(crate) fn is_sendable(uri: &Uri) -> bool {
         && uri.path_and_query().is_some_and(|it| is_path(it.as_str()))
 }
 
-/// In place of a path: the server as a whole
-/// ([RFC 9112, section 3.2.4](https://www.rfc-editor.org/rfc/rfc9112#section-3.2.4)).
+/// The path that means the server as a whole ([RFC 9112, section
+/// 3.2.4](https://www.rfc-editor.org/rfc/rfc9112#section-3.2.4)).
 const ASTERISK: &str = "*";
 
 pub(crate) fn is_asterisk(uri: &Uri) -> bool {
@@ -77,7 +79,7 @@ pub(crate) fn is_asterisk(uri: &Uri) -> bool {
         .is_some_and(|it| it.as_str() == ASTERISK)
 }
 
-/// The same URI for the server as a whole.
+/// The same URI with the server as a whole as its target.
 pub(crate) fn to_asterisk(uri: Uri) -> Result<Uri, Error> {
     let mut parts = uri.into_parts();
     parts.path_and_query = Some(uri::PathAndQuery::from_static(ASTERISK));
@@ -89,7 +91,7 @@ fn is_path(text: &str) -> bool {
 }
 
 fn resolve_text(text: &str, base: Option<&Base>) -> Result<Target, Error> {
-    // Most URLs need none of what `Url` does, which costs many times as much.
+    // Most URLs need nothing of what `Url` does, which costs many times as much.
     if is_plain(text) {
         if let Ok(uri) = text.parse() {
             return Ok(Target {
@@ -107,7 +109,7 @@ fn resolve_text(text: &str, base: Option<&Base>) -> Result<Target, Error> {
         Err(error) => return Err(invalid(error)),
     };
     if !matches!(url.scheme(), "http" | "https") {
-        // A host and its port are read as a scheme and a path.
+        // `Url` reads a host and its port as a scheme and a path.
         return Err(without_scheme(text).unwrap_or_else(|| not_http(url.scheme())));
     }
     from_url(&url)
@@ -137,8 +139,8 @@ fn resolve_uri(uri: Uri, base: Option<&Base>) -> Result<Target, Error> {
     })
 }
 
-/// Makes of the path and query what can stand in a request. A `Uri` may lack the path, which is a
-/// slash then for everybody who looks at it, and hold text that is no ASCII, which is escaped.
+/// Makes the path and query valid in a request. A `Uri` may lack the path, which then means a
+/// slash, and may have characters that are not ASCII, which are escaped.
 fn sendable(uri: Uri) -> Result<Uri, Error> {
     let text = uri.path_and_query().map_or("/", uri::PathAndQuery::as_str);
     if is_path(text) || text == ASTERISK {
@@ -194,8 +196,8 @@ fn check_scheme(uri: &Uri) -> Result<(), Error> {
     }
 }
 
-/// Refuses a sign before the digits of a port, which `Uri` reads over
-/// ([RFC 3986, section 3.2.3](https://www.rfc-editor.org/rfc/rfc3986#section-3.2.3)).
+/// Refuses a sign before the digits of a port, which `Uri` accepts ([RFC 3986, section
+/// 3.2.3](https://www.rfc-editor.org/rfc/rfc3986#section-3.2.3)).
 fn check_port(uri: &Uri) -> Result<(), Error> {
     let is_digits = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
     match uri.port() {

@@ -1,5 +1,4 @@
-//! What a client tells of its calls, beside their results: metrics, the context of traces, and the
-//! templates of URLs.
+//! Metrics, the context of traces, and the templates of URLs.
 //!
 //! `docs/telemetry.md` in the repository has each span, event and metric, with its fields, unit and
 //! buckets. In short:
@@ -11,7 +10,7 @@
 //!   `opentelemetry`) of the [builder](crate::ClientBuilder) record them.
 //! - A [`Propagator`] writes `traceparent` and its like into the headers of each attempt;
 //!   `OpenTelemetry` (feature `opentelemetry`) is a ready one.
-//! - [`UrlTemplate`] names what requests ask for without their ids.
+//! - [`UrlTemplate`] gives the URLs of requests a name without their ids.
 
 #[cfg(feature = "opentelemetry")]
 pub use crate::observe::OpenTelemetry;

@@ -1,4 +1,4 @@
-//! Requests of a client, by the method.
+//! Methods that start a request.
 
 use bytes::Bytes;
 use http::{Method, Request};
@@ -47,8 +47,9 @@ impl Client {
         self.request(Method::OPTIONS, url)
     }
 
-    /// Starts a request from one that was made elsewhere: of the `http` crate, in a handler of a
-    /// server. A URI without a host goes to the [base URL](crate::ClientBuilder::base_url)'s.
+    /// Starts a request from one that was made elsewhere, such as a request of the `http` crate in
+    /// a server's handler. A URI without a host goes to that of the [base
+    /// URL](crate::ClientBuilder::base_url).
     ///
     /// ```
     /// # async fn example(client: client::Client) -> Result<(), client::Error> {

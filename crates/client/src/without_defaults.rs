@@ -7,7 +7,7 @@ pub(crate) struct WithoutDefaults(Vec<HeaderName>);
 impl WithoutDefaults {
     #[inline]
     pub(crate) fn of<B>(request: &Request<B>) -> Self {
-        // A copy only where there is any, which is rare.
+        // Copied only if there is one, which is rare.
         request.extensions().get().cloned().unwrap_or_default()
     }
 

@@ -3,7 +3,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use crate::{Error, Progress, Response, error::Kind};
 
 impl Response {
-    /// Writes the body to a writer while it comes, flushes it, and returns the number of bytes.
+    /// Writes the body to a writer as it comes, flushes it, and returns the number of bytes.
     ///
     /// ```
     /// # async fn example(client: client::Client) -> Result<(), client::Error> {
@@ -15,12 +15,12 @@ impl Response {
     ///
     /// # Errors
     ///
-    /// If the body breaks off or stands still for too long, or the writer fails. What came until
-    /// then was written.
+    /// If the body breaks off or stands still for too long, or the writer fails. The bytes that had
+    /// come by then were written.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future closes the connection; a part of the body was written then.
+    /// Dropping the future closes the connection; a part of the body may have been written.
     pub async fn copy_to<W>(self, writer: &mut W) -> Result<u64, Error>
     where
         W: AsyncWrite + Unpin + ?Sized,
@@ -28,8 +28,8 @@ impl Response {
         self.copy_with_progress(writer, |_| {}).await
     }
 
-    /// Writes the body to a writer like [`copy_to`](Self::copy_to), and tells after each piece how
-    /// far it is.
+    /// Writes the body to a writer like [`copy_to`](Self::copy_to), and reports the progress after
+    /// each piece.
     ///
     /// # Errors
     ///

@@ -1,4 +1,5 @@
-//! Where a download is written: beside the file whose place it takes, or into a device.
+//! The destination of a download: a file beside the target, which takes the target's place when it
+//! is whole, or a device.
 
 use std::{
     ffi::OsStr,
@@ -10,16 +11,16 @@ use std::{
 
 use tokio::{fs::File, io::AsyncWriteExt as _, task::spawn_blocking};
 
-/// An open file, and what becomes of it when it is whole.
+/// An open file, and what is done with it once it is whole.
 #[derive(Debug)]
 pub(crate) struct Destination {
-    // Dropped first: some systems remove no file that is open.
+    // Dropped first, because some systems do not remove an open file.
     pub(crate) file: File,
-    /// None if it is a device, which is written as it is.
+    /// `None` for a device, which is written to directly.
     part: Option<Part>,
 }
 
-/// A file that is not whole yet. It is removed unless it took the place of another.
+/// A file that is not whole yet. It is removed on drop unless it was moved to the target.
 #[derive(Debug)]
 struct Part {
     path: PathBuf,
@@ -27,14 +28,14 @@ struct Part {
 }
 
 impl Destination {
-    /// Opens what a path leads to.
+    /// Opens the destination at a path.
     ///
     /// # Cancel safety
     ///
     /// A file that is created meanwhile is removed.
     pub(crate) async fn open(path: &Path) -> io::Result<Self> {
         let path = path.to_owned();
-        // Dropped together with its result if its future was dropped.
+        // If this future is dropped, the task's result is dropped, and with it the file.
         let opened = spawn_blocking(move || open(&path)).await;
         let (file, part) = opened.map_err(io::Error::other)??;
         Ok(Self {
@@ -43,7 +44,7 @@ impl Destination {
         })
     }
 
-    /// Puts the file, which is whole, in its place.
+    /// Moves the whole file to the target.
     pub(crate) async fn finish(self, existing: Existing) -> io::Result<()> {
         let Self { mut file, part } = self;
         let Some(part) = part else {
@@ -56,28 +57,29 @@ impl Destination {
     }
 }
 
-/// What becomes of a file that has the name already.
+/// What is done with a file that exists at the target.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) enum Existing {
-    /// The new one takes its place.
+    /// The new file replaces it.
     #[default]
     Replace,
-    /// It stays, and that is an error.
+    /// It stays, and the download fails.
     Keep,
 }
 
-/// Gives a file that is whole its name.
+/// Gives a whole file the target's name.
 pub(crate) fn place(file: &Path, target: &Path, existing: Existing) -> io::Result<()> {
     match existing {
         Existing::Replace => fs::rename(file, target)?,
-        // A rename would replace a file that was made since it was looked for.
+        // A rename would replace a file that was created since the last check.
         Existing::Keep => match fs::hard_link(file, target) {
             Ok(()) => {
-                // It has its name; that it has another one too is no failure.
+                // The file has the target's name. That it may keep its other name too is no
+                // failure.
                 fs::remove_file(file).ok();
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
-            // Not every file system has links.
+            // Not every file system has hard links.
             Err(_) if fs::symlink_metadata(target).is_err() => fs::rename(file, target)?,
             Err(_) => return Err(io::ErrorKind::AlreadyExists.into()),
         },
@@ -86,10 +88,11 @@ pub(crate) fn place(file: &Path, target: &Path, existing: Existing) -> io::Resul
     Ok(())
 }
 
-/// Has the name outlive a loss of power, where the system can do that.
+/// Writes the directory to disk, where the system can do that, so that the name survives a power
+/// failure.
 #[cfg(unix)]
 fn sync_directory(target: &Path) {
-    // The file is there and whole, so an error here is none of the download.
+    // The file is there and whole, so an error here does not fail the download.
     if let Ok(directory) = fs::File::open(directory(target)) {
         directory.sync_all().ok();
     }
@@ -98,7 +101,7 @@ fn sync_directory(target: &Path) {
 #[cfg(not(unix))]
 fn sync_directory(_: &Path) {}
 
-/// The directory that a file is in.
+/// The directory of a file.
 #[cfg(unix)]
 pub(crate) fn directory(path: &Path) -> &Path {
     match path.parent() {
@@ -109,7 +112,7 @@ pub(crate) fn directory(path: &Path) -> &Path {
 
 impl Drop for Part {
     fn drop(&mut self) {
-        // After the rename there is none of this name.
+        // After the rename there is no file of this name.
         fs::remove_file(&self.path).ok();
     }
 }
@@ -128,7 +131,7 @@ fn open(path: &Path) -> io::Result<(fs::File, Option<Part>)> {
                  something else, open it and use `copy_to`",
             ));
         }
-        // A symbolic link may lead to where there is nothing yet.
+        // A symbolic link may lead to a name that does not exist yet.
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(error),
     };
@@ -137,7 +140,8 @@ fn open(path: &Path) -> io::Result<(fs::File, Option<Part>)> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create_new(true);
     if replaced.is_some() {
-        // It gets the mode of the other when it is known that no other user may read it by that.
+        // It takes over the mode of the replaced file once it is known that no other user can read
+        // it because of that.
         private(&mut options);
     }
     let file = options.open(&part)?;
@@ -148,8 +152,9 @@ fn open(path: &Path) -> io::Result<(fs::File, Option<Part>)> {
     Ok((file, Some(part)))
 }
 
-/// Follows symbolic links, the last of which may lead to where there is nothing. That has to be the name of
-/// a file: one that ends with a separator is of a directory, which would be found out when all is there.
+/// Follows symbolic links, the last of which may lead to a name that does not exist yet. The name
+/// must not end with a separator: that would mean a directory, and the download would fail only at
+/// its end.
 pub(crate) fn follow(path: &Path) -> io::Result<PathBuf> {
     let path = follow_links(path)?;
     let name = path.file_name().map(OsStr::as_encoded_bytes);
@@ -170,7 +175,8 @@ fn follow_links(path: &Path) -> io::Result<PathBuf> {
     for _ in 0..LINKS {
         match fs::symlink_metadata(&path) {
             Ok(found) if found.is_symlink() => {
-                // Where the link stands, since `/dev/fd` leads there too.
+                // The directory of the link is kept as it is spelled, because `/dev/fd` leads there
+                // too.
                 let directory = match path.parent() {
                     Some(parent) if !parent.as_os_str().is_empty() => fs::canonicalize(parent)?,
                     Some(_) | None => PathBuf::new(),
@@ -183,7 +189,7 @@ fn follow_links(path: &Path) -> io::Result<PathBuf> {
                     ));
                 }
                 let link = fs::read_link(&path)?;
-                // A relative one counts from where the link is.
+                // A relative link is resolved from the link's directory.
                 path.pop();
                 path.push(link);
             }
@@ -195,8 +201,8 @@ fn follow_links(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::other("too many symbolic links"))
 }
 
-/// A name in the same directory that no other file has. Of a long file name it has the beginning: most
-/// file systems allow 255 bytes, some fewer.
+/// A name in the same directory that no other file has. It begins with the first bytes of a long
+/// file name: most file systems allow 255 bytes, some fewer.
 fn beside(target: &Path) -> io::Result<PathBuf> {
     const KEPT: usize = 64;
     let name = target.file_name().ok_or(io::ErrorKind::InvalidInput)?;
@@ -225,7 +231,7 @@ pub(crate) fn private(options: &mut fs::OpenOptions) {
 #[cfg(not(unix))]
 pub(crate) fn private(_: &mut fs::OpenOptions) {}
 
-/// Gives a file the owner and the mode of the one that it will replace.
+/// Gives a file the owner and the mode of the file that it will replace.
 #[cfg(unix)]
 pub(crate) fn take_after(file: &fs::File, replaced: &fs::Metadata) -> io::Result<()> {
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
@@ -233,11 +239,11 @@ pub(crate) fn take_after(file: &fs::File, replaced: &fs::Metadata) -> io::Result
     let own = file.metadata()?;
     let mut mode = replaced.mode() & 0o777;
     if own.gid() != replaced.gid() && fchown(file, None, Some(replaced.gid())).is_err() {
-        // What its group might do is not for another group.
+        // The permissions of the old file's group must not go to another group.
         mode &= !0o070;
     }
     if own.uid() != replaced.uid() {
-        // Only root may, and the file is written all the same.
+        // Only root may do this. The file is written without it too.
         fchown(file, Some(replaced.uid()), None).ok();
     }
     file.set_permissions(fs::Permissions::from_mode(mode))

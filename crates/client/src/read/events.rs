@@ -20,27 +20,27 @@ use crate::{Error, Response, error::Kind};
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Event {
-    /// What the event is; `message` if the server does not say.
+    /// The type of the event; `message` if the server does not set one.
     pub event: String,
-    /// Its data, with a line feed between each two lines.
+    /// The data, with a line feed between each two lines.
     pub data: String,
     /// The id of the last event that had one; empty if none had.
     pub id: String,
 }
 
-/// A response's body as a stream of [server-sent events][spec]; of [`Response::events`].
+/// A response's body as a stream of [server-sent events][spec]; made by [`Response::events`].
 ///
-/// It reads as the standard says: comments are left out, an event without data is none, and
-/// what the body ends in the middle of is dropped. It ends with its response: an
+/// It follows the standard: comments are skipped, an event without data is skipped, and an event
+/// that the end of the body cuts off is dropped. It ends with its response; an
 /// [`EventSource`](crate::EventSource) connects again and goes on.
 ///
 /// Events may be far apart, so the default of [`Timeouts::body_idle`](crate::Timeouts::body_idle)
-/// does not count here. A server that is silent for longer ends the stream with an error only where
-/// that was set by hand, or by the request's
-/// [`idle_timeout`](crate::RequestBuilder::idle_timeout): set one where the server sends comments to
-/// show that it is there. The client's floor of throughput does not count here either: only one that the
-/// request [itself](crate::RequestBuilder::download_floor) asks for. (A layer of one's own that wraps the body hides it from this: the
-/// default counts then.)
+/// does not apply here. If the server is silent for longer, the stream ends with an error only
+/// where the timeout was set by hand, or by the request's
+/// [`idle_timeout`](crate::RequestBuilder::idle_timeout): set one where the server sends comments
+/// to show that it is alive. The client's floor of throughput does not apply either, only one that
+/// the [request](crate::RequestBuilder::download_floor) sets. (If your own layer wraps the body,
+/// this type cannot lift the default, and it applies.)
 ///
 /// [spec]: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
 #[derive(Debug)]
@@ -48,7 +48,7 @@ pub struct Event {
 pub struct Events {
     reader: LineReader,
     parser: Parser,
-    /// Whether a line has come since that was last asked.
+    /// Whether a line has come since this was last asked.
     heard: bool,
 }
 
@@ -59,8 +59,8 @@ impl Events {
         self
     }
 
-    /// Returns the id of the last event that had one, to be sent as `Last-Event-ID` with a request
-    /// that goes on after it; empty if none had.
+    /// Returns the id of the last event that had one, for the `Last-Event-ID` of a request that
+    /// goes on after it; empty if none had.
     #[must_use]
     pub fn last_event_id(&self) -> &str {
         &self.parser.last_id
@@ -72,19 +72,19 @@ impl Events {
         self.parser.retry
     }
 
-    /// Goes on after the event with this id, on another connection.
+    /// Goes on after the event with this id, on a new connection.
     pub(crate) fn after(mut self, id: String) -> Self {
         self.parser.id.clone_from(&id);
         self.parser.last_id = id;
         self
     }
 
-    /// Whether a line has come since this was last called, be it a comment.
+    /// Whether a line has come since this was last called, a comment's included.
     pub(crate) fn take_heard(&mut self) -> bool {
         mem::take(&mut self.heard)
     }
 
-    /// Makes an error of what was read, and ends the stream.
+    /// Ends the stream, and makes an error of this kind.
     pub(crate) fn fail(&mut self, kind: Kind) -> Error {
         self.reader.fail(kind)
     }
@@ -120,11 +120,11 @@ impl Stream for Events {
     }
 }
 
-/// What was read of the event that is coming.
+/// The part of the next event that was read.
 #[derive(Debug, Default)]
 struct Parser {
     event: String,
-    /// Each line of it with its end.
+    /// Each line ends with a line feed.
     data: String,
     id: String,
     last_id: String,
@@ -132,7 +132,7 @@ struct Parser {
 }
 
 impl Parser {
-    /// Reads a line, and gives the event that ends with it.
+    /// Reads a line, and returns the event that it ends, if it ends one.
     fn line(&mut self, line: &str) -> Option<Event> {
         if line.is_empty() {
             return self.end();
@@ -148,7 +148,7 @@ impl Parser {
             }
             "id" if !value.contains('\0') => value.clone_into(&mut self.id),
             "retry" if value.bytes().all(|byte| byte.is_ascii_digit()) => {
-                // One that is too large to be read is none.
+                // A number that is too large is ignored.
                 let time = value.parse().ok().map(Duration::from_millis);
                 self.retry = time.or(self.retry);
             }
@@ -161,7 +161,7 @@ impl Parser {
         self.last_id.clone_from(&self.id);
         let event = mem::take(&mut self.event);
         let mut data = mem::take(&mut self.data);
-        // The end of the last line.
+        // The line feed of the last line.
         data.pop()?;
         Some(Event {
             event: if event.is_empty() {
@@ -191,8 +191,8 @@ impl Response {
     ///
     /// # Errors
     ///
-    /// If the `Content-Type` is another than `text/event-stream`: read as events, such a body has
-    /// none. Without a `Content-Type` it is taken for what was asked for.
+    /// If the `Content-Type` is not `text/event-stream`: such a body would be read as a stream
+    /// without events. Without a `Content-Type` the body is read as events.
     pub fn events(mut self) -> Result<Events, Error> {
         let content_type = self.headers().get(CONTENT_TYPE);
         let is_events = content_type.is_none_or(is_event_stream);

@@ -12,13 +12,13 @@ use super::{
 };
 use crate::{Error, error::Kind};
 
-/// The lines of a body as bytes, without the byte order mark that may come first. It ends after the
+/// The lines of a body as bytes, without a byte order mark at the beginning. It ends after the
 /// first error.
 #[derive(Debug)]
 pub(super) struct LineReader {
     stream: ByteStream,
     splitter: Splitter,
-    /// Whether the first line was given.
+    /// Whether the first line was returned.
     begun: bool,
     ended: bool,
 }
@@ -71,7 +71,7 @@ impl LineReader {
         self.fail(Kind::TooLong { what, limit })
     }
 
-    /// Makes an error of what was read, and ends the lines.
+    /// Ends the lines, and makes an error of this kind.
     pub(super) fn fail(&mut self, kind: Kind) -> Error {
         self.ended = true;
         self.stream.fail(kind)

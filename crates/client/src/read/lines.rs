@@ -9,11 +9,11 @@ use futures_core::Stream;
 use super::{line::LineReader, split::Ends};
 use crate::{Error, Response, error::Kind};
 
-/// A response's body as a stream of its lines; of [`Response::lines`].
+/// A response's body as a stream of its lines; made by [`Response::lines`].
 ///
-/// A line ends with a line feed, with or without a carriage return before it, which are not part of
-/// it; the last one need not. A byte order mark at the beginning is left out. What is not UTF-8,
-/// and a line that is too long, is an error, after which the stream has ended.
+/// A line ends with a line feed, or a carriage return and a line feed, which are not part of it;
+/// the last line may end with the body. A byte order mark at the beginning is skipped. A line that
+/// is not UTF-8 or too long is an error, after which the stream has ended.
 #[derive(Debug)]
 #[must_use = "a stream does nothing unless polled"]
 pub struct Lines {

@@ -1,4 +1,4 @@
-//! Ways to read a response's body while it comes.
+//! Readers of a response's body as it comes.
 
 mod copy;
 #[cfg(feature = "fs")]

@@ -4,21 +4,22 @@ use super::destination::{Destination, Existing};
 use crate::{Error, Progress, Response, error::Kind};
 
 impl Response {
-    /// Writes the body to a file, in place of one that is there, and returns the number of bytes.
+    /// Writes the body to a file, in place of one that exists, and returns the number of bytes.
     ///
-    /// The file gets its name once the body is whole: until then it is another one beside it, whose
-    /// name ends with `.part`, and which goes away if the body breaks off. It takes over the mode of
-    /// the file that it replaces, and its owner and group where that is allowed. Symbolic links are
-    /// followed, and stay. A character device, such as `/dev/null`, is written as it is; what else is
-    /// no regular file is refused, and so is a file that a process has open, such as `/dev/stdout`
-    /// where it is redirected: see [`copy_to`](Self::copy_to).
+    /// The file gets its name once the body is whole. Until then it has another name in the same
+    /// directory, which ends with `.part`, and it is removed if the body breaks off. It takes over
+    /// the mode of the file that it replaces, and its owner and group where that is allowed.
+    /// Symbolic links are followed, and stay. A character device, such as `/dev/null`, is written
+    /// to directly. Any other path that is not a regular file is refused, and so is a file that a
+    /// process has open, such as `/dev/stdout` where it is redirected: use
+    /// [`copy_to`](Self::copy_to).
     ///
-    /// It is held to a [floor of throughput](crate::SAVED_FLOOR), unless one was set by hand: a body of which
-    /// a few bytes come now and then is taken for one that breaks off.
+    /// The body is held to a [floor of throughput](crate::SAVED_FLOOR), unless one was set by hand:
+    /// a body of which a few bytes come now and then is treated as one that breaks off.
     ///
-    /// A body that breaks off is [continued](crate::ClientBuilder::resume), unless that was turned off or
-    /// a part of the body was read before. If it cannot be, the part is removed: to keep it, so that the
-    /// next run of the program goes on from there, take
+    /// A body that breaks off is [continued](crate::ClientBuilder::resume), unless that was turned
+    /// off or a part of the body was read before. If it cannot be continued, the file is removed.
+    /// To keep it, so that the next run of the program goes on from there, use
     /// [`download_to`](crate::RequestBuilder::download_to) in place of `send`.
     ///
     /// ```no_run
@@ -37,13 +38,13 @@ impl Response {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future closes the connection, and takes away what was written.
+    /// Dropping the future closes the connection, and removes the file unless it is whole.
     pub async fn save_to(self, path: impl AsRef<Path> + Send) -> Result<u64, Error> {
         self.save_with_progress(path, |_| {}).await
     }
 
-    /// Writes the body to a file like [`save_to`](Self::save_to), and tells after each piece how far
-    /// it is.
+    /// Writes the body to a file like [`save_to`](Self::save_to), and reports the progress after
+    /// each piece.
     ///
     /// ```no_run
     /// # async fn example(response: client::Response) -> Result<(), client::Error> {

@@ -1,16 +1,15 @@
 use bytes::{Buf, Bytes, BytesMut};
 
-/// Splits bytes into lines, whatever the pieces in which they come. What is kept is at most one
-/// line.
+/// Splits bytes into lines, in whatever pieces they come. At most one line is buffered.
 #[derive(Debug)]
 pub(super) struct Splitter {
     ends: Ends,
     limit: usize,
-    /// The beginning of a line whose end has not come.
+    /// The beginning of a line whose end has not come yet.
     partial: BytesMut,
-    /// What has come and was not looked at.
+    /// Bytes that have come and were not searched yet.
     fresh: Bytes,
-    /// Whether a line feed that comes first belongs to the line end before it.
+    /// Whether a line feed that comes next belongs to the end of the last line.
     after_return: bool,
 }
 
@@ -42,12 +41,12 @@ impl Splitter {
         &mut self.limit
     }
 
-    /// Takes what came next; only once [`next`](Self::next) has no more lines.
+    /// Adds the next bytes; only once [`next`](Self::next) has no more lines.
     pub(super) fn push(&mut self, piece: Bytes) {
         self.fresh = piece;
     }
 
-    /// Gives the next line of what has come, without its end; `None` if it is not whole.
+    /// Returns the next line without its end; `None` if no whole line has come.
     pub(super) fn next(&mut self) -> Result<Option<Bytes>, TooLong> {
         if self.after_return && !self.fresh.is_empty() {
             self.after_return = false;
@@ -58,7 +57,7 @@ impl Splitter {
         let is_end =
             |byte: &u8| *byte == b'\n' || (*byte == b'\r' && self.ends == Ends::ReturnOrFeed);
         let Some(at) = self.fresh.iter().position(is_end) else {
-            // The return that may be the last byte does not count.
+            // The last byte may be a carriage return, which does not count.
             if self.length_with(self.fresh.len()) > self.limit.saturating_add(1) {
                 return Err(TooLong);
             }
@@ -75,7 +74,7 @@ impl Splitter {
         self.whole(rest).map(Some)
     }
 
-    /// Gives what is left at the end: a line that has no end of its own.
+    /// Returns the rest at the end of the body: a line without an end of its own.
     pub(super) fn last(&mut self) -> Result<Option<Bytes>, TooLong> {
         if self.partial.is_empty() {
             return Ok(None);

@@ -12,18 +12,18 @@ use http_body::Body as _;
 
 use crate::{Error, ResponseBody, description::Description, error::Kind};
 
-/// A response's body as a stream of its bytes, in the pieces in which they come; of
+/// A response's body as a stream of its bytes, in the pieces in which they come; made by
 /// [`Response::stream`](crate::Response::stream).
 ///
-/// It ends after the first error. The deadline of the call does not count here: a stream may go on
-/// for as long as it moves.
+/// It ends after the first error. The deadline of the call does not apply: a stream may go on for
+/// as long as bytes come.
 ///
 /// # Cancel safety
 ///
-/// Dropping it before its end closes its connection, unless what is left has come already.
+/// Dropping it before its end closes its connection, unless the rest has come already.
 #[must_use = "a stream does nothing unless polled"]
 pub struct ByteStream {
-    /// Absent after its end.
+    /// `None` after its end.
     body: Option<ResponseBody>,
     request: Description,
     trailers: Option<HeaderMap>,
@@ -47,18 +47,18 @@ impl ByteStream {
         poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
 
-    /// Returns the trailers, once the stream has ended with them.
+    /// Returns the trailers, once the stream has ended.
     #[must_use]
     pub fn trailers(&self) -> Option<&HeaderMap> {
         self.trailers.as_ref()
     }
 
-    /// How many bytes will come, as far as that is known.
+    /// How many bytes will come, if known.
     pub(super) fn length(&self) -> Option<u64> {
         self.body.as_ref()?.size_hint().exact()
     }
 
-    /// Makes an error of what was read, and ends the stream.
+    /// Ends the stream, and makes an error of this kind.
     pub(super) fn fail(&mut self, kind: Kind) -> Error {
         self.body = None;
         self.request.name(Error::new(kind))

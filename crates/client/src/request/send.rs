@@ -26,7 +26,7 @@ impl RequestBuilder {
     ///
     /// # Errors
     ///
-    /// If the request was not valid, or the last attempt had no response. A failed status is a
+    /// If the request was not valid, or the last attempt got no response. A failed status is a
     /// response, unless [`error_for_status`](Self::error_for_status) is on.
     ///
     /// # Cancel safety
@@ -36,20 +36,19 @@ impl RequestBuilder {
         Sent::<mode::Streaming>::new(self)
     }
 
-    /// Sends the request and collects the body, up to
-    /// [`max_body`](crate::ClientBuilder::max_body). A response is judged at its head, as by
-    /// [`send`](Self::send): the body of one that is tried again is not waited for. If the status is
-    /// no failure and the body breaks, that counts as a failed attempt, like a connection that
-    /// breaks. A failed status (4xx, 5xx) that is not tried again is the outcome, whatever becomes
-    /// of its body.
+    /// Sends the request and collects the body, up to [`max_body`](crate::ClientBuilder::max_body).
+    /// A response is judged at its head, as by [`send`](Self::send): if it is retried, its body is
+    /// not waited for. If the status is no failure and the body breaks, that is a failed attempt,
+    /// like a connection that breaks. A failed status (4xx, 5xx) that is not retried is the
+    /// outcome, even if its body breaks.
     ///
     /// # Errors
     ///
-    /// If the request was not valid, the last attempt had no whole response, or its body was
-    /// larger than the limit. A failed status is a response, unless
+    /// If the request was not valid, the last attempt got no whole response, or its body was larger
+    /// than the limit. A failed status is a response, unless
     /// [`error_for_status`](Self::error_for_status) is on. If the body of one breaks off, or does
-    /// not end before the deadline, the error has [the status, the headers](Error::status) and what
-    /// came of the body.
+    /// not end before the deadline, the error has [the status, the headers](Error::status) and the
+    /// part of the body that came.
     ///
     /// # Cancel safety
     ///
@@ -60,8 +59,8 @@ impl RequestBuilder {
 }
 
 pin_project! {
-    /// A request that is sent when this is polled. By hand, and not an async block: that would be
-    /// three times as large, and is moved before it is polled.
+    /// Sends a request when it is polled. Not an async block: that would be three times as large,
+    /// and it is moved before it is polled.
     #[project = SentProj]
     enum Sent<W>
     where
@@ -73,16 +72,16 @@ pin_project! {
         Called {
             #[pin]
             call: Call<W>,
-            // Until the response takes it along.
+            // Until the response takes it.
             description: Option<Description>,
             // Whether a failed status is an error.
             raises: bool,
         },
-        // Reads the beginning of the body of a failed status, for the error.
+        // Reads the beginning of the body of a failed status for the error.
         Raising {
             raising: Pin<Box<dyn Future<Output = Result<Response, Error>> + Send>>,
         },
-        // Over, and nothing is held any more.
+        // Ended; holds nothing.
         Done,
     }
 }
@@ -94,14 +93,14 @@ impl<W: Mode> Sent<W> {
         }
     }
 
-    /// Calls the client, if that was not done before.
+    /// Calls the client, unless this was done before.
     #[inline]
     fn start(mut self: Pin<&mut Self>) -> Result<(), Error> {
         if let SentProj::Built { builder } = self.as_mut().project() {
             let builder = builder.take().expect("polled after it had failed");
             let request = builder.request?;
             let client = builder.client;
-            // A call is large, so it is made where it is handed over.
+            // A call is large, so it is built in its place.
             self.set(Self::Called {
                 description: Some(Description::of(&request, client.paths())),
                 raises: builder
@@ -113,8 +112,8 @@ impl<W: Mode> Sent<W> {
         Ok(())
     }
 
-    /// Gives the answer of the call. Whatever is wanted of that is then there, until
-    /// [`Done`](Self::Done) takes its place.
+    /// Polls the call for its response. The call can be asked about it until [`Done`](Self::Done)
+    /// takes its place.
     #[inline]
     fn poll_call(
         self: Pin<&mut Self>,
@@ -126,7 +125,8 @@ impl<W: Mode> Sent<W> {
         }
     }
 
-    /// The call whose answer has come, what was asked of it, and whether a failed status is an error.
+    /// Returns the call that was answered, the description of its request, and whether a failed
+    /// status is an error.
     #[inline]
     fn called(self: Pin<&mut Self>) -> (Pin<&mut Call<W>>, Description, bool) {
         match self.project() {
@@ -142,7 +142,7 @@ impl<W: Mode> Sent<W> {
         }
     }
 
-    /// Waits for the beginning of a body that goes with an error, if this is what is done now.
+    /// Waits for the beginning of the body for an error, if the state is `Raising`.
     fn poll_raising(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

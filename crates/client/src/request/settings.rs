@@ -1,4 +1,4 @@
-//! The settings of one request, which take the place of its client's.
+//! The settings of one request, which override its client's.
 
 use std::time::Duration;
 
@@ -14,17 +14,18 @@ use crate::{
 impl RequestBuilder {
     /// Limits this call in place of the client's [deadline](crate::ClientBuilder::deadline),
     /// counted from its start: all attempts, the waits between them, and a body that is collected.
-    /// One of 0 fails at once, and nothing is sent.
+    /// With 0 the call fails at once, and nothing is sent.
     ///
-    /// One that is longer than the default [head timeout](crate::Timeouts::head) of 30 s lifts that
-    /// for this call: a server that takes minutes to answer gets them, and is not asked three times.
-    /// A head timeout that was set by hand, for the client or by [`head_timeout`](Self::head_timeout),
-    /// stays, as does the [idle timeout](Self::idle_timeout) of the body.
+    /// A timeout longer than the default [head timeout](crate::Timeouts::head) of 30 s lifts that
+    /// for this call: a server that takes minutes to answer is then waited for instead of being
+    /// asked three times. A head timeout that was set by hand, for the client or by
+    /// [`head_timeout`](Self::head_timeout), stays, as does the [idle timeout](Self::idle_timeout)
+    /// of the body.
     ///
-    /// The time in which the request's own body is sent counts too, on all attempts: give an upload as
-    /// long as its slowest peer needs for all of it, and for all of it once more where it may be sent
-    /// again. `Duration::MAX` is no limit. A peer that takes nothing of the body for as long as the head
-    /// timeout ends the attempt all the same.
+    /// The time in which the request's own body is sent counts too, on all attempts: give an upload
+    /// the time that its slowest peer needs for all of it, and once more where it may be sent
+    /// again. `Duration::MAX` is no limit. If the peer takes nothing of the body for as long as the
+    /// head timeout, the attempt ends all the same.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -49,25 +50,25 @@ impl RequestBuilder {
         self
     }
 
-    /// Limits each attempt's wait for the head of the response, in place of the client's
-    /// [head timeout](crate::Timeouts::head), from the end of the request on. `None` leaves it to
-    /// the [`timeout`](Self::timeout) of the call.
+    /// Limits each attempt's wait for the head of the response, in place of the client's [head
+    /// timeout](crate::Timeouts::head), counted from the end of the request. With `None`, only the
+    /// [`timeout`](Self::timeout) of the call limits it.
     pub fn head_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
         let timeout = timeout.into();
         self.options(|options| options.head_timeout(timeout))
     }
 
-    /// Limits how long the body of the response may stand still, in place of the client's
-    /// [body idle timeout](crate::Timeouts::body_idle). `None` waits for ever.
+    /// Limits how long the body of the response may stand still, in place of the client's [body
+    /// idle timeout](crate::Timeouts::body_idle). `None` sets no limit.
     pub fn idle_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
         let timeout = timeout.into();
         self.options(|options| options.body_idle_timeout(timeout))
     }
 
-    /// Ends a response whose body comes more slowly than this, in place of the client's
-    /// [floor of downloads](crate::Timeouts::download_floor), and of [`SAVED_FLOOR`](crate::SAVED_FLOOR)
-    /// where it is saved to a file. `None` lets it come as slowly as it likes. Counted while the reader
-    /// waits: see [`ThroughputFloor`].
+    /// Ends a response whose body comes more slowly than this, in place of the client's [floor of
+    /// downloads](crate::Timeouts::download_floor), and of [`SAVED_FLOOR`](crate::SAVED_FLOOR)
+    /// where it is saved to a file. `None` sets no floor. Counted while the reader waits: see
+    /// [`ThroughputFloor`].
     ///
     /// ```
     /// # use std::time::Duration;
@@ -90,8 +91,8 @@ impl RequestBuilder {
     }
 
     /// Ends an attempt whose request is taken more slowly than this, in place of the client's
-    /// [floor of uploads](crate::Timeouts::upload_floor). `None` lets the server take its time. Counted
-    /// while there is something to be sent that the server does not take: see [`ThroughputFloor`].
+    /// [floor of uploads](crate::Timeouts::upload_floor). `None` sets no floor. Counted while there
+    /// is something to be sent that the server does not take: see [`ThroughputFloor`].
     ///
     /// The request may have been processed, so it is sent again only where that is safe.
     pub fn upload_floor(self, floor: impl Into<Option<ThroughputFloor>>) -> Self {
@@ -100,9 +101,9 @@ impl RequestBuilder {
     }
 
     /// Limits each attempt's wait for a connection that is being opened: name, TCP and TLS. It can
-    /// only be shorter than the client's [connect timeout](crate::Timeouts::connect), since what is
-    /// opened serves whichever request comes first. An attempt that gets a connection which is there
-    /// already does not wait.
+    /// only be shorter than the client's [connect timeout](crate::Timeouts::connect), because a
+    /// connection that is being opened serves whichever request comes first. It does not apply to
+    /// an attempt that uses an open connection.
     pub fn connect_timeout(self, timeout: Duration) -> Self {
         self.options(|options| options.connect_timeout(timeout))
     }
@@ -131,15 +132,15 @@ impl RequestBuilder {
     /// Gives this request an `Idempotency-Key`, the same on every attempt, so that it may be
     /// retried though its method is not idempotent. Only for servers that know the header.
     ///
-    /// The key is random. One of your own, which outlives this process, is set by
-    /// [`header`](Self::header) alone: `.header("idempotency-key", key)` permits retries too.
+    /// The key is random. To use your own, which outlives this process, set only the
+    /// [`header`](Self::header): `.header("idempotency-key", key)` permits retries too.
     pub fn idempotency_key(self) -> Self {
         self.setting(IdempotencyKeys::new())
     }
 
-    /// Sends this request once, whatever comes of it: also where a connection that was reused turns
-    /// out to be closed, and where the server did not process it. A policy of
-    /// [one attempt](retry_layer::RetryPolicyBuilder::max_attempts) sends it again in these two cases.
+    /// Sends this request once, whatever its outcome: also where a reused connection turns out to
+    /// be closed, and where the server did not process the request. In these two cases a policy of
+    /// [one attempt](retry_layer::RetryPolicyBuilder::max_attempts) sends it again.
     pub fn no_retry(self) -> Self {
         self.setting(NoRetry)
     }
@@ -149,8 +150,8 @@ impl RequestBuilder {
         self.setting(redirects)
     }
 
-    /// Vouches that this request may be processed more than once, whatever its method: so it is
-    /// retried where a GET would be.
+    /// Declares that this request may be processed more than once, whatever its method, so it is
+    /// retried like a GET.
     pub fn idempotent(self) -> Self {
         self.setting(Idempotent)
     }
@@ -161,9 +162,9 @@ impl RequestBuilder {
         self.setting(NoDecompression)
     }
 
-    /// Limits what the body of the response may decode to, in place of the
-    /// [client's limits](crate::ClientBuilder::decode_limits). As the extension [`DecodeLimits`] it
-    /// does the same where requests are made by hand.
+    /// Limits what the body of the response may decode to, in place of the [client's
+    /// limits](crate::ClientBuilder::decode_limits). For requests that are made by hand, the
+    /// extension [`DecodeLimits`] does the same.
     pub fn decode_limits(self, limits: DecodeLimits) -> Self {
         self.setting(limits)
     }
@@ -193,9 +194,9 @@ impl RequestBuilder {
         self
     }
 
-    /// Puts something in the request's extensions, for the layers that look for it there: a
-    /// [`Deadline`](crate::Deadline), a [`BeforeAttempt`](crate::BeforeAttempt) of this request's own, a
-    /// marker of one's own layer.
+    /// Adds a value to the request's extensions, for layers that look for it: a
+    /// [`Deadline`](crate::Deadline), a [`BeforeAttempt`](crate::BeforeAttempt) for this request, a
+    /// marker for your own layer.
     ///
     /// ```
     /// use client::{BeforeAttempt, Client, http::HeaderValue};

@@ -74,11 +74,11 @@ impl Response<Bytes> {
     }
 
     /// Reads the body as text of the charset that `Content-Type` names, UTF-8 without one. A byte
-    /// order mark comes first; what cannot be read becomes U+FFFD.
+    /// order mark takes precedence; bytes that are not valid become U+FFFD.
     ///
     /// # Errors
     ///
-    /// None now: it is a `Result` so that a charset may be refused.
+    /// None at present: it is a `Result` so that a charset may be refused.
     pub fn text(&self) -> Result<String, Error> {
         let encoding = self
             .headers()
@@ -89,16 +89,16 @@ impl Response<Bytes> {
         Ok(text.into_owned())
     }
 
-    /// Reads the body as JSON; a byte order mark before it is left out, as
-    /// [RFC 8259](https://www.rfc-editor.org/rfc/rfc8259#section-8.1) allows.
+    /// Reads the body as JSON; a byte order mark before it is skipped, as [RFC
+    /// 8259](https://www.rfc-editor.org/rfc/rfc8259#section-8.1) allows.
     ///
     /// # Errors
     ///
-    /// If the body is not JSON, or does not fit this type; [`is_decode`](Error::is_decode) holds
-    /// then. Of the first the error tells the content type, which is `text/html` for a login page
-    /// or the page of a proxy; of the second it tells where, as in `items[3].price`. It has the
-    /// [status](Error::status), the headers, and [the beginning of the body](Error::body); neither
-    /// `Display` nor `Debug` shows what stands there, only its
+    /// If the body is not JSON, or not of this type; [`is_decode`](Error::is_decode) holds then. If
+    /// it is not JSON, the error shows the content type, which is `text/html` for a login page or
+    /// the page of a proxy; if it is not of this type, the error shows the place, as in
+    /// `items[3].price`. It has the [status](Error::status), the headers, and [the beginning of the
+    /// body](Error::body). Neither `Display` nor `Debug` quotes the body, only the
     /// [source](std::error::Error::source) does.
     pub fn json<D: DeserializeOwned>(&self) -> Result<D, Error> {
         json::read(self.body(), self.headers().get(CONTENT_TYPE)).map_err(|(why, source)| {

@@ -14,7 +14,7 @@ impl<T> Response<T> {
     /// # Errors
     ///
     /// The error has the status, the headers and, after [`fetch`](crate::RequestBuilder::fetch) or
-    /// [`collect`](Response::collect), [the beginning of the body](Error::body). Of one that
+    /// [`collect`](Response::collect), [the beginning of the body](Error::body). For a body that
     /// streams, [`error_for_status_with_body`](Response::error_for_status_with_body) waits for it.
     pub fn error_for_status(self) -> Result<Self, Error>
     where
@@ -35,7 +35,7 @@ pub(super) fn failed<T>(response: &http::Response<T>, body: &[u8]) -> Error {
     error
 }
 
-/// What is there of a body without reading on.
+/// A body whose bytes are there without reading on.
 pub trait Collected: sealed::Sealed {}
 
 impl<T: sealed::Sealed> Collected for T {}

@@ -43,14 +43,15 @@ impl Response {
         }
     }
 
-    /// Keeps what is needed to continue the body, should it be saved.
+    /// Keeps what is needed to continue the body if it is saved.
     #[cfg(feature = "fs")]
     pub(crate) fn keep(&mut self, source: Option<Source>) {
         self.source = source.filter(|_| Source::suits(&self.inner));
     }
 
-    /// Has the body, which is about to be saved, continued where it breaks, as far as that can be done, and
-    /// holds it to the floor of throughput for what is saved. A stream of events may be silent.
+    /// Prepares the body to be saved: it is continued where it breaks, if that is possible, and
+    /// held to the floor of throughput for saved bodies. A stream of events is exempt from the
+    /// floor.
     #[cfg(feature = "fs")]
     pub(crate) fn continue_body(&mut self) {
         if let Some(source) = self.source.take() {
@@ -59,7 +60,7 @@ impl Response {
         }
         let content_type = self.headers().get(CONTENT_TYPE);
         if !content_type.is_some_and(is_event_stream) {
-            // The rest of it too, so after it was wrapped.
+            // After it was wrapped, so that the floor applies to the rest of it too.
             self.inner.body_mut().hold_to_default_floor(SAVED_FLOOR);
         }
     }
@@ -74,7 +75,7 @@ impl Response {
         &self.inner
     }
 
-    /// The head of the response, for a change before its body is read.
+    /// The headers, to be changed before the body is read.
     #[cfg(feature = "fs")]
     pub(crate) fn headers_mut(&mut self) -> &mut HeaderMap {
         self.inner.headers_mut()
@@ -84,8 +85,8 @@ impl Response {
         self.inner.body_mut()
     }
 
-    /// Returns the length of the body, or of what is left of it, if it is known: of one that is
-    /// [decoded](crate#decoding) while it comes it is not.
+    /// Returns the length of the rest of the body, if known; it is not known for a body that is
+    /// [decoded](crate#decoding) as it comes.
     #[must_use]
     pub fn content_length(&self) -> Option<u64> {
         self.inner.body().size_hint().exact()
@@ -108,7 +109,7 @@ impl Response {
         ByteStream::new(body, request)
     }
 
-    /// Gives what a stream needs of it.
+    /// Takes the parts from which a stream is made.
     pub(crate) fn into_streamed(self) -> (ResponseBody, Description) {
         let request = self.description();
         (self.inner.into_body(), request)
@@ -157,7 +158,7 @@ impl Response {
             }
         };
         match limit {
-            // What has come until then is enough.
+            // The bytes that have come by then are enough.
             Some(limit) => drop(timeout_at(limit.at, reading).await),
             None => reading.await,
         }
@@ -166,7 +167,7 @@ impl Response {
     }
 
     /// Returns the next piece of the body, or `None` at its end. The deadline of the call does not
-    /// count here: a stream may go on for as long as it moves.
+    /// apply: a stream may go on for as long as bytes come.
     ///
     /// # Errors
     ///
@@ -184,15 +185,15 @@ impl Response {
             let Some(frame) = self.frame().await? else {
                 return Ok(None);
             };
-            // Trailers are no piece of the body.
+            // Trailers are not a piece of the body.
             if let Ok(data) = frame.into_data() {
                 return Ok(Some(data));
             }
         }
     }
 
-    /// Returns the next frame of the body, or `None` at its end. What was tried until then is in the
-    /// extensions.
+    /// Returns the next frame of the body, or `None` at its end. The report of further attempts is
+    /// put into the extensions.
     pub(crate) async fn frame(&mut self) -> Result<Option<Frame<Bytes>>, Error> {
         let mut body = Pin::new(self.inner.body_mut());
         let frame = poll_fn(|cx| body.as_mut().poll_frame(cx)).await;
@@ -205,8 +206,9 @@ impl Response {
     }
 
     /// Collects the body, up to [`max_body`](crate::ClientBuilder::max_body) and within the
-    /// [deadline](crate::ClientBuilder::deadline) of the call, which counts from its start.
-    /// Nothing is tried again if it breaks: see [`fetch`](crate::RequestBuilder::fetch) for that.
+    /// [deadline](crate::ClientBuilder::deadline) of the call, which counts from its start. If the
+    /// body breaks, the request is not retried: see [`fetch`](crate::RequestBuilder::fetch) for
+    /// that.
     ///
     /// # Errors
     ///
@@ -226,10 +228,10 @@ impl Response {
         } = self;
         let mut gathering = Gathering::new(inner, max_body);
         let ended = {
-            // Set up only once the body has to be waited for.
+            // Created only when the body has to be waited for.
             let mut timer = pin!(None);
             poll_fn(|cx| {
-                // The body first, the clock second: what came in time is given.
+                // The body first, the clock second: a body that came in time is returned.
                 if let Poll::Ready(ended) = gathering.poll_gather(cx) {
                     return Poll::Ready(ended);
                 }

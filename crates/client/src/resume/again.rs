@@ -19,8 +19,8 @@ use crate::{
     setting,
 };
 
-/// Makes the calls that ask for the rest of a body: without a deadline of their own, and without a record, as
-/// the call that they belong to has one.
+/// Makes the calls that ask for the rest of a body. They have no deadline and no record of their
+/// own, because the call that they belong to has one.
 pub(crate) trait Calls:
     Service<Request<Body>, Response = Response<ResponseBody>, Error = Error, Future: Send + 'static>
     + Clone
@@ -32,18 +32,17 @@ pub(crate) trait Calls:
     fn policy(&self) -> &RetryPolicy;
 }
 
-/// Asks for the rest of a body by a call of the same client, whose response is given as it comes over the
-/// wire.
+/// Asks for the rest of a body by a call of the same client, without decoding.
 #[derive(Clone)]
 pub(super) struct Again<C> {
     calls: C,
-    /// What has answered first, after redirects.
+    /// The URL that answered first, after redirects.
     answered: Uri,
     defaults: Defaults,
 }
 
-/// What a body and its rest are held to in place of the defaults of the session. It is known when it is
-/// clear who reads the body, which is after it was wrapped.
+/// The floor and the timeout that a body and its rest have in place of the session's defaults. They
+/// depend on who reads the body, which is known only after the body was wrapped.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Defaults(Arc<Held>);
 
@@ -55,12 +54,12 @@ struct Held {
 
 impl Defaults {
     pub(super) fn set_floor(&self, floor: ThroughputFloor) {
-        // One that was set before stays, as it does in the body.
+        // A floor that was set before stays, as it does in the body.
         let _ = self.0.floor.set(floor);
     }
 
     pub(super) fn lift_idle_timeout(&self) {
-        // Relaxed: what asks for the rest does so when it is read by the one that has set this.
+        // Relaxed: the flag is read by the same task, when the rest is asked for.
         self.0.lifts_idle_timeout.store(true, Relaxed);
     }
 
@@ -109,13 +108,13 @@ impl<C: Calls> Service<Request<Body>> for Again<C> {
     }
 }
 
-/// The URL that gave this response to a call of another.
+/// The URL that gave this response to a call for another.
 pub(super) fn answered<'a>(asked: &'a Uri, response: &'a Response<ResponseBody>) -> &'a Uri {
     let redirected = response.extensions().get().map(Redirected::uri);
     redirected.unwrap_or(asked)
 }
 
-/// The response to a request for the rest. A body has to be `Sync`, which not every call is.
+/// The future of a request for the rest. A body has to be `Sync`, and not every call is.
 pub(super) struct Asking<F> {
     asked: Uri,
     answered: Uri,
@@ -132,8 +131,9 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut response = ready!(self.call.get_mut().as_mut().poll(cx))?;
         self.defaults.apply(response.body_mut());
-        // A date is the validator of one URL, and redirects may lead elsewhere now: what was deployed with
-        // it has the same date. (An entity tag says more; host and query differ where URLs are signed.)
+        // A date is a validator of one URL, and redirects may lead to another now, whose content
+        // was deployed at the same time and has the same date. (An entity tag is more specific.
+        // Host and query differ where URLs are signed, so only the paths are compared.)
         let is_other = answered(&self.asked, &response).path() != self.answered.path();
         let has_tag = response.headers().contains_key(ETAG);
         if is_other && !has_tag && matches!(response.status().as_u16(), 200 | 206) {

@@ -28,9 +28,9 @@ type Inner<C> = ResumeBody<
 /// A body that is continued where it breaks.
 pub(super) struct Resumed<C: Calls> {
     inner: Inner<C>,
-    /// That of the response; the rest may come over others.
+    /// The connection of the response; the rest may come over others.
     connection: Option<ConnectionInfo>,
-    /// How many exchanges the report had that was taken last.
+    /// How many exchanges the last taken report had.
     taken: usize,
     defaults: Defaults,
 }
@@ -56,7 +56,7 @@ impl<C: Calls> Wrapper for Resumed<C> {
     }
 
     fn hold_to_default_floor(&mut self, floor: ThroughputFloor) {
-        // The rest that is asked for, too.
+        // Applies to the rest that is asked for, too.
         self.defaults.set_floor(floor);
         if let Some(body) = self.inner.get_mut() {
             body.hold_to_default_floor(floor);
@@ -106,7 +106,7 @@ impl<C: Calls> HttpBody for Resumed<C> {
                     error
                 }
                 ResumeBodyError::Inner(error) => error,
-                // The layer may come to tell more.
+                // The error of the layer may grow.
                 _ => Error::new(Kind::Service).with(error),
             })
         }))

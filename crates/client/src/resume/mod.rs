@@ -1,9 +1,9 @@
 //! Continues the bodies of responses where they break: [`retry_layer::resume`], with calls of this
 //! crate to ask for the rest.
 //!
-//! It stands above redirects, so that the URL of the call is asked again, and below decoding. A body is
-//! wrapped when its response leaves the call, or when it is about to be saved; until then nothing is done
-//! but to take along what the retry layer has kept of the request.
+//! It stands above redirects, so that the URL of the call is asked again, and below decoding. A
+//! body is wrapped when its response leaves the call, or when it is about to be saved. Until then
+//! only the parts of the request are kept that the retry layer has kept anyway.
 
 mod again;
 mod body;
@@ -24,7 +24,7 @@ use crate::{ResponseBody, forward::AsItIs};
 /// Which bodies are continued where they break: a setting of the client, and of one call.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) enum Resume {
-    /// Those that are saved to files.
+    /// Only bodies that are saved to files.
     #[cfg(feature = "fs")]
     #[default]
     Saved,
@@ -34,7 +34,8 @@ pub(crate) enum Resume {
 }
 
 impl Resume {
-    /// What the request wants, or else the client. A request that is passed on for another client is left alone.
+    /// The setting of the request, or else of the client. The body for a forwarded request is never
+    /// continued.
     #[inline]
     pub(crate) fn of<B>(request: &Request<B>, of_client: Self) -> Self {
         if AsItIs::is(request) {
@@ -50,8 +51,8 @@ impl From<bool> for Resume {
     }
 }
 
-/// What is kept of a request for the rest of the response's body, beside its method and URL. It was kept
-/// for its attempts anyway.
+/// The parts of a request from which the rest of the body is asked for, beside its method and URL.
+/// They were kept for its attempts anyway.
 pub(crate) struct Source<C> {
     calls: C,
     headers: HeaderMap,
@@ -67,15 +68,15 @@ impl<C: Calls> Source<C> {
         }
     }
 
-    /// Whether the head of a response does not forbid it at first sight.
+    /// Whether the head of a response does not rule it out at first sight.
     #[cfg(feature = "fs")]
     #[inline]
     pub(crate) fn suits<B>(response: &Response<B>) -> bool {
         matches!(response.status().as_u16(), 200 | 206)
     }
 
-    /// Has the body of this response, of which nothing was read, continued where it breaks, as far as it
-    /// can be.
+    /// Wraps the body of this response, of which nothing was read, so that it is continued where it
+    /// breaks, if that is possible.
     pub(crate) fn wrap(self, method: &Method, uri: &Uri, response: &mut Response<ResponseBody>) {
         let Self {
             calls,
@@ -88,7 +89,7 @@ impl<C: Calls> Source<C> {
         request.uri_mut().clone_from(uri);
         *request.headers_mut() = headers;
         *request.extensions_mut() = extensions;
-        // As it was before the body was decoded.
+        // The head as it was before the body was decoded.
         let mut head = Response::new(());
         *head.status_mut() = response.status();
         head.headers_mut().clone_from(response.headers());

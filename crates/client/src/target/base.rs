@@ -1,4 +1,4 @@
-//! The URL that relative ones are joined to.
+//! The base URL, which relative URLs are joined to.
 
 use http::Uri;
 use url::Url;
@@ -10,12 +10,12 @@ use super::{
 };
 use crate::Error;
 
-/// The URL that relative ones are joined to.
+/// The base URL.
 #[derive(Clone)]
 pub(crate) struct Base(Url);
 
 impl Base {
-    /// Reads the URL that is the value of a setting of this name.
+    /// Reads the value of the setting with this name.
     pub(crate) fn of_setting(setting: &str, url: &str) -> Result<Self, Error> {
         Self::new(url).map_err(|why| Error::builder(format!("{setting}: {why}")))
     }
@@ -24,7 +24,7 @@ impl Base {
         if let Some(right) = with_scheme(text) {
             return Err(format!("`{text}` has no scheme; write {right}"));
         }
-        // It may have a password in it, or a key, and is not told then.
+        // The URL may have a password or a key in it, and is not shown then.
         let shown = if text.contains(['@', '?', '#']) {
             "the URL".to_owned()
         } else {
@@ -42,9 +42,10 @@ impl Base {
         Ok(Self(url))
     }
 
-    /// Joins a reference, which leads elsewhere only if it begins with the two slashes of a
-    /// network-path reference. `Url` takes backslashes for slashes too, and leaves out tabs and
-    /// line breaks: what slips through a check for slashes must not choose the host.
+    /// Joins a reference. It may lead to another host only if it begins with two slashes, as a
+    /// network-path reference does. `Url` also takes backslashes for slashes, and drops tabs and
+    /// line breaks, so a text that passes a check for slashes could otherwise still choose the
+    /// host.
     pub(super) fn join(&self, text: &str) -> Result<Url, Error> {
         let url = self.0.join(text).map_err(invalid)?;
         if text.starts_with("//") || url.origin() == self.0.origin() {
@@ -68,8 +69,8 @@ impl Base {
         Ok(from_url(&root)?.uri)
     }
 
-    /// Moves a URI from below this base to below another: its path counts from there, if it lies
-    /// below this one's, and is kept as it is otherwise.
+    /// Moves a URI from this base to another: the part of its path below this base is put below the
+    /// other; a path that is not below this base is kept.
     pub(crate) fn moved(&self, uri: &Uri, to: &Self) -> Option<Uri> {
         let directory = |base: &Self| {
             let path = base.0.path();
@@ -85,8 +86,8 @@ impl Base {
         Uri::from_parts(parts).ok()
     }
 
-    /// Puts the path and query of a URI in place of its own, as they are: to join them would make
-    /// a host of a path that begins with two slashes.
+    /// Replaces the base's path and query by those of the URI, unchanged. Joining them would turn a
+    /// path that begins with two slashes into a host.
     pub(super) fn with_path(&self, uri: &Uri) -> Result<Target, Error> {
         if uri.authority().is_some() || !(uri.path().starts_with('/') || is_asterisk(uri)) {
             return Err(Error::builder(

@@ -1,9 +1,9 @@
-//! URLs that need no parser, because it would leave them as they are.
+//! Recognizes URLs that the parser would leave unchanged.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// Whether `Url` would leave the text as it is: absolute, a lower-case scheme, no userinfo, a host
-/// and a port as they are written, only characters that need no escape, and no dot segments.
+/// Whether `Url` would leave the text unchanged: absolute, a lower-case scheme, no userinfo, a
+/// canonical host and port, no characters to escape, and no dot segments.
 pub(super) fn is_plain(text: &str) -> bool {
     let (rest, default_port) = match (text.strip_prefix("http://"), text.strip_prefix("https://")) {
         (Some(rest), _) => (rest, 80),
@@ -28,7 +28,7 @@ fn is_plain_authority(authority: &str, default_port: u16) -> bool {
         .strip_prefix('[')
         .and_then(|rest| rest.split_once(']'))
     {
-        // `Url` writes an IPv4 address inside in its own way.
+        // `Url` writes an IPv4 address inside differently.
         let is_written_so = |it: Ipv6Addr| !address.contains('.') && it.to_string() == address;
         return address.parse().is_ok_and(is_written_so) && is_plain_port(port, default_port);
     }
@@ -39,8 +39,8 @@ fn is_plain_authority(authority: &str, default_port: u16) -> bool {
 fn is_plain_host(host: &str) -> bool {
     let name = host.strip_suffix('.').unwrap_or(host);
     let last = name.rsplit('.').next().unwrap_or_default();
-    // A last label like this makes `Url` read the whole as an IPv4 address. Here only its canonical
-    // form is one: four decimal numbers without leading zeros.
+    // With such a last label, `Url` reads the whole host as an IPv4 address. Only its canonical
+    // form is plain: four decimal numbers without leading zeros.
     if last.starts_with(|first: char| first.is_ascii_digit()) {
         return host.parse::<Ipv4Addr>().is_ok();
     }
@@ -51,7 +51,7 @@ fn is_plain_host(host: &str) -> bool {
             .any(|byte| byte.is_ascii_uppercase() || b"%[]".contains(&byte))
 }
 
-/// Whether `Url` would keep this port, with its colon, or its absence.
+/// Whether `Url` would keep this port with its colon, or that there is none.
 fn is_plain_port(port: &str, default_port: u16) -> bool {
     if port.is_empty() {
         return true;

@@ -1,11 +1,11 @@
-//! Why a URL cannot be asked for, in words that say what to write instead.
+//! Errors of URLs, with what to write instead.
 
 use url::Url;
 
 use crate::Error;
 
-/// The URL that was meant by a host, perhaps with a port and a path, that lacks a scheme. Without
-/// a colon it has to look like a host: a relative path does not.
+/// Guesses the URL that was meant by a host without a scheme, perhaps with a port and a path.
+/// Without a port, the text has to look like a host, because a relative path must not.
 pub(super) fn with_scheme(text: &str) -> Option<String> {
     if text.contains("://") || text.contains(['@', '?', '#', '\\']) {
         return None;
@@ -20,7 +20,7 @@ pub(super) fn with_scheme(text: &str) -> Option<String> {
     url.host().map(|_| url.to_string())
 }
 
-/// The error of a URL that begins with a host. It holds nothing of the path and query.
+/// The error of a URL that begins with a host. It does not show the path and query.
 pub(super) fn without_scheme(text: &str) -> Option<Error> {
     let host = text.split(['/', '?', '#']).next()?;
     let right = with_scheme(host)?;

@@ -43,7 +43,7 @@ fn a_url_without_a_scheme_is_told_what_to_begin_with_and_its_path_is_not() {
     }
     let right = "the URL has no scheme: let it begin with http://127.0.0.1:8123/";
     assert_eq!(message("127.0.0.1:8123/secret"), right);
-    // Neither is a host for certain.
+    // It is not certain that these are hosts.
     assert!(message("orders/7").contains("is relative"));
     assert!(message("ftp://localhost/").contains("not ftp"));
     assert!(!message("user:secret@localhost").contains("secret"));

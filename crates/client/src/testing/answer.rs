@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::Failure;
 use crate::{Error, error::Kind};
 
-/// What a [`Fake`](super::Fake) does with one request.
+/// The response, or failure, of a [`Fake`](super::Fake) to one request.
 ///
 /// Made of a status (`503`), a text (`"pong"`, with the status 200), both (`(404, "no such item")`),
 /// a response of the `http` crate, a [`Failure`], an [`Error`] or an [`io::Error`], by
@@ -25,7 +25,7 @@ use crate::{Error, error::Kind};
 /// # let _ = (busy, slow);
 /// ```
 ///
-/// What is not valid in it, such as the status 99, becomes the error of the call that gets it.
+/// If something in it is not valid, such as the status 99, the call that gets it fails.
 #[must_use = "an answer does nothing until a fake gives it"]
 pub struct Answer {
     pub(super) outcome: Result<Response<Bytes>, Error>,
@@ -49,7 +49,7 @@ pub(super) enum Ending {
 }
 
 impl Answer {
-    /// Starts with this status, and an empty body.
+    /// Makes a response with this status and an empty body.
     pub fn new(status: u16) -> Self {
         let outcome = match StatusCode::from_u16(status) {
             Ok(status) => {
@@ -62,8 +62,8 @@ impl Answer {
         Self::of(outcome)
     }
 
-    /// Starts with the status 200 and this value as JSON; [`status`](Self::status) changes the
-    /// status.
+    /// Makes a response with the status 200 and this value as JSON; [`status`](Self::status)
+    /// changes the status.
     pub fn json(value: &(impl Serialize + ?Sized)) -> Self {
         match serde_json::to_vec(value) {
             Ok(json) => Self::new(200)
@@ -99,7 +99,7 @@ impl Answer {
         })
     }
 
-    /// Adds a header beside those of its name.
+    /// Adds a value of a header beside those that are set.
     pub fn header<K, V>(self, name: K, value: V) -> Self
     where
         K: TryInto<HeaderName>,
@@ -199,7 +199,7 @@ impl From<Error> for Answer {
     }
 }
 
-/// The error of a service in place of the session, whose cause tells what happened.
+/// The error of a service in place of the session, which is judged by its cause.
 impl From<io::Error> for Answer {
     fn from(error: io::Error) -> Self {
         Self::of(Err(Error::new(Kind::Service).with(error)))

@@ -31,7 +31,7 @@ impl FakeBody {
         }
     }
 
-    /// Waits until nothing has come for longer than it may.
+    /// Waits until nothing has come for longer than the idle timeout.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
         let Some(idle_timeout) = self.idle_timeout else {
             return Poll::Pending;

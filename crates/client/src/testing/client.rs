@@ -19,8 +19,8 @@ impl Fake {
 }
 
 impl Client {
-    /// Makes a client with the default settings that needs no network: its attempts are given
-    /// these answers one after the other; see [`testing`](crate::testing).
+    /// Makes a client with the default settings that needs no network: its attempts get these
+    /// answers one after the other; see [`testing`](crate::testing).
     ///
     /// ```
     /// use client::Client;
@@ -42,8 +42,8 @@ impl Client {
 }
 
 impl ClientBuilder {
-    /// Builds the client over a [`Fake`] in place of the session: with its retries and all else
-    /// that it does, and without a network; see [`testing`](crate::testing).
+    /// Builds the client over a [`Fake`] in place of the session, with its retries and all other
+    /// layers, and without a network; see [`testing`](crate::testing).
     ///
     /// # Errors
     ///

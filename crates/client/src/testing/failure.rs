@@ -5,10 +5,10 @@ use session_layer::{Phase, testing};
 
 use crate::{Error, TimeoutPhase, error::Kind};
 
-/// What fails: each becomes the [`Error`] that a client gives for it.
+/// A failure, which becomes the [`Error`] that a client returns for it.
 ///
-/// Made by hand it names no method and no origin; as an [`Answer`](super::Answer) of a
-/// [`Fake`](super::Fake) it gets those of the request, and is judged by the client's retries.
+/// Converted by hand, the error names no method and no origin. As an [`Answer`](super::Answer) of a
+/// [`Fake`](super::Fake) it gets those of the request, and the client's retries judge it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Failure {
@@ -16,8 +16,7 @@ pub enum Failure {
     Dns,
     /// The connection is refused: [`is_connect`](Error::is_connect).
     Connect,
-    /// A proxy stands in the way: [`is_proxy`](Error::is_proxy) and
-    /// [`is_connect`](Error::is_connect).
+    /// A proxy fails: [`is_proxy`](Error::is_proxy) and [`is_connect`](Error::is_connect).
     Proxy,
     /// The server's certificate is not trusted: [`is_tls`](Error::is_tls) and
     /// [`is_connect`](Error::is_connect).
@@ -33,13 +32,13 @@ pub enum Failure {
     Unprocessed,
     /// The server reset the request's HTTP/2 stream: [`is_reset`](Error::is_reset).
     Reset,
-    /// The server sent what is not HTTP.
+    /// The server sent something that is not HTTP.
     Protocol,
     /// The response broke off after its head: [`is_body`](Error::is_body).
     Body,
     /// The body is larger than the client's limit: [`is_body`](Error::is_body).
     TooLarge,
-    /// The body is not what it is read as: [`is_decode`](Error::is_decode).
+    /// The body cannot be decoded or read as JSON: [`is_decode`](Error::is_decode).
     Decode,
     /// A redirect is not followed: [`is_redirect`](Error::is_redirect).
     Redirect,

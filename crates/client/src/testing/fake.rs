@@ -9,8 +9,7 @@ use http::Request;
 use super::Answer;
 use crate::Error;
 
-/// A server that exists in a test only: it answers as the test says, and remembers what it was
-/// asked.
+/// A server for tests: it answers as the test says, and records the requests.
 ///
 /// See the [module docs](super) for examples. A clone is the same fake.
 #[derive(Clone)]
@@ -31,9 +30,9 @@ enum Script {
 type Function = dyn Fn(&Request<Bytes>) -> Answer + Send + Sync;
 
 impl Fake {
-    /// Gives these answers, one for each attempt of each call in the order in which they come. An
-    /// attempt more than there are answers fails, and is not retried; `std::iter::repeat(200)` has
-    /// an answer for any number.
+    /// Makes a fake with these answers, one for each attempt of each call in the order in which
+    /// they come. If there are more attempts than answers, they fail and are not retried;
+    /// `std::iter::repeat(200)` answers any number.
     pub fn new<I>(answers: I) -> Self
     where
         I: IntoIterator<Item: Into<Answer> + 'static, IntoIter: Send + 'static>,
@@ -42,7 +41,8 @@ impl Fake {
         Self::with(Script::Answers(Mutex::new(Box::new(answers))))
     }
 
-    /// Answers each attempt by this function of its request, whose body has been read.
+    /// Makes a fake that answers each attempt by this function of its request, whose body has been
+    /// read.
     ///
     /// ```
     /// use client::testing::{Answer, Fake};
@@ -67,14 +67,14 @@ impl Fake {
         }
     }
 
-    /// Returns what was asked until now, each attempt by itself, in the order in which they came
-    /// and as they would have been sent: with the headers that the client adds.
+    /// Returns the requests so far, one for each attempt, in the order in which they came and as
+    /// they would have been sent, with the headers that the client adds.
     #[must_use]
     pub fn requests(&self) -> Vec<Request<Bytes>> {
         self.recorded().clone()
     }
 
-    /// Takes note of a request, and says what is done with it.
+    /// Records a request, and returns its answer.
     pub(super) fn answer(&self, request: Request<Bytes>) -> Answer {
         let answer = match &self.shared.script {
             Script::Function(answer) => answer(&request),

@@ -51,7 +51,7 @@ impl FakeService {
         Ok(outcome?.map(|bytes| FakeBody::new(bytes, ending, idle_timeout)))
     }
 
-    /// Waits for as long as the answer does, and no longer than the head timeout.
+    /// Waits for as long as the answer does, but no longer than the head timeout.
     async fn wait(&self, delay: Delay, options: RequestOptions) -> Result<(), Error> {
         let waiting = async {
             match delay {
