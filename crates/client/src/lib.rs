@@ -19,9 +19,10 @@
 //!
 //! A [`Client`] is opened when an app starts, cloned wherever it is needed, and closed when the
 //! app ends. It is one type without parameters, `Clone + Send + Sync + 'static`, and a
-//! `tower::Service<http::Request<B>>` for any body whose data is [`Bytes`](bytes::Bytes): it may
-//! stand in axum's state, be moved into `tokio::spawn`, and end any tower pipeline. Since it takes any
-//! body, `ready()` has to be told which, unless something else says it:
+//! `tower::Service<http::Request<B>>` for any body whose data is [`Bytes`](bytes::Bytes): it can be
+//! a part of axum's state, be moved into `tokio::spawn`, and be the last service of any tower
+//! pipeline. It is a service for every type of body, so `ready()` needs the type of the request,
+//! unless the compiler can infer it:
 //!
 //! ```
 //! use client::{Body, Client, http::Request};
@@ -36,45 +37,45 @@
 //! ```
 //!
 //! It needs a Tokio runtime whose clock and IO are enabled, as `#[tokio::main]` and `#[tokio::test]`
-//! have them; without one a request panics. It can be made anywhere, also in a `static`: each
-//! connection ends with the runtime that it was opened on, and serves only requests of that runtime,
-//! since another may stand still between two calls of `block_on`. A client that is used on several
-//! runtimes has connections on each.
+//! have them; without one a request panics. It can be made anywhere, also in a `static`. Each
+//! connection ends with the runtime that it was opened on, and serves only requests of that
+//! runtime, because a runtime may stand still between two calls of `block_on`. A client that is
+//! used on several runtimes has connections on each.
 //!
 //! # What happens to a request
 //!
 //! [`send`](RequestBuilder::send) gives the response as soon as its head is there, and the body
-//! streams. [`fetch`](RequestBuilder::fetch) collects the body *below* the retries, so that a
-//! connection that breaks in the middle of it is one more failed attempt, and what it returns
-//! cannot fail for the network any more. An [`EventSource`] sends its request again whenever the stream
-//! of server-sent events ends, and goes on after the last event.
+//! streams. [`fetch`](RequestBuilder::fetch) collects the body *below* the retries, so a connection
+//! that breaks in the middle of the body is one more failed attempt, and the response that `fetch`
+//! returns is whole. An [`EventSource`] sends its request again whenever the stream of server-sent
+//! events ends, and goes on after the last event.
 //!
 //! Either way each attempt runs through the same stack, outermost first: the total deadline,
 //! [redirects](Redirects), the [retries](retry_layer), what is added once per attempt (headers,
-//! credentials, a span), and the [session](session_layer) with its pool and timeouts. Layers of
-//! one's own stand [above the retries](ClientBuilder::layer) or
+//! credentials, a span), and the [session](session_layer) with its pool and timeouts. Your own
+//! layers stand [above the retries](ClientBuilder::layer) or
 //! [below them](ClientBuilder::attempt_layer).
 //!
-//! What a client adds by itself belongs to one origin: that of its
-//! [base URL](ClientBuilder::base_url), else the one that a call goes to at first. Headers,
-//! [tokens](ClientBuilder::auth) and passwords never go to another, wherever a redirect leads.
+//! The default headers, [tokens](ClientBuilder::auth) and passwords of a client belong to one
+//! origin: that of its [base URL](ClientBuilder::base_url), or without one the first origin of each
+//! call. They are never sent to another, wherever a redirect leads.
 //!
-//! A gateway passes the requests of others on by [`Client::forward`], with nothing of the client's own.
+//! A gateway forwards requests by [`Client::forward`], without headers or credentials of the client.
 //!
 //! | | default | set by |
 //! |---|---|---|
 //! | attempts | 3 in all; idempotent methods; 408, 421, 429, 500, 502, 503, 504 | [`ClientBuilder::retry`] |
 //! | retries in all | a budget per origin: a burst, then one for every five answers | [`ClientBuilder::retry`] |
 //! | wait | random, up to 100 ms, 200 ms, … 20 s; `Retry-After` up to 120 s | [`ClientBuilder::retry`] |
-//! | total deadline | 300 s to the head, and over a body that is collected; one that streams is bound by its idle timeout only | [`ClientBuilder::deadline`] |
+//! | deadline | 300 s until the head, and for a body that is collected; a body that streams is limited by its idle timeout only | [`ClientBuilder::deadline`] |
 //! | connect, head, body idle | 10 s, 30 s, 30 s | [`ClientBuilder::timeouts`] |
-//! | least throughput | none; of what is saved to a file, [100 B/s over 60 s](SAVED_FLOOR) | [`Timeouts::download_floor`], [`Timeouts::upload_floor`] |
+//! | least throughput | none; for a body that is saved to a file, [100 B/s over 60 s](SAVED_FLOOR) | [`Timeouts::download_floor`], [`Timeouts::upload_floor`] |
 //! | names, TCP, TLS | see [`Connector`] | [`ClientBuilder::connector`] |
 //! | connections | 1024, 256 per origin; 10 s in the queue; 50 s idle; 30 min in all | [`ClientBuilder::pool`] |
 //! | collected body | 64 MiB | [`ClientBuilder::max_body`] |
-//! | decoded body | beyond 64 MiB, 200 times what came | [`ClientBuilder::decode_limits`] |
-//! | a body that breaks | is continued where it broke by [`Response::save_to`]; asked for again as a whole by `fetch`; an error where it streams | [`ClientBuilder::resume`], [`RequestBuilder::resume`] |
-//! | a failed status | is an answer like any other | [`ClientBuilder::error_for_status`], [`Response::error_for_status`] |
+//! | decoded body | 64 MiB, or 200 times the encoded bytes if that is more | [`ClientBuilder::decode_limits`] |
+//! | a body that breaks | `fetch` asks for the whole again; [`Response::save_to`] continues it where it broke; where it streams, it is an error | [`ClientBuilder::resume`], [`RequestBuilder::resume`] |
+//! | a failed status | a response like any other | [`ClientBuilder::error_for_status`], [`Response::error_for_status`] |
 //! | redirects | 10, never from `https` to `http`; no credentials to another origin | [`ClientBuilder::redirects`] |
 //! | cookies | none | `ClientBuilder::cookies` |
 //! | proxies | none, also where the environment names one | `ClientBuilder::proxy` |
@@ -85,52 +86,52 @@
 //! `Content-Encoding` are decoded, and lose that header and `Content-Length`. The request asks for
 //! them, unless it has an `Accept-Encoding` of its own or a `Range`.
 //!
-//! A body that is cut, corrupt, or followed by anything that is not another part of it is an error,
-//! never a short success; of gzip and zstd, any number of members is one body. (Browsers and curl
-//! leave out what follows, and with it a second member that was spoilt.) With `fetch` such an error
-//! counts as a failed attempt. `deflate` is read with zlib's frame and without.
+//! A body that is cut, corrupt, or followed by further bytes is an error, never a short success.
+//! With gzip and zstd, any number of members make one body. (Browsers and curl ignore the bytes
+//! that follow, and with them a second member that is corrupt.) With `fetch` such an error counts
+//! as a failed attempt. `deflate` is accepted with zlib's frame and without.
 //!
-//! It streams: what is held of a body does not grow with it. [`ClientBuilder::max_body`] counts
-//! what was decoded. A few bytes that decode to very many (a "bomb") end at the
-//! [`DecodeLimits`], also where the body streams and nothing is collected: by default beyond 64 MiB,
-//! where more than 200 bytes were decoded for each that came. Up to 5 codings are taken off one after the other; if one is not known, all
-//! stay, with their header. Parts of a body (206) are not decoded.
+//! Decoding streams, and needs the same memory for a body of any length.
+//! [`ClientBuilder::max_body`] counts decoded bytes. The [`DecodeLimits`] end a body whose few bytes
+//! decode to very many (a "bomb"), also where it streams and is not collected: by default beyond
+//! 64 MiB, if it decodes to more than 200 bytes for each encoded one. Up to 5 codings are removed one
+//! after the other; if one of them is not known, the body and its headers stay as they are. Parts of
+//! a body (206) are not decoded.
 //!
-//! [`ClientBuilder::decompression`] turns it off, [`RequestBuilder::no_decompression`] for one
-//! request, as the extension [`NoDecompression`] does where requests are made by hand.
+//! [`ClientBuilder::decompression`] turns decoding off, and [`RequestBuilder::no_decompression`]
+//! does so for one request; the extension [`NoDecompression`] is for requests that are made by hand.
 //!
-//! # What can be seen from outside
+//! # Spans, events and metrics
 //!
 //! A call is a [`tracing`](https://docs.rs/tracing) span, named `http.client.call`, and each of its
 //! attempts one below it, named `http.client.request`, with the fields of [OpenTelemetry's
 //! conventions](https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-client-span):
 //! method, server, URL (without userinfo, path and query as `REDACTED`;
 //! [`ClientBuilder::record_paths`] shows the path), [template](UrlTemplate), status, protocol and
-//! `error.type` (the name of an [`ErrorKind`], a failed status, or `cancelled`); that of the call has
-//! the number of attempts and why there were no more. Both have the level INFO and the target
-//! `client`, and last until the body was read or dropped, so that a subscriber which tells when spans
-//! close tells each of them once it is over.
+//! `error.type` (the name of an [`ErrorKind`], a failed status, or `cancelled`). The span of the call
+//! also has the number of attempts and why there were no more. Both have the level INFO and the
+//! target `client`, and end when the body was read or dropped.
 //!
-//! Why a call went on or gave up is told by events of the level DEBUG and the target `retry_layer`,
-//! within the span of the call: "sending again", with what the attempt came to, when it began and how
-//! long it took, why it failed and with whom (`error.type`, `phase`, `cause`, `peer`, `address`,
-//! `version`, `reused`, `other_requests`), the wait and its reason, and "not sending again". The
-//! same is in [`Response::retry_report`] and [`Error::retry_report`], for a program to act upon.
+//! Events of the level DEBUG and the target `retry_layer`, within the span of the call, tell why a
+//! call went on or ended. "sending again" has the outcome of the attempt, when it began and how long
+//! it took, the failure and the peer (`error.type`, `phase`, `cause`, `peer`, `address`, `version`,
+//! `reused`, `other_requests`), and the wait with its reason; "not sending again" comes at the end.
+//! [`Response::retry_report`] and [`Error::retry_report`] have the same for a program to act upon.
 //!
 //! Metrics are recorded by `ClientBuilder::record_metrics` (feature `metrics`) through the `metrics`
 //! facade, and by `ClientBuilder::meter_provider` (feature `opentelemetry`) through OpenTelemetry;
 //! [`telemetry::METRICS`] lists them. [`ClientBuilder::trace_context`] writes `traceparent` into each
-//! attempt. [`Client::stats`] counts connections; [`ClientBuilder::observer`] is told what the pool
-//! does. `docs/telemetry.md` in the repository describes each span, event and metric.
+//! attempt. [`Client::stats`] counts connections; [`ClientBuilder::observer`] gets the events of the
+//! pool. `docs/telemetry.md` in the repository describes each span, event and metric.
 //!
-//! An [`Error`] displays one line without its cause. Where that is logged, log the
+//! An [`Error`] displays one line without its cause. Where you log it, log the
 //! [sources](std::error::Error::source) too: "cannot connect" has "Connection refused" among them.
 //!
-//! # Code that takes a `Client` needs no network to be tested
+//! # Testing code that takes a `Client`
 //!
-//! [`Client::fake`] makes a client whose attempts get the answers that a test gives, with all of
-//! this crate's retries, redirects and decoding above them; [`testing`] has more, and errors of
-//! each kind:
+//! No network is needed. [`Client::fake`] makes a client whose attempts get the answers of a test,
+//! with all of this crate's retries, redirects and decoding above them; [`testing`] has more, and
+//! errors of each kind:
 //!
 //! ```
 //! use client::Client;
@@ -143,9 +144,8 @@
 //! # }
 //! ```
 //!
-//! [`Client::from_service`] puts the same front door over any service: a mock, an axum `Router`, a
-//! client of hyper-util. [`ClientBuilder::build_with_service`] does it with this crate's retries
-//! in between.
+//! [`Client::from_service`] makes a client over any service: a mock, an axum `Router`, a client of
+//! hyper-util. [`ClientBuilder::build_with_service`] does it with this crate's retries in between.
 //!
 //! ```
 //! use axum::{Router, routing::get};
@@ -162,13 +162,12 @@
 //!
 //! # How it differs
 //!
-//! What stands here for what one knows from reqwest, aiohttp, httpx and `tower::retry` is in
-//! [`coming_from`]. In short:
+//! [`coming_from`] has the counterparts of reqwest, aiohttp, httpx and `tower::retry`. In short:
 //!
-//! - From reqwest: connections are limited, `Retry-After` is honoured, [`Error`] tells what was
-//!   tried, and there is a total deadline by default.
+//! - From reqwest: connections are limited, `Retry-After` is honoured, [`Error`] has a report of all
+//!   attempts, and there is a deadline by default.
 //! - From aiohttp with aiohttp-retry: only idempotent requests are repeated, with jitter, unless
-//!   [`RetryPolicy::aiohttp_retry`] is chosen, which does what it did.
+//!   [`RetryPolicy::aiohttp_retry`] is chosen, which repeats as aiohttp-retry does.
 //!
 //! # Features
 //!

@@ -1,4 +1,4 @@
-//! A tower layer that sends HTTP requests again when that can help, and does no harm.
+//! A tower layer that retries HTTP requests when that can help and does no harm.
 //!
 //! ```
 //! use std::time::Duration;
@@ -38,19 +38,20 @@
 //!
 //! # How it behaves
 //!
-//! **What is retried.** A [`Classifier`], the status and error predicate of a policy, looks at the status and headers of a response, or at an
-//! error and everything in its chain of sources, and gives it a [`Class`]. The default is
-//! [`Standard`]; others are [made of closures and of each other](classify), and there is one for
-//! [gRPC](grpc). What the class means depends on the request: one that was provably not processed
-//! is sent again whatever its method; one that may have been only if its method is idempotent
-//! (RFC 9110, section 9.2.2), if it carries an `Idempotency-Key`, or if its sender
-//! [vouches for it](Idempotent). A POST that is answered with 503 is sent once.
+//! **What is retried.** A [`Classifier`], the status and error predicate of a policy, gives each
+//! outcome a [`Class`], by the status and headers of a response, or by an error and all of its
+//! sources. The default is [`Standard`]; others are [made of closures and of each
+//! other](classify), and there is one for [gRPC](grpc). Whether the request is then retried depends
+//! on it: a request that was provably not processed is retried whatever its method; one that may
+//! have been processed only if its method is idempotent (RFC 9110, section 9.2.2), if it carries an
+//! `Idempotency-Key`, or if it is marked as [`Idempotent`]. A POST that is answered with 503 is sent
+//! once.
 //!
 //! **How long it waits.** [`Exponential`] backoff with full jitter, or any schedule. A
-//! `Retry-After` or another [hint] is honoured: never earlier than asked, up to a bound beyond which the response is
-//! returned instead. No wait is begun that would outlive the call's [`Deadline`]. A refused response
-//! is read to its end within narrow bounds, or dropped, before the wait: a call that sleeps holds
-//! no connection.
+//! `Retry-After` or another [hint] is honoured: the retry never comes earlier, and beyond a bound the
+//! response is returned instead. A wait that would outlive the call's [`Deadline`] is not begun. A
+//! refused response is drained within narrow bounds, or dropped, before the wait: a call that waits
+//! holds no connection.
 //!
 //! **Where it ends.** A call is over when the head of its response is there. A body that breaks after
 //! that can be continued by a layer above: [`resume`].
@@ -60,29 +61,29 @@
 //! by reference count while it passes, see [`ReplayBody`], or made anew by a [`BodyFactory`]. A call
 //! that cannot be retried costs one wrapper. (`cargo bench -p retry-layer` counts the instructions
 //! of both, beside `tower::retry`.) All calls under one policy share a [`budget`], so that
-//! retries cannot drown a service that is overloaded already.
+//! retries cannot add much to an overload.
 //!
-//! **What comes back.** The last response or error of the service inside, as it is. If more than
+//! **What comes back.** The last response or error of the inner service, unchanged. If more than
 //! one plain attempt was made, or could not be made, a [`RetryReport`] says what happened and why
-//! it ended: in the extensions of a response, or given to [`Classifier::annotate`] with an error.
-//! For each attempt the report has when it began and how long it took, what kind of failure ended it,
-//! why and with which peer: from the causes of its error, or from [`Classifier::describe`].
+//! the call ended: in the extensions of a response, or given to [`Classifier::annotate`] with an
+//! error. For each attempt the report has its begin and duration, and the kind, cause and peer of
+//! its failure, from the causes of its error or from [`Classifier::describe`].
 //! Services below see an [`Attempt`] in the extensions of every request but the first.
 //!
 //! **What a request can override**, by its extensions: the whole [`RetryPolicy`], the
 //! [`Deadline`], [`Idempotent`], [`NoRetry`], [`IdempotencyKeys`], [`BeforeAttempt`].
 //!
-//! **What a policy can do beside that.** It gives calls [keys](IdempotencyKeys), alters
-//! [each attempt](BeforeAttempt) before it is sent, reports each one that ended to a [`RetryObserver`],
-//! sends the [number of the attempt](AttemptHeader) and the [time that is left](TimeoutHeader) to the
-//! server, and switches [retry layers below](RetryOwner) off.
+//! **What else a policy can do.** It gives calls [keys](IdempotencyKeys), changes
+//! [each attempt](BeforeAttempt) before it is sent, reports each ended attempt to a
+//! [`RetryObserver`], sends the [number of the attempt](AttemptHeader) and the [rest of the
+//! deadline](TimeoutHeader) to the server, and switches [retry layers below](RetryOwner) off.
 //!
 //! **Order of layers.** What has to happen once per call (a deadline, redirects) goes above, what
 //! has to happen for each attempt (signing, an [attempt's timeout](attempt_timeout), a
 //! [look](peek) at the response's body) below. A service whose error is
 //! a `BoxError` needs a [`NamedErrorLayer`] directly below. A circuit [breaker] can go on either side:
-//! below it counts attempts. The error of another crate's has to be
-//! [known](classify#errors-that-hide-their-cause).
+//! below, it counts attempts. The classifier has to [know](classify#errors-that-hide-their-cause) the
+//! error of another crate's breaker.
 //!
 //! # Where the compiler says no
 //!

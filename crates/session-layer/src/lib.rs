@@ -22,37 +22,37 @@
 //! # }
 //! ```
 //!
-//! A [`Session`] is what the requests of an app share. It is opened when the app starts and closed
-//! when it ends; its clones are cheap, and all use one pool of connections, which speak HTTP/1.1 or
-//! HTTP/2. A [`Lifecycle`] closes it in its turn among an app's other resources.
+//! The requests of an app share one [`Session`]. It is opened when the app starts and closed when it
+//! ends; its clones are cheap, and all use one pool of HTTP/1.1 and HTTP/2 connections. A
+//! [`Lifecycle`] closes it in order with an app's other resources.
 //!
 //! - **Limits** for all connections and for those to one origin count the connections that are
-//!   being opened too, and hold at every moment as the server sees it.
-//! - **The queue** is first come, first served. A request that waits opens a connection when it
-//!   may, and takes one that comes back before that. It has its own timeout, which is never
-//!   counted as connect time.
+//!   being opened too. They hold at every moment, also as the server counts.
+//! - **The queue** is first come, first served. For a waiting request a connection is opened when
+//!   the limits allow it; if another is released before, the request gets that one. The queue has
+//!   its own timeout, which does not count as connect time.
 //! - **Idle connections** are reused last in, first out, and close after their timeout without any
-//!   traffic. Where the total limit is reached, the longest idle one makes room for another
-//!   origin.
-//! - **Timeouts** for connect, head and body are kept here, since only here it is known what a
-//!   request was waiting for. They cost no timer per request.
-//! - **Reuse** is decided by what was seen: a connection goes back when the response has ended and
-//!   the whole request was taken before it began, and nothing else came. Otherwise it closes.
+//!   traffic. Where the total limit is reached, the one that is idle for longest is evicted for
+//!   another origin.
+//! - **Timeouts** for connect, head and body belong to this layer, which knows what a request waits
+//!   for. They need no timer per request.
+//! - **Reuse**: a connection goes back to the pool when the response has ended, the whole request was
+//!   taken before the response began, and no further bytes came. Otherwise it closes.
 //! - **HTTP/2** opens as many connections as its streams need, within the limits, keeps to what the
 //!   peer allows at each moment, and gives nothing new to a peer that goes away or may be dead. After
 //!   a hundred calls in a row that were given up before they were answered, a connection is replaced
 //!   where the limits allow another: servers count streams that are reset, and end a connection with
 //!   too many.
-//! - **Names** are looked up once for all who ask, and kept for ten seconds; overrides say where a
-//!   name is, guards what must not be dialled: see [`dns`].
-//! - **Looking inside**: [`Session::stats`], an [`Observer`], and [`SessionBody::connection`] for
+//! - **Names**: one lookup at a time per name, cached for ten seconds. Overrides give a name fixed
+//!   addresses, and guards refuse addresses: see [`dns`].
+//! - **Statistics**: [`Session::stats`], an [`Observer`], and [`SessionBody::connection`] for
 //!   each response.
-//! - **Errors** say what happened, most of all whether a byte was sent ([`Error::is_unsent`]), and on
-//!   which connection: [`Error::connection`]. A request that is given up can be asked how far it has
-//!   come: [`ResponseFuture::step`].
+//! - **Errors** say whether a byte was sent ([`Error::is_unsent`]), and on which connection
+//!   ([`Error::connection`]). Before a request is dropped, [`ResponseFuture::step`] tells how far it
+//!   has come.
 //!
-//! It does not retry. A request that hyper hands back never left, so the next connection gets it;
-//! anything else is reported.
+//! It does not retry. A request that hyper hands back was never sent, so it goes to the next
+//! connection; any other failure is returned.
 //!
 //! # HTTP/1
 //!
