@@ -1,3 +1,5 @@
+use std::num::NonZeroU32;
+
 use crate::report::{AttemptOutcome, RetryReport};
 
 /// A request extension with the number of the attempt, for the services below the layer.
@@ -17,6 +19,7 @@ pub struct Attempt {
     pub(crate) number: u32,
     pub(crate) transparent_retries: u32,
     pub(crate) previous: AttemptOutcome,
+    pub(crate) hedge: u32,
 }
 
 impl Attempt {
@@ -32,10 +35,18 @@ impl Attempt {
         self.transparent_retries
     }
 
-    /// How the exchange before this one ended.
+    /// How the exchange before this one ended: [`Unanswered`](AttemptOutcome::Unanswered) if this is a
+    /// [hedge](crate::hedge), for then that one is still under way.
     #[must_use]
     pub fn previous(&self) -> AttemptOutcome {
         self.previous
+    }
+
+    /// Which hedge it is, from 1, of the attempt that it is sent beside; `None` if it is no
+    /// [hedge](crate::hedge). Services below send hedges of different numbers over different connections.
+    #[must_use]
+    pub fn hedge(&self) -> Option<NonZeroU32> {
+        NonZeroU32::new(self.hedge)
     }
 }
 

@@ -39,6 +39,11 @@ impl Deadline {
         }
     }
 
+    /// The instant, if there is one.
+    pub(crate) fn instant(self) -> Option<Instant> {
+        self.at
+    }
+
     /// What is left of it: nothing once it has passed.
     #[must_use]
     pub fn remaining(&self) -> Duration {

@@ -15,6 +15,7 @@ pub(crate) enum Problem {
     CapBelowBase { cap: Duration, base: Duration },
     JitterPercent(u8),
     Budget(&'static str),
+    Hedging(&'static str),
     Setting(&'static str),
 }
 
@@ -30,6 +31,7 @@ impl BuildError {
             Problem::CapBelowBase { .. } => "cap",
             Problem::JitterPercent(_) => "jitter",
             Problem::Budget(_) => "budget",
+            Problem::Hedging(_) => "hedging",
             Problem::Setting(_) => "policy",
         }
     }
@@ -58,7 +60,9 @@ impl fmt::Display for BuildError {
                 f,
                 "a proportional jitter of {percent} % could make a wait negative: use at most 100"
             ),
-            Problem::Budget(what) | Problem::Setting(what) => f.write_str(what),
+            Problem::Budget(what) | Problem::Hedging(what) | Problem::Setting(what) => {
+                f.write_str(what)
+            }
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::{
     before::BeforeAttempt,
     deadline::Deadline,
     headers::{AttemptHeader, TimeoutHeader},
+    hedge::Hedging,
     key::IdempotencyKeys,
     observer::RetryObserver,
     owner::RetryOwner,
@@ -21,6 +22,7 @@ pub(crate) struct Extras {
     pub(crate) timeout_header: Option<TimeoutHeader>,
     pub(crate) nested: Nested,
     pub(crate) observer: Option<Arc<dyn RetryObserver>>,
+    pub(crate) hedging: Option<Hedging>,
 }
 
 impl Extras {
@@ -81,6 +83,7 @@ impl fmt::Debug for Extras {
             .field("timeout_header", &self.timeout_header)
             .field("nested", &self.nested)
             .field("observed", &self.observer.is_some())
+            .field("hedging", &self.hedging)
             .finish()
     }
 }
@@ -101,7 +104,16 @@ impl AttemptNumber {
     };
 
     /// The number among all exchanges of the call, from 1.
-    fn exchange(self) -> u32 {
+    pub(crate) fn exchange(self) -> u32 {
         self.attempt.saturating_add(self.transparent_retries)
+    }
+
+    /// The number of its hedge of this index, from 1; 0 is the attempt itself.
+    pub(crate) fn after(self, hedge: usize) -> Self {
+        let hedge = u32::try_from(hedge).unwrap_or(u32::MAX);
+        Self {
+            attempt: self.attempt.saturating_add(hedge),
+            ..self
+        }
     }
 }

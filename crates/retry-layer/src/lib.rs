@@ -179,6 +179,7 @@ mod extras;
 pub mod future;
 pub mod grpc;
 mod headers;
+pub mod hedge;
 pub mod hint;
 mod jitter;
 mod key;
@@ -215,9 +216,9 @@ pub use self::{
     jitter::Jitter,
     key::IdempotencyKeys,
     layer::RetryLayer,
-    marker::{EarlyData, Idempotent, NoRetry},
+    marker::{EarlyData, Idempotent, NoHedge, NoRetry},
     named::{BoxError, NamedError, NamedErrorLayer, NamedServiceError, ServiceError},
-    observer::{EndedAttempt, RetryObserver},
+    observer::{EndedAttempt, RetryObserver, SentHedge},
     outcome::Outcome,
     owner::RetryOwner,
     policy::{AiohttpException, RetryPolicy, RetryPolicyBuilder},

@@ -20,6 +20,16 @@ pub struct Idempotent;
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct NoRetry;
 
+/// A request extension that keeps this request from being [hedged](crate::hedge). It is retried as others
+/// are.
+///
+/// ```
+/// let mut request = http::Request::new(());
+/// request.extensions_mut().insert(retry_layer::NoHedge);
+/// ```
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct NoHedge;
+
 /// A response extension with which a transport marks that it sent the request as early data of TLS 1.3
 /// (RFC 8470).
 ///

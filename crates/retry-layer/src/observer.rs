@@ -1,4 +1,4 @@
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use http::{Method, Uri};
 
@@ -46,6 +46,13 @@ pub trait RetryObserver: Send + Sync + 'static {
     fn stops(&self, exchange: &EndedAttempt<'_>, reason: StopReason) {
         let _ = (exchange, reason);
     }
+
+    /// A [hedge](crate::hedge) is sent beside an attempt that is still under way. How it ended is in the
+    /// report of the call; of an attempt and its hedges the one whose outcome is returned is the
+    /// [`EndedAttempt`] of the other methods.
+    fn hedges(&self, hedge: &SentHedge<'_>) {
+        let _ = hedge;
+    }
 }
 
 impl<T> RetryObserver for std::sync::Arc<T>
@@ -58,6 +65,10 @@ where
 
     fn stops(&self, exchange: &EndedAttempt<'_>, reason: StopReason) {
         (**self).stops(exchange, reason);
+    }
+
+    fn hedges(&self, hedge: &SentHedge<'_>) {
+        (**self).hedges(hedge);
     }
 }
 
@@ -112,6 +123,53 @@ impl fmt::Debug for EndedAttempt<'_> {
             .field("method", self.method)
             .field("number", &self.number)
             .field("record", self.record)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A [hedge](crate::hedge) that is sent, as a [`RetryObserver`] sees it.
+#[derive(Clone, Copy)]
+pub struct SentHedge<'a> {
+    pub(crate) method: &'a Method,
+    pub(crate) uri: &'a Uri,
+    pub(crate) number: u32,
+    pub(crate) after: Duration,
+}
+
+impl<'a> SentHedge<'a> {
+    /// The method of the request.
+    #[must_use]
+    pub fn method(&self) -> &'a Method {
+        self.method
+    }
+
+    /// The URI of the request as it entered the layer. It may hold secrets, in its query above
+    /// all.
+    #[must_use]
+    pub fn uri(&self) -> &'a Uri {
+        self.uri
+    }
+
+    /// The number of the hedge among all exchanges of its call, from 1.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// How long the attempt had been under way.
+    #[must_use]
+    pub fn after(&self) -> Duration {
+        self.after
+    }
+}
+
+// Without the URI, which may hold a secret.
+impl fmt::Debug for SentHedge<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SentHedge")
+            .field("method", self.method)
+            .field("number", &self.number)
+            .field("after", &self.after)
             .finish_non_exhaustive()
     }
 }

@@ -8,7 +8,7 @@ use crate::error::{BuildError, Problem};
 ///
 /// | | [2.1](Self::v2_1) | [2.0](Self::v2_0) |
 /// |---|---|---|
-/// | a retry costs | 14 | 5 |
+/// | a retry, or a hedge, costs | 14 | 5 |
 /// | after a throttling response | 5 | 5 |
 /// | after a timeout | 14 | 10 |
 /// | a call that succeeds at once gives back | 1 | 1 |
@@ -83,7 +83,7 @@ impl AwsBudget {
 
     fn price(&self, cost: Cost) -> u64 {
         match cost {
-            Cost::Retry => self.prices.retry,
+            Cost::Retry | Cost::Hedge => self.prices.retry,
             Cost::Throttled => self.prices.throttled,
             Cost::TimedOut => self.prices.timed_out,
         }
@@ -96,7 +96,10 @@ impl Budget for AwsBudget {
     }
 
     fn withdraw(&self, _uri: &Uri, cost: Cost, _now: Instant) -> bool {
-        self.tokens.take(self.price(cost))
+        match cost {
+            Cost::Hedge => self.tokens.take_of_upper_half(self.price(cost)),
+            Cost::Retry | Cost::Throttled | Cost::TimedOut => self.tokens.take(self.price(cost)),
+        }
     }
 
     fn refund(&self, _uri: &Uri, cost: Cost) {

@@ -62,8 +62,12 @@ impl ConcurrencyShare {
 impl Budget for ConcurrencyShare {
     fn deposit(&self, _uri: &Uri) {}
 
-    fn withdraw(&self, _uri: &Uri, _cost: Cost, _now: Instant) -> bool {
-        let limit = self.limit();
+    fn withdraw(&self, _uri: &Uri, cost: Cost, _now: Instant) -> bool {
+        let limit = match cost {
+            // As long as half of the places are free.
+            Cost::Hedge => self.limit() / 2 + 1,
+            Cost::Retry | Cost::Throttled | Cost::TimedOut => self.limit(),
+        };
         self.retries
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |active| {
                 (active < limit).then(|| active + 1)

@@ -51,7 +51,10 @@ impl Budget for FixedBudget {
     }
 
     fn withdraw(&self, _uri: &Uri, cost: Cost, _now: Instant) -> bool {
-        self.tokens.take(cost.millitokens())
+        match cost {
+            Cost::Hedge => self.tokens.take_of_upper_half(cost.millitokens()),
+            Cost::Retry | Cost::Throttled | Cost::TimedOut => self.tokens.take(cost.millitokens()),
+        }
     }
 
     fn refund(&self, _uri: &Uri, cost: Cost) {

@@ -26,6 +26,9 @@
 //! A call that may be sent only once, by its policy or by [`NoRetry`](crate::NoRetry), neither takes
 //! from a budget nor adds to it.
 //!
+//! A [hedge](crate::hedge) takes a token as a retry does, and is refused while less than half of them are
+//! left.
+//!
 //! # Which one
 //!
 //! | budget | retries are bound by | kept for | |
@@ -52,7 +55,7 @@ mod fixed;
 mod grpc;
 #[cfg(all(test, retry_loom))]
 mod loom;
-mod origin;
+pub(crate) mod origin;
 mod success;
 #[cfg(test)]
 mod tests;
@@ -82,7 +85,9 @@ pub trait Budget: fmt::Debug + Send + Sync + 'static {
     /// [success](crate::Classifier::is_success). Runs on the path of every successful call.
     fn deposit(&self, uri: &Uri);
 
-    /// Takes what a retry costs, or leaves everything as it is and returns `false`.
+    /// Takes what a retry or a hedge costs, or leaves everything as it is and returns `false`. A
+    /// [hedge](Cost::Hedge) is to be refused earlier: while less than half of what the budget holds is
+    /// left.
     fn withdraw(&self, uri: &Uri, cost: Cost, now: Instant) -> bool;
 
     /// Gives back what was taken for a retry that was never sent, or for one that
@@ -175,6 +180,10 @@ pub enum Cost {
     /// One token, for an attempt that [ran out of time](crate::transport::is_timeout): a name of
     /// its own for budgets that take more.
     TimedOut,
+    /// One token, for a [hedge](crate::hedge): a second attempt beside the first, before that has failed.
+    /// A budget refuses it while less than half of its tokens are left, so that the other half is for
+    /// retries, which follow a failure.
+    Hedge,
 }
 
 impl Cost {
@@ -182,7 +191,7 @@ impl Cost {
     #[must_use]
     pub const fn millitokens(self) -> u64 {
         match self {
-            Self::Retry | Self::TimedOut => TOKEN,
+            Self::Retry | Self::TimedOut | Self::Hedge => TOKEN,
             Self::Throttled => TOKEN / 2,
         }
     }

@@ -9,21 +9,21 @@ const LOWER_CASE: u8 = 0x20;
 
 /// Who has a bucket: scheme, host and port, as requests name them.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Origin<'a> {
+pub(crate) struct Origin<'a> {
     scheme: Option<&'a Scheme>,
     authority: Option<&'a Authority>,
     hash: u64,
 }
 
 /// The same, kept.
-pub(super) struct OwnedOrigin {
+pub(crate) struct OwnedOrigin {
     scheme: Option<Scheme>,
     authority: Option<Authority>,
     hash: u64,
 }
 
 impl<'a> Origin<'a> {
-    pub(super) fn of(uri: &'a Uri, seed: &impl BuildHasher) -> Self {
+    pub(crate) fn of(uri: &'a Uri, seed: &impl BuildHasher) -> Self {
         let Some(authority) = uri.authority() else {
             return Self::any();
         };
@@ -54,11 +54,11 @@ impl<'a> Origin<'a> {
         }
     }
 
-    pub(super) fn hash(&self) -> u64 {
+    pub(crate) fn hash(&self) -> u64 {
         self.hash
     }
 
-    pub(super) fn to_owned(self) -> OwnedOrigin {
+    pub(crate) fn to_owned(self) -> OwnedOrigin {
         OwnedOrigin {
             scheme: self.scheme.cloned(),
             authority: self.authority.cloned(),
@@ -68,7 +68,7 @@ impl<'a> Origin<'a> {
 
     /// Whether both name the same peer: the case of a host makes no difference, and most are the
     /// same to the letter.
-    pub(super) fn is(&self, other: &OwnedOrigin) -> bool {
+    pub(crate) fn is(&self, other: &OwnedOrigin) -> bool {
         let authority = other.authority.as_ref();
         self.hash == other.hash
             && self.scheme == other.scheme.as_ref()
@@ -77,7 +77,7 @@ impl<'a> Origin<'a> {
 }
 
 impl OwnedOrigin {
-    pub(super) fn hash(&self) -> u64 {
+    pub(crate) fn hash(&self) -> u64 {
         self.hash
     }
 

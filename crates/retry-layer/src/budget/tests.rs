@@ -180,3 +180,26 @@ fn without_a_bound_every_retry_is_granted() {
     let uri = peer();
     assert!((0..10_000).all(|_| Unlimited.withdraw(&uri, Cost::Retry, Instant::now())));
 }
+
+#[tokio::test(start_paused = true)]
+async fn hedges_take_tokens_of_the_upper_half_and_leave_the_lower_one_to_retries() {
+    let budgets: [(Box<dyn Budget>, usize, usize); 4] = [
+        // Of 5 tokens: at 5, 4 and 3 half of them are there.
+        (Box::new(SuccessBudget::default()), 3, 2),
+        (Box::new(FixedBudget::new(10, 10).unwrap()), 6, 4),
+        (Box::new(AwsBudget::v2_1()), 18, 17),
+        (Box::new(ConcurrencyShare::new(0, 4).unwrap()), 3, 1),
+    ];
+    let uri = Uri::from_static("http://peer/");
+    let now = Instant::now();
+    for (budget, hedges, retries) in budgets {
+        let granted = |cost| {
+            let asked = (0..1_000).take_while(|_| budget.withdraw(&uri, cost, now));
+            asked.count()
+        };
+        assert_eq!(granted(Cost::Hedge), hedges, "{budget:?}");
+        assert_eq!(granted(Cost::Retry), retries, "{budget:?}");
+        budget.refund(&uri, Cost::Retry);
+        assert_eq!(granted(Cost::Hedge), 0, "{budget:?}");
+    }
+}

@@ -51,6 +51,16 @@ impl Tokens {
             .is_ok()
     }
 
+    /// Takes this much while at least half of the capacity is there, or nothing.
+    pub(super) fn take_of_upper_half(&self, amount: u64) -> bool {
+        self.balance
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |balance| {
+                let is_half = balance >= self.capacity.div_ceil(2);
+                balance.checked_sub(amount).filter(|_| is_half)
+            })
+            .is_ok()
+    }
+
     /// Takes this much, or all there is.
     pub(super) fn lose(&self, amount: u64) {
         let _ = self

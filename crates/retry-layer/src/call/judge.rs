@@ -115,6 +115,7 @@ impl<S, B> Call<S, B> {
         E: ServiceError,
     {
         let earlier = self.count_earlier_attempts();
+        self.count_hedges(earlier);
         let class = self.classify(result);
         let status = result.as_ref().ok().map(Response::status);
         let outcome = status.map_or(AttemptOutcome::Error(class), AttemptOutcome::Status);
@@ -143,6 +144,31 @@ impl<S, B> Call<S, B> {
         Some(Pause {
             from: now,
             wait: wait.delay(),
+        })
+    }
+
+    /// The journal of a call of which another request has made so many attempts.
+    pub(super) fn begin_journal(&self, earlier_attempts: u32) -> Box<Journal> {
+        let settings = self.policy.settings();
+        Box::new(Journal {
+            records: Vec::new(),
+            sent: None,
+            by_hedge: false,
+            transparent_retries: 0,
+            earlier_transparent_retries: self
+                .extensions
+                .get()
+                .map_or(0, EarlierTransparentRetries::count),
+            idempotent: self.policy.is_idempotent(
+                &self.method,
+                self.headers.as_ref(),
+                &self.extensions,
+            ),
+            waits: Waits::behind(&settings.backoff, earlier_attempts),
+            transparent_waits: None,
+            random: self.policy.random(),
+            withdrawal: None,
+            paid: None,
         })
     }
 
@@ -179,27 +205,12 @@ impl<S, B> Call<S, B> {
             Err(error) if transport::is_timeout(error.as_dyn()) => Cost::TimedOut,
             Ok(_) | Err(_) => Cost::Retry,
         };
-        let journal = self.journal.get_or_insert_with(|| {
-            Box::new(Journal {
-                records: Vec::new(),
-                sent: None,
-                transparent_retries: 0,
-                earlier_transparent_retries: self
-                    .extensions
-                    .get()
-                    .map_or(0, EarlierTransparentRetries::count),
-                idempotent: self.policy.is_idempotent(
-                    &self.method,
-                    self.headers.as_ref(),
-                    &self.extensions,
-                ),
-                waits: Waits::behind(&settings.backoff, earlier_attempts),
-                transparent_waits: None,
-                random: self.policy.random(),
-                withdrawal: None,
-                paid: None,
-            })
-        });
+        if self.journal.is_none() {
+            self.journal = Some(self.begin_journal(earlier_attempts));
+        }
+        let Some(journal) = &mut self.journal else {
+            unreachable!("begun above")
+        };
         // The retry that has just ended is settled with the budget before another one asks for a token.
         journal.withdrawal = None;
         let ending = match result {
@@ -263,6 +274,7 @@ impl<S, B> Call<S, B> {
         if let Some(journal) = &mut self.journal {
             journal.records.push(record);
             journal.sent = None;
+            journal.by_hedge = false;
             if wait.reason() == WaitReason::TransparentRetry {
                 journal.transparent_retries = journal.transparent_retries.saturating_add(1);
             }

@@ -1,3 +1,4 @@
+mod hedged;
 mod judge;
 mod report;
 
@@ -16,6 +17,7 @@ use crate::{
     deadline::Deadline,
     drain::DrainLimits,
     extras::AttemptNumber,
+    hedge::HedgedCall,
     key::IDEMPOTENCY_KEY,
     named::BoxError,
     policy::RetryPolicy,
@@ -54,6 +56,8 @@ pub(crate) struct Journal {
     records: Vec<AttemptRecord>,
     /// When the present attempt was sent; nothing before the second one is.
     sent: Option<Instant>,
+    /// Whether the outcome of the present attempt is that of a hedge of it.
+    by_hedge: bool,
     transparent_retries: u32,
     /// Those that the call made before this request.
     earlier_transparent_retries: u32,
@@ -93,6 +97,7 @@ impl<S, B> Call<S, B> {
     /// The request as it entered the layer. A key that it got here is for its own attempts alone.
     pub(crate) fn request_again(&self) -> Request<()> {
         let mut request = self.copy(());
+        HedgedCall::forget(request.extensions_mut());
         if self.has_generated_key {
             request.headers_mut().remove(IDEMPOTENCY_KEY);
         }
@@ -108,7 +113,9 @@ impl<S, B> Call<S, B> {
         if self.has_generated_key {
             headers.remove(IDEMPOTENCY_KEY);
         }
-        Some((headers, std::mem::take(&mut self.extensions)))
+        let mut extensions = std::mem::take(&mut self.extensions);
+        HedgedCall::forget(&mut extensions);
+        Some((headers, extensions))
     }
 
     fn copy<T>(&self, body: T) -> Request<T> {
@@ -164,6 +171,7 @@ impl<S, B> Call<S, B> {
                     number: self.attempts,
                     transparent_retries: journal.transparent_retries,
                     previous: record.outcome(),
+                    hedge: 0,
                 });
             }
             let number = AttemptNumber {

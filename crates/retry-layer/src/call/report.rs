@@ -34,6 +34,7 @@ impl<S, B> Call<S, B> {
         AttemptRecord::new(outcome)
             .described(details)
             .asked_again(self.asked_again(&view, class))
+            .hedge(self.is_by_hedge())
             .timed(AttemptTimes::new(self.started, self.sent(), now))
     }
 

@@ -204,6 +204,9 @@ impl<S, B, F, R, E> ResponseFuture<S, B, F, R, E> {
                 .cause("cut off at the deadline of the call");
             let cut_off = AttemptRecord::new(AttemptOutcome::Error(Class::Ambiguous));
             attempts.push(cut_off.described(details).timed(times));
+            if let Plan::Repeatable { call } = &self.plan {
+                attempts.extend(call.hedges_cut_off());
+            }
         }
         RetryReport::new(attempts, transparent_retries, StopReason::DeadlineExceeded)
     }

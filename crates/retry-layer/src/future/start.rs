@@ -12,6 +12,7 @@ use crate::{
     call::Call,
     deadline::Deadline,
     extras::AttemptNumber,
+    hedge::{CallStart, HedgedCall},
     named::BoxError,
     policy::RetryPolicy,
     replay::{BodyFactory, ReplayBody, ReplaySource},
@@ -63,6 +64,17 @@ trait Decoration: Copy {
 
     fn body_factory<B: 'static>(self, extensions: &Extensions) -> Option<BodyFactory<B>>;
 
+    /// When the call began, if that has to be known.
+    fn start(self, started: Option<Instant>) -> Option<Instant>;
+
+    /// Shares the call with the layer below that hedges it, if it may be hedged.
+    fn share<B>(
+        self,
+        policy: &RetryPolicy,
+        request: &mut Request<B>,
+        start: (Option<Instant>, Option<Deadline>),
+    );
+
     /// Alters the request of the first attempt. The deadline is asked for only if it is needed, since
     /// that may read the clock.
     fn decorate<B>(
@@ -88,6 +100,15 @@ impl Decoration for Plain {
     }
 
     #[inline]
+    fn start(self, started: Option<Instant>) -> Option<Instant> {
+        started
+    }
+
+    #[inline]
+    fn share<B>(self, _: &RetryPolicy, _: &mut Request<B>, _: (Option<Instant>, Option<Deadline>)) {
+    }
+
+    #[inline]
     fn decorate<B>(
         self,
         _: &RetryPolicy,
@@ -100,6 +121,7 @@ impl Decoration for Plain {
 #[derive(Clone, Copy)]
 struct Decorated {
     has_generated_key: bool,
+    is_hedged: bool,
 }
 
 impl Decoration for Decorated {
@@ -111,6 +133,33 @@ impl Decoration for Decorated {
     #[inline]
     fn body_factory<B: 'static>(self, extensions: &Extensions) -> Option<BodyFactory<B>> {
         extensions.get().cloned()
+    }
+
+    #[inline]
+    fn start(self, started: Option<Instant>) -> Option<Instant> {
+        if self.is_hedged {
+            started.or_else(|| Some(Instant::now()))
+        } else {
+            started
+        }
+    }
+
+    fn share<B>(
+        self,
+        policy: &RetryPolicy,
+        request: &mut Request<B>,
+        (started, deadline): (Option<Instant>, Option<Deadline>),
+    ) {
+        let Some(hedging) = policy.hedging().filter(|_| self.is_hedged) else {
+            return;
+        };
+        let start = CallStart {
+            deadline,
+            started,
+            has_generated_key: self.has_generated_key,
+        };
+        let call = HedgedCall::new(policy.clone(), hedging.clone(), request, start);
+        request.extensions_mut().insert(call);
     }
 
     #[inline]
@@ -155,8 +204,11 @@ where
         mut request: Request<B>,
         started: Option<Instant>,
     ) -> Self {
+        HedgedCall::forget(request.extensions_mut());
+        let has_generated_key = policy.give_key(&mut request);
         let decoration = Decorated {
-            has_generated_key: policy.give_key(&mut request),
+            has_generated_key,
+            is_hedged: policy.hedging_of(&request).is_some(),
         };
         match policy.refusal(&request) {
             Some(stop) => Self::once(
@@ -206,12 +258,14 @@ where
         decoration: impl Decoration,
         mut service: S,
         policy: RetryPolicy,
-        request: Request<B>,
+        mut request: Request<B>,
         started: Option<Instant>,
     ) -> Self {
+        let started = policy.start_of(request.extensions(), started);
+        let started = decoration.start(started);
+        let deadline = policy.deadline_of(request.extensions(), started);
+        decoration.share(&policy, &mut request, (started, deadline));
         let (parts, passing) = request.into_parts();
-        let started = policy.start_of(&parts.extensions, started);
-        let deadline = policy.deadline_of(&parts.extensions, started);
         let settings = policy.settings();
         let (limit, memory) = (settings.replay_limit, policy.replay_memory());
         let transparent_retries = settings.transparent_retries;

@@ -16,6 +16,7 @@ use crate::{
     events::Paths,
     extras::{Extras, Nested},
     headers::{AttemptHeader, TimeoutHeader},
+    hedge::Hedging,
     hint::{Hint, Hints},
     jitter::Jitter,
     key::IdempotencyKeys,
@@ -344,6 +345,14 @@ impl RetryPolicyBuilder {
     /// Reports the end of every attempt to this observer; none unless set.
     pub fn observer(mut self, observer: impl RetryObserver) -> Self {
         self.extras().observer = Some(Arc::new(observer));
+        self
+    }
+
+    /// Sends a request a second time where the answer takes long, beside the attempt that is under way: see
+    /// [`hedge`](crate::hedge). Not done unless set, and only over a
+    /// [`HedgeLayer`](crate::hedge::HedgeLayer), which goes directly below the retry layer.
+    pub fn hedging(mut self, hedging: Hedging) -> Self {
+        self.extras().hedging = Some(hedging);
         self
     }
 

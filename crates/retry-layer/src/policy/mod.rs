@@ -18,8 +18,9 @@ use crate::{
     details::AttemptDetails,
     events::Paths,
     extras::{AttemptNumber, Extras},
+    hedge::Hedging,
     key::IDEMPOTENCY_KEY,
-    marker::{Idempotent, NoRetry},
+    marker::{Idempotent, NoHedge, NoRetry},
     observer::RetryObserver,
     outcome::Outcome,
     owner::RetryOwner,
@@ -126,6 +127,22 @@ impl RetryPolicy {
     #[inline]
     pub(crate) fn observer(&self) -> Option<&dyn RetryObserver> {
         self.extras()?.observer.as_deref()
+    }
+
+    /// The settings of hedging, if requests are hedged.
+    #[inline]
+    pub(crate) fn hedging(&self) -> Option<&Hedging> {
+        self.extras()?.hedging.as_ref()
+    }
+
+    /// How this request is hedged, if it is: it may be processed twice, and more than one attempt is
+    /// allowed.
+    pub(crate) fn hedging_of<B>(&self, request: &Request<B>) -> Option<&Hedging> {
+        let hedging = self.hedging().filter(|_| self.max_attempts() > 1)?;
+        let is_refused = request.extensions().get::<NoHedge>().is_some();
+        let (headers, extensions) = (request.headers(), request.extensions());
+        let may_be = !is_refused && self.is_idempotent(request.method(), Some(headers), extensions);
+        may_be.then_some(hedging)
     }
 
     /// Whether a response of this status need not be classified.

@@ -1,6 +1,7 @@
 use std::{
     fmt,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -8,7 +9,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::{error::ReplayBodyError, reader::Reader};
+use super::{copied::Copied, error::ReplayBodyError, reader::Reader, tape::Tape};
 use crate::named::BoxError;
 
 pin_project! {
@@ -39,6 +40,7 @@ pin_project! {
         Empty,
         Passing { #[pin] body: B },
         Recorded { reader: Reader<B> },
+        Copied { copied: Box<Copied> },
         // The factory made a body of another length than the first one had.
         Changed { exact: Option<u64> },
     }
@@ -57,6 +59,34 @@ impl<B> ReplayBody<B> {
         Self {
             state: State::Changed { exact },
         }
+    }
+
+    pub(super) fn copied(copied: Copied) -> Self {
+        Self {
+            state: State::Copied {
+                copied: Box::new(copied),
+            },
+        }
+    }
+
+    /// The tape that it reads, if it reads one.
+    pub(super) fn tape(&self) -> Option<Arc<Tape<B>>> {
+        match &self.state {
+            State::Recorded { reader } => Some(reader.tape()),
+            _ => None,
+        }
+    }
+
+    /// The body inside, if nothing is kept of it.
+    pub(super) fn passed(&self) -> Option<&B> {
+        match &self.state {
+            State::Passing { body } => Some(body),
+            _ => None,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(self.state, State::Empty)
     }
 
     pub(crate) fn empty() -> Self {
@@ -93,6 +123,7 @@ where
                 Poll::Ready(frame.map(|frame| frame.map_err(ReplayBodyError::inner)))
             }
             StateProj::Recorded { reader } => reader.poll_frame(cx),
+            StateProj::Copied { copied } => Poll::Ready(copied.next_frame().map(Ok)),
             StateProj::Changed { .. } => Poll::Ready(Some(Err(ReplayBodyError::changed()))),
         }
     }
@@ -102,6 +133,7 @@ where
             State::Empty => true,
             State::Passing { body } => body.is_end_stream(),
             State::Recorded { reader } => reader.is_end_stream(),
+            State::Copied { copied } => copied.is_end_stream(),
             State::Changed { .. } => false,
         }
     }
@@ -111,6 +143,7 @@ where
             State::Empty => SizeHint::with_exact(0),
             State::Passing { body } => body.size_hint(),
             State::Recorded { reader } => reader.size_hint(),
+            State::Copied { copied } => copied.size_hint(),
             State::Changed { exact } => exact.map_or_else(SizeHint::new, SizeHint::with_exact),
         }
     }
@@ -122,6 +155,7 @@ impl<B> fmt::Debug for ReplayBody<B> {
             State::Empty => "empty",
             State::Passing { .. } => "passing",
             State::Recorded { .. } => "recorded",
+            State::Copied { .. } => "copied",
             State::Changed { .. } => "changed",
         };
         f.debug_tuple("ReplayBody").field(&state).finish()

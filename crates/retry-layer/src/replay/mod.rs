@@ -1,6 +1,7 @@
 //! Request bodies that can be sent more than once.
 
 mod body;
+mod copied;
 mod error;
 mod factory;
 mod memory;
@@ -12,4 +13,8 @@ mod tape;
 mod tests;
 
 pub use self::{body::ReplayBody, error::ReplayBodyError, factory::BodyFactory};
-pub(crate) use self::{memory::ReplayMemory, source::ReplaySource, tape::Ending};
+pub(crate) use self::{
+    memory::ReplayMemory,
+    source::{Copying, ReplaySource},
+    tape::Ending,
+};

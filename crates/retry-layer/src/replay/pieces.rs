@@ -3,6 +3,7 @@ use http::HeaderMap;
 use http_body::Frame;
 
 /// A frame that can be sent again.
+#[derive(Clone)]
 pub(crate) enum Piece {
     Data(Bytes),
     Trailers(Box<HeaderMap>),

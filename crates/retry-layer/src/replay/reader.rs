@@ -30,6 +30,10 @@ impl<B> Reader<B> {
             started: false,
         }
     }
+
+    pub(super) fn tape(&self) -> Arc<Tape<B>> {
+        Arc::clone(&self.tape)
+    }
 }
 
 impl<B> Reader<B>

@@ -1,14 +1,16 @@
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
-use http_body::Body;
+use http::Extensions;
+use http_body::{Body, SizeHint};
 
 use super::{
     body::ReplayBody,
+    copied::Copied,
     factory::BodyFactory,
     memory::{ReplayMemory, Share},
     reader::Reader,
-    tape::{Ending, Tape},
+    tape::{Ending, Keeping, Rest, Tape},
 };
 use crate::named::BoxError;
 
@@ -66,6 +68,62 @@ where
                     ReplayBody::passing(body)
                 } else {
                     ReplayBody::changed(*exact)
+                }
+            }
+        }
+    }
+}
+
+/// Whether an attempt can be sent beside one that is under way.
+pub(crate) enum Copying<B> {
+    Copied(ReplayBody<B>),
+    /// Not before the attempt has read the whole body.
+    Later,
+    Never,
+}
+
+impl<B> ReplaySource<B>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    /// What copies of this body can be made of, if anything. The extensions are those of its request.
+    pub(crate) fn of(body: &ReplayBody<B>, extensions: &Extensions) -> Option<Self>
+    where
+        B: 'static,
+    {
+        if let Some(tape) = body.tape() {
+            return Some(Self::Recorded(tape));
+        }
+        match body.passed() {
+            None => body.is_empty().then_some(Self::Empty),
+            Some(passed) if passed.is_end_stream() => Some(Self::Empty),
+            Some(passed) => {
+                let factory = extensions.get::<BodyFactory<B>>()?.clone();
+                let exact = passed.size_hint().exact();
+                Some(Self::Made { factory, exact })
+            }
+        }
+    }
+
+    /// The body of an attempt that is sent beside the last one, which reads on.
+    ///
+    /// A recorded body is copied, by reference count, once it was read whole: two attempts that read from
+    /// it at the same time would have to wait for each other, or to keep what one of them does not
+    /// need any more.
+    pub(crate) fn copy(&self) -> Copying<B> {
+        match self {
+            Self::Empty | Self::Made { .. } => Copying::Copied(self.rewind()),
+            Self::Recorded(tape) => {
+                let state = tape.lock();
+                match (state.keeping, &state.rest) {
+                    (Keeping::All, Rest::Finished) => {
+                        let pieces = state.all_pieces();
+                        let copied = Copied::new(pieces, SizeHint::clone(&tape.hint));
+                        Copying::Copied(ReplayBody::copied(copied))
+                    }
+                    (Keeping::All, Rest::Held(_) | Rest::BeingPolled) => Copying::Later,
+                    (Keeping::Nothing, _) | (Keeping::All, Rest::Failed) => Copying::Never,
                 }
             }
         }

@@ -158,6 +158,12 @@ impl<B> TapeState<B> {
         Some(frame)
     }
 
+    /// All pieces that were read so far.
+    pub(super) fn all_pieces(&self) -> Vec<Piece> {
+        let all = (0..self.pieces.len()).filter_map(|index| self.pieces.get(index));
+        all.cloned().collect()
+    }
+
     /// Counts what the newest reader has read.
     pub(super) fn count(&mut self, len: usize) {
         self.sent = self

@@ -11,7 +11,9 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Full, StreamBody, channel::Channel};
 
-use super::{BodyFactory, Ending, ReplayBody, ReplayBodyError, ReplayMemory, ReplaySource};
+use super::{
+    BodyFactory, Copying, Ending, ReplayBody, ReplayBodyError, ReplayMemory, ReplaySource,
+};
 use crate::named::BoxError;
 
 fn poll<B>(body: &mut ReplayBody<B>) -> Poll<Option<Result<Frame<Bytes>, ReplayBodyError>>>
@@ -485,4 +487,77 @@ fn released_pieces_are_freed() {
     assert!(first.is_unique());
     assert_eq!(next(&mut body).len(), 4);
     assert!(matches!(poll(&mut body), Poll::Ready(None)));
+}
+
+#[test]
+fn a_copy_is_the_whole_body_and_leaves_the_first_attempt_alone() {
+    let (source, mut first) = ReplaySource::record(pieces(&[4, 4, 2]), 64, None);
+    assert!(matches!(source.copy(), Copying::Later), "nothing was read");
+    assert_eq!(next(&mut first).len(), 4);
+    assert!(matches!(source.copy(), Copying::Later), "it is being read");
+    assert_eq!(next(&mut first).len(), 4);
+    assert_eq!(next(&mut first).len(), 2);
+    assert!(matches!(poll(&mut first), Poll::Ready(None)));
+
+    let Copying::Copied(mut copy) = source.copy() else {
+        panic!("it was read whole")
+    };
+    let Copying::Copied(mut other) = source.copy() else {
+        panic!("it can be copied again")
+    };
+    assert!(!copy.is_end_stream(), "as the first one");
+    for (size, read) in [(4, 6), (4, 2), (2, 0)] {
+        assert_eq!(next(&mut copy).len(), size);
+        assert_eq!(copy.is_end_stream(), read == 0);
+    }
+    assert!(matches!(poll(&mut copy), Poll::Ready(None)));
+    assert_eq!(next(&mut other).len(), 4);
+    // The layer may still send it again.
+    assert!(source.supersede(Ending::Answered));
+    assert_eq!(next(&mut source.rewind()).len(), 4);
+    assert_eq!(next(&mut other).len(), 4, "a copy is of no attempt before");
+}
+
+#[test]
+fn a_copy_has_the_length_of_the_first_attempt() {
+    let body = Full::new(Bytes::from_static(b"0123456789"));
+    let (source, mut first) = ReplaySource::record(body, 4, None);
+    next(&mut first);
+    let Copying::Copied(mut copy) = source.copy() else {
+        panic!("one frame of bytes is kept whatever its size")
+    };
+    assert_eq!(copy.size_hint().exact(), Some(10));
+    assert_eq!(next(&mut copy), "0123456789");
+    assert_eq!(copy.size_hint().exact(), Some(0));
+}
+
+#[test]
+fn what_is_not_kept_is_not_copied() {
+    let (source, mut first) = ReplaySource::record(pieces(&[4, 4]), 6, None);
+    next(&mut first);
+    next(&mut first);
+    assert!(matches!(poll(&mut first), Poll::Ready(None)));
+    assert!(matches!(source.copy(), Copying::Never));
+}
+
+#[test]
+fn a_body_knows_what_copies_of_it_can_be_made_of() {
+    let none = http::Extensions::new();
+    let (_, recorded) = ReplaySource::record(pieces(&[4]), 64, None);
+    assert!(matches!(
+        ReplaySource::of(&recorded, &none),
+        Some(ReplaySource::Recorded(_))
+    ));
+    let full = || Full::new(Bytes::from_static(b"rows"));
+    let passing = ReplayBody::passing(full());
+    assert!(ReplaySource::of(&passing, &none).is_none());
+    let mut with_factory = http::Extensions::new();
+    with_factory.insert(BodyFactory::new(full));
+    let Some(source) = ReplaySource::of(&passing, &with_factory) else {
+        panic!("it can be made anew")
+    };
+    let Copying::Copied(mut copy) = source.copy() else {
+        panic!("at any time")
+    };
+    assert_eq!(next(&mut copy), "rows");
 }

@@ -21,6 +21,7 @@ pub struct AttemptRecord {
     took: Option<Duration>,
     details: AttemptDetails,
     resumed_at: Option<u64>,
+    hedge: bool,
 }
 
 /// Whether it was the classifier's own wish to send a request again that was answered.
@@ -42,7 +43,13 @@ impl AttemptRecord {
             took: None,
             details: AttemptDetails::default(),
             resumed_at: None,
+            hedge: false,
         }
+    }
+
+    /// Says whether it was a hedge.
+    pub(crate) fn hedge(self, hedge: bool) -> Self {
+        Self { hedge, ..self }
     }
 
     /// Says that it asked for the rest of a body, from this offset on.
@@ -189,6 +196,12 @@ impl AttemptRecord {
         self.resumed_at
     }
 
+    /// Whether it was a [hedge](crate::hedge): sent beside an attempt that was still under way.
+    #[must_use]
+    pub fn is_hedge(&self) -> bool {
+        self.hedge
+    }
+
     /// The same attempt of a call that began so much earlier, if it is known how much.
     pub(super) fn after(self, earlier: Option<Duration>) -> Self {
         let began = earlier.zip(self.began);
@@ -206,6 +219,9 @@ impl fmt::Display for AttemptRecord {
         match self.details.kind {
             Some(kind) => spaced(kind.as_str(), f)?,
             None => write!(f, "{}", self.outcome)?,
+        }
+        if self.hedge {
+            f.write_str(" to a hedge")?;
         }
         if let Some(offset) = self.resumed_at {
             write!(f, " from byte {offset}")?;
@@ -283,6 +299,9 @@ pub enum AttemptOutcome {
     Status(StatusCode),
     /// With an error of this class.
     Error(Class),
+    /// Without an outcome, beside another attempt of the same call: that was answered first, and this one
+    /// was dropped. Of the attempt before a [hedge](crate::hedge), that it is still under way.
+    Unanswered,
 }
 
 impl fmt::Display for AttemptOutcome {
@@ -290,6 +309,7 @@ impl fmt::Display for AttemptOutcome {
         match self {
             Self::Status(status) => f.write_str(status.as_str()),
             Self::Error(class) => write!(f, "error ({})", class.as_str()),
+            Self::Unanswered => f.write_str("unanswered"),
         }
     }
 }

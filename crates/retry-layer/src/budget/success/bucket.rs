@@ -67,12 +67,14 @@ impl Bucket {
         self.capacity = Self::capacity(self.window.rate(self.successes, now));
         self.millitokens = self.millitokens.min(self.capacity);
         self.trickle(now);
+        // The lower half is for the retries.
+        let is_open = cost != Cost::Hedge || self.millitokens >= self.capacity.div_ceil(2);
         match self.millitokens.checked_sub(cost.millitokens()) {
-            Some(rest) => {
+            Some(rest) if is_open => {
                 self.millitokens = rest;
                 true
             }
-            None => false,
+            Some(_) | None => false,
         }
     }
 

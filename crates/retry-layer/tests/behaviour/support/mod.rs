@@ -1,6 +1,7 @@
 //! A strict peer that plays a script, for the tests of the layer.
 
 pub(crate) mod script;
+pub(crate) mod timed;
 
 use std::{
     collections::VecDeque,

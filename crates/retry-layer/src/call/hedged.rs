@@ -1,0 +1,48 @@
+use super::Call;
+use crate::{
+    hedge::{Ended, HedgedCall},
+    report::AttemptRecord,
+};
+
+impl<S, B> Call<S, B> {
+    /// Takes over what became of the attempt that has ended and of its hedges, if it was hedged: each counts
+    /// as an attempt. `earlier` are those of another request.
+    pub(super) fn count_hedges(&mut self, earlier: u32) {
+        if self.policy.hedging().is_none() {
+            return;
+        }
+        let ended = self.hedged().and_then(HedgedCall::take_ended);
+        let Some(ended) = ended else { return };
+        let Ended {
+            hedges,
+            others,
+            sent,
+            by_hedge,
+        } = ended;
+        self.attempts = self.attempts.saturating_add(hedges);
+        if self.journal.is_none() {
+            self.journal = Some(self.begin_journal(earlier));
+        }
+        if let Some(journal) = &mut self.journal {
+            journal.records.extend(others);
+            journal.sent = Some(sent);
+            journal.by_hedge = by_hedge;
+        }
+    }
+
+    /// The hedges that are under way, as attempts that are cut off now.
+    pub(crate) fn hedges_cut_off(&self) -> Vec<AttemptRecord> {
+        self.hedged().map(HedgedCall::cut_off).unwrap_or_default()
+    }
+
+    /// Whether the outcome of the present attempt is that of a hedge.
+    pub(super) fn is_by_hedge(&self) -> bool {
+        self.journal
+            .as_ref()
+            .is_some_and(|journal| journal.by_hedge)
+    }
+
+    fn hedged(&self) -> Option<&HedgedCall> {
+        self.extensions.get()
+    }
+}

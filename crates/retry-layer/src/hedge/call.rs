@@ -1,0 +1,290 @@
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use http::{Extensions, HeaderMap, Method, Request, Response, Uri, Version};
+use tokio::time::Instant;
+
+use super::{Hedging, events};
+use crate::{
+    attempt::Attempt,
+    budget::{Cost, Withdrawal},
+    class::Class,
+    deadline::Deadline,
+    details::{AttemptDetails, FailureKind},
+    extras::AttemptNumber,
+    named::ServiceError,
+    observer::SentHedge,
+    outcome::Outcome,
+    policy::RetryPolicy,
+    report::{AttemptOutcome, AttemptRecord, AttemptTimes},
+};
+
+/// What the retry layer and a [`Hedge`](super::Hedge) below it share of one call: a request extension.
+#[derive(Clone)]
+pub(crate) struct HedgedCall {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    policy: RetryPolicy,
+    hedging: Hedging,
+    /// The request as it entered the retry layer.
+    head: Head,
+    deadline: Option<Deadline>,
+    started: Option<Instant>,
+    has_generated_key: bool,
+    /// What the retry layer has not heard yet.
+    news: Mutex<News>,
+}
+
+struct Head {
+    method: Method,
+    uri: Uri,
+    version: Version,
+    headers: HeaderMap,
+    extensions: Extensions,
+}
+
+#[derive(Default)]
+struct News {
+    /// When the hedges of the present attempt were sent.
+    sent: Vec<Instant>,
+    ended: Option<Ended>,
+}
+
+/// What became of an attempt that was hedged.
+pub(crate) struct Ended {
+    /// How many hedges were sent.
+    pub(crate) hedges: u32,
+    /// The attempts whose outcome is not returned.
+    pub(crate) others: Vec<AttemptRecord>,
+    /// When that attempt was sent whose outcome is returned.
+    pub(crate) sent: Instant,
+    /// Whether that is a hedge.
+    pub(crate) by_hedge: bool,
+}
+
+/// What the retry layer knows of a call when it begins.
+#[derive(Clone, Copy)]
+pub(crate) struct CallStart {
+    pub(crate) deadline: Option<Deadline>,
+    pub(crate) started: Option<Instant>,
+    pub(crate) has_generated_key: bool,
+}
+
+impl HedgedCall {
+    /// With a copy of the request's head, before anything is done to it for its first attempt.
+    pub(crate) fn new<B>(
+        policy: RetryPolicy,
+        hedging: Hedging,
+        request: &Request<B>,
+        start: CallStart,
+    ) -> Self {
+        let CallStart {
+            deadline,
+            started,
+            has_generated_key,
+        } = start;
+        let head = Head {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            version: request.version(),
+            headers: request.headers().clone(),
+            extensions: request.extensions().clone(),
+        };
+        let shared = Shared {
+            policy,
+            hedging,
+            head,
+            deadline,
+            started,
+            has_generated_key,
+            news: Mutex::default(),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// Takes it out of a request.
+    #[inline]
+    pub(super) fn take(extensions: &mut Extensions) -> Option<Self> {
+        let call = extensions.get::<Self>()?.clone();
+        extensions.remove::<Self>();
+        Some(call)
+    }
+
+    /// Removes what another call has left in a request, or a call leaves in a copy of its request.
+    pub(crate) fn forget(extensions: &mut Extensions) {
+        if extensions.get::<Self>().is_some() {
+            extensions.remove::<Self>();
+        }
+    }
+
+    /// What became of the hedges of the attempt that has just ended; nothing if there were none.
+    pub(crate) fn take_ended(&self) -> Option<Ended> {
+        let mut news = self.news();
+        news.sent.clear();
+        news.ended.take()
+    }
+
+    /// The hedges that are under way, as attempts that are cut off now.
+    pub(crate) fn cut_off(&self) -> Vec<AttemptRecord> {
+        let now = Instant::now();
+        let sent = self.news().sent.clone();
+        let records = sent.into_iter().map(|sent| {
+            let details = AttemptDetails::default()
+                .kind(FailureKind::DEADLINE)
+                .cause("cut off at the deadline of the call");
+            AttemptRecord::new(AttemptOutcome::Error(Class::Ambiguous))
+                .described(details)
+                .timed(self.times(sent, now))
+                .hedge(true)
+        });
+        records.collect()
+    }
+
+    pub(super) fn hedging(&self) -> &Hedging {
+        &self.shared.hedging
+    }
+
+    pub(super) fn policy(&self) -> &RetryPolicy {
+        &self.shared.policy
+    }
+
+    /// The URI of the request as it entered the retry layer: budget and latency go by its origin.
+    pub(super) fn uri(&self) -> &Uri {
+        &self.shared.head.uri
+    }
+
+    pub(super) fn deadline(&self) -> Option<Deadline> {
+        self.shared.deadline
+    }
+
+    /// Takes the token of a hedge.
+    pub(super) fn pay(&self, now: Instant) -> Option<Withdrawal> {
+        Withdrawal::take(self.policy().budget(), self.uri(), Cost::Hedge, now)
+    }
+
+    /// The request of a hedge.
+    pub(super) fn request<B>(&self, body: B, attempt: Attempt) -> Request<B> {
+        let Head {
+            method,
+            uri,
+            version,
+            headers,
+            extensions,
+        } = &self.shared.head;
+        let mut request = Request::new(body);
+        *request.method_mut() = method.clone();
+        *request.uri_mut() = uri.clone();
+        *request.version_mut() = *version;
+        *request.headers_mut() = headers.clone();
+        *request.extensions_mut() = extensions.clone();
+        request.extensions_mut().insert(attempt);
+        let number = AttemptNumber {
+            attempt: attempt.number(),
+            transparent_retries: attempt.transparent_retries(),
+        };
+        self.policy()
+            .decorate(&mut request, number, self.shared.deadline);
+        request
+    }
+
+    /// Takes note of a hedge, and tells of it.
+    pub(super) fn sent(&self, sent: &SentHedge<'_>, at: Instant) {
+        self.news().sent.push(at);
+        events::sent(sent, self.policy().paths());
+        if let Some(observer) = self.policy().observer() {
+            observer.hedges(sent);
+        }
+    }
+
+    /// What an observer is told of a hedge.
+    pub(super) fn hedge(&self, number: u32, after: std::time::Duration) -> SentHedge<'_> {
+        SentHedge {
+            method: &self.shared.head.method,
+            uri: self.uri(),
+            number,
+            after,
+        }
+    }
+
+    /// Tells why no hedge was sent that was due.
+    pub(super) fn not_sent(&self, reason: &'static str) {
+        events::not_sent(self.uri(), reason);
+    }
+
+    /// Tells the retry layer what has become of the attempt.
+    pub(super) fn end(&self, ended: Ended) {
+        self.news().ended = Some(ended);
+    }
+
+    /// Whether another attempt is the better one: this has failed, or its response is refused.
+    pub(super) fn has_failed<R, E>(&self, result: &Result<Response<R>, E>, attempt: u32) -> bool
+    where
+        E: ServiceError,
+    {
+        let Ok(response) = result else { return true };
+        let hints = self.policy().settings().hints;
+        let class = self.policy().classify(&self.view(result, attempt));
+        class.is_retryable()
+            || (class == Class::Final && hints.invites(response.status(), response.headers()))
+    }
+
+    /// What there is to say of an attempt that has failed.
+    pub(super) fn record<R, E>(
+        &self,
+        result: &Result<Response<R>, E>,
+        attempt: u32,
+        sent: Instant,
+    ) -> AttemptRecord
+    where
+        E: ServiceError,
+    {
+        let view = self.view(result, attempt);
+        let outcome = match result {
+            Ok(response) => AttemptOutcome::Status(response.status()),
+            Err(_) => AttemptOutcome::Error(self.policy().classify(&view)),
+        };
+        AttemptRecord::new(outcome)
+            .described(self.policy().describe(&view))
+            .timed(self.times(sent, Instant::now()))
+    }
+
+    /// What there is to say of an attempt that was given up for another's answer.
+    pub(super) fn unanswered(&self, sent: Instant, now: Instant) -> AttemptRecord {
+        AttemptRecord::new(AttemptOutcome::Unanswered).timed(self.times(sent, now))
+    }
+
+    fn times(&self, sent: Instant, now: Instant) -> AttemptTimes {
+        AttemptTimes::new(self.shared.started, Some(sent), now)
+    }
+
+    fn view<'a, R, E>(&'a self, result: &'a Result<Response<R>, E>, attempt: u32) -> Outcome<'a>
+    where
+        E: ServiceError,
+    {
+        let Head { method, uri, .. } = &self.shared.head;
+        let view = match result {
+            Ok(response) => {
+                Outcome::from_response(method, uri, response.status(), response.headers())
+                    .with_extensions(response.extensions())
+            }
+            Err(error) => Outcome::from_error(method, uri, error.as_dyn()),
+        };
+        let view = view.at_attempt(attempt);
+        if self.shared.has_generated_key {
+            view.with_generated_key()
+        } else {
+            view
+        }
+    }
+
+    // Nothing foreign runs under the lock.
+    fn news(&self) -> MutexGuard<'_, News> {
+        self.shared
+            .news
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,438 @@
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep, sleep_until};
+use tower_service::Service;
+
+use super::{
+    HedgeBody,
+    call::{Ended, HedgedCall},
+    origins::OriginLatency,
+    race::{Move, Race},
+    runner::{News, Runner},
+};
+use crate::{
+    attempt::Attempt,
+    budget::Withdrawal,
+    extras::AttemptNumber,
+    named::{BoxError, ServiceError},
+    replay::{Copying, ReplayBody, ReplaySource},
+    report::{AttemptOutcome, AttemptRecord},
+};
+
+pin_project! {
+    /// The future of [`Hedge`](super::Hedge).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it drops all attempts that are under way; what they had sent may have been processed. A
+    /// hedge that was not sent yet gives its token back to the budget.
+    ///
+    /// # Panics
+    ///
+    /// If it is polled again after it was ready.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct HedgeFuture<S, B, F, R: Body, E> {
+        #[pin]
+        state: State<S, B, F, R, E>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<S, B, F, R: Body, E> {
+        Passing { #[pin] attempt: F },
+        Racing {
+            #[pin]
+            first: Runner<F, R, E>,
+            // Armed when nothing is there at once.
+            #[pin]
+            timer: Option<Sleep>,
+            racing: Racing<S, B, F, R, E>,
+        },
+    }
+}
+
+/// An attempt that may be hedged: all of it but the future of the attempt itself.
+pub(super) struct Racing<S, B, F, R: Body, E> {
+    call: HedgedCall,
+    /// Made the attempt, and makes its hedges.
+    service: S,
+    source: ReplaySource<B>,
+    race: Race,
+    /// Of the attempt itself.
+    number: AttemptNumber,
+    first: Sent,
+    hedges: Vec<HedgeRunner<F, R, E>>,
+    /// The hedge that is sent when the service is ready.
+    prepared: Option<(ReplayBody<B>, Withdrawal)>,
+    /// Where the time of the answer is noted, if delays are learned.
+    latency: Option<OriginLatency>,
+}
+
+/// What is noted of an attempt that was sent.
+struct Sent {
+    at: Instant,
+    /// There when it has failed.
+    record: Option<AttemptRecord>,
+}
+
+struct HedgeRunner<F, R: Body, E> {
+    // Dropped before the token, which is settled when the attempt is over.
+    runner: Pin<Box<Runner<F, R, E>>>,
+    sent: Sent,
+    _withdrawal: Withdrawal,
+}
+
+impl<S, B, F, R: Body, E> HedgeFuture<S, B, F, R, E> {
+    #[inline]
+    pub(super) fn passing(attempt: F) -> Self {
+        Self {
+            state: State::Passing { attempt },
+        }
+    }
+
+    pub(super) fn racing(attempt: F, racing: Racing<S, B, F, R, E>) -> Self {
+        Self {
+            state: State::Racing {
+                first: Runner::new(attempt),
+                timer: None,
+                racing,
+            },
+        }
+    }
+
+    /// The future of the attempt that the retry layer made, while there is no head of its response. Its
+    /// hedges are not told of.
+    #[must_use]
+    pub fn attempt(&self) -> Option<&F> {
+        match &self.state {
+            State::Passing { attempt } => Some(attempt),
+            State::Racing { first, .. } => first.attempt(),
+        }
+    }
+}
+
+impl<S, B, R> Future for HedgeFuture<S, B, S::Future, R, S::Error>
+where
+    S: Service<Request<ReplayBody<B>>, Response = Response<R>>,
+    S::Error: ServiceError,
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+    R: Body,
+{
+    type Output = Result<Response<HedgeBody<R>>, S::Error>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().state.project() {
+            StateProj::Passing { attempt } => attempt
+                .poll(cx)
+                .map_ok(|response| response.map(HedgeBody::passing)),
+            StateProj::Racing {
+                first,
+                timer,
+                racing,
+            } => racing.poll(first, timer, cx),
+        }
+    }
+}
+
+impl<S, B, F, R: Body, E> Racing<S, B, F, R, E> {
+    pub(super) fn new(
+        call: HedgedCall,
+        service: S,
+        source: ReplaySource<B>,
+        race: Race,
+        number: AttemptNumber,
+        at: Instant,
+        latency: Option<OriginLatency>,
+    ) -> Self {
+        Self {
+            call,
+            service,
+            source,
+            race,
+            number,
+            first: Sent { at, record: None },
+            hedges: Vec::new(),
+            prepared: None,
+            latency,
+        }
+    }
+}
+
+impl<S, B, R> Racing<S, B, S::Future, R, S::Error>
+where
+    S: Service<Request<ReplayBody<B>>, Response = Response<R>>,
+    S::Error: ServiceError,
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+    R: Body,
+{
+    fn poll(
+        &mut self,
+        mut first: Pin<&mut Runner<S::Future, R, S::Error>>,
+        mut timer: Pin<&mut Option<Sleep>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response<HedgeBody<R>>, S::Error>> {
+        loop {
+            if let Some((number, answer)) = self.poll_runners(first.as_mut(), cx) {
+                let now = Instant::now();
+                self.note_answer(number, now);
+                self.end(number, now);
+                return Poll::Ready(Ok(answer));
+            }
+            if self.poll_prepared(cx) {
+                continue;
+            }
+            let now = Instant::now();
+            match self.race.next(now) {
+                Move::Hedge => self.prepare(now),
+                Move::Return(number) => {
+                    let outcome = match number.checked_sub(1) {
+                        None => first.take(),
+                        Some(hedge) => {
+                            let hedge = self.hedges.get_mut(hedge);
+                            hedge.and_then(|hedge| hedge.runner.as_mut().take())
+                        }
+                    };
+                    self.note_head_alone(number, now);
+                    self.end(number, now);
+                    return Poll::Ready(outcome.expect("polled after it was ready"));
+                }
+                Move::Wait(until) => {
+                    let Some(until) = until else {
+                        timer.set(None);
+                        return Poll::Pending;
+                    };
+                    match timer.as_mut().as_pin_mut() {
+                        Some(timer) if timer.deadline() == until => {}
+                        Some(timer) => timer.reset(until),
+                        None => timer.set(Some(sleep_until(until))),
+                    }
+                    let is_over = timer
+                        .as_mut()
+                        .as_pin_mut()
+                        .is_some_and(|timer| timer.poll(cx).is_ready());
+                    if !is_over {
+                        return Poll::Pending;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Asks all attempts that are under way. Returns the first that is answered, with its number.
+    fn poll_runners(
+        &mut self,
+        mut first: Pin<&mut Runner<S::Future, R, S::Error>>,
+        cx: &mut Context<'_>,
+    ) -> Option<(usize, Response<HedgeBody<R>>)> {
+        let Self {
+            call,
+            race,
+            number,
+            first: sent_first,
+            hedges,
+            ..
+        } = self;
+        let hedges = hedges
+            .iter_mut()
+            .map(|hedge| (hedge.runner.as_mut(), &mut hedge.sent));
+        let all = std::iter::once((first.as_mut(), sent_first)).chain(hedges);
+        for (index, (mut runner, sent)) in all.enumerate() {
+            let attempt = number.after(index).attempt;
+            loop {
+                let mut record = None;
+                let has_failed = |result: &Result<Response<R>, S::Error>| {
+                    let has_failed = call.has_failed(result, attempt);
+                    if has_failed {
+                        record = Some(call.record(result, attempt, sent.at));
+                    }
+                    has_failed
+                };
+                match runner.as_mut().poll(cx, has_failed) {
+                    Poll::Pending => break,
+                    Poll::Ready(News::Head) => race.head(index, Instant::now()),
+                    Poll::Ready(News::Answer(answer)) => return Some((index, answer)),
+                    Poll::Ready(News::Failed) => {
+                        let broken = || AttemptRecord::new(AttemptOutcome::Unanswered);
+                        sent.record = Some(record.unwrap_or_else(broken));
+                        race.failed(index);
+                        break;
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// Takes the token and the body of a hedge that is due.
+    fn prepare(&mut self, now: Instant) {
+        let body = match self.source.copy() {
+            Copying::Copied(body) => body,
+            Copying::Later => return self.race.put_off(now),
+            Copying::Never => return self.give_up("body_not_replayable"),
+        };
+        match self.call.pay(now) {
+            Some(withdrawal) => {
+                self.prepared = Some((body, withdrawal));
+                self.race.prepare();
+            }
+            None => self.give_up("budget_exhausted"),
+        }
+    }
+
+    fn give_up(&mut self, reason: &'static str) {
+        self.call.not_sent(reason);
+        self.race.stop();
+    }
+
+    /// Sends the hedge that waits for the service. Returns whether it did.
+    fn poll_prepared(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.prepared.is_none() {
+            return false;
+        }
+        if !self.race.is_preparing() {
+            // Its token goes back.
+            self.prepared = None;
+            return false;
+        }
+        match self.service.poll_ready(cx) {
+            Poll::Pending => return false,
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(_)) => {
+                // What the attempt itself comes to is not decided by that.
+                self.prepared = None;
+                self.give_up("service_not_ready");
+                return false;
+            }
+        }
+        let Some((body, mut withdrawal)) = self.prepared.take() else {
+            return false;
+        };
+        let index = self.hedges.len().saturating_add(1);
+        let number = self.number.after(index);
+        let request = self.call.request(
+            body,
+            Attempt {
+                number: number.attempt,
+                transparent_retries: number.transparent_retries,
+                previous: AttemptOutcome::Unanswered,
+                hedge: u32::try_from(index).unwrap_or(u32::MAX),
+            },
+        );
+        let now = Instant::now();
+        let after = now.saturating_duration_since(self.first.at);
+        self.call
+            .sent(&self.call.hedge(number.exchange(), after), now);
+        withdrawal.spend();
+        self.race.hedged(now);
+        let runner = Box::pin(Runner::new(self.service.call(request)));
+        self.hedges.push(HedgeRunner {
+            runner,
+            sent: Sent {
+                at: now,
+                record: None,
+            },
+            _withdrawal: withdrawal,
+        });
+        true
+    }
+
+    /// Notes how long the answer took, and of the others that they have taken longer than the delay.
+    fn note_answer(&mut self, answered: usize, now: Instant) {
+        let Some(latency) = self.latency.take() else {
+            return;
+        };
+        for (number, sent) in self.all_sent().enumerate() {
+            let took = now.saturating_duration_since(sent.at);
+            let is_late = sent.record.is_none() && self.race.is_late(sent.at, now);
+            if number == answered || is_late {
+                latency.record(now, took);
+            }
+        }
+    }
+
+    /// Notes that an attempt whose head is given out without a byte of its body has taken so long at least.
+    fn note_head_alone(&mut self, number: usize, now: Instant) {
+        let sent = self.all_sent().nth(number);
+        let sent = sent.filter(|sent| sent.record.is_none());
+        if sent.is_some_and(|sent| self.race.has_lasted(sent.at, now)) {
+            self.note_answer(number, now);
+        }
+    }
+
+    /// Tells the retry layer what became of the hedges, if there were any.
+    fn end(&mut self, returned: usize, now: Instant) {
+        self.latency = None;
+        if self.hedges.is_empty() {
+            return;
+        }
+        let Some(sent) = self.all_sent().nth(returned).map(|sent| sent.at) else {
+            return;
+        };
+        let hedges_sent = u32::try_from(self.hedges.len()).unwrap_or(u32::MAX);
+        let call = &self.call;
+        let first = std::iter::once(&mut self.first);
+        let hedges = self.hedges.iter_mut().map(|hedge| &mut hedge.sent);
+        let others = first.chain(hedges).enumerate();
+        let others = others.filter(|(number, _)| *number != returned);
+        let others = others.map(|(number, sent)| {
+            let record = sent.record.take();
+            let record = record.unwrap_or_else(|| call.unanswered(sent.at, now));
+            record.hedge(number > 0)
+        });
+        self.call.end(Ended {
+            hedges: hedges_sent,
+            others: others.collect(),
+            sent,
+            by_hedge: returned > 0,
+        });
+    }
+}
+
+impl<S, B, F, R: Body, E> Racing<S, B, F, R, E> {
+    fn all_sent(&self) -> impl Iterator<Item = &Sent> {
+        let hedges = self.hedges.iter().map(|hedge| &hedge.sent);
+        std::iter::once(&self.first).chain(hedges)
+    }
+}
+
+/// What was given up by its caller had taken so long at least: without it, only the fast answers would be
+/// known of an origin that is too slow for its callers.
+impl<S, B, F, R: Body, E> Drop for Racing<S, B, F, R, E> {
+    fn drop(&mut self) {
+        let Some(latency) = self.latency.take() else {
+            return;
+        };
+        let now = Instant::now();
+        for sent in self.all_sent().filter(|sent| sent.record.is_none()) {
+            if self.race.is_late(sent.at, now) {
+                latency.record(now, now.saturating_duration_since(sent.at));
+            }
+        }
+    }
+}
+
+impl<S, B, F, R: Body, E> fmt::Debug for HedgeFuture<S, B, F, R, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("HedgeFuture");
+        match &self.state {
+            State::Passing { .. } => debug.field("state", &"passing"),
+            State::Racing { racing, .. } => debug
+                .field("state", &"racing")
+                .field("hedges", &racing.hedges.len()),
+        };
+        debug.finish_non_exhaustive()
+    }
+}

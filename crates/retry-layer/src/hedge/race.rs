@@ -1,0 +1,373 @@
+//! When a hedge is sent, and which attempt is the answer: pure, with time as a parameter.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// One attempt and its hedges.
+///
+/// Number 0 is the attempt that the retry layer made, and the others are its hedges in order.
+#[derive(Debug)]
+pub(super) struct Race {
+    /// `None` while it is not known after how long a hedge would be sent.
+    delay: Option<Duration>,
+    /// How long a head waits for the first byte of its body.
+    hold: Duration,
+    /// Whether the time of the first byte is wanted also where no hedge can come of it.
+    learns: bool,
+    /// From when on no hedge is sent.
+    deadline: Option<Instant>,
+    hedges_left: u32,
+    /// A hedge waits until the service takes it.
+    preparing: bool,
+    /// When the last attempt was sent, or a hedge was put off.
+    since: Instant,
+    first: Standing,
+    hedges: Vec<Standing>,
+}
+
+/// How far an attempt has come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Standing {
+    Waiting,
+    /// Its head came at this moment, and no byte of its body.
+    HasHead(Instant),
+    /// It failed.
+    Out,
+}
+
+/// The rules of one race.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RaceRules {
+    pub(super) delay: Option<Duration>,
+    pub(super) hold: Duration,
+    pub(super) learns: bool,
+    pub(super) deadline: Option<Instant>,
+    pub(super) max_hedges: u32,
+}
+
+/// What to do next.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Move {
+    /// Send a hedge, if body and budget allow it; then say what became of it.
+    Hedge,
+    /// End with this attempt, as far as it has come.
+    Return(usize),
+    /// Wait for what comes, and until this moment at most.
+    Wait(Option<Instant>),
+}
+
+impl Race {
+    pub(super) fn new(rules: RaceRules, now: Instant) -> Self {
+        Self {
+            delay: rules.delay,
+            hold: rules.hold,
+            learns: rules.learns,
+            deadline: rules.deadline,
+            hedges_left: rules.max_hedges,
+            preparing: false,
+            since: now,
+            first: Standing::Waiting,
+            hedges: Vec::new(),
+        }
+    }
+
+    /// A hedge is about to be sent, as soon as the service is ready for it.
+    pub(super) fn prepare(&mut self) {
+        self.preparing = true;
+    }
+
+    /// Whether the hedge that is about to be sent is still wanted.
+    pub(super) fn is_preparing(&self) -> bool {
+        self.preparing
+    }
+
+    /// A hedge was sent.
+    pub(super) fn hedged(&mut self, now: Instant) {
+        self.preparing = false;
+        self.hedges.push(Standing::Waiting);
+        self.hedges_left = self.hedges_left.saturating_sub(1);
+        self.since = now;
+    }
+
+    /// No hedge can be sent yet: it is due again after another delay.
+    pub(super) fn put_off(&mut self, now: Instant) {
+        self.since = now;
+    }
+
+    /// No further hedge is sent.
+    pub(super) fn stop(&mut self) {
+        self.hedges_left = 0;
+        self.preparing = false;
+    }
+
+    /// The head of an attempt has come that would be the answer, and whose body has bytes to come.
+    pub(super) fn head(&mut self, number: usize, now: Instant) {
+        if let Some(standing) = self.standing(number) {
+            *standing = Standing::HasHead(now);
+        }
+    }
+
+    /// An attempt has failed. What follows a failure is for the retry layer to say: it knows how long to
+    /// wait, and what the server asks for. So no further hedge is sent.
+    pub(super) fn failed(&mut self, number: usize) {
+        if let Some(standing) = self.standing(number) {
+            *standing = Standing::Out;
+        }
+        self.stop();
+    }
+
+    pub(super) fn next(&self, now: Instant) -> Move {
+        let mut under_way = self
+            .all()
+            .filter(|(_, standing)| *standing != Standing::Out);
+        let Some((only, _)) = under_way.next() else {
+            // The outcome of the attempt itself, and not of a hedge.
+            return Move::Return(0);
+        };
+        let is_alone = under_way.next().is_none();
+        let hedge_at = self.hedge_at();
+        if hedge_at.is_some_and(|at| at <= now) {
+            return Move::Hedge;
+        }
+        let Some((number, held_until)) = self.held() else {
+            return Move::Wait(hedge_at);
+        };
+        let held_on = held_until.is_none_or(|until| now < until);
+        // With a head, and with nobody who could overtake it: before its time with the head is over no
+        // hedge will be sent.
+        let is_decided = is_alone
+            && !self.preparing
+            && number == only
+            && hedge_at.is_none_or(|at| held_until.is_some_and(|until| until <= at))
+            && !(self.learns && (self.delay.is_none() || hedge_at.is_some()));
+        if is_decided || !held_on {
+            return Move::Return(number);
+        }
+        Move::Wait(hedge_at.into_iter().chain(held_until).min())
+    }
+
+    /// Whether an attempt that was sent then, and is not answered, has taken longer than the delay.
+    pub(super) fn is_late(&self, sent: Instant, now: Instant) -> bool {
+        let age = now.saturating_duration_since(sent);
+        self.delay.is_some_and(|delay| age >= delay)
+    }
+
+    /// Whether an attempt that was sent then, and has no byte of its answer, is worth noting: it has taken
+    /// longer than the delay, or nothing is known of a delay.
+    pub(super) fn has_lasted(&self, sent: Instant, now: Instant) -> bool {
+        self.delay.is_none() || self.is_late(sent, now)
+    }
+
+    /// When the next hedge is due.
+    fn hedge_at(&self) -> Option<Instant> {
+        let at = self.since.checked_add(self.delay?)?;
+        let in_time = self.deadline.is_none_or(|deadline| at < deadline);
+        let may_be_sent = self.hedges_left > 0 && !self.preparing;
+        (may_be_sent && in_time).then_some(at)
+    }
+
+    /// The attempt whose head came first, and until when it waits for its first byte.
+    fn held(&self) -> Option<(usize, Option<Instant>)> {
+        let heads = self.all().filter_map(|(number, standing)| match standing {
+            Standing::HasHead(since) => Some((number, since)),
+            Standing::Waiting | Standing::Out => None,
+        });
+        let (number, since) = heads.min_by_key(|(_, since)| *since)?;
+        Some((number, since.checked_add(self.hold)))
+    }
+
+    fn all(&self) -> impl Iterator<Item = (usize, Standing)> + '_ {
+        let all = std::iter::once(&self.first).chain(&self.hedges);
+        all.copied().enumerate()
+    }
+
+    fn standing(&mut self, number: usize) -> Option<&mut Standing> {
+        match number.checked_sub(1) {
+            None => Some(&mut self.first),
+            Some(hedge) => self.hedges.get_mut(hedge),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOLD: Duration = Duration::from_secs(1);
+
+    fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    fn rules() -> RaceRules {
+        RaceRules {
+            delay: Some(ms(100)),
+            hold: HOLD,
+            learns: true,
+            deadline: None,
+            max_hedges: 1,
+        }
+    }
+
+    /// A race that begins now, and a function from milliseconds to moments.
+    fn race(rules: RaceRules) -> (Race, impl Fn(u64) -> Instant) {
+        let start = Instant::now();
+        (Race::new(rules, start), move |at| start + ms(at))
+    }
+
+    #[test]
+    fn a_hedge_is_due_after_the_delay_and_the_next_one_after_another() {
+        let (mut race, at) = race(RaceRules {
+            max_hedges: 2,
+            ..rules()
+        });
+        assert_eq!(race.next(at(0)), Move::Wait(Some(at(100))));
+        assert_eq!(race.next(at(99)), Move::Wait(Some(at(100))));
+        assert_eq!(race.next(at(103)), Move::Hedge);
+        race.hedged(at(103));
+        assert_eq!(race.next(at(103)), Move::Wait(Some(at(203))));
+        assert_eq!(race.next(at(203)), Move::Hedge);
+        race.hedged(at(203));
+        assert_eq!(race.next(at(5_000)), Move::Wait(None));
+    }
+
+    #[test]
+    fn without_a_delay_all_are_sent_at_once() {
+        let (mut race, at) = race(RaceRules {
+            delay: Some(Duration::ZERO),
+            max_hedges: 3,
+            ..rules()
+        });
+        for _ in 0..3 {
+            assert_eq!(race.next(at(0)), Move::Hedge);
+            race.hedged(at(0));
+        }
+        assert_eq!(race.next(at(0)), Move::Wait(None));
+    }
+
+    #[test]
+    fn while_no_delay_is_known_nothing_is_hedged() {
+        let (race, at) = race(RaceRules {
+            delay: None,
+            ..rules()
+        });
+        assert_eq!(race.next(at(60_000)), Move::Wait(None));
+    }
+
+    #[test]
+    fn no_hedge_is_sent_at_the_deadline_nor_after_it() {
+        for (deadline, hedges) in [(99, false), (100, false), (101, true)] {
+            let start = Instant::now();
+            let rules = RaceRules {
+                deadline: Some(start + ms(deadline)),
+                ..rules()
+            };
+            let race = Race::new(rules, start);
+            let is_sent = race.next(start + ms(100)) == Move::Hedge;
+            assert_eq!(is_sent, hedges, "{deadline}");
+        }
+    }
+
+    #[test]
+    fn a_head_without_a_byte_waits_for_the_hedge_that_may_bring_one_first() {
+        let (mut race, at) = race(rules());
+        race.head(0, at(10));
+        assert_eq!(race.next(at(10)), Move::Wait(Some(at(100))));
+        assert_eq!(race.next(at(100)), Move::Hedge);
+        race.hedged(at(100));
+        assert_eq!(race.next(at(100)), Move::Wait(Some(at(1_010))));
+        race.head(1, at(120));
+        assert_eq!(race.next(at(1_009)), Move::Wait(Some(at(1_010))));
+        assert_eq!(race.next(at(1_010)), Move::Return(0), "its time is over");
+    }
+
+    #[test]
+    fn a_head_is_not_held_back_where_nothing_can_come_of_it() {
+        // No hedge is allowed.
+        let (mut refused, at) = race(rules());
+        refused.head(0, at(10));
+        refused.stop();
+        assert_eq!(refused.next(at(100)), Move::Return(0));
+        // A hedge would come too late to be waited for.
+        let (mut late, at) = race(RaceRules {
+            delay: Some(ms(5_000)),
+            learns: false,
+            ..rules()
+        });
+        late.head(0, at(10));
+        assert_eq!(late.next(at(10)), Move::Return(0));
+        // The hedge has failed.
+        let (mut failed, at) = race(rules());
+        failed.head(0, at(10));
+        failed.hedged(at(100));
+        failed.failed(1);
+        assert_eq!(failed.next(at(110)), Move::Return(0));
+    }
+
+    #[test]
+    fn to_learn_a_head_waits_for_its_first_byte_and_no_longer_than_that() {
+        for delay in [None, Some(ms(5_000))] {
+            let (mut race, at) = race(RaceRules { delay, ..rules() });
+            race.head(0, at(10));
+            assert_eq!(race.next(at(10)), Move::Wait(Some(at(1_010))));
+            assert_eq!(race.next(at(1_010)), Move::Return(0));
+        }
+    }
+
+    #[test]
+    fn a_failure_gives_way_to_what_is_under_way_and_ends_the_hedging() {
+        let (mut race, at) = race(RaceRules {
+            max_hedges: 3,
+            ..rules()
+        });
+        race.hedged(at(100));
+        race.failed(0);
+        assert_eq!(race.next(at(300)), Move::Wait(None));
+        race.head(1, at(310));
+        assert_eq!(race.next(at(310)), Move::Return(1));
+    }
+
+    #[test]
+    fn a_failure_alone_is_returned_at_once_and_where_all_fail_it_is_the_first() {
+        let (mut alone, at) = race(rules());
+        alone.failed(0);
+        assert_eq!(alone.next(at(10)), Move::Return(0));
+        let (mut both, at) = race(rules());
+        both.hedged(at(100));
+        both.failed(1);
+        assert_eq!(both.next(at(110)), Move::Wait(None));
+        both.failed(0);
+        assert_eq!(both.next(at(120)), Move::Return(0));
+    }
+
+    #[test]
+    fn a_hedge_that_is_put_off_is_due_after_another_delay() {
+        let (mut race, at) = race(rules());
+        assert_eq!(race.next(at(100)), Move::Hedge);
+        race.put_off(at(100));
+        assert_eq!(race.next(at(100)), Move::Wait(Some(at(200))));
+        assert_eq!(race.next(at(200)), Move::Hedge);
+    }
+
+    #[test]
+    fn while_a_hedge_waits_for_the_service_a_head_is_held_back_no_longer_than_ever() {
+        let (mut race, at) = race(rules());
+        race.head(0, at(10));
+        assert_eq!(race.next(at(100)), Move::Hedge);
+        race.prepare();
+        assert_eq!(race.next(at(100)), Move::Wait(Some(at(1_010))));
+        assert_eq!(race.next(at(1_010)), Move::Return(0));
+        assert!(race.is_preparing());
+        race.failed(0);
+        assert!(!race.is_preparing(), "a failure ends the hedging");
+    }
+
+    #[test]
+    fn only_what_took_longer_than_the_delay_counts_as_late() {
+        let (race, at) = race(rules());
+        assert!(!race.is_late(at(0), at(99)));
+        assert!(race.is_late(at(0), at(100)));
+        assert!(!race.is_late(at(50), at(100)));
+    }
+}
