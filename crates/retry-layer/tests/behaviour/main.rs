@@ -17,6 +17,7 @@ mod contract;
 mod deadline;
 mod errors;
 mod extras;
+mod hedge;
 mod peek;
 mod resume;
 mod retry;

@@ -241,7 +241,9 @@ where
             sleep(answer.head).await;
             let status = answer.result.map_err(Failure::of)?;
             let mut response = Response::new(TimedBody {
-                byte: answer.first_byte.map(|after| (Box::pin(sleep(after)), answer.breaks)),
+                byte: answer
+                    .first_byte
+                    .map(|after| (Box::pin(sleep(after)), answer.breaks)),
                 rest: Some(answer.rest).filter(|rest| !rest.is_zero()),
                 end: None,
                 _alive: alive,

@@ -1,0 +1,136 @@
+//! What reports, observers and events tell of hedges.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use retry_layer::{
+    AttemptOutcome, Class, EndedAttempt, ResponseExt, RetryObserver, RetryReport, SentHedge,
+    StopReason,
+};
+use tokio::time::timeout;
+
+use super::{begin, get, hedging, ms, policy, send, stack, up_to};
+use crate::support::timed::{TimedPeer, after};
+
+/// The attempts of a report: outcome, whether it is a hedge, when it began and how long it took.
+fn attempts(report: &RetryReport) -> Vec<(AttemptOutcome, bool, u128, u128)> {
+    let millis = |time: Option<Duration>| time.unwrap().as_millis();
+    let attempts = report.attempts().iter();
+    attempts
+        .map(|it| {
+            (
+                it.outcome(),
+                it.is_hedge(),
+                millis(it.began()),
+                millis(it.took()),
+            )
+        })
+        .collect()
+}
+
+fn status(code: u16) -> AttemptOutcome {
+    AttemptOutcome::Status(code.try_into().unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_report_has_all_attempts_and_the_last_is_the_one_that_is_returned() {
+    let peer = TimedPeer::playing([after(1_000), after(50)]);
+    let outcome = send(&stack(&peer, policy(hedging())), get()).await;
+    let report = outcome.result.unwrap().retry_report();
+    let unanswered = AttemptOutcome::Unanswered;
+    assert_eq!(
+        attempts(&report),
+        [(unanswered, false, 0, 150), (status(200), true, 100, 50)]
+    );
+    assert_eq!(report.stop(), StopReason::Answered);
+    assert_eq!(
+        report.to_string(),
+        "unanswered after 150ms, then 200 to a hedge after 50ms; stopped: answered"
+    );
+
+    let peer = TimedPeer::playing([after(130), after(500)]);
+    let outcome = send(&stack(&peer, policy(hedging())), get()).await;
+    let report = outcome.result.unwrap().retry_report();
+    assert_eq!(
+        attempts(&report),
+        [(unanswered, true, 100, 30), (status(200), false, 0, 130)]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_without_a_hedge_has_no_report() {
+    let peer = TimedPeer::playing([after(10)]);
+    let outcome = send(&stack(&peer, policy(hedging())), get()).await;
+    let response = outcome.result.unwrap();
+    assert!(response.extensions().get::<RetryReport>().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_of_a_race_are_reported_and_the_retries_after_them() {
+    let peer = TimedPeer::playing([
+        after(300).status(500),
+        after(50).error(Class::Ambiguous),
+        after(10),
+    ]);
+    let outcome = send(&stack(&peer, policy(hedging())), get()).await;
+    let report = outcome.result.unwrap().retry_report();
+    assert_eq!(
+        attempts(&report),
+        [
+            (AttemptOutcome::Error(Class::Ambiguous), true, 100, 50),
+            (status(500), false, 0, 300),
+            (status(200), false, 1_300, 10),
+        ]
+    );
+    assert_eq!(report.attempts()[1].wait().unwrap().delay(), ms(1_000));
+    assert!(report.attempts()[0].wait().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_cut_off_tells_of_the_hedges_that_were_under_way() {
+    let peer = TimedPeer::playing([after(1_000), after(1_000)]);
+    let mut stack = stack(&peer, policy(hedging()));
+    let mut call = begin(&mut stack, get()).await;
+    assert!(timeout(ms(120), &mut call).await.is_err());
+    let cut_off = AttemptOutcome::Error(Class::Ambiguous);
+    assert_eq!(
+        attempts(&call.report_so_far()),
+        [(cut_off, false, 0, 120), (cut_off, true, 100, 20)]
+    );
+}
+
+#[derive(Default)]
+struct Told(Mutex<Vec<String>>);
+
+impl RetryObserver for Told {
+    fn stops(&self, exchange: &EndedAttempt<'_>, reason: StopReason) {
+        let number = exchange.number();
+        let text = format!("{number}: {} ({reason})", exchange.outcome());
+        self.0.lock().unwrap().push(text);
+    }
+
+    fn hedges(&self, hedge: &SentHedge<'_>) {
+        assert_eq!(hedge.method(), "GET");
+        assert_eq!(hedge.uri(), "http://peer/");
+        let text = format!("hedge {} after {:?}", hedge.number(), hedge.after());
+        self.0.lock().unwrap().push(text);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_is_told_of_each_hedge_that_is_sent() {
+    let told = Arc::new(Told::default());
+    let peer = TimedPeer::playing([after(1_000), after(1_000), after(50)]);
+    let policy = policy(up_to(2)).observer(told.clone());
+    send(&stack(&peer, policy), get()).await;
+    assert_eq!(
+        *told.0.lock().unwrap(),
+        [
+            "hedge 2 after 100ms",
+            "hedge 3 after 200ms",
+            "3: 200 (answered)"
+        ]
+    );
+}
