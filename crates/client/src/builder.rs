@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
-use retry_layer::{BuildError, RetryPolicy};
+use retry_layer::{BuildError, RetryPolicy, hedge::Hedging};
 #[cfg(feature = "http2")]
 use session_layer::Http2;
 #[cfg(feature = "cookies")]
@@ -56,6 +56,8 @@ use crate::{
 pub struct ClientBuilder {
     base: Option<Base>,
     pub(crate) retry: Result<RetryPolicy, BuildError>,
+    /// Set here, and not in the policy, so that another policy does not take it away.
+    pub(crate) hedging: Result<Option<Hedging>, BuildError>,
     pub(crate) pool: PoolConfig,
     pub(crate) timeouts: Timeouts,
     deadline: Option<Duration>,
@@ -98,6 +100,7 @@ impl ClientBuilder {
         Self {
             base: None,
             retry: Ok(RetryPolicy::default()),
+            hedging: Ok(None),
             pool: PoolConfig::default(),
             timeouts: Timeouts::default(),
             deadline: Some(DEADLINE),

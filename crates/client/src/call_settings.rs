@@ -6,7 +6,7 @@
 use http::Extensions;
 use retry_layer::{
     Attempt, BodyFactory, Deadline, EarlierTransparentRetries, IdempotencyKeys, Idempotent,
-    NoRetry, Resumption, RetryOwner, RetryPolicy,
+    NoHedge, NoRetry, Resumption, RetryOwner, RetryPolicy,
 };
 use session_layer::RequestOptions;
 #[cfg(feature = "cookies")]
@@ -47,6 +47,7 @@ call_settings! {
     EarlierTransparentRetries,
     IdempotencyKeys,
     Idempotent,
+    NoHedge,
     NoRetry,
     Resumption,
     RetryOwner,
@@ -108,6 +109,7 @@ mod tests {
             EarlierTransparentRetries = EarlierTransparentRetries::from(1),
             IdempotencyKeys = IdempotencyKeys::new(),
             Idempotent = Idempotent,
+            NoHedge = NoHedge,
             NoRetry = NoRetry,
             RetryOwner = RetryOwner,
             RetryPolicy = RetryPolicy::default(),

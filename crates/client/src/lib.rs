@@ -216,6 +216,7 @@ mod extras;
 pub mod forward;
 #[cfg(feature = "tonic")]
 pub mod grpc;
+mod hedge;
 mod id;
 #[cfg(feature = "cookies")]
 mod inner_session;
@@ -249,9 +250,9 @@ pub use http;
 pub use retry_layer::{
     self, AiohttpException, Attempt, AttemptDetails, AttemptOutcome, AttemptPhase, AttemptRecord,
     Backoff, BeforeAttempt, BodyFactory, BuildError, Class, Classifier, Deadline, Exponential,
-    FailureKind, IdempotencyKeys, Idempotent, Jitter, NoRetry, Outcome, Processed, Resumption,
-    RetryObserver, RetryPolicy, RetryPolicyBuilder, RetryReport, Standard, StopReason, Wait,
-    WaitReason, budget, classifier_fn,
+    FailureKind, IdempotencyKeys, Idempotent, Jitter, NoHedge, NoRetry, Outcome, Processed,
+    Resumption, RetryObserver, RetryPolicy, RetryPolicyBuilder, RetryReport, Standard, StopReason,
+    Wait, WaitReason, budget, classifier_fn,
     resume::{ResumeError, ResumeErrorKind},
 };
 #[cfg(feature = "http2")]

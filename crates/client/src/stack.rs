@@ -21,6 +21,7 @@ use crate::{
     body,
     collect::{Collect, When},
     error::BoxError,
+    hedge::{self, Attempts, Hedges},
     layers::{AttemptBody, InnerService, Layers},
     phase::ReportsPhase,
 };
@@ -30,7 +31,7 @@ use crate::{
 type InnerSession = Session<AttemptBody>;
 
 /// The default transport below the retries.
-type Transport = Attempt<InnerSession>;
+type Transport = Attempts<InnerSession>;
 
 /// The default stack, without a box. Its two modes share all services but the one that collects the
 /// body.
@@ -129,10 +130,14 @@ pub(crate) fn over_session(session: Session<AttemptBody>, parts: Parts) -> Stack
         streaming,
         collecting,
     };
+    let hedges = match parts.policy.hedging() {
+        None => Hedges::Never,
+        Some(_) => Hedges::AsThePolicySays,
+    };
     Stack::Standard(compose(
         session,
         parts,
-        |attempt| attempt,
+        |attempt| Attempts::new(attempt, hedges),
         When::Always,
         both,
     ))
@@ -206,10 +211,19 @@ where
     E: Into<Error> + 'static,
 {
     let attempt_layers = std::mem::take(&mut parts.attempt_layers);
+    let is_hedged = parts.policy.hedging().is_some();
     compose(
         transport,
         parts,
-        |attempt| attempt_layers.wrap(InnerService::new(attempt.map_response(told))),
+        |attempt| {
+            let attempts = InnerService::new(attempt.map_response(told));
+            let attempts = attempt_layers.wrap(attempts);
+            if is_hedged {
+                hedge::wrap(attempts)
+            } else {
+                attempts
+            }
+        },
         When::Asked,
         |_, collecting, call_layers| call_layers.wrap(InnerService::new(collecting)),
     )
@@ -230,11 +244,13 @@ fn told(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
 /// 3. **collect**, for `fetch`: below retry, so that a body that breaks is a failed attempt. It
 ///    decodes the body too, which for `send` the call does. What retry refuses at its head, and a
 ///    failed status, it leaves alone: of the last one of these the call collects the body.
-/// 4. `attempt_layers`: the caller's, once per attempt; each attempt has an end, so that they may time it.
-/// 5. **attempt**: headers of each attempt, and one type of response and error from here on.
-/// 6. **cookies**, if there is a jar: below everything that changes the URI, by which they are
+/// 4. **hedge**, if the policy hedges: below collect, since the first byte of a body decides; what is below
+///    is done for each hedge as for an attempt.
+/// 5. `attempt_layers`: the caller's, once per attempt; each attempt has an end, so that they may time it.
+/// 6. **attempt**: headers of each attempt, and one type of response and error from here on.
+/// 7. **cookies**, if there is a jar: below everything that changes the URI, by which they are
 ///    chosen, and for each attempt anew, since the answer before may have brought others.
-/// 7. **session** (or the service in its place): the pool and its timeouts.
+/// 8. **session** (or the service in its place): the pool and its timeouts.
 fn compose<S, T, C>(
     transport: S,
     parts: Parts,

@@ -25,6 +25,7 @@ use std::{
     process::Command,
     sync::Arc,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -33,7 +34,10 @@ use http::{
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT},
 };
 use http_body_util::{Empty, Full};
-use retry_layer::{Retry, RetryPolicy};
+use retry_layer::{
+    Retry, RetryPolicy,
+    hedge::{HedgeBody, HedgeLayer, Hedging, HedgingBuilder},
+};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tower::{
     Layer, Service,
@@ -50,12 +54,28 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 type Reply = Result<Response<Empty<Bytes>>, Infallible>;
 
 /// A case by its name: what is measured, and the case whose cost is taken off.
-const CASES: [(&str, &str, &str); 8] = [
+const CASES: [(&str, &str, &str); 12] = [
     ("once", "bare", "one attempt only"),
     ("plain", "bare", "no headers, no body"),
     ("unsafe", "bare", "POST, no headers, no body"),
     ("headers", "bare-headers", "four headers, no body"),
     ("body", "bare-body", "no headers, a body of bytes"),
+    ("hedge-unused", "bare", "no headers, a `HedgeLayer` below"),
+    (
+        "hedge-fixed",
+        "bare",
+        "no headers, hedged after a fixed delay",
+    ),
+    (
+        "hedge-learned",
+        "bare",
+        "no headers, hedged after a learned one",
+    ),
+    (
+        "resilience-hedge",
+        "bare",
+        "tower-resilience's hedge, no headers",
+    ),
     ("tower-once", "bare", "tower::retry, not cloned"),
     ("tower", "bare", "tower::retry, no headers, no body"),
     (
@@ -127,6 +147,11 @@ fn callgrind(case: &str, calls: u64) -> Option<Cost> {
 }
 
 fn run(case: &str, calls: usize) -> usize {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
+    let runtime = runtime.unwrap();
+    let _entered = runtime.enter();
     let policy = RetryPolicy::default();
     let single = || {
         let once = RetryPolicy::builder()
@@ -161,12 +186,34 @@ fn run(case: &str, calls: usize) -> usize {
             Retry::new(service_fn(answer), policy),
             Empty::<Bytes>::new,
         ),
+        "hedge-unused" => get.send(calls, hedged(policy), Empty::<Bytes>::new),
+        "hedge-fixed" => {
+            let hedging = Hedging::after(Duration::from_secs(1));
+            get.send(calls, hedged(hedging_policy(hedging)), Empty::<Bytes>::new)
+        }
+        "hedge-learned" => {
+            let hedging = Hedging::learned();
+            get.send(calls, hedged(hedging_policy(hedging)), Empty::<Bytes>::new)
+        }
         "body" => get.send(calls, Retry::new(service_fn(answer), policy), full),
+        "resilience-hedge" => get.send(calls, resilience_hedge(), Empty::<Bytes>::new),
         "tower-once" => Example::new(Method::POST).send(calls, tower(), Empty::<Bytes>::new),
         "tower" => get.send(calls, tower(), Empty::<Bytes>::new),
         "tower-headers" => get.with_headers().send(calls, tower(), Empty::<Bytes>::new),
         unknown => panic!("no case is named {unknown}"),
     }
+}
+
+fn hedging_policy(hedging: HedgingBuilder) -> RetryPolicy {
+    let hedging = hedging.build().unwrap();
+    RetryPolicy::builder().hedging(hedging).build().unwrap()
+}
+
+fn hedged(
+    policy: RetryPolicy,
+) -> impl Service<Request<Empty<Bytes>>, Response = Response<HedgeBody<Empty<Bytes>>>, Error = Infallible>
+{
+    Retry::new(HedgeLayer::new().layer(service_fn(answer)), policy)
 }
 
 fn full() -> Full<Bytes> {
@@ -214,9 +261,9 @@ impl Example {
     }
 
     /// Sends so many requests, and tells how often memory was allocated meanwhile.
-    fn send<S, B>(&self, calls: usize, mut service: S, body: fn() -> B) -> usize
+    fn send<S, B, R>(&self, calls: usize, mut service: S, body: fn() -> B) -> usize
     where
-        S: Service<Request<B>, Response = Response<Empty<Bytes>>, Error = Infallible>,
+        S: Service<Request<B>, Response = Response<R>>,
     {
         let mut cx = Context::from_waker(Waker::noop());
         let region = Region::new(ALLOCATOR);
@@ -229,13 +276,21 @@ impl Example {
             }
             assert!(service.poll_ready(&mut cx).is_ready());
             let response = pin!(service.call(request));
-            let Poll::Ready(response) = black_box(response.poll(&mut cx)) else {
+            let Poll::Ready(Ok(response)) = black_box(response.poll(&mut cx)) else {
                 panic!("the service answers at once");
             };
             drop(black_box(response));
         }
         region.change().allocations
     }
+}
+
+/// After the same fixed delay. It needs a runtime for its timer, which it makes for each call.
+fn resilience_hedge() -> impl Service<Request<Empty<Bytes>>, Response = Response<Empty<Bytes>>> {
+    tower_resilience_hedge::HedgeLayer::builder()
+        .delay(Duration::from_secs(1))
+        .build()
+        .layer(service_fn(answer))
 }
 
 fn tower()

@@ -83,7 +83,8 @@
 //! [look](peek) at the response's body) below. A service whose error is
 //! a `BoxError` needs a [`NamedErrorLayer`] directly below. A circuit [breaker] can go on either side:
 //! below, it counts attempts. The classifier has to [know](classify#errors-that-hide-their-cause) the
-//! error of another crate's breaker.
+//! error of another crate's breaker. A [hedge] layer sends a second attempt beside one that takes long; it
+//! goes directly below.
 //!
 //! # Where the compiler says no
 //!

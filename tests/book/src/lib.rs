@@ -36,6 +36,10 @@ struct StrategiesBudgets;
 struct StrategiesBreaker;
 
 #[cfg(doctest)]
+#[doc = include_str!("../../../docs/book/src/strategies/hedging.md")]
+struct StrategiesHedging;
+
+#[cfg(doctest)]
 #[doc = include_str!("../../../docs/book/src/strategies/hints.md")]
 struct StrategiesHints;
 

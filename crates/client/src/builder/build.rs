@@ -118,6 +118,10 @@ impl ClientBuilder {
             // Policies that requests bring record paths too.
             Paths::Recorded => policy.to_builder().record_paths().build()?,
         };
+        let policy = match self.hedging? {
+            None => policy,
+            Some(hedging) => policy.to_builder().hedging(hedging).build()?,
+        };
         let bases = match &self.base {
             Some(base) if self.extras.endpoints.is_empty() => std::slice::from_ref(base),
             Some(_) | None => &self.extras.endpoints,

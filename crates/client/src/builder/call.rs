@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use retry_layer::{BuildError, RetryPolicy, RetryPolicyBuilder};
+use retry_layer::{BuildError, RetryPolicy, RetryPolicyBuilder, hedge::Hedging};
 
 use crate::{ClientBuilder, DecodeLimits, Redirects};
 
@@ -16,6 +16,32 @@ impl ClientBuilder {
         P::Error: Into<BuildError>,
     {
         self.retry = policy.try_into().map_err(Into::into);
+        self
+    }
+
+    /// Sends a request a second time where the answer takes long, beside the attempt that is under way, and
+    /// takes the answer that comes first: see [`hedge`](retry_layer::hedge). Default: off.
+    ///
+    /// Only requests are hedged that may be repeated and replayed, as for a retry. A hedge is an attempt of
+    /// the call: [`retry`](Self::retry) says how many there are, and what they cost. It goes over
+    /// another connection, and with [`endpoints`](Self::endpoints) to the next one. One request is left out
+    /// by the extension [`NoHedge`](retry_layer::NoHedge), and one that brings a policy of its own is hedged
+    /// if [that](retry_layer::RetryPolicyBuilder::hedging) says so.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use client::{Client, retry_layer::hedge::Hedging};
+    ///
+    /// let learned = Client::builder().hedge(Hedging::learned()).build()?;
+    /// let fixed = Client::builder().hedge(Hedging::after(Duration::from_millis(200))).build()?;
+    /// # Ok::<(), client::Error>(())
+    /// ```
+    pub fn hedge<H>(mut self, hedging: H) -> Self
+    where
+        H: TryInto<Hedging>,
+        H::Error: Into<BuildError>,
+    {
+        self.hedging = hedging.try_into().map(Some).map_err(Into::into);
         self
     }
 

@@ -4,6 +4,7 @@ mod connector;
 mod decode;
 mod duration;
 mod floor;
+mod hedge;
 #[cfg(feature = "http2")]
 mod http2;
 #[cfg(feature = "proxy")]
@@ -32,6 +33,7 @@ use self::{
     connector::ConnectorConfig,
     decode::DecodeLimitsConfig,
     duration::Limit,
+    hedge::HedgeConfig,
     redirects::RedirectsConfig,
     retry::RetryConfig,
     session::{PoolSettings, TimeoutSettings},
@@ -73,6 +75,9 @@ use crate::{ClientBuilder, Error, observe::Paths};
 /// | `retry.replay_limit`, `.replay_memory` | bytes |
 /// | `retry.drain.bytes` and `.time` | bytes and a duration |
 /// | `retry.transparent_retries` | whether a request is sent again, without counting as an attempt, that was not processed or met a closed connection; with `max_attempts` 1 and false here, each is sent once |
+/// | `hedge` | [hedging](ClientBuilder::hedge): `"learned"` or `"none"`, or a table of the next keys |
+/// | `hedge.after`, or `.percentile` and `.min_answers` | a duration; or, for a delay that is learned, numbers |
+/// | `hedge.max_hedges`, `.first_byte_within` | a number, a duration |
 /// | `redirects.follow`, `.limit`, `.allow_downgrade`, `.sensitive_headers` | true or false, a number, true or false, a list of names |
 /// | `pool.max_connections`, `.max_connections_per_origin`, `.max_waiting`, `.max_requests_per_connection` | numbers |
 /// | `pool.http1_read_buffer`, `.http1_max_headers` | bytes; a number of fields |
@@ -129,6 +134,7 @@ pub struct ClientConfig {
     bearer: Option<String>,
     basic: Option<BasicConfig>,
     retry: Option<RetryConfig>,
+    hedge: Option<HedgeConfig>,
     redirects: Option<RedirectsConfig>,
     pool: Option<PoolSettings>,
     timeouts: Option<TimeoutSettings>,
@@ -163,6 +169,7 @@ impl fmt::Debug for ClientConfig {
             .field("error_for_status", &self.error_for_status)
             .field("user_agent", &self.user_agent)
             .field("retry", &self.retry)
+            .field("hedge", &self.hedge)
             .field("redirects", &self.redirects)
             .field("pool", &self.pool)
             .field("timeouts", &self.timeouts)
@@ -231,6 +238,7 @@ impl ClientBuilder {
             bearer,
             basic,
             retry,
+            hedge,
             redirects,
             pool,
             timeouts,
@@ -278,6 +286,7 @@ impl ClientBuilder {
             let policy = retry.alter(policy.to_builder())?;
             builder = builder.retry(policy);
         }
+        builder = send_twice(builder, hedge)?;
         if let Some(redirects) = redirects {
             builder.redirects = redirects.alter(builder.redirects)?;
         }
@@ -326,6 +335,17 @@ fn authorize(
         (None, Some(basic)) => Ok(builder.basic(basic.user, basic.password)),
         (Some(_), Some(_)) => Err(twice("bearer", "basic")),
     }
+}
+
+fn send_twice(
+    mut builder: ClientBuilder,
+    hedge: Option<HedgeConfig>,
+) -> Result<ClientBuilder, Error> {
+    // Settings that cannot be are an error of `build`.
+    if let (Some(hedge), Ok(so_far)) = (hedge, &builder.hedging) {
+        builder.hedging = Ok(hedge.alter(so_far.as_ref())?);
+    }
+    Ok(builder)
 }
 
 fn treat_bodies(

@@ -168,6 +168,8 @@ fn previous(outcome: AttemptOutcome) -> Label {
     match outcome {
         AttemptOutcome::Status(status) => Label::new(NAME, status.as_str().to_owned()),
         AttemptOutcome::Error(class) => Label::new(NAME, class.as_str()),
+        // A hedge: the one before is still under way.
+        AttemptOutcome::Unanswered => Label::new(NAME, "unanswered"),
         _ => Label::new(NAME, "_OTHER"),
     }
 }

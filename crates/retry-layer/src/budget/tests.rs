@@ -182,7 +182,7 @@ fn without_a_bound_every_retry_is_granted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn hedges_take_tokens_of_the_upper_half_and_leave_the_lower_one_to_retries() {
+async fn hedges_take_the_upper_half_and_leave_the_lower_one_to_retries() {
     let budgets: [(Box<dyn Budget>, usize, usize); 4] = [
         // Of 5 tokens: at 5, 4 and 3 half of them are there.
         (Box::new(SuccessBudget::default()), 3, 2),

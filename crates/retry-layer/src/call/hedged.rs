@@ -1,7 +1,7 @@
 use super::Call;
 use crate::{
     hedge::{Ended, HedgedCall},
-    report::AttemptRecord,
+    report::{AttemptRecord, Role},
 };
 
 impl<S, B> Call<S, B> {
@@ -17,7 +17,7 @@ impl<S, B> Call<S, B> {
             hedges,
             others,
             sent,
-            by_hedge,
+            role,
         } = ended;
         self.attempts = self.attempts.saturating_add(hedges);
         if self.journal.is_none() {
@@ -26,7 +26,7 @@ impl<S, B> Call<S, B> {
         if let Some(journal) = &mut self.journal {
             journal.records.extend(others);
             journal.sent = Some(sent);
-            journal.by_hedge = by_hedge;
+            journal.role = role;
         }
     }
 
@@ -35,11 +35,11 @@ impl<S, B> Call<S, B> {
         self.hedged().map(HedgedCall::cut_off).unwrap_or_default()
     }
 
-    /// Whether the outcome of the present attempt is that of a hedge.
-    pub(super) fn is_by_hedge(&self) -> bool {
+    /// As what that attempt was sent whose outcome is judged.
+    pub(super) fn role(&self) -> Role {
         self.journal
             .as_ref()
-            .is_some_and(|journal| journal.by_hedge)
+            .map_or(Role::Attempt, |journal| journal.role)
     }
 
     fn hedged(&self) -> Option<&HedgedCall> {

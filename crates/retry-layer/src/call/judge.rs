@@ -15,7 +15,7 @@ use crate::{
     named::ServiceError,
     policy::RetryPolicy,
     replay::Ending,
-    report::{AttemptOutcome, AttemptRecord, Wait, WaitReason},
+    report::{AttemptOutcome, AttemptRecord, Role, Wait, WaitReason},
     stop::StopReason,
     transport,
     verdict::{Facts, RetrySupply, Verdict, judge},
@@ -153,7 +153,7 @@ impl<S, B> Call<S, B> {
         Box::new(Journal {
             records: Vec::new(),
             sent: None,
-            by_hedge: false,
+            role: Role::Attempt,
             transparent_retries: 0,
             earlier_transparent_retries: self
                 .extensions
@@ -274,7 +274,7 @@ impl<S, B> Call<S, B> {
         if let Some(journal) = &mut self.journal {
             journal.records.push(record);
             journal.sent = None;
-            journal.by_hedge = false;
+            journal.role = Role::Attempt;
             if wait.reason() == WaitReason::TransparentRetry {
                 journal.transparent_retries = journal.transparent_retries.saturating_add(1);
             }

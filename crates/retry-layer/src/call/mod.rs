@@ -22,7 +22,7 @@ use crate::{
     named::BoxError,
     policy::RetryPolicy,
     replay::{Ending, ReplayBody, ReplaySource},
-    report::{AttemptRecord, AttemptTimes},
+    report::{AttemptRecord, AttemptTimes, Role},
     verdict::TransparentRetries,
 };
 
@@ -56,8 +56,8 @@ pub(crate) struct Journal {
     records: Vec<AttemptRecord>,
     /// When the present attempt was sent; nothing before the second one is.
     sent: Option<Instant>,
-    /// Whether the outcome of the present attempt is that of a hedge of it.
-    by_hedge: bool,
+    /// As what that attempt was sent whose outcome is judged: a hedge may have been answered first.
+    role: Role,
     transparent_retries: u32,
     /// Those that the call made before this request.
     earlier_transparent_retries: u32,

@@ -34,7 +34,7 @@ impl<S, B> Call<S, B> {
         AttemptRecord::new(outcome)
             .described(details)
             .asked_again(self.asked_again(&view, class))
-            .hedge(self.is_by_hedge())
+            .sent_as(self.role())
             .timed(AttemptTimes::new(self.started, self.sent(), now))
     }
 

@@ -39,6 +39,37 @@ impl<B: Body> HedgeBody<B> {
     }
 }
 
+impl<B: Body + Unpin> HedgeBody<B> {
+    /// The body inside, if nothing was read of it.
+    ///
+    /// # Errors
+    ///
+    /// This body, if something was.
+    pub fn try_into_inner(self) -> Result<B, Self> {
+        match self.state {
+            State::Passing { body } => Ok(body),
+            state @ State::Begun { .. } => Err(Self { state }),
+        }
+    }
+
+    /// The body inside. What was read of it already comes from this one alone.
+    #[must_use]
+    pub fn get_ref(&self) -> &B {
+        match &self.state {
+            State::Passing { body } => body,
+            State::Begun { begun } => &begun.rest,
+        }
+    }
+
+    /// The body inside. What was read of it already comes from this one alone.
+    pub fn get_mut(&mut self) -> &mut B {
+        match &mut self.state {
+            State::Passing { body } => body,
+            State::Begun { begun } => &mut begun.rest,
+        }
+    }
+}
+
 /// A body whose first frame was asked for.
 pub(super) struct Begun<B: Body> {
     /// What was read and not given out.

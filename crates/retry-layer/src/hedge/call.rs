@@ -15,7 +15,7 @@ use crate::{
     observer::SentHedge,
     outcome::Outcome,
     policy::RetryPolicy,
-    report::{AttemptOutcome, AttemptRecord, AttemptTimes},
+    report::{AttemptOutcome, AttemptRecord, AttemptTimes, Role},
 };
 
 /// What the retry layer and a [`Hedge`](super::Hedge) below it share of one call: a request extension.
@@ -59,8 +59,8 @@ pub(crate) struct Ended {
     pub(crate) others: Vec<AttemptRecord>,
     /// When that attempt was sent whose outcome is returned.
     pub(crate) sent: Instant,
-    /// Whether that is a hedge.
-    pub(crate) by_hedge: bool,
+    /// As what that was sent.
+    pub(crate) role: Role,
 }
 
 /// What the retry layer knows of a call when it begins.
@@ -138,7 +138,7 @@ impl HedgedCall {
             AttemptRecord::new(AttemptOutcome::Error(Class::Ambiguous))
                 .described(details)
                 .timed(self.times(sent, now))
-                .hedge(true)
+                .sent_as(Role::Hedge)
         });
         records.collect()
     }

@@ -25,7 +25,7 @@ use crate::{
     extras::AttemptNumber,
     named::{BoxError, ServiceError},
     replay::{Copying, ReplayBody, ReplaySource},
-    report::{AttemptOutcome, AttemptRecord},
+    report::{AttemptOutcome, AttemptRecord, Role},
 };
 
 pin_project! {
@@ -390,14 +390,23 @@ where
         let others = others.map(|(number, sent)| {
             let record = sent.record.take();
             let record = record.unwrap_or_else(|| call.unanswered(sent.at, now));
-            record.hedge(number > 0)
+            record.sent_as(role(number))
         });
         self.call.end(Ended {
             hedges: hedges_sent,
             others: others.collect(),
             sent,
-            by_hedge: returned > 0,
+            role: role(returned),
         });
+    }
+}
+
+/// As what the attempt of this number was sent.
+fn role(number: usize) -> Role {
+    if number == 0 {
+        Role::Attempt
+    } else {
+        Role::Hedge
     }
 }
 

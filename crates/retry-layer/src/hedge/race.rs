@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn while_a_hedge_waits_for_the_service_a_head_is_held_back_no_longer_than_ever() {
+    fn a_head_waits_no_longer_for_a_hedge_that_the_service_is_not_ready_for() {
         let (mut race, at) = race(rules());
         race.head(0, at(10));
         assert_eq!(race.next(at(100)), Move::Hedge);

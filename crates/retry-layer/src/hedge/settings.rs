@@ -52,6 +52,13 @@ enum Delay {
     Learned { percent: u8, fewest: u32 },
 }
 
+impl Delay {
+    const LEARNED: Self = Self::Learned {
+        percent: 95,
+        fewest: 100,
+    };
+}
+
 /// Makes a [`Hedging`]; see there for the defaults.
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until `build` is called"]
@@ -71,10 +78,14 @@ impl Hedging {
 
     /// Hedges an attempt that takes longer than 95 of 100 to the same origin have lately.
     pub fn learned() -> HedgingBuilder {
-        HedgingBuilder::new(Delay::Learned {
-            percent: 95,
-            fewest: 100,
-        })
+        HedgingBuilder::new(Delay::LEARNED)
+    }
+
+    /// A builder with these settings. What it builds learns by itself.
+    pub fn to_builder(&self) -> HedgingBuilder {
+        HedgingBuilder {
+            rules: self.shared.rules,
+        }
     }
 
     /// After how long an attempt to the origin of this URI would be hedged now. `None` while too little
@@ -127,6 +138,20 @@ impl HedgingBuilder {
                 hold: Duration::from_secs(1),
             },
         }
+    }
+
+    /// Hedges after this time, in place of one that is learned.
+    pub fn after(mut self, delay: Duration) -> Self {
+        self.rules.delay = Delay::Fixed(delay);
+        self
+    }
+
+    /// Learns the delay, in place of a fixed one.
+    pub fn learned(mut self) -> Self {
+        if let Delay::Fixed(_) = self.rules.delay {
+            self.rules.delay = Delay::LEARNED;
+        }
+        self
     }
 
     /// How many hedges one attempt may have: 1 unless set. Each is sent when the one before was not
@@ -184,6 +209,15 @@ impl HedgingBuilder {
                 origins,
             }),
         })
+    }
+}
+
+/// As [`HedgingBuilder::build`], so that a function can take either.
+impl TryFrom<HedgingBuilder> for Hedging {
+    type Error = BuildError;
+
+    fn try_from(builder: HedgingBuilder) -> Result<Self, BuildError> {
+        builder.build()
     }
 }
 

@@ -350,7 +350,8 @@ impl RetryPolicyBuilder {
 
     /// Sends a request a second time where the answer takes long, beside the attempt that is under way: see
     /// [`hedge`](crate::hedge). Not done unless set, and only over a
-    /// [`HedgeLayer`](crate::hedge::HedgeLayer), which goes directly below the retry layer.
+    /// [`HedgeLayer`](crate::hedge::HedgeLayer), which goes directly below the retry layer. A policy that a
+    /// request brings hedges it only if it says so itself.
     pub fn hedging(mut self, hedging: Hedging) -> Self {
         self.extras().hedging = Some(hedging);
         self

@@ -129,9 +129,10 @@ impl RetryPolicy {
         self.extras()?.observer.as_deref()
     }
 
-    /// The settings of hedging, if requests are hedged.
+    /// How requests are [hedged](RetryPolicyBuilder::hedging), if they are.
+    #[must_use]
     #[inline]
-    pub(crate) fn hedging(&self) -> Option<&Hedging> {
+    pub fn hedging(&self) -> Option<&Hedging> {
         self.extras()?.hedging.as_ref()
     }
 

@@ -6,7 +6,7 @@ mod wait;
 
 use std::{fmt, time::Duration};
 
-pub(crate) use self::record::{AskedAgain, AttemptTimes};
+pub(crate) use self::record::{AskedAgain, AttemptTimes, Role};
 pub use self::{
     record::{AttemptOutcome, AttemptRecord},
     response::ResponseExt,
@@ -73,7 +73,9 @@ impl RetryReport {
         }
     }
 
-    /// Every exchange in order, the [transparent retries](Self::transparent_retries) among them.
+    /// Every exchange in the order in which they ended, the
+    /// [transparent retries](Self::transparent_retries) and the [hedges](crate::hedge) among them. The last
+    /// is the one whose outcome is the call's.
     #[must_use]
     pub fn attempts(&self) -> &[AttemptRecord] {
         &self.attempts

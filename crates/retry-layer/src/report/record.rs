@@ -21,7 +21,15 @@ pub struct AttemptRecord {
     took: Option<Duration>,
     details: AttemptDetails,
     resumed_at: Option<u64>,
-    hedge: bool,
+    role: Role,
+}
+
+/// As what an attempt was sent.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Role {
+    #[default]
+    Attempt,
+    Hedge,
 }
 
 /// Whether it was the classifier's own wish to send a request again that was answered.
@@ -43,13 +51,13 @@ impl AttemptRecord {
             took: None,
             details: AttemptDetails::default(),
             resumed_at: None,
-            hedge: false,
+            role: Role::default(),
         }
     }
 
-    /// Says whether it was a hedge.
-    pub(crate) fn hedge(self, hedge: bool) -> Self {
-        Self { hedge, ..self }
+    /// Says as what it was sent.
+    pub(crate) fn sent_as(self, role: Role) -> Self {
+        Self { role, ..self }
     }
 
     /// Says that it asked for the rest of a body, from this offset on.
@@ -199,7 +207,7 @@ impl AttemptRecord {
     /// Whether it was a [hedge](crate::hedge): sent beside an attempt that was still under way.
     #[must_use]
     pub fn is_hedge(&self) -> bool {
-        self.hedge
+        self.role == Role::Hedge
     }
 
     /// The same attempt of a call that began so much earlier, if it is known how much.
@@ -220,7 +228,7 @@ impl fmt::Display for AttemptRecord {
             Some(kind) => spaced(kind.as_str(), f)?,
             None => write!(f, "{}", self.outcome)?,
         }
-        if self.hedge {
+        if self.is_hedge() {
             f.write_str(" to a hedge")?;
         }
         if let Some(offset) = self.resumed_at {

@@ -23,6 +23,7 @@ use crate::ThroughputFloor;
 #[must_use = "options do nothing until they are among a request's extensions"]
 pub struct RequestOptions {
     prior_knowledge: bool,
+    group: u8,
     only_chosen_timeouts: bool,
     only_chosen_head: bool,
     connect: OwnTimeout,
@@ -47,6 +48,20 @@ impl RequestOptions {
     #[cfg(feature = "http2")]
     pub fn prior_knowledge(mut self) -> Self {
         self.prior_knowledge = true;
+        self
+    }
+
+    /// Keeps the request off the HTTP/2 connections that requests of other groups use: so what has come to
+    /// a standstill on one of those, such as a lost packet or a peer that serves its streams one after the
+    /// other, does not hold it up. For a request that is sent beside another, as a hedge is, or that must
+    /// not wait behind long ones. Over HTTP/1 each request has its connection to itself anyway, so it
+    /// changes nothing there.
+    ///
+    /// Each group has connections of its own, which stay for its next requests, and the limit per origin
+    /// counts for each; all other limits count for all groups together. Default: 0, the group of all
+    /// requests that do not say otherwise.
+    pub fn connection_group(mut self, group: u8) -> Self {
+        self.group = group;
         self
     }
 
@@ -146,6 +161,11 @@ impl RequestOptions {
     #[inline]
     pub(crate) fn of(extensions: &Extensions) -> Self {
         extensions.get().copied().unwrap_or_default()
+    }
+
+    #[inline]
+    pub(crate) fn group(self) -> u8 {
+        self.group
     }
 
     /// Whether a request that is not for an upgrade needs a connection of its own kind.

@@ -29,7 +29,6 @@ use self::{
 use crate::{
     Error, SessionBody, Step,
     box_error::BoxError,
-    config::Config,
     exchange::RequestBody,
     origin::RawOrigin,
     pool::{Arrival, CheckedOut, Pool, PooledConnection, Ticket},
@@ -257,7 +256,7 @@ where
     let now = Instant::now();
     let mut request = request.map(RequestBody::new);
     let mut flags = HeaderFlags::of(&request);
-    let origin = match pools_key(pool.config(), &mut request, &mut flags, runtime) {
+    let origin = match pools_key(pool, &mut request, &mut flags, runtime) {
         Ok(origin) => origin,
         Err(error) => return ResponseFuture::failed(error),
     };
@@ -284,7 +283,7 @@ where
 /// Frames the request, and says which connections it may have.
 #[inline]
 fn pools_key<'a, B>(
-    config: &Config,
+    pool: &Pool<B>,
     request: &'a mut Request<RequestBody<B>>,
     flags: &mut HeaderFlags,
     runtime: Option<runtime::Id>,
@@ -296,11 +295,16 @@ where
     let announced = reuse::frame_request(request, flags).map_err(Error::new)?;
     request.body_mut().announce(announced);
     let origin = RawOrigin::of(request.uri())?.on(runtime);
-    Ok(if flags.upgrade && config.may_share(&origin) {
+    let config = pool.config();
+    let origin = if flags.upgrade && config.may_share(&origin) {
         origin.http1_only()
     } else if flags.options.is_http2_only(request.uri(), config) {
         origin.http2_only()
     } else {
         origin
+    };
+    Ok(match flags.options.group() {
+        0 => origin,
+        group => pool.in_group(origin, group),
     })
 }

@@ -81,6 +81,7 @@ impl Equivalent<Key> for RawOrigin<'_> {
     fn equivalent(&self, Key(Origin(key)): &Key) -> bool {
         key.secure == self.secure
             && key.protocol == self.protocol
+            && key.group == self.group
             && key.runtime == self.runtime
             && key.authority == *self.authority.as_str()
     }
@@ -91,6 +92,7 @@ impl Equivalent<Key> for OriginRef<'_> {
     fn equivalent(&self, Key(Origin(key)): &Key) -> bool {
         key.secure == self.secure
             && key.protocol == self.protocol
+            && key.group == self.group
             && key.runtime == self.runtime
             && key.authority == *self.authority
     }

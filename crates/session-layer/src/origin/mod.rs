@@ -32,6 +32,8 @@ pub struct Origin(Arc<Inner>);
 struct Inner {
     secure: bool,
     protocol: Protocol,
+    /// Requests of different groups share no HTTP/2 connection.
+    group: u8,
     /// The runtime that its connections are driven on.
     runtime: Option<runtime::Id>,
     /// How much of its name is the host.
@@ -98,7 +100,7 @@ impl Origin {
 
     /// Whether the pool has the same connections for both.
     pub(crate) fn is_same_key(&self, other: &Self) -> bool {
-        self == other && self.0.runtime == other.0.runtime
+        self == other && self.0.runtime == other.0.runtime && self.0.group == other.0.group
     }
 
     #[inline]
@@ -124,6 +126,7 @@ impl Origin {
         OriginRef {
             secure: self.0.secure,
             protocol: self.0.protocol,
+            group: self.0.group,
             runtime: self.0.runtime,
             // Made of text.
             authority: String::from_utf8_lossy(self.0.authority.as_bytes()),
@@ -135,8 +138,8 @@ impl Origin {
 }
 
 /// The hash of an origin's name. Seeded once per process, so that an origin can keep it; the
-/// protocol and the runtime are left out, since hardly any origin is asked for more than one of
-/// them.
+/// protocol, the group and the runtime are left out, since hardly any origin is asked for more than one
+/// of them.
 #[inline]
 fn hash(secure: bool, authority: &str) -> u64 {
     static SEED: LazyLock<DefaultHashBuilder> = LazyLock::new(DefaultHashBuilder::default);

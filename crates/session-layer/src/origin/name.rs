@@ -16,6 +16,7 @@ use crate::runtime;
 pub(crate) struct OriginRef<'a> {
     pub(super) secure: bool,
     pub(super) protocol: Protocol,
+    pub(super) group: u8,
     pub(super) runtime: Option<runtime::Id>,
     /// In lower case, without the port that the scheme implies.
     pub(super) authority: Cow<'a, str>,
@@ -30,6 +31,7 @@ pub(crate) struct OriginRef<'a> {
 pub(crate) struct RawOrigin<'a> {
     pub(super) secure: bool,
     pub(super) protocol: Protocol,
+    pub(super) group: u8,
     pub(super) runtime: Option<runtime::Id>,
     pub(super) authority: &'a Authority,
     pub(super) hash: u64,
@@ -51,6 +53,7 @@ impl<'a> RawOrigin<'a> {
         Ok(Self {
             secure,
             protocol: Protocol::Any,
+            group: 0,
             runtime: None,
             hash: hash(secure, authority.as_str()),
             authority,
@@ -59,6 +62,14 @@ impl<'a> RawOrigin<'a> {
 
     pub(crate) fn is_secure(&self) -> bool {
         self.secure
+    }
+
+    pub(crate) fn is_http1_only(&self) -> bool {
+        self.protocol == Protocol::Http1
+    }
+
+    pub(crate) fn is_http2_only(&self) -> bool {
+        self.protocol == Protocol::Http2
     }
 
     /// The same, for a request that only HTTP/1 can carry: one that asks for an upgrade. It has
@@ -72,6 +83,12 @@ impl<'a> RawOrigin<'a> {
     /// so. It has connections of its own.
     pub(crate) fn http2_only(mut self) -> Self {
         self.protocol = Protocol::Http2;
+        self
+    }
+
+    /// The same, for a request of this group: it has connections of its own.
+    pub(crate) fn in_group(mut self, group: u8) -> Self {
+        self.group = group;
         self
     }
 
@@ -111,6 +128,7 @@ impl<'a> RawOrigin<'a> {
         Ok(OriginRef {
             secure: self.secure,
             protocol: self.protocol,
+            group: self.group,
             runtime: self.runtime,
             hash: hash(self.secure, &authority),
             authority,
@@ -136,6 +154,7 @@ impl OriginRef<'_> {
         Ok(Origin(Arc::new(Inner {
             secure: self.secure,
             protocol: self.protocol,
+            group: self.group,
             runtime: self.runtime,
             host_len: self.host_len,
             port: self.port,

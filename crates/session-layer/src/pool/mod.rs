@@ -158,6 +158,17 @@ impl<B: Send + 'static> Pool<B> {
         self.epoch
     }
 
+    /// The same origin for a request of this group, unless its connections carry one request at a time.
+    #[cold]
+    pub(crate) fn in_group<'a>(&self, origin: RawOrigin<'a>, group: u8) -> RawOrigin<'a> {
+        let may_share = self.config.may_share(&origin) && !origin.is_http1_only();
+        if (may_share || origin.is_http2_only()) && !self.lock().state.takes_turns(&origin) {
+            origin.in_group(group)
+        } else {
+            origin
+        }
+    }
+
     /// Takes a usable connection of the origin, if there is one.
     #[inline]
     pub(crate) fn take(

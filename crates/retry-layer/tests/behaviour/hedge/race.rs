@@ -157,7 +157,7 @@ async fn no_hedge_is_sent_when_the_deadline_has_come() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hedge_waits_until_the_service_is_ready_and_holds_nothing_up_meanwhile() {
+async fn a_hedge_waits_until_the_service_is_ready_and_holds_nothing_up() {
     let peer = TimedPeer::playing([after(300)]);
     peer.ready_once(None);
     let budget = std::sync::Arc::new(FixedBudget::new(10, 100).unwrap());
@@ -226,7 +226,7 @@ async fn a_loser_that_is_dropped_in_mid_body_leaves_nothing_and_spoils_no_byte()
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_a_learned_delay_nothing_is_hedged_until_a_hundred_answers_have_come() {
+async fn nothing_is_hedged_until_a_hundred_answers_have_come() {
     let peer = TimedPeer::new(|number| after(if number % 10 == 9 { 500 } else { 10 }));
     let hedging = Hedging::learned();
     let stack = stack(&peer, policy(hedging));

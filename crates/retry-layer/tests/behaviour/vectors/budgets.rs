@@ -47,7 +47,8 @@ pub(super) fn fixed(input: &Value, expect: &Value) {
     let budget = FixedBudget::new(scaled(&input["capacity"], 1.0), deposit).unwrap();
     for (operation, step) in input["ops"].list().iter().zip(expect["steps"].list()) {
         let granted = match operation.text() {
-            "retry" | "hedge" => Some(withdraw(&budget, Cost::Retry)),
+            "retry" => Some(withdraw(&budget, Cost::Retry)),
+            "hedge" => Some(withdraw(&budget, Cost::Hedge)),
             "retry_throttled" => Some(withdraw(&budget, Cost::Throttled)),
             "transparent" => Some(true),
             "ok" => {

@@ -6,10 +6,10 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    hash::BuildHasherDefault,
+    hash::{BuildHasherDefault, Hash},
 };
 
-use hashbrown::HashMap;
+use hashbrown::{Equivalent, HashMap};
 use tokio::time::Instant;
 
 mod answers;
@@ -229,6 +229,15 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
     fn sequence(&mut self) -> u64 {
         self.next += 1;
         self.next
+    }
+
+    /// Whether the connections of this origin are known to carry one request at a time.
+    pub(crate) fn takes_turns<Q>(&self, origin: &Q) -> bool
+    where
+        Q: Equivalent<Key> + Hash,
+    {
+        let entry = self.origins.get(origin);
+        entry.is_some_and(|entry| entry.sharing == Sharing::One)
     }
 
     fn learn(&mut self, origin: &Origin, sharing: Sharing) {

@@ -2,5 +2,6 @@
 
 mod conformance;
 mod faults;
+mod groups;
 mod rules;
 mod streams;

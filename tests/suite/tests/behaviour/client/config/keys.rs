@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, num::NonZeroU32, time::Duration};
 use client::{
     Backoff, Client, ClientBuilder, ClientConfig, Connector, DecodeLimits, Exponential, Http2, Jar,
     Jitter, PoolConfig, Proxy, Redirects, RetryPolicy, RetryPolicyBuilder, ThroughputFloor,
-    Timeouts, TlsOptions, TlsVersion, budget,
+    Timeouts, TlsOptions, TlsVersion, budget, retry_layer::hedge::Hedging,
 };
 use http::Method;
 use test_support::tls::{Chain, LOOPBACK};
@@ -120,6 +120,13 @@ const KEYS: &[Row] = &[
         "error_for_status: true",
         "error_for_status = false",
         "error_for_status: false",
+    ),
+    (
+        "hedge",
+        || Client::builder().hedge(Hedging::after(SECOND)),
+        "Fixed(1s)",
+        "hedge = 'learned'",
+        "Learned { percent: 95",
     ),
     (
         "resume",
@@ -666,6 +673,44 @@ const DECODE_LIMITS: &[Row] = &[
     ),
 ];
 
+const HEDGE: &[Row] = &[
+    (
+        "after",
+        || Client::builder().hedge(Hedging::after(SECOND)),
+        "Fixed(1s)",
+        "after = '2s'",
+        "Fixed(2s)",
+    ),
+    (
+        "percentile",
+        || Client::builder().hedge(Hedging::learned().percentile(90)),
+        "percent: 90",
+        "percentile = 99",
+        "percent: 99",
+    ),
+    (
+        "min_answers",
+        || Client::builder().hedge(Hedging::learned()),
+        "fewest: 100",
+        "min_answers = 50",
+        "fewest: 50",
+    ),
+    (
+        "max_hedges",
+        || Client::builder().hedge(Hedging::after(SECOND)),
+        "max_hedges: 1",
+        "max_hedges = 2",
+        "max_hedges: 2",
+    ),
+    (
+        "first_byte_within",
+        || Client::builder().hedge(Hedging::after(SECOND).first_byte_within(SECOND)),
+        "hold: 1s",
+        "first_byte_within = '2s'",
+        "hold: 2s",
+    ),
+];
+
 const PROXY: &[Row] = &[
     (
         "http",
@@ -711,6 +756,7 @@ fn every_key_acts_over_what_code_has_set_and_an_absent_one_leaves_it() {
         ("", KEYS),
         ("[retry]", RETRY),
         ("[retry.backoff]", BACKOFF),
+        ("[hedge]", HEDGE),
         ("[redirects]", REDIRECTS),
         ("[pool]", POOL),
         ("[timeouts]", TIMEOUTS),

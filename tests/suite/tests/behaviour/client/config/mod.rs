@@ -476,6 +476,15 @@ fn what_cannot_be_is_refused_by_name() {
             "[redirects]\nfollow = false\nlimit = 1",
             "`redirects.limit`",
         ),
+        ("[hedge]\npercentile = 40", "hedge: the percentile"),
+        (
+            "[hedge]\nafter = \"1s\"\npercentile = 90",
+            "`hedge.after` and `hedge.percentile`",
+        ),
+        (
+            "[hedge]\nafter = \"1s\"\nmin_answers = 9",
+            "`hedge.after` and `hedge.min_answers`",
+        ),
         ("request_id = \"a b\"", "request_id: "),
         ("user_agent = \"a\\nb\"", "`user_agent`"),
         ("[headers]\n\"a b\" = \"c4n4ry\"", "default header's name"),

@@ -1,0 +1,178 @@
+//! Hedges in the stack: they stand between the retries and what is done per attempt.
+
+use std::{
+    future::Future,
+    mem,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use retry_layer::{
+    Attempt as Exchange,
+    hedge::{Hedge, HedgeBody, HedgeFuture},
+};
+use session_layer::{ConnectionInfo, RequestOptions};
+use tower::{ServiceExt as _, util::MapRequest};
+use tower_service::Service;
+
+use crate::{
+    Body, DeadlinePhase, Error, ResponseBody,
+    attempt::{Attempt, ResponseFuture},
+    body::{Place, Wrapper},
+    layers::{AttemptBody, InnerService},
+    phase::ReportsPhase,
+    setting,
+};
+
+/// Sends an attempt a second time where it takes long and the policy says so.
+pub(crate) fn wrap(attempts: InnerService<AttemptBody>) -> InnerService<AttemptBody> {
+    let hedged = Hedge::new(attempts.map_request(apart));
+    InnerService::new(hedged.map_response(|response| response.map(unwrapped)))
+}
+
+/// The attempts of the default stack, with hedges where the client has them. Without them it costs one
+/// branch.
+#[derive(Clone, Debug)]
+pub(crate) struct Attempts<S> {
+    inner: Attempt<S>,
+    hedges: Hedges,
+}
+
+/// Whether attempts may be hedged.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Hedges {
+    Never,
+    AsThePolicySays,
+}
+
+impl<S> Attempts<S> {
+    pub(crate) fn new(inner: Attempt<S>, hedges: Hedges) -> Self {
+        Self { inner, hedges }
+    }
+}
+
+impl<S, R> Service<Request<AttemptBody>> for Attempts<S>
+where
+    S: Service<Request<AttemptBody>, Response = Response<R>> + Clone + Send + 'static,
+    S::Error: Into<Error>,
+    S::Future: ReportsPhase + Send + 'static,
+    R: Into<ResponseBody> + 'static,
+{
+    type Response = Response<ResponseBody>;
+    type Error = Error;
+    // That of the attempt, in which a hedged one is boxed.
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    #[inline]
+    fn call(&mut self, request: Request<AttemptBody>) -> Self::Future {
+        match self.hedges {
+            Hedges::Never => self.inner.call(request),
+            Hedges::AsThePolicySays => {
+                let spare = self.inner.clone();
+                // The instance that said ready.
+                let attempt = mem::replace(&mut self.inner, spare);
+                let attempt: Apart<Attempt<S>> = MapRequest::new(attempt, apart);
+                let inner = Hedge::new(attempt).call(request);
+                ResponseFuture::Boxed {
+                    inner: Box::pin(Hedged { inner }),
+                }
+            }
+        }
+    }
+}
+
+type Apart<S> = MapRequest<S, fn(Request<AttemptBody>) -> Request<AttemptBody>>;
+
+pin_project! {
+    /// An attempt with its hedges.
+    struct Hedged<S, F> {
+        #[pin]
+        inner: HedgeFuture<S, Body, F, ResponseBody, Error>,
+    }
+}
+
+impl<S> Future for Hedged<S, S::Future>
+where
+    S: Service<Request<AttemptBody>, Response = Response<ResponseBody>, Error = Error>,
+{
+    type Output = Result<Response<ResponseBody>, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let polled = self.project().inner.poll(cx);
+        polled.map_ok(|response| response.map(unwrapped))
+    }
+}
+
+impl<S, F: ReportsPhase> ReportsPhase for Hedged<S, F> {
+    fn phase(&self) -> DeadlinePhase {
+        // Without its future the attempt has failed, or its head has come without a byte.
+        let attempt = self.inner.attempt();
+        attempt.map_or(DeadlinePhase::Attempt, ReportsPhase::phase)
+    }
+}
+
+/// Keeps a hedge off the HTTP/2 connection of the attempt that it is sent beside: what holds that one up
+/// would hold both up.
+fn apart(mut request: Request<AttemptBody>) -> Request<AttemptBody> {
+    let extensions = request.extensions_mut();
+    if let Some(hedge) = extensions.get::<Exchange>().and_then(Exchange::hedge) {
+        let group = u8::try_from(hedge.get()).unwrap_or(u8::MAX);
+        let options = extensions
+            .get()
+            .copied()
+            .unwrap_or_else(RequestOptions::new);
+        setting::set(extensions, options.connection_group(group));
+    }
+    request
+}
+
+/// The body itself, if nothing was read of it.
+fn unwrapped(body: HedgeBody<ResponseBody>) -> ResponseBody {
+    body.try_into_inner()
+        .unwrap_or_else(|begun| ResponseBody::wrapped(Begun(begun)))
+}
+
+/// A body whose first frame was read to know that it is the answer.
+struct Begun(HedgeBody<ResponseBody>);
+
+impl HttpBody for Begun {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        Pin::new(&mut self.0).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}
+
+impl Wrapper for Begun {
+    fn place(&self) -> Place {
+        Place::Attempt
+    }
+
+    fn inner(&mut self) -> Option<&mut ResponseBody> {
+        Some(self.0.get_mut())
+    }
+
+    fn connection(&self) -> Option<&ConnectionInfo> {
+        self.0.get_ref().connection()
+    }
+}
