@@ -132,7 +132,7 @@ async fn order(State(client): State<Client>, Json(order): Json<Symbol>) -> Statu
     StatusCode::ACCEPTED
 }
 
-/// Somebody who uses the app, and leaves while an audit is under way.
+/// A user of the app, who leaves while an audit is under way.
 async fn visit(app: SocketAddr, upstream: &Upstream) -> Result<(), Failure> {
     let visitor = Client::builder()
         .base_url(format!("http://{app}/"))?

@@ -109,7 +109,7 @@ fn discover(names: Vec<String>, session: Session<Body>) -> impl Stream<Item = Fo
 type Found = Result<Change<SocketAddr, PendingRequests<Server>>, Infallible>;
 type Server = BoxCloneService<Request<Body>, Response<SessionBody>, session_layer::Error>;
 
-/// A name may have several addresses; what is an address already is asked of nobody.
+/// A name may have several addresses; an address is not looked up.
 async fn look_up(names: &[String]) -> io::Result<BTreeSet<SocketAddr>> {
     let mut addresses = BTreeSet::new();
     for name in names {

@@ -81,12 +81,12 @@ async fn handle(State(app): State<App>) -> String {
         Ok(text) => text,
         Err(error) => error.to_string(),
     };
-    // The journal is there for as long as anybody can send.
+    // The journal runs for as long as there is a sender.
     let _ = app.journal.send(text.clone()).await;
     text
 }
 
-/// A task that takes lines until nobody can send any more; to be waited for, so that none is lost.
+/// A task that writes lines until the last sender is gone. It has to be waited for, so that no line is lost.
 fn open_journal(lifecycle: &mut Lifecycle) -> mpsc::Sender<String> {
     let (journal, mut lines) = mpsc::channel::<String>(16);
     let task = tokio::spawn(async move {
@@ -125,7 +125,7 @@ async fn open_client(
     lifecycle.setup("client", setup).await
 }
 
-/// Somebody who uses the app.
+/// A user of the app.
 async fn visit(app: SocketAddr) -> Result<(), Failure> {
     let visitor = Client::new();
     for _ in 0..3 {

@@ -68,7 +68,7 @@ async fn fetch_all(urls: &[String]) -> Result<bool, Failure> {
     Ok(all_well)
 }
 
-/// The client with a policy of one's own.
+/// The client with its own retry policy.
 async fn fetch_from_a_flaky_server() -> Result<bool, Failure> {
     let server = flaky_server().await;
     // Three failures are to come. The low base for throttled waits lets the server's `Retry-After`

@@ -1,4 +1,4 @@
-//! `RetryLayer` in pipelines of one's own, among layers of tower and tower-http: over the client
+//! `RetryLayer` in your own pipelines, among layers of tower and tower-http: over the client
 //! of hyper-util, and over a session of this project.
 //!
 //! `cargo run --example tower_pipeline`
@@ -90,7 +90,7 @@ async fn over_a_session(server: &str) -> Result<(), Failure> {
 }
 
 /// The layers do not know each other. A session's error tells what was sent, which is all that
-/// matters to somebody who wants to retry a POST; the standard classifier judges the rest.
+/// matters to a caller who wants to retry a POST; the standard classifier judges the rest.
 fn classify(outcome: &Outcome<'_>) -> Class {
     match outcome.find_error::<session_layer::Error>() {
         Some(error) if error.is_stale() => Class::Stale(if error.is_unsent() {

@@ -100,7 +100,7 @@ impl fmt::Display for Exception {
     }
 }
 
-/// The first line of a text that somebody else made, and not too much of it.
+/// The beginning of the first line of a server's text.
 fn one_line(text: &str) -> String {
     let line = text.trim_start().lines().next().unwrap_or_default();
     let shown = line.chars().filter(|it| !it.is_control());

@@ -115,7 +115,7 @@ async fn change(
         return StatusCode::OK;
     }
     table.rows.push_str(&body);
-    // Executed, but whoever asked for the first one is not told.
+    // Executed, but the first caller gets no response.
     if table.tokens.len() == 1 {
         StatusCode::SERVICE_UNAVAILABLE
     } else {

@@ -11,7 +11,7 @@ use crate::error::{Exception, QueryError};
 ///
 /// An exception that comes in the middle is the last item. It stands in the body, since the head
 /// with its status 200 was sent before anything was wrong. A connection that breaks is an error
-/// too; so whoever sees the end has seen all rows.
+/// too; so a reader that gets to the end has seen all rows.
 pub(crate) struct Rows<T> {
     lines: Lines,
     ended: bool,
@@ -67,7 +67,7 @@ impl<T: DeserializeOwned> Rows<T> {
         }
         match Exception::find(&text) {
             Some(exception) => QueryError::Exception(exception),
-            // The line itself may be anybody's data.
+            // The line itself may be personal data.
             None => QueryError::Unexpected(format!("a row cannot be read: {error}")),
         }
     }

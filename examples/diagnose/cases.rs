@@ -46,9 +46,9 @@ pub(crate) fn all() -> Vec<Case> {
         case("a source of tokens that fails", token()),
         case("no connection becomes free", queue_timeout()),
         case("no room in the queue", queue_full()),
-        case("a name that nobody knows", dns()),
+        case("an unknown name", dns()),
         case("name servers that are silent", dns_timeout()),
-        case("nobody listens", refused()),
+        case("no listener", refused()),
         case("a TLS handshake without an answer", connect_timeout()),
         case("no such socket", connect()),
         case("a proxy that wants credentials", proxy()),
@@ -184,7 +184,7 @@ async fn dns_timeout() -> Error {
 }
 
 async fn refused() -> Error {
-    // Bound, so that nobody else gets the port, and without a listener.
+    // Bound, so that no other process gets the port, and without a listener.
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.bind(([127, 0, 0, 1], 0).into()).expect("a port");
     fails(get(socket.local_addr().expect("it is bound"))).await

@@ -35,7 +35,7 @@ fn main() -> ExitCode {
 fn program(line: impl IntoIterator<Item = OsString>) -> Exit {
     let runtime = Runtime::new().expect("the system gives what a runtime needs");
     let exit = runtime.block_on(execute(line));
-    // What a thread still writes is not waited for: a pipe that nobody reads takes it never.
+    // Threads that still write are not waited for: a write to a pipe that is not read never ends.
     runtime.shutdown_background();
     exit
 }
@@ -43,7 +43,7 @@ fn program(line: impl IntoIterator<Item = OsString>) -> Exit {
 async fn execute(line: impl IntoIterator<Item = OsString>) -> Exit {
     match Arguments::parse(line) {
         Ok(Command::Help) => {
-            // Somebody who reads a part of it is no reason to fail.
+            // A reader that closes the pipe early is not an error.
             let _ = io::stdout().write_all(HELP.as_bytes());
             Exit::Done
         }

@@ -55,7 +55,7 @@ impl Screen {
     }
 }
 
-/// Prints a line to stderr, if anybody reads that.
+/// Prints a line to stderr. An error is ignored, since stderr may be closed.
 pub(crate) fn print_error(line: &str) {
     let _ = writeln!(stderr(), "{line}");
 }

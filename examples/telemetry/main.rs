@@ -65,7 +65,7 @@ async fn work() -> Result<(), Failure> {
     while let Some(call) = calls.join_next().await {
         call??;
     }
-    // Nobody waits for this one any more.
+    // The call of this request was dropped.
     let slow = client.get("slow").url_template("/slow").fetch();
     let _ = tokio::time::timeout(Duration::from_millis(50), slow).await;
     client
@@ -86,7 +86,7 @@ async fn start_server() -> Result<SocketAddr, Failure> {
             sleep(Duration::from_millis(5)).await;
             match number % 3 {
                 1 => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
-                _ => (StatusCode::OK, "somebody"),
+                _ => (StatusCode::OK, "a user"),
             }
         }
     };

@@ -265,8 +265,8 @@ def page(options, cases, outcomes, result):
         "",
         f"Written by `tests/real-peers/hostile --seed {options.seed} --count {options.count} --write`.",
         "",
-        f"{len(cases)} mutated HTTP/1 responses were served to: {', '.join(names)}. Each client asked for the mutated response, then for",
-        "another one over the same connection if it thought that it may.",
+        f"{len(cases)} mutated HTTP/1 responses were served to: {', '.join(names)}. Each client requested the mutated response, then",
+        "another one over the same connection if it reused it.",
         "",
         f"- All of them agree on {agreed} cases: the same status and the same bytes, or an error. They disagree on {disagreed}.",
         f"- Ours gave a request the answer of another {sum(desyncs[name] for name in OURS)} times; "

@@ -167,7 +167,7 @@ fn goals(figures: &Figures) -> Vec<Verdict> {
         Verdict {
             id: "P8",
             goal: "what a replay adds to an upload of 1 MiB: nothing copied; ≤ 2 allocations for a stream",
-            best_peer: "nobody replays a stream",
+            best_peer: "no other client replays a stream",
             parts: replay(figures),
         },
         Verdict {
