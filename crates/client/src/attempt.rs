@@ -252,9 +252,9 @@ impl<F: ReportsPhase> ReportsPhase for Recorded<F> {
 }
 
 /// An attempt as a trait object.
-pub(crate) trait Telling: Future<Output = Answer> + ReportsPhase + Send {}
+pub(crate) trait DynAttempt: Future<Output = Answer> + ReportsPhase + Send {}
 
-impl<F: Future<Output = Answer> + ReportsPhase + Send> Telling for F {}
+impl<F: Future<Output = Answer> + ReportsPhase + Send> DynAttempt for F {}
 
 impl ReportsPhase for Ready<Answer> {
     fn phase(&self) -> DeadlinePhase {
@@ -309,7 +309,7 @@ pin_project! {
     pub(crate) enum ResponseFuture<F> {
         Plain { #[pin] inner: F },
         // An attempt that waits before it is sent, or that inspects its response.
-        Boxed { inner: Pin<Box<dyn Telling>> },
+        Boxed { inner: Pin<Box<dyn DynAttempt>> },
     }
 }
 

@@ -34,12 +34,12 @@ use crate::{Progress, error::BoxError, layers::AttemptBody};
 #[derive(Clone)]
 pub struct UploadProgress {
     tell: Arc<dyn Fn(Progress) + Send + Sync>,
-    course: Arc<Mutex<Course>>,
+    state: Arc<Mutex<UploadState>>,
 }
 
 /// The progress of the newest attempt that has begun to send.
 #[derive(Debug, Default)]
-struct Course {
+struct UploadState {
     /// How many attempts have been made.
     attempts: u64,
     /// The number of the newest one that has begun to send.
@@ -53,7 +53,7 @@ impl UploadProgress {
     pub fn new(tell: impl Fn(Progress) + Send + Sync + 'static) -> Self {
         Self {
             tell: Arc::new(tell),
-            course: Arc::default(),
+            state: Arc::default(),
         }
     }
 
@@ -61,31 +61,31 @@ impl UploadProgress {
     pub(crate) fn of_another_call(&self) -> Self {
         Self {
             tell: self.tell.clone(),
-            course: Arc::default(),
+            state: Arc::default(),
         }
     }
 
     /// Gives the next attempt its number.
     fn number(&self) -> u64 {
-        let mut course = self.course();
-        course.attempts = course.attempts.saturating_add(1);
-        course.attempts
+        let mut state = self.state();
+        state.attempts = state.attempts.saturating_add(1);
+        state.attempts
     }
 
     /// Notes that an attempt is about to send its first bytes, and reports a restart if an earlier one had sent any.
     fn begin(&self, attempt: u64, total: Option<u64>) {
         let progress = {
-            let mut course = self.course();
-            if attempt < course.newest {
+            let mut state = self.state();
+            if attempt < state.newest {
                 return;
             }
-            course.newest = attempt;
-            if course.written == 0 {
+            state.newest = attempt;
+            if state.written == 0 {
                 return;
             }
-            course.written = 0;
-            course.restarts = course.restarts.saturating_add(1);
-            course.progress(total)
+            state.written = 0;
+            state.restarts = state.restarts.saturating_add(1);
+            state.progress(total)
         };
         (self.tell)(progress);
     }
@@ -94,24 +94,24 @@ impl UploadProgress {
     /// a newer one has replaced are ignored.
     fn sent(&self, attempt: u64, bytes: usize, total: Option<u64>) {
         let progress = {
-            let mut course = self.course();
-            if attempt != course.newest {
+            let mut state = self.state();
+            if attempt != state.newest {
                 return;
             }
             let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-            course.written = course.written.saturating_add(bytes);
-            course.progress(total)
+            state.written = state.written.saturating_add(bytes);
+            state.progress(total)
         };
         (self.tell)(progress);
     }
 
     // The function is called without the lock.
-    fn course(&self) -> MutexGuard<'_, Course> {
-        self.course.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, UploadState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Course {
+impl UploadState {
     fn progress(&self, total: Option<u64>) -> Progress {
         Progress {
             written: self.written,
@@ -124,10 +124,10 @@ impl Course {
 
 impl fmt::Debug for UploadProgress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let course = self.course();
+        let state = self.state();
         f.debug_struct("UploadProgress")
-            .field("written", &course.written)
-            .field("restarts", &course.restarts)
+            .field("written", &state.written)
+            .field("restarts", &state.restarts)
             .finish_non_exhaustive()
     }
 }
