@@ -3,7 +3,11 @@ use std::num::NonZeroU32;
 use retry_layer::hedge::{Hedging, HedgingBuilder};
 use serde::{Deserialize, Deserializer};
 
-use super::{TextOr, duration::Span, invalid, twice};
+use super::{
+    TextOr,
+    duration::Span,
+    problem::{invalid, twice},
+};
 use crate::Error;
 
 /// The key `hedge`: a word, or settings.
