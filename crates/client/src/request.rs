@@ -1,19 +1,17 @@
+mod body;
+mod headers;
 mod send;
 mod settings;
 
 use std::{borrow::Cow, fmt, mem, time::Duration};
 
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request,
-    header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, PROXY_AUTHORIZATION},
-};
+use http::{Method, Request};
 use retry_layer::{Deadline, IdempotencyKeys, Idempotent, NoRetry};
 use serde::Serialize;
 
 use crate::{
-    Body, Client, Error, Progress, UploadProgress, UrlTemplate, auth, call, setting,
+    Body, Client, Error, UploadProgress, UrlTemplate, call, setting,
     target::{self, Target},
-    without_defaults::WithoutDefaults,
 };
 
 /// A request that is being built.
@@ -77,14 +75,6 @@ impl RequestBuilder {
         builder.headers(head.headers)
     }
 
-    /// Sets a header unless there is one of its name.
-    pub(crate) fn header_if_absent(self, name: HeaderName, value: HeaderValue) -> Self {
-        self.alter(|request| {
-            request.headers_mut().entry(name).or_insert(value);
-            Ok(())
-        })
-    }
-
     /// Whether the request may be sent more than once, by its method, its [mark](Self::idempotent)
     /// or a key.
     pub(crate) fn is_idempotent(&self) -> bool {
@@ -113,104 +103,6 @@ impl RequestBuilder {
             }
         }
         self
-    }
-
-    /// Sets a header, replacing all values of its name.
-    pub fn header<K, V>(self, name: K, value: V) -> Self
-    where
-        K: TryInto<HeaderName>,
-        V: TryInto<HeaderValue>,
-    {
-        self.with_header(name, value, |headers, name, value| {
-            headers.insert(name, value);
-        })
-    }
-
-    /// Adds a value of a header beside those that are set.
-    pub fn append_header<K, V>(self, name: K, value: V) -> Self
-    where
-        K: TryInto<HeaderName>,
-        V: TryInto<HeaderValue>,
-    {
-        self.with_header(name, value, |headers, name, value| {
-            headers.append(name, value);
-        })
-    }
-
-    fn with_header<K, V>(
-        self,
-        name: K,
-        value: V,
-        put: impl FnOnce(&mut HeaderMap, HeaderName, HeaderValue),
-    ) -> Self
-    where
-        K: TryInto<HeaderName>,
-        V: TryInto<HeaderValue>,
-    {
-        self.alter(|request| {
-            // The value may be a secret, and even a bad name may hold one: the error shows neither.
-            let name: HeaderName = name
-                .try_into()
-                .map_err(|_| Error::builder("a header's name is not valid"))?;
-            let mut value: HeaderValue = value.try_into().map_err(|_| {
-                Error::builder(format!(
-                    "the value of the header {name} is not valid: it holds a line break or \
-                     another control character"
-                ))
-            })?;
-            if [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE].contains(&name) {
-                value.set_sensitive(true);
-            }
-            put(request.headers_mut(), name, value);
-            Ok(())
-        })
-    }
-
-    /// Sends this request without a header that the client would add: a [default
-    /// header](crate::ClientBuilder::default_header), `User-Agent`, `Accept-Encoding`, an id, or,
-    /// by `Authorization`, the client's credentials. It applies to all attempts and hops, and
-    /// removes the header of that name that this builder had set before. It does not apply to the
-    /// cookies of a jar.
-    ///
-    /// ```
-    /// # fn example(client: &client::Client) -> client::RequestBuilder {
-    /// client.get("https://example.com/public").without_header("authorization")
-    /// # }
-    /// ```
-    pub fn without_header<K>(self, name: K) -> Self
-    where
-        K: TryInto<HeaderName>,
-    {
-        self.alter(|request| {
-            let name: HeaderName = name
-                .try_into()
-                .map_err(|_| Error::builder("a header's name is not valid"))?;
-            request.headers_mut().remove(&name);
-            let without = WithoutDefaults::of(request).and(name);
-            setting::set(request.extensions_mut(), without);
-            Ok(())
-        })
-    }
-
-    /// Sets these headers, each replacing all values of its name.
-    pub fn headers(self, headers: HeaderMap) -> Self {
-        self.alter(|request| {
-            let mut last = None;
-            for (name, value) in headers {
-                // Only the first of several values comes with the name.
-                match (name, &last) {
-                    (Some(name), _) => {
-                        request.headers_mut().insert(name.clone(), value);
-                        last = Some(name);
-                    }
-                    (None, Some(name)) => {
-                        request.headers_mut().append(name.clone(), value);
-                    }
-                    (None, None) => {}
-                }
-            }
-            Ok(())
-        })
     }
 
     /// Adds a struct, a map or a sequence of pairs to the URL's query.
@@ -260,113 +152,6 @@ impl RequestBuilder {
         self.alter(|request| {
             let uri = target::to_asterisk(mem::take(request.uri_mut()))?;
             *request.uri_mut() = uri;
-            Ok(())
-        })
-    }
-
-    /// Sets the body.
-    pub fn body(self, body: impl Into<Body>) -> Self {
-        self.alter(|request| {
-            *request.body_mut() = body.into();
-            Ok(())
-        })
-    }
-
-    /// Calls this function with the progress of the body while it is sent, for any kind of body:
-    /// after each piece of at most 64 KiB, and where an attempt begins anew, [with one restart
-    /// more](crate::Progress::restarts). It reports the newest attempt that sends, over all hops of
-    /// the call. The connection's task calls the function, so it must not block.
-    ///
-    /// ```no_run
-    /// # async fn example(client: client::Client) -> Result<(), client::Error> {
-    /// let body = client::Body::from_file("backup.tar").await?;
-    /// client
-    ///     .put("https://example.com/backup")
-    ///     .body(body)
-    ///     .upload_progress(|progress| println!("{} of {:?}", progress.written, progress.total))
-    ///     .send()
-    ///     .await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn upload_progress(self, tell: impl Fn(Progress) + Send + Sync + 'static) -> Self {
-        self.setting(UploadProgress::new(tell))
-    }
-
-    /// Makes the body anew for each attempt; see [`Body::from_fn`].
-    pub fn body_with(self, make: impl Fn() -> Body + Send + Sync + 'static) -> Self {
-        self.body(Body::from_fn(make))
-    }
-
-    /// Sets the body to this value as JSON, and `Content-Type` where it is not set.
-    pub fn json(self, value: &(impl Serialize + ?Sized)) -> Self {
-        self.alter(|request| {
-            let json = serde_json::to_vec(value)
-                .map_err(|error| Error::builder("the JSON cannot be written").with(error))?;
-            *request.body_mut() = json.into();
-            request
-                .headers_mut()
-                .entry(CONTENT_TYPE)
-                .or_insert(HeaderValue::from_static("application/json"));
-            Ok(())
-        })
-    }
-
-    /// Sets the body to the fields of a form, as `application/x-www-form-urlencoded`, and
-    /// `Content-Type` where it is not set: a struct, a map, or a sequence of pairs.
-    ///
-    /// ```
-    /// # async fn example(client: client::Client) -> Result<(), client::Error> {
-    /// let login = [("user", "anna"), ("password", "a&b")];
-    /// client.post("https://example.com/login").form(&login).send().await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn form(self, fields: &(impl Serialize + ?Sized)) -> Self {
-        self.alter(|request| {
-            let form = serde_html_form::to_string(fields)
-                .map_err(|error| Error::builder("the form cannot be written").with(error))?;
-            *request.body_mut() = form.into();
-            let urlencoded = HeaderValue::from_static("application/x-www-form-urlencoded");
-            let headers = request.headers_mut();
-            headers.entry(CONTENT_TYPE).or_insert(urlencoded);
-            Ok(())
-        })
-    }
-
-    /// Sets the body to a form that may hold files, and `Content-Type`; see
-    /// [`multipart`](crate::multipart).
-    #[cfg(feature = "multipart")]
-    pub fn multipart(self, form: crate::multipart::Form) -> Self {
-        self.alter(|request| {
-            // With the boundary, so it replaces any other.
-            let content_type = form.content_type()?;
-            request.headers_mut().insert(CONTENT_TYPE, content_type);
-            *request.body_mut() = form.into_body()?;
-            Ok(())
-        })
-    }
-
-    /// Sends this token as the credentials of a bearer
-    /// ([RFC 6750](https://www.rfc-editor.org/rfc/rfc6750#section-2.1)), in place of any others.
-    #[doc(alias = "bearer_auth")]
-    pub fn bearer(self, token: impl AsRef<str>) -> Self {
-        self.authorization(auth::bearer(token.as_ref()))
-    }
-
-    /// Sends a user's name and password ([RFC 7617](https://www.rfc-editor.org/rfc/rfc7617)), in
-    /// place of any other credentials. The name must not have a colon.
-    #[doc(alias = "basic_auth")]
-    pub fn basic(self, user: impl AsRef<str>, password: impl AsRef<str>) -> Self {
-        self.authorization(auth::basic(
-            user.as_ref().as_bytes(),
-            password.as_ref().as_bytes(),
-        ))
-    }
-
-    fn authorization(self, value: Result<HeaderValue, Error>) -> Self {
-        self.alter(|request| {
-            request.headers_mut().insert(AUTHORIZATION, value?);
             Ok(())
         })
     }
