@@ -1,6 +1,7 @@
 //! Server-sent events over as many connections as it takes.
 
 mod answer;
+mod open;
 mod source;
 mod waits;
 

@@ -13,14 +13,15 @@ use http::{
     header::{ACCEPT, CACHE_CONTROL},
 };
 use retry_layer::Backoff;
-use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use tokio::time::{Sleep, sleep};
 
 use super::{
     Reconnecting, SourceUpdate,
     answer::{Answer, is_lasting},
+    open::{Clock, Limits, Open},
     waits::Waits,
 };
-use crate::{Error, Event, Events, RequestBuilder, Response, error::Kind};
+use crate::{Error, Event, RequestBuilder, Response, error::Kind};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -92,14 +93,6 @@ pub struct EventSource {
     has_begun: bool,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Limits {
-    max_length: Option<usize>,
-    max_failures: Option<u32>,
-    first_event: Option<Duration>,
-    silence: Option<Duration>,
-}
-
 enum State {
     /// The next request is to be sent.
     Start,
@@ -107,21 +100,6 @@ enum State {
     Open(Box<Open>),
     Waiting(Pin<Box<Sleep>>),
     Ended,
-}
-
-/// A connection on which events may come.
-struct Open {
-    events: Events,
-    clock: Clock,
-}
-
-/// The times by which an open connection is limited.
-struct Clock {
-    /// When this connection was opened, until its first event.
-    opened: Option<Instant>,
-    /// When the last line came, a comment's included.
-    heard: Instant,
-    timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl EventSource {
@@ -362,60 +340,6 @@ impl Stream for EventSource {
                 }
             }
         }
-    }
-}
-
-impl Open {
-    /// Gives the next event; `None` at the end of the response.
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        limits: &Limits,
-    ) -> Poll<Result<Option<Event>, Error>> {
-        let event = Pin::new(&mut self.events).poll_next(cx);
-        if self.events.take_heard() {
-            self.clock.heard = Instant::now();
-        }
-        // Events first, the clock second.
-        let Poll::Ready(event) = event else {
-            let (what, limit) = ready!(self.clock.poll(cx, limits));
-            return Poll::Ready(Err(self.events.fail(Kind::Silent { what, limit })));
-        };
-        if let Some(Ok(_)) = event {
-            self.clock.opened = None;
-        }
-        Poll::Ready(event.transpose())
-    }
-}
-
-impl Clock {
-    fn new() -> Self {
-        let now = Instant::now();
-        Self {
-            opened: Some(now),
-            heard: now,
-            timer: None,
-        }
-    }
-
-    /// Waits until one of the limits has passed, and says which.
-    fn poll(&mut self, cx: &mut Context<'_>, limits: &Limits) -> Poll<(&'static str, Duration)> {
-        let first = limits.first_event.zip(self.opened);
-        let silence = limits.silence.map(|limit| (limit, self.heard));
-        // A limit beyond what the clock can express never passes.
-        let end = |(limit, since): (Duration, Instant), what| {
-            since.checked_add(limit).map(|at| (at, what, limit))
-        };
-        let first = first.and_then(|it| end(it, "no event"));
-        let silence = silence.and_then(|it| end(it, "nothing"));
-        let Some((at, what, limit)) = first.into_iter().chain(silence).min() else {
-            return Poll::Pending;
-        };
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
-        if timer.deadline() != at {
-            timer.as_mut().reset(at);
-        }
-        timer.as_mut().poll(cx).map(|()| (what, limit))
     }
 }
 
