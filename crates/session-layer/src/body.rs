@@ -22,7 +22,7 @@ use crate::{
     throughput::{self, DownloadMeter, TooSlow},
 };
 
-/// A response body that holds its connection, and gives it back when it has ended.
+/// A response body that holds its connection, and releases it when it has ended.
 ///
 /// # Cancel safety
 ///
@@ -35,46 +35,47 @@ pub struct SessionBody {
     inner: Option<Incoming>,
     lease: Option<Lease>,
     info: ConnectionInfo,
-    /// Whether the length in the head is that of a body which does not come. hyper knows it of
+    /// Whether the length in the head is that of a body that does not come. hyper knows this over
     /// HTTP/1 only.
     bare: bool,
-    /// Whether its reader was told to wait.
+    /// Whether its reader waits.
     waits: bool,
     held_to: HeldTo,
-    /// The times that it keeps by itself, if there are any.
+    /// The timeouts that it keeps itself, if there are any.
     times: Option<Box<Times>>,
 }
 
-/// Which floor of throughput a body may have.
+/// Which floors of throughput may hold for a body.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum HeldTo {
-    /// That of the session, or one that is set later.
+    /// The session's, or one that is set later.
     Any,
-    /// That of its request alone, be it none.
+    /// Only that of its request, be it none.
     Own,
-    /// None: its response began before its request had been sent whole. What comes may depend on what
-    /// is still to be sent then, so that its speed says nothing of the peer.
+    /// None, since its response began before its request had been sent whole: its speed may depend
+    /// on the upload, and says nothing of the peer.
     None,
 }
 
-/// What ends the wait of a body's reader, beside the task that drives the connection.
+/// The timeouts of a body that the driver does not keep.
 #[derive(Default)]
 struct Times {
-    /// Where the reader is on another runtime than that task, or has a time of its own.
+    /// Set if the reader is on another runtime than the driver, or the request has an idle timeout
+    /// of its own.
     idle: Option<Pin<Box<Sleep>>>,
-    /// The runtime whose timer that is.
+    /// The runtime on which that timer was made.
     idle_on: Option<runtime::Id>,
     floor: Option<DownloadMeter>,
-    /// Why the body was aborted, if it was too slow.
+    /// By how much the body was too slow, if it was aborted for that.
     too_slow: Option<TooSlow>,
 }
 
 /// The right to a connection, or to a stream on one, until the body that came over it has ended.
 pub(crate) struct Lease {
     pub(crate) connection: Arc<dyn Release>,
-    /// What the exchange is noted on, where others use the connection at the same time.
+    /// The state of the exchange, if it is a stream on a shared connection.
     pub(crate) stream: Option<Arc<ExchangeState>>,
-    /// Why the connection ends with this exchange, if it does.
+    /// The cause for closing the connection after this exchange, if it must be closed.
     pub(crate) ends: Option<Cause>,
 }
 
@@ -86,21 +87,22 @@ impl Lease {
         }
     }
 
-    /// Whether the peer may have to wait until other bodies of the connection are read.
+    /// Whether the peer may have to wait until other bodies of the connection are read, before it
+    /// can send this one.
     fn may_be_held_up(&self) -> bool {
         self.stream.is_some() && self.connection.may_hold_up_a_stream()
     }
 
-    /// Notes that the reader of the body has got something, or has gone.
+    /// Notes that the reader of the body does not wait any more.
     fn note_served(&self) {
         self.exchange().note_reader_served();
         if let Some(stream) = &self.stream {
-            // Something had come, and the reader had not looked.
+            // If the body had timed out by then, bytes had come that the reader had not read yet.
             stream.forgive(Cause::BodyTimeout);
         }
     }
 
-    /// Ends the exchange before its end: the connection goes with it, or the stream.
+    /// Ends the exchange early: closes the connection, or resets the stream.
     fn give_up(self) {
         match self.stream {
             // Dropping hyper's body resets the stream, once its request body has ended too.
@@ -111,7 +113,7 @@ impl Lease {
         }
     }
 
-    /// Gives the connection back, or ends it if the exchange left something behind.
+    /// Releases the connection, or closes it if there is a cause.
     fn finish(self) {
         let exchange = self.connection.state();
         let ends = self
@@ -143,8 +145,8 @@ impl SessionBody {
         body
     }
 
-    /// Whether nothing more comes. Over HTTP/2 that is asked under a lock, so the length is looked
-    /// at first.
+    /// Whether nothing more comes. Over HTTP/2 hyper takes a lock to tell, so the length is asked
+    /// first.
     #[inline]
     fn has_ended(&self) -> bool {
         self.size_hint().lower() == 0 && self.is_end_stream()
@@ -156,11 +158,10 @@ impl SessionBody {
         &self.info
     }
 
-    /// Lets the body be silent for as long as it likes, unless the session's
-    /// [body idle timeout](crate::Timeouts::body_idle) was set by hand, or the request has one: for a
-    /// body that is a stream of events, which may be far apart. The session's
-    /// [floor of downloads](crate::Timeouts::download_floor) is lifted too, and that of a request is
-    /// not. Asked before the body is read.
+    /// Lifts the default [body idle timeout](crate::Timeouts::body_idle) of the session and its
+    /// [floor of downloads](crate::Timeouts::download_floor): for a body that is a stream of
+    /// events, which may be far apart. An idle timeout that was set explicitly holds on, and so
+    /// does an idle timeout or a floor of the request. To be called before the body is read.
     pub fn lift_default_idle_timeout(&mut self) {
         let Some(lease) = &self.lease else {
             return;
@@ -174,10 +175,9 @@ impl SessionBody {
         }
     }
 
-    /// Holds the body to a floor of throughput, unless the session's
-    /// [floor of downloads](crate::Timeouts::download_floor) or that of the request was set by hand, be
-    /// it to none: for a download that is worth less than others the slower it is. Asked before the body is
-    /// read.
+    /// Holds the body to a floor of throughput, unless the session's [floor of
+    /// downloads](crate::Timeouts::download_floor) or that of the request was set explicitly, be it
+    /// to none. To be called before the body is read.
     ///
     /// A body whose response began before its request had been sent whole is not held to it.
     pub fn hold_to_default_floor(&mut self, floor: ThroughputFloor) {
@@ -204,13 +204,13 @@ impl SessionBody {
         }
     }
 
-    /// Says that its response began before its request had been sent whole.
+    /// Notes that its response began before its request had been sent whole: no floor holds for it.
     #[cold]
     pub(crate) fn came_early(&mut self) {
         self.held_to = HeldTo::None;
     }
 
-    /// Says that the length in the head is not that of this body.
+    /// Notes that the length in the head is that of a body which does not come.
     pub(crate) fn announces_nothing(&mut self) {
         self.bare = true;
         if self.has_ended() {
@@ -218,7 +218,7 @@ impl SessionBody {
         }
     }
 
-    /// Nothing more comes. hyper is not asked again, also where the reader asks on.
+    /// Ends the body: nothing more comes. hyper is not polled again, even if the reader polls on.
     fn end(&mut self) {
         self.inner = None;
         self.finish();
@@ -230,15 +230,15 @@ impl SessionBody {
         }
     }
 
-    /// Whether a body over HTTP/2 has ended before its length: hyper takes a reset with `NO_ERROR`
-    /// for the end, which it is only where the whole body came before.
+    /// Whether a body over HTTP/2 has ended before its length. hyper takes a reset with `NO_ERROR`
+    /// for the end, which is right only if the whole body came before.
     fn is_short(&self) -> bool {
         let is_stream = self.lease.as_ref().is_some_and(|it| it.stream.is_some());
         is_stream && !self.is_end_stream() && self.size_hint().lower() > 0
     }
 
-    /// Whether its reader has waited for too long on another runtime than the one that drives the
-    /// connection, which would end the wait otherwise, or for longer than its request allows.
+    /// Whether its reader has waited for too long, where the driver does not end the wait: on
+    /// another runtime, or if the request has an idle timeout of its own.
     fn has_waited_too_long(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(lease) = &self.lease else {
             return false;
@@ -256,7 +256,8 @@ impl SessionBody {
             return false;
         }
         let times = self.times.get_or_insert_default();
-        // The timer of another does not fire unless that is driven, and panics where it has ended.
+        // The timer of another runtime fires only while that is driven, and panics if that has
+        // ended.
         if times.idle_on != here {
             times.idle = None;
             times.idle_on = here;
@@ -269,7 +270,7 @@ impl SessionBody {
         true
     }
 
-    /// Whether what comes is below the floor that it is held to, if it is.
+    /// Whether the body comes more slowly than its floor asks for, if it has one.
     #[inline]
     fn is_too_slow(&mut self, cx: &mut Context<'_>) -> bool {
         self.times.is_some() && self.has_trickled(cx)
@@ -298,7 +299,7 @@ impl SessionBody {
         true
     }
 
-    /// Notes that its reader got something.
+    /// Notes that its reader has got a frame, for the floor and the idle timeout.
     #[cold]
     fn note_came(&mut self, polled: Option<&Result<Frame<Bytes>, hyper::Error>>) {
         let Some(times) = &mut self.times else {
@@ -315,7 +316,7 @@ impl SessionBody {
         }
     }
 
-    /// Says why the body ended, by hyper's error or because its time ran out.
+    /// Ends the body by an error: hyper's, or that of a timeout.
     fn fail(&mut self, error: Option<hyper::Error>) -> Error {
         self.inner = None;
         let lease = self.lease.take();
@@ -341,15 +342,15 @@ impl SessionBody {
             failed = failed.on(self.info.clone(), others);
             lease.give_up();
         }
-        // What hyper says of a connection that was aborted here would only hide why.
+        // hyper's error of a connection that was aborted here would only hide the cause.
         match error.filter(|_| aborted.is_none()) {
             Some(error) => failed.with(error),
             None => failed,
         }
     }
 
-    /// Reads what is left of a body that was dropped, so that its connection can be used again; what
-    /// is not there yet is left to the connection.
+    /// Reads the rest of a body that was dropped, so that its connection can be reused. Bytes that
+    /// have not come yet are left to the driver.
     fn drain(&mut self) {
         let Some(inner) = self.inner.take() else {
             return;
@@ -438,7 +439,7 @@ impl Drop for SessionBody {
         if self.lease.as_ref().is_some_and(saves) {
             self.drain();
         }
-        // Its stream is reset before its place is given to the next.
+        // The stream is reset before it is released for the next request.
         self.inner = None;
         if let Some(lease) = self.lease.take() {
             lease.give_up();

@@ -20,8 +20,8 @@ use crate::{
 /// Turns a connector, a `Service<Uri>`, into a [`Session`] that serves requests with bodies of
 /// type `B`.
 ///
-/// Each call of [`layer`](Layer::layer) makes a pool of its own; the clones of one session share
-/// it. `B` follows from the requests that the session is called with.
+/// Each call of [`layer`](Layer::layer) makes a pool of its own, which the clones of its session
+/// share. `B` follows from the requests that the session is called with.
 ///
 /// See the [crate docs](crate) for an example.
 pub struct SessionLayer<B> {

@@ -4,8 +4,8 @@ use http_body::Body;
 use crate::{error::Kind, exchange::Began, target::HeaderFlags};
 
 /// Above this much of a request body, a connection is not used again after a final 4xx or 5xx: the
-/// peer may have answered without reading, and what lies in kernel buffers cannot be told from
-/// what was read. The next request would wait behind it.
+/// peer may have answered without reading, and bytes in kernel buffers cannot be told from bytes
+/// that were read. The next request would wait behind them.
 const UNREAD_UPLOAD: u64 = 16 * 1024;
 
 /// Whether the connection may serve another request once the response body has ended.
@@ -23,9 +23,9 @@ pub(crate) fn is_bare(status: StatusCode) -> bool {
     [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status)
 }
 
-/// Whether the peer says that it closes after this response
-/// ([RFC 9112, section 9.3](https://www.rfc-editor.org/rfc/rfc9112#section-9.3)): then nobody
-/// should be promised the connection.
+/// Whether the peer says that it closes after this response ([RFC 9112, section
+/// 9.3](https://www.rfc-editor.org/rfc/rfc9112#section-9.3)): then no request may be given the
+/// connection.
 pub(crate) fn is_last(version: Version, headers: &HeaderMap) -> bool {
     let says = |option: &str| {
         headers.get_all(header::CONNECTION).iter().any(|value| {
@@ -53,14 +53,14 @@ pub(crate) fn keep_alive_hint(headers: &HeaderMap) -> Option<u32> {
 
 pub(crate) static KEEP_ALIVE: header::HeaderName = header::HeaderName::from_static("keep-alive");
 
-/// What an error of one HTTP/2 stream says of its request; `None` if the error is not of a stream.
+/// The kind of failure that an error of an HTTP/2 stream is; `None` if the error is not one of a
+/// stream.
 ///
 /// When this side ends the connection because the peer broke the rules, h2 gives that error to all
-/// streams, and does not tell whose frame it was. Where `is_alone` says that there was one stream,
-/// it was a frame of its response; else most of them have nothing to do with it, and the error is
-/// one of the connection.
+/// streams, and does not tell whose frame it was. If `is_alone` says that there was one stream, it
+/// was a frame of its response. Otherwise the error counts as one of the connection.
 ///
-/// A GOAWAY from the peer shows on a stream only if that is above the last one that the peer takes
+/// A stream gets the error of a GOAWAY only if it is above the last one that the peer processes
 /// ([RFC 9113, section 6.8](https://www.rfc-editor.org/rfc/rfc9113#section-6.8)).
 #[cfg(feature = "http2")]
 pub(crate) fn stream_error(error: &hyper::Error, is_alone: impl FnOnce() -> bool) -> Option<Kind> {
@@ -77,7 +77,7 @@ pub(crate) fn stream_error(error: &hyper::Error, is_alone: impl FnOnce() -> bool
     }
 }
 
-/// Whether the peer ended an HTTP/2 connection because it is asked too much of it.
+/// Whether the peer ended an HTTP/2 connection by `ENHANCE_YOUR_CALM`.
 #[cfg(feature = "http2")]
 pub(crate) fn asks_for_calm(error: &hyper::Error) -> bool {
     let source = std::error::Error::source(error);
@@ -99,9 +99,9 @@ pub(crate) fn stream_error(_: &hyper::Error, _: impl FnOnce() -> bool) -> Option
 ///
 /// [RFC 9112, section 6.3](https://www.rfc-editor.org/rfc/rfc9112#section-6.3): with both
 /// `Transfer-Encoding` and `Content-Length` the former counts, the latter is removed, and the
-/// connection must be closed. A coding other than `chunked` is not understood
-/// ([section 6.1](https://www.rfc-editor.org/rfc/rfc9112#section-6.1)); its bytes must not pass
-/// for the content.
+/// connection must be closed. A coding other than `chunked` is not understood ([section
+/// 6.1](https://www.rfc-editor.org/rfc/rfc9112#section-6.1)); its bytes must not be taken for the
+/// content.
 pub(crate) fn check_framing(headers: &mut HeaderMap) -> Result<bool, Kind> {
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
     let Some(coding) = codings.next() else {
@@ -116,15 +116,15 @@ pub(crate) fn check_framing(headers: &mut HeaderMap) -> Result<bool, Kind> {
 /// How long the body of a request must be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Length {
-    /// Only a header says so. Nothing is known of where the body ends until it has ended.
+    /// Only a header says so. The body does not know its end before it has ended.
     Announced(u64),
     /// The body itself says so.
     Known(u64),
 }
 
-/// Makes a request's framing what its body says, or refuses it: what the headers say about the
-/// body and what is sent must not differ, or the peer takes the one request's bytes for another's
-/// ([RFC 9112, section 11.2](https://www.rfc-editor.org/rfc/rfc9112#section-11.2)).
+/// Makes the headers of a request agree with its body, or refuses the request. If they differed,
+/// the peer would take bytes of one request for another ([RFC 9112, section
+/// 11.2](https://www.rfc-editor.org/rfc/rfc9112#section-11.2)).
 ///
 /// Returns how long the body must be, if that is known; a header that it adds is set in `flags`.
 pub(crate) fn frame_request<B: Body>(
@@ -132,7 +132,7 @@ pub(crate) fn frame_request<B: Body>(
     flags: &mut HeaderFlags,
 ) -> Result<Option<Length>, Kind> {
     let is_empty = request.body().is_end_stream();
-    // HTTP/1.1 whatever version a request came here with.
+    // HTTP/1.1, whichever version the caller has set.
     *request.version_mut() = Version::HTTP_11;
     if request.method() == Method::CONNECT {
         return Err(Kind::Headers(
@@ -180,7 +180,8 @@ pub(crate) fn frame_request<B: Body>(
     }
     match (length, exact) {
         (Some(length), Some(exact)) if length != exact => Err(Kind::Headers(NOT_ITS_LENGTH)),
-        // hyper would not ask for a body that is announced as empty, and so would not find out.
+        // hyper would not poll a body that is announced as empty, and so would not find out if it
+        // is not.
         (Some(0), None) => {
             headers.remove(header::CONTENT_LENGTH);
             flags.length = false;
@@ -191,7 +192,7 @@ pub(crate) fn frame_request<B: Body>(
         (_, Some(exact)) => Ok(Some(Length::Known(exact))),
         (None, None) => {
             if !flags.coding {
-                // hyper would leave the body of a GET out.
+                // hyper would otherwise leave out the body of a GET.
                 chunk(headers, flags);
             }
             Ok(None)
@@ -199,9 +200,9 @@ pub(crate) fn frame_request<B: Body>(
     }
 }
 
-/// Announces the body of a request again, which is about to be given to another connection. What
-/// was made for HTTP/2 has lost its `Transfer-Encoding`, and over HTTP/1 a body of unknown length is
-/// not sent without.
+/// Announces the body of a request again that is given to another connection. A request that was
+/// made for HTTP/2 has lost its `Transfer-Encoding`, which HTTP/1 needs for a body of unknown
+/// length.
 pub(crate) fn frame_again<B: Body>(request: &mut Request<B>, flags: &mut HeaderFlags) {
     let body = request.body();
     let is_unknown = !body.is_end_stream() && body.size_hint().exact().is_none();
@@ -233,8 +234,8 @@ fn content_length(headers: &HeaderMap, flags: HeaderFlags) -> Result<u64, Kind> 
         .ok_or(Kind::Headers("Content-Length is no number"))
 }
 
-/// Refuses any coding of a request but `chunked`, once: that is what the body is sent in
-/// ([RFC 9112, section 6.1](https://www.rfc-editor.org/rfc/rfc9112#section-6.1)).
+/// Refuses any coding of a request but a single `chunked`, in which the body is sent ([RFC 9112,
+/// section 6.1](https://www.rfc-editor.org/rfc/rfc9112#section-6.1)).
 fn check_coding(headers: &HeaderMap) -> Result<(), Kind> {
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
     let coding = codings.next();

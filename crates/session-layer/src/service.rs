@@ -17,15 +17,15 @@ use crate::{
     drive::Opener, future, pool::Pool, runtime,
 };
 
-/// A pool of connections as a `Service<Request<B>>`: what the requests of an app share.
+/// A pool of connections as a `Service<Request<B>>`, which all requests of an app share.
 ///
 /// Clones are cheap and share the pool. It is always ready; a request that must wait for a
 /// connection waits in its future. The request's URI must be absolute; `Host` is added where it is
 /// absent.
 ///
-/// A call takes its place in the pool at once, not at the first poll of its future: one that is
-/// kept without being polled keeps its place from others. Outside of a Tokio runtime it does so at
-/// the first poll.
+/// A call takes its place in the pool at once, and not only at the first poll of its future: a
+/// future that is kept without being polled holds its place. Outside of a Tokio runtime it takes it
+/// at the first poll.
 ///
 /// A request uses connections of the runtime that it is made on, and opens those that it needs
 /// there: a runtime that is not being driven, as one of a single thread between two calls of
@@ -85,11 +85,11 @@ impl<B: Send + 'static> Session<B> {
         self.handle.pool.stats()
     }
 
-    /// Returns an upper bound on one wait of a request with the session's timeouts: on the time from
-    /// a poll of its future, or of the body of its response, that is pending, to the moment at which
-    /// the task is woken. By then something has come, or a timeout has ended the wait. It is the sum
-    /// of the [queue timeout](crate::PoolConfig::queue_timeout) and of all [`Timeouts`](crate::Timeouts),
-    /// since several may run out within one wait; `None` if one of them is off.
+    /// Returns an upper bound on one wait of a request with the session's timeouts: the longest
+    /// time from a pending poll of its future, or of the body of its response, until the task is
+    /// woken, because something has come or a timeout has run out. It is the sum of the [queue
+    /// timeout](crate::PoolConfig::queue_timeout) and of all [`Timeouts`](crate::Timeouts), since
+    /// several may run out within one wait; `None` if one of them is off.
     ///
     /// So a layer above that counts the waits of a call knows how long it has taken at most, without
     /// a timer of its own. It does not hold while a request body is sent, which may take any time,
@@ -135,7 +135,7 @@ where
     fn call(&mut self, request: Request<B>) -> ResponseFuture<B> {
         let pool = &self.handle.pool;
         let Some(runtime) = runtime::current() else {
-            // Which connections it may have is known when it is polled.
+            // Its connections depend on the runtime, which is known when it is polled.
             return ResponseFuture::later(pool.clone(), request);
         };
         future::start(pool, request, Some(runtime))
@@ -162,8 +162,8 @@ impl<B: Send + 'static> Drop for Handle<B> {
     fn drop(&mut self) {
         let in_use = self.pool.stop_keeping();
         if in_use > 0 {
-            // No warning: a service that is called once and dropped, as by tower's `oneshot`, is
-            // no mistake, and what is in flight goes on.
+            // Not a warning: to call a service once and drop it is no mistake (tower's `oneshot`
+            // does so), and requests in flight go on.
             tracing::debug!(
                 in_use,
                 "the last session was dropped with connections in use"

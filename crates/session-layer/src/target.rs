@@ -1,4 +1,4 @@
-//! How a request names what it is for, which differs with the protocol.
+//! Makes the target of a request, which differs with the protocol.
 
 use std::mem;
 
@@ -13,8 +13,8 @@ use http::{
 
 use crate::{config::RequestOptions, connector::ViaProxy, origin::Origin};
 
-/// Headers about the connection, which HTTP/2 has no place for
-/// ([RFC 9113, section 8.2.2](https://www.rfc-editor.org/rfc/rfc9113#section-8.2.2)).
+/// Headers about the connection, which HTTP/2 does not have ([RFC 9113, section
+/// 8.2.2](https://www.rfc-editor.org/rfc/rfc9113#section-8.2.2)).
 static OF_CONNECTION: [HeaderName; 6] = [
     PROXY_AUTHORIZATION,
     TRANSFER_ENCODING,
@@ -24,7 +24,7 @@ static OF_CONNECTION: [HeaderName; 6] = [
     HeaderName::from_static("http2-settings"),
 ];
 
-/// Which headers a request has that a session looks at. One pass over the names costs less than
+/// Which of the headers that a session reads a request has. One pass over the names costs less than
 /// the look-up of one, which hashes it.
 #[derive(Clone, Copy, Debug, Default)]
 #[expect(
@@ -41,9 +41,9 @@ pub(crate) struct HeaderFlags {
     pub(crate) coding: bool,
     pub(crate) expect: bool,
     pub(crate) proxy_authorization: bool,
-    /// Any that is about the connection, or may be.
+    /// Any header that is about the connection, or may be.
     pub(crate) of_connection: bool,
-    /// What it asks of the session.
+    /// The options that the request has for the session.
     pub(crate) options: RequestOptions,
 }
 
@@ -79,9 +79,8 @@ impl HeaderFlags {
     }
 }
 
-/// With `Host`, and in origin-form
-/// ([RFC 9112, section 3.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2)), or whole for a
-/// proxy.
+/// Makes a request for HTTP/1: with `Host`, and in origin-form ([RFC 9112, section
+/// 3.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2)), or in absolute-form for a proxy.
 pub(crate) fn for_http1<B>(
     request: &mut Request<B>,
     flags: HeaderFlags,
@@ -90,7 +89,7 @@ pub(crate) fn for_http1<B>(
 ) {
     let mut has_host = flags.host;
     if request.version() == Version::HTTP_2 {
-        // It was made for HTTP/2 before, and came back: what it named is in the URI.
+        // It was made for HTTP/2 and handed back: its authority is in the URI.
         let named = request.uri().authority().map(Authority::as_str);
         if let Some(named) = named.and_then(|named| HeaderValue::try_from(named).ok()) {
             request.headers_mut().insert(HOST, named);
@@ -111,7 +110,7 @@ pub(crate) fn for_http1<B>(
     match via_proxy {
         None => {
             if flags.proxy_authorization {
-                // Meant for a proxy, and for nobody else.
+                // It is for a proxy, and must not reach the origin.
                 request.headers_mut().remove(PROXY_AUTHORIZATION);
             }
             origin_form(request);
@@ -120,8 +119,9 @@ pub(crate) fn for_http1<B>(
     }
 }
 
-/// Names a field in `Connection`, if it is not named there, so that nobody passes it on: as `TE` and `Upgrade`
-/// have to be (RFC 9110, sections [7.8](https://www.rfc-editor.org/rfc/rfc9110#section-7.8) and
+/// Adds a field's name to `Connection`, if it is not there, so that no proxy passes the field on:
+/// `TE` and `Upgrade` require it (RFC 9110, sections
+/// [7.8](https://www.rfc-editor.org/rfc/rfc9110#section-7.8) and
 /// [10.1.4](https://www.rfc-editor.org/rfc/rfc9110#section-10.1.4)).
 #[cold]
 fn name_option(headers: &mut HeaderMap, option: &'static str) {
@@ -134,20 +134,20 @@ fn name_option(headers: &mut HeaderMap, option: &'static str) {
     }
 }
 
-/// Leaves of the URI what an origin server is sent: path and query
-/// ([RFC 9112, section 3.2.1](https://www.rfc-editor.org/rfc/rfc9112#section-3.2.1)).
+/// Reduces the URI to what an origin server is sent: path and query ([RFC 9112, section
+/// 3.2.1](https://www.rfc-editor.org/rfc/rfc9112#section-3.2.1)).
 fn origin_form<B>(request: &mut Request<B>) {
-    // Only a path is left, or none, which stands for "/".
+    // The URI is only a path now, or "/" where there was none.
     *request.uri_mut() = path(request.uri_mut()).map(Uri::from).unwrap_or_default();
 }
 
-/// Makes the URI whole again, as an HTTP proxy wants it
-/// ([RFC 9112, section 3.2.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2)), and adds what
-/// is for the proxy alone. Userinfo is not part of an origin, so none can come back.
+/// Makes the URI absolute, as an HTTP proxy needs it ([RFC 9112, section
+/// 3.2.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2)), and adds the credentials for the
+/// proxy. Userinfo is no part of an origin, so it cannot get into the URI.
 fn absolute_form<B>(request: &mut Request<B>, origin: &Origin, via_proxy: &ViaProxy) {
     let mut parts = origin.uri().clone().into_parts();
-    // For the server as a whole there would be no path at all (RFC 9112, section 3.2.4), which `Uri`
-    // cannot write; an asterisk would become part of the host.
+    // `OPTIONS *` would be a URI without a path here (RFC 9112, section 3.2.4), which `Uri` cannot
+    // write; an asterisk would become part of the host.
     let path = path(request.uri_mut()).filter(|path| path.as_str() != "*");
     parts.path_and_query = path.or(parts.path_and_query);
     *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
@@ -158,11 +158,11 @@ fn absolute_form<B>(request: &mut Request<B>, origin: &Origin, via_proxy: &ViaPr
     }
 }
 
-/// With scheme and authority, and without what is about the connection. A `Host` of the request
-/// becomes the authority
-/// ([RFC 9113, section 8.3.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.3.1)).
+/// Makes a request for HTTP/2: with scheme and authority, and without headers about the connection.
+/// A `Host` of the request becomes the authority ([RFC 9113, section
+/// 8.3.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.3.1)).
 pub(crate) fn for_http2<B>(request: &mut Request<B>, flags: HeaderFlags, origin: &Origin) {
-    // It was made so before, and came back.
+    // It was made for HTTP/2 before, and handed back.
     let is_made = request.version() == Version::HTTP_2;
     *request.version_mut() = Version::HTTP_2;
     if flags.host || is_made || !is_named_as(request.uri(), origin) {
@@ -179,14 +179,16 @@ pub(crate) fn for_http2<B>(request: &mut Request<B>, flags: HeaderFlags, origin:
     }
 }
 
-/// Whether a URI is what HTTP/2 sends of it: with the origin's authority as it is, and a path.
+/// Whether HTTP/2 can send a URI as it is: it has the authority as the origin spells it, and a
+/// path.
 fn is_named_as(uri: &Uri, origin: &Origin) -> bool {
     uri.authority()
         .is_some_and(|named| *origin.authority() == *named.as_str())
         && uri.path_and_query().is_some_and(is_path)
 }
 
-/// Whether it is there, or is the asterisk of an `OPTIONS` request: not a query alone.
+/// Whether it begins with a path, or is the asterisk of an `OPTIONS` request. A query alone is no
+/// path.
 fn is_path(path: &PathAndQuery) -> bool {
     let path = path.as_str();
     path.starts_with('/') || path == "*"
@@ -195,7 +197,7 @@ fn is_path(path: &PathAndQuery) -> bool {
 /// Gives a request the URI that HTTP/2 sends: with the authority that it was `named` by, or else with
 /// that of its origin.
 fn name_for_http2<B>(request: &mut Request<B>, named: Option<Authority>, origin: &Origin) {
-    // No userinfo, which an authority must not have here.
+    // `:authority` must not have userinfo.
     let named = named.filter(|named| !named.as_str().contains('@'));
     let mut parts = origin.uri().clone().into_parts();
     if let Some(named) = named {
@@ -204,7 +206,7 @@ fn name_for_http2<B>(request: &mut Request<B>, named: Option<Authority>, origin:
     let path = path(request.uri_mut());
     parts.path_and_query = match path {
         Some(path) if is_path(&path) => Some(path),
-        // A query alone; the origin's own is "/".
+        // A query alone gets the path "/".
         Some(path) => PathAndQuery::try_from(format!("/{}", path.as_str())).ok(),
         None => parts.path_and_query,
     };
@@ -216,7 +218,7 @@ fn drop_those_of_the_connection(headers: &mut HeaderMap) {
     headers.remove(CONNECTION);
     for named in &options {
         for name in named.to_str().unwrap_or_default().split(',') {
-            // HTTP/1 names it there, and HTTP/2 knows it without: what of it may go is seen below.
+            // HTTP/2 may have `TE` without that; which of its values may be sent is decided below.
             if !name.trim().eq_ignore_ascii_case(TE.as_str()) {
                 headers.remove(name.trim());
             }

@@ -1,4 +1,4 @@
-//! What the IO of an HTTP/2 connection knows of its frames.
+//! Follows the frames that the IO of an HTTP/2 connection writes.
 
 use std::{io::IoSlice, sync::Arc};
 
@@ -21,9 +21,9 @@ pub(super) struct Outgoing {
     /// How many bytes come before the next head of a frame.
     skip: u32,
     head: [u8; FRAME_HEAD],
-    /// How much of that head is there.
+    /// How many bytes of that head have been written.
     have: usize,
-    /// The stream that was opened last. A HEADERS frame of an earlier one has trailers.
+    /// The stream that was opened last. A HEADERS frame of an earlier stream has trailers.
     last: u32,
 }
 
@@ -80,7 +80,7 @@ impl Outgoing {
         let stream = u32::from_be_bytes(stream);
         if kind == HEADERS && stream > self.last {
             self.last = stream;
-            // One task writes, so nothing comes between.
+            // One task writes to a socket, so no other counts in between.
             self.gate.note_opened();
         }
     }

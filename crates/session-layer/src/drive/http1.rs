@@ -16,7 +16,7 @@ use crate::{
 };
 
 pin_project! {
-    /// The task of one HTTP/1 connection: drives hyper, and keeps all of the connection's times
+    /// The driver of one HTTP/1 connection: polls hyper, and keeps all timeouts of the connection
     /// with one timer.
     #[must_use = "futures do nothing unless polled"]
     pub(crate) struct Driver<F, B>
@@ -30,8 +30,8 @@ pin_project! {
         watch: Watch,
         // The rest of a response body that was dropped, while the connection reads it.
         unread: Option<Box<Unread>>,
-        // The waker that the connection's state has: mostly the same for good, and so no lock is
-        // taken to tell it.
+        // The waker that the connection's state has. It mostly stays the same, and is compared here
+        // so that no lock is taken.
         task: Option<Waker>,
         connection: Arc<Connection<B>>,
     }
@@ -43,15 +43,16 @@ pin_project! {
     {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
-            // Told even if a foreign transport panics when it is dropped.
+            // The pool is told even if a foreign transport panics when it is dropped.
             let _tells = Ended(this.connection);
-            // The socket is closed before the pool hears of it: who waits for that may rely on it.
+            // The socket is closed before the pool is told, so that one who waits for the pool may
+            // rely on it.
             this.hyper.set(None);
         }
     }
 }
 
-/// Tells the pool, when dropped, that a connection is no more.
+/// Tells the pool, when dropped, that a connection has ended.
 pub(super) struct Ended<'a, B: Send + 'static>(pub(super) &'a Arc<Connection<B>>);
 
 impl<B: Send + 'static> Drop for Ended<'_, B> {
@@ -118,7 +119,7 @@ where
             if let Poll::Ready(drained) = unread.poll(cx) {
                 *this.unread = None;
                 match drained {
-                    // As where a body is read to its end by who asked for it.
+                    // The same as where the caller has read the body to its end.
                     Drained::Ended if state.has_write_failed() => {
                         state.abort(Cause::Broken);
                         return Poll::Ready(());
@@ -137,7 +138,7 @@ where
     }
 }
 
-/// Looks at whatever time the connection is bound by at this moment.
+/// Checks the timeouts that hold for the connection at this moment.
 fn look<B: Send + 'static>(connection: &Arc<Connection<B>>, now: Instant) -> Look {
     let state = connection.state();
     if state.phase() == ExchangePhase::Idle {
@@ -149,7 +150,7 @@ fn look<B: Send + 'static>(connection: &Arc<Connection<B>>, now: Instant) -> Loo
 fn look_at_idle<B: Send + 'static>(connection: &Arc<Connection<B>>, now: Instant) -> Look {
     let pool = connection.pool();
     if connection.expires().is_some_and(|expires| expires <= now) {
-        // Too old to be given out again; a request on it may finish.
+        // It is too old to be given out again; a request on it may finish.
         return match pool.take_idle(connection.id(), connection.origin()) {
             Some(_) => Look::Abort(Cause::TooOld),
             None => Look::Again(None),

@@ -17,14 +17,13 @@ use crate::{
 use hyper::rt::ReadBufCursor;
 use hyper_util::rt::TokioIo;
 
-/// The IO of one connection: it counts bytes, keeps the limits, can be aborted from outside, and owns
-/// the pool's permit, which is free again when this is dropped.
+/// The IO of one connection: it counts bytes, keeps the limits, can be aborted from outside, and
+/// owns the pool's permit, which is released when this is dropped.
 ///
-/// A write that fails does not end it. A peer that refuses a request may answer and close without
-/// reading the rest
-/// ([RFC 9112, section 9.5](https://www.rfc-editor.org/rfc/rfc9112#section-9.5)), and hyper would
-/// give up at the failed write what lies there to be read. So hyper is not told: reading goes on,
-/// and ends by the answer, by the end of the stream, or a second later.
+/// A failed write does not end it. A peer that refuses a request may answer and close without
+/// reading the rest ([RFC 9112, section 9.5](https://www.rfc-editor.org/rfc/rfc9112#section-9.5)),
+/// and hyper would end at the failed write without reading that answer. So hyper is not told:
+/// reading goes on, and ends by the answer, by the end of the stream, or a second later.
 #[derive(Debug)]
 pub(crate) struct Io<T, S> {
     inner: TokioIo<Counted<TokioIo<T>>>,
@@ -76,7 +75,7 @@ impl<T, S> Io<T, S> {
         self
     }
 
-    /// The transport itself, below what only counts.
+    /// The transport itself, below the wrapper that counts.
     #[inline]
     fn transport(&mut self) -> &mut T {
         self.inner.inner_mut().get_mut().inner_mut()
@@ -95,12 +94,13 @@ impl<T, S> Io<T, S> {
         }
         self.writes = Writes::Failed;
         self.state.note_write_failed(error);
-        // hyper reads first and writes then: what is there to be read may have been missed.
+        // hyper reads first and writes then: bytes that have come since would be missed.
         cx.waker().wake_by_ref();
         self.unwritten(done)
     }
 
-    /// What hyper is told of bytes that cannot be written any more; `done` says that they are.
+    /// What hyper is told of bytes that cannot be written any more. `done` is the value that says
+    /// they were written.
     #[cold]
     fn unwritten<R>(&self, done: R) -> Poll<io::Result<R>> {
         match self.when_failed {
@@ -112,14 +112,13 @@ impl<T, S> Io<T, S> {
         }
     }
 
-    /// Whether there is no exchange whose answer might come: the writer has taken the
-    /// connection over by an upgrade.
+    /// Whether the connection was upgraded, so that no response may come that is worth waiting for.
     fn is_upgraded(&self) -> bool {
         self.when_failed == WhenFailed::Wait && self.state.phase() == ExchangePhase::Idle
     }
 
-    /// How many of the bytes of a write may have reached the peer: where a write that fails may have
-    /// sent a part before, all of them.
+    /// How many bytes of a write may have reached the peer: all of them, if it failed and may have
+    /// sent a part.
     #[inline]
     fn may_have_left(
         &self,
@@ -164,8 +163,8 @@ impl<T: hyper::rt::Read + Unpin + 'static, S: Unpin> hyper::rt::Read for Io<T, S
                 return Poll::Pending;
             }
         }
-        // Nothing is left of this question when it is compiled: a stream of ours counts by itself,
-        // and saves two conversions of the buffer.
+        // The compiler resolves this downcast. A stream of this crate counts by itself, which saves
+        // two conversions of the buffer.
         let transport: &mut dyn Any = self.transport();
         let (polled, read) = match transport.downcast_mut::<Transport>() {
             Some(transport) => transport.poll_counted(cx, buf),
@@ -173,7 +172,7 @@ impl<T: hyper::rt::Read + Unpin + 'static, S: Unpin> hyper::rt::Read for Io<T, S
         };
         let state = &*self.state;
         state.note_read_blocked(polled.is_pending());
-        // hyper asks several times per response, and mostly nothing is there yet.
+        // hyper reads several times for a response, and mostly nothing has come yet.
         if polled.is_pending() {
             if let Some(outgoing) = &self.outgoing {
                 outgoing.gate().note_drained();

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How many PINGs doubt may cost while the peer sends nothing but answers to them. gRPC servers end
-/// a connection at the third PING that comes within five minutes of the one before, where they
-/// have sent neither data nor headers meanwhile (gRFC A8, "Server Enforcement").
+/// How many PINGs may be sent out of doubt while the peer sends nothing but answers to them. gRPC
+/// servers end a connection at the third PING that comes within five minutes of the one before,
+/// where they have sent neither data nor headers meanwhile (gRFC A8, "Server Enforcement").
 const MAX_DOUBTS: u8 = 2;
 
-/// How long a connection that carries nothing waits for an answer at most: its place may be wanted,
-/// and another is as good.
+/// How long an idle connection waits for an answer at most: another request may need its permit,
+/// and a new connection is as good.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The length of a PING frame.
@@ -27,23 +27,23 @@ pub(super) struct KeepAlive {
     round_trip: Duration,
     /// When the peer was last heard of.
     heard: Instant,
-    /// When a PING was sent that nothing has come after.
+    /// When the PING was sent after which nothing has come.
     asked: Option<Instant>,
-    /// From when on the peer is in doubt: a request was given up, and nothing has come since that
+    /// Since when the peer is in doubt: a request was given up, and nothing has come since it
     /// began.
     doubted: Option<Instant>,
     /// How many PINGs were sent out of doubt since the peer last sent anything but answers to PINGs.
     doubts: u8,
 }
 
-/// What is to be done about a connection.
+/// What to do about a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Act {
-    /// Nothing before this moment.
+    /// Do nothing before this moment.
     Wait(Option<Instant>),
-    /// Send a PING, and give it nothing new until something comes.
+    /// Send a PING, and pause the connection until bytes come.
     Ask,
-    /// The peer may be alive, and must not be asked again: give the connection nothing new.
+    /// Drain the connection: the peer may be alive, but must not be asked again.
     Leave,
     /// The peer did not answer: close it.
     Close,
@@ -67,7 +67,7 @@ impl KeepAlive {
         }
     }
 
-    /// Notes so many bytes from the peer; returns whether a PING was waiting for an answer.
+    /// Notes that bytes have come from the peer; returns whether a PING was waiting for an answer.
     pub(super) fn heard(&mut self, bytes: u64, now: Instant) -> bool {
         self.heard = now;
         self.doubted = None;
@@ -78,10 +78,10 @@ impl KeepAlive {
         asked
     }
 
-    /// Notes a request that was given up, where nothing has come since it began.
+    /// Notes that a request was given up, if nothing has come since it began.
     ///
-    /// A peer is not in doubt before it had the time of a round trip: whoever drops a call at once
-    /// has not waited long enough to know.
+    /// A peer is in doubt only after it had the time of a round trip: a call that is dropped at
+    /// once has not waited long enough to know.
     pub(super) fn doubt(&mut self, began: Instant) {
         if self.heard > began {
             return;
@@ -96,7 +96,7 @@ impl KeepAlive {
         self.doubted.is_some_and(|from| from <= now)
     }
 
-    /// Says what to do now, while so many requests are under way.
+    /// Decides what to do now, while this many requests are under way.
     pub(super) fn next(&mut self, now: Instant, requests: usize) -> Act {
         let busy = requests > 0;
         if let Some(asked) = self.asked {
@@ -106,7 +106,7 @@ impl KeepAlive {
             if waits_until.is_some_and(|until| until <= now) {
                 return Act::Close;
             }
-            // It may carry nothing by then.
+            // The connection may be idle by then.
             return Act::Wait(idle.filter(|idle| *idle > now).or(by));
         }
         if self.is_doubted(now) {
@@ -163,7 +163,7 @@ mod tests {
         it.doubt(at(2));
         assert!(it.is_doubted(at(3)));
         assert_eq!(it.next(at(4), 0), Act::Ask);
-        // Nothing is lost by closing what carries nothing.
+        // An idle connection may be closed without loss.
         assert_eq!(it.next(at(4), 1), Act::Wait(Some(at(5))));
         assert_eq!(it.next(at(5), 1), Act::Wait(Some(at(14))));
         assert_eq!(it.next(at(5), 0), Act::Close);

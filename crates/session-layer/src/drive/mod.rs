@@ -1,4 +1,4 @@
-//! Opens connections and drives them: a task for each, which polls hyper and keeps the times.
+//! Opens connections and drives them: each has a task, which polls hyper and keeps the timeouts.
 
 mod frames;
 mod http1;

@@ -46,31 +46,31 @@ use crate::{
     step::Steps,
 };
 
-/// The largest buffer that hyper reads into, where none is asked for: its own default, said here
-/// because [`most_before_head`] counts with it.
+/// The largest buffer that hyper reads into, if the settings name none. It is hyper's own default,
+/// and stands here because [`most_before_head`] counts with it.
 const READ_BUFFER: usize = 8 * 1024 + 100 * 4096;
 
-/// The most bytes that may come before the head is known to be there, over HTTP/1: informational
+/// The most bytes that may come over HTTP/1 before the driver learns of the head: informational
 /// responses and the head.
 ///
-/// hyper holds each single head to [`MAX_HEAD`]. All together are counted as they are read, and one
-/// read brings what follows the head too; hyper may read twice more before whoever waits for the
-/// head has looked at it. So that much is left out of the count.
+/// hyper holds each single head to [`MAX_HEAD`]. The IO counts all of them together as it reads,
+/// and a read brings what follows the head too. hyper may read twice more before the request's
+/// future has seen the head. So this many bytes more are allowed.
 fn most_before_head(read_buffer: usize) -> u64 {
     let buffer = u64::try_from(read_buffer).unwrap_or(u64::MAX);
     MAX_HEAD.saturating_add(buffer.saturating_mul(3))
 }
 
-/// Makes the pool's [`Connect`] of a connector.
+/// Implements the pool's [`Connect`] by a connector.
 pub(crate) struct Opener<C> {
     connector: C,
     kept: Kept,
 }
 
-/// What the tasks of a session's connections keep for each other.
+/// What the drivers of a session's connections share.
 #[derive(Clone, Default)]
 struct Kept {
-    /// The boxes that the tasks of HTTP/2 requests have left.
+    /// The boxes of futures that have ended, for the next ones.
     #[cfg(feature = "http2")]
     boxes: Arc<Boxes>,
 }
@@ -106,7 +106,8 @@ where
             permit.fail(&error);
             return Ok(());
         };
-        // It is called where a permit is freed; its panic would unwind through that.
+        // The connector is called while a permit is released, and its panic would unwind through
+        // that.
         let Ok(connector) = panic::catch_unwind(AssertUnwindSafe(|| self.connector.clone())) else {
             let error = Error::new(Kind::Connect).with("the connector panicked");
             let error = error.at(permit.origin());
@@ -137,7 +138,7 @@ pin_project! {
     /// The task of a connection: opens it, then drives it.
     #[project = TaskProj]
     enum Task<O, D> {
-        /// Boxed: what opening takes is given back when it is done.
+        /// Boxed, so that its memory is freed when the connection is open.
         Opening { opening: Pin<Box<O>> },
         Driving { #[pin] driver: D },
     }
@@ -157,7 +158,8 @@ where
                     return Poll::Ready(());
                 };
                 self.set(Task::Driving { driver });
-                // Polled after the request that waited for it, which is then there.
+                // Wakes itself, so that it is polled after the request that has waited for the
+                // connection.
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
@@ -166,7 +168,7 @@ where
     }
 }
 
-/// Opens a connection; returns what drives it, if that is to run in the same task.
+/// Opens a connection; returns its driver, if that is to run in the same task.
 async fn open<C, B>(
     connector: C,
     permit: Permit<B>,
@@ -199,8 +201,8 @@ where
     }
 }
 
-/// Connects, within the time that there is for it, or until it is called off. From then on nothing
-/// ends the connection but its own users: another request may have been given it.
+/// Connects, within the connect timeout, or until the connect is cancelled. After that, a cancel
+/// has no effect: another request may have been given the connection.
 async fn reach<C, B>(
     connector: C,
     permit: &Permit<B>,
@@ -227,7 +229,7 @@ where
             polled
         });
         if let Poll::Ready(connected) = polled {
-            // What is left, over HTTP/2, is no part of the last step.
+            // What HTTP/2 still waits for does not belong to the last step.
             steps.set(Step::Connect);
             let failed = |error| Error::from_connector(error, timeout);
             return Poll::Ready(Some(connected.map_err(failed)));
@@ -238,8 +240,8 @@ where
         let Some(timeout) = timeout else {
             return Poll::Pending;
         };
-        // Begun after the connector's own timer: where that is as long, it is the one that runs
-        // out, since it knows what was being waited for.
+        // Begun after the connector's own timer. If both are as long, that one runs out first, and
+        // its error names the step.
         if timer.is_none() {
             timer.set(Some(sleep(timeout)));
         }
@@ -295,7 +297,7 @@ where
         max_head,
         connected.failed_write,
     ));
-    // From here on the permit only waits for the socket to close.
+    // From here on the permit is released when the socket is closed.
     permit.connected();
     let mut unopened = Unopened {
         pool: &pool,
@@ -335,7 +337,7 @@ where
     );
     let begun = if let Some(gate) = gate {
         #[cfg(feature = "http2")]
-        // Boxed: it is large, and room for it would be made for each connection.
+        // Boxed: it is large, and each task would have room for it.
         let begun = Box::pin(super::http2::drive(io, connection, gate, kept.boxes)).await;
         #[cfg(not(feature = "http2"))]
         let begun = {
@@ -354,8 +356,8 @@ where
     })
 }
 
-/// Tells the pool if the task ends, by a panic of the stream or with its runtime, while hyper
-/// begins to use the connection.
+/// Tells the pool if the task ends during the handshake of hyper, by a panic of the stream or with
+/// its runtime.
 struct Unopened<'a, B: Send + 'static> {
     pool: &'a Arc<Pool<B>>,
     id: u64,
@@ -371,7 +373,7 @@ impl<B: Send + 'static> Drop for Unopened<'_, B> {
     }
 }
 
-/// Begins to speak HTTP/1; returns what drives the connection.
+/// Makes the handshake of HTTP/1; returns the driver.
 async fn drive_http1<T, B>(
     io: T,
     facts: Arc<Connection<B>>,
@@ -383,7 +385,8 @@ where
 {
     let (sender, connection) = builder(&facts.pool().config().pool).handshake(io).await?;
     let pooled = PooledConnection::http1(facts.clone(), sender);
-    // Made first: should the task end before its next poll, the pool still hears of it.
+    // Made before the pool is told, so that the pool learns of the end even if the task is never
+    // polled again.
     let driver = Driver::new(connection.with_upgrades(), facts.clone());
     facts.pool().opened(pooled);
     Ok(driver)
@@ -407,8 +410,8 @@ fn builder(config: &PoolConfig) -> http1::Builder {
     builder
 }
 
-/// Whether a connection speaks HTTP/2: if the peer chose it, or is known to. What is known of an
-/// origin does not hold for a proxy that is sent requests whole.
+/// Whether a connection speaks HTTP/2: the peer has chosen it by ALPN, or is known to speak it. The
+/// latter says nothing of a proxy that is sent each request with its whole URI.
 fn speaks_http2(
     config: &Config,
     origin: &Origin,
@@ -443,8 +446,8 @@ fn speaks_http2(
     }
 }
 
-/// When a connection gets too old: its lifetime give or take a tenth, so that connections opened
-/// together are not replaced together.
+/// When a connection is too old: after its lifetime, give or take a tenth, so that connections
+/// opened together are not replaced together.
 fn expiry(lifetime: Option<Duration>) -> Option<Instant> {
     lifetime.and_then(|lifetime| {
         let factor = 0.9 + 0.2 * fastrand::f64();

@@ -1,8 +1,8 @@
-//! A timer for hyper's PINGs that runs out when the driver says so.
+//! A timer for hyper's PINGs, which fires when the driver wants a PING.
 //!
-//! hyper sends a PING when an interval has passed, and cannot be asked for one at a certain moment.
-//! So the interval is for the driver to decide: it passes when a PING is [wanted](OnDemand::want).
-//! What follows from an answer, or from none, is decided there too.
+//! hyper sends a PING when an interval has passed, and cannot be asked to send one at a certain
+//! moment. So this timer ends hyper's interval when the driver [wants](OnDemand::want) a PING. The
+//! driver also decides what follows from an answer, or from none.
 
 use std::{
     future::Future,
@@ -18,18 +18,18 @@ use std::{
 use hyper::rt::{Sleep, Timer};
 use tokio::time::Instant;
 
-/// Told to hyper as the interval of its PINGs. Longer than any time that it measures otherwise, by
-/// which the two are told apart.
+/// The interval of PINGs in hyper's settings. It is longer than any other time that hyper waits
+/// for, and is recognised by that.
 pub(super) const INTERVAL: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Told to hyper as the time for an answer, which is kept elsewhere.
+/// The time for an answer in hyper's settings. The driver keeps the real one.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 
-/// hyper's clock and timer on one connection. Clones are the same.
+/// hyper's clock and timer on one connection. Clones share their state.
 #[derive(Clone, Debug)]
 pub(super) struct OnDemand {
     wanted: Arc<AtomicBool>,
-    /// What hyper is told about the time, where it does not measure the peer.
+    /// The time that hyper is told, if it does not measure round trips.
     fixed: Option<Instant>,
 }
 
@@ -55,7 +55,7 @@ impl OnDemand {
         self.wanted.store(true, Relaxed);
     }
 
-    /// Wants none any more.
+    /// Withdraws the wish for a PING.
     pub(super) fn forget(&self) {
         self.wanted.store(false, Relaxed);
     }
@@ -69,7 +69,7 @@ impl Timer for OnDemand {
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Sleep>> {
         let is_interval = duration > TIMEOUT;
         if !is_interval {
-            // It waits for an answer: the PING was sent.
+            // hyper waits for an answer now: the PING was sent.
             self.wanted.store(false, Relaxed);
         }
         let wanted = is_interval.then(|| self.wanted.clone());
@@ -85,7 +85,7 @@ impl Timer for OnDemand {
     }
 }
 
-/// Ends when a PING is wanted; never, where it waits for something else.
+/// Ends when a PING is wanted. If hyper waits for something else by it, it never ends.
 struct Wanted(Option<Arc<AtomicBool>>);
 
 impl Future for Wanted {

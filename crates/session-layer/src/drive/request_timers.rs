@@ -14,22 +14,21 @@ use crate::{
     throughput::{TooSlow, UploadMeter},
 };
 
-/// The timers of one exchange that its request keeps itself, where the driver does not suffice: if
-/// the request is polled on another runtime than that task, which may not be driven; if it has
-/// timeouts of its own, since the task may sleep for longer than those; and if it has floors of
-/// throughput.
+/// The timers that a request keeps itself, where those of the driver do not suffice. It does so if
+/// it is polled on another runtime than the driver, which may not be driven; if it has timeouts of
+/// its own, since the driver may sleep for longer; and if it has floors of throughput.
 #[derive(Default)]
 pub(crate) struct RequestTimers {
     watch: Option<Pin<Box<Watch>>>,
-    /// The runtime whose timer the watch has.
+    /// The runtime on which the timer of the watch was made.
     watched_on: Option<Id>,
     floors: Option<Floors>,
     upload: Option<UploadMeter>,
-    /// Why the exchange was aborted, if it was too slow.
+    /// By how much the exchange was too slow, if it was aborted for that.
     too_slow: Option<TooSlow>,
 }
 
-/// How late it is seen, there, that an exchange was aborted.
+/// How late a request on another runtime notices that its exchange was aborted.
 const TICK: Duration = Duration::from_secs(1);
 
 impl RequestTimers {
@@ -59,14 +58,14 @@ impl RequestTimers {
         self.too_slow
     }
 
-    /// Whether the exchange needs it: it does not on the runtime that drives the connection, whose
-    /// task keeps the times, where all of them are the session's.
+    /// Whether the exchange needs timers of its own: it has timeouts of its own, or runs on another
+    /// runtime than the driver.
     #[inline]
     pub(crate) fn is_needed(driven_on: Option<Id>, exchange: &ExchangeState) -> bool {
         exchange.own_times().shortest().is_some() || runtime::is_other(driven_on)
     }
 
-    /// Whether one of the times of the exchange has run out, or it was aborted.
+    /// Whether a timeout of the exchange has run out, or it was aborted.
     #[cold]
     pub(crate) fn is_over(
         &mut self,
@@ -79,7 +78,8 @@ impl RequestTimers {
         if here.is_none() {
             return false;
         }
-        // The timer of another does not fire unless that is driven, and panics where it has ended.
+        // The timer of another runtime fires only while that is driven, and panics if that has
+        // ended.
         if here != self.watched_on {
             self.watch = None;
             self.watched_on = here;
@@ -94,7 +94,7 @@ impl RequestTimers {
             Some(cause) => Look::Abort(cause),
             None => look_at_exchange(exchange, &config.timeouts, now),
         };
-        // A future may go on in another task.
+        // The future may have moved to another task.
         watch.as_mut().register(cx);
         match watch.as_mut().poll(cx, look) {
             Poll::Ready(cause) => {
@@ -105,8 +105,8 @@ impl RequestTimers {
         }
     }
 
-    /// Whether the request is taken too slowly, whose connection is aborted then. `socket` is what the
-    /// connection's socket is noted on, where others use it too.
+    /// Whether the peer takes the request too slowly; the exchange is aborted then. `socket` is the
+    /// state of the connection, if the exchange is a stream's.
     #[cold]
     pub(crate) fn is_too_slow(
         &mut self,

@@ -1,9 +1,9 @@
-//! Where hyper's futures of HTTP/2 connections run.
+//! Runs hyper's futures of HTTP/2 connections.
 //!
 //! hyper has one type for all of them, as large as a whole connection: more than two kilobytes. As
 //! the future of a task it would be moved ten times for each request, since it passes through the
-//! functions that make the task, and tokio moves a future once more when it has ended. So it is put
-//! into a box that an earlier one has left, and the task has only the box.
+//! functions that make the task, and tokio moves a future once more when it has ended. So each
+//! future is put into a box that an earlier one has left, and the task moves only the box.
 
 use std::{
     any::Any,
@@ -19,24 +19,24 @@ use pin_project_lite::pin_project;
 
 use crate::exchange::upload_task;
 
-/// What moves the frames of one connection.
+/// hyper's future that moves the frames of one connection.
 pub(super) type Frames = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// How many boxes are kept, of all connections of a session together.
+/// How many boxes a session keeps for all its connections.
 const MOST: usize = 64;
 
-/// Boxes of futures that have ended, for the next ones.
+/// The boxes of futures that have ended, for the next ones.
 #[derive(Default)]
 pub(crate) struct Boxes(Mutex<Vec<Pin<Box<dyn Reusable>>>>);
 
 impl Boxes {
-    /// Puts a future into a box that is there, or into a new one.
+    /// Puts a future into a kept box, or into a new one.
     fn fill<F>(&self, future: F) -> Pin<Box<dyn Reusable>>
     where
         F: Future<Output = ()> + Send + 'static,
     {
         let mut future = Some(future);
-        // Whoever has the lock has it for an instant, and a new box costs little more than a wait.
+        // The lock is held for an instant only, and a new box costs little more than a wait for it.
         let spare = self.0.try_lock().ok().and_then(|mut boxes| boxes.pop());
         if let Some(mut spare) = spare {
             if spare.as_mut().fill(&mut future) {
@@ -56,9 +56,10 @@ impl Boxes {
     }
 }
 
-/// A box for futures of one type, one after the other.
+/// A box that holds futures of one type, one after the other.
 trait Reusable: Future<Output = ()> + Send {
-    /// Puts in the future of an `Option`, if it is of the type that this is for.
+    /// Takes the future out of an `Option`, if it is of the type of this box; returns whether it
+    /// is.
     fn fill(self: Pin<&mut Self>, future: &mut dyn Any) -> bool;
 
     /// Drops the future.
@@ -100,8 +101,8 @@ impl<F: Future<Output = ()>> Future for Room<F> {
     }
 }
 
-/// One of hyper's futures in its box, which is kept when the future has ended. Where it is dropped
-/// before that, the box goes with it.
+/// A future of hyper in its box, which is kept when the future has ended. If the future is dropped
+/// before, so is the box.
 struct Boxed {
     future: Option<Pin<Box<dyn Reusable>>>,
     boxes: Arc<Boxes>,
@@ -124,8 +125,8 @@ impl Future for Boxed {
     }
 }
 
-/// Where hyper puts the futures of one connection: the first, which moves its frames, is kept for
-/// the connection's own task; the others, which belong to requests, run in tasks of their own.
+/// The executor that hyper gives the futures of one connection to. The first one moves its frames,
+/// and is kept for the driver. The others belong to requests, and run in tasks of their own.
 #[derive(Clone)]
 pub(super) struct Tasks(Arc<Inner>);
 
@@ -201,7 +202,7 @@ mod tests {
         let second = boxes.fill(until_polled(held.clone()));
         assert_eq!(address(&second), used);
         boxes.keep(second);
-        // Of another type, for which the box is no use.
+        // A future of another type, for which the box cannot be used.
         boxes.fill(std::future::ready(())).await;
         assert_eq!(Arc::strong_count(&held), 1);
     }

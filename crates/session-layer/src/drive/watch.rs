@@ -1,4 +1,4 @@
-//! The timer of a connection, and the times of the exchange that it looks at.
+//! The timer of a connection, and the check of an exchange's timeouts.
 
 use std::{
     future::Future,
@@ -17,15 +17,16 @@ use crate::{
 };
 
 pin_project! {
-    /// The times of one connection, kept with one timer.
+    /// Keeps the timeouts of one connection with one timer.
     ///
-    /// A request starts no timer. It notes its times on the exchange; this looks at them when its
-    /// timer fires, and sleeps until the next. The timer never sleeps longer than the shortest of
-    /// the timeouts, so no time that begins while it sleeps can run out unseen.
+    /// A request starts no timer. It notes its moments on the exchange's state. When the timer
+    /// fires, the state is checked, and the timer is set for the next deadline. It never sleeps for
+    /// longer than the shortest timeout, so that no timeout which begins meanwhile can run out
+    /// unseen.
     pub(super) struct Watch {
         #[pin]
         timer: Option<Sleep>,
-        // When it must look first, where that was said before there was a timer.
+        // The first deadline, if it was set before there was a timer.
         first: Option<Instant>,
         longest_sleep: Option<Duration>,
     }
@@ -50,7 +51,7 @@ impl Watch {
         }
     }
 
-    /// Notes a time that is shorter than those it was made with.
+    /// Adds a timeout that may be shorter than those it was made with.
     pub(super) fn shorten(self: Pin<&mut Self>, time: Duration) {
         let this = self.project();
         if this.longest_sleep.is_some_and(|longest| longest <= time) {
@@ -65,7 +66,7 @@ impl Watch {
         }
     }
 
-    /// Looks at this moment at the latest, this once.
+    /// Looks at this moment at the latest; it does so once.
     pub(super) fn look_by(self: Pin<&mut Self>, at: Instant) {
         let this = self.project();
         match this.timer.as_pin_mut() {
@@ -75,14 +76,14 @@ impl Watch {
         }
     }
 
-    /// Has this task woken by the timer, where it may not be the one that polled last.
+    /// Has the timer wake this task, which may be another than the one that has polled last.
     pub(super) fn register(self: Pin<&mut Self>, cx: &mut Context<'_>) {
         if let Some(timer) = self.project().timer.as_pin_mut() {
             let _ = timer.poll(cx);
         }
     }
 
-    /// Looks when it is time to; ends when a time has run out, with the cause.
+    /// Calls `look` when the timer fires; ends with the cause when a timeout has run out.
     pub(super) fn poll(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -90,7 +91,8 @@ impl Watch {
     ) -> Poll<Cause> {
         let mut this = self.project();
         let longest_sleep = *this.longest_sleep;
-        // Only a timer that was just set needs a poll to know its task; later `is_elapsed` tells.
+        // A timer has to be polled once after it was set, so that it knows its task. After that,
+        // `is_elapsed` is enough.
         let timer = this.timer.as_ref().as_pin_ref();
         match timer.map(|timer| timer.is_elapsed()) {
             None => {
@@ -126,13 +128,13 @@ impl Watch {
 }
 
 pub(super) enum Look {
-    /// A time has run out.
+    /// A timeout has run out.
     Abort(Cause),
-    /// Look again then; or whenever, if nothing is timed now.
+    /// Look again at this moment; `None` if no timeout runs.
     Again(Option<Instant>),
 }
 
-/// Looks at the times of one exchange.
+/// Checks the timeouts of one exchange.
 pub(super) fn look_at_exchange(
     exchange: &ExchangeState,
     timeouts: &Timeouts,
@@ -144,11 +146,12 @@ pub(super) fn look_at_exchange(
             .and_then(|(since, timeout)| since.checked_add(timeout))
     };
     let own = exchange.own_times();
-    // Without a head timeout, a peer that takes nothing of a request body is limited all the same.
+    // A request without a head timeout of its own is still limited while the peer takes nothing of
+    // its body.
     let blocked_for = own.head.finite().or(timeouts.head);
     let (deadline, cause) = match exchange.phase() {
         ExchangePhase::Idle => return Look::Again(None),
-        // Whatever the peer had to say has come by then.
+        // A write has failed: what the peer has sent before comes within this time.
         ExchangePhase::Sending | ExchangePhase::Head
             if exchange.has_write_failed() && !exchange.is_answered() =>
         {
@@ -158,12 +161,12 @@ pub(super) fn look_at_exchange(
             after(exchange.write_blocked(), blocked_for),
             Cause::HeadTimeout,
         ),
-        // The response is there, and its request was not polled since; or there is no limit.
+        // The head has come and the request was not polled since; or there is no limit.
         ExchangePhase::Head if own.head == OwnTimeout::NONE || exchange.is_answered() => {
             (None, Cause::HeadTimeout)
         }
-        // A body that hyper has taken whole may still be on its way out, and moving. A head alone
-        // has its deadline, however a peer takes it.
+        // A body that hyper has taken whole may still be written, and while bytes leave, the
+        // deadline moves. A request without a body has a fixed deadline.
         ExchangePhase::Head => {
             let uploads = exchange.request_body_bytes() > 0;
             let blocked = exchange.write_blocked().filter(|_| uploads);

@@ -1,33 +1,33 @@
 use crate::CloseReason;
 
-/// Why a connection was aborted.
+/// Why a connection or a stream was aborted, or a connection drained.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
 pub(crate) enum Cause {
     HeadTimeout = 1,
     BodyTimeout = 2,
     HeadTooLarge = 3,
-    /// Nobody wants the rest of the exchange.
+    /// The request or its response was dropped.
     Dropped = 4,
-    /// The session closed and its deadline passed.
+    /// The session was closed, and the deadline for that has passed.
     Closed = 5,
     /// The request body is longer or shorter than it was announced.
     WrongLength = 6,
-    /// The peer closed it, said that it would, or broke it.
+    /// The peer closed the connection, said that it would, or broke it.
     Broken = 7,
     Idle = 8,
     TooOld = 9,
     /// It has served as many requests as it may.
     Served = 10,
-    /// Its permit is wanted for another origin.
+    /// Another origin needed its permit.
     Evicted = 11,
-    /// An exchange left it in a state that the next could not trust.
+    /// An exchange has left the connection in a state that the next could not trust.
     Unclean = 12,
-    /// What it leads to has turned out to be gone, or wrong.
+    /// The peer has turned out to be gone, or to be the wrong one.
     Suspect = 13,
     /// The peer did not answer a PING.
     Unanswered = 14,
-    /// Bytes came, or were taken, more slowly than was asked for.
+    /// Bytes came, or were taken, more slowly than the floor asks for.
     TooSlow = 15,
 }
 

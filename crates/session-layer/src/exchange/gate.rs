@@ -3,16 +3,16 @@ use std::sync::atomic::{
     Ordering::{Acquire, Relaxed, Release},
 };
 
-/// What the IO of an HTTP/2 connection and the driver share.
+/// What the IO and the driver of an HTTP/2 connection share.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
-    /// How many streams have been opened: their HEADERS were written, or the beginning of them.
+    /// How many streams have been opened: the first bytes of their HEADERS were written.
     opened: AtomicU64,
-    /// Whether nothing is read, so that no frame changes what may be written.
+    /// Whether reads are held back, so that no frame changes what may be written.
     held: AtomicBool,
-    /// Whether a read was put off meanwhile.
+    /// Whether a read was put off while they were held back.
     put_off: AtomicBool,
-    /// Whether a read has found nothing since the driver was woken: whatever comes later wakes it
+    /// Whether a read has found nothing since the driver was woken. Bytes that come later wake it
     /// again.
     drained: AtomicBool,
 }
@@ -25,7 +25,7 @@ impl Gate {
 
     /// Notes that a stream has been opened.
     pub(crate) fn note_opened(&self) {
-        // One task writes to a socket, so nothing comes between.
+        // One task writes to a socket, so no other counts in between.
         let opened = self.opened.load(Relaxed);
         self.opened.store(opened.wrapping_add(1), Release);
     }
@@ -41,21 +41,21 @@ impl Gate {
         self.drained.store(true, Relaxed);
     }
 
-    /// Lets nothing be read until [`release`](Self::release).
+    /// Holds reads back until [`release`](Self::release).
     #[cfg(feature = "http2")]
     pub(crate) fn hold(&self) {
         self.put_off.store(false, Relaxed);
         self.held.store(true, Relaxed);
     }
 
-    /// Lets reads pass again; returns whether one was put off for which no wake-up will come.
+    /// Lets reads pass again; returns whether one was put off that no later wake-up repeats.
     #[cfg(feature = "http2")]
     pub(crate) fn release(&self) -> bool {
         self.held.store(false, Relaxed);
         self.put_off.load(Relaxed) && !self.drained.load(Relaxed)
     }
 
-    /// Whether nothing may be read; the read is put off then.
+    /// Whether reads are held back; then this read is noted as put off.
     pub(crate) fn puts_off(&self) -> bool {
         let held = self.held.load(Relaxed);
         if held {

@@ -1,5 +1,5 @@
-//! One request on a connection, from when it begins to the end of its response: what the request,
-//! its bodies, the driver and the socket know of each other.
+//! One request on a connection, from its begin to the end of its response: the state and the bodies
+//! that the request, the driver and the IO share.
 
 mod cause;
 mod gate;

@@ -19,43 +19,44 @@ use crate::{
     reuse::Length,
 };
 
-/// A request body as hyper sees it; a body that is empty from the start is none.
+/// A request body as hyper sees it. A body that is empty from the start is not kept.
 ///
-/// It is one pointer, and so costs nothing where a request moves through hyper's channel, which
-/// keeps room for 32 requests on each connection: one more byte here is 32 on each idle one.
+/// It is one pointer, since a request moves through hyper's channel, which keeps room for 32
+/// requests on each connection: each byte here is 32 bytes for each idle connection.
 pub(crate) struct RequestBody<B>(Option<Box<Upload<B>>>);
 
 struct Upload<B> {
     source: Source<B>,
-    /// Tells the exchange when hyper has taken the end.
+    /// Notes on the exchange when hyper has taken the end.
     progress: Option<Progress>,
     /// How many bytes may still come, if that is known.
     left: Option<Length>,
-    /// What completes the announced length, until the body has ended.
+    /// The frame that completes the announced length, until the body has ended.
     last: Option<Box<Last>>,
 }
 
 enum Source<B> {
     Own(B),
-    /// Its request asks the peer first.
+    /// Its request asks the peer first, by `Expect: 100-continue`.
     Withheld(Arc<Withheld<B>>),
     Nothing,
 }
 
-/// The frame that completes the announced length of a body over HTTP/1. hyper gets it when the body
-/// has ended: it would ask for no more, and so would not find out that there is more.
+/// The frame that completes the announced length of a body over HTTP/1. hyper gets it only when the
+/// body has ended: hyper would ask for no more after it, and would not find out if the body is
+/// longer.
 struct Last {
     frame: Frame<Bytes>,
-    /// When hyper gets it although the body has not ended.
+    /// When hyper gets it even if the body has not ended.
     until: Instant,
 }
 
-/// How long a body may take to end after all that it announced. A sender may have given everything
-/// and wait for the response before it ends the body.
+/// How long a body may take to end after its announced length. Some senders give all bytes, and
+/// wait for the response before they end the body.
 const END: Duration = Duration::from_secs(1);
 
-/// Tells the exchange how far the body is, and its end by being dropped: hyper drops a body whose
-/// announced length it has, without asking for the end.
+/// Notes on the exchange how far the body is. Its drop notes the end: hyper drops a body whose
+/// announced length it has taken, without asking for the end.
 struct Progress {
     exchange: Arc<ExchangeState>,
     head: Option<Duration>,
@@ -64,15 +65,15 @@ struct Progress {
     rest: Bytes,
 }
 
-/// The most that hyper gets of one stream at a time. It asks for more when the peer has taken that,
-/// and so tells whether the upload moves.
+/// The most that hyper gets of one stream at a time. hyper asks for more when the peer has taken
+/// that, which shows whether the upload moves.
 pub(crate) const PIECE: usize = 16 * 1024;
 
-/// What a body answers when it is asked for a frame.
+/// What the poll of a body for a frame returns.
 type Next = Option<Result<Frame<Bytes>, BoxError>>;
 
 impl Progress {
-    /// Asks for a frame of one stream.
+    /// Polls the body of a stream for a frame.
     fn poll_stream<B>(&mut self, inner: Pin<&mut B>, cx: &mut Context<'_>) -> Poll<Next>
     where
         B: Body<Data = Bytes>,
@@ -103,7 +104,7 @@ impl Progress {
                 Err(trailers) => trailers,
             })),
             Some(Err(error)) => {
-                // hyper makes a reset of it, and keeps it to itself.
+                // hyper makes a reset of the error, and does not pass it on.
                 self.exchange.keep_error(error.into());
                 Some(Err("the request body failed".into()))
             }
@@ -111,8 +112,8 @@ impl Progress {
         })
     }
 
-    /// Asks the body of one stream for something: its panic ends its own request, and not the task
-    /// that drives the others.
+    /// Calls the body of a stream. Its panic ends its own request, and not the task that drives the
+    /// others.
     fn caught<T>(&self, ask: impl FnOnce() -> T) -> Option<T> {
         let answer = panic::catch_unwind(AssertUnwindSafe(ask)).ok();
         if answer.is_none() {
@@ -122,7 +123,8 @@ impl Progress {
         answer
     }
 
-    /// Asks the body for something that it can always say; a body that panicked says the default.
+    /// Calls a method of the body that returns at once. If it panics on a stream, the default is
+    /// returned.
     fn ask<T: Default>(&self, ask: impl FnOnce() -> T) -> T {
         if self.carrier == Carrier::Stream {
             return self.caught(ask).unwrap_or_default();
@@ -139,7 +141,7 @@ impl Progress {
         Frame::data(bytes)
     }
 
-    /// Notes what hyper is about to get; an error keeps it from hyper.
+    /// Notes the frame that hyper is about to get; on an error hyper does not get it.
     fn note(
         &self,
         frame: Option<&Result<Frame<Bytes>, BoxError>>,
@@ -163,7 +165,8 @@ impl Progress {
         Ok(())
     }
 
-    /// Ends the exchange, so that the peer does not take what it has for the whole.
+    /// Aborts the exchange, so that the peer does not take the bytes that it has for the whole
+    /// body.
     fn wrong_length(&self) -> BoxError {
         const WHY: &str = "the body is not as long as announced";
         self.exchange.keep_error(WHY.into());
@@ -172,7 +175,7 @@ impl Progress {
     }
 }
 
-/// What hyper is told instead of the rest of a body whose exchange is over: to reset the stream.
+/// The error for hyper in place of the rest of a body whose exchange is over: it resets the stream.
 fn over() -> BoxError {
     #[cfg(feature = "http2")]
     return h2::Error::from(h2::Reason::CANCEL).into();
@@ -214,7 +217,7 @@ impl<B: Body> RequestBody<B> {
                 upload.source = Source::Withheld(body.clone());
                 Some((body, upload.left))
             }
-            // It was given to a connection that handed it back.
+            // The request was given to a connection that handed it back.
             Source::Withheld(body) => {
                 upload.source = Source::Withheld(body.clone());
                 Some((body, upload.left))
@@ -232,14 +235,15 @@ impl<B> RequestBody<B> {
         }
     }
 
-    /// Tells no exchange any more: the body goes to another connection, and none of it was taken.
+    /// Notes on no exchange any more: the body goes to another connection, and none of it was
+    /// taken.
     pub(crate) fn detach(&mut self) {
         if let Some(upload) = &mut self.0 {
             upload.progress = None;
         }
     }
 
-    /// Tells `exchange` from now on how far the body is.
+    /// Notes on `exchange` from now on how far the body is.
     pub(crate) fn attach(
         &mut self,
         exchange: &Arc<ExchangeState>,
@@ -264,7 +268,7 @@ fn bytes_left(left: Option<Length>) -> Option<u64> {
     left.map(|(Length::Announced(left) | Length::Known(left))| left)
 }
 
-/// Counts bytes against what was announced.
+/// Counts bytes down from the announced length; returns whether there are too many.
 fn is_too_long(left: &mut Option<Length>, bytes: usize) -> bool {
     let Some(Length::Announced(left) | Length::Known(left)) = left else {
         return false;
@@ -333,7 +337,7 @@ where
         let now = Instant::now();
         let until = match self.left {
             Some(Length::Announced(_)) => now.checked_add(END).unwrap_or(now),
-            // It has said itself that this is all.
+            // The body itself has said that this is all.
             Some(Length::Known(_)) | None => now,
         };
         self.last = Some(Box::new(Last { frame, until }));
@@ -355,7 +359,7 @@ where
             match Pin::new(&mut *inner).poll_frame(cx) {
                 Poll::Ready(None) => break,
                 Poll::Ready(Some(Ok(frame))) => {
-                    // Trailers have no place after a body of a known length.
+                    // Trailers cannot follow a body of known length, and are dropped.
                     if frame.data_ref().is_some_and(|bytes| !bytes.is_empty()) {
                         *last = None;
                         return Poll::Ready((Some(Err(progress.wrong_length())), false));
@@ -421,8 +425,8 @@ impl<B> RequestBody<B> {
             .as_ref()
             .is_some_and(|progress| progress.carrier == Carrier::Stream)
         {
-            // Its panic when it is dropped concerns no other request, either. Its progress is
-            // dropped after it, and notes it.
+            // A panic in the drop of the body must not reach the task that drives other requests.
+            // Its progress is dropped after it, and notes the panic.
             let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(upload)));
         }
     }
@@ -452,7 +456,7 @@ where
             return Poll::Ready(None);
         };
         let (frame, ends) = ready!(upload.poll_frame(cx));
-        // After the last frame hyper may ask no more.
+        // hyper may not poll again after the last frame.
         if ends {
             self.end();
         }

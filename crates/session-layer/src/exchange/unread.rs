@@ -1,4 +1,4 @@
-//! What is left of a response body that was dropped.
+//! Reads the rest of a response body that was dropped.
 
 use std::{
     pin::Pin,
@@ -10,28 +10,28 @@ use bytes::Bytes;
 use http_body::Body;
 use hyper::body::Incoming;
 
-/// How many bytes of an unwanted body are read to save its connection.
+/// How many bytes of a dropped body are read to keep its connection.
 const MOST: usize = 64 * 1024;
 
-/// How long the connection waits for them. A new connection takes one round trip or more.
+/// How long the driver waits for them. A new connection takes one round trip or more.
 pub(crate) const FOR: Duration = Duration::from_millis(50);
 
 /// The rest of a response body that was dropped before its end.
 ///
-/// What is there is read at once. What is not, though it may be on its way or in the buffers of
-/// hyper, is left to the driver, which reads it for as long as [`FOR`].
+/// The bytes that hyper can give are read at once. The driver reads the others, for [`FOR`] at
+/// most.
 #[derive(Debug)]
 pub(crate) struct Unread {
     body: Incoming,
     taken: usize,
 }
 
-/// What came of reading it.
+/// How the reading has ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Drained {
-    /// It has ended, and left nothing behind.
+    /// The body has ended, and has left no bytes behind.
     Ended,
-    /// It broke, or is too long: a new connection costs less.
+    /// The body broke, or is too long: a new connection costs less.
     NotWorthIt,
 }
 

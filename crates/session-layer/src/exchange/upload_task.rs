@@ -1,9 +1,9 @@
 //! The task in which hyper sends a request body over HTTP/2, which can be ended from outside.
 //!
-//! hyper holds the stream of a request whose body it sends, until that ends. It asks the body for
-//! more only when the body has something and the peer takes it, so a stream whose response was
-//! dropped would stay open until then. Dropping hyper's future resets it at once
-//! ([RFC 9113, section 8.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.1)).
+//! hyper holds the stream of a request whose body it sends, until that ends. It polls the body only
+//! while the peer takes bytes, so a stream whose response was dropped would stay open. Dropping
+//! hyper's future resets it at once ([RFC 9113, section
+//! 8.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.1)).
 
 use std::{
     cell::Cell,
@@ -20,16 +20,16 @@ use super::ExchangeState;
 thread_local! {
     /// Whether hyper is taking requests on this thread.
     static TAKING: Cell<bool> = const { Cell::new(false) };
-    /// Whose request body it polled last, if that still lives.
+    /// The exchange whose request body hyper polled last, if that body was not dropped.
     static POLLED: Cell<Option<Arc<ExchangeState>>> = const { Cell::new(None) };
 }
 
-/// Lets hyper take requests, and learns whose bodies it makes tasks of.
+/// Lets hyper take requests, and finds out for which bodies it spawns tasks.
 ///
-/// hyper polls a body for the first time when it takes the request. If that brings it to its end,
-/// hyper drops it; else hyper makes a task of it right then.
+/// hyper polls a body for the first time when it takes the request. If the body has ended then,
+/// hyper drops it. Otherwise hyper spawns a task for it right then.
 pub(crate) fn while_taking<R>(take: impl FnOnce() -> R) -> R {
-    /// Also where hyper panics.
+    /// Resets the flags, even if hyper panics.
     struct Taking;
     impl Drop for Taking {
         fn drop(&mut self) {
@@ -73,7 +73,7 @@ pin_project! {
     }
 }
 
-/// Makes a task of hyper's future: one that can be ended, if it sends a body.
+/// Spawns hyper's future. If it sends a request body, the task ends with the exchange.
 pub(crate) fn spawn(hyper: impl Future<Output = ()> + Send + 'static) {
     match POLLED.take() {
         Some(exchange) => {

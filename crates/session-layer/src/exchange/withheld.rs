@@ -11,11 +11,11 @@ use http_body::{Body, SizeHint};
 
 use super::ExchangeState;
 
-/// A request body that both hyper and the request's future have: hyper gets it when it may be sent,
-/// and the future gets it back when the request is to be sent again without the expectation.
+/// A request body that hyper and the request's future share. hyper gets it when it may be sent. The
+/// future gets it back if the request is sent again without its expectation.
 pub(crate) struct Withheld<B> {
     size_hint: SizeHint,
-    /// Whether nothing tells of informational responses but the bytes that come.
+    /// Whether only the bytes that come tell of an informational response.
     by_bytes: AtomicBool,
     state: Mutex<State<B>>,
 }
@@ -40,7 +40,7 @@ impl<B> Withheld<B> {
         }
     }
 
-    /// Lets the first bytes of a response tell that the body may be sent.
+    /// Has the body sent as soon as the first bytes of a response come.
     pub(crate) fn ask_by_bytes(&self) {
         self.by_bytes.store(true, Relaxed);
     }
@@ -62,8 +62,8 @@ impl<B> Withheld<B> {
         }
     }
 
-    /// Lets hyper have the body if the peer has begun to answer, where nothing else would tell.
-    /// hyper asks for the body again whenever it has read something.
+    /// Lets hyper have the body if bytes of a response have come, and nothing else tells of them.
+    /// hyper polls the body again whenever it has read something.
     pub(crate) fn note_heard(&self, exchange: &ExchangeState) {
         if self.by_bytes.load(Relaxed) && exchange.has_heard() {
             self.allow();
@@ -89,12 +89,12 @@ impl<B> Withheld<B> {
         }
     }
 
-    /// Takes the body back, if nothing of it has been asked for.
+    /// Takes the body back, if hyper has not got it.
     pub(crate) fn take_back(&self) -> Option<B> {
         let taken = mem::replace(&mut *self.state(), State::Taken);
         match taken {
             State::Waits(body, waker) => {
-                // The stream that was to carry it ends then.
+                // The stream that was to carry it then ends.
                 if let Some(waker) = waker {
                     waker.wake();
                 }

@@ -1,4 +1,4 @@
-//! Waits until a request has a connection that takes it.
+//! The wait of a request for a connection that takes it.
 
 use std::{
     future::{Future, poll_fn},
@@ -71,9 +71,9 @@ where
 /// Waits in the queue, where it has been for `queued` before, and opens a connection when a permit
 /// comes.
 ///
-/// Returns no connection where the permit comes on another runtime than the one that the request was
-/// called on. A connection opened there would be kept for requests of the runtime of the call,
-/// which does not drive it; so the request has to wait anew, among those of its present runtime.
+/// Returns no connection if the permit comes on another runtime than that of the call. A connection
+/// that is opened there would be kept for requests of the runtime of the call, which does not drive
+/// it. So the request has to wait again, among those of its present runtime.
 async fn served<B>(
     pool: &Arc<Pool<B>>,
     waiting: Waiting<B>,
@@ -92,7 +92,8 @@ where
             None => match times.look(&waiting) {
                 None => continue,
                 Some(kind) => {
-                    // Asked before it waits once more: what the pool knows by then may be of a later try.
+                    // Made before the next wait: after that, the pool may know of a later connect
+                    // only.
                     let error = timed_out(kind, pool, &waiting);
                     match served_late(&waiting).await {
                         Some(outcome) => Notification::Served(outcome),
@@ -137,19 +138,19 @@ where
     }
 }
 
-/// The connection, or the error, that other tasks of this runtime bring when the time of the request is over
-/// for them too.
+/// The connection, or the error, that other tasks of this runtime bring at the same moment at which
+/// the request's time is over.
 ///
-/// Where the runtime stood still for a while, the times of several tasks run out together. The task that
-/// opens a connection knows whether it is open, or else what took too long. So it is let go first, as far
-/// as one turn does that: on a runtime of several threads it may still be late.
+/// After a runtime was blocked, the timeouts of several tasks run out together. The task of a
+/// connect knows whether the connection is open, and if not, what took too long. So it runs first,
+/// as far as one yield does that; on a runtime of several threads it may still be late.
 async fn served_late<B: Send + 'static>(
     waiting: &Waiting<B>,
 ) -> Option<Result<PooledConnection<B>, Error>> {
     yield_now().await;
     poll_fn(|cx| match waiting.poll_notification(cx) {
         Poll::Ready(Notification::Served(outcome)) => Poll::Ready(Some(outcome)),
-        // A permit would begin a wait anew. It goes back.
+        // A permit would begin another wait. It is released.
         Poll::Ready(Notification::Permit(_)) | Poll::Pending => Poll::Ready(None),
     })
     .await
@@ -170,33 +171,35 @@ fn timed_out<B: Send + 'static>(kind: Kind, pool: &Pool<B>, waiting: &Waiting<B>
     }
 }
 
-/// How long a request waits for a connection.
+/// The timeouts of a request that waits for a connection.
 ///
-/// What it waits for may change unseen: a place becomes free, or a connection that was to serve
-/// many turns out to be full. So it is asked for when a time has passed.
+/// Whether a connection is being opened for the request may change without a notification: another
+/// leaves the queue, or a connection that was to serve many turns out to be full. So that is asked
+/// when a timeout has run out.
 struct Times {
     /// The settings.
     queue: Option<Duration>,
     connect: Option<Duration>,
-    /// How long it waits for connects, one after the other.
+    /// How long it waits for several connects, one after the other.
     connects: Option<Duration>,
     /// How much of the queue's timeout is used up.
     queued: Duration,
     wait: Wait,
     /// Since when it waits for that.
     since: Instant,
-    /// When the times were looked at last.
+    /// When the timeouts were checked last.
     looked: Instant,
 }
 
 /// Why no connection is opened for a request on a runtime that was shut down.
 const RUNTIME_ENDED: &str = "the Tokio runtime to connect on has ended";
 
-/// How long a request goes on waiting for nothing at most, where its time in the queue is over.
+/// How long a request waits at most until it notices that no connection is being opened for it any
+/// more, when its time in the queue is over.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 impl Times {
-    /// With how long the request itself wants to wait for connects, if it says so.
+    /// `own` is the connect timeout of the request itself, if it has one.
     fn new<B: Send + 'static>(
         pool: &Pool<B>,
         queued: Duration,
@@ -205,7 +208,7 @@ impl Times {
     ) -> Self {
         let now = Instant::now();
         let timeouts = &pool.config().timeouts;
-        // One that is longer changes nothing: connects are shared, and have the session's.
+        // A longer one has no effect: connects are shared, and have the session's timeout.
         let own = own.filter(|own| timeouts.connect.is_none_or(|connect| *own < connect));
         Self {
             queue: pool.config().pool.queue_timeout,
@@ -223,23 +226,23 @@ impl Times {
         self.since.checked_add(left)
     }
 
-    /// When it has waited long enough for connections to be opened.
+    /// When it has waited for connects for long enough.
     fn connect_ends(&self) -> Option<Instant> {
         let within = self.connects.filter(|_| self.wait == Wait::Connecting)?;
         self.since.checked_add(within)
     }
 
-    /// When to look at the times next.
+    /// When to check the timeouts next.
     fn next(&self) -> Option<Instant> {
         let ends = [self.queue_ends(), self.connect_ends()].into_iter();
         let next = ends.flatten().filter(|at| *at > self.looked).min();
-        // The queue's time is over while a connection is being opened without a time of its own.
-        // Should that fail, the wait is over, and nothing else says so.
+        // The queue's time may be over while a connection is being opened that has no timeout. If
+        // the connect fails, the wait is over, and no notification says so.
         let again = self.looked.checked_add(LOOK_AGAIN);
         next.or_else(|| again.filter(|_| self.queue.is_some()))
     }
 
-    /// Says which timeout has run out, if the waiter waits for what that is for.
+    /// Says which timeout has run out, if any.
     fn look<B: Send + 'static>(&mut self, waiting: &Waiting<B>) -> Option<Kind> {
         if waiting.is_covered() {
             self.look_covered()
@@ -267,15 +270,15 @@ impl Times {
         is_over.then(|| Kind::Timeout(Phase::Connect, self.connect.unwrap_or_default()))
     }
 
-    /// A permit has come. If a connection was being opened for it before, that came to nothing, and
-    /// nothing tells since when: so all of that time was spent in the queue, as
-    /// [`queue_ends`](Self::queue_ends) has it.
+    /// Notes that a permit has come. If a connection was being opened for the request before, that
+    /// connect has failed, at an unknown moment. So all of that time counts as spent in the queue,
+    /// as in [`queue_ends`](Self::queue_ends).
     fn granted(&mut self) {
         self.wait = Wait::Queued;
         self.connects();
     }
 
-    /// From now on it waits for a connection that is being opened.
+    /// Notes that from now on it waits for a connection that is being opened.
     fn connects(&mut self) {
         self.queued = self.queued();
         self.wait = Wait::Connecting;
@@ -292,11 +295,11 @@ impl Times {
     }
 }
 
-/// Waits until `moment`, if there is one, and no longer. Outside of a runtime there is no clock, and
-/// it waits for as long as that takes.
+/// Waits for the future, until `moment` at most. Outside of a runtime there is no clock, and no
+/// limit.
 ///
-/// On another runtime it goes on with a timer of that one: the timer of the one before does not fire
-/// unless that is driven, and panics where it has ended.
+/// When it is polled on another runtime, it takes a timer of that: the timer of the runtime before
+/// fires only while that is driven, and panics if that has ended.
 async fn before<T>(moment: Option<Instant>, future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
     let mut timer = pin!(None::<Sleep>);
@@ -321,8 +324,8 @@ async fn before<T>(moment: Option<Instant>, future: impl Future<Output = T>) -> 
     .await
 }
 
-/// Waits until hyper takes the next request: on a connection that was used before, its task may
-/// still be about to see the end of the exchange.
+/// Waits until hyper takes the next request. On a reused connection the driver may not have seen
+/// the end of the last exchange yet.
 pub(super) async fn when_ready<B>(
     pooled: PooledConnection<B>,
     request: Request<RequestBody<B>>,
@@ -334,14 +337,14 @@ where
     B::Error: Into<BoxError>,
 {
     let mut pooled = Untouched(Some(pooled));
-    // An error here means that it is closed; sending hands the request back then.
+    // If the connection is closed, the send hands the request back.
     poll_fn(|cx| pooled.get().poll_ready(cx)).await;
     let now = Instant::now();
     let turn = KeptTurn::new(turn, now);
     Ok(Exchange::begin(pooled.take(), request, flags, now, turn))
 }
 
-/// A pooled connection that nothing was sent on: dropped, it goes back to the pool.
+/// A pooled connection on which nothing was sent: it is released when this is dropped.
 struct Untouched<B: Send + 'static>(Option<PooledConnection<B>>);
 
 impl<B: Send + 'static> Untouched<B> {
@@ -397,7 +400,7 @@ mod tests {
             since: now,
             looked: now,
         };
-        // Each permit comes since the runtime that was to connect by the one before has ended.
+        // Each permit comes because the runtime that was to connect with the one before has ended.
         for _ in 0..4 {
             tokio::time::sleep(Duration::from_millis(300)).await;
             times.granted();

@@ -21,7 +21,8 @@ use crate::{
     runtime,
 };
 
-/// Marks a request whose callback for informational responses is that of its [`Expectation`].
+/// Marks a request whose callback for informational responses was set by its [`Expectation`], and
+/// not by the caller.
 #[derive(Clone, Copy, Debug)]
 struct Told;
 
@@ -30,9 +31,9 @@ pub(crate) struct Expectation<B> {
     body: Arc<Withheld<B>>,
     length: Option<Length>,
     head: Parts,
-    /// When the body is sent although nothing has come.
+    /// When the body is sent even if nothing has come.
     until: Option<Instant>,
-    /// Together with the runtime whose clock it has.
+    /// The timer, with the runtime on which it was made.
     timer: Option<(runtime::Id, Pin<Box<Sleep>>)>,
 }
 
@@ -41,8 +42,8 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    /// Withholds the body of a request, if the request says so. It has its final form, and is not
-    /// sent yet.
+    /// Withholds the body of a request that has an expectation. The request has its final form, and
+    /// was not sent.
     #[cold]
     pub(crate) fn begin(
         request: &mut Request<RequestBody<B>>,
@@ -73,14 +74,14 @@ where
         })
     }
 
-    /// Waits, and lets the body go when that has been long enough: the peer, or a proxy before it,
-    /// may not know of expectations. Ready when there is nothing more to wait for.
+    /// Waits for the peer, and has the body sent after a while, since the peer or a proxy may not
+    /// know expectations. Ready when the wait is over.
     pub(crate) fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(until) = self.until else {
             return Poll::Pending;
         };
         let Some(here) = runtime::current() else {
-            // There is no clock to wait by.
+            // Outside of a runtime there is no clock.
             self.body.allow();
             return Poll::Ready(());
         };
@@ -94,11 +95,11 @@ where
         Poll::Ready(())
     }
 
-    /// Ends the wait by a final status. Returns the request without its expectation, if that alone
-    /// was refused and nothing of the body has been asked for.
+    /// Ends the wait, since a final status has come. Returns the request without its expectation if
+    /// the peer refused only that, and hyper has not got the body.
     ///
-    /// A peer that answers a success before the body may go on reading it. Behind any other status
-    /// the body is not sent over HTTP/1, and its connection is closed; a stream of HTTP/2 is
+    /// After a success the peer may go on to read the body. After any other status the body is not
+    /// sent over HTTP/1, and the connection is closed. Over HTTP/2 it is sent, since a stream is
     /// complete only with its body.
     pub(crate) fn end(
         self,
@@ -117,17 +118,16 @@ where
     }
 }
 
-/// Lets the body go when a 100 (Continue) comes over HTTP/1.
+/// Has the body sent when a 100 (Continue) comes over HTTP/1.
 ///
-/// hyper has room for one callback for informational responses, and does not tell what it is. So a
-/// caller's own callback stays where it is, and the body goes with the first bytes of a response,
-/// whatever they are.
+/// hyper has room for one callback for informational responses, which cannot be taken out. So a
+/// caller's own callback stays, and the body is then sent with the first bytes of any response.
 fn ask_for_informational<B: Send + 'static>(
     request: &mut Request<RequestBody<B>>,
     body: &Arc<Withheld<B>>,
     pooled: &PooledConnection<B>,
 ) {
-    // One that is of another connection, which handed the request back.
+    // A callback of this crate, set for another connection that handed the request back.
     let is_ours = request.extensions().get::<Told>().is_some();
     let before = request.extensions().clone();
     let (told, exchange) = (body.clone(), pooled.exchange().clone());

@@ -40,20 +40,20 @@ use crate::{
 ///
 /// # Cancel safety
 ///
-/// Dropped before a connection is there, it leaves the queue, and nothing was sent. Dropped later,
-/// it closes its connection, since HTTP/1 has no other way to end an exchange; the request, or a
-/// part of it, may have been sent by then.
+/// If it is dropped before it has a connection, it leaves the queue, and nothing was sent. If it is
+/// dropped later, the request, or a part of it, may have been sent. Over HTTP/1 the connection is
+/// closed, since the protocol cannot end an exchange otherwise; over HTTP/2 the stream is reset.
 #[must_use = "dropping it ends the request"]
 pub struct ResponseFuture<B: Send + 'static> {
     state: State<B>,
 }
 
 enum State<B: Send + 'static> {
-    /// No connection was ready: waiting for one, or for the one it has to take requests.
+    /// Waiting for a connection, or until the connection that it has takes a request.
     CheckingOut(CheckingOut<Result<Exchange<B>, Error>>),
     Exchanging(Exchange<B>),
     Failed(Option<Error>),
-    /// Called outside of a runtime; begins where it is polled.
+    /// It was called outside of a runtime, and begins when it is polled.
     Later(Option<Box<Called<B>>>),
 }
 
@@ -87,8 +87,8 @@ where
 
     /// Returns the step that the request has come to: what it waits for.
     ///
-    /// It is made to be asked once, by code that gives the request up: while a request waits for a
-    /// connection, the answer takes the lock of the pool.
+    /// It is meant to be asked once, by code that gives the request up: while the request waits for
+    /// a connection, this takes the lock of the pool.
     #[must_use]
     pub fn step(&self) -> Step {
         match &self.state {
@@ -98,7 +98,7 @@ where
         }
     }
 
-    /// Begins on a connection that was there at once, and takes a request.
+    /// Begins on an open connection that takes a request at once.
     #[inline]
     pub(crate) fn begin(
         pooled: PooledConnection<B>,
@@ -113,7 +113,7 @@ where
         }
     }
 
-    /// Begins with whatever the pool gave.
+    /// Begins with what the pool has given.
     #[cold]
     pub(crate) fn start(
         pool: &Arc<Pool<B>>,
@@ -133,7 +133,7 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    /// Begins with what the pool gave to a request that has been `queued` for so long before.
+    /// Begins with what the pool has given. The request was in the queue for `queued` before.
     fn begin(
         pool: &Arc<Pool<B>>,
         checked_out: CheckedOut<B>,
@@ -166,7 +166,7 @@ where
         Self::CheckingOut(place::at(place, exchange))
     }
 
-    /// Begins again with a request that never left, and so is still the same attempt.
+    /// Begins again with a request that never left this process, and so is still the same attempt.
     #[cold]
     fn again(lost: Lost<B>) -> Result<Self, Error> {
         let (pool, origin, turn, mut request) = match lost {
@@ -190,7 +190,7 @@ where
         }
     }
 
-    /// Begins what was called outside of a runtime.
+    /// Begins a request that was called outside of a runtime.
     #[cold]
     fn late((pool, request): Called<B>) -> Self {
         start(&pool, request, runtime::current()).state
@@ -239,10 +239,10 @@ impl<B: Send + 'static> fmt::Debug for ResponseFuture<B> {
     }
 }
 
-// Nothing in it is pinned in place: what must be is in a box.
+// No part of it is pinned in place: what must be pinned is in a box.
 impl<B: Send + 'static> Unpin for ResponseFuture<B> {}
 
-/// Finds a connection for a request that runs on this runtime, or lets it wait for one.
+/// Finds a connection for a request of this runtime, or a place in the queue.
 #[inline]
 pub(crate) fn start<B>(
     pool: &Arc<Pool<B>>,
@@ -261,7 +261,7 @@ where
         Err(error) => return ResponseFuture::failed(error),
     };
     let checked_out = match pool.take(&origin, now) {
-        // So it is for most requests.
+        // This is the case of most requests.
         Some((pooled, ticket)) if pooled.is_ready() => {
             return ResponseFuture::begin(pooled, ticket, request, flags, now);
         }
@@ -280,7 +280,7 @@ where
     }
 }
 
-/// Frames the request, and says which connections it may have.
+/// Frames the request, and returns the key of the connections that it may use.
 #[inline]
 fn pools_key<'a, B>(
     pool: &Pool<B>,

@@ -1,5 +1,5 @@
-//! The part of a request's future that waits for a connection, in a box that can tell what it waits
-//! for.
+//! The part of a request's future that waits for a connection. It is boxed, and can tell which step
+//! it waits for.
 
 use std::{
     future::Future,
@@ -16,7 +16,7 @@ use crate::{
     pool::{Arrival, Pool, Waiting},
 };
 
-/// A future that gives a `T`, and tells which step it has come to.
+/// A future of a `T` that can tell which step it has come to.
 pub(crate) trait Stepwise<T>: Future<Output = T> + Send {
     fn step(&self) -> Step;
 }
@@ -37,7 +37,7 @@ pin_project! {
     }
 }
 
-/// The place of a request in the queue, as the future that waits there cannot lend it.
+/// The place of a request in the queue, shared between the future that waits there and its box.
 pub(crate) struct Place<B: Send + 'static> {
     pool: Arc<Pool<B>>,
     origin: Origin,
@@ -54,7 +54,8 @@ impl<B: Send + 'static> Place<B> {
     }
 }
 
-/// Boxes what waits at this place, or without one on a connection that takes no request yet.
+/// Boxes a future that waits at this place, or without a place for its connection to take a
+/// request.
 pub(crate) fn at<T, B: Send + 'static>(
     place: Option<Place<B>>,
     future: impl Future<Output = T> + Send + 'static,

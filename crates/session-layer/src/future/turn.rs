@@ -4,16 +4,16 @@ use tokio::time::Instant;
 
 use crate::pool::{Arrival, Ticket};
 
-/// A request's place in the order of arrival, and how much of the queue's timeout it has used up:
-/// both stay when the connection that it was given takes no requests, and it waits again.
+/// A request's place in the order of arrival, and how much of the queue's timeout it has used up.
+/// It keeps both if the connection that it was given is unusable, and it waits again.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Turn {
     pub(super) arrival: Arrival,
     pub(super) queued: Duration,
 }
 
-/// A [`Turn`] as an exchange keeps it. Hardly any request has waited for its connection, so those
-/// that have keep theirs apart: each future of a request, and all that hold it, are the smaller.
+/// A [`Turn`] as an exchange keeps it. Few requests wait for a connection, so only those have it in
+/// a box of its own, which makes the future of every request smaller.
 pub(super) enum KeptTurn {
     AtOnce(Ticket),
     Waited(Box<Turn>),
@@ -28,7 +28,7 @@ impl KeptTurn {
         }
     }
 
-    /// The turn of an exchange that began at this moment.
+    /// The turn of an exchange that has begun at this moment.
     pub(super) fn get(&self, began: Instant) -> Turn {
         match self {
             Self::AtOnce(ticket) => Turn {

@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 use super::{ThroughputFloor, TooSlow, TransferDirection, looks::Looks, meter::Meter};
 
-/// How long the verdict waits for what has come at the last moment, and is still on its way through
-/// this process.
+/// How long the verdict waits for bytes that have come at the last moment, and have not reached the
+/// reader yet.
 pub(super) const CONFIRM: Duration = Duration::from_millis(10);
 
 /// Holds the body of a response to a floor, while its reader waits.
@@ -44,9 +44,9 @@ impl DownloadMeter {
         self.confirms = false;
     }
 
-    /// Waits until it is too slow, on behalf of a reader who has found nothing. `waits_for_peer` says
-    /// that there is nothing on this side that the reader has yet to get, or that keeps the peer from
-    /// sending.
+    /// Waits until it is too slow, for a reader that has found nothing. `waits_for_peer` says
+    /// whether the peer is to blame: no bytes are on this side that the reader has not got, and
+    /// nothing keeps the peer from sending.
     pub(crate) fn poll_too_slow(
         &mut self,
         cx: &mut Context<'_>,

@@ -2,15 +2,16 @@ use std::{fmt, time::Duration};
 
 use crate::config::ConfigError;
 
-/// The least throughput that is waited for: so many bytes per second, as the mean over a window of time.
+/// The least throughput that an exchange must have: bytes per second, as the mean over a window of
+/// time.
 ///
 /// Time counts only while the peer is waited for:
 ///
-/// - of a [download](crate::Timeouts::download_floor), while the reader of the response's body waits
-///   and nothing has come that it has not taken. A reader that takes its time, or does not read for an
-///   hour, is not the peer's fault, and neither is the time before the head. Over HTTP/2, bodies that
-///   nobody reads keep the peer from sending others where they fill the
-///   window of their connection (`Http2::connection_window`): no time counts while there are so many;
+/// - of a [download](crate::Timeouts::download_floor), while the reader of the response's body
+///   waits and nothing has come that it has not taken. A reader that takes its time, or does not
+///   read for an hour, is not the peer's fault, and neither is the time before the head. Over
+///   HTTP/2, unread bodies that fill the window of their connection (`Http2::connection_window`)
+///   keep the peer from sending others: no time counts while there are so many;
 /// - of an [upload](crate::Timeouts::upload_floor), while there are bytes of the request to be sent and
 ///   the peer takes none. A request body that gives nothing for a while is not the peer's fault, and
 ///   neither is the time from the end of the request to the head.
@@ -36,9 +37,10 @@ pub struct ThroughputFloor {
 impl ThroughputFloor {
     /// Asks for `bytes_per_second`, as the mean over each `window` of waiting.
     ///
-    /// Choose a window that is longer than what interrupts a healthy transfer: a lost radio link, a
-    /// server that reads the next part from a slow disk. Neither may be 0: a session is not built with
-    /// such a floor, and a request with one of 0 bytes has none. A window is at least 8 ms long.
+    /// Choose a window that is longer than any pause of a healthy transfer: a lost radio link, a
+    /// server that reads the next part from a slow disk. Neither may be 0: a session is not built
+    /// with such a floor, and a request with one of 0 bytes has none. A window is at least 8 ms
+    /// long.
     #[must_use]
     pub const fn new(bytes_per_second: u64, window: Duration) -> Self {
         Self {
@@ -103,7 +105,7 @@ impl TooSlow {
         self.measured
     }
 
-    /// Returns what was asked for.
+    /// Returns the floor.
     #[must_use]
     pub fn floor(&self) -> ThroughputFloor {
         self.floor

@@ -9,8 +9,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::runtime::{self, Id};
 
-/// How late a look may be before the time until then is taken for one in which the program stood
-/// still. More than that where the parts of a window are long: half of one.
+/// How late a look may be. If it is later, the program is taken to have stood still. Where half a
+/// part of the window is longer, that is the limit.
 const LATE: Duration = Duration::from_millis(100);
 
 /// The moments at which a meter is looked at, and the time between them.
@@ -21,14 +21,14 @@ const LATE: Duration = Duration::from_millis(100);
 #[derive(Debug, Default)]
 pub(super) struct Looks {
     timer: Option<Pin<Box<Sleep>>>,
-    /// The runtime whose timer that is.
+    /// The runtime on which that timer was made.
     runtime: Option<Id>,
-    /// When it was looked last; none while nothing is waited for.
+    /// When it was looked last; `None` while no wait goes on.
     since: Option<Instant>,
 }
 
 impl Looks {
-    /// Whether something is waited for.
+    /// Whether a wait goes on.
     pub(super) fn is_running(&self) -> bool {
         self.since.is_some()
     }
@@ -39,7 +39,8 @@ impl Looks {
         self.since = Some(now);
     }
 
-    /// The timer of another runtime does not fire unless that is driven, and panics where it has ended.
+    /// Drops a timer of another runtime: it fires only while that is driven, and panics if that has
+    /// ended.
     fn drop_foreign_timer(&mut self) {
         if self.timer.is_some() && self.runtime != runtime::current() {
             self.timer = None;
@@ -52,7 +53,7 @@ impl Looks {
         self.observed(since, Instant::now(), slot)
     }
 
-    /// Waits for the moment of the next look. On another runtime than before that is at once.
+    /// Waits for the moment of the next look. On another runtime than before it is due at once.
     pub(super) fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.drop_foreign_timer();
         match &mut self.timer {
@@ -76,7 +77,7 @@ impl Looks {
     /// Looks again after this time at the latest. A timer that fires before is left as it is: to look
     /// early costs less than to set a timer for every piece.
     pub(super) fn look_within(&mut self, now: Instant, time: Duration) {
-        // Centuries are as good as for ever.
+        // A time of centuries is as good as none.
         let at = now.checked_add(time).unwrap_or_else(|| now + FAR);
         match &mut self.timer {
             None => {

@@ -10,18 +10,18 @@ const SHORTEST_SLOT: Duration = Duration::from_millis(1);
 
 /// Compares bytes and time with a floor, over a window that slides.
 ///
-/// It has no clock. Its time is what it is told of by [`waited`](Self::waited), which is the time
-/// that went by while the peer was waited for. So a pause of whoever is on this side moves no window,
-/// and the bytes that had come meanwhile count as if they came at once.
+/// It has no clock. Its time is the sum of what [`waited`](Self::waited) is given: the time in
+/// which the peer was waited for. So a pause on this side does not move the window, and bytes that
+/// come during it count as if they came at once.
 #[derive(Clone, Debug)]
 pub(super) struct Meter {
     /// The length of a part of the window.
     slot: Duration,
     /// How many bytes a window must have.
     needed: u64,
-    /// The bytes of the last full parts; as many as a window has.
+    /// The bytes of the last full parts of the window.
     full: [u64; SLOTS],
-    /// How many parts were full since it began, as far as that matters.
+    /// How many parts have been full since it began; not counted beyond one window.
     filled: usize,
     /// The bytes and the time of the part that is not full.
     bytes: u64,
@@ -57,7 +57,7 @@ impl Meter {
     /// Notes that the peer was waited for.
     pub(super) fn waited(&mut self, time: Duration) {
         self.time = self.time.saturating_add(time);
-        // What is longer than a window leaves nothing of what was before.
+        // A wait that is longer than a window leaves no earlier part in it.
         for _ in 0..=SLOTS {
             let Some(rest) = self.time.checked_sub(self.slot) else {
                 return;
@@ -83,8 +83,8 @@ impl Meter {
         full.saturating_add(self.bytes)
     }
 
-    /// Returns the bytes per second of the last window if they are fewer than the floor asks for. A
-    /// window that is not over tells nothing.
+    /// Returns the bytes per second of the last window if they are fewer than the floor asks for.
+    /// Before a whole window is over, it returns `None`.
     pub(super) fn too_slow(&self) -> Option<u64> {
         self.too_slow_at(self.bytes())
     }

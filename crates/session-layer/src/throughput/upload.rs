@@ -13,7 +13,7 @@ use crate::{
     exchange::{Carrier, ExchangeState},
 };
 
-/// Holds a request to a floor, while there is something of it that the peer does not take.
+/// Holds a request to a floor, while the peer does not take the bytes that are there.
 #[derive(Debug)]
 pub(crate) struct UploadMeter {
     floor: ThroughputFloor,
@@ -45,8 +45,8 @@ impl UploadMeter {
         }
     }
 
-    /// Waits until it is too slow. `socket` is what the connection's socket is noted on, where that is
-    /// not the request's own exchange.
+    /// Waits until it is too slow. `socket` is the state of the connection, if the exchange is a
+    /// stream's.
     pub(crate) fn poll_too_slow(
         &mut self,
         cx: &mut Context<'_>,
@@ -58,7 +58,7 @@ impl UploadMeter {
             let is_first = !self.looks.is_running();
             if !is_first {
                 if exchange.has_sent(carrier) {
-                    // What is waited for from now on is the response.
+                    // From now on the response is waited for.
                     return Poll::Pending;
                 }
                 ready!(self.looks.poll_due(cx));
@@ -120,11 +120,11 @@ impl UploadMeter {
         since
     }
 
-    /// As many bytes as may have been taken in the last window.
+    /// How many bytes the peer may have taken in the last window, at most.
     ///
-    /// Of one stream it is known when hyper asks for a piece, and by then up to two earlier ones
-    /// are not taken yet: one that hyper holds and one in h2. So those may count for the peer, but
-    /// not more than the socket has written, for whatever request.
+    /// Of a stream it is only known when hyper asks for the next piece. Up to two earlier pieces
+    /// may not be taken by then: one in hyper and one in h2. So two more pieces count in favour of
+    /// the peer, but no more than the socket has written for all streams.
     fn most_taken(&self, carrier: Carrier) -> u64 {
         let taken = self.meter.bytes();
         if carrier == Carrier::Connection {
@@ -135,7 +135,7 @@ impl UploadMeter {
     }
 }
 
-/// What carries an exchange whose connection's socket is noted on this, where it is another.
+/// What carries an exchange, by whether its connection has a state of its own.
 fn carrier(socket: Option<&ExchangeState>) -> Carrier {
     match socket {
         Some(_) => Carrier::Stream,

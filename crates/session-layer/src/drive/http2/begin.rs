@@ -22,10 +22,10 @@ use crate::{
     pool::{Connection, Shared},
 };
 
-/// How long a connection's timer sleeps if no timeout is set.
+/// How long a driver's timer sleeps if no timeout is set.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 
-/// Runs an HTTP/2 connection to its end; an error means that it never began.
+/// Makes the handshake of HTTP/2, and spawns the driver.
 pub(in crate::drive) async fn drive<T, B>(
     io: T,
     facts: Arc<Connection<B>>,
@@ -57,7 +57,8 @@ where
         facts.facts().took,
         now,
     );
-    // Made first: should the task end before its first poll, the pool still hears of it.
+    // Made before the pool is told, so that the pool learns of the end even if the task is never
+    // polled.
     let driver = Driver {
         sender: Some(sender),
         dispatch: Some(dispatch),
@@ -75,7 +76,7 @@ where
         connection: facts.clone(),
     };
     pool.opened_shared(shared);
-    // In a task of its own, which has no room for what connecting took.
+    // It runs in a task of its own, which is smaller than the one that connects.
     tokio::spawn(driver);
     Ok(())
 }
@@ -87,8 +88,8 @@ fn builder(config: &Http2, tasks: Tasks, on_demand: OnDemand) -> http2::Builder<
         .initial_stream_window_size(config.stream_window)
         .initial_connection_window_size(config.connection_window)
         .adaptive_window(config.adaptive_window)
-        // A larger head is refused here, where the error can say so: h2 says of one that is above
-        // its own limit only that it breaks the rules.
+        // Larger than the limit that this crate keeps itself, with an error that says so. h2
+        // reports a head above its own limit only as a protocol error.
         .max_header_list_size(u32::try_from(MAX_HEAD.saturating_mul(4)).unwrap_or(u32::MAX))
         .keep_alive_interval(ping::INTERVAL)
         .keep_alive_timeout(ping::TIMEOUT)

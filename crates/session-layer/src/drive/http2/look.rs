@@ -1,4 +1,4 @@
-//! The times of an HTTP/2 connection and of its streams, looked up when its timer fires.
+//! Checks the timeouts of an HTTP/2 connection and of its streams.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::{
     pool::{Connection, Expiry, Streams, close_idle},
 };
 
-/// What a connection's times are looked up in.
+/// The parts of the driver that the check needs, borrowed beside its timer.
 pub(super) struct Looked<'a, B: Send + 'static> {
     pub(super) connection: &'a Arc<Connection<B>>,
     pub(super) streams: &'a Streams<B>,
@@ -32,7 +32,7 @@ impl<B: Send + 'static> Looked<'_, B> {
         if self.settle_by.is_some_and(|by| by <= now) {
             return Look::Abort(Cause::HeadTimeout);
         }
-        // Whatever the peer had to say when it took no more has come by then.
+        // A write has failed: what the peer has sent before comes within this time.
         let failed = self.connection.state().failed_write_deadline();
         if failed.is_some_and(|by| by <= now) {
             return Look::Abort(Cause::Broken);
@@ -53,14 +53,14 @@ impl<B: Send + 'static> Looked<'_, B> {
             .allows_nothing
             .and_then(|it| it.checked_add(ALLOWS_NOTHING));
         if allows.is_some_and(|at| at <= now) {
-            // As if it had gone away: another may lead to a peer that allows something.
+            // As after a GOAWAY: another connection may lead to a peer that allows requests.
             *self.allows_nothing = None;
             self.drain(Cause::Broken);
         } else {
             next.extend(allows);
         }
         if self.connection.expires().is_some_and(|at| at <= now) {
-            // Too old for new requests; those on it finish.
+            // It is too old for new requests; those on it finish.
             self.drain(Cause::TooOld);
         } else {
             next.extend(self.connection.expires());
@@ -73,7 +73,7 @@ impl<B: Send + 'static> Looked<'_, B> {
         Look::Again(next.into_iter().min())
     }
 
-    /// Looks at the times of one request.
+    /// Checks the timeouts of one stream.
     fn look_at(&mut self, exchange: &ExchangeState, now: Instant) -> Look {
         let wanted = exchange.wanted_since();
         let cause = match look_at_exchange(exchange, &self.connection.pool().config().timeouts, now)
@@ -98,8 +98,8 @@ impl<B: Send + 'static> Looked<'_, B> {
                 }
             }
             Cause::Unclean => {
-                // hyper goes on with an upload whose exchange is over, and the peer takes nothing of
-                // it: only the end of the connection ends that.
+                // hyper sends on an upload whose exchange is over, and the peer takes nothing of
+                // it. Only the end of the connection ends that.
                 if !self.streams.is_busy() {
                     return Look::Abort(cause);
                 }
@@ -110,7 +110,7 @@ impl<B: Send + 'static> Looked<'_, B> {
         Look::Again(None)
     }
 
-    /// Looks at whether the peer is alive.
+    /// Checks whether the peer is alive.
     pub(super) fn look_at_peer(&mut self, now: Instant) -> Look {
         let act = self.keep_alive.next(now, self.streams.count());
         if self.keep_alive.is_doubted(now) && !*self.paused {
@@ -135,7 +135,7 @@ impl<B: Send + 'static> Looked<'_, B> {
         }
     }
 
-    /// Gives nothing new to the connection; what it carries goes on.
+    /// Drains the connection.
     fn drain(&self, cause: Cause) {
         self.connection.state().note_end(cause);
         self.connection.pool().drain(self.connection, None);

@@ -1,13 +1,13 @@
-//! The task of one HTTP/2 connection.
+//! The driver of one HTTP/2 connection.
 //!
 //! hyper has two futures for a connection: one passes requests on to h2, the other moves frames.
-//! Both run in one task here, because hyper does not tell of two things that the frames bring:
-//! a new limit on streams, and a GOAWAY. So whenever bytes have come, the first future is looked
-//! at after the second.
+//! Both run in one task here, because hyper wakes no task for two things that the frames bring: a
+//! new limit on streams, and a GOAWAY. So whenever bytes have come, the first future is polled
+//! after the second.
 //!
 //! A request is given to hyper only when it can leave: h2 has taken in all frames that have come,
-//! and the peer's limit leaves room. Then nothing is read until h2 has written its HEADERS, for a
-//! limit that is lowered in between would keep the request in h2, which does not give it back.
+//! and the peer's limit leaves room. Then nothing is read until h2 has written its HEADERS: if the
+//! limit were lowered in between, the request would stay in h2, which does not give it back.
 
 use std::{
     future::Future,
@@ -52,8 +52,8 @@ use crate::{
 /// The length of the head of a frame. The first frame of a peer says how many streams it allows.
 const FRAME_HEAD: u64 = 9;
 
-/// How long a connection whose peer allows no request is kept for one that it may allow. Others
-/// to the same origin are opened meanwhile only if the peer has answered on this one.
+/// How long a connection is kept whose peer allows no request, since it may allow some again.
+/// Meanwhile others to the same origin are opened only if the peer has answered on this one.
 const ALLOWS_NOTHING: Duration = Duration::from_secs(1);
 
 /// hyper's future that passes requests on to h2.
@@ -91,17 +91,17 @@ pin_project! {
         // When the peer must have sent its settings.
         settle_by: Option<Instant>,
         streams: Arc<Streams<B>>,
-        // What the pool was told last of how many streams the peer allows.
+        // The limit on streams that the pool was told last.
         limit: Option<usize>,
-        // Since when the peer has allowed none, while it is waited for to allow some.
+        // Since when the peer has allowed no stream, while the driver waits for it to allow some.
         allows_nothing: Option<Instant>,
-        // How many bytes had come when the peer was last heard of.
+        // How many bytes had come when the driver looked last.
         read: u64,
         keep_alive: KeepAlive,
         on_demand: OnDemand,
         // Whether a PING was ever sent.
         pinged: bool,
-        // Whether the pool gives it nothing, because the peer may be dead.
+        // Whether the connection is paused, because the peer may be dead.
         paused: bool,
         connection: Arc<Connection<B>>,
     }
@@ -114,7 +114,8 @@ pin_project! {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
             let _tells = Ended(this.connection);
-            // The socket is closed before the pool hears of it: who waits for that may rely on it.
+            // The socket is closed before the pool is told, so that one who waits for the pool may
+            // rely on it.
             drop(this.frames.take());
             drop(this.sender.take());
             drop(this.dispatch.take());
@@ -126,7 +127,7 @@ pin_project! {
     }
 }
 
-/// What those are told who waited to share a connection that ends, if it never took a request.
+/// The error for the waiters of a connection that ends before it has taken a request.
 fn failed<B: Send + 'static>(connection: &Connection<B>, limit: Option<usize>) -> Option<Error> {
     let error = match (limit, connection.state().aborted()) {
         (None, Some(Cause::HeadTimeout)) => {
@@ -167,7 +168,7 @@ where
         }
         self.streams.gate().wake();
         if self.as_mut().poll_frames(cx).is_ready() {
-            // It may have been told why.
+            // The first future may know why.
             self.poll_dispatch(cx);
             return Poll::Ready(());
         }
@@ -175,7 +176,7 @@ where
         if read != self.read {
             self.as_mut().heard(read);
         }
-        // A GOAWAY ends it.
+        // After a GOAWAY it ends.
         self.as_mut().poll_dispatch(cx);
         if let Some(cause) = self.as_mut().note_doubt() {
             state.abort(cause);
@@ -192,7 +193,7 @@ where
             self.as_mut().project().watch.look_by(by);
         }
         if self.dispatch.is_none() && !self.streams.is_busy() {
-            // It carries nothing and never will; h2 says so to the peer once more.
+            // It carries no request and never will. h2 may still write a GOAWAY.
             let _ = self.as_mut().poll_frames(cx);
             return Poll::Ready(());
         }
@@ -233,7 +234,7 @@ where
                 pool.ping_less(this.connection.origin());
             }
         }
-        // The peer went away, unless this side has said why it does.
+        // The peer has ended it, unless this side has noted another cause before.
         this.connection.state().note_end(Cause::Broken);
         let failed = failed(this.connection, *this.limit);
         pool.drain(this.connection, failed);
@@ -246,8 +247,8 @@ where
         }
     }
 
-    /// Gives the requests that wait to hyper, as many as the peer allows, and lets them leave; the
-    /// others go back to their futures, for another connection.
+    /// Gives the queued requests to hyper, as many as the peer allows, and has their HEADERS
+    /// written. The others go back to their futures, for another connection.
     fn hand_over(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.as_mut().project();
         let (Some(sender), Some(dispatch)) = (this.sender.as_mut(), this.dispatch.as_ref()) else {
@@ -284,7 +285,7 @@ where
         polled
     }
 
-    /// Looks at what bytes from the peer may have changed.
+    /// Looks at what the bytes that have come from the peer may have changed.
     fn heard(mut self: Pin<&mut Self>, read: u64) {
         let this = self.as_mut().project();
         let now = Instant::now();
@@ -309,21 +310,22 @@ where
             {
                 this.watch.look_by(by);
             }
-            // First, so that nothing that the pool gives out now is taken for too much.
+            // Set before the pool is told, so that no stream that the pool gives out now is taken
+            // for one too many.
             this.streams.set_limit(limit);
             pool.set_limit(origin, id, limit);
         }
     }
 
-    /// Looks at a request that was given up before anything came; returns why the connection must
-    /// be closed, if it must.
+    /// Looks at a request that was given up before anything came; returns a cause if the connection
+    /// must be closed.
     fn note_doubt(self: Pin<&mut Self>) -> Option<Cause> {
         let began = self.streams.take_doubt()?;
         let (watch, mut looked) = self.looked();
         if let Some(began) = looked.connection.state().moment(began) {
             looked.keep_alive.doubt(began);
         }
-        // At once: what is given out next must not go to a peer that may be dead.
+        // Checked at once, since the next request must not go to a peer that may be dead.
         match looked.look_at_peer(Instant::now()) {
             Look::Abort(cause) => return Some(cause),
             Look::Again(Some(at)) => watch.look_by(at),
@@ -332,7 +334,7 @@ where
         None
     }
 
-    /// What its times are looked up in, and what keeps them.
+    /// The timer, and the parts of the driver that its check needs.
     fn looked(self: Pin<&mut Self>) -> (Pin<&mut Watch>, Looked<'_, B>) {
         let this = self.project();
         let looked = Looked {

@@ -1,4 +1,4 @@
-//! What becomes of a response's head and of its connection.
+//! Checks the head of a response, and decides whether its connection can be reused.
 
 use bytes::Bytes;
 use http::{
@@ -56,7 +56,7 @@ where
             Err(kind) => return Err(self.refused(pooled, kind)),
         };
         if misdirected {
-            // What led here before leads here again.
+            // The connections opened before lead to the same wrong server.
             pooled
                 .connection()
                 .pool()
@@ -99,7 +99,7 @@ where
     ) -> Result<SessionBody, Lost<B>> {
         pooled.mark_used();
         if self.asked_upgrade {
-            // The socket belongs to the upgrade now, and no exchange is on it.
+            // The socket belongs to the upgrade now, and carries no exchange.
             pooled.exchange().end();
             let info = self.info(&pooled);
             return Ok(SessionBody::new(body, None, info));
@@ -108,8 +108,8 @@ where
         Err(self.refused(pooled, Kind::Protocol(why)))
     }
 
-    /// Ends the wait of the body, as a final response does; returns the request without its
-    /// expectation if that alone was refused.
+    /// Ends the wait of a withheld body, since a final response has come; returns the request
+    /// without its expectation if only that was refused.
     #[inline]
     fn without_expectation(
         &mut self,
@@ -121,10 +121,10 @@ where
     }
 }
 
-/// Reads what the head of a response says of its connection; returns why that must end, if it must.
+/// Reads what the head of a response says of its connection; returns a cause if that must end.
 ///
-/// Over HTTP/2 it says nothing: h2 refuses such headers
-/// ([RFC 9113, section 8.2.2](https://www.rfc-editor.org/rfc/rfc9113#section-8.2.2)).
+/// Over HTTP/2 a head says nothing of it: h2 refuses such headers ([RFC 9113, section
+/// 8.2.2](https://www.rfc-editor.org/rfc/rfc9113#section-8.2.2)).
 #[inline]
 fn ends_by_head<B: Send + 'static>(
     pooled: &PooledConnection<B>,

@@ -1,4 +1,5 @@
-//! What becomes of a request that got no response.
+//! Decides what a request that got no response returns: an error, or the request for another
+//! connection.
 
 use std::io;
 
@@ -22,11 +23,11 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    /// Sends a request again without its expectation, which the peer refused.
+    /// Hands a request back without its expectation, which the peer refused.
     ///
     /// Over HTTP/1 its connection cannot be used again. The request announced a body that was not
-    /// sent, and the peer may go on reading that: it would take the next request for it
-    /// ([RFC 9110, section 10.1.1](https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1)).
+    /// sent, and the peer may still wait for it: it would take the next request for that body ([RFC
+    /// 9110, section 10.1.1](https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1)).
     #[cold]
     pub(super) fn unexpected(
         &self,
@@ -58,7 +59,7 @@ where
             Some(request) if pooled.has_been_used() => {
                 handed_back(pooled, self.turn(), Box::new(request), Cause::Broken)
             }
-            // A new connection that takes no request: another would hardly do better.
+            // A new connection takes no request: another would hardly do better.
             Some(_) => {
                 let failed = Error::new(Kind::Unsent).with(error.into_error());
                 Lost::Failed(self.named(failed, &pooled))
@@ -67,8 +68,8 @@ where
         }
     }
 
-    /// Says what happened to a request that hyper had begun to send, by hyper's error or because
-    /// it was aborted here.
+    /// Makes the error of a request that hyper had begun to send, from hyper's error or from the
+    /// cause for which it was aborted here.
     #[cold]
     pub(super) fn failed(
         &self,
@@ -77,20 +78,21 @@ where
     ) -> Lost<B> {
         let pool = pooled.connection().pool();
         let exchange = pooled.exchange();
-        // Of a connection that is aborted, all streams are.
+        // With a connection, all its streams are aborted.
         let aborted = exchange.aborted().or_else(|| pooled.socket().aborted());
         let untaken = pooled.take_back().is_some();
         let kind = match aborted {
             Some(Cause::Closed) if untaken => Kind::Closed,
             _ if untaken => Kind::Unsent,
             Some(Cause::HeadTimeout) => {
-                // What lies in a queue of its connection waits for its place there.
+                // A request in the queue of its connection waits for a stream.
                 let phase = if pooled.may_be_sent() {
                     Phase::Head
                 } else {
                     Phase::Queue
                 };
-                // A request body that the peer does not take is limited where the head is not.
+                // A request whose own head timeout is off is still limited while the peer takes
+                // nothing of its body.
                 let configured = pool.config().timeouts.head;
                 let after = exchange.own_times().head.finite().or(configured);
                 Kind::Timeout(phase, after.unwrap_or_default())
@@ -118,7 +120,7 @@ where
         }
         let own = match kind {
             Kind::RequestBody => exchange.take_error(),
-            // What the end of reading says hides why the peer was gone.
+            // The error of the failed write says why the peer was gone; that of the read does not.
             Kind::Broken | Kind::Stale(_) | Kind::Unsent
                 if aborted.is_some()
                     || error
@@ -134,7 +136,7 @@ where
         if let Some(error) = own {
             return Lost::Failed(failed.with(error));
         }
-        // What hyper says of a connection that was aborted here would only hide why.
+        // hyper's error of a connection that was aborted here would only hide the cause.
         Lost::Failed(match error.filter(|_| aborted.is_none()) {
             _ if aborted == Some(Cause::Unanswered) => failed.with(io::Error::new(
                 io::ErrorKind::TimedOut,
@@ -145,11 +147,11 @@ where
         })
     }
 
-    /// Its connection does not take it.
+    /// Ends a request whose connection did not take it.
     #[cold]
     fn returned(&self, pooled: PooledConnection<B>, request: Unsent<B>) -> Lost<B> {
         if pooled.is_closed() && !pooled.has_been_used() {
-            // A new connection that takes no request: another would hardly do better.
+            // A new connection takes no request: another would hardly do better.
             let failed = self.named(Error::new(Kind::Unsent), &pooled);
             pooled.abort(Cause::Broken);
             return Lost::Failed(failed);
@@ -164,13 +166,13 @@ where
         Lost::Failed(error)
     }
 
-    /// Says which connection an error is about.
+    /// Adds the origin and the connection to an error.
     fn named(&self, error: Error, pooled: &PooledConnection<B>) -> Error {
         let others = pooled.connection().requests().saturating_sub(1);
         error.at(pooled.origin()).on(self.info(pooled), others)
     }
 
-    /// Says what hyper's error means for the request.
+    /// The kind of failure that hyper's error is.
     fn broken(pooled: &PooledConnection<B>, error: &hyper::Error) -> Kind {
         let (exchange, socket) = (pooled.exchange(), pooled.socket());
         let wrote = exchange.written_since_begun(socket) > 0 && pooled.may_be_sent();
@@ -205,15 +207,15 @@ where
     }
 }
 
-/// Its body never left: the next connection gets the request. Of one that is not shared, `cause`
-/// says why it ends.
+/// Hands a request back for the next connection: its body never left. `cause` is why this
+/// connection ends, if it is not shared.
 fn handed_back<B: Send + 'static>(
     pooled: PooledConnection<B>,
     turn: Turn,
     mut request: Unsent<B>,
     cause: Cause,
 ) -> Lost<B> {
-    // Its place is free at once, not only when it has found another.
+    // Its stream is freed now, and not only when another connection is found.
     request.body_mut().detach();
     let pool = pooled.connection().pool().clone();
     let origin = pooled.origin().clone();

@@ -28,10 +28,10 @@ use crate::{
     target::HeaderFlags,
 };
 
-/// What a request asks for.
+/// Which parts of a response a request asks for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Wants {
-    /// The head alone, which says what it says of a body that does not come.
+    /// The head alone: its headers describe a body that does not come.
     Head,
     Whole,
 }
@@ -54,9 +54,9 @@ pub(super) struct Exchange<B: Send + 'static> {
     asked_upgrade: bool,
     wants: Wants,
     reused: bool,
-    /// Whether it is the last that its connection may carry.
+    /// Whether it is the last request that its connection may carry.
     last: bool,
-    /// Apart, so that the future of a request is the smaller without it.
+    /// Boxed apart, so that the future of every request is smaller.
     rare: Option<Box<Rare<B>>>,
 }
 
@@ -64,9 +64,9 @@ pub(super) struct Exchange<B: Send + 'static> {
 struct Rare<B: Send + 'static> {
     /// The request, if hyper was not given it.
     unsent: Option<Unsent<B>>,
-    /// Keeps the times, where it is polled on another runtime than its connection's.
+    /// The timeouts that the request keeps itself.
     timers: RequestTimers,
-    /// What its body waits for, if it waits.
+    /// What its body waits for, if it is withheld.
     expectation: Option<Expectation<B>>,
 }
 
@@ -85,7 +85,7 @@ fn rare_of<B: Send + 'static>(rare: &mut Option<Box<Rare<B>>>) -> &mut Rare<B> {
     rare.get_or_insert_default()
 }
 
-/// What becomes of a request that got no response.
+/// The outcome of a request that got no response.
 pub(super) enum Lost<B: Send + 'static> {
     Failed(Error),
     HandedBack {
@@ -191,7 +191,7 @@ where
         })
     }
 
-    /// Whether it ends without an answer: one of its times has run out, or it was aborted.
+    /// Whether it ends without an answer: a timeout has run out, or it was aborted.
     #[inline]
     fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(pooled) = &self.pooled else {
@@ -222,7 +222,7 @@ where
     }
 
     pub(super) fn step(&self) -> Step {
-        // What lies in the queue of its HTTP/2 connection waits for a place there.
+        // A request in the queue of its HTTP/2 connection waits for a stream.
         match &self.pooled {
             Some(pooled) if !pooled.may_be_sent() => Step::Queue,
             Some(pooled) if !self.waits_for_continue() && pooled.exchange().is_sending() => {
@@ -239,7 +239,7 @@ where
         rare.is_some_and(|it| it.expectation.is_some())
     }
 
-    /// Waits for what the body waits for.
+    /// Polls the wait of a withheld body.
     #[inline]
     fn poll_expectation(&mut self, cx: &mut Context<'_>) {
         let Some(rare) = &mut self.rare else {
