@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use crate::ConnectTimes;
 
-/// The connection that a response came over, and how the request came by it.
+/// The connection that a response came over, and how the request got it.
 #[derive(Clone, Debug)]
 pub struct ConnectionInfo {
     pub(crate) facts: Arc<Facts>,
@@ -14,14 +14,14 @@ pub struct ConnectionInfo {
     pub(crate) waited: u64,
 }
 
-/// What is known of a connection since it was opened.
+/// The facts of a connection that are known when it is open.
 #[derive(Debug)]
 pub(crate) struct Facts {
     pub(crate) id: u64,
     pub(crate) version: Version,
     pub(crate) times: ConnectTimes,
     pub(crate) took: Duration,
-    /// When it was there.
+    /// When it was open.
     pub(crate) opened: Instant,
 }
 
@@ -50,7 +50,7 @@ impl ConnectionInfo {
         self.facts.took
     }
 
-    /// Returns how long each step of that took. Connectors that do not tell give none.
+    /// Returns how long each step of that took, as far as the connector tells.
     #[must_use]
     pub fn times(&self) -> &ConnectTimes {
         &self.facts.times
@@ -62,14 +62,14 @@ impl ConnectionInfo {
         self.facts.version
     }
 
-    /// Returns the address that it leads to, which is a proxy's if there is one. Connectors that
-    /// do not tell give none.
+    /// Returns the address of its peer, which is a proxy's if there is one; `None` if the connector
+    /// does not tell.
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.facts.times.peer
     }
 
-    /// Returns its address on this side. Connectors that do not tell give none.
+    /// Returns its address on this side; `None` if the connector does not tell.
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.facts.times.local

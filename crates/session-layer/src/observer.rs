@@ -9,11 +9,11 @@ use http::Version;
 
 use crate::{CloseReason, Error, Origin};
 
-/// Hears what a pool does, as it happens.
+/// Is told what a pool does, as it happens.
 ///
-/// A session without an observer pays one branch where there would be an event. It is called by
-/// whatever task the event happens in, so it must be quick and must not block. Where it panics, that
-/// ends here: it misses the event, and the pool goes on.
+/// A session without an observer pays one branch for each event. The observer is called in the task
+/// in which the event happens, so it must be quick and must not block. If it panics, it misses the
+/// event, and the pool goes on.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicUsize, Ordering};
@@ -31,7 +31,7 @@ use crate::{CloseReason, Error, Origin};
 /// }
 /// ```
 pub trait Observer: Send + Sync {
-    /// Hears of one event.
+    /// Is told of one event.
     fn observe(&self, event: &Event<'_>);
 }
 
@@ -42,7 +42,7 @@ pub enum Event<'a> {
     /// A connection was opened.
     #[non_exhaustive]
     Opened {
-        /// Where it leads.
+        /// The origin that it leads to.
         origin: &'a Origin,
         /// The number by which this session knows it.
         connection: u64,
@@ -54,15 +54,15 @@ pub enum Event<'a> {
     /// A connection could not be opened.
     #[non_exhaustive]
     OpenFailed {
-        /// Where it should have led.
+        /// The origin that it should have led to.
         origin: &'a Origin,
         /// Why.
         error: &'a Error,
     },
-    /// A request goes over a connection that had been used before, or had stood idle.
+    /// A request goes over a connection that had carried a request before, or had been idle.
     #[non_exhaustive]
     Reused {
-        /// Where it leads.
+        /// The origin that it leads to.
         origin: &'a Origin,
         /// The number by which this session knows it.
         connection: u64,
@@ -70,13 +70,13 @@ pub enum Event<'a> {
     /// A request has to wait for a place in the pool.
     #[non_exhaustive]
     Queued {
-        /// Where it is to go.
+        /// The origin of the request.
         origin: &'a Origin,
     },
     /// A request has its connection, and begins to be sent.
     #[non_exhaustive]
     Acquired {
-        /// Where it leads.
+        /// The origin that it leads to.
         origin: &'a Origin,
         /// The number by which this session knows it.
         connection: u64,
@@ -86,7 +86,7 @@ pub enum Event<'a> {
     /// A connection has ended.
     #[non_exhaustive]
     Closed {
-        /// Where it led.
+        /// The origin that it led to.
         origin: &'a Origin,
         /// The number by which this session knew it.
         connection: u64,
@@ -99,7 +99,7 @@ pub enum Event<'a> {
     },
 }
 
-/// Whoever listens, if anybody does.
+/// The observer of a session, if it has one.
 #[derive(Clone, Default)]
 pub(crate) struct Listener(Option<Arc<dyn Observer>>);
 
@@ -108,7 +108,7 @@ impl Listener {
         Self(Some(Arc::new(observer)))
     }
 
-    /// Tells it, if there is one; the event is not even made if there is none.
+    /// Tells the observer; without one, the event is not even made.
     #[inline]
     pub(crate) fn tell<'a>(&self, event: impl FnOnce() -> Event<'a>) {
         if let Some(observer) = &self.0 {
@@ -118,7 +118,8 @@ impl Listener {
 }
 
 fn tell(observer: &dyn Observer, event: &Event<'_>) {
-    // It is called from tasks that others rely on. What it leaves behind is its own.
+    // It is called in tasks that drive connections, so its panic must not pass. Its state after a
+    // panic is its own affair.
     if catch_unwind(AssertUnwindSafe(|| observer.observe(event))).is_err() {
         tracing::error!(?event, "the observer of a session panicked");
     }

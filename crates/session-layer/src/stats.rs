@@ -9,17 +9,18 @@ pub struct Stats {
     pub open: usize,
     /// Connections being opened now.
     pub connecting: usize,
-    /// Connections that stand idle now.
+    /// Connections that are idle now.
     pub idle: usize,
     /// Connections that carry a request or a response body now, or are closing.
     pub in_use: usize,
-    /// Requests under way now on connections that carry several, those of HTTP/2.
+    /// Requests under way now on shared connections, which are those of HTTP/2.
     pub streams: usize,
     /// Requests that wait for a connection now.
     pub waiting: usize,
     /// Connections opened so far.
     pub opened: u64,
-    /// Requests so far that went over a connection used before, or that had stood idle.
+    /// Requests so far that went over a connection which had carried a request before, or had been
+    /// idle.
     pub reused: u64,
     /// Connections closed so far, by the reason.
     pub closed: Closed,
@@ -31,22 +32,22 @@ pub struct Stats {
 pub enum CloseReason {
     /// The peer closed or broke it, or said that it would.
     Peer,
-    /// It stood idle too long.
+    /// It was idle for too long.
     Idle,
     /// It was too old.
     Lifetime,
     /// It had served as many requests as it may.
     Requests,
-    /// Another origin waited for its place, at the limit for all connections; it may have got another
-    /// one meanwhile.
+    /// Another origin waited for its permit, at the limit for all connections. That origin may have
+    /// got another permit meanwhile.
     Evicted,
     /// A head or a body did not come in time.
     Timeout,
     /// A call or a response body was dropped before its end; over HTTP/2, a hundred calls in a row
     /// were dropped, or ran out of time, before they were answered.
     Abandoned,
-    /// What an exchange left behind could not be trusted: an early answer, stray bytes, a response
-    /// that breaks the rules.
+    /// An exchange left it in a state that could not be trusted: an early answer, stray bytes, a
+    /// response that breaks the rules.
     Unclean,
     /// Another connection to the same origin turned out to be dead, or led to the wrong server.
     Suspect,
@@ -68,13 +69,13 @@ pub struct Closed {
     pub requests: u64,
     /// For another origin: [`CloseReason::Evicted`].
     pub evicted: u64,
-    /// When a time had run out: [`CloseReason::Timeout`].
+    /// After a timeout: [`CloseReason::Timeout`].
     pub timeout: u64,
-    /// With a call that was dropped: [`CloseReason::Abandoned`].
+    /// After a drop: [`CloseReason::Abandoned`].
     pub abandoned: u64,
-    /// After an exchange that left something behind: [`CloseReason::Unclean`].
+    /// After an exchange that could not be trusted: [`CloseReason::Unclean`].
     pub unclean: u64,
-    /// With others that were dead: [`CloseReason::Suspect`].
+    /// Since others were dead: [`CloseReason::Suspect`].
     pub suspect: u64,
     /// With the session: [`CloseReason::Session`].
     pub session: u64,
@@ -97,7 +98,7 @@ impl Closed {
         *count = count.saturating_add(1);
     }
 
-    /// Returns how many that are together.
+    /// Returns the sum of all reasons.
     #[must_use]
     pub fn total(&self) -> u64 {
         [
@@ -121,8 +122,8 @@ impl Closed {
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct CloseReport {
-    /// Those whose exchange came to its end in time.
+    /// Those whose exchange ended in time.
     pub finished: usize,
-    /// Those that were cut off at the deadline.
+    /// Those that were aborted at the deadline.
     pub aborted: usize,
 }

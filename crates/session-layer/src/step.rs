@@ -5,14 +5,14 @@ use std::{
 
 /// The step that a request has come to, from its call up to the head of its response.
 ///
-/// [`ResponseFuture::step`](crate::future::ResponseFuture::step) tells it while the request is under
-/// way, for whoever ends it before it has ended by itself. `Dns`, `Proxy` and `Tls` are told of
-/// this crate's [`Connector`](crate::Connector) only, as long as no layer around it polls it in
-/// another task; `Connect` stands for all of them elsewhere.
+/// [`ResponseFuture::step`](crate::future::ResponseFuture::step) returns it while the request is
+/// under way, for code that gives the request up. Only this crate's [`Connector`](crate::Connector)
+/// notes `Dns`, `Proxy` and `Tls`, as long as no layer around it polls it in another task.
+/// Otherwise `Connect` stands for all of them.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Step {
-    /// It waits for a free place in the pool, or on its HTTP/2 connection.
+    /// It waits for a place in the pool, or for a stream on its HTTP/2 connection.
     Queue,
     /// The name of the host is being resolved.
     Dns,
@@ -27,7 +27,7 @@ pub enum Step {
         /// How many bytes of the body the connection has taken, some of which may still be in buffers.
         sent: u64,
     },
-    /// It is sent, or waits to be asked for its body, or for the head of its response.
+    /// It was sent, or its body waits for a 100 (Continue): it waits for the head of its response.
     Head,
 }
 
@@ -56,8 +56,8 @@ impl fmt::Display for Step {
     }
 }
 
-/// The step that the opening of one connection has come to: written by the task that opens it, read
-/// by requests that wait for it and are given up.
+/// The step that a connect has come to. The task of the connect writes it; requests that wait for
+/// the connection and are given up read it.
 #[derive(Debug, Default)]
 pub(crate) struct Steps(AtomicU8);
 

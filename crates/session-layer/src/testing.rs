@@ -15,7 +15,7 @@ use crate::{
     error::{Kind, Sent},
 };
 
-/// What fails: each becomes the [`Error`] that a session gives for it, without an origin.
+/// A failure, which becomes the [`Error`] that a session returns for it, without an origin.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Failure {
@@ -23,13 +23,13 @@ pub enum Failure {
     Dns,
     /// The connection is refused.
     Connect,
-    /// A proxy stands in the way.
+    /// A proxy fails.
     Proxy,
     /// The server's certificate is not trusted.
     Tls,
-    /// A time ran out.
+    /// A timeout ran out.
     Timeout(Phase, Duration),
-    /// Bytes went this way more slowly than this floor asks for: none came.
+    /// Bytes were transferred in this direction more slowly than this floor asks for: none at all.
     TooSlow(TransferDirection, ThroughputFloor),
     /// The pool's queue has no room for one more request.
     QueueFull,
@@ -43,18 +43,18 @@ pub enum Failure {
     Unprocessed,
     /// The peer reset an HTTP/2 stream.
     Reset,
-    /// The peer sent what is not HTTP.
+    /// The peer sent bytes that are not HTTP.
     Protocol,
     /// The head of the response is larger than allowed.
     TooLarge,
-    /// The request's own body failed.
+    /// The request body failed.
     RequestBody,
     /// The response broke off after its head.
     ResponseBody,
 }
 
 impl Failure {
-    /// Makes the error with a cause of the test's own.
+    /// Makes the error with a cause that the test chooses.
     #[must_use]
     pub fn with_source(self, source: impl Into<BoxError>) -> Error {
         Error::new(self.kind()).with(source)

@@ -1,6 +1,6 @@
 use std::{error::Error as StdError, fmt, time::Duration};
 
-/// A setting that no session can have.
+/// A setting that is not valid.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ConfigError {
     setting: &'static str,
@@ -8,7 +8,7 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    /// Returns the setting that cannot be, by the name of the method that sets it.
+    /// Returns the setting that is not valid, by the name of the method that sets it.
     #[must_use]
     pub fn setting(&self) -> &'static str {
         self.setting

@@ -1,11 +1,11 @@
 use super::{OwnTimeout, Timeouts};
 use crate::ThroughputFloor;
 
-/// The floor of one request, in place of the session's: compact, since it goes along with each
+/// The floor of one request, in place of the session's. It is compact, since it moves with each
 /// request.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct OwnFloor {
-    /// Unset where the session's counts; none where there is no floor.
+    /// `UNSET` if the session's floor holds; `NONE` for no floor.
     window: OwnTimeout,
     bytes_per_second: u32,
 }
@@ -26,7 +26,7 @@ impl OwnFloor {
         self.window.is_set()
     }
 
-    /// The floor that counts where the session has this one.
+    /// The floor that holds if the session has this one.
     #[inline]
     pub(crate) fn or(self, configured: Option<ThroughputFloor>) -> Option<ThroughputFloor> {
         if !self.is_set() {
@@ -38,17 +38,17 @@ impl OwnFloor {
     }
 }
 
-/// What counts for one exchange.
+/// The floors that hold for one exchange.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Floors {
     pub(crate) upload: Option<ThroughputFloor>,
     pub(crate) download: Option<ThroughputFloor>,
-    /// Whether the request itself says what holds for its download, be it nothing.
+    /// Whether the request itself sets the floor of its download, be it to none.
     pub(crate) download_is_own: bool,
 }
 
 impl Floors {
-    /// `None` where neither the request nor the session says anything of floors.
+    /// `None` if neither the request nor the session has a floor.
     #[inline]
     pub(crate) fn of(upload: OwnFloor, download: OwnFloor, timeouts: &Timeouts) -> Option<Self> {
         if timeouts.has_floor() || upload.is_set() || download.is_set() {
@@ -78,7 +78,7 @@ mod tests {
         assert_eq!(own(Some(ThroughputFloor::new(0, window))), None);
         let floor = ThroughputFloor::new(7, window);
         assert_eq!(own(Some(floor)), Some(floor));
-        // More than it has room for is the most that it has.
+        // A floor that is too large for the type becomes its largest value.
         let most = ThroughputFloor::new(u64::from(u32::MAX), window);
         assert_eq!(
             own(Some(ThroughputFloor::new(u64::MAX, window))),

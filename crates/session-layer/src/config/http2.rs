@@ -4,7 +4,7 @@ use super::{ConfigError, Multiplexing};
 
 /// How a session uses HTTP/2 ([RFC 9113](https://www.rfc-editor.org/rfc/rfc9113)).
 ///
-/// By default it does with peers that choose it in the TLS handshake
+/// By default a session uses it with peers that choose it in the TLS handshake
 /// ([ALPN](https://www.rfc-editor.org/rfc/rfc7301)), and where a connector says so.
 ///
 /// ```
@@ -36,18 +36,17 @@ pub struct Http2 {
 const MAX_WINDOW: u32 = (1 << 31) - 1;
 
 impl Http2 {
-    /// Speaks HTTP/2 with every `http` peer without asking
-    /// ([RFC 9113, section 3.3](https://www.rfc-editor.org/rfc/rfc9113#section-3.3)). An `https`
-    /// peer must choose it in the handshake all the same; one that does not is an error.
-    /// Default: off.
+    /// Speaks HTTP/2 with every `http` peer, by prior knowledge ([RFC 9113, section
+    /// 3.3](https://www.rfc-editor.org/rfc/rfc9113#section-3.3)). An `https` peer must still choose
+    /// it in the handshake; otherwise the request fails. Default: off.
     pub fn prior_knowledge(mut self, on: bool) -> Self {
         self.prior_knowledge = on;
         self
     }
 
-    /// Limits the requests that one connection carries at the same time. The peer's own limit
-    /// counts too, as it is at that moment; when a connection has as many as it may, another is
-    /// opened within the pool's limits. Default: 100.
+    /// Limits the requests that one connection carries at the same time. The present limit of the
+    /// peer counts too. When a connection has reached either limit, another is opened within the
+    /// pool's limits. Default: 100.
     pub fn max_concurrent_streams(mut self, limit: usize) -> Self {
         self.max_concurrent_streams = limit;
         self
@@ -57,11 +56,11 @@ impl Http2 {
     /// long. `None` leaves it to the timeouts to notice that a peer is dead. Default: 5.5 minutes.
     ///
     /// gRPC's servers end a connection after a few PINGs that come within five minutes of each
-    /// other, where they have sent nothing meanwhile
-    /// ([gRFC A8](https://github.com/grpc/proposal/blob/master/A8-client-side-keepalive.md)); so a
-    /// shorter interval is for servers that are known to allow it. After a GOAWAY with
-    /// `ENHANCE_YOUR_CALM` to a connection that has sent PINGs, the interval for its origin is
-    /// doubled. An idle connection is never asked.
+    /// other, where they have sent nothing meanwhile ([gRFC
+    /// A8](https://github.com/grpc/proposal/blob/master/A8-client-side-keepalive.md)); so a shorter
+    /// interval is for servers that are known to allow it. After a GOAWAY with `ENHANCE_YOUR_CALM`
+    /// to a connection that has sent PINGs, the interval for its origin is doubled. No PING is sent
+    /// on an idle connection.
     ///
     /// Whatever the interval, a PING is sent at once when a request was given up (its time ran out,
     /// or its future was dropped) and nothing has come on its connection since it began. The
@@ -87,9 +86,9 @@ impl Http2 {
     }
 
     /// Sets how many bytes of all response bodies of a connection together the peer may send ahead
-    /// of their readers. Bodies that nobody reads hold up all others when they fill it, so it
-    /// should be as many times the [`stream_window`](Self::stream_window) as there may be unread
-    /// bodies. Default: 128 MiB, more than 100 streams fill.
+    /// of their readers. Unread bodies that fill it hold up all others, so it should be as many
+    /// times the [`stream_window`](Self::stream_window) as there may be unread bodies. Default: 128
+    /// MiB, more than 100 streams fill.
     pub fn connection_window(mut self, bytes: u32) -> Self {
         self.connection_window = bytes;
         self

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use crate::origin::Origin;
 
-/// How many connections and waiters a pool may have.
+/// The limits of a pool.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub(crate) connections: usize,
@@ -14,7 +14,7 @@ pub(crate) struct Limits {
     pub(crate) requests: u64,
 }
 
-/// Which origins may turn out to serve several requests on one connection.
+/// Which origins may turn out to have shared connections.
 #[cfg_attr(
     not(feature = "http2"),
     allow(dead_code, reason = "only HTTP/2 shares connections")
@@ -23,7 +23,7 @@ pub(crate) struct Limits {
 pub(crate) enum Multiplexing {
     #[cfg_attr(feature = "http2", allow(dead_code, reason = "for builds without"))]
     Never,
-    /// Those of `https`, by what TLS negotiates.
+    /// Those of `https`, if TLS negotiates HTTP/2.
     Negotiated,
     Always,
 }

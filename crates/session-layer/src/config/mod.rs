@@ -42,13 +42,13 @@ impl Config {
         }
     }
 
-    /// The longest that a request may find itself waiting for one thing; see
+    /// The longest wait of a request with these settings; see
     /// [`Session::longest_wait`](crate::Session::longest_wait).
     pub(crate) fn longest_wait(&self) -> Option<Duration> {
         let place = self.pool.queue_timeout?;
         let connection = self.timeouts.connect?;
         let (head, body) = (self.timeouts.head?, self.timeouts.body_idle?);
-        // A connection that a place was found on may be gone, and both are waited for once more.
+        // The connection that a request got may be unusable, and then both waits happen once more.
         let twice = place.saturating_add(connection).saturating_mul(2);
         let waits = place.saturating_add(self.timeouts.connects()?).max(twice);
         Some(waits.saturating_add(head).saturating_add(body))

@@ -1,21 +1,21 @@
 use std::time::Duration;
 
-/// A timeout of one request, in place of the session's: compact, since it goes along with each
+/// A timeout of one request, in place of the session's. It is compact, since it moves with each
 /// request.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct OwnTimeout(u32);
 
 impl OwnTimeout {
-    /// As the session's settings say.
+    /// The session's timeout holds.
     pub(crate) const UNSET: Self = Self(0);
-    /// It waits for ever.
+    /// No timeout.
     pub(crate) const NONE: Self = Self(u32::MAX);
 
     pub(crate) fn new(timeout: Option<Duration>) -> Self {
         let Some(timeout) = timeout else {
             return Self::NONE;
         };
-        // Rounded up, so that it never ends too early.
+        // Rounded up, so that it never runs out too early.
         let millis = timeout.as_nanos().div_ceil(1_000_000);
         Self(
             u32::try_from(millis)
@@ -28,13 +28,13 @@ impl OwnTimeout {
         self != Self::UNSET
     }
 
-    /// How long that is, if it is not for ever and not the session's.
+    /// The timeout, if the request has one.
     pub(crate) fn finite(self) -> Option<Duration> {
         let is_finite = self != Self::UNSET && self != Self::NONE;
         is_finite.then(|| Duration::from_millis(self.0.into()))
     }
 
-    /// The timeout that counts where the session has this one.
+    /// The timeout that holds if the session has this one.
     pub(crate) fn or(self, configured: Option<Duration>) -> Option<Duration> {
         if self == Self::UNSET {
             return configured;
@@ -43,7 +43,7 @@ impl OwnTimeout {
     }
 }
 
-/// The timeouts of an exchange that are not the session's.
+/// The timeouts that a request has in place of the session's.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct OwnTimes {
     pub(crate) head: OwnTimeout,
@@ -66,7 +66,7 @@ impl OwnTimes {
         }
     }
 
-    /// The shortest of those that run out at all.
+    /// The shorter of the two, if there is one.
     #[inline]
     pub(crate) fn shortest(self) -> Option<Duration> {
         if self == Self::default() {

@@ -30,13 +30,14 @@ pub struct PoolConfig {
     pub(crate) http1_ignore_invalid_headers: bool,
 }
 
-/// How large a buffer may be asked for: heads have to fit in it, and each connection has one.
+/// How large a read buffer may be: heads have to fit in it, and each connection has one.
 const READ_BUFFER: RangeInclusive<usize> = 512..=16 * 1024 * 1024;
 
-/// How many header fields may be allowed: room for each is made for each response.
+/// How many header fields may be allowed: each response allocates room for all of them.
 const MAX_HEADERS: RangeInclusive<usize> = 1..=16_384;
 
-/// How long a request that the total limit holds back lets another origin's waiters go first.
+/// How long a waiter that only the total limit holds back lets the waiters of other origins go
+/// first.
 const STEAL_AFTER: Duration = Duration::from_millis(100);
 
 impl PoolConfig {
@@ -61,24 +62,24 @@ impl PoolConfig {
         self
     }
 
-    /// Limits the time that a request waits for a place in the pool, before its connection is
-    /// being opened; `None` lets it wait for ever. Default: 10 s.
+    /// Limits the time that a request waits in the queue, until a connection is being opened for
+    /// it; `None` sets no limit. Default: 10 s.
     pub fn queue_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.queue_timeout = timeout.into();
         self
     }
 
-    /// Closes connections that stand idle for this long, also when there is no traffic; `None`
-    /// keeps them. Default: 50 s, less than the 60 s after which common servers and load
-    /// balancers close them. A peer that says with `Keep-Alive: timeout=N` that it closes earlier
-    /// is closed one second before that.
+    /// Closes connections that have been idle for this long, also when there is no traffic; `None`
+    /// keeps them. Default: 50 s, less than the 60 s after which common servers and load balancers
+    /// close them. A peer that says with `Keep-Alive: timeout=N` that it closes earlier is closed
+    /// one second before that.
     pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.idle_timeout = timeout.into();
         self
     }
 
-    /// Gives no request to a connection older than this, give or take 10 %, so that a fleet does
-    /// not reconnect all together; `None` sets no bound. Default: 30 min.
+    /// Gives no request to a connection older than this, give or take 10 %, so that connections
+    /// opened together are not replaced together; `None` sets no bound. Default: 30 min.
     pub fn max_lifetime(mut self, lifetime: impl Into<Option<Duration>>) -> Self {
         self.max_lifetime = lifetime.into();
         self
@@ -99,15 +100,16 @@ impl PoolConfig {
     /// response, and each informational one before it, has to fit in the buffer, or the request
     /// fails with an error for which [`is_too_large`](crate::Error::is_too_large) holds; and a body
     /// is read in pieces of no more than this size, each a system call and a frame. HTTP/2 is not
-    /// concerned.
+    /// affected.
     pub fn http1_read_buffer(mut self, bytes: impl Into<Option<usize>>) -> Self {
         self.http1_read_buffer = bytes.into();
         self
     }
 
-    /// Limits the header fields of an HTTP/1 response, trailers counted apart, from 1 to 16,384; one
-    /// more fails the request with an error for which [`is_too_large`](crate::Error::is_too_large)
-    /// holds. `None` limits them to 100. Default: `None`. HTTP/2 is not concerned.
+    /// Limits the header fields of an HTTP/1 response, trailers counted apart, from 1 to 16,384;
+    /// one more fails the request with an error for which
+    /// [`is_too_large`](crate::Error::is_too_large) holds. `None` limits them to 100. Default:
+    /// `None`. HTTP/2 is not affected.
     ///
     /// A limit that is set, whatever its size, costs two allocations of 32 bytes for each field that
     /// it allows, each time a part of a response head has come; the default costs none. Whatever the
@@ -127,10 +129,10 @@ impl PoolConfig {
         self
     }
 
-    /// Leaves lines out of the head of HTTP/1 responses that are no fields: without a colon, or with
-    /// a name that is not valid. Default: `false`, and such a response is an error for which
-    /// [`is_protocol`](crate::Error::is_protocol) holds. A line that is left out may have been meant
-    /// to say where the message ends, so this is for servers that are known and trusted.
+    /// Ignores lines in the head of HTTP/1 responses that are no fields: without a colon, or with a
+    /// name that is not valid. Default: `false`, and such a response is an error for which
+    /// [`is_protocol`](crate::Error::is_protocol) holds. An ignored line may have been meant to
+    /// frame the message, so this is for servers that are known and trusted.
     pub fn http1_ignore_invalid_headers(mut self, ignored: bool) -> Self {
         self.http1_ignore_invalid_headers = ignored;
         self

@@ -1,4 +1,4 @@
-//! What one request asks of the session.
+//! The options of one request.
 
 use std::time::Duration;
 
@@ -34,17 +34,16 @@ pub struct RequestOptions {
 }
 
 impl RequestOptions {
-    /// Starts with what the session's settings say.
+    /// Starts with the session's settings.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sends the request over HTTP/2 to an `http` peer too, which is known to speak it
-    /// ([RFC 9113, section 3.3](https://www.rfc-editor.org/rfc/rfc9113#section-3.3)), although
-    /// the session does not [assume it of all peers](crate::Http2::prior_knowledge). Such requests
-    /// have connections of their own: other requests to the same origin go on over HTTP/1.1, and
-    /// the limit per origin counts each kind by itself. Over `https` the handshake decides, as
-    /// always.
+    /// Sends the request over HTTP/2 also to an `http` peer, which is known to speak it ([RFC 9113,
+    /// section 3.3](https://www.rfc-editor.org/rfc/rfc9113#section-3.3)), although the session does
+    /// not [assume it of all peers](crate::Http2::prior_knowledge). Such requests have connections
+    /// of their own: other requests to the same origin go on over HTTP/1.1, and the limit per
+    /// origin counts each kind by itself. Over `https` the handshake decides, as always.
     #[cfg(feature = "http2")]
     pub fn prior_knowledge(mut self) -> Self {
         self.prior_knowledge = true;
@@ -66,7 +65,7 @@ impl RequestOptions {
     }
 
     /// Waits for the head, and for each piece of the body, for as long as it takes, unless the
-    /// [head](Timeouts::head) or [body idle](Timeouts::body_idle) timeout was set by hand: their
+    /// [head](Timeouts::head) or [body idle](Timeouts::body_idle) timeout was set explicitly: their
     /// defaults do not count. For requests that have a deadline of their own, or that are answered
     /// by a stream which may be silent for long. A request body whose peer takes nothing of it is
     /// limited as always.
@@ -75,8 +74,9 @@ impl RequestOptions {
         self
     }
 
-    /// Waits for the head for as long as it takes, unless the [head timeout](Timeouts::head) was set
-    /// by hand: its default does not count. For requests that have a longer deadline of their own.
+    /// Waits for the head for as long as it takes, unless the [head timeout](Timeouts::head) was
+    /// set explicitly: its default does not count. For requests that have a longer deadline of
+    /// their own.
     pub fn only_chosen_head_timeout(mut self) -> Self {
         self.only_chosen_head = true;
         self
@@ -91,12 +91,12 @@ impl RequestOptions {
         self
     }
 
-    /// Takes the place of the session's [head timeout](Timeouts::head). `None` waits for ever; a
-    /// request body whose peer takes nothing of it is limited by the session's then.
+    /// Takes the place of the session's [head timeout](Timeouts::head). `None` waits for ever;
+    /// while the peer takes nothing of a request body, the session's holds even then.
     ///
-    /// This and the next are kept by the request's future and by its body, so one that is shorter than
-    /// the session's runs out only where these are polled, and may be seen up to a second late if it
-    /// is about a wait that follows another.
+    /// The request's future and its body keep this and the next one. So one that is shorter than
+    /// the session's runs out only while they are polled, and may be noticed up to a second late if
+    /// one wait follows another.
     pub fn head_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.head = OwnTimeout::new(timeout.into());
         self
@@ -109,11 +109,11 @@ impl RequestOptions {
         self
     }
 
-    /// Takes the place of the session's [floor of downloads](Timeouts::download_floor), and counts for
-    /// a stream of events too. `None` asks for nothing. The window is rounded up to a millisecond, and
-    /// the most that can be asked for are 4 GiB per second.
+    /// Takes the place of the session's [floor of downloads](Timeouts::download_floor), and holds
+    /// for a stream of events too. `None` asks for nothing. The window is rounded up to a
+    /// millisecond, and the most that can be asked for are 4 GiB per second.
     ///
-    /// It is kept by the response's body: it says nothing while that is not polled.
+    /// The response body keeps it: it has no effect while that is not polled.
     pub fn download_floor(mut self, floor: impl Into<Option<ThroughputFloor>>) -> Self {
         self.download_floor = OwnFloor::new(floor.into());
         self
@@ -122,33 +122,35 @@ impl RequestOptions {
     /// Takes the place of the session's [floor of uploads](Timeouts::upload_floor). `None` asks for
     /// nothing.
     ///
-    /// It is kept by the request's future: it says nothing while that is not polled.
+    /// The request's future keeps it: it has no effect while that is not polled.
     pub fn upload_floor(mut self, floor: impl Into<Option<ThroughputFloor>>) -> Self {
         self.upload_floor = OwnFloor::new(floor.into());
         self
     }
 
-    /// Leaves out what is about one peer: that it is [known to speak HTTP/2](Self::prior_knowledge). For a
-    /// request that goes to another, as after a redirect.
+    /// Removes the option that holds for one peer only: that it is [known to speak
+    /// HTTP/2](Self::prior_knowledge). For a request that goes to another peer, as after a
+    /// redirect.
     pub fn for_another_peer(mut self) -> Self {
         self.prior_knowledge = false;
         self
     }
 
-    /// Returns the head timeout that counts for such a request in a session with these timeouts: what a
-    /// service has to keep that stands in a session's place.
+    /// Returns the head timeout that holds for such a request in a session with these timeouts, for
+    /// a service that replaces a session.
     #[must_use]
     pub fn head_timeout_with(&self, timeouts: &Timeouts) -> Option<Duration> {
         self.times(timeouts).head.or(timeouts.head)
     }
 
-    /// Returns the body idle timeout that counts for such a request in a session with these timeouts.
+    /// Returns the body idle timeout that holds for such a request in a session with these
+    /// timeouts.
     #[must_use]
     pub fn body_idle_timeout_with(&self, timeouts: &Timeouts) -> Option<Duration> {
         self.times(timeouts).body_idle.or(timeouts.body_idle)
     }
 
-    /// Whether a wait may be without a timeout of the session.
+    /// Whether a wait of such a request may be without a timeout.
     #[must_use]
     pub fn may_wait_long(&self) -> bool {
         self.only_chosen_timeouts
@@ -178,7 +180,7 @@ impl RequestOptions {
         asked && uri.scheme() == Some(&Scheme::HTTP)
     }
 
-    /// The timeouts that count in place of the session's.
+    /// The timeouts that hold in place of the session's.
     #[inline]
     pub(crate) fn times(self, timeouts: &Timeouts) -> OwnTimes {
         let lift = |own: OwnTimeout, lifts: bool, is_chosen: bool| {
@@ -202,13 +204,13 @@ impl RequestOptions {
         }
     }
 
-    /// The floors that count for the request, if there may be any.
+    /// The floors that hold for the request, if it or the session has any.
     #[inline]
     pub(crate) fn floors(self, timeouts: &Timeouts) -> Option<Floors> {
         Floors::of(self.upload_floor, self.download_floor, timeouts)
     }
 
-    /// How long the request itself waits for connections to be opened, if not as the session says.
+    /// The connect timeout of the request itself, if it has one.
     pub(crate) fn connect(self) -> Option<Duration> {
         self.connect.finite()
     }

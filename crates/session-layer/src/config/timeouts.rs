@@ -21,11 +21,11 @@ pub struct Timeouts {
     pub(crate) expect_continue: Duration,
     pub(crate) upload_floor: Option<ThroughputFloor>,
     pub(crate) download_floor: Option<ThroughputFloor>,
-    /// Whether the head timeout was set by hand.
+    /// Whether the head timeout was set explicitly.
     pub(crate) head_is_chosen: bool,
-    /// Whether the body idle timeout was set by hand.
+    /// Whether the body idle timeout was set explicitly.
     pub(crate) body_idle_is_chosen: bool,
-    /// Whether the floor of downloads was set by hand, be it to none.
+    /// Whether the floor of downloads was set explicitly, be it to none.
     pub(crate) download_floor_is_chosen: bool,
 }
 
@@ -38,20 +38,20 @@ impl Timeouts {
     }
 
     /// Limits the time from the end of the request to the end of the response's head, all
-    /// informational responses included: a head that trickles in does not extend it. While the
-    /// request body is being sent, it limits each time that the peer takes nothing of it; a body
-    /// that its own sender is slow to give is not limited here. `None` waits for ever.
-    /// Default: 30 s. One request sets its own by
-    /// [`RequestOptions::head_timeout`](crate::RequestOptions::head_timeout), or lifts the default.
+    /// informational responses included: bytes of the head do not extend it. While the request body
+    /// is being sent, it limits each pause in which the peer takes nothing of it; a request body
+    /// that is slow to give bytes is not limited. `None` waits for ever. Default: 30 s. One request
+    /// sets its own by [`RequestOptions::head_timeout`](crate::RequestOptions::head_timeout), or
+    /// lifts the default.
     pub fn head(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.head = timeout.into();
         self.head_is_chosen = true;
         self
     }
 
-    /// Limits the time that a response body may stand still: nothing of it comes while its reader
-    /// waits. Bytes that are no content, such as the size of a chunk, do not extend it. A reader
-    /// that takes its time is not limited. `None` waits for ever. Default: 30 s.
+    /// Limits each pause of a response body: the time in which its reader waits and no content
+    /// comes. Bytes that are no content, such as the size of a chunk, do not extend it. A slow
+    /// reader is not limited. `None` waits for ever. Default: 30 s.
     pub fn body_idle(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.body_idle = timeout.into();
         self.body_idle_is_chosen = true;
@@ -63,9 +63,9 @@ impl Timeouts {
     /// stream is reset. `None` asks for nothing. Default: `None`. One request sets its own by
     /// [`RequestOptions::download_floor`](crate::RequestOptions::download_floor).
     ///
-    /// Time counts only while the reader waits; see [`ThroughputFloor`]. This is beside the
-    /// [idle timeout](Self::body_idle), which ends a body that stands still: a floor is for one that
-    /// trickles. What counts are the bytes of the content, as the reader gets them. Not measured are:
+    /// Time counts only while the reader waits; see [`ThroughputFloor`]. This is beside the [idle
+    /// timeout](Self::body_idle), which ends a body of which nothing comes. The bytes of the
+    /// content count, as the reader gets them. Not measured are:
     ///
     /// - responses without a body, and connections that were upgraded;
     /// - streams of events (`text/event-stream`) and gRPC (`application/grpc`), which are silent while
@@ -78,8 +78,8 @@ impl Timeouts {
     }
 
     /// Ends a request whose peer takes it more slowly than this, by an error that
-    /// [`is_too_slow`](crate::Error::is_too_slow): it may have been processed all the same. `None` asks
-    /// for nothing. Default: `None`. One request sets its own by
+    /// [`is_too_slow`](crate::Error::is_too_slow): it may have been processed nevertheless. `None`
+    /// asks for nothing. Default: `None`. One request sets its own by
     /// [`RequestOptions::upload_floor`](crate::RequestOptions::upload_floor).
     ///
     /// Time counts only while there are bytes to be sent that are not taken; see [`ThroughputFloor`]. It
@@ -87,9 +87,10 @@ impl Timeouts {
     /// response that comes before. A request without a body is not measured. This is beside the
     /// [head timeout](Self::head), which ends a request of which nothing is taken.
     ///
-    /// Taken is what the socket has taken, or over HTTP/2 what the peer's flow control lets go. A
-    /// system may keep megabytes for a slow peer, and then take nothing until a good part of that has
-    /// left: so choose a window of a minute or more where peers may be slow.
+    /// Bytes count as taken when the socket has taken them, or over HTTP/2 when the peer's flow
+    /// control lets them go. A system may buffer megabytes for a slow peer, and then take nothing
+    /// until a good part of that has left: so choose a window of a minute or more where peers may
+    /// be slow.
     pub fn upload_floor(mut self, floor: impl Into<Option<ThroughputFloor>>) -> Self {
         self.upload_floor = floor.into();
         self
@@ -101,14 +102,15 @@ impl Timeouts {
     ///
     /// A final response ends the wait: over HTTP/1 the body is not sent then, and the connection is
     /// closed, also where the peer would keep it open: the peer may go on reading the body that was
-    /// announced. A 417 (Expectation Failed) is not given out: the request is sent once more, without
-    /// the expectation, and over HTTP/1 over another connection
-    /// ([RFC 9110, section 10.1.1](https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1)). Over
-    /// HTTP/2 hyper does not pass a 100 on, so that the body is sent after this time.
+    /// announced. A 417 (Expectation Failed) is not returned: the request is sent once more,
+    /// without the expectation, and over HTTP/1 over another connection ([RFC 9110, section
+    /// 10.1.1](https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1)). Over HTTP/2 hyper does not
+    /// pass a 100 on, so that the body is sent after this time.
     ///
-    /// A request keeps a callback that was set by `hyper::ext::on_informational`, and hyper has room
-    /// for one. So nothing tells a 100 from other responses then: the body is sent when the first
-    /// bytes of any response come, a 417 is given out, and the connection is closed after that exchange.
+    /// A request keeps a callback that was set by `hyper::ext::on_informational`, and hyper has
+    /// room for one. So a 100 cannot be told from other responses then: the body is sent when the
+    /// first bytes of any response come, a 417 is returned, and the connection is closed after that
+    /// exchange.
     ///
     /// A future that is polled outside of a Tokio runtime has no clock: its body is sent at once.
     pub fn expect_continue(mut self, timeout: Duration) -> Self {
@@ -153,8 +155,8 @@ impl Timeouts {
     }
 
     /// How long a request waits for connections to be opened. Each connect has the connect timeout,
-    /// which knows better what took so long and must run out first: this bounds the wait of a
-    /// request that waits through several.
+    /// which must run out first, since its error names the step. This bounds the wait of a request
+    /// through several connects.
     pub(crate) fn connects(&self) -> Option<Duration> {
         let connect = self.connect?;
         let more = (connect / 4).max(Duration::from_millis(100));

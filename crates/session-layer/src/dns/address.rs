@@ -1,6 +1,6 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// What a name is overridden with: an IP address, or one with a port.
+/// The target of an override: an IP address, with or without a port.
 ///
 /// Without a port, or with port 0, the URL's is dialled; any other port is dialled in its place.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -10,9 +10,10 @@ use std::{
 
 use tokio::time::Instant;
 
-/// The answers of the last lookups, by name. At its capacity the least recently used one goes.
+/// The answers of the last lookups, by name. At its capacity the least recently used answer is
+/// removed.
 ///
-/// It decides nothing about time: how old an answer may be is for the reader to say.
+/// It has no clock: the reader says how old an answer may be.
 #[derive(Debug, Default)]
 pub(super) struct Cache {
     entries: HashMap<Arc<str>, Entry>,
@@ -27,7 +28,7 @@ struct Entry {
     used: u64,
 }
 
-/// What a lookup found, and who is next.
+/// What a lookup found, and at which address the next reader starts.
 #[derive(Debug)]
 pub(super) struct Answer {
     addresses: Box<[SocketAddr]>,
@@ -40,7 +41,7 @@ impl Cache {
     pub(super) fn get(&mut self, name: &str, ttl: Duration, now: Instant) -> Option<Arc<Answer>> {
         let entry = self.entries.get_mut(name)?;
         if now.saturating_duration_since(entry.answer.found) >= ttl {
-            // It stays until the next answer comes, which goes on with its turn.
+            // It stays until the next answer comes, which takes its turn over.
             return None;
         }
         if let Some(name) = self.used.remove(&entry.used) {
@@ -51,8 +52,8 @@ impl Cache {
         Some(entry.answer.clone())
     }
 
-    /// Keeps what was found for a name, in place of an older answer and, at the capacity, of the
-    /// name that was not asked for the longest.
+    /// Keeps an answer for a name in place of the older one. At the capacity, the least recently
+    /// used name is removed.
     pub(super) fn insert(
         &mut self,
         name: &Arc<str>,
@@ -94,7 +95,7 @@ impl Answer {
         &self.addresses
     }
 
-    /// Counts who was given this answer: each starts at another address.
+    /// Counts the readers of this answer: each starts at the next address.
     pub(super) fn take_turn(&self) -> usize {
         self.turn.fetch_add(1, Ordering::Relaxed)
     }

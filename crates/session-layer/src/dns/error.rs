@@ -8,9 +8,9 @@ use crate::box_error::BoxError;
 /// [`Error::is_dns`](crate::Error::is_dns) true.
 #[derive(Clone, Debug)]
 pub struct DnsError {
-    /// None if the host was an address, or if whoever made this error did not know it.
+    /// `None` if the host was an address, or if the maker of the error did not know it.
     name: Option<Arc<str>>,
-    // Shared: one failed lookup is told to all who waited for it.
+    // Shared, since all waiters of a failed lookup get its error.
     kind: Arc<Kind>,
 }
 
@@ -63,7 +63,7 @@ impl DnsError {
         Self::new(io::Error::new(io::ErrorKind::NotFound, why))
     }
 
-    /// Keeps what somebody's resolver says, in the type that it has.
+    /// Makes it of another resolver's error. One that is a `DnsError` stays as it is.
     pub(super) fn from_source(error: BoxError) -> Self {
         let error = match error.downcast::<Self>() {
             Ok(error) => return *error,
@@ -75,7 +75,7 @@ impl DnsError {
         })
     }
 
-    /// Names the host, unless it is known already.
+    /// Adds the host, unless there is one.
     pub(super) fn of(mut self, name: &Arc<str>) -> Self {
         self.name.get_or_insert_with(|| name.clone());
         self

@@ -33,8 +33,8 @@ impl Guards {
     }
 
     fn pass(&self, host: &str, address: IpAddr) -> bool {
-        // An IPv4-mapped address leads to the IPv4 address, so a guard is shown that one: who
-        // compares with 127.0.0.1 means it in any spelling.
+        // An IPv4-mapped address leads to the IPv4 address, so the guard gets that one: a
+        // comparison with 127.0.0.1 then holds for both spellings.
         let address = address.to_canonical();
         self.0.iter().all(|guard| guard(host, address))
     }

@@ -20,10 +20,10 @@ use tower_service::Service;
 
 use super::DnsError;
 
-/// Asks name servers by hickory.
+/// Asks name servers, by hickory.
 ///
-/// The search list is gone through here: hickory tells only what it heard of the last name on it,
-/// and that one does not exist where an earlier one got no answer.
+/// It goes through the search list itself: hickory reports only the outcome of the last name on it,
+/// which may be "no such name" although an earlier name got no answer.
 #[derive(Clone)]
 pub(super) struct Hickory(Arc<Inner>);
 
@@ -67,7 +67,7 @@ impl Inner {
                     failure = failure.or(Some("the answer has no addresses".into()));
                 }
                 Err(error) if error.is_nx_domain() => {}
-                // The servers are not there: the next name would wait for them as long.
+                // The servers did not answer, and would not for the next name either.
                 Err(NetError::Timeout) => return Err(failed(NetError::Timeout)),
                 Err(error) => failure = failure.or(Some(error)),
             }
@@ -110,8 +110,8 @@ impl Service<Name> for Hickory {
     }
 }
 
-/// What may pass. An answer without addresses is among it: hickory tells of one of its two queries,
-/// and the other may have failed.
+/// Makes the error of a failed lookup. An answer without addresses is not taken for certain:
+/// hickory reports only one of its two queries, and the other may have failed.
 fn failed(error: impl Into<NetError>) -> DnsError {
     let error = error.into();
     let kind = match error {

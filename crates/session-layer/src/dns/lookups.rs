@@ -23,10 +23,11 @@ use super::{
     source::{Found, Source},
 };
 
-/// Looks names up: one lookup in flight per name, whose outcome goes to all who wait for it.
+/// Looks names up: one lookup is in flight per name, and its outcome goes to all callers that wait
+/// for it.
 ///
-/// A lookup runs in a task of its own, so that none of those who wait has to keep it going. The
-/// task ends when the last of them leaves.
+/// A lookup runs in a task of its own, so that no caller has to drive it. The task ends when the
+/// last caller leaves.
 pub(super) struct Lookups {
     source: Box<dyn Source>,
     state: Mutex<State>,
@@ -35,22 +36,22 @@ pub(super) struct Lookups {
 #[derive(Default)]
 struct State {
     cache: Cache,
-    /// Owned by the tasks: what is in here tells only where to wait. Each runtime has its own: a
-    /// task of another may stand still.
+    /// The tasks own the lookups; this only finds them. Each runtime has its own lookups, since a
+    /// task of another runtime may not be driven.
     in_flight: HashMap<(Arc<str>, Option<runtime::Id>), Weak<InFlight>>,
 }
 
-/// Carries the outcome to those who wait. It closes without one if the task does not get to it.
+/// Carries the outcome to the callers. It closes without one if the task ends early.
 type InFlight = watch::Sender<Option<Outcome>>;
 
 type Receiver = watch::Receiver<Option<Outcome>>;
 
 type Outcome = Result<Arc<Answer>, DnsError>;
 
-/// How many failed lookups a caller waits through.
+/// At which failed lookup a caller fails.
 const MAX_FAILURES: u8 = 3;
 
-/// A failure that took this long is everybody's: name servers that answer so late have been asked
+/// A failure that took this long fails all callers: name servers that answer so late were asked
 /// more than once, and the rest of the time is for connecting.
 const LONG: Duration = Duration::from_secs(1);
 
@@ -70,8 +71,9 @@ impl Lookups {
 
     /// Returns an answer younger than `ttl`, or that of the lookup in flight, or of a new one.
     ///
-    /// A failure fails whoever began the lookup. Of those who joined it, one begins the next, as
-    /// long as that may help and nobody has waited long: else one lost packet would fail them all.
+    /// A failure fails the caller that began the lookup. One of the callers that joined it begins
+    /// the next one, if that may help and they have not waited for long. Otherwise one lost packet
+    /// would fail all of them.
     pub(super) async fn lookup(
         self: &Arc<Self>,
         name: &Arc<str>,
@@ -96,7 +98,7 @@ impl Lookups {
                     }
                 }
                 Some(Ok(answer)) => return Ok(answer),
-                // Its runtime shut down, or the others left it just now: it is begun anew.
+                // Its runtime has ended, or the others have just left it: it is begun again.
                 None => {}
             }
         }
@@ -109,12 +111,14 @@ impl Lookups {
         }
         let place = (name.clone(), crate::runtime::current());
         if let Some(in_flight) = state.in_flight.get(&place).and_then(Weak::upgrade) {
-            // One that all have left is about to end, or nobody drives its runtime any more.
+            // A lookup that all callers have left is about to end, or its runtime is not driven any
+            // more.
             if in_flight.receiver_count() > 0 {
                 return Role::Waiter(in_flight);
             }
         }
-        // Received from the beginning, so that nobody takes it for one that all have left.
+        // It has a receiver from the beginning, so that it is not taken for a lookup that all
+        // callers have left.
         let (in_flight, receiver) = watch::channel(None);
         let in_flight = Arc::new(in_flight);
         state
@@ -139,16 +143,16 @@ impl Lookups {
     }
 }
 
-/// Waits for the outcome; `None` if there will be none.
+/// Waits for the outcome; `None` if the lookup ended without one.
 async fn outcome(mut receiver: Receiver) -> Option<Outcome> {
     receiver.wait_for(Option::is_some).await.ok()?.clone()
 }
 
-/// Whoever runs the lookup. Wherever this is dropped, the next caller begins anew.
+/// The right to run the lookup of a name. When it is dropped, the next caller begins a new one.
 struct Leader {
     lookups: Arc<Lookups>,
     name: Arc<str>,
-    /// Where the lookup stands among those in flight.
+    /// The key of the lookup among those in flight.
     place: (Arc<str>, Option<runtime::Id>),
     in_flight: Arc<InFlight>,
 }
@@ -176,7 +180,7 @@ impl Leader {
             }
             Err(error) => Err(error.of(&self.name)),
         };
-        // Nobody joins a lookup that is over: a failure is for those who waited for it.
+        // Forgotten first, so that no caller joins a lookup that is over.
         self.forget();
         self.in_flight.send_replace(Some(outcome));
     }
@@ -187,7 +191,7 @@ impl Leader {
         self.lookups.source.lookup(name).await
     }
 
-    /// Waits for the lookup until the last one who waits for it has left.
+    /// Waits for the lookup, until the last caller has left it.
     async fn unless_abandoned<T>(&self, lookup: impl Future<Output = T>) -> Option<T> {
         let mut lookup = pin!(lookup);
         let mut abandoned = pin!(self.in_flight.closed());
@@ -213,7 +217,8 @@ impl Drop for Leader {
     }
 }
 
-/// Answers a panic of foreign code by an error: those who wait would make it panic again.
+/// Turns a panic of foreign code into an error. Without one, the next caller would repeat the
+/// lookup and its panic.
 async fn caught(lookup: impl Future<Output = Found>) -> Found {
     let mut lookup = pin!(lookup);
     poll_fn(|cx| {
@@ -245,7 +250,7 @@ mod tests {
         let waiter = lookups.join(&name, Duration::ZERO);
         assert!(matches!(waiter, Role::Waiter(_)));
 
-        // Both are gone, and so is the lookup.
+        // Both callers have left, and so the lookup ends.
         drop((leader, waiter));
         assert_eq!(lookups.in_flight(), 0);
     }

@@ -13,19 +13,19 @@
 //! # drop(resolver);
 //! ```
 //!
-//! A [`Resolver`] goes this way, and ends where an address is found:
+//! A [`Resolver`] tries these in order, and ends where it finds an address:
 //!
 //! 1. **An IP address** in place of a name is taken as it is.
 //! 2. **Overrides** say what addresses a name has ([`Resolver::override_host`]).
 //! 3. **The cache** keeps an answer for ten seconds ([`Resolver::ttl`]). Failures are not kept.
-//! 4. **One lookup** is made per name at a time, whoever asks meanwhile shares it. One who goes
-//!    away disturbs nobody; with the last one the lookup ends.
+//! 4. **One lookup** is made per name at a time, and all callers that ask meanwhile share it. It
+//!    goes on when a caller leaves, and ends with the last one.
 //! 5. **The source** is `getaddrinfo` on the runtime's blocking threads, any `Service<Name>`
 //!    ([`Resolver::over`]), or, with the feature `hickory`, the name servers themselves.
 //!
-//! What was found passes **the guards** ([`Resolver::guard`], [`Resolver::public_only`]) in any of
-//! these cases, each time it is asked for, and only what passes is given out. The caller dials
-//! these very addresses, so that no second answer can take the place of the one that was checked.
+//! In all these cases each address has to pass **the guards** ([`Resolver::guard`],
+//! [`Resolver::public_only`]), each time it is asked for. The caller dials these very addresses, so
+//! that no second answer can replace the one that was checked.
 //!
 //! # How it differs
 //!
@@ -39,8 +39,8 @@
 //! # Addresses in turn
 //!
 //! Each answer starts at the address after the one that the last answer started at. IPv4 and IPv6
-//! rotate for themselves and each keeps its places in the list: which family comes first is the
-//! system's word about what works here (RFC 6724), and happy eyeballs begins with it. The addresses
+//! addresses rotate separately, each within its own places in the list. The system has ordered the
+//! families by what works here (RFC 6724), and happy eyeballs begins with the first. The addresses
 //! of an override are given out in their own order.
 //!
 //! A [`Connector`](crate::Connector) tries them in this order, the families in turn. Only where an

@@ -1,7 +1,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Whether an address is one of the public Internet, so that dialling it reaches nothing inside
-/// this host or its network.
+/// Whether an address is one of the public Internet, and so leads neither to this host nor into its
+/// network.
 ///
 /// Not public is what the registries of special-purpose addresses (RFC 6890) keep from being
 /// forwarded globally: unspecified (`0.0.0.0/8`, `::`), loopback, private, shared

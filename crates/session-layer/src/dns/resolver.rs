@@ -35,7 +35,7 @@ pub struct Resolver {
 
 #[derive(Clone, Debug)]
 struct Settings {
-    /// Zero: nothing is taken from the cache.
+    /// Zero turns the cache off.
     ttl: Duration,
     capacity: usize,
     overrides: HashMap<Box<str>, Vec<HostAddress>>,
@@ -48,9 +48,9 @@ const DEFAULT_CAPACITY: usize = 1024;
 impl Resolver {
     /// Makes a resolver over the system's `getaddrinfo`.
     ///
-    /// It runs on the runtime's blocking threads and goes by the system's configuration, the hosts
-    /// file included. A call of `getaddrinfo` cannot be ended: it keeps its thread for as long as
-    /// the system waits for an answer, even if nobody else does any more.
+    /// It runs on the runtime's blocking threads and uses the system's configuration, the hosts
+    /// file included. A call of `getaddrinfo` cannot be cancelled: it keeps its thread for as long
+    /// as the system waits for an answer, even if all callers have left.
     #[must_use]
     pub fn new() -> Self {
         Self::over(GaiResolver::new())
@@ -58,10 +58,9 @@ impl Resolver {
 
     /// Makes a resolver over any service that finds the addresses of a name.
     ///
-    /// It is asked in a task of its own, one name at most once at a time, with the name in lower
-    /// case; a dot at its end is kept. Ports in its answers do not count. Its errors become
-    /// [`DnsError`]s, and one that is a `DnsError` stays as it is. If it panics, only that lookup
-    /// fails.
+    /// It is called in a task, once at a time for each name, with the name in lower case; a dot at
+    /// its end is kept. Ports in its answers do not count. Its errors become [`DnsError`]s, and one
+    /// that is a `DnsError` stays as it is. If it panics, only that lookup fails.
     #[must_use]
     pub fn over<S>(source: S) -> Self
     where
@@ -107,8 +106,8 @@ impl Resolver {
         self
     }
 
-    /// Keeps answers for this many names at most; then the one that was not asked for the longest
-    /// goes. Default: 1024.
+    /// Keeps answers for this many names at most; beyond that the least recently used one is
+    /// removed. Default: 1024.
     #[must_use]
     pub fn capacity(mut self, names: usize) -> Self {
         self.settings().capacity = names;
@@ -117,9 +116,9 @@ impl Resolver {
 
     /// Gives a name these addresses, in this order, in place of what DNS says.
     ///
-    /// The name counts in any case and with or without a dot at its end. Without addresses it does
-    /// not resolve. Only the dialled address changes: the `Host` header and the certificate's name
-    /// stay those of the URL. Guards apply to these addresses too.
+    /// The name matches in upper or lower case, and with or without a dot at its end. Without
+    /// addresses it does not resolve. Only the dialled address changes: the `Host` header and the
+    /// certificate's name stay those of the URL. Guards apply to these addresses too.
     ///
     /// ```
     /// use session_layer::dns::Resolver;
@@ -151,7 +150,7 @@ impl Resolver {
     /// the IPv4 address that it is. If it refuses some addresses of a name, the others are dialled.
     /// If it refuses all, the error is [`DnsError::is_refused`].
     ///
-    /// Behind a proxy, what is dialled is the proxy, and a guard sees only that one's address.
+    /// Behind a proxy only the proxy is dialled, and a guard sees only its address.
     #[must_use]
     pub fn guard(mut self, guard: impl Fn(&str, IpAddr) -> bool + Send + Sync + 'static) -> Self {
         self.settings().guards.push(guard);
@@ -160,7 +159,7 @@ impl Resolver {
 
     /// Refuses all addresses that are not [public](is_public).
     ///
-    /// It is meant for URLs that somebody else chose, so that they cannot reach into the network
+    /// It is meant for URLs that come from outside, so that they cannot reach into the network
     /// (server-side request forgery).
     #[must_use]
     pub fn public_only(self) -> Self {
@@ -179,7 +178,7 @@ impl Resolver {
     ///
     /// # Cancel safety
     ///
-    /// If others wait for the same lookup it goes on, else it ends.
+    /// The lookup ends, unless other callers wait for it.
     pub async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, DnsError> {
         match literal(host) {
             Ok(Some(address)) => self.literal(address, port),
@@ -304,7 +303,7 @@ fn relative(name: &str) -> &str {
     name.strip_suffix('.').unwrap_or(name)
 }
 
-/// The IP address that stands in a URL in place of a name; what is in brackets is no name.
+/// The IP address that stands in a URL in place of a name. Brackets can hold only an address.
 fn literal(host: &str) -> Result<Option<IpAddr>, DnsError> {
     let bracketed = host.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
     let Some(address) = bracketed else {
@@ -316,8 +315,8 @@ fn literal(host: &str) -> Result<Option<IpAddr>, DnsError> {
     Ok(Some(IpAddr::V6(address)))
 }
 
-/// Starts each family at the address whose turn it is. Which places in the list are IPv4 and which
-/// are IPv6 stays as it was.
+/// Rotates the addresses of each family by `turn`. The places of the families in the list stay as
+/// they are.
 fn rotate(addresses: &mut [SocketAddr], turn: usize) {
     for is_ipv4 in [true, false] {
         let of_family = |address: &SocketAddr| address.is_ipv4() == is_ipv4;

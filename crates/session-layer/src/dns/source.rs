@@ -10,11 +10,11 @@ use tower_service::Service;
 use super::DnsError;
 use crate::box_error::BoxError;
 
-/// The most addresses that are kept of one answer. More than this are nobody's to try, and a
-/// server that sends a packet full of them must not fill the cache.
+/// The most addresses that are kept of one answer. No connect tries more of them, and a server that
+/// sends many must not fill the cache.
 const MAX_ADDRESSES: usize = 256;
 
-/// What a resolver asks; the resolver does not know the service's type.
+/// The service that a resolver asks, without its type.
 pub(super) trait Source: Send + Sync {
     fn lookup(&self, name: Name) -> Lookup;
 }
@@ -24,7 +24,7 @@ pub(super) type Lookup = Pin<Box<dyn Future<Output = Found> + Send>>;
 /// At least one address, and none with a port: DNS knows none.
 pub(super) type Found = Result<Vec<SocketAddr>, DnsError>;
 
-/// Makes a resolver's [`Source`] of somebody's service.
+/// Makes a resolver's [`Source`] of a `Service<Name>`.
 pub(super) struct Over<S>(pub(super) S);
 
 impl<S> Source for Over<S>

@@ -7,8 +7,8 @@ use http::StatusCode;
 /// How many causes are looked at: a chain that leads back to itself must end too.
 const MAX_CAUSES: usize = 32;
 
-/// All causes of type `T`, from the outside in. It looks into [`io::Error`]s too: their `source`
-/// leaves out the very error that they wrap.
+/// All causes of type `T`, from the outside in. It also finds the error that an [`io::Error`]
+/// wraps, which its `source` skips.
 pub(super) fn causes<'a, T: StdError + 'static>(
     error: &'a (dyn StdError + 'static),
 ) -> impl Iterator<Item = &'a T> {

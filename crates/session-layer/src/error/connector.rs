@@ -7,9 +7,10 @@ use super::{
 use crate::{ConnectError, DnsError, Step, box_error::BoxError, connector::Stage};
 
 impl Error {
-    /// Names what a connector's error was about: the name, a proxy, the TLS session, or the rest.
+    /// Makes the error of a failed connect, and finds out its kind: name resolution, a proxy, TLS,
+    /// or the connect itself.
     pub(crate) fn from_connector(source: BoxError, timeout: Option<Duration>) -> Self {
-        // This crate's own connector adds nothing to its cause that is not said here.
+        // The error of this crate's own connector adds only its stage to its cause.
         let (stage, source) = match source.downcast::<ConnectError>() {
             Ok(error) => {
                 let (stage, source) = error.into_parts();
@@ -23,7 +24,7 @@ impl Error {
         let proxied = is_proxy(source.as_ref());
         let unresolved = !proxied && causes::<DnsError>(source.as_ref()).next().is_some();
         let kind = if unresolved && timed_out() {
-            // The name servers' own time, which is not known here.
+            // The timeout of the name servers, which is not known here.
             Kind::Timeout(Phase::Dns, Duration::ZERO)
         } else if unresolved {
             Kind::Dns

@@ -35,17 +35,18 @@ pub(crate) enum Sent {
     Something,
 }
 
-/// What a request was waiting for when its time ran out.
+/// What a request was waiting for when a timeout ran out.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Phase {
-    /// A free place in the pool, or on its HTTP/2 connection, which has not sent it.
+    /// A place in the pool, or a stream on its HTTP/2 connection. The request was not sent.
     Queue,
-    /// The addresses of the name. Of a connector that is not this crate's, `Connect` has it.
+    /// The addresses of the host's name. With a connector other than this crate's, this is part of
+    /// `Connect`.
     Dns,
-    /// The connection: TCP, a proxy, TLS.
+    /// The connection to be opened: TCP, a proxy, TLS.
     Connect,
-    /// The head of the response, or the peer's taking of the request body before it.
+    /// The head of the response; or, before that, the peer to take more of the request body.
     Head,
     /// The next bytes of the response body.
     Body,

@@ -12,20 +12,20 @@ use crate::{ConnectionInfo, Origin, Step, box_error::BoxError, origin::InvalidUr
 
 /// What went wrong between a request and the end of its response.
 ///
-/// An error says *what happened*, never what to do about it: whether a request may be sent again is
-/// for a retry layer to decide, and it finds the facts here. [`is_unsent`](Error::is_unsent) is the
-/// most useful of them: not a byte of the request left this process.
+/// An error says *what happened*, never what to do about it: a retry layer decides whether a
+/// request may be sent again, and finds the facts for that here. The most useful one is
+/// [`is_unsent`](Error::is_unsent): not a byte of the request left this process.
 ///
-/// [`Display`](std::fmt::Display) tells this level only, in one line, with the origin; its alternate
-/// form, `{:#}`, leaves the origin out. The cause is in [`source`](StdError::source). Neither holds
-/// userinfo, headers or a path.
+/// [`Display`](std::fmt::Display) writes this level only, in one line, with the origin; its
+/// alternate form, `{:#}`, leaves the origin out. The cause is in [`source`](StdError::source).
+/// Neither holds userinfo, headers or a path.
 pub struct Error(Box<Inner>);
 
 #[derive(Clone)]
 struct Inner {
     kind: Kind,
     origin: Option<Origin>,
-    /// The step of a connect whose time ran out, where it is known.
+    /// The step of a connect whose timeout ran out, if it is known.
     step: Option<Step>,
     connection: Option<FailedOn>,
     /// Shared by the requests that waited for the same connection.
@@ -36,13 +36,13 @@ struct Inner {
 #[derive(Clone)]
 struct FailedOn {
     info: ConnectionInfo,
-    /// How many other requests it had been given.
+    /// How many other requests the connection had been given.
     others: u64,
 }
 
 impl Error {
     pub(crate) fn new(kind: Kind) -> Self {
-        // In words that every stack knows: a retry layer that knows nothing of this crate finds it.
+        // A kind of std's, so that a retry layer which does not know this crate finds it.
         let source = match kind {
             Kind::Timeout(..) | Kind::TooSlow(_) => {
                 Some(Arc::new(io::Error::from(io::ErrorKind::TimedOut)) as _)
@@ -63,12 +63,12 @@ impl Error {
         self
     }
 
-    /// The same, for another request.
+    /// The same error, for another request.
     pub(crate) fn again(&self) -> Self {
         Self(self.0.clone())
     }
 
-    /// Says that the time for a connect ran out at this step.
+    /// The error of a connect whose timeout ran out at this step.
     pub(crate) fn connect_timeout(step: Step, after: Duration) -> Self {
         let phase = match step {
             Step::Dns => Phase::Dns,
@@ -79,7 +79,7 @@ impl Error {
         error
     }
 
-    /// Names the connection that the request was on, and how many `others` that had been given.
+    /// Adds the connection that the request was on, and how many `others` it had been given.
     pub(crate) fn on(mut self, info: ConnectionInfo, others: u64) -> Self {
         self.0.connection = Some(FailedOn { info, others });
         self
@@ -90,15 +90,15 @@ impl Error {
         self
     }
 
-    /// Returns the origin that the request was for, where there was one.
+    /// Returns the origin that the request was for, if it was known.
     #[must_use]
     pub fn origin(&self) -> Option<&Origin> {
         self.0.origin.as_ref()
     }
 
     /// Returns the connection that the request was on: its peer's address, its version, whether it
-    /// was reused. `None` where the request failed before it was given one; over HTTP/2 it may be one that it
-    /// waited to share.
+    /// was reused. `None` if the request failed before it was given one. Over HTTP/2 it may be a
+    /// connection that the request waited to share.
     #[must_use]
     pub fn connection(&self) -> Option<&ConnectionInfo> {
         self.0.connection.as_ref().map(|it| &it.info)

@@ -25,8 +25,8 @@ impl Error {
 
     /// Whether not one byte of the request was written to a connection.
     ///
-    /// True for everything that fails before a connection is there, for a request that hyper
-    /// handed back, and for a connection that ended with none of the request's bytes written.
+    /// True for each failure before a connection was open, for a request that hyper handed back,
+    /// and for a connection that ended before any byte of the request was written.
     #[must_use]
     pub fn is_unsent(&self) -> bool {
         match self.0.kind {
@@ -56,7 +56,8 @@ impl Error {
         }
     }
 
-    /// Whether no connection came to be: name, TCP, proxy, TLS, or the time for them ran out.
+    /// Whether no connection could be opened: name resolution, TCP, the proxy or TLS failed, or
+    /// took too long.
     #[must_use]
     pub fn is_connect(&self) -> bool {
         matches!(
@@ -69,7 +70,8 @@ impl Error {
         )
     }
 
-    /// Whether the host's name could not be resolved. That of a proxy is a matter of the proxy.
+    /// Whether the host's name could not be resolved. A failure to resolve a proxy's name counts as
+    /// one of the proxy.
     #[must_use]
     pub fn is_dns(&self) -> bool {
         matches!(self.0.kind, Kind::Dns | Kind::Timeout(Phase::Dns, _))
@@ -90,9 +92,9 @@ impl Error {
         causes(self).any(DnsError::is_not_found)
     }
 
-    /// Whether a proxy stood in the way: it could not be reached or trusted, refused, or did not
-    /// speak its protocol. With the feature `proxy` a `ProxyError` among the causes tells which
-    /// proxy and why.
+    /// Whether a proxy failed: it could not be reached or trusted, refused, or did not speak its
+    /// protocol. With the feature `proxy` a `ProxyError` among the causes tells which proxy and
+    /// why.
     #[must_use]
     pub fn is_proxy(&self) -> bool {
         self.0.kind == Kind::Proxy || causes::is_proxy(self)
@@ -107,8 +109,8 @@ impl Error {
 
     /// Whether TLS with the origin failed: certificate, name, protocol version, an alert.
     ///
-    /// An alert may come later than the handshake. In TLS 1.3 a server tells in place of a response
-    /// that it wants another client certificate; then [`is_connect`](Self::is_connect) does not
+    /// An alert may come later than the handshake. In TLS 1.3 a server may refuse a client
+    /// certificate only in place of a response; then [`is_connect`](Self::is_connect) does not
     /// hold, though no request was read.
     #[must_use]
     pub fn is_tls(&self) -> bool {
@@ -124,32 +126,32 @@ impl Error {
     }
 
     /// Whether the connection ended after bytes of the request were written and before the head of
-    /// its response was complete. A stale connection is told apart: see
+    /// its response was complete. A stale connection is not counted: see
     /// [`is_stale`](Self::is_stale).
     ///
-    /// True also of each of several requests on an HTTP/2 connection whose peer broke the rules:
-    /// nobody knows whose response was at fault.
+    /// Also true of each request on an HTTP/2 connection whose peer broke the rules, if there were
+    /// several: it is not known whose response was at fault.
     #[must_use]
     pub fn is_broken(&self) -> bool {
         self.0.kind == Kind::Broken
     }
 
     /// Whether the peer proved that it has not processed the request: it refused the HTTP/2 stream
-    /// ([RFC 9113, section 8.7](https://www.rfc-editor.org/rfc/rfc9113#section-8.7)), or went away
-    /// with a GOAWAY that excludes it. The request may have been sent all the same.
+    /// ([RFC 9113, section 8.7](https://www.rfc-editor.org/rfc/rfc9113#section-8.7)), or sent a
+    /// GOAWAY that excludes it. The request may have been sent nevertheless.
     #[must_use]
     pub fn is_unprocessed(&self) -> bool {
         self.0.kind == Kind::Unprocessed
     }
 
-    /// Whether the peer reset the request's HTTP/2 stream, for a reason that proves nothing. The
-    /// connection goes on.
+    /// Whether the peer reset the request's HTTP/2 stream, for a reason that does not tell whether
+    /// it was processed. The connection goes on.
     #[must_use]
     pub fn is_reset(&self) -> bool {
         self.0.kind == Kind::Reset
     }
 
-    /// Whether the time to wait for a place in the pool ran out.
+    /// Whether the queue's timeout ran out: the request got no place in the pool.
     #[must_use]
     pub fn is_pool_timeout(&self) -> bool {
         matches!(self.0.kind, Kind::PoolTimeout(_))
@@ -161,7 +163,7 @@ impl Error {
         matches!(self.0.kind, Kind::QueueFull(_))
     }
 
-    /// Whether the session was closed: the request was refused, or cut off at the deadline of
+    /// Whether the session was closed: the request was refused, or aborted at the deadline of
     /// `close`.
     #[must_use]
     pub fn is_closed(&self) -> bool {
@@ -183,7 +185,7 @@ impl Error {
         self.too_slow().is_some()
     }
 
-    /// Returns by how much it was [too slow](Self::is_too_slow), and which way.
+    /// Returns by how much it was [too slow](Self::is_too_slow), and in which direction.
     #[must_use]
     pub fn too_slow(&self) -> Option<TooSlow> {
         match self.0.kind {
@@ -192,7 +194,7 @@ impl Error {
         }
     }
 
-    /// Returns what the request was waiting for when its time ran out.
+    /// Returns what the request was waiting for when a timeout ran out.
     #[must_use]
     pub fn timeout_phase(&self) -> Option<Phase> {
         match self.0.kind {
@@ -206,7 +208,7 @@ impl Error {
         }
     }
 
-    /// Whether the peer sent what is not HTTP, or a response that RFC 9112 or 9113 forbids to trust.
+    /// Whether the peer sent bytes that are not HTTP, or a response that breaks RFC 9112 or 9113.
     ///
     /// A response of HTTP/1.0 with `Transfer-Encoding` is one: its framing is faulty
     /// ([RFC 9112, section 6.1](https://www.rfc-editor.org/rfc/rfc9112#section-6.1)), and hyper does
@@ -222,7 +224,7 @@ impl Error {
         matches!(self.0.kind, Kind::TooLarge(_))
     }
 
-    /// Whether the request's own body gave the error, or turned out not to be as long as announced.
+    /// Whether the request body gave an error, or was not as long as announced.
     ///
     /// The peer never got the whole of such a request.
     #[must_use]
@@ -230,7 +232,7 @@ impl Error {
         self.0.kind == Kind::RequestBody
     }
 
-    /// Whether the response broke off, or went wrong, after its head had been given out.
+    /// Whether the response failed after its head had been returned.
     #[must_use]
     pub fn is_response_body(&self) -> bool {
         matches!(

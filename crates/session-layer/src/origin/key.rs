@@ -9,7 +9,7 @@ use hashbrown::Equivalent;
 
 use super::{Origin, OriginRef, RawOrigin};
 
-/// Takes the hash that an origin keeps as it is.
+/// A hasher that returns the hash that an origin keeps.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Hashed(u64);
 
@@ -50,7 +50,8 @@ impl Hash for Origin {
     }
 }
 
-/// An origin as the pool's key: the connections of each runtime are apart.
+/// An origin as the pool's key, in which its runtime counts too: the pool keeps the connections of
+/// each runtime apart.
 #[derive(Clone, Debug)]
 pub(crate) struct Key(pub(crate) Origin);
 

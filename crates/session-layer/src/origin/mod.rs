@@ -34,29 +34,28 @@ struct Inner {
     protocol: Protocol,
     /// Requests of different groups share no HTTP/2 connection.
     group: u8,
-    /// The runtime that its connections are driven on.
+    /// The runtime that drives its connections.
     runtime: Option<runtime::Id>,
-    /// How much of its name is the host.
+    /// The length of the host within the authority.
     host_len: usize,
     port: u16,
-    /// What the `Host` header says, made once per origin: with the flags above, it is the name
-    /// that the origin is found by.
+    /// The value of the `Host` header. With the fields above it is what the origin is found by.
     authority: HeaderValue,
-    /// The hash of that name.
+    /// The hash of scheme and authority.
     hash: u64,
-    /// What the connector is called with; it shares the bytes of the name.
+    /// The URI that the connector is called with. It shares the bytes of the authority.
     uri: Uri,
 }
 
-/// Which protocol the connections of an origin have to speak, for the requests that use them.
-/// Each kind has connections of its own.
+/// Which protocol the connections of an origin must speak. Requests with different needs have
+/// different connections.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Protocol {
     /// Whichever the session's settings and the peer choose.
     Any,
-    /// Only HTTP/1 will do, where others may be answered over HTTP/2.
+    /// Only HTTP/1, although the peer may speak HTTP/2.
     Http1,
-    /// Only HTTP/2 will do, of which the peer is known to speak it.
+    /// Only HTTP/2, which the peer is known to speak.
     Http2,
 }
 
@@ -80,25 +79,25 @@ impl Origin {
         self.0.port
     }
 
-    /// Whether only HTTP/1 will do.
+    /// Whether its connections must speak HTTP/1.
     #[inline]
     pub(crate) fn is_http1_only(&self) -> bool {
         self.0.protocol == Protocol::Http1
     }
 
-    /// Whether only HTTP/2 will do, without a handshake that could choose it.
+    /// Whether its connections must speak HTTP/2, without a handshake that chooses it.
     #[inline]
     pub(crate) fn is_http2_only(&self) -> bool {
         self.0.protocol == Protocol::Http2
     }
 
-    /// The runtime that its connections are driven on, in the pool that it is a key of.
+    /// The runtime that drives its connections.
     #[inline]
     pub(crate) fn runtime(&self) -> Option<runtime::Id> {
         self.0.runtime
     }
 
-    /// Whether the pool has the same connections for both.
+    /// Whether both are the same key: the pool has the same connections for them.
     pub(crate) fn is_same_key(&self, other: &Self) -> bool {
         self == other && self.0.runtime == other.0.runtime && self.0.group == other.0.group
     }
@@ -113,8 +112,7 @@ impl Origin {
         &self.0.uri
     }
 
-    /// The same, for a request that goes on where the caller runs; outside of any runtime, where it
-    /// ran before.
+    /// The same origin on the runtime of the caller. Outside of any runtime it keeps its own.
     pub(crate) fn here(&self) -> OriginRef<'_> {
         OriginRef {
             runtime: runtime::current().or(self.0.runtime),
@@ -128,7 +126,7 @@ impl Origin {
             protocol: self.0.protocol,
             group: self.0.group,
             runtime: self.0.runtime,
-            // Made of text.
+            // The value was made of text.
             authority: String::from_utf8_lossy(self.0.authority.as_bytes()),
             host_len: self.0.host_len,
             port: self.0.port,
@@ -137,9 +135,8 @@ impl Origin {
     }
 }
 
-/// The hash of an origin's name. Seeded once per process, so that an origin can keep it; the
-/// protocol, the group and the runtime are left out, since hardly any origin is asked for more than one
-/// of them.
+/// The hash of an origin. Its seed is made once per process, so that an origin can keep its hash.
+/// Protocol, group and runtime are left out, since few origins are used with more than one of them.
 #[inline]
 fn hash(secure: bool, authority: &str) -> u64 {
     static SEED: LazyLock<DefaultHashBuilder> = LazyLock::new(DefaultHashBuilder::default);

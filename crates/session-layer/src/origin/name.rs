@@ -11,7 +11,7 @@ use http::{
 use super::{Inner, InvalidUri, Origin, Protocol, hash};
 use crate::runtime;
 
-/// An origin by its name, for look-ups without an allocation.
+/// An origin in its normal form, borrowed: for look-ups without an allocation.
 #[derive(Debug)]
 pub(crate) struct OriginRef<'a> {
     pub(super) secure: bool,
@@ -25,8 +25,8 @@ pub(crate) struct OriginRef<'a> {
     pub(super) hash: u64,
 }
 
-/// An origin as a URI spells it. Most spell it as its name is, so it is looked up as it is first,
-/// and read only if it is not found.
+/// An origin as a URI spells it. Most URIs spell it in its normal form, so it is looked up like
+/// this first, and parsed only if it is not found.
 #[derive(Debug)]
 pub(crate) struct RawOrigin<'a> {
     pub(super) secure: bool,
@@ -38,7 +38,7 @@ pub(crate) struct RawOrigin<'a> {
 }
 
 impl<'a> RawOrigin<'a> {
-    /// Reads of a URI no more than is needed to look its origin up.
+    /// Takes only those parts of a URI that the look-up of its origin needs.
     #[inline]
     pub(crate) fn of(uri: &'a Uri) -> Result<Self, InvalidUri> {
         let secure = match uri.scheme() {
@@ -72,15 +72,15 @@ impl<'a> RawOrigin<'a> {
         self.protocol == Protocol::Http2
     }
 
-    /// The same, for a request that only HTTP/1 can carry: one that asks for an upgrade. It has
-    /// connections of its own.
+    /// The same, for a request that needs HTTP/1, such as one for an upgrade. It has connections of
+    /// its own.
     pub(crate) fn http1_only(mut self) -> Self {
         self.protocol = Protocol::Http1;
         self
     }
 
-    /// The same, for a request to a peer that is known to speak HTTP/2 where others are not sent
-    /// so. It has connections of its own.
+    /// The same, for a request that goes over HTTP/2 since its peer is known to speak it. It has
+    /// connections of its own.
     pub(crate) fn http2_only(mut self) -> Self {
         self.protocol = Protocol::Http2;
         self
@@ -99,7 +99,7 @@ impl<'a> RawOrigin<'a> {
         self
     }
 
-    /// Reads the origin's name.
+    /// Parses the origin into its normal form.
     pub(crate) fn read(&self) -> Result<OriginRef<'a>, InvalidUri> {
         let host = self.authority.host();
         if host.is_empty() || host == "[]" {
@@ -108,7 +108,7 @@ impl<'a> RawOrigin<'a> {
         let default = if self.secure { 443 } else { 80 };
         let port = match port_of(self.authority) {
             Some(port) => port,
-            // A port that is no number of 16 bits must not turn into the default one.
+            // A port that is not a number of 16 bits must not become the default one.
             None if has_port(self.authority.as_str(), host) => {
                 return Err(InvalidUri("the port is not valid"));
             }
@@ -165,17 +165,17 @@ impl OriginRef<'_> {
     }
 }
 
-/// The port that is written in an authority, if it is digits and a number of 16 bits. `http` also
-/// reads a sign before them, which a port cannot have
-/// ([RFC 3986, section 3.2.3](https://www.rfc-editor.org/rfc/rfc3986#section-3.2.3)).
+/// The port of an authority, if it consists of digits and is a number of 16 bits. `http` also
+/// accepts a sign, which a port cannot have ([RFC 3986, section
+/// 3.2.3](https://www.rfc-editor.org/rfc/rfc3986#section-3.2.3)).
 pub(crate) fn port_of(authority: &Authority) -> Option<u16> {
     let port = authority.port()?;
     let is_digits = port.as_str().bytes().all(|byte| byte.is_ascii_digit());
     is_digits.then(|| port.as_u16())
 }
 
-/// Whether something stands behind the host's colon: an empty port means the default one
-/// ([RFC 3986, section 3.2.3](https://www.rfc-editor.org/rfc/rfc3986#section-3.2.3)).
+/// Whether digits or other characters follow the colon after the host. An empty port means the
+/// default one ([RFC 3986, section 3.2.3](https://www.rfc-editor.org/rfc/rfc3986#section-3.2.3)).
 fn has_port(authority: &str, host: &str) -> bool {
     authority
         .rfind('@')
@@ -185,7 +185,7 @@ fn has_port(authority: &str, host: &str) -> bool {
         .is_some_and(|rest| rest.len() > 1)
 }
 
-/// Whether an authority is this host and a port as numbers are written, and nothing else.
+/// Whether an authority is only this host and a port without leading zeros.
 fn is_plain(authority: &str, host: &str) -> bool {
     let port = authority
         .strip_prefix(host)

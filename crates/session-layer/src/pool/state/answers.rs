@@ -85,7 +85,7 @@ pub(crate) struct Place<W> {
 #[derive(Debug)]
 #[must_use]
 pub(crate) enum Returned<C, W> {
-    /// It stands idle.
+    /// It is idle.
     Idle,
     /// Give it to this waiter, which is no longer in the queue.
     Serve(W, C),

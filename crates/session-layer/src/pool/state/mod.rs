@@ -171,7 +171,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         Returned::Idle
     }
 
-    /// Whether a connection without waiters may stand idle.
+    /// Whether a connection without waiters may are idle.
     fn keeps(&self) -> bool {
         self.mode == Mode::Open && self.wanted <= self.evicting.len()
     }

@@ -1,8 +1,8 @@
-//! What becomes of connections that stand idle, of those whose pool ends, and of who waits.
+//! What becomes of connections that are idle, of those whose pool ends, and of who waits.
 
 use super::*;
 
-/// Opens so many connections of an origin, each for one request, which stand idle from `now` on.
+/// Opens so many connections of an origin, each for one request, which are idle from `now` on.
 fn stand_idle(state: &mut Ids, name: &str, ids: std::ops::RangeInclusive<u32>, now: Instant) {
     let of = origin(name);
     for id in ids.clone() {
@@ -22,7 +22,7 @@ fn stand_idle(state: &mut Ids, name: &str, ids: std::ops::RangeInclusive<u32>, n
     }
 }
 
-/// Opens a shared connection of `s` for up to ten requests, which stands idle from `now` on.
+/// Opens a shared connection of `s` for up to ten requests, which is idle from `now` on.
 fn stand_idle_shared(state: &mut Ids, id: u32, now: Instant) {
     let s = origin("s");
     assert!(matches!(
