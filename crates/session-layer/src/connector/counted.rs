@@ -8,19 +8,20 @@ use hyper::rt::ReadBufCursor;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, ReadBuf};
 
-/// Counts what is read: hyper's cursor cannot be asked how far a read got. What is written goes past
-/// it.
+/// Counts the bytes that are read, since hyper's cursor cannot be asked how far a read got. Writes
+/// bypass it.
 #[derive(Debug)]
 pub(crate) struct Counted<T> {
     inner: T,
     last: Read,
 }
 
-/// What a read brought.
+/// How many bytes a read brought, and some of them.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Read {
     pub(crate) bytes: usize,
-    /// Where a response begins with this read: the first digit of its status; 0 if it is too short.
+    /// The first digit of the status, if a response begins with this read; 0 if it is too short for
+    /// that.
     pub(crate) class: u8,
     /// The last four bytes of all that was read so far.
     pub(crate) tail: u32,
@@ -61,7 +62,7 @@ impl<T> Counted<T> {
     }
 }
 
-/// Reads, and says what.
+/// Reads, and returns what [`Read`] says of the bytes.
 #[inline]
 pub(crate) fn poll_read<T>(
     io: &mut TokioIo<Counted<T>>,

@@ -10,14 +10,14 @@ use super::{
 };
 use crate::{Step, box_error::BoxError, connector::opening::enter, origin::port_of};
 
-/// One connection on its way: each step is timed, and all end at one deadline.
+/// One connect: each step is timed, and all have one deadline.
 pub(super) struct Dial<'a> {
     pub(super) settings: &'a Settings,
     pub(super) times: ConnectTimes,
     deadline: Option<Instant>,
 }
 
-/// What a URI says of the peer.
+/// The peer, as a URI names it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Target<'a> {
     pub(super) secure: bool,
@@ -50,7 +50,7 @@ impl<'a> Target<'a> {
         })
     }
 
-    /// Host and port as a URI writes them, the port always there.
+    /// Host and port as a URI writes them, always with the port.
     #[cfg(feature = "proxy")]
     pub(super) fn authority(self) -> String {
         let Self { host, port, .. } = self;
@@ -91,7 +91,7 @@ impl<'a> Dial<'a> {
         Ok(Transport::new(stream, self.times, via_proxy))
     }
 
-    /// Opens what the origin is spoken to over: a socket, or a proxy's tunnel.
+    /// Opens the stream to the origin, below its TLS: a socket, or a tunnel through a proxy.
     async fn reach(
         &mut self,
         #[cfg_attr(
@@ -119,8 +119,8 @@ impl<'a> Dial<'a> {
         Ok((self.open(target.host, target.port, steps).await?, None))
     }
 
-    /// Resolves a name, or takes the address that it is, and connects to it by TCP; `steps` says
-    /// what these two are part of.
+    /// Resolves a name or parses an address, and connects to it by TCP. `steps` are the steps that
+    /// these two count as.
     pub(super) async fn open(
         &mut self,
         host: &str,

@@ -17,7 +17,7 @@ pub(crate) enum Stage {
     Connect,
     /// TLS with the origin.
     Tls,
-    /// Anything about a proxy: its name, the connection to it, TLS with it, what it said.
+    /// A step with a proxy: its name, the connection to it, TLS with it, its answer.
     #[cfg(feature = "proxy")]
     Proxy,
 }

@@ -1,4 +1,5 @@
-//! From a URI to a stream: name, TCP, perhaps a proxy, TLS. It knows nothing of pools or requests.
+//! Connects to the peer of a URI: name, TCP, perhaps a proxy, TLS. It knows no pools and no
+//! requests.
 
 #[cfg(unix)]
 use std::path::Path;
@@ -54,11 +55,11 @@ pub(crate) use self::{
 /// platform's root certificates, which are read once per process, at the first `https`
 /// connection. Without that feature an `https` URI is an error.
 ///
-/// It goes through no proxy unless it is told to, also where the environment names one.
+/// It uses a proxy only if one is set; the environment is not read.
 ///
-/// What a connector is set to is one identity: a pool belongs to one connector, so connections
-/// that were opened with other roots, another client certificate, proxy or local address can never
-/// be mixed up with its own.
+/// The settings of a connector are one identity. A pool belongs to one connector, so its
+/// connections are never mixed with those of other roots, client certificates, proxies or local
+/// addresses.
 #[derive(Clone)]
 pub struct Connector {
     /// Cloned for each connection.
@@ -108,8 +109,8 @@ impl Connector {
     }
 
     /// Limits the time from the name to the end of the last handshake, a proxy's included. All
-    /// addresses of a name have what is left of it in common: none has a fixed share. `None` leaves
-    /// TCP to the system, and sets no limit to the rest. Default: 10 s.
+    /// addresses of a name share what is left of it. `None` leaves TCP to the system, and sets no
+    /// limit to the rest. Default: 10 s.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.settings().timeout = timeout.into();

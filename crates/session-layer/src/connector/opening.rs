@@ -1,4 +1,4 @@
-//! What a connector is told, and tells, while it opens a connection for a session.
+//! What a session and its connector tell each other while a connection is being opened.
 
 use std::cell::Cell;
 
@@ -8,23 +8,23 @@ tokio::task_local! {
     pub(crate) static OPENING: Opening;
 }
 
-/// What a connector is told, and tells, while its future is polled.
+/// What a session and its connector tell each other while the connector's future is polled.
 pub(crate) struct Opening {
     pub(crate) http1_only: bool,
     pub(crate) step: Cell<Step>,
 }
 
-/// Says which step the connection that is being opened has come to.
+/// Notes the step that the connect has come to.
 pub(crate) fn enter(step: Step) {
-    // A connector that somebody uses without a session tells nobody.
+    // Without a session there is no one to tell.
     let _ = OPENING.try_with(|opening| opening.step.set(step));
 }
 
-/// Whether the connection that a connector is opening must speak HTTP/1.1, although its session
-/// knows HTTP/2 too: the request asks for an upgrade, as that of a WebSocket does.
+/// Whether the connection that a connector is opening must speak HTTP/1.1, although its session can
+/// speak HTTP/2: the request asks for an upgrade, such as a WebSocket.
 ///
-/// A connector of one's own that offers protocols by ALPN must offer no other then. It holds within
-/// the future of the connector, as the session polls it.
+/// A connector of your own that offers protocols by ALPN must then offer no other. It is to be
+/// called within the connector's future, while the session polls that.
 ///
 /// ```
 /// let alpn: &[&[u8]] = if session_layer::must_be_http1() {

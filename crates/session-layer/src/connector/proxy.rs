@@ -23,25 +23,25 @@ mod url;
 pub use self::{error::ProxyError, settings::Proxy, url::ProxyConfigError};
 
 impl Connector {
-    /// Goes through this proxy where it applies. Called again, it adds one: the first that applies
-    /// to a URI is taken, and where none does the connection is direct. Default: none, whatever the
-    /// environment says; see [`Proxy::from_env`].
+    /// Uses this proxy for the URIs that it applies to. Called again, it adds a proxy: the first
+    /// one that applies to a URI is used, and if none does, the connection is direct. Default:
+    /// none, even if the environment names one; see [`Proxy::from_env`].
     ///
-    /// An HTTP proxy is sent requests for `http` whole, with their absolute URI, and asked by
-    /// `CONNECT` for a tunnel where the URI is `https`. A SOCKS proxy tunnels both. What a proxy
-    /// answers to an `http` request, a 407 for instance, cannot be told from the origin's answer,
-    /// and is the response; anything that fails before is an error for which
-    /// [`Error::is_proxy`](crate::Error::is_proxy) holds, with a [`ProxyError`] among its causes.
+    /// An HTTP proxy is sent `http` requests with their absolute URI, and is asked by `CONNECT` for
+    /// a tunnel if the URI is `https`. A SOCKS proxy tunnels both. A proxy's own answer to an
+    /// `http` request, a 407 for instance, cannot be told from the origin's, and is the response.
+    /// Any failure before that is an error for which [`Error::is_proxy`](crate::Error::is_proxy)
+    /// holds, with a [`ProxyError`] among its causes.
     ///
-    /// The resolver is asked for the proxy. An origin's name that the proxy resolves never comes to
-    /// it, so neither does anything that it would refuse.
+    /// The resolver resolves the proxy's name. If the proxy resolves the origin's name, the
+    /// resolver and its guards do not see that.
     #[must_use]
     pub fn proxy(mut self, proxy: Proxy) -> Self {
         self.settings().proxies.add(proxy.compile());
         self
     }
 
-    /// Connects directly: takes away each [`proxy`](Self::proxy) that was set so far.
+    /// Connects directly: removes each [`proxy`](Self::proxy) that was set so far.
     #[must_use]
     pub fn no_proxies(mut self) -> Self {
         self.settings().proxies = Proxies::default();
@@ -56,7 +56,7 @@ pub(super) struct Proxies(Vec<Arc<Compiled>>);
 /// The proxy that one URI goes through.
 pub(super) struct Route {
     protocol: Protocol,
-    /// Scheme, host and port: how it is called in errors.
+    /// Scheme, host and port, as errors name it.
     name: Arc<str>,
     host: String,
     port: u16,
@@ -159,8 +159,8 @@ impl Route {
 }
 
 impl Dial<'_> {
-    /// Opens a connection through a proxy: one that carries bytes to the target, or, for plain
-    /// HTTP through an HTTP proxy, one that requests are sent to whole.
+    /// Opens a connection through a proxy: a tunnel to the target, or, for `http` through an HTTP
+    /// proxy, a connection on which requests have their whole URI.
     pub(super) async fn through(
         &mut self,
         route: &Route,
@@ -213,7 +213,7 @@ impl Dial<'_> {
         }
     }
 
-    /// What a SOCKS proxy is asked to connect to.
+    /// The target that a SOCKS proxy is asked for.
     async fn address_for(
         &self,
         route: &Route,

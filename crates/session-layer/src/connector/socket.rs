@@ -13,27 +13,27 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A socket that is asked for bytes only when it may have some.
+/// A socket that is read only when it may have bytes.
 ///
 /// hyper reads several times for each response, mostly in vain, and each time the runtime takes a
-/// lock to find out what it has said before: that there is nothing, and that it will wake the task
-/// when there is. So the runtime is given a waker that sets a flag here; while the flag is clear,
-/// there is nothing.
+/// lock, only to find again that no bytes have come. So the runtime gets a waker that sets a flag
+/// here. While the flag is clear, no bytes have come, and the read is pending without a call of the
+/// runtime.
 #[derive(Debug)]
 pub(super) struct Socket<T> {
     io: T,
-    /// Of the task that read last; none before the first read.
+    /// The flag for the task that has read last; `None` before the first read.
     readiness: Option<Readiness>,
 }
 
-/// A readiness flag, and the waker that sets it, which the runtime is given.
+/// A readiness flag, and the waker that sets it. The runtime gets the waker.
 #[derive(Debug)]
 struct Readiness {
     flag: Arc<Flag>,
     waker: Waker,
 }
 
-/// Knows whether the socket may have something since it was last asked.
+/// Whether the socket may have got bytes since it was last read.
 #[derive(Debug)]
 struct Flag {
     is_set: AtomicBool,
@@ -59,7 +59,7 @@ impl Wake for Flag {
 }
 
 impl Readiness {
-    /// With the flag set: nobody has asked the socket yet.
+    /// Makes it with the flag set, since the socket was not read yet.
     fn for_reader(reader: &Waker) -> Self {
         let flag = Arc::new(Flag {
             is_set: AtomicBool::new(true),
@@ -82,7 +82,7 @@ impl<T> Socket<T> {
         &self.io
     }
 
-    /// Whether it has nothing for this task, and will wake it when it has.
+    /// Whether no bytes have come for this task, and it is woken when they do.
     #[inline]
     pub(super) fn is_quiet(&self, cx: &Context<'_>) -> bool {
         self.readiness
@@ -114,10 +114,10 @@ impl<T: AsyncRead + Unpin> AsyncRead for Socket<T> {
             Some(it) if it.flag.reader.will_wake(cx.waker()) => it,
             _ => readiness.insert(Readiness::for_reader(cx.waker())),
         };
-        // Before the socket is asked: what comes after that sets it again.
+        // Cleared before the read: bytes that come later set it again.
         flag.is_set.swap(false, AcqRel);
         let read = ready!(Pin::new(io).poll_read(&mut Context::from_waker(waker), buf));
-        // There may be more, and nothing was promised.
+        // There may be more bytes, and the runtime will not wake the task for them.
         flag.is_set.store(true, Release);
         Poll::Ready(read)
     }

@@ -17,8 +17,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::socket::Socket;
 
-/// A byte stream as it was opened, layer upon layer: TLS with an origin may run through TLS with a
-/// proxy.
+/// A byte stream with its layers: TLS with an origin may run within TLS with a proxy.
 #[derive(Debug)]
 pub(super) enum Stream {
     Tcp(Socket<TcpStream>),
@@ -49,14 +48,14 @@ impl Stream {
         }
     }
 
-    /// Whether a read now would find nothing, as far as can be told without one.
+    /// Whether a read would find no bytes, as far as that is known without a read.
     #[inline]
     pub(super) fn is_quiet(&self, cx: &Context<'_>) -> bool {
         match self {
             Self::Tcp(io) => io.is_quiet(cx),
             #[cfg(unix)]
             Self::Unix(io) => io.is_quiet(cx),
-            // It may have read more of the socket than it has given out.
+            // TLS may have read more from the socket than it has passed on.
             #[cfg(feature = "tls")]
             Self::Tls(_) => false,
         }
@@ -79,10 +78,11 @@ impl Stream {
     }
 }
 
-/// Says that TLS ends here, before the socket is closed, however that comes about: a client must
-/// ([RFC 9112, section 9.8](https://www.rfc-editor.org/rfc/rfc9112#section-9.8)).
+/// Sends the close alert of TLS before the socket is closed, as a client must ([RFC 9112, section
+/// 9.8](https://www.rfc-editor.org/rfc/rfc9112#section-9.8)).
 ///
-/// Once, and only as far as the socket takes it at once: nobody waits for a connection that is dropped.
+/// It is tried once, and only as far as the socket takes it at once: the drop of a connection must
+/// not wait.
 #[cfg(feature = "tls")]
 impl Drop for Stream {
     fn drop(&mut self) {

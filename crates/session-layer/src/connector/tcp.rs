@@ -24,7 +24,7 @@ use crate::box_error::BoxError;
 mod history;
 mod race;
 
-/// How addresses are tried, and what every socket is set to.
+/// How addresses are tried, and the options of every socket.
 #[derive(Clone, Debug)]
 pub(super) struct Tcp {
     /// The time after which the next address is tried.
@@ -63,10 +63,9 @@ impl Connector {
     /// 250 ms.
     ///
     /// IPv6 and IPv4 take turns, beginning with the resolver's first address; an address that fails
-    /// starts the next attempt at once. The first connection that is there is used, and the other
-    /// attempts are closed. An address that failed, or that had this time to itself and was
-    /// overtaken, is tried after all others for the next 60 s, and the one that connected in its
-    /// place is tried first.
+    /// starts the next attempt at once. The first attempt that connects is used, and the others are
+    /// closed. An address that failed, or that had this time to itself and was overtaken, is tried
+    /// after all others for the next 60 s, and the one that connected in its place is tried first.
     #[must_use]
     pub fn happy_eyeballs_delay(mut self, delay: impl Into<Option<Duration>>) -> Self {
         let delay: Option<Duration> = delay.into();
@@ -183,8 +182,8 @@ impl Tcp {
             .await
     }
 
-    /// Connects by dialling addresses in the order that the history says. `dial` gets one address,
-    /// in the vector that hyper-util wants it in.
+    /// Dials the addresses in the order of the history. `dial` gets one address, in a vector as
+    /// hyper-util takes it.
     async fn connect_by<T, F>(
         &self,
         mut addresses: Vec<SocketAddr>,
@@ -223,7 +222,7 @@ impl Tcp {
     /// Connects to one address.
     async fn dial(&self, address: Vec<SocketAddr>) -> Result<TcpStream, BoxError> {
         let mut tcp = HttpConnector::new_with_resolver(Addresses(address));
-        // There is no other family to wait for.
+        // There is one address, so hyper-util need not wait for another family.
         tcp.set_happy_eyeballs_timeout(None);
         tcp.set_keepalive(self.keepalive);
         tcp.set_keepalive_interval(self.keepalive_interval);
@@ -248,7 +247,7 @@ impl Tcp {
             target_os = "watchos",
         ))]
         if let Some(interface) = &self.interface {
-            // hyper-util panics on it where the system takes C strings.
+            // hyper-util panics on such a name on systems that take C strings.
             if interface.contains('\0') {
                 return Err("the interface's name has a NUL in it".into());
             }
@@ -260,7 +259,7 @@ impl Tcp {
         Ok(stream.into_inner())
     }
 
-    /// Whether an address is of a family that sockets are bound to, where they are.
+    /// Whether sockets can reach an address: they are not bound, or bound to its family.
     fn reaches(&self, address: &SocketAddr) -> bool {
         match (self.local_v4, self.local_v6) {
             (Some(_), None) => address.is_ipv4(),
@@ -302,11 +301,11 @@ impl Default for Tcp {
     }
 }
 
-/// What hyper-util is told to connect to: without a port in it, the addresses keep their own.
+/// The URI for hyper-util. It has no port, so that the addresses keep theirs.
 static RESOLVED: LazyLock<Uri> = LazyLock::new(|| Uri::from_static("http://resolved"));
 
-/// The history of a connector, which its clones share until one of them is set to something else:
-/// with another local address, for instance, other addresses may be reached.
+/// The history of a connector. Its clones share it, until the settings of one change: with another
+/// local address, for instance, other addresses can be reached.
 #[derive(Debug, Default)]
 struct SharedHistory(Mutex<History>);
 
@@ -318,14 +317,14 @@ impl SharedHistory {
     }
 }
 
-/// Begins without any marks.
+/// A clone begins with an empty history.
 impl Clone for SharedHistory {
     fn clone(&self) -> Self {
         Self::default()
     }
 }
 
-/// Hands out the address that was resolved before: exactly this one is dialled.
+/// Returns the address that was resolved before, so that hyper-util dials exactly this one.
 #[derive(Clone)]
 struct Addresses(Vec<SocketAddr>);
 

@@ -29,8 +29,8 @@ pub use self::{
     options::{TlsOptions, TlsVersion},
 };
 
-/// How a connector speaks TLS. Its clones share the configurations, which are made at the first
-/// `https` connection: reading the platform's roots takes a while.
+/// The TLS of a connector. Its clones share the configurations, which are made at the first `https`
+/// connection: reading the platform's roots takes a while.
 #[derive(Clone, Default)]
 pub(super) struct Tls {
     source: Source,
@@ -39,7 +39,7 @@ pub(super) struct Tls {
     configs: Arc<OnceCell<Configs>>,
 }
 
-/// Whence it is known whom this side trusts, and what it shows.
+/// Where the roots and the client certificate come from.
 #[derive(Clone)]
 enum Source {
     Options(Arc<Trust>),
@@ -48,20 +48,19 @@ enum Source {
 
 struct Configs {
     origin: Arc<ClientConfig>,
-    /// The same for requests that only HTTP/1 can carry.
+    /// The same configuration, for requests that need HTTP/1.
     http1_only: Arc<ClientConfig>,
-    /// For TLS with a proxy, which is shown no client certificate and held to no pin: both are
-    /// about the origin.
+    /// For TLS with a proxy, without client certificate and pins: both are for the origin.
     #[cfg(feature = "proxy")]
     proxy: Arc<ClientConfig>,
 }
 
 impl Connector {
-    /// Sets whom to trust and what to show over TLS. Default: [`TlsOptions::new`].
+    /// Sets the trusted roots and the client certificate of TLS. Default: [`TlsOptions::new`].
     ///
     /// # Errors
     ///
-    /// If nobody is trusted, or the client's key does not belong to its certificate.
+    /// If there are no roots, or the client's key does not belong to its certificate.
     pub fn tls(mut self, options: TlsOptions) -> Result<Self, TlsConfigError> {
         let trust = options.check()?;
         self.settings()
@@ -82,8 +81,8 @@ impl Connector {
     }
 
     /// Asks for this name by SNI, and verifies the certificate against it, in place of the host of
-    /// the URI. It holds for every origin of this connector, so it is for one that serves a single
-    /// host: one reached by its address, or by a Unix socket. Default: the URI's host.
+    /// the URI. It holds for every origin of this connector, so it is for a connector to a single
+    /// host, which is reached by its address or by a Unix socket. Default: the URI's host.
     ///
     /// # Errors
     ///
@@ -102,7 +101,7 @@ impl Connector {
     }
 
     /// Offers HTTP/2 alone over TLS, and takes it for an error of TLS when the peer does not choose
-    /// it. Plain `http` is not concerned.
+    /// it. Plain `http` is not affected.
     #[must_use]
     pub fn http2_only(mut self) -> Self {
         self.settings().tls.speak(Versions::Http2);
@@ -196,7 +195,7 @@ async fn handshake(
     Ok(Stream::Tls(Box::new(stream)))
 }
 
-/// Shows no client certificate to whoever asks.
+/// A configuration without a client certificate.
 #[cfg(feature = "proxy")]
 #[derive(Debug)]
 struct NoCertificate;

@@ -29,15 +29,15 @@ pub struct Transport {
     via_proxy: Option<ViaProxy>,
 }
 
-/// How long each step of opening a connection took, and between which addresses it runs.
+/// How long each step of a connect took, and the addresses of the connection.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct ConnectTimes {
-    /// The look-up of the name: of the proxy's, where one is used. None for a Unix socket.
+    /// The look-up of the name; of the proxy's name, if one is used. `None` for a Unix socket.
     pub dns: Option<Duration>,
-    /// The connect to an address of it, or to the Unix socket.
+    /// The connect to one of its addresses, or to the Unix socket.
     pub tcp: Option<Duration>,
-    /// What a proxy wanted before it passed bytes on: TLS with it, and its answer.
+    /// The steps with a proxy: TLS with it, and its answer.
     pub proxy: Option<Duration>,
     /// The TLS handshake with the origin; none for `http`.
     pub tls: Option<Duration>,
@@ -143,13 +143,13 @@ impl Transport {
         }
     }
 
-    /// What is written to: nothing is counted there.
+    /// The stream below the counter, for writes, which are not counted.
     #[inline]
     fn written(&mut self) -> &mut Stream {
         self.stream.inner_mut().get_mut()
     }
 
-    /// Reads, and says how much.
+    /// Reads, and returns how much.
     #[inline]
     pub(crate) fn poll_counted(
         &mut self,

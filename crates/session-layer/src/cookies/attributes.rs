@@ -1,5 +1,5 @@
-//! A `Set-Cookie` taken apart
-//! ([RFC 6265, section 5.2](https://www.rfc-editor.org/rfc/rfc6265#section-5.2)).
+//! Parses a `Set-Cookie` ([RFC 6265, section
+//! 5.2](https://www.rfc-editor.org/rfc/rfc6265#section-5.2)).
 
 use cookie_store::RawCookie;
 use time::Duration;
@@ -9,7 +9,7 @@ use super::{date, error::Reason};
 /// The most bytes of an attribute's value; a longer one is ignored (RFC 6265bis, section 5.6).
 const MAX_VALUE: usize = 1024;
 
-/// Reads a `Set-Cookie`. Of an attribute that is given twice the last one counts.
+/// Reads a `Set-Cookie`. If an attribute is given twice, the last one counts.
 ///
 /// The name and the value of the cookie are UTF-8. In an attribute, other bytes become U+FFFD: a
 /// server may write the month of a date in its own charset.
@@ -24,7 +24,7 @@ pub(super) fn parse(line: &[u8]) -> Result<RawCookie<'static>, Reason> {
     let mut cookie = RawCookie::new(name.to_owned(), value.to_owned());
     for part in parts {
         let part = String::from_utf8_lossy(part);
-        // One without `=` has an empty value.
+        // An attribute without `=` has an empty value.
         let (name, value) = part.split_once('=').unwrap_or((&part, ""));
         apply(&mut cookie, trim(name), trim(value));
     }
@@ -44,13 +44,13 @@ fn apply(cookie: &mut RawCookie<'static>, name: &str, value: &str) {
             cookie.set_max_age(age);
         }
     } else if name.eq_ignore_ascii_case("domain") {
-        // An empty one takes back what came before: the cookie is host-only (RFC 6265bis).
+        // An empty `Domain` cancels an earlier one: the cookie is host-only (RFC 6265bis).
         match value.strip_prefix('.').unwrap_or(value) {
             "" => cookie.unset_domain(),
             _ => cookie.set_domain(value.to_owned()),
         }
     } else if name.eq_ignore_ascii_case("path") {
-        // One that does not begin with a slash, or is empty, stands for the default path.
+        // A path that is empty, or does not begin with a slash, stands for the default path.
         if value.starts_with('/') {
             cookie.set_path(value.to_owned());
         } else {
@@ -63,8 +63,8 @@ fn apply(cookie: &mut RawCookie<'static>, name: &str, value: &str) {
     }
 }
 
-/// Reads an age in seconds; `None` if it is none, also if it is empty. What is not positive becomes
-/// zero, and what is beyond all bounds the greatest age there is.
+/// Reads an age in seconds; `None` if it is not a number, or empty. An age that is not positive
+/// becomes zero, and one that is too large the greatest possible.
 fn max_age(value: &str) -> Option<Duration> {
     let (digits, negative) = match value.strip_prefix('-') {
         Some(digits) => (digits, true),
@@ -76,7 +76,7 @@ fn max_age(value: &str) -> Option<Duration> {
     if negative {
         return Some(Duration::ZERO);
     }
-    // All digits, so it fails only if it is too large.
+    // It has only digits, so the parser fails only if it is too large.
     Some(Duration::seconds(digits.parse().unwrap_or(i64::MAX)))
 }
 

@@ -1,18 +1,18 @@
 //! The dates of cookies, by the algorithm of
 //! [RFC 6265, section 5.1.1](https://www.rfc-editor.org/rfc/rfc6265#section-5.1.1).
 //!
-//! It takes a date apart into tokens and looks for a time, a day, a month and a year among them,
-//! in whatever form and order they stand. All else is ignored: the day of the week, and the zone
-//! too, since the date counts as UTC whatever it says.
+//! It splits a date into tokens, and looks for a time, a day, a month and a year among them, in any
+//! order. All other tokens are ignored: the day of the week, and also the zone, since the date
+//! always counts as UTC.
 
 use time::{Date, Month, OffsetDateTime, Time};
 
-/// Reads a date; `None` if it is none, so that its attribute is to be ignored.
+/// Reads a date; `None` if it is not valid, so that its attribute is ignored.
 pub(super) fn parse(text: &str) -> Option<OffsetDateTime> {
     let (mut time, mut day, mut month, mut year) = (None, None, None, None);
     let tokens = text.as_bytes().split(|byte| is_delimiter(*byte));
     for token in tokens.filter(|token| !token.is_empty()) {
-        // Each part is taken from the first token that fits and that no part before it took.
+        // Each part is taken from the first token that fits and that no other part has taken.
         if time.is_none() && take(&mut time, read_time(token)) {
             continue;
         }

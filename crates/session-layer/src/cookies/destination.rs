@@ -1,4 +1,5 @@
-//! Where saved cookies are written: beside the file whose place they take, or into a device.
+//! Where saved cookies are written: to a new file beside the one that it will replace, or to a
+//! device.
 //!
 //! The rules are those of a download that the client saves.
 
@@ -8,16 +9,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// An open file, and what becomes of it when it is whole.
+/// An open file, and what happens when it is complete.
 #[derive(Debug)]
 pub(super) struct Destination {
-    // Dropped first: some systems remove no file that is open.
+    // Dropped first, since some systems cannot remove an open file.
     file: File,
-    /// None if it is a device, which is written as it is.
+    /// `None` for a device, which is written directly.
     part: Option<Part>,
 }
 
-/// A file that is not whole yet. It is removed unless it took the place of another: it may have
+/// A file that is not complete yet. It is removed if it has not replaced another, since it may have
 /// cookies in it.
 #[derive(Debug)]
 struct Part {
@@ -26,7 +27,7 @@ struct Part {
 }
 
 impl Destination {
-    /// Opens what a path leads to.
+    /// Opens the destination that a path leads to.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let replaced = match fs::metadata(path) {
             Ok(found) if found.is_file() => Some(found),
@@ -41,7 +42,7 @@ impl Destination {
                      something else, open it and use `save`",
                 ));
             }
-            // A symbolic link may lead to where there is nothing yet.
+            // A symbolic link may lead to a file that does not exist yet.
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
@@ -53,7 +54,8 @@ impl Destination {
             part: Some(Part { path, target }),
         };
         if let Some(replaced) = replaced {
-            // It gets the mode of the other when it is known that nobody else may read it by that.
+            // The mode is copied after owner and group, so that no other user can read the file in
+            // between.
             take_after(&destination.file, &replaced)?;
         }
         Ok(destination)
@@ -63,13 +65,13 @@ impl Destination {
         &self.file
     }
 
-    /// Puts the file, which is whole, in its place.
+    /// Puts the complete file in its place.
     pub(super) fn finish(self) -> io::Result<()> {
         let Self { file, part } = self;
         let Some(part) = part else {
             return Ok(());
         };
-        // Else a crash of the machine might leave an empty file in the place of the old one.
+        // Without this, a crash of the machine might leave an empty file in place of the old one.
         file.sync_all()?;
         drop(file);
         fs::rename(&part.path, &part.target)
@@ -78,12 +80,12 @@ impl Destination {
 
 impl Drop for Part {
     fn drop(&mut self) {
-        // After the rename there is none of this name.
+        // After the rename no file has this name.
         fs::remove_file(&self.path).ok();
     }
 }
 
-/// Follows symbolic links, the last of which may lead to where there is nothing.
+/// Follows symbolic links, the last of which may lead to a file that does not exist.
 fn follow(path: &Path) -> io::Result<PathBuf> {
     // As many as Linux follows.
     const LINKS: usize = 40;
@@ -91,7 +93,8 @@ fn follow(path: &Path) -> io::Result<PathBuf> {
     for _ in 0..LINKS {
         match fs::symlink_metadata(&path) {
             Ok(found) if found.is_symlink() => {
-                // Where the link stands, since `/dev/fd` leads there too.
+                // The directory of the link, which is resolved, since `/dev/fd` leads through a
+                // link too.
                 let directory = match path.parent() {
                     Some(parent) if !parent.as_os_str().is_empty() => fs::canonicalize(parent)?,
                     Some(_) | None => PathBuf::new(),
@@ -104,7 +107,7 @@ fn follow(path: &Path) -> io::Result<PathBuf> {
                     ));
                 }
                 let link = fs::read_link(&path)?;
-                // A relative one counts from where the link is.
+                // A relative link counts from its own directory.
                 path.pop();
                 path.push(link);
             }
@@ -116,8 +119,8 @@ fn follow(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::other("too many symbolic links"))
 }
 
-/// A name in the same directory that nobody else has. Of a long file name it has the beginning: most
-/// file systems allow 255 bytes, some fewer.
+/// A new name in the same directory. A long file name is cut, since most file systems allow 255
+/// bytes, and some fewer.
 fn beside(target: &Path) -> io::Result<PathBuf> {
     const KEPT: usize = 64;
     let name = target.file_name().ok_or(io::ErrorKind::InvalidInput)?;
@@ -154,11 +157,11 @@ fn take_after(file: &File, replaced: &fs::Metadata) -> io::Result<()> {
     let own = file.metadata()?;
     let mut mode = replaced.mode() & 0o777;
     if own.gid() != replaced.gid() && fchown(file, None, Some(replaced.gid())).is_err() {
-        // What its group might do is not for another group.
+        // Without the group itself, the rights of the group are removed.
         mode &= !0o070;
     }
     if own.uid() != replaced.uid() {
-        // Only root may, and the file is written all the same.
+        // Only root may change the owner; the file is written even if that fails.
         fchown(file, Some(replaced.uid()), None).ok();
     }
     file.set_permissions(fs::Permissions::from_mode(mode))

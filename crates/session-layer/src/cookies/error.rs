@@ -1,6 +1,6 @@
 use std::{error::Error, fmt};
 
-/// A cookie was not kept. It says why, and nothing of the cookie.
+/// A cookie was not kept. The error says why, and has no part of the cookie.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct CookieError(Reason);
 

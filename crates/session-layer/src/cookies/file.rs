@@ -13,17 +13,17 @@ use super::{CookieError, Jar, destination::Destination};
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Save {
-    /// Those that expire at a moment which their server named, as a browser does.
+    /// Those that have an expiry, as a browser does.
     Persistent,
-    /// Those that would end with this session too, as aiohttp does.
+    /// Also those that would end with this session, as aiohttp does.
     All,
 }
 
-/// To outlive the process. All of it blocks: from async code, call it by `spawn_blocking`.
+/// Saves and loads cookies. These methods block: from async code, call them in `spawn_blocking`.
 impl Jar {
     /// Writes the cookies as JSON, in the form that `cookie_store` has.
     ///
-    /// They are secrets: whoever reads them acts as their owner.
+    /// They are secrets: a reader of the file can act as their owner.
     ///
     /// # Errors
     ///
@@ -39,13 +39,13 @@ impl Jar {
         writer.flush()
     }
 
-    /// Adds the cookies that were saved, in place of those that they replace. Those that have
-    /// expired are left out, and those that this jar refuses, with a debug event.
+    /// Adds saved cookies; they replace those of the same name, domain and path. Expired cookies
+    /// are left out, and so, with a debug event, are those that this jar refuses.
     ///
     /// # Errors
     ///
     /// Those of the reader; [`InvalidData`](io::ErrorKind::InvalidData) if it is not what
-    /// [`save`](Self::save) writes. The jar is as it was then.
+    /// [`save`](Self::save) writes. The jar then stays as it was.
     pub fn load(&self, reader: impl Read) -> io::Result<()> {
         let saved = serde_json::from_reader(BufReader::new(reader));
         let saved: Vec<Cookie<'static>> = saved.map_err(without_secrets)?;
@@ -59,18 +59,19 @@ impl Jar {
         Ok(())
     }
 
-    /// Writes the cookies to a file. A new one may be read by its owner alone (on Unix; mode 0600);
-    /// one that is replaced leaves its mode to the new one, and its owner and group where this
-    /// process may give them.
+    /// Writes the cookies to a file. Only its owner may read a new file (on Unix; mode 0600). A
+    /// file that replaces another gets its mode, and its owner and group where this process may set
+    /// them.
     ///
-    /// They are written beside it and then put in place, so that the file is the old or the new one,
-    /// whole, whatever happens. Symbolic links are followed, and stay. A device, such as
-    /// `/dev/null`, is written as it is.
+    /// They are written to another file, which then replaces this one. So the file is always either
+    /// the old or the new one, and complete. Symbolic links are followed, and stay. A device, such
+    /// as `/dev/null`, is written as it is.
     ///
     /// # Errors
     ///
     /// Those of the file system; [`InvalidInput`](io::ErrorKind::InvalidInput) if the path leads to
-    /// what is neither a regular file nor a device, or to a file of `/proc` that a process has open.
+    /// something other than a regular file or a device, or to a file of `/proc` that a process has
+    /// open.
     pub fn save_to_file(&self, path: impl AsRef<Path>, which: Save) -> io::Result<()> {
         let destination = Destination::open(path.as_ref())?;
         self.save(destination.file(), which)?;
@@ -88,7 +89,7 @@ impl Jar {
     }
 }
 
-/// Says where the fault is. What the parser says of it may quote a cookie.
+/// Keeps only the position of the fault: the text of the parser may quote a cookie.
 fn without_secrets(error: serde_json::Error) -> io::Error {
     if error.is_io() {
         return error.into();

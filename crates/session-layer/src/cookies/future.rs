@@ -23,7 +23,7 @@ pin_project! {
     pub struct ResponseFuture<F> {
         #[pin]
         inner: F,
-        // None if nothing is to be kept.
+        // `None` if no cookie is to be kept.
         jar: Option<Jar>,
         uri: Uri,
     }
@@ -48,7 +48,7 @@ impl<F> ResponseFuture<F> {
 }
 
 impl<F> ResponseFuture<F> {
-    /// The future of the service inside.
+    /// Returns the future of the inner service.
     pub fn get_ref(&self) -> &F {
         &self.inner
     }
@@ -70,7 +70,7 @@ where
     }
 }
 
-/// Leaves out the URI, which may have credentials in it.
+/// Leaves out the URI, which may have credentials.
 impl<F> fmt::Debug for ResponseFuture<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture")

@@ -21,8 +21,8 @@ const MAX_HEADER: usize = 8 * 1024;
 
 /// The cookies that some requests share. Clones are cheap, and are the same jar.
 ///
-/// It is what one user agent is in a browser: give each identity that an app acts for a jar of its
-/// own. See the [module docs](super) for what it keeps.
+/// It stands for one user agent: give each identity that an app acts for a jar of its own. See the
+/// [module docs](super) for what it keeps.
 #[derive(Clone, Default)]
 pub struct Jar {
     shared: Arc<Shared>,
@@ -32,7 +32,7 @@ pub struct Jar {
 struct Shared {
     rules: Rules,
     store: Mutex<Store>,
-    /// The cookies in the store, to be read without its lock.
+    /// How many cookies are in the store, to be read without its lock.
     len: AtomicUsize,
 }
 
@@ -71,7 +71,7 @@ impl Jar {
     ///
     /// # Errors
     ///
-    /// If it may not be kept, or has expired and there is none that it removes.
+    /// If it may not be kept, or if it has expired and removes no cookie.
     pub fn insert(&self, set_cookie: &str, uri: &Uri) -> Result<(), CookieError> {
         let url = absolute(uri).ok_or(Reason::Uri)?;
         Ok(self.insert_line(set_cookie.as_bytes(), &url)?)
@@ -182,7 +182,7 @@ impl Jar {
 
     /// Works on the store under its lock, without foreign code.
     pub(super) fn with<T>(&self, work: impl FnOnce(&mut Store) -> T) -> T {
-        // A panic cannot have left it half-changed, since nothing foreign runs under the lock.
+        // No foreign code runs under the lock, so no panic can have left the store half changed.
         let locked = self.shared.store.lock();
         let mut store = locked.unwrap_or_else(PoisonError::into_inner);
         let answer = work(&mut store);
@@ -196,7 +196,7 @@ impl Jar {
     }
 }
 
-/// Says how many cookies there are, and nothing of them.
+/// Shows only how many cookies there are.
 impl fmt::Debug for Jar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Jar")
@@ -205,11 +205,11 @@ impl fmt::Debug for Jar {
     }
 }
 
-/// The URL by which cookies are judged, unless there can be none.
+/// The URL by which the rules decide; `None` if the URI is not absolute.
 fn absolute(uri: &Uri) -> Option<Url> {
     let text = uri.to_string();
     let text = match uri.path() {
-        // An `OPTIONS` request about the server as a whole: to `Url` it would be part of the host.
+        // The asterisk of an `OPTIONS` request, which `Url` would take for part of the host.
         "*" => text.strip_suffix('*')?,
         _ => &text,
     };
@@ -218,7 +218,7 @@ fn absolute(uri: &Uri) -> Option<Url> {
     (is_http && url.has_host()).then_some(url)
 }
 
-/// The cookies that a request has by itself, in all its `Cookie` headers.
+/// The cookies in all `Cookie` headers that the caller has set.
 fn own_cookies(headers: &HeaderMap) -> Vec<u8> {
     let fields: Vec<&[u8]> = headers
         .get_all(COOKIE)

@@ -27,12 +27,12 @@
 //!
 //! [`Cookies`] adds a `Cookie` header from the jar to each request, and keeps the `Set-Cookie`
 //! headers of each response, whatever its status. It belongs below retries and redirects: then each
-//! attempt carries what the one before was told, and each hop what its own host may see. Which
-//! cookies belong to a request follows from its URI, which must be absolute, and never from its
-//! `Host` header.
+//! attempt has the cookies that the one before has brought, and each hop those of its own host.
+//! Which cookies belong to a request follows from its URI, which must be absolute, and never from
+//! its `Host` header.
 //!
 //! A `Cookie` header that a request already has is kept and comes first; the jar adds the cookies
-//! whose names are not in it. The header that results is one, and
+//! whose names are not in it. The result is a single header, and
 //! [sensitive](http::HeaderValue::set_sensitive). As long as a jar is empty, a request costs a look
 //! at a counter.
 //!
@@ -42,8 +42,8 @@
 //! its successor, [RFC 6265bis](https://datatracker.ietf.org/doc/draft-ietf-httpbis-rfc6265bis/),
 //! made stricter. `cookie_store` knows most of them; this module adds:
 //!
-//! - **Names that promise.** `__Secure-` and `__Host-` are kept only if the promise holds, however
-//!   they are capitalised.
+//! - **Name prefixes.** `__Secure-` and `__Host-` are kept only if the cookie has the attributes
+//!   that they promise, in upper or lower case.
 //! - **Secure cookies.** Plain HTTP neither sets nor overwrites nor hides a cookie that has
 //!   `Secure`. A loopback address and `localhost` count as secure, as browsers and `cookie_store`
 //!   have it.
@@ -56,15 +56,14 @@
 //!   take.
 //! - **Bytes.** A cookie with a control character is refused, and one whose name or value is not
 //!   UTF-8.
-//! - **Attributes.** Of one that is given twice the last one counts; an empty `Domain` or `Path`
-//!   takes back what came before it, an `Expires` or `Max-Age` that cannot be read does not. Dates
-//!   are read by the [algorithm of RFC
-//!   6265](https://www.rfc-editor.org/rfc/rfc6265#section-5.1.1), in whatever form they come, and
-//!   always as UTC.
+//! - **Attributes.** If one is given twice, the last one counts; an empty `Domain` or `Path`
+//!   cancels an earlier one, an `Expires` or `Max-Age` that cannot be read does not. Dates are read
+//!   by the [algorithm of RFC 6265](https://www.rfc-editor.org/rfc/rfc6265#section-5.1.1), in any
+//!   form, and always as UTC.
 //!
-//! Cookies expire by the wall clock; nothing else in this crate asks it. `SameSite` and
-//! `Partitioned` mean nothing here: they are about pages that make requests, and a client has none.
-//! `HttpOnly` is met by every request.
+//! Cookies expire by the wall clock, which nothing else in this crate reads. `SameSite` and
+//! `Partitioned` are ignored: they are about pages that make requests, which a client does not
+//! have. `HttpOnly` holds for every request here.
 //!
 //! # How it differs
 //!

@@ -1,4 +1,4 @@
-//! Which cookies may be kept: what `cookie_store` checks, and what it leaves to its caller.
+//! Decides which cookies may be kept: the checks that `cookie_store` leaves to its caller.
 
 use cookie_store::{Cookie, CookieDomain, CookieError, RawCookie};
 use url::{Host, Url};
@@ -12,7 +12,7 @@ const MAX_PAIR: usize = 4096;
 /// The most bytes of a whole `Set-Cookie`: it is kept as it came.
 const MAX_LINE: usize = 8 * 1024;
 
-/// What all cookies of a jar are held to.
+/// The rules for all cookies of a jar.
 #[derive(Default)]
 pub(super) struct Rules {
     #[cfg(feature = "public-suffix")]
@@ -54,7 +54,7 @@ impl Rules {
         Ok(cookie)
     }
 
-    /// Checks a cookie that comes from a file: whatever does not depend on who set it.
+    /// Checks a cookie from a file, by all rules that do not depend on which server set it.
     pub(super) fn check_saved(&self, cookie: &Cookie<'_>) -> Result<(), Reason> {
         let (name, value) = cookie.name_value();
         if name.len() + value.len() > MAX_PAIR {
@@ -75,7 +75,7 @@ impl Rules {
         }
     }
 
-    /// Whether this is a domain that strangers share.
+    /// Whether this is a domain that unrelated sites share.
     fn is_too_wide(&self, domain: &CookieDomain) -> bool {
         let CookieDomain::Suffix(name) = domain else {
             return false;
@@ -96,7 +96,8 @@ impl Rules {
     }
 }
 
-/// Whether what goes there cannot be read on the way: the rule by which `cookie_store` sends.
+/// Whether a connection to this URL counts as secure, by the same rule by which `cookie_store`
+/// sends.
 pub(super) fn is_secure(url: &Url) -> bool {
     url.scheme() == "https"
         || match url.host() {
@@ -107,14 +108,14 @@ pub(super) fn is_secure(url: &Url) -> bool {
         }
 }
 
-/// Those that RFC 6265bis refuses (section 5.6, step 1). A header cannot have them, but a caller's
-/// string or a file can.
+/// The control characters that RFC 6265bis refuses (section 5.6, step 1). A header cannot have
+/// them, but a caller's string or a file can.
 fn is_control(byte: u8) -> bool {
     byte.is_ascii_control() && byte != b'\t'
 }
 
-/// Refuses a `Domain` with an empty label, above all after a dot at its end: by that dot, which has
-/// other spellings until the domain is in ASCII, a suffix would not be known as one.
+/// Refuses a `Domain` with an empty label, such as one with a dot at its end: with that dot, a
+/// public suffix would not be recognised.
 fn check_labels(domain: &CookieDomain) -> Result<(), Reason> {
     match domain {
         CookieDomain::Suffix(name) if name.split('.').any(str::is_empty) => Err(Reason::Domain),
@@ -122,7 +123,7 @@ fn check_labels(domain: &CookieDomain) -> Result<(), Reason> {
     }
 }
 
-/// RFC 6265bis, section 4.1.3. That a `Secure` cookie came over TLS was seen before.
+/// RFC 6265bis, section 4.1.3. That a `Secure` cookie came over TLS was checked before.
 fn check_prefix(cookie: &RawCookie<'_>) -> Result<(), Reason> {
     let has = |prefix: &str| {
         let start = cookie.name().get(..prefix.len());
@@ -144,7 +145,7 @@ fn reason(error: &CookieError) -> Reason {
         CookieError::DomainMismatch => Reason::Domain,
         CookieError::Expired => Reason::Expired,
         CookieError::NonHttpScheme | CookieError::NonRelativeScheme => Reason::Uri,
-        // One kind more is there if anybody turns on a feature of `cookie_store`.
+        // A feature of `cookie_store`, which another crate may enable, adds one more kind.
         _ => Reason::Syntax,
     }
 }

@@ -5,8 +5,8 @@ use tower_service::Service;
 
 use super::{Jar, future::ResponseFuture};
 
-/// A service that sends the cookies of a [`Jar`], and keeps those that come. See the
-/// [module docs](super).
+/// A service that sends the cookies of a [`Jar`], and keeps those of responses. See the [module
+/// docs](super).
 #[derive(Clone, Debug)]
 pub struct Cookies<S> {
     inner: S,
@@ -19,29 +19,29 @@ impl<S> Cookies<S> {
         Self { inner, jar }
     }
 
-    /// The jar, which the clones of this service share.
+    /// Returns the jar, which the clones of this service share.
     pub fn jar(&self) -> &Jar {
         &self.jar
     }
 
-    /// The service inside.
+    /// Returns the inner service.
     pub fn get_ref(&self) -> &S {
         &self.inner
     }
 
-    /// The service inside.
+    /// Returns the inner service.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// The service inside.
+    /// Returns the inner service.
     pub fn into_inner(self) -> S {
         self.inner
     }
 }
 
 /// A request extension: no cookie of the jar is sent with the request, and none of its response is
-/// kept. For requests that are passed on for somebody else.
+/// kept. For requests that a gateway passes on.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct NoCookies;
 
@@ -62,7 +62,7 @@ where
             return ResponseFuture::without(self.inner.call(request));
         }
         let uri = request.uri().clone();
-        // The answer to TRACE shows what the request had (RFC 9110, section 9.3.8).
+        // The response to TRACE has the headers of the request in it (RFC 9110, section 9.3.8).
         if request.method() != Method::TRACE {
             if let Some(header) = self.jar.merged(request.headers(), &uri) {
                 request.headers_mut().insert(COOKIE, header);

@@ -1,4 +1,4 @@
-//! The cookies of a jar, by domain: decides, without a lock or a clock.
+//! The cookies of a jar, by domain. It has no lock and no clock.
 
 use std::{cmp::Reverse, collections::HashMap};
 
@@ -16,7 +16,8 @@ const MAX: usize = 3000;
 
 #[derive(Default)]
 pub(super) struct Store {
-    /// By the cookie's domain, so that a request looks at its own host and the domains above.
+    /// By the cookie's domain, so that a request looks only at its own host and the domains above
+    /// that.
     domains: HashMap<String, Vec<Entry>>,
     len: usize,
     /// Counts insertions and uses, to order both.
@@ -34,9 +35,9 @@ impl Store {
         self.len
     }
 
-    /// Takes a cookie in that came from `url`, in place of the one that it replaces.
+    /// Adds a cookie that came from `url`, in place of the one that it replaces.
     ///
-    /// One that has expired only removes that.
+    /// A cookie that has expired only removes that one.
     pub(super) fn insert(
         &mut self,
         cookie: Cookie<'static>,
@@ -49,7 +50,7 @@ impl Store {
         self.put(cookie, now)
     }
 
-    /// Takes a cookie in, whoever it came from.
+    /// Adds a cookie from any source.
     pub(super) fn put(
         &mut self,
         cookie: Cookie<'static>,
@@ -60,7 +61,7 @@ impl Store {
             old.name() == cookie.name() && old.domain == cookie.domain && *old.path == *cookie.path
         });
         if cookie.expires_by(&now) {
-            // That it did what it came for is no error.
+            // An expired cookie that has removed another has done its work: no error.
             return replaced.map(drop).ok_or(Reason::Expired);
         }
         let used = self.tick();
@@ -155,7 +156,7 @@ impl Store {
             if entries.len() < MAX_PER_DOMAIN {
                 break;
             }
-            // Those that anybody on the way could have set go before the secure ones.
+            // Cookies without `Secure` go first: an attacker on the network could have set them.
             let oldest = entries
                 .iter()
                 .min_by_key(|entry| (entry.cookie.secure(), entry.used))
@@ -207,7 +208,7 @@ impl Store {
     }
 }
 
-/// The host itself, and every domain above it.
+/// The host itself, and each domain above it.
 fn domains_of(host: &str) -> impl Iterator<Item = &str> {
     let above = host
         .match_indices('.')
@@ -215,14 +216,14 @@ fn domains_of(host: &str) -> impl Iterator<Item = &str> {
     std::iter::once(host).chain(above)
 }
 
-/// Whether a domain is another, or a subdomain of it.
+/// Whether a domain equals another, or is a subdomain of it.
 fn is_within(domain: &str, other: &str) -> bool {
     let rest = domain.strip_suffix(other);
     rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
-/// Whether a path is another, or below it
-/// ([RFC 6265, section 5.1.4](https://www.rfc-editor.org/rfc/rfc6265#section-5.1.4)).
+/// Whether a path equals another, or is below it ([RFC 6265, section
+/// 5.1.4](https://www.rfc-editor.org/rfc/rfc6265#section-5.1.4)).
 fn is_below(path: &str, other: &str) -> bool {
     let rest = path.strip_prefix(other);
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || other.ends_with('/'))

@@ -23,7 +23,8 @@ impl StoredCookie {
         self.0.value()
     }
 
-    /// Returns the host that it is sent to, and unless it is host-only, whose subdomains too.
+    /// Returns the host that it is sent to; unless it is host-only, it is also sent to the
+    /// subdomains.
     #[must_use]
     pub fn domain(&self) -> &str {
         match &self.0.domain {
@@ -32,13 +33,13 @@ impl StoredCookie {
         }
     }
 
-    /// Returns the path that it is sent to, with all below.
+    /// Returns the path that it is sent to, with all paths below it.
     #[must_use]
     pub fn path(&self) -> &str {
         self.0.path.as_ref()
     }
 
-    /// Whether it is sent to the very host that set it, and not to its subdomains.
+    /// Whether it is sent only to the host that set it, and not to its subdomains.
     #[must_use]
     pub fn is_host_only(&self) -> bool {
         matches!(self.0.domain, CookieDomain::HostOnly(_))

@@ -2,11 +2,11 @@ use std::{error::Error, fmt, str::FromStr, sync::Arc};
 
 use publicsuffix::List;
 
-/// The public suffixes: domains such as `co.uk`, below which anybody may have one.
+/// The public suffixes: domains such as `co.uk`, below which different owners register domains.
 ///
 /// It is read from the list of <https://publicsuffix.org/list/public_suffix_list.dat>, which an app
-/// brings with it (`include_str!`) or finds on its machine (Debian's package `publicsuffix` has it
-/// at `/usr/share/publicsuffix/public_suffix_list.dat`). Nothing is downloaded. Clones are cheap.
+/// includes (`include_str!`) or finds on its machine (Debian's package `publicsuffix` has it at
+/// `/usr/share/publicsuffix/public_suffix_list.dat`). Nothing is downloaded. Clones are cheap.
 ///
 /// ```
 /// use session_layer::cookies::{Jar, PublicSuffixes};
@@ -40,7 +40,7 @@ impl fmt::Debug for PublicSuffixes {
     }
 }
 
-/// What was given is no list of public suffixes.
+/// The text is not a list of public suffixes.
 #[derive(Clone, Debug)]
 pub struct PublicSuffixesError(publicsuffix::Error);
 

@@ -5,7 +5,7 @@
 //!
 //! use session_layer::dns::{Resolver, is_public};
 //!
-//! // For URLs that somebody else chose: nothing inside the network is dialled but one host.
+//! // For URLs that come from outside: only one host inside the network may be dialled.
 //! let resolver = Resolver::new()
 //!     .ttl(Duration::from_secs(30))
 //!     .override_host("wiki.internal", [Ipv4Addr::new(10, 0, 0, 7)])

@@ -2,14 +2,14 @@ use std::{borrow::Cow, error::Error as StdError, fmt, time::Duration};
 
 use crate::box_error::BoxError;
 
-/// What was not torn down as it should have been; the rest was.
+/// The teardowns that failed; all others succeeded.
 #[derive(Debug)]
 pub struct ShutdownError {
     failures: Vec<TeardownError>,
 }
 
 impl ShutdownError {
-    /// Makes one of all failures, if there are any.
+    /// Makes an error of all failures, if there are any.
     pub(super) fn check(failures: Vec<TeardownError>) -> Result<(), Self> {
         if failures.is_empty() {
             Ok(())
@@ -25,7 +25,7 @@ impl ShutdownError {
     }
 }
 
-/// Names each failure with its causes: there is no one [`source`](StdError::source) that could.
+/// Writes each failure with its causes, since there is no single [`source`](StdError::source).
 impl fmt::Display for ShutdownError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, failure) in self.failures.iter().enumerate() {
@@ -130,7 +130,7 @@ impl SetupError {
         &self.name
     }
 
-    /// Returns what went wrong when those before it were torn down.
+    /// Returns the failures of the teardowns of those before it.
     #[must_use]
     pub fn shutdown_error(&self) -> Option<&ShutdownError> {
         self.shutdown.as_ref()

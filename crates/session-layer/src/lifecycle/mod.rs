@@ -1,4 +1,4 @@
-//! What an app sets up before it runs, and tears down after.
+//! The resources that an app sets up before it runs, and tears down after.
 
 mod error;
 mod teardown;
@@ -12,7 +12,7 @@ pub use self::{
 };
 use crate::box_error::BoxError;
 
-/// How long a teardown may take, unless it is said otherwise.
+/// How long a teardown may take by default.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The resources of an app, torn down in the reverse order of their setup.
@@ -66,20 +66,20 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 ///
 /// aiohttp's `cleanup_ctx` and Python's `AsyncExitStack` are the same idea; neither has timeouts,
 /// and of several errors the latter raises the last. In Rust nothing can be awaited in a `Drop`: a
-/// lifecycle that is dropped tears nothing down, and warns (`tracing`) with the names of what is
-/// left. Resources are dropped then, which is enough for a [`Session`](crate::Session) with nothing
-/// in flight.
+/// lifecycle that is dropped tears nothing down, and warns (`tracing`) with the names of its
+/// resources. Resources are dropped then, which is enough for a [`Session`](crate::Session) with
+/// nothing in flight.
 #[must_use = "what is not shut down is not torn down"]
 pub struct Lifecycle {
     timeout: Option<Duration>,
-    /// In the order of their setup. The last may have begun, if a shutdown was dropped.
+    /// In the order of their setup. If a shutdown was dropped, the last teardown may have begun.
     teardowns: Vec<Teardown>,
-    /// Those of a shutdown that was dropped.
+    /// The failures of a shutdown that was dropped.
     failures: Vec<TeardownError>,
 }
 
 impl Lifecycle {
-    /// Makes one without resources.
+    /// Makes a lifecycle without resources.
     pub fn new() -> Self {
         Self {
             timeout: Some(TIMEOUT),
@@ -88,14 +88,15 @@ impl Lifecycle {
         }
     }
 
-    /// Sets how long each teardown may take that is added from now on, at whose end it is dropped;
-    /// 30 s by default, and `None` for as long as it likes.
+    /// Sets how long each teardown may take that is added from now on; then it is dropped. `None`
+    /// sets no limit. Default: 30 s.
     pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.timeout = timeout.into();
         self
     }
 
-    /// Adds a resource that is there, by what tears it down. The future is not polled before.
+    /// Adds a resource that is set up, with the future that tears it down. The future is polled
+    /// only then.
     pub fn add<F>(&mut self, name: impl Into<Cow<'static, str>>, teardown: F)
     where
         F: Future + Send + 'static,
@@ -118,11 +119,11 @@ impl Lifecycle {
         self.teardowns.push(teardown);
     }
 
-    /// Sets up a resource: `setup` comes to it and to what tears it down.
+    /// Sets up a resource: `setup` returns the resource and the future that tears it down.
     ///
     /// # Errors
     ///
-    /// If the setup fails. All that was set up before is torn down by then.
+    /// If the setup fails. All resources before it are torn down by then.
     ///
     /// # Cancel safety
     ///
@@ -153,14 +154,15 @@ impl Lifecycle {
         }
     }
 
-    /// Tears everything down, one after the other, last in, first out.
+    /// Tears all resources down, one after the other, last in, first out.
     ///
-    /// It may be called again, and more resources may be added then; whatever was torn down is
+    /// It may be called again, after more resources were added; a resource that was torn down is
     /// forgotten.
     ///
     /// # Errors
     ///
-    /// If a teardown failed, panicked, or took too long; then all of these, when all had their turn.
+    /// If a teardown failed, panicked, or took too long. The error has all of these, and comes
+    /// after all teardowns have run.
     ///
     /// # Panics
     ///
@@ -168,12 +170,12 @@ impl Lifecycle {
     ///
     /// # Cancel safety
     ///
-    /// The next call goes on where this one was, in the middle of a teardown too, whose timeout
-    /// begins anew.
+    /// The next call goes on where this one was, even in the middle of a teardown, whose timeout
+    /// begins again.
     pub async fn shutdown(&mut self) -> Result<(), ShutdownError> {
         while let Some(last) = self.teardowns.last_mut() {
             let ended = last.run().await;
-            // Only now, so that one which is not over is not lost.
+            // Removed only now, so that a teardown that is not over is not lost.
             let ended = self.teardowns.pop().map(|last| (last.name, ended));
             if let Some((name, Err(cause))) = ended {
                 self.failures.push(TeardownError::new(name, cause));
@@ -231,7 +233,7 @@ mod tests {
     use super::*;
     use crate::CloseReport;
 
-    /// Who was torn down, in that order.
+    /// The resources that were torn down, in that order.
     #[derive(Clone, Default)]
     struct Log(Arc<Mutex<Vec<&'static str>>>);
 

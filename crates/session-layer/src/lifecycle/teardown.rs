@@ -13,14 +13,14 @@ use std::{
 use super::error::Cause;
 use crate::{CloseReport, box_error::BoxError};
 
-/// What a teardown may come to: nothing, a `Result`, or a [`CloseReport`], for which it is a
-/// failure that something was cut off.
+/// What a teardown may return: nothing, a `Result`, or a [`CloseReport`], which is a failure if
+/// connections were aborted.
 pub trait TeardownOutcome {
-    /// Says whether it went well.
+    /// Turns it into a `Result`.
     ///
     /// # Errors
     ///
-    /// If it did not.
+    /// If the teardown failed.
     fn into_result(self) -> Result<(), BoxError>;
 }
 
@@ -45,7 +45,7 @@ impl TeardownOutcome for CloseReport {
     }
 }
 
-/// The connections that a session cut off when it was closed.
+/// The connections that a session aborted when it was closed.
 #[derive(Debug)]
 struct CutOff(usize);
 
@@ -57,7 +57,7 @@ impl fmt::Display for CutOff {
 
 impl StdError for CutOff {}
 
-/// One resource, by how it ends.
+/// One resource, with the future that tears it down.
 pub(super) struct Teardown {
     pub(super) name: Cow<'static, str>,
     timeout: Option<Duration>,
@@ -77,7 +77,8 @@ impl Teardown {
         }
     }
 
-    /// Runs it to its end, its timeout or its panic. Dropped before, it can be run on.
+    /// Runs it to its end, its timeout or its panic. If this is dropped, the teardown can be run
+    /// on.
     pub(super) async fn run(&mut self) -> Result<(), Cause> {
         let Self {
             timeout, future, ..
@@ -95,7 +96,7 @@ impl Teardown {
                 .unwrap_or(Err(Cause::TimedOut(timeout))),
             None => guarded.await,
         };
-        // What is left of it may panic as well, and has to be gone before the next one's turn.
+        // The drop of the future may panic too, and has to happen before the next teardown.
         let done = mem::replace(future, Box::pin(async { Ok(()) }));
         ended.and(guard(|| drop(done)))
     }
@@ -103,7 +104,7 @@ impl Teardown {
 
 /// Runs foreign code whose panic must not skip the teardowns after it.
 fn guard<T>(work: impl FnOnce() -> T) -> Result<T, Cause> {
-    // What it leaves behind in a panic is not looked at again.
+    // Its state after a panic is not used again.
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| Cause::Panicked(message(&*panic)))
 }
 

@@ -16,12 +16,12 @@ pub struct ProxyError {
 
 #[derive(Debug)]
 pub(super) enum Kind {
-    /// The name or TCP.
+    /// Its name or TCP failed.
     Unreachable(BoxError),
     Tls(BoxError),
-    /// It answered `CONNECT` by something else than success.
+    /// It refused `CONNECT` by this status.
     Refused(StatusCode),
-    /// What it said is wrong, refuses a SOCKS request, or ended too early or too late.
+    /// Its answer is not valid, refuses a SOCKS request, or ended too early or too late.
     Broken(BoxError),
 }
 

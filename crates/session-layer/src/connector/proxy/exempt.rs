@@ -4,19 +4,20 @@ use http::Uri;
 
 use super::without_brackets;
 
-/// What is connected to directly, as `NO_PROXY` lists it.
+/// The hosts that are connected to directly, as `NO_PROXY` lists them.
 ///
 /// There is no standard for the variable. curl
 /// ([`CURLOPT_NOPROXY`](https://curl.se/libcurl/c/CURLOPT_NOPROXY.html)) and Go
-/// ([`httpproxy`](https://pkg.go.dev/golang.org/x/net/http/httpproxy#Config)) say what they read; an
-/// entry that both read is read as they do, and one that only one of them knows as that one does.
+/// ([`httpproxy`](https://pkg.go.dev/golang.org/x/net/http/httpproxy#Config)) document their forms.
+/// An entry that both know means here what it means there; one that only one of them knows means
+/// what it means to that one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Exempt(Vec<Entry>);
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct Entry {
     hosts: Hosts,
-    /// `None` stands for each port.
+    /// `None` stands for any port.
     port: Option<u16>,
 }
 
@@ -25,19 +26,19 @@ enum Hosts {
     All,
     /// A name in lower case, and its subdomains.
     Within(String),
-    /// The subdomains of a name alone.
+    /// Only the subdomains of a name.
     Below(String),
     Network(Network),
 }
 
-/// Addresses that have their first bits in common. One alone is a network too.
+/// A network of addresses; a single address is a network too.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Network {
     address: IpAddr,
     prefix: u8,
 }
 
-/// An entry that can match nothing: its place in the list, counted from one, and what is wrong.
+/// An entry that cannot match any host: its place in the list, counted from one, and why.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Useless {
     pub(super) place: usize,
@@ -45,7 +46,7 @@ pub(super) struct Useless {
 }
 
 impl Exempt {
-    /// Reads a list. What can match nothing is left out, and told.
+    /// Reads a list; entries that cannot match any host are left out, and returned.
     pub(super) fn read(list: &str) -> (Self, Vec<Useless>) {
         let (mut exempt, mut useless) = (Self::default(), Vec::new());
         let entries = list.split([',', ' ', '\t', '\r', '\n']);
@@ -152,7 +153,7 @@ impl Hosts {
 }
 
 impl Network {
-    /// One address, an IPv4-mapped one as the IPv4 address that it is.
+    /// A single address. An IPv4-mapped address counts as the IPv4 address.
     fn of(address: IpAddr) -> Self {
         let address = address.to_canonical();
         Self {
@@ -206,7 +207,7 @@ fn read_port(port: &str) -> Result<u16, &'static str> {
         .ok_or("a host with a port that is none")
 }
 
-/// Refuses what no host in a URI can be.
+/// Refuses a name that cannot be the host of a URI.
 fn check_name(name: &str) -> Result<(), &'static str> {
     if !name.is_ascii() {
         return Err("a name that is not ASCII; in URIs it is spelled `xn--..`");

@@ -31,9 +31,8 @@ use super::{
 /// | `socks4`, `socks5` | SOCKS; the names of origins are resolved here; port 1080 |
 /// | `socks4a`, `socks5h` | SOCKS; the proxy resolves them; port 1080 |
 ///
-/// Credentials may stand in the URL, percent-encoded. They go to the proxy alone: in `CONNECT`, in
-/// a request that the proxy is sent whole, or in the SOCKS5 handshake. [`Debug`](fmt::Debug) leaves
-/// them out.
+/// Credentials may be in the URL, percent-encoded. Only the proxy gets them: in `CONNECT`, in a
+/// request with its whole URI, or in the SOCKS5 handshake. [`Debug`](fmt::Debug) leaves them out.
 #[derive(Clone)]
 #[must_use = "a proxy does nothing until a connector is given it"]
 pub struct Proxy {
@@ -79,13 +78,13 @@ impl Proxy {
     /// In a CGI program, where `REQUEST_METHOD` is set, nothing is taken: there a client of the
     /// program sets `HTTP_PROXY` by the header `Proxy` (known as httpoxy).
     ///
-    /// An entry of `NO_PROXY` that can match nothing is left out with a warning, since other programs
-    /// may know a form that this does not.
+    /// An entry of `NO_PROXY` that cannot match any host is left out with a warning, since other
+    /// programs may know more forms.
     ///
     /// # Errors
     ///
-    /// If another variable holds what [`all`](Self::all) refuses: to ignore it would be to connect
-    /// directly where a proxy was asked for.
+    /// If a variable has a value that [`all`](Self::all) refuses: to ignore it would connect
+    /// directly although a proxy was set.
     pub fn from_env() -> Result<Self, ProxyConfigError> {
         Self::from_variables(|name| env::var_os(name))
     }
@@ -105,9 +104,9 @@ impl Proxy {
     ///
     /// Case does not matter, nor does a dot at the end of a name. An IPv4-mapped IPv6 address is
     /// compared as the IPv4 address. Names are compared as they are, not resolved: `127.0.0.0/8`
-    /// does not cover `localhost`. Nothing is exempt by itself, loopback neither.
+    /// does not cover `localhost`. No host is exempt by default, not even loopback.
     ///
-    /// An entry that can match nothing is left out, with an event of `tracing` at `WARN`;
+    /// An entry that cannot match any host is left out, with an event of `tracing` at `WARN`;
     /// [`try_no_proxy`](Self::try_no_proxy) makes it an error.
     pub fn no_proxy(mut self, list: impl Into<String>) -> Self {
         self.exempt_and_warn(&list.into());
@@ -118,9 +117,9 @@ impl Proxy {
     ///
     /// # Errors
     ///
-    /// If an entry can match nothing: a network or a port that is none, a name that cannot stand in
-    /// a URI. To ignore it would be to send to the proxy what was to stay inside. The error tells the
-    /// place of the entry in the list.
+    /// If an entry cannot match any host: an invalid network or port, a name that cannot be in a
+    /// URI. To ignore it would send requests to the proxy that were meant to go directly. The error
+    /// has the place of the entry in the list.
     pub fn try_no_proxy(mut self, list: impl Into<String>) -> Result<Self, ProxyConfigError> {
         let (exempt, useless) = Exempt::read(&list.into());
         if let Some(Useless { place, why }) = useless.first() {

@@ -43,7 +43,7 @@ pub(super) async fn open(
     Ok(stream.into_inner())
 }
 
-/// A connector that has connected already, and is asked once.
+/// A connector whose stream is open already, and which is called once.
 struct Opened(Option<TokioIo<Stream>>);
 
 impl Service<Uri> for Opened {

@@ -10,21 +10,21 @@ use hyper_util::rt::TokioIo;
 use super::{Stream, Target};
 use crate::box_error::BoxError;
 
-/// The most bytes of the head by which a proxy may answer.
+/// The most bytes of the head of a proxy's answer.
 const MAX_HEAD: usize = 16 * 1024;
 
 /// Asks an HTTP proxy for a tunnel
 /// ([RFC 9110, section 9.3.6](https://www.rfc-editor.org/rfc/rfc9110#section-9.3.6)); an answer
 /// other than success is its status.
 ///
-/// hyper reads the answer: any 2xx opens the tunnel, and a length that it announces means nothing.
-/// hyper-util's `Tunnel` knows 200 only, and tells no status.
+/// hyper reads the answer: any 2xx opens the tunnel, and its length headers are ignored.
+/// hyper-util's `Tunnel` knows 200 only, and does not return the status.
 pub(super) async fn open(
     stream: Stream,
     target: Target<'_>,
     authorization: Option<HeaderValue>,
 ) -> Result<Result<Stream, StatusCode>, BoxError> {
-    // Nothing of the origin's request is in here: the proxy learns host and port, and no more.
+    // It has no part of the origin's request: the proxy learns only host and port.
     let authority = target.authority();
     let mut request = Request::connect(&authority)
         .header(HOST, &authority)
@@ -41,7 +41,7 @@ pub(super) async fn open(
     let mut answer = pin!(sender.send_request(request));
     let mut ended = false;
     let response = poll_fn(|cx| {
-        // What ends the connection by an error ends the answer by the same.
+        // If the connection ends by an error, the answer ends by the same.
         ended = ended || connection.poll_without_shutdown(cx).is_ready();
         match answer.as_mut().poll(cx) {
             Poll::Pending if ended => Poll::Ready(None),
@@ -54,7 +54,7 @@ pub(super) async fn open(
         return Ok(Err(response.status()));
     }
     let parts = connection.into_parts();
-    // TLS begins at this end: whatever comes before that was not sent by the origin.
+    // The client speaks first in TLS: bytes that come before that are not the origin's.
     if !parts.read_buf.is_empty() {
         return Err("the proxy sent bytes into the tunnel".into());
     }

@@ -7,8 +7,8 @@ use percent_encoding::percent_decode_str;
 use super::{Protocol, Version};
 use crate::origin::port_of;
 
-/// Returns the URL with its scheme, if it is one of a proxy that can be used. What the matcher does
-/// not understand it takes for no proxy, and that must not go unseen.
+/// Returns the URL with its scheme, if it is a valid URL of a proxy. The matcher silently ignores a
+/// URL that it does not understand, so it is checked here.
 pub(super) fn check(url: &str) -> Result<String, ProxyConfigError> {
     let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
     let scheme = scheme.to_ascii_lowercase();
@@ -21,7 +21,7 @@ pub(super) fn check(url: &str) -> Result<String, ProxyConfigError> {
         Some(authority) if !authority.host().is_empty() => authority,
         Some(_) | None => return Err(ProxyConfigError::new("without a host")),
     };
-    // Also what is left of a password with a slash in it.
+    // A password with a slash in it ends up here too.
     if uri.path_and_query().map_or("/", PathAndQuery::as_str) != "/" {
         return Err(ProxyConfigError::new("with a path"));
     }
@@ -69,8 +69,8 @@ fn check_userinfo(protocol: Protocol, userinfo: &str) -> Result<(), ProxyConfigE
     Ok(())
 }
 
-/// Why the address of a proxy was refused, or the list of what goes past it. It holds nothing of
-/// what was given, which may have a password in it.
+/// Why the URL of a proxy, or a list of exemptions, was refused. It has no part of the input, which
+/// may contain a password.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct ProxyConfigError {
     why: &'static str,

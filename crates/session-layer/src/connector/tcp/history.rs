@@ -1,5 +1,5 @@
-//! Which addresses connected lately, and in which order to try those of a name: decides, without
-//! a lock or a clock.
+//! Decides in which order to try the addresses of a name, by which of them connected lately. It has
+//! no lock and no clock.
 
 use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
@@ -11,7 +11,7 @@ const REMEMBERED: Duration = Duration::from_secs(60);
 /// The most addresses that are remembered; at the limit the oldest mark is dropped.
 const CAPACITY: usize = 1024;
 
-/// What became of an attempt to connect.
+/// How an attempt to connect has ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Outcome {
     Connected,
@@ -19,7 +19,7 @@ pub(super) enum Outcome {
     Failed,
 }
 
-/// The marks of addresses whose last connect met with trouble.
+/// Marks on addresses, from connects in which an address failed or was overtaken.
 ///
 /// They belong to addresses and not to names: whether an address can be reached does not depend on
 /// the name that led to it. As long as every address works, nothing is remembered, so that
@@ -67,12 +67,12 @@ impl History {
         arranged
     }
 
-    /// Takes in what became of the attempts of one connect.
+    /// Adds how the attempts of one connect have ended.
     pub(super) fn note(&mut self, outcomes: &[(SocketAddr, Outcome)], now: Instant) {
         let failed = |(_, outcome): &(_, Outcome)| *outcome == Outcome::Failed;
         let trouble = outcomes.iter().any(failed);
         for (address, outcome) in outcomes.iter().copied() {
-            // Without trouble, a success only corrects what was remembered of the address.
+            // If no address failed, a success only corrects the mark of its own address.
             if trouble || self.failed(address) {
                 self.make_room(address, now);
                 self.marks.insert(address, Mark { outcome, made: now });

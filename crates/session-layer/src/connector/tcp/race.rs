@@ -1,5 +1,5 @@
-//! Attempts to connect that run beside each other
-//! ([RFC 8305, section 5](https://www.rfc-editor.org/rfc/rfc8305#section-5)).
+//! Runs attempts to connect beside each other ([RFC 8305, section
+//! 5](https://www.rfc-editor.org/rfc/rfc8305#section-5)).
 
 use std::{
     error::Error as StdError,
@@ -20,12 +20,12 @@ use crate::box_error::BoxError;
 /// The stream of the attempt that won.
 pub(super) struct Won<T> {
     pub(super) stream: T,
-    /// What became of the attempts that tell something about their address. If none had connected,
-    /// they would tell nothing: the network may be down.
+    /// How the attempts have ended that say something about their address. If none connects, none
+    /// says anything: the network may be down.
     pub(super) outcomes: Vec<(SocketAddr, Outcome)>,
 }
 
-/// None of several addresses could be connected to.
+/// The error if none of several addresses could be connected to.
 #[derive(Debug)]
 pub(super) struct NoneConnected {
     tried: usize,
@@ -62,7 +62,8 @@ where
         let next = delay.filter(|_| addresses > 0);
         let mut next = pin!(until(next.and_then(|delay| now.checked_add(delay))));
         let step = poll_fn(|cx| {
-            // First: an attempt that is connected in time wins, even if the time is over by now.
+            // Polled before the timers: an attempt that has connected wins, even if the deadline
+            // has passed by now.
             if let Poll::Ready(step) = race.poll(cx, addresses) {
                 return Poll::Ready(step);
             }
@@ -107,7 +108,7 @@ struct Race<F> {
     delay: Duration,
     /// In the order in which they began.
     attempts: Vec<Attempt<F>>,
-    /// What the attempts failed with that have ended.
+    /// The errors of the attempts that have failed.
     failures: Vec<(SocketAddr, BoxError)>,
 }
 
@@ -185,7 +186,7 @@ impl<F> Race<F> {
     fn lost(self) -> NoneConnected {
         let tried = self.failures.len();
         let causes = self.failures.into_iter().map(|(_, cause)| cause);
-        // The later of two that tell as much.
+        // Of two with the same weight, the later one.
         let cause = causes.max_by_key(|cause| weight(cause.as_ref()));
         NoneConnected {
             tried,
@@ -202,8 +203,8 @@ impl<F> Race<F> {
     }
 }
 
-/// How much a failure tells about the peer: an answer of its host most, a network that is not there
-/// (no IPv6, for instance) least.
+/// How much an error says about the peer: an answer of its host most, a missing network (no IPv6,
+/// for instance) least.
 fn weight(error: &(dyn StdError + 'static)) -> u8 {
     let causes = std::iter::successors(Some(error), |error| (*error).source());
     let mut kinds = causes

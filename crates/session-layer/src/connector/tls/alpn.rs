@@ -1,14 +1,14 @@
 /// The versions of HTTP that are offered over TLS.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) enum Versions {
-    /// Whatever the session speaks.
+    /// All versions that the session speaks.
     #[default]
     Any,
     Http1,
     Http2,
 }
 
-/// What a session speaks when nothing else is asked for, best first.
+/// The protocols of a session by default, best first.
 const ANY: &[&[u8]] = if cfg!(feature = "http2") {
     &[HTTP2, HTTP1]
 } else {
@@ -19,7 +19,7 @@ const HTTP1: &[u8] = b"http/1.1";
 const HTTP2: &[u8] = b"h2";
 
 impl Versions {
-    /// What ALPN offers ([RFC 7301](https://www.rfc-editor.org/rfc/rfc7301)).
+    /// The protocols that ALPN offers ([RFC 7301](https://www.rfc-editor.org/rfc/rfc7301)).
     pub(super) fn alpn(self) -> Vec<Vec<u8>> {
         let offered = match self {
             Self::Any => ANY,

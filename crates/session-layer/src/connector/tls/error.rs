@@ -2,17 +2,17 @@ use std::{error::Error as StdError, fmt};
 
 use crate::box_error::BoxError;
 
-/// Why TLS settings were refused; where something could not be read, its
-/// [`source`](StdError::source) tells why.
+/// Why TLS settings were refused. If something could not be read, its [`source`](StdError::source)
+/// is the cause.
 ///
-/// It holds nothing of a key.
+/// It has no part of a key.
 #[derive(Debug)]
 pub struct TlsConfigError {
     kind: Kind,
     source: Option<BoxError>,
 }
 
-/// What a text without a certificate holds instead, as far as its first byte tells.
+/// What a text without a certificate seems to be, by its first byte.
 #[derive(Clone, Copy, Debug)]
 enum Found {
     Nothing,
@@ -52,7 +52,7 @@ enum Kind {
 }
 
 impl TlsConfigError {
-    /// Something that was to be a root certificate is none.
+    /// A root certificate cannot be read.
     pub(super) fn root(source: impl Into<BoxError>) -> Self {
         Self::new(Kind::Root, Some(source.into()))
     }
@@ -77,7 +77,7 @@ impl TlsConfigError {
         Self::new(Kind::Key, Some(source.into()))
     }
 
-    /// Nobody is trusted.
+    /// There are no roots.
     pub(super) fn trust() -> Self {
         Self::new(Kind::Trust, None)
     }

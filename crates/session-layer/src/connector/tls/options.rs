@@ -14,7 +14,8 @@ use rustls::{
 
 use super::{error::TlsConfigError, pins::Pin, roots::Base, trust::Trust};
 
-/// Whom a [`Connector`](crate::Connector) trusts over TLS, and what it shows of itself.
+/// The TLS settings of a [`Connector`](crate::Connector): its roots, its client certificate and
+/// more.
 ///
 /// ```
 /// use session_layer::{Connector, TlsOptions, TlsVersion};
@@ -171,12 +172,12 @@ impl TlsOptions {
     }
 
     /// Accepts a server only if a public key of its verified chain has one of these pins: the
-    /// SHA-256 of its DER `SubjectPublicKeyInfo`. Chain and name are verified as ever.
+    /// SHA-256 of its DER `SubjectPublicKeyInfo`. Chain and name are verified as always.
     ///
     /// The key may be the server's, that of an issuer, or that of the trusted root; a certificate
-    /// which the server sent, but which is no part of the chain that holds, does not count. Give
-    /// two pins at least, one of a key in reserve. Called again, it adds to the pins. A proxy is
-    /// not held to them.
+    /// that the server sent but that is no part of the verified chain does not count. Give two pins
+    /// at least, one of a key in reserve. Called again, it adds to the pins. A proxy is not held to
+    /// them.
     ///
     /// A certificate's pin, in hexadecimal, is printed by
     /// `openssl x509 -in cert.pem -pubkey -noout | openssl pkey -pubin -outform der | sha256sum`.

@@ -30,7 +30,7 @@ impl fmt::Debug for Pin {
     }
 }
 
-/// Verifies as webpki does, and then wants a pinned key in the chain.
+/// Verifies as webpki does, and then requires a pinned key in the chain.
 #[derive(Debug)]
 pub(super) struct Pinned {
     webpki: Arc<WebPkiServerVerifier>,
@@ -56,7 +56,7 @@ impl Pinned {
 
     /// Looks for a chain to a trusted root that has a pinned key in it.
     ///
-    /// What the server sent beside its chain must not count: anybody could send a copy of the
+    /// Other certificates that the server sent must not count: an attacker could send a copy of the
     /// pinned certificate along with a chain of his own (CVE-2016-2402).
     fn find_pin(
         &self,

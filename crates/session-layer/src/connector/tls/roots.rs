@@ -8,7 +8,7 @@ use rustls::RootCertStore;
 
 use crate::box_error::BoxError;
 
-/// The roots beside those that were added.
+/// Which roots are trusted beside those that were added.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Base {
     Platform,
@@ -17,8 +17,8 @@ pub(super) enum Base {
     Nobody,
 }
 
-/// What the platform trusts, read from its files once per process. If nothing is found, it is looked
-/// for again at the next connection.
+/// The roots of the platform, read from its files once per process. If there are none, they are
+/// looked for again at the next connection.
 pub(super) async fn platform() -> Result<Arc<RootCertStore>, BoxError> {
     static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
     if let Some(roots) = ROOTS.get() {

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::box_error::BoxError;
 
-/// Options that were checked. Only the platform's roots are still to be read.
+/// Options that were checked. Only the platform's roots are not read yet.
 pub(super) struct Trust {
     pub(super) base: Base,
     pub(super) added: Arc<RootCertStore>,

@@ -121,7 +121,7 @@ async fn one_who_comes_while_an_abandoned_lookup_ends_gets_an_answer() {
     assert_pending!(one.poll());
     yield_now().await;
     drop(one);
-    // The task of the first lookup has not seen yet that nobody waits for it.
+    // The task of the first lookup has not seen yet that no caller waits for it.
     first(&resolver).await;
     assert_eq!((seen.begun(), seen.running()), (2, 0));
 }

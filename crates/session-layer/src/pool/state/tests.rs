@@ -1005,7 +1005,7 @@ proptest! {
         for step in steps {
             run.step(step);
         }
-        // When all that is under way ends, nobody is left waiting.
+        // When all connections and connects end, no waiter is left.
         for round in 0..10_000_u32 {
             let at = u8::try_from(round % 7).unwrap();
             for step in [
