@@ -1,4 +1,4 @@
-//! Retries of gRPC calls, as far as they can be seen in headers (gRFC A6).
+//! Retries of gRPC calls whose status is in the headers of the response (gRFC A6).
 //!
 //! ```
 //! use std::time::Duration;
@@ -18,19 +18,19 @@
 //! response is the caller's; a status in real trailers is final, as gRFC A6 has it.
 //!
 //! Every gRPC call is a POST, and a method's name does not tell whether it may be executed twice.
-//! [`GrpcRetry`] sends any of them again when its status says so, as a service config does that
-//! names the methods: use it for those that bear it. The classifier [`Grpc`] in a policy of one's
-//! own keeps to what is [vouched for](crate::Idempotent), and to what was provably not processed.
+//! [`GrpcRetry`] sends any call again when its status says so: use it for methods that may be
+//! executed twice, as a service config names them. With the classifier [`Grpc`] in a policy of your
+//! own, only requests that are [vouched for](crate::Idempotent), or that were provably not
+//! processed, are sent again.
 //!
 //! # How it differs from gRPC's own
 //!
 //! - Jitter never lifts a wait above the longest backoff.
-//! - What was not processed is sent again, without counting as an attempt, once for each cause and
-//!   five times after a GOAWAY, and not without end while nothing was sent. Only the first of a call
-//!   is free; the others take from the budget.
-//! - A pushback longer than [the longest that is waited
-//!   for](crate::RetryPolicyBuilder::max_retry_after) ends the call, and one that is waited for
-//!   does not begin the backoff anew.
+//! - A request that was not processed is sent again without counting as an attempt: once for each
+//!   cause, and five times after a GOAWAY. gRPC does so without a limit while nothing was sent.
+//!   Only the first of these in a call is free; the others take from the budget.
+//! - A pushback that is longer than [the limit](crate::RetryPolicyBuilder::max_retry_after) ends
+//!   the call, and a shorter one does not restart the backoff.
 //! - Without throttling there is still the policy's [budget](crate::budget).
 
 use std::{str, time::Duration};
@@ -62,7 +62,7 @@ pub enum Code {
     Unknown,
     /// 3: the request makes no sense.
     InvalidArgument,
-    /// 4: the deadline passed, on the server or on the way.
+    /// 4: the deadline passed, on the server or before it.
     DeadlineExceeded,
     /// 5: not found.
     NotFound,
@@ -111,23 +111,22 @@ impl Code {
         Self::Unauthenticated,
     ];
 
-    /// The code of a response: what its `grpc-status` header says, else, if it is not a gRPC
-    /// response at all, what its HTTP status stands for. `None` for a status 200 without
-    /// `grpc-status`: it is in the trailers, which are yet to come.
+    /// The code of a response, by its `grpc-status` header. If it is not a gRPC response, the code
+    /// that its HTTP status stands for. `None` for a status 200 without `grpc-status`: the code
+    /// comes later, in the trailers.
     #[must_use]
     pub fn of_response(status: StatusCode, headers: &HeaderMap) -> Option<Self> {
         if let Some(value) = headers.get(GRPC_STATUS) {
             let number = str::from_utf8(value.as_bytes()).ok();
             let index = number.and_then(|text| text.parse::<usize>().ok());
             let code = index.and_then(|index| Self::ALL.get(index));
-            // As gRPC has it: a code that nobody knows is an unknown error.
+            // In gRPC a code that is not defined is an unknown error.
             return Some(code.copied().unwrap_or(Self::Unknown));
         }
         (status != StatusCode::OK).then(|| Self::of_status(status))
     }
 
-    /// What gRPC makes of an HTTP status of something on the way
-    /// ("HTTP to gRPC Status Code Mapping").
+    /// The code for an HTTP status of an intermediary ("HTTP to gRPC Status Code Mapping").
     fn of_status(status: StatusCode) -> Self {
         match status {
             StatusCode::BAD_REQUEST => Self::Internal,
@@ -147,8 +146,7 @@ impl Code {
     }
 }
 
-/// A classifier over gRPC's status: retries [`Unavailable`](Code::Unavailable) unless told
-/// otherwise.
+/// A classifier by gRPC's status: retries [`Unavailable`](Code::Unavailable) by default.
 ///
 /// | outcome | class |
 /// |---|---|
@@ -158,8 +156,8 @@ impl Code {
 /// | an error after which it may have been | its class if `Unavailable` is retried, else `Final` |
 ///
 /// For a [budget](crate::budget) only `OK`, and a status yet to come, is a success. Another code
-/// that is not retried is neither a success nor a failure, unless the server adds that it does not
-/// want to be asked again (gRFC A6, "Throttling Retry Attempts and Hedged RPCs").
+/// that is not retried is neither a success nor a failure, unless the server adds a pushback that
+/// forbids retries (gRFC A6, "Throttling Retry Attempts and Hedged RPCs").
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Grpc {
     codes: u32,
@@ -170,7 +168,7 @@ impl Grpc {
     #[must_use]
     pub fn codes(self, codes: impl IntoIterator<Item = Code>) -> Self {
         let codes = codes.into_iter().fold(0, |bits, code| bits | code.bit());
-        // A success is nothing to retry.
+        // `OK` is never retried.
         Self {
             codes: codes & !Code::Ok.bit(),
         }
@@ -248,8 +246,8 @@ impl GrpcRetry {
         self
     }
 
-    /// The most attempts that this client makes, whatever the service config asks for: 5 unless
-    /// set. Below 2 it is the default again, as in gRPC.
+    /// The most attempts that this client makes, even if the service config allows more. Default:
+    /// 5. A limit below 2 stands for the default, as in gRPC.
     pub fn client_limit(mut self, attempts: u32) -> Self {
         self.client_limit = if attempts < 2 {
             Self::DEFAULT_LIMIT
@@ -260,12 +258,12 @@ impl GrpcRetry {
     }
 
     /// A policy's builder with these settings, for any method, with 20 % jitter; of the
-    /// [hints](crate::hint) only gRPC's pushback is heard. The budget is the policy's default:
-    /// set a [`GrpcThrottle`](crate::budget::GrpcThrottle) for `retryThrottling`.
+    /// [hints](crate::hint) only gRPC's pushback is read. The budget is the policy's default: set a
+    /// [`GrpcThrottle`](crate::budget::GrpcThrottle) for `retryThrottling`.
     ///
     /// # Errors
     ///
-    /// If `max_attempts` is below 2. What is wrong with the backoff is told by
+    /// If `max_attempts` is below 2. A backoff that is not valid is an error of
     /// [`build`](RetryPolicyBuilder::build).
     pub fn to_builder(self) -> Result<RetryPolicyBuilder, BuildError> {
         if self.max_attempts < 2 {

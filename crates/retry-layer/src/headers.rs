@@ -7,7 +7,7 @@ use crate::deadline::Deadline;
 /// The header that carries the number of the attempt; see
 /// [`RetryPolicyBuilder::attempt_header`](crate::RetryPolicyBuilder::attempt_header).
 ///
-/// It tells a third party something about its caller, so nothing is sent unless asked for.
+/// It tells the server something about its client, so it is sent only if it is set.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct AttemptHeader(Attempts);
 
@@ -99,8 +99,8 @@ impl TimeoutHeader {
         Self(Timeout::Grpc)
     }
 
-    /// A header of this name with whole seconds. What is sent is rounded up: a timeout of nothing
-    /// would be none to some servers.
+    /// A header of this name with whole seconds. The value is rounded up, since some servers take a
+    /// timeout of 0 for none.
     #[must_use]
     pub const fn seconds(name: HeaderName) -> Self {
         Self(Timeout::Seconds(name))
@@ -126,7 +126,7 @@ impl TimeoutHeader {
         }
     }
 
-    /// What it says, if it is there once and can be read.
+    /// Its value, if the header is there once and is valid.
     fn read(&self, headers: &HeaderMap) -> Option<Duration> {
         let name = match &self.0 {
             Timeout::Grpc => &GRPC_TIMEOUT,
@@ -160,18 +160,18 @@ impl TimeoutHeader {
 }
 
 impl Deadline {
-    /// Reads how long a caller will wait for its answer, so that the calls made on its behalf end
-    /// by then: in a handler, put it into the extensions of each request that goes out.
+    /// Reads how long a caller will wait for its answer. In a handler, put it into the extensions
+    /// of each outgoing request, so that these calls end by then.
     ///
-    /// Measured from now on. `None` if the header is not there, is there more than once, or cannot
-    /// be read.
+    /// The time counts from this call on. `None` if the header is not there, is there more than
+    /// once, or cannot be read.
     #[must_use]
     pub fn from_headers(headers: &HeaderMap, header: &TimeoutHeader) -> Option<Self> {
         header.read(headers).map(Self::within)
     }
 }
 
-/// The number that these ASCII digits are; the largest one if it is larger than that.
+/// The number in these ASCII digits; one that is too large becomes the largest possible.
 fn digits_of(text: &[u8]) -> Option<u64> {
     if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
         return None;
@@ -183,7 +183,7 @@ fn digits_of(text: &[u8]) -> Option<u64> {
     }))
 }
 
-/// In the finest unit that takes no more than eight digits; rounded up in the others.
+/// The time in the finest unit in which it has at most eight digits, rounded up.
 fn grpc_text(remaining: Duration) -> String {
     const UNITS: [(u128, char); 6] = [
         (1, 'n'),
@@ -204,7 +204,7 @@ fn grpc_text(remaining: Duration) -> String {
 }
 
 fn insert(headers: &mut HeaderMap, name: HeaderName, text: String) {
-    // Digits, letters and a few signs: always a valid value.
+    // It has only digits, letters and a few signs, so it is always a valid value.
     if let Ok(value) = HeaderValue::try_from(text) {
         headers.insert(name, value);
     }

@@ -1,7 +1,7 @@
 use std::fmt::{self, Write as _};
 
-/// Makes one line of the text of an error that anybody wrote: not too long, without characters that
-/// control a terminal, and of each URL in it the scheme, host and port alone.
+/// Makes one line of the text of a foreign error: not too long, without characters that control a
+/// terminal, and of each URL in it the scheme, host and port alone.
 pub(crate) struct Line {
     text: String,
     state: State,

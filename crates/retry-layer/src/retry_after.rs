@@ -1,4 +1,4 @@
-//! Reads `Retry-After` (RFC 9110, section 10.2.3): how long a server asks to be left alone.
+//! Reads `Retry-After` (RFC 9110, section 10.2.3): how long a server asks a client to wait.
 //!
 //! ```
 //! use std::time::{Duration, UNIX_EPOCH};
@@ -10,9 +10,9 @@
 //! assert_eq!(retry_layer::retry_after::parse(&headers, now), Some(Duration::from_secs(20)));
 //! ```
 //!
-//! Only what the grammar allows is taken: decimal digits, or one of the three forms of an
-//! HTTP-date (section 5.6.7). A field that is anything else counts as absent. A number too large
-//! for a `u64` is as large as a `Duration` of whole seconds can be, and a date in the past asks for no time at all.
+//! It accepts decimal digits, or one of the three forms of an HTTP-date (section 5.6.7). Any other
+//! field counts as absent. A number too large for a `u64` becomes the longest `Duration` of whole
+//! seconds, and a date in the past no wait.
 
 use std::{
     str,
@@ -24,8 +24,8 @@ use http::{
     header::{AGE, DATE, RETRY_AFTER},
 };
 
-// Longer than any HTTP-date ("Wednesday, 09-Nov-94 08:49:37 GMT" has 33 bytes): nothing longer
-// reaches a parser.
+// Longer than any HTTP-date ("Wednesday, 09-Nov-94 08:49:37 GMT" has 33 bytes). A longer text is
+// not parsed.
 const LONGEST_DATE: usize = 40;
 
 const SECONDS_PER_YEAR: u64 = 31_556_952;
@@ -57,7 +57,7 @@ pub(crate) fn until_epoch(headers: &HeaderMap, seconds: u64, now: SystemTime) ->
     Duration::from_secs(seconds).saturating_sub(since)
 }
 
-/// The server's own time, if the response is fresh and tells it.
+/// The server's clock, if the response is fresh and has a `Date`; otherwise `now`.
 fn clock(headers: &HeaderMap, now: SystemTime) -> SystemTime {
     if headers.contains_key(AGE) {
         return now;
@@ -76,7 +76,7 @@ pub(crate) fn trimmed(value: &HeaderValue) -> &[u8] {
     bytes
 }
 
-/// A whole number in ASCII digits, or the largest there is.
+/// A whole number in ASCII digits; one that is too large becomes the largest possible.
 pub(crate) fn parse_digits(value: &[u8]) -> Option<u64> {
     if value.is_empty() {
         return None;

@@ -31,7 +31,7 @@ pub enum StopReason {
     RetryForbidden,
     /// The server has retried on its own side already: `x-retry-attempts-exhausted`.
     UpstreamExhausted,
-    /// The call was dropped while it waited for a retry. No report has this reason, since nobody gets
+    /// The call was dropped while it waited for a retry. No report has this reason, since no one gets
     /// one: events and metrics have it.
     Cancelled,
     /// The request was marked as never to be retried, or a layer above [owns](crate::RetryOwner)

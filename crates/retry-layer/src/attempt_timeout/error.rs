@@ -1,6 +1,6 @@
 use std::{error::Error, fmt};
 
-/// An attempt took too long, or the service inside failed.
+/// An attempt took too long, or the inner service failed.
 ///
 /// Either is the [`source`](Error::source): an [`AttemptElapsed`], or the error of the service.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ impl<E> AttemptError<E> {
         matches!(self.0, Kind::Elapsed(_))
     }
 
-    /// The error of the service inside, unless the attempt took too long.
+    /// Returns the error of the inner service; `None` if the attempt took too long.
     #[must_use]
     pub fn into_inner(self) -> Option<E> {
         match self.0 {

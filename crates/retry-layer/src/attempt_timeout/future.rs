@@ -16,8 +16,8 @@ pin_project! {
     ///
     /// # Cancel safety
     ///
-    /// Dropping it drops the attempt. What that had sent so far may have been processed; the same
-    /// is true when the time is over.
+    /// Dropping it drops the attempt. The bytes that it has sent may have been processed; the same
+    /// holds when the timeout runs out.
     #[must_use = "futures do nothing unless polled"]
     pub struct AttemptTimeoutFuture<F> {
         #[pin]
@@ -47,7 +47,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        // First, so that an answer that came in time is given.
+        // Polled first, so that an answer that came in time is returned.
         if let Poll::Ready(result) = this.attempt.poll(cx) {
             return Poll::Ready(result.map_err(AttemptError::inner));
         }

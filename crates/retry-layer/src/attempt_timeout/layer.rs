@@ -11,7 +11,7 @@ pub struct AttemptTimeoutLayer {
 }
 
 impl AttemptTimeoutLayer {
-    /// Gives each attempt so much time.
+    /// Gives each attempt this much time.
     #[must_use]
     pub const fn new(timeout: Duration) -> Self {
         Self { timeout }

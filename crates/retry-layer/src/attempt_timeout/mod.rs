@@ -1,4 +1,4 @@
-//! A bound on the time of each attempt, for stacks whose transport has none.
+//! A timeout for each attempt, for stacks whose transport has none.
 //!
 //! ```
 //! use std::time::Duration;
@@ -26,12 +26,11 @@
 //!
 //! # How it differs
 //!
-//! - The service keeps an error with a name, [`AttemptError`]; that of `tower::timeout` is boxed,
-//!   and the retry layer would need a [`NamedErrorLayer`](crate::NamedErrorLayer).
-//! - The time begins with the first poll at which the answer is not there yet: a service that is
-//!   ready costs no timer.
-//! - The retry layer knows the error: the request may have been processed, so an attempt that took
-//!   too long is followed by another one only if the request is idempotent.
+//! - The error is a named type, [`AttemptError`]; that of `tower::timeout` is boxed, and the retry
+//!   layer would need a [`NamedErrorLayer`](crate::NamedErrorLayer).
+//! - The time begins with the first pending poll: a service that answers at once costs no timer.
+//! - The retry layer knows the error: the request may have been processed, so it is retried only if
+//!   it is idempotent.
 //!
 //! It bounds the time until the head of a response has come, not that of its body.
 

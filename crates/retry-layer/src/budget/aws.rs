@@ -14,9 +14,9 @@ use crate::error::{BuildError, Problem};
 /// | a call that succeeds at once gives back | 1 | 1 |
 /// | a call that succeeds after retries gives back | what the last of them cost | the same |
 ///
-/// The bucket is as large for a client of one call a minute as for one of a thousand a second: a
-/// busy one has used it up within the first tenth of a second of an outage, and a quiet one hardly
-/// notices that there is a bound. See [`SuccessBudget`](super::SuccessBudget) for one that scales.
+/// The bucket has the same size for a client with one call a minute and for one with a thousand a
+/// second. In an outage a busy client uses it up within a tenth of a second, and a quiet one never.
+/// See [`SuccessBudget`](super::SuccessBudget) for one that scales.
 #[derive(Debug)]
 pub struct AwsBudget {
     tokens: Tokens,
@@ -75,7 +75,7 @@ impl AwsBudget {
         })
     }
 
-    /// What is left.
+    /// The balance.
     #[must_use]
     pub fn tokens(&self) -> u64 {
         self.tokens.balance()

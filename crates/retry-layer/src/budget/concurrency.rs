@@ -6,13 +6,13 @@ use tokio::time::Instant;
 use super::{Budget, Cost};
 use crate::error::{BuildError, Problem};
 
-/// Envoy's retry budget, one for all origins: at most a share of the calls that are under way are
-/// being retried at any time, and a few always may be.
+/// Envoy's retry budget, one for all origins: at any time at most a share of the calls under way
+/// are retried, and always a few may be.
 ///
-/// Envoy's default is 20 % and 3. A call is under way from when it enters the layer until its
-/// response is there; a retry is active from the decision, its wait included, until its attempt is
-/// over. The bound is one on what runs at the same time: many short retries of a service that
-/// refuses at once fit in, so it slows an overload down but does not end it.
+/// Envoy's default is 20 % and 3. A call is under way from the layer's `call` until its response
+/// has come. A retry is active from the decision, through its wait, until its attempt is over. It
+/// limits how many retries run at the same time: many short retries of a service that refuses at
+/// once are allowed, so it reduces an overload but does not end it.
 #[derive(Debug)]
 pub struct ConcurrencyShare {
     percent: u64,

@@ -12,10 +12,10 @@ use crate::error::{BuildError, Problem};
 /// Finagle's `RetryBudget`, one for all origins: a share of the calls of the last seconds, and a
 /// reserve.
 ///
-/// Every call deposits, whether it succeeds or not, and what was deposited or taken is forgotten
-/// after the time to live. Finagle's default is a time to live of 10 s, 10 retries a second in
-/// reserve, and 20 %. The reserve is granted by each client: a fleet of a hundred has a hundred of
-/// them, and may keep a service overloaded by these alone. Set it to 0 for a large fleet.
+/// Every call deposits, whether it succeeds or not. Deposits and withdrawals expire after the time
+/// to live. Finagle's default is a time to live of 10 s, 10 retries a second in reserve, and 20 %.
+/// Each client has its own reserve: the reserves of a hundred clients may be enough to keep a
+/// service overloaded. Set it to 0 for a large fleet.
 ///
 /// A call that succeeds reads the clock and takes a lock, which no other budget here does.
 #[derive(Debug)]
@@ -31,8 +31,8 @@ impl FinagleBudget {
     const LONGEST: Duration = Duration::from_secs(60);
     const MAX_BASIS_POINTS: u32 = 10_000_000;
 
-    /// A budget of so many retries a second in reserve, and retries for a share of the calls, in
-    /// hundredths of a percent: 2000 for 20 %.
+    /// A budget with a reserve of retries per second, and a share of the calls in hundredths of a
+    /// percent: 2000 for 20 %.
     ///
     /// # Errors
     ///
@@ -109,7 +109,7 @@ impl Budget for FinagleBudget {
     }
 
     fn deposit_after_retry(&self, _uri: &Uri, _last: Cost) {
-        // The call has deposited when it failed first.
+        // The call has deposited at its first failure.
     }
 }
 

@@ -7,8 +7,8 @@ use crate::error::{BuildError, Problem};
 /// One bucket of a fixed size for all origins: it starts full, loses a token with every retry, and
 /// gains a share of one with every success.
 ///
-/// Simple to reason about, but a size that protects a service from a small client leaves a busy
-/// one without retries: see [`SuccessBudget`](super::SuccessBudget).
+/// It is simple to reason about, but a size that fits a small client leaves a busy one without
+/// retries: see [`SuccessBudget`](super::SuccessBudget).
 #[derive(Debug)]
 pub struct FixedBudget {
     tokens: Tokens,
@@ -38,7 +38,7 @@ impl FixedBudget {
         })
     }
 
-    /// What is left, in thousandths of a token.
+    /// The balance, in thousandths of a token.
     #[must_use]
     pub fn millitokens(&self) -> u64 {
         self.tokens.balance()

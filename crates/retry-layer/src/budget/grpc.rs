@@ -7,11 +7,10 @@ use crate::error::{BuildError, Problem};
 /// gRPC's retry throttling (gRFC A6, "Throttling Retry Attempts and Hedged RPCs"), for one server
 /// or for all.
 ///
-/// Each failed attempt takes a token, whether it is retried or not; each call that succeeds gives
-/// a share of one back; retries are made while more than half of the tokens are there. What a
-/// failure is, the policy's classifier says: with [`Grpc`](crate::grpc::Grpc) the codes that are
-/// retried, and any that comes with a pushback that forbids it. Codes such as `NOT_FOUND` neither
-/// take nor give.
+/// Each failed attempt takes a token, whether it is retried or not; each call that succeeds gives a
+/// share of one back; retries are made while more than half of the tokens are left. The policy's
+/// classifier says what a failure is: with [`Grpc`](crate::grpc::Grpc), a code that is retried, and
+/// any code with a pushback that forbids retries. Codes such as `NOT_FOUND` neither take nor give.
 #[derive(Debug)]
 pub struct GrpcThrottle {
     tokens: Tokens,
@@ -39,7 +38,7 @@ impl GrpcThrottle {
         })
     }
 
-    /// What is left, in thousandths of a token.
+    /// The balance, in thousandths of a token.
     #[must_use]
     pub fn millitokens(&self) -> u64 {
         self.tokens.balance()
@@ -56,7 +55,7 @@ impl Budget for GrpcThrottle {
     }
 
     fn refund(&self, _uri: &Uri, _cost: Cost) {
-        // A retry costs nothing here, only a failure does.
+        // Here only a failure costs a token, and not a retry.
     }
 
     fn failure(&self, _uri: &Uri, _attempt: u32) {

@@ -1,4 +1,4 @@
-//! Every order in which threads can take from a balance, add to it and pay back.
+//! Tries every order in which threads can take from a balance, add to it and pay back.
 //!
 //! ```text
 //! RUSTFLAGS="--cfg retry_loom" cargo test -p retry-layer --lib --release budget::loom
@@ -48,7 +48,7 @@ fn a_refund_beside_withdrawals_is_neither_lost_nor_doubled() {
                 thread::spawn(move || {
                     if tokens.take(1) {
                         if n == 0 {
-                            // Given up before it was sent.
+                            // The retry was given up before it was sent.
                             tokens.add(1);
                         } else {
                             granted.fetch_add(1, Ordering::Relaxed);

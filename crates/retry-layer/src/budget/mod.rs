@@ -8,20 +8,19 @@
 //! # Ok::<(), retry_layer::BuildError>(())
 //! ```
 //!
-//! Backoff spreads retries over time, but each failed call still adds its own. When a service is
-//! overloaded, that is load on top of the load that it fails under, and it may never recover. A
+//! Backoff spreads retries over time, but each failed call still adds some. For an overloaded
+//! service they are more load on top of the load under which it fails, and it may never recover. A
 //! budget ties the retries to the successes: while calls succeed, nearly every failure may be
 //! retried; when most of them fail, hardly any.
 //!
 //! A retry takes its token before its wait, so that calls which wait at the same time cannot overdraw
 //! the budget. The token is given back if the call is dropped before the retry was sent.
 //!
-//! A request that was provably not processed, or that met a connection which its peer had closed, is
-//! sent again without counting as an attempt: a transparent retry. The first one of a call is free; each further
-//! one is paid for like a retry, and if the budget has nothing left, the call ends with
-//! [`BudgetExhausted`](crate::StopReason::BudgetExhausted). So a server that turns everything away
-//! gets at most two requests for each call once the budget is empty, whatever it turns them away
-//! with.
+//! A request that was provably not processed, or that met a connection which its peer had closed,
+//! is sent again without counting as an attempt: a transparent retry. The first one of a call is
+//! free; each further one is paid for like a retry, and if the budget has nothing left, the call
+//! ends with [`BudgetExhausted`](crate::StopReason::BudgetExhausted). So a server that refuses all
+//! requests gets at most two for each call once the budget is empty, by whatever means it refuses.
 //!
 //! A call that may be sent only once, by its policy or by [`NoRetry`](crate::NoRetry), neither takes
 //! from a budget nor adds to it.
@@ -44,9 +43,9 @@
 //!
 //! # How this differs from `tower::retry::budget`
 //!
-//! `TpsBudget` grants a number of retries per second whether anything succeeds or not, which in a
-//! fleet of a hundred clients is a hundred times that number, and it reads the clock with every
-//! success. The budgets here grow by successes alone, up to a slow trickle.
+//! `TpsBudget` grants a number of retries per second even if no call succeeds, in a fleet of a
+//! hundred clients a hundred times that number, and it reads the clock with every success. The
+//! budgets here grow by successes alone, up to a slow trickle.
 
 mod aws;
 mod concurrency;
@@ -78,32 +77,31 @@ pub use self::{
 
 /// A bound on the retries of many calls together.
 ///
-/// `uri` is that of the request as it entered the layer: a budget that keeps origins apart takes
-/// its scheme and authority.
+/// `uri` is that of the request when it enters the layer. A budget per origin uses its scheme and
+/// authority.
 pub trait Budget: fmt::Debug + Send + Sync + 'static {
     /// A call got a response that is final and a
     /// [success](crate::Classifier::is_success). Runs on the path of every successful call.
     fn deposit(&self, uri: &Uri);
 
-    /// Takes what a retry or a hedge costs, or leaves everything as it is and returns `false`. A
-    /// [hedge](Cost::Hedge) is to be refused earlier: while less than half of what the budget holds is
-    /// left.
+    /// Takes the cost of a retry or a hedge, or takes nothing and returns `false`. A
+    /// [hedge](Cost::Hedge) is to be refused while less than half of what the budget holds is left.
     fn withdraw(&self, uri: &Uri, cost: Cost, now: Instant) -> bool;
 
-    /// Gives back what was taken for a retry that was never sent, or for one that
-    /// [continued a body](crate::resume) and brought it forward.
+    /// Gives the cost back of a retry that was never sent, or that [continued a
+    /// body](crate::resume) and brought bytes of it.
     fn refund(&self, uri: &Uri, cost: Cost);
 
-    /// As [`deposit`](Self::deposit), and in its place, for a call that was retried; `last` is what its
-    /// last retry cost. Calls `deposit` unless implemented.
+    /// Called in place of [`deposit`](Self::deposit) for a call that was retried; `last` is the
+    /// cost of its last retry. Default: calls `deposit`.
     fn deposit_after_retry(&self, uri: &Uri, last: Cost) {
         let _ = last;
         self.deposit(uri);
     }
 
-    /// An attempt failed in a way that may be retried, whether it will be or not; its number
-    /// counts from 1. Not called for the attempt before the first transparent retry of a call. Does
-    /// nothing unless implemented.
+    /// An attempt failed in a way that may be retried, whether it is retried or not. The attempts
+    /// are counted from 1. Not called for the attempt before the first transparent retry of a call.
+    /// Does nothing unless implemented.
     fn failure(&self, uri: &Uri, attempt: u32) {
         let _ = (uri, attempt);
     }
@@ -174,11 +172,11 @@ where
 pub enum Cost {
     /// One token.
     Retry,
-    /// Half a token: the server says that it is overloaded, so it turned the request away cheaply,
-    /// and the wait is longer.
+    /// Half a token: the server says that it is overloaded, so its refusal was cheap, and the wait
+    /// is longer.
     Throttled,
-    /// One token, for an attempt that [ran out of time](crate::transport::is_timeout): a name of
-    /// its own for budgets that take more.
+    /// One token, for an attempt that [ran out of time](crate::transport::is_timeout): a variant of
+    /// its own, for budgets that take more for it.
     TimedOut,
     /// One token, for a [hedge](crate::hedge): a second attempt beside the first, before that has failed.
     /// A budget refuses it while less than half of its tokens are left, so that the other half is for
@@ -244,7 +242,7 @@ impl Withdrawal {
         self.stage = Stage::Sent;
     }
 
-    /// Gives the token back, because the retry made progress with a body that broke.
+    /// Gives the token back, because the retry brought bytes of a body that had broken.
     pub(crate) fn pay_off(mut self) {
         self.stage = Stage::PaidOff;
     }

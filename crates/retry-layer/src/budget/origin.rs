@@ -7,7 +7,7 @@ use http::{
 
 const LOWER_CASE: u8 = 0x20;
 
-/// Who has a bucket: scheme, host and port, as requests name them.
+/// The key of a bucket: scheme, host and port, as requests name them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Origin<'a> {
     scheme: Option<&'a Scheme>,
@@ -15,7 +15,7 @@ pub(crate) struct Origin<'a> {
     hash: u64,
 }
 
-/// The same, kept.
+/// The same, owned.
 pub(crate) struct OwnedOrigin {
     scheme: Option<Scheme>,
     authority: Option<Authority>,
@@ -28,8 +28,8 @@ impl<'a> Origin<'a> {
             return Self::any();
         };
         let mut hasher = seed.build_hasher();
-        // With the bit set that tells the case of a letter, so that it makes no difference. What
-        // else that makes the same, and the scheme, are told apart by the comparison.
+        // The bit that makes a letter lower case is set, so that the case makes no difference.
+        // Other bytes that this makes equal, and the scheme, are told apart by the comparison.
         for piece in authority.as_str().as_bytes().chunks(8) {
             hasher.write_u64(
                 piece
@@ -45,7 +45,7 @@ impl<'a> Origin<'a> {
         }
     }
 
-    /// What has no host, or no bucket of its own.
+    /// The key for requests without a host, and for origins without a bucket of their own.
     pub(super) const fn any() -> Self {
         Self {
             scheme: None,
@@ -66,8 +66,8 @@ impl<'a> Origin<'a> {
         }
     }
 
-    /// Whether both name the same peer: the case of a host makes no difference, and most are the
-    /// same to the letter.
+    /// Whether both name the same peer. The case of a host makes no difference. Most are spelled
+    /// the same, which is compared first.
     pub(crate) fn is(&self, other: &OwnedOrigin) -> bool {
         let authority = other.authority.as_ref();
         self.hash == other.hash
@@ -98,7 +98,7 @@ mod tests {
 
     use super::*;
 
-    /// Gives everything the same hash.
+    /// Gives all keys the same hash.
     #[derive(Default)]
     struct Constant;
 

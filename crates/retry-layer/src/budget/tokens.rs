@@ -61,7 +61,7 @@ impl Tokens {
             .is_ok()
     }
 
-    /// Takes this much, or all there is.
+    /// Takes this much, or all that is left.
     pub(super) fn lose(&self, amount: u64) {
         let _ = self
             .balance

@@ -18,8 +18,8 @@ use super::{Budget, Cost};
 /// # Ok::<(), retry_layer::BuildError>(())
 /// ```
 ///
-/// Such a budget knows one price and no refund: a retry of a throttled call costs as much as any
-/// other, and one that is given up while it waits stays paid.
+/// Such a budget has one price and no refund: a retry of a throttled call costs as much as any
+/// other, and a retry that is given up during its wait is not refunded.
 #[derive(Clone, Copy, Debug)]
 pub struct TowerBudget<B> {
     inner: B,
@@ -31,12 +31,12 @@ impl<B> TowerBudget<B> {
         Self { inner }
     }
 
-    /// The budget inside.
+    /// The inner budget.
     pub const fn get_ref(&self) -> &B {
         &self.inner
     }
 
-    /// The budget inside.
+    /// The inner budget.
     pub fn into_inner(self) -> B {
         self.inner
     }

@@ -3,7 +3,7 @@ use tokio::time::Instant;
 
 use super::{Budget, Cost};
 
-/// No bound at all. A service that fails because it is overloaded gets every retry on top.
+/// No limit. A service that fails because it is overloaded gets all retries in addition.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unlimited;
 

@@ -10,7 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 /// The beginning of a response's body: an extension of the response that a
-/// [`PeekLayer`](super::PeekLayer) has looked at.
+/// [`PeekLayer`](super::PeekLayer) has peeked at.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Peeked {
     prefix: Bytes,
@@ -31,7 +31,7 @@ impl Peeked {
     }
 }
 
-// Without the bytes, which may be anything.
+// Leaves the bytes out, which may be secret.
 impl fmt::Debug for Peeked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Peeked")
@@ -42,8 +42,8 @@ impl fmt::Debug for Peeked {
 }
 
 pin_project! {
-    /// A response body of which the beginning may have been read already: it gives every frame of
-    /// the body inside, in order, and its error where that had it.
+    /// A response body whose beginning may have been read: it returns every frame of the inner body
+    /// in order, and its error at the same place.
     pub struct PeekBody<B: Body> {
         #[pin]
         state: State<B>,
@@ -114,13 +114,13 @@ impl<B: Body> fmt::Debug for PeekBody<B> {
     }
 }
 
-/// A body, and what was read of it and not given out yet. The bound is for the types of its frames
-/// and error.
+/// A body, and the frames that were read and not returned yet. The bound is for the types of its
+/// frames and error.
 pub(super) struct Begun<B: Body> {
     frames: VecDeque<Frame<B::Data>>,
     /// How many bytes these frames have.
     held: usize,
-    /// What came after the frames.
+    /// The error that came after the frames.
     error: Option<B::Error>,
     rest: Pin<Box<B>>,
     read: Read,
@@ -148,11 +148,11 @@ where
         }
     }
 
-    /// Reads until there are so many bytes, or nothing more to read.
+    /// Reads until there are `limit` bytes, or the body has ended.
     pub(super) fn poll_prefix(&mut self, cx: &mut Context<'_>, limit: usize) -> Poll<()> {
         let mut frames = 0;
         while self.read == Read::On && self.held < limit {
-            // A body that always has more must not keep its thread, nor outlive the timer.
+            // A body that always has more must not block its thread or the timer.
             if frames == Self::FRAMES_AT_A_TIME {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
@@ -160,7 +160,7 @@ where
             frames += 1;
             match ready!(self.rest.as_mut().poll_frame(cx)) {
                 Some(Ok(frame)) => {
-                    // Empty ones are left out, or a body of such frames would be kept for ever.
+                    // Empty frames are dropped, since a body of only these would fill the memory.
                     let length = frame.data_ref().map(Bytes::len);
                     if length != Some(0) {
                         self.held = self.held.saturating_add(length.unwrap_or_default());
@@ -217,7 +217,7 @@ where
     fn size_hint(&self) -> SizeHint {
         let held = u64::try_from(self.held).unwrap_or(u64::MAX);
         let rest = match (self.read, &self.error) {
-            // What a body that has failed still holds is not known, and will not come.
+            // The rest of a body that has failed is unknown, and will not come.
             (Read::Ended, Some(_)) => SizeHint::new(),
             (Read::Ended, None) => SizeHint::with_exact(0),
             (Read::On, _) => self.rest.size_hint(),

@@ -22,7 +22,7 @@ pin_project! {
     ///
     /// # Cancel safety
     ///
-    /// Dropping it drops the request, or the response with what was read of its body.
+    /// Dropping it drops the request, or the response with the read part of its body.
     ///
     /// # Panics
     ///
@@ -42,7 +42,7 @@ pin_project! {
         Peeking {
             head: Option<Parts>,
             body: Option<Begun<B>>,
-            // Armed at the first pending poll: most beginnings are there with their head.
+            // Armed at the first pending poll, since most beginnings come with their head.
             #[pin]
             timer: Option<Sleep>,
         },

@@ -12,7 +12,7 @@ pub struct PeekLayer {
 }
 
 impl PeekLayer {
-    /// Peeks at so many bytes of every response that has a body.
+    /// Peeks at this many bytes of every response that has a body.
     #[must_use]
     pub fn new(bytes: usize) -> Self {
         Self {
@@ -20,15 +20,15 @@ impl PeekLayer {
         }
     }
 
-    /// How long the beginning of a body is waited for at most: one second unless set. What has
-    /// come by then is the prefix.
+    /// Limits the wait for the beginning of a body. The bytes that have come by then are the
+    /// prefix. Default: one second.
     #[must_use]
     pub fn within(mut self, time: Duration) -> Self {
         Arc::make_mut(&mut self.settings).time = time;
         self
     }
 
-    /// Peeks only at responses whose head fulfils this condition; at all of them unless set.
+    /// Peeks only at responses whose head fulfils this condition. Default: all of them.
     #[must_use]
     pub fn only(mut self, condition: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
         Arc::make_mut(&mut self.settings).only = Some(Arc::new(condition));

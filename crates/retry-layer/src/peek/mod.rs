@@ -1,9 +1,9 @@
 //! Lets classifiers look at the beginning of a response's body.
 //!
 //! Some services report a failure inside a body whose status says 200. A [`PeekLayer`] goes
-//! directly below [`RetryLayer`](crate::RetryLayer): it reads a bounded prefix of each response
-//! that it is asked to, and puts a [`Peeked`] into the extensions of the response, where a
-//! classifier finds it. Whoever gets the response still reads every byte of it.
+//! directly below [`RetryLayer`](crate::RetryLayer): it reads a bounded prefix of the body of each
+//! chosen response, and puts a [`Peeked`] into the extensions of the response, where a classifier
+//! finds it. The caller still reads every byte of the body.
 //!
 //! ```
 //! use bytes::Bytes;
@@ -41,10 +41,10 @@
 //!
 //! # What it costs
 //!
-//! The head of a response that is peeked at comes later: with its first bytes, and not before
-//! either the prefix is full, the body ends, or the [time](PeekLayer::within) is over. A stream of
-//! events that is slow to begin would be held back that long: [`only`](PeekLayer::only) chooses
-//! the responses. One allocation holds the body of a response that is peeked at; the others pass.
+//! The head of a response that is peeked at is delayed until the prefix is full, the body ends, or
+//! the [time](PeekLayer::within) is over. A stream of events that is slow to begin would be delayed
+//! by that: [`only`](PeekLayer::only) chooses the responses. The body of a response that is peeked
+//! at takes one allocation; the others pass through.
 
 mod body;
 mod future;

@@ -10,7 +10,7 @@ use tower_service::Service;
 
 use super::{body::PeekBody, future::PeekFuture, settings::PeekSettings};
 
-/// A service that reads the beginning of a response's body before it gives the response out.
+/// A service that reads the beginning of a response's body before it returns the response.
 ///
 /// See the [module docs](super).
 #[derive(Clone, Debug)]
@@ -20,8 +20,8 @@ pub struct Peek<S> {
 }
 
 impl<S> Peek<S> {
-    /// Peeks at so many bytes of every response that has a body, for one second at most. A
-    /// [`PeekLayer`](super::PeekLayer) can set more.
+    /// Peeks at this many bytes of every response that has a body, and waits one second at most. A
+    /// [`PeekLayer`](super::PeekLayer) has more settings.
     pub fn new(inner: S, bytes: usize) -> Self {
         Self::with_settings(inner, Arc::new(PeekSettings::new(bytes)))
     }
@@ -30,17 +30,17 @@ impl<S> Peek<S> {
         Self { inner, settings }
     }
 
-    /// The service inside.
+    /// The inner service.
     pub fn get_ref(&self) -> &S {
         &self.inner
     }
 
-    /// The service inside.
+    /// The inner service.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// The service inside.
+    /// The inner service.
     pub fn into_inner(self) -> S {
         self.inner
     }

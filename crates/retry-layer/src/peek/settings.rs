@@ -2,12 +2,12 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use http::response::Parts;
 
-/// How a response is peeked at.
+/// The settings of a [`Peek`](super::Peek).
 #[derive(Clone)]
 pub(super) struct PeekSettings {
     /// The length of the prefix, in bytes.
     pub(super) limit: usize,
-    /// How long the prefix is waited for.
+    /// The longest wait for the prefix.
     pub(super) time: Duration,
     /// The responses that are peeked at; all of them if it is not set.
     pub(super) only: Option<Arc<Filter>>,

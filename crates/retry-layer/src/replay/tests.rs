@@ -240,7 +240,7 @@ fn an_attempt_that_was_given_up_never_announces_less_than_the_whole_body() {
 
 #[test]
 fn a_piece_may_ask_the_tape_when_it_is_dropped() {
-    /// The memory of a piece that belongs to somebody who looks at the body once more.
+    /// The memory of a piece that a reader of the body holds for longer.
     struct Owner(Arc<Mutex<Option<ReplaySource<Full<Bytes>>>>>);
     impl AsRef<[u8]> for Owner {
         fn as_ref(&self) -> &[u8] {

@@ -21,7 +21,7 @@ pub struct Ask<S, B, F> {
     body: PhantomData<fn() -> B>,
 }
 
-// Boxed, so that a body that does not break is no larger for it.
+// Boxed, so that a body that does not break is smaller.
 enum State<F> {
     Idle,
     Waiting(Pin<Box<Sleep>>),

@@ -21,15 +21,15 @@ use super::{
 use crate::{named::ServiceError, policy::RetryPolicy, report::RetryReport};
 
 pin_project! {
-    /// The body of a response that is continued where it breaks. See the [module docs](super).
+    /// The body of a response, which is continued where it breaks. See the [module docs](super).
     ///
-    /// `R` is the body inside, `E` its error, and `A` [asks](Ask) for the rest.
+    /// `R` is the inner body, `E` its error, and `A` [asks](Ask) for the rest.
     ///
     /// # Cancel safety
     ///
-    /// No frame is lost if a wait for one is dropped. Dropping the body drops the connection, or the
-    /// wait, that it has then; nothing more is sent, and a request that has taken a token and was not
-    /// sent yet gives it back to the budget.
+    /// No frame is lost if a wait for one is dropped. Dropping the body drops its connection or its
+    /// wait, and no more requests are sent. If a token was taken for a request that was not sent
+    /// yet, the budget gets it back.
     pub struct ResumeBody<R, E, A> {
         #[pin]
         state: State<R, E, A>,
@@ -49,8 +49,9 @@ impl<S, B, F, R> ResumeBody<R, R::Error, Ask<S, B, F>>
 where
     R: Body,
 {
-    /// Makes the body of this response one that is continued where it breaks, if it can be; else it
-    /// passes through. For a layer above that has the response already, and none of its body was read.
+    /// Makes a body that is continued where it breaks, if that is possible; otherwise the body
+    /// passes through. It is for a layer above that has the response, of whose body nothing was
+    /// read.
     ///
     /// `request` is the request that was answered; it had no body. The rest is asked for by calls of
     /// `service`, which need not be ready now. A policy in the extensions of the request takes the
@@ -128,7 +129,7 @@ impl<R, E, A> ResumeBody<R, E, A> {
         }
     }
 
-    /// The body inside. `None` while the rest is asked for, and when all is over.
+    /// The inner body. `None` while the rest is asked for, and after the end.
     #[must_use]
     pub fn get_ref(&self) -> Option<&R> {
         match &self.state {
@@ -137,8 +138,8 @@ impl<R, E, A> ResumeBody<R, E, A> {
         }
     }
 
-    /// The body inside. `None` while the rest is asked for, and when all is over. What is read from it
-    /// is missing here.
+    /// The inner body. `None` while the rest is asked for, and after the end. Frames that are read
+    /// from it are missing here.
     #[must_use]
     pub fn get_mut(&mut self) -> Option<&mut R> {
         match &mut self.state {
@@ -208,8 +209,8 @@ where
     while !tracked.ended {
         let step = match body.as_mut().as_pin_mut() {
             Some(body) => tracked.take(ready!(body.poll_frame(cx))),
-            // One request for each poll: over a service that is never pending, and without waits, this
-            // would keep its thread until all attempts are made.
+            // At most one request for each poll: over a service that is never pending, and without
+            // waits, one poll would otherwise make all attempts.
             None if has_asked => {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;

@@ -7,13 +7,13 @@ use super::{
     validator::Validator,
 };
 
-/// What has to be kept of a response so that a later request can ask for the rest of its body: of
-/// another call, or of another run of the program.
+/// The facts of a response that a later request needs to ask for the rest of its body, in another
+/// call or another run of the program.
 ///
-/// A [`ResumeBody`](super::ResumeBody) asks for the rest by itself, as long as it lives. This is for a
-/// program that keeps what it received, such as a download to a file. It stores
+/// A [`ResumeBody`](super::ResumeBody) asks for the rest by itself, as long as it lives. This is
+/// for a program that stores the received bytes, such as a download to a file. It stores
 /// [`validator`](Self::validator), [`codings`](Self::codings) and [`total`](Self::total) beside the
-/// bytes, and makes the checkpoint of them again by [`new`](Self::new).
+/// bytes, and makes the checkpoint again from these by [`new`](Self::new).
 ///
 /// ```
 /// use bytes::Bytes;
@@ -49,26 +49,26 @@ pub struct Checkpoint {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Rest {
-    /// Its body has the next byte. It is `length` bytes long, of which the first `skip` are there
-    /// already. It may end before the end of the whole: the rest is asked for again then.
+    /// Its body has the next byte. It has `length` bytes, of which the first `skip` were received
+    /// before. It may end before the end of the whole; then the rest is asked for again.
     Part {
-        /// How many bytes to leave out.
+        /// How many bytes to skip.
         skip: u64,
-        /// The length of the body, with those.
+        /// The length of the body, those included.
         length: u64,
     },
-    /// What is there is the whole already.
+    /// All bytes were received before.
     Complete,
-    /// It does not belong to what is there, for this reason.
+    /// It does not fit the received bytes, for this reason.
     Refused(ResumeErrorKind),
-    /// It is the whole, of the same version, where nothing was there yet.
+    /// It is the whole, of the same version, and nothing was received before.
     Whole,
     /// It says nothing about the rest, such as a 503.
     Other,
 }
 
 impl Checkpoint {
-    /// Reads the head of a response to a GET, whose body is the whole; of that, nothing was read.
+    /// Reads the head of a response to a GET. Its body is the whole, of which nothing was read.
     ///
     /// # Errors
     ///
@@ -85,8 +85,8 @@ impl Checkpoint {
         Ok(Self { resumable })
     }
 
-    /// Makes one of what was stored. `None` if the validator is neither a strong entity tag nor a date.
-    /// That a date is strong was found out by [`of`](Self::of).
+    /// Makes a checkpoint from stored values. `None` if the validator is neither a strong entity
+    /// tag nor a date. Whether a date is strong was checked by [`of`](Self::of).
     #[must_use]
     pub fn new(validator: HeaderValue, codings: &str, total: Option<u64>) -> Option<Self> {
         let validator = Validator::stored(validator)?;
@@ -118,14 +118,14 @@ impl Checkpoint {
         self.resumable.total()
     }
 
-    /// Makes the headers of a request those of a request for what follows the first `received` bytes:
-    /// `Range`, `If-Range`, and an `Accept-Encoding` for the same coding.
+    /// Sets the headers of a request for the bytes after the first `received` ones: `Range`,
+    /// `If-Range`, and an `Accept-Encoding` for the same coding.
     pub fn ask(&self, received: u64, headers: &mut HeaderMap) {
         self.resumable.ask(received, headers);
     }
 
-    /// Judges the head of the response to that request; of its body, nothing was read. A total that was
-    /// not known is taken from it.
+    /// Judges the head of the response to that request. Nothing of its body was read. If the total
+    /// was not known, it is taken from it.
     pub fn judge<B: Body>(&mut self, received: u64, response: &Response<B>) -> Rest {
         let (status, headers) = (response.status(), response.headers());
         let exact = response.body().size_hint().exact();
@@ -148,7 +148,7 @@ mod tests {
 
     use super::*;
 
-    /// A response whose body is of no matter.
+    /// A response whose body does not matter.
     #[derive(Debug)]
     struct Head;
 

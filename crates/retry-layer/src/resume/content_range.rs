@@ -1,7 +1,7 @@
 use http::{HeaderMap, header::CONTENT_RANGE};
 
-/// What a `Content-Range` says, in bytes
-/// ([RFC 9110, section 14.4](https://www.rfc-editor.org/rfc/rfc9110#section-14.4)).
+/// A `Content-Range` in bytes ([RFC 9110, section
+/// 14.4](https://www.rfc-editor.org/rfc/rfc9110#section-14.4)).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum ContentRange {
     /// The body is the bytes from `first` up to and including `last`.
@@ -50,7 +50,7 @@ impl ContentRange {
     }
 }
 
-/// `1*DIGIT`. One that no file is as long as is none.
+/// `1*DIGIT`. A number that is too large for any file is not valid.
 fn number(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| text.parse().ok())?

@@ -9,12 +9,12 @@ pub enum ResumeBodyError<E> {
     /// The body broke, and was not continued: its error as it is. Where the error has room for it,
     /// [`Classifier::annotate`](crate::Classifier::annotate) gets the report.
     Inner(E),
-    /// What the server sent is no continuation of what was received.
+    /// The response of the server does not continue the received bytes.
     Resume(ResumeError),
 }
 
 impl<E> ResumeBodyError<E> {
-    /// The reason for which a body could not be continued, if it is one.
+    /// Returns the error if the body could not be continued.
     pub fn resume_error(&self) -> Option<&ResumeError> {
         match self {
             Self::Inner(_) => None,
@@ -41,8 +41,8 @@ impl<E: Error + 'static> Error for ResumeBodyError<E> {
     }
 }
 
-/// The rest of a body that broke could not be had: the server's answer to the request for it does
-/// not fit what was received. What was received is right, but not whole.
+/// The rest of a broken body could not be read: the server's answer to the request for it does not
+/// fit the received bytes. Those are right, but incomplete.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ResumeError {
     kind: ResumeErrorKind,
@@ -65,13 +65,13 @@ impl ResumeError {
         self.kind
     }
 
-    /// The offset in the representation, in bytes, from which on the rest is missing.
+    /// The offset in the representation, in bytes, at which the missing rest begins.
     #[must_use]
     pub fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// What was tried, the exchange that gave the head of the response included.
+    /// All exchanges, with the one that gave the head of the response.
     #[must_use]
     pub fn report(&self) -> &RetryReport {
         &self.report
@@ -92,17 +92,17 @@ impl Error for ResumeError {}
 #[non_exhaustive]
 pub enum ResumeErrorKind {
     /// The server has another version by now: it answered with another validator, with 412, with
-    /// 304, or with the whole (200) where a part of it was handed out already.
+    /// 304, or with the whole (200) although a part was returned before.
     ValidatorChanged,
     /// The part of a 206 is not the one that was asked for, or is one of a whole of another length;
     /// or the server sent several parts.
     ContentRangeMismatch,
-    /// The part is encoded otherwise than the beginning was.
+    /// The part has another content coding than the beginning.
     EncodingChanged,
     /// A body is longer or shorter than was announced.
     LengthMismatch,
-    /// The server says that nothing is there to be had from this offset on (416), and that the whole
-    /// has another length than what was received.
+    /// The server says that there are no bytes at this offset (416), and the length of its whole is
+    /// not that of the received bytes.
     RangeNotSatisfiable,
 }
 

@@ -18,18 +18,18 @@ pin_project! {
     ///
     /// # Cancel safety
     ///
-    /// That of the future inside.
+    /// That of the inner future.
     #[must_use = "futures do nothing unless polled"]
     pub struct ResumeFuture<S, B, F> {
         #[pin]
         inner: F,
-        // None where the body will not be continued. Boxed: it is moved once, and hardly ever needed.
+        // `None` if the body will not be continued. Boxed, since it is rarely needed.
         start: Option<Box<Start<S>>>,
         body: PhantomData<fn() -> B>,
     }
 }
 
-/// What is needed to ask again.
+/// What a request for the rest needs.
 pub(super) struct Start<S> {
     pub(super) service: S,
     pub(super) policy: RetryPolicy,
@@ -45,7 +45,7 @@ impl<S, B, F> ResumeFuture<S, B, F> {
         }
     }
 
-    /// The future inside.
+    /// The inner future.
     #[must_use]
     pub fn get_ref(&self) -> &F {
         &self.inner

@@ -50,9 +50,9 @@
 //!
 //! # How it behaves
 //!
-//! The retry layer is done when the head of a response is there. If the body breaks after that, this
-//! layer requests the rest, by `Range`, and hands it out as if the body had not broken. That is done only where
-//! it is certain that the rest belongs to what was received:
+//! The retry layer is done when the head of a response has come. If the body breaks after that,
+//! this layer requests the rest, by `Range`, and returns it as if the body had not broken. It does
+//! so only if the rest certainly belongs to the received bytes:
 //!
 //! - the request is a GET without a body, and the response a 200, or a 206 of one part that the caller
 //!   has asked for; then the rest of that part is asked for;
@@ -62,8 +62,9 @@
 //! - the server did not say `Accept-Ranges: none`.
 //!
 //! The request is the same as before, with `Range`, with `If-Range` for the validator, and with an
-//! `Accept-Encoding` that names the coding of the response alone: offsets are those of the encoded bytes, so
-//! this layer has to be below one that decodes. If nothing was received of a whole, the whole is asked for.
+//! `Accept-Encoding` that names only the coding of the response: offsets are those of the encoded
+//! bytes, so this layer has to be below one that decodes. If nothing was received of a whole, the
+//! whole is asked for.
 //!
 //! | answer | |
 //! |---|---|
@@ -77,32 +78,33 @@
 //! | more or fewer bytes than announced | [`LengthMismatch`](ResumeErrorKind::LengthMismatch), or for fewer the rest is asked for |
 //! | any other status, an error | the error that broke the body, as it was |
 //!
-//! A body whose announced length was read is complete, even if its end is missing. What cannot be continued
-//! breaks as it did: with its own error, unchanged.
+//! A body whose announced length was read is complete, even if its end is missing. A body that
+//! cannot be continued ends with its own error, unchanged.
 //!
-//! **Under the same policy.** A body that breaks is an attempt that failed: the class of its error decides
-//! whether there is another one, after the next wait of the backoff, within the same number of attempts, paid for
-//! from the same budget. The retry layer below counts on from there, so that an answer of 503 to the
-//! request for the rest is retried as often as is left. The count begins anew whenever the body was brought
-//! forward. A request for the rest that has brought 4 KiB or more, or the end, is paid off: its token
-//! goes back. So a long download over a bad line is not bound by the budget, but a server that breaks
-//! off again and again at once is.
+//! **Under the same policy.** A body that breaks is an attempt that failed: the class of its error
+//! decides whether there is another one, after the next wait of the backoff, within the same number
+//! of attempts, paid for from the same budget. The retry layer below continues this count, so that
+//! a 503 to the request for the rest is retried as often as attempts are left. The count begins
+//! again whenever bytes of the body have come. A request for the rest that has brought 4 KiB or
+//! more, or the end, gives its token back. So the budget does not limit a long download over a bad
+//! line, but it does limit a server that breaks off again and again at once.
 //!
-//! A body that streams is bound by no deadline. So the policy's counts from when the body broke, until it
-//! is brought forward; a [`Deadline`](crate::Deadline) of the request stays what it is, and nothing is
-//! asked for after it.
+//! No deadline holds for a body that is being read. So the policy's deadline counts from the moment
+//! at which the body broke, until bytes come again. A [`Deadline`](crate::Deadline) of the request
+//! holds as it is, and nothing is requested after it.
 //!
-//! **What is reported.** [`ResumeBody::report`] has each exchange, with the offset from which on it asked
-//! ([`resumed_at`](crate::AttemptRecord::resumed_at)); an error gets it as that of a call does. An
-//! [`RetryObserver`](crate::RetryObserver) is told of what broke, too. Services below see a
-//! [`Resumption`](crate::Resumption) in the extensions of the request.
+//! **What is reported.** [`ResumeBody::report`] has each exchange, with the offset that it asked
+//! for ([`resumed_at`](crate::AttemptRecord::resumed_at)); an error gets the report as one of a
+//! call does. A [`RetryObserver`](crate::RetryObserver) is also told of each break. Services below
+//! see a [`Resumption`](crate::Resumption) in the extensions of the request.
 //!
 //! # Where it goes
 //!
-//! Above the retry layer, by which the request for the rest is retried; without one, that is sent once. Above
-//! redirects, so that the URL that was asked first is asked again: one that a redirect led to may be signed for
-//! a short time. Below decoding. A request in whose extensions is a [`NoResume`], or which is sent only
-//! once by its policy, is left alone.
+//! It belongs above the retry layer, which retries the request for the rest; without one, that is
+//! sent once. It belongs above redirects, so that the first URL is requested again: the URL that a
+//! redirect leads to may be signed for a short time. It belongs below decoding. The body of a
+//! request with a [`NoResume`] in its extensions, or of one that its policy sends only once, is not
+//! continued.
 //!
 //! The error of the body has to be an [`Error`](std::error::Error): a body whose error is boxed needs a
 //! `map_err` below this layer. The requests for the rest have the body `B::default()`, so `B` is a type whose

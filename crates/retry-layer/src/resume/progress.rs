@@ -1,4 +1,4 @@
-//! How often and when the rest of a body is requested, and the report of it.
+//! Decides how often and when the rest of a body is requested, and keeps the report.
 
 use std::{error::Error, fmt, mem, time::Duration};
 
@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// A request for the rest costs a server a connection and two heads, about as much as sending this
-/// many bytes of a body. Once it has read more than that, its token goes back to the budget.
+/// many bytes of a body. Once it has brought more than that, its token goes back to the budget.
 const PAID_OFF: u64 = 4 * 1024;
 
 /// The attempts at one body.
@@ -36,7 +36,8 @@ pub(super) struct Progress {
     deadline: Option<Deadline>,
     of_request: Option<Deadline>,
     idempotent: bool,
-    /// Exchanges since the last one that read any of the body, the present one included.
+    /// How many exchanges there were since the last one that brought bytes of the body, the present
+    /// one included.
     attempts: u32,
     /// How many bytes of the body the present exchange has read.
     brought: u64,
@@ -54,7 +55,7 @@ pub(super) struct Progress {
 
 /// How the body of an exchange ended too early.
 pub(super) enum Break<'a> {
-    /// It failed.
+    /// It gave an error.
     Error(&'a (dyn Error + 'static)),
     /// It ended before all of the announced length was read.
     Early,
@@ -92,7 +93,7 @@ impl Progress {
         }
     }
 
-    /// Counts bytes of the present exchange that are handed out.
+    /// Counts bytes of the present exchange that are returned to the reader.
     #[inline]
     pub(super) fn bring(&mut self, bytes: u64) {
         self.brought = self.brought.saturating_add(bytes);

@@ -1,5 +1,5 @@
-//! Which bodies may be continued, which range is requested, and whether a response fits: decisions from
-//! heads alone.
+//! Decides by heads alone which bodies may be continued, which range is requested, and whether a
+//! response fits.
 
 use std::fmt::Write as _;
 
@@ -17,7 +17,7 @@ use super::{content_range::ContentRange, error::ResumeErrorKind, validator::Vali
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum NotResumable {
-    /// The request is no GET.
+    /// The method is not GET.
     Method,
     /// The request has a body of its own.
     RequestBody,
@@ -49,7 +49,7 @@ impl NotResumable {
     }
 }
 
-/// What is known of a body that can be continued. Offsets are those of the encoded representation.
+/// A body that can be continued. Offsets are those of the encoded representation.
 #[derive(Clone, Debug)]
 pub(super) struct Resumable {
     validator: Validator,
@@ -69,7 +69,7 @@ pub(super) struct Resumable {
 pub(super) enum Answer {
     /// Its body is `length` bytes, of which the first `skip` were received before.
     Rest { skip: u64, length: u64 },
-    /// It is the whole, of which nothing was handed out.
+    /// It is the whole, of which nothing was returned to the reader.
     Anew(Resumable),
     /// There are no more bytes.
     Complete,
@@ -158,10 +158,10 @@ impl Resumable {
         self.first.saturating_add(received)
     }
 
-    /// Makes the headers of the request those of a request for the rest.
+    /// Sets the headers of the request for the rest.
     ///
-    /// The rest has to be encoded as the beginning was, so nothing else is accepted. Where nothing
-    /// was received of a whole, the whole is asked for: that needs no server that knows ranges.
+    /// The rest must have the coding of the beginning, so no other is accepted. If nothing was
+    /// received of a whole, the whole is requested, which works without support for ranges.
     pub(super) fn ask(&self, received: u64, headers: &mut HeaderMap) {
         let accepted = match self.codings.as_str() {
             "" => HeaderValue::from_static("identity"),
@@ -199,8 +199,8 @@ impl Resumable {
                 .judge_part(received, headers, exact)
                 .unwrap_or_else(Answer::Refused),
             StatusCode::OK if self.whole && received == 0 => self.judge_whole(headers, exact),
-            // It is the whole, which begins with what was handed out already; or, after 412 and 304,
-            // the caller's own conditions do not hold any more.
+            // It is the whole, of which a part was returned before; or, after 412 and 304, the
+            // caller's own conditions do not hold any more.
             StatusCode::OK | StatusCode::PRECONDITION_FAILED | StatusCode::NOT_MODIFIED => {
                 Answer::Refused(ResumeErrorKind::ValidatorChanged)
             }
@@ -232,8 +232,9 @@ impl Resumable {
             return Err(MISMATCH);
         }
         let next = self.offset(received);
-        // A server or a cache that keeps blocks may begin earlier. One that begins with the first byte
-        // of the whole has not understood the range, and nothing else that it says is taken on trust.
+        // A server or a cache that stores blocks may begin earlier. One that begins with the first
+        // byte of the whole has not understood the range, so the rest of its head is not trusted
+        // either.
         let was_understood = first > 0 || next == 0;
         let covers = first <= next && next <= last;
         if !covers || !was_understood {
@@ -254,8 +255,8 @@ impl Resumable {
         })
     }
 
-    /// Judges a whole of which nothing was handed out but the head: what the head says of the body
-    /// has to stay true.
+    /// Judges a whole of which only the head was returned: what that head says of the body must
+    /// still hold.
     fn judge_whole(&self, headers: &HeaderMap, exact: Option<u64>) -> Answer {
         if codings(headers) != self.codings {
             return Answer::Refused(ResumeErrorKind::EncodingChanged);
@@ -296,7 +297,7 @@ impl Resumable {
     }
 }
 
-/// The length of a body: what `Content-Length` says, or else the transport. An error if either is
+/// The length of a body by `Content-Length`, or without that by the transport. An error if one is
 /// not valid, or they differ.
 fn length(headers: &HeaderMap, exact: Option<u64>) -> Result<Option<u64>, ()> {
     let mut announced = None;

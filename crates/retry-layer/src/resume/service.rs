@@ -43,27 +43,27 @@ impl<S> Resume<S> {
         &self.policy
     }
 
-    /// The service inside.
+    /// The inner service.
     pub fn get_ref(&self) -> &S {
         &self.inner
     }
 
-    /// The service inside.
+    /// The inner service.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// The service inside.
+    /// The inner service.
     pub fn into_inner(self) -> S {
         self.inner
     }
 
-    /// Says why the body of a response with this head, to this request, would not be continued where it
-    /// breaks.
+    /// Checks whether the body of a response with this head, to this request, would be continued
+    /// where it breaks.
     ///
     /// # Errors
     ///
-    /// The first reason that is found.
+    /// The first reason why it would not.
     pub fn check_head<B: Body>(
         &self,
         request: &Request<B>,
@@ -73,7 +73,7 @@ impl<S> Resume<S> {
         Resumable::of(head.status, &head.headers, None).map(|_| ())
     }
 
-    /// As [`check_head`](Self::check_head), from the request alone.
+    /// As [`check_head`](Self::check_head), by the request alone.
     fn check<B: Body>(&self, request: &Request<B>) -> Result<(), NotResumable> {
         check_method(request.method())?;
         if !request.body().is_end_stream() {

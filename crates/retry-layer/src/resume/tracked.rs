@@ -23,13 +23,13 @@ pub(super) struct Tracked<E, A> {
     pub(super) resumable: Resumable,
     pub(super) progress: Progress,
     pub(super) ask: A,
-    /// How many bytes were handed out.
+    /// How many bytes were returned to the reader.
     received: u64,
     /// How many bytes of the present response are skipped, because they were received before.
     skip: u64,
     /// Whether the present response is a part that was asked for here, and not the first one.
     is_rest: bool,
-    /// How many bytes of the present response follow those, if it is known.
+    /// How many bytes of the present response follow the skipped ones, if it is known.
     left: Option<u64>,
     /// The error that broke the body, until the rest arrives.
     broke: Option<E>,
@@ -61,7 +61,7 @@ impl<E, A> Tracked<E, A> {
         }
     }
 
-    /// Whether the body inside has ended with nothing missing.
+    /// Whether the inner body has ended and is complete.
     fn is_whole(&self) -> bool {
         match (self.resumable.length(), self.left) {
             (Some(length), _) => self.received == length,
@@ -102,9 +102,10 @@ impl<E: ServiceError, S, B, F> Tracked<E, Ask<S, B, F>> {
         }
     }
 
-    /// Takes the trailers of the last response. A digest of its content would be taken for one of the
-    /// content of the first ([RFC 9530, section 2](https://www.rfc-editor.org/rfc/rfc9530#section-2)); that
-    /// of the whole, `Repr-Digest`, is not concerned.
+    /// Takes the trailers of the last response. A digest of its content would be taken for one of
+    /// the first response's content ([RFC 9530, section
+    /// 2](https://www.rfc-editor.org/rfc/rfc9530#section-2)); `Repr-Digest`, which is that of the
+    /// whole, stays.
     fn take_trailers(&self, frame: Frame<Bytes>) -> Step<E> {
         match frame.into_trailers() {
             Ok(mut trailers) if self.is_rest => {
@@ -136,7 +137,7 @@ impl<E: ServiceError, S, B, F> Tracked<E, Ask<S, B, F>> {
             *left = rest;
         }
         if let Some(end) = self.resumable.length() {
-            // A part may go on behind what was asked for.
+            // A part may have more bytes than were requested.
             let wanted = end.saturating_sub(self.received);
             if length(&data) > wanted {
                 data.truncate(usize::try_from(wanted).unwrap_or(usize::MAX));
@@ -201,8 +202,8 @@ impl<E: ServiceError, S, B, F> Tracked<E, Ask<S, B, F>> {
         Step::Return(Some(Err(ResumeBodyError::Resume(error))))
     }
 
-    /// Waits for the answer to the request for the rest. Gives the next body, or how it ends without
-    /// one.
+    /// Waits for the answer to the request for the rest. Returns the next body, or how the body
+    /// ends without one.
     pub(super) fn poll_rest<R, T>(&mut self, cx: &mut Context<'_>) -> Poll<Result<R, Step<E>>>
     where
         S: Service<Request<B>, Response = Response<R>, Error = T, Future = F>,

@@ -5,7 +5,7 @@ use http::{
     header::{DATE, ETAG, LAST_MODIFIED},
 };
 
-/// What tells one version of a representation from all others, byte by byte.
+/// A strong validator: it identifies one version of a representation, byte for byte.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Validator {
     /// A strong entity tag.
@@ -15,11 +15,11 @@ pub(super) enum Validator {
 }
 
 impl Validator {
-    /// The validator of a response that an `If-Range` may have
-    /// ([RFC 9110, section 13.1.5](https://www.rfc-editor.org/rfc/rfc9110#section-13.1.5)): an entity
-    /// tag that is not weak; a date only where there is no entity tag at all, and only if it is
-    /// strong, as section 8.8.2.2 says. For that it has to be at least a second older than the `Date`
-    /// of the response: what was changed twice within a second has the same date both times.
+    /// The validator of a response that an `If-Range` may have ([RFC 9110, section
+    /// 13.1.5](https://www.rfc-editor.org/rfc/rfc9110#section-13.1.5)): an entity tag that is not
+    /// weak; a date only where there is no entity tag at all, and only if it is strong, as section
+    /// 8.8.2.2 says. For that it has to be at least a second older than the `Date` of the response,
+    /// since two changes within one second have the same date.
     pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
         if headers.contains_key(ETAG) {
             let tag = only(headers, &ETAG)?;
@@ -31,7 +31,8 @@ impl Validator {
         (age >= Duration::from_secs(1)).then(|| Self::Date(modified.clone()))
     }
 
-    /// Reads what [`if_range`](Self::if_range) has given earlier. Whether a date is strong was decided then.
+    /// Reads a value that [`if_range`](Self::if_range) has returned earlier. Whether a date is
+    /// strong was decided then.
     pub(super) fn stored(value: HeaderValue) -> Option<Self> {
         if is_strong_tag(value.as_bytes()) {
             return Some(Self::Tag(value));
@@ -57,7 +58,7 @@ impl Validator {
         }
     }
 
-    /// Whether a response says that it is about another version.
+    /// Whether the validators of a response are those of another version.
     pub(super) fn is_denied_by(&self, headers: &HeaderMap) -> bool {
         let (name, value) = match self {
             Self::Tag(tag) => (ETAG, tag),

@@ -33,7 +33,7 @@ impl Bucket {
             millitokens: capacity,
             capacity,
             successes: 0,
-            // For its first ten seconds an origin's rate is taken to be the client's.
+            // For the first ten seconds, the rate of the client stands for that of the origin.
             window: Window::new(now, 0, Some(rate)),
             trickled: now,
             asked: now,
@@ -48,8 +48,8 @@ impl Bucket {
         origin.is(&self.origin)
     }
 
-    /// One of 64 bits. The bits of all buckets together show for most origins without a bucket that they
-    /// have none. The bucket that several origins share has all 64.
+    /// One of 64 bits. An origin whose bit is not among those of all buckets has no bucket, which
+    /// is true of most origins. The bucket that several origins share has all 64.
     pub(super) fn mark(&self) -> u64 {
         if self.origin.is_any() {
             u64::MAX

@@ -22,11 +22,11 @@ use crate::error::{BuildError, Problem};
 
 /// A bucket for each origin that scales with the client's own successes: the default budget.
 ///
-/// It holds what the client succeeded at in one second lately, and at least 5 tokens; it starts
-/// full; a success adds a fifth of a token, and a retry takes one. So a busy client can ride out a
-/// blip with a retry for each of its calls, while one that fails for longer soon sends hardly more
-/// than its calls. One token in 30 seconds, up to two, comes by itself, so that a script which
-/// calls once a minute is not left without retries for ever.
+/// Its capacity is the number of recent successes of the client per second, and at least 5 tokens.
+/// It starts full. A success adds a fifth of a token, and a retry takes one. So in a short outage a
+/// busy client can retry each of its calls, and in a longer one it soon sends few retries. One
+/// token in 30 seconds, up to two, is added without a success, so that a script which calls once a
+/// minute is not left without retries for ever.
 ///
 /// An origin without failures has no bucket and counts as full. A success costs one relaxed
 /// atomic addition, and takes no lock, unless its origin has a bucket. Buckets vanish when they are
@@ -34,7 +34,7 @@ use crate::error::{BuildError, Problem};
 pub struct SuccessBudget {
     deposit: u64,
     sharing: Sharing,
-    /// Of all origins together: what a new bucket takes its size from.
+    /// The successes of all origins together, which give a new bucket its size.
     successes: AtomicU64,
     /// The marks of all buckets: see [`Bucket::mark`](bucket::Bucket::mark).
     marks: AtomicU64,
@@ -66,7 +66,7 @@ impl SuccessBudget {
         Ok(Self::with_percent(percent))
     }
 
-    /// Has one bucket for all origins, in place of one for each: for endpoints that are one
+    /// Uses one bucket for all origins, in place of one for each: for endpoints that are one
     /// service, or that fail together.
     #[must_use]
     pub fn shared(self) -> Self {
@@ -143,8 +143,8 @@ impl Default for SuccessBudget {
 
 impl Budget for SuccessBudget {
     fn deposit(&self, uri: &Uri) {
-        // Loaded before the addition, so that it does not wait for it. A bucket that is made at this
-        // moment may miss this success; the next one counts.
+        // Loaded before the addition, so that the load does not wait for that. A bucket that is
+        // made at this moment may miss this success; the next one counts.
         let marks = self.marks.load(Ordering::Relaxed);
         let before = self.successes.fetch_add(1, Ordering::Relaxed);
         if before % Window::ROLLED_EVERY == Window::ROLLED_EVERY - 1 {

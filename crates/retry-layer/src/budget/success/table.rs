@@ -11,7 +11,7 @@ pub(super) struct Table {
     pub(super) marks: u64,
     pub(super) window: Window,
     sweep_at: usize,
-    /// When the buckets were last looked through.
+    /// When the unused buckets were removed last.
     swept: Instant,
 }
 

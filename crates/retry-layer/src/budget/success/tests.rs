@@ -92,7 +92,7 @@ fn the_marks_are_those_of_the_buckets_that_are_left() {
     assert_eq!(marks().count_ones(), 1);
     (0..5).for_each(|_| budget.deposit(&uris[0]));
     assert_eq!(marks(), 0);
-    // Whoever has no host of its own shares a bucket with all who are too many.
+    // Requests without a host share the bucket of the origins beyond the limit.
     budget.withdraw(&uri("/relative"), Cost::Retry, start);
     assert_eq!(marks(), u64::MAX);
     (0..5).for_each(|_| budget.deposit(&uri("/elsewhere")));
