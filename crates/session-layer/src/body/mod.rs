@@ -2,7 +2,6 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -12,12 +11,14 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Sleep, sleep};
 
+mod lease;
+
+pub(crate) use self::lease::Lease;
 use crate::{
     ConnectionInfo, Error, ThroughputFloor,
     config::Floors,
     error::{Kind, Phase},
-    exchange::{Cause, ExchangeState, Release},
-    exchange::{Drained, Unread},
+    exchange::{Cause, Drained, Unread},
     runtime,
     throughput::{self, DownloadMeter, TooSlow},
 };
@@ -68,64 +69,6 @@ struct Times {
     floor: Option<DownloadMeter>,
     /// By how much the body was too slow, if it was aborted for that.
     too_slow: Option<TooSlow>,
-}
-
-/// The right to a connection, or to a stream on one, until the body that came over it has ended.
-pub(crate) struct Lease {
-    pub(crate) connection: Arc<dyn Release>,
-    /// The state of the exchange, if it is a stream on a shared connection.
-    pub(crate) stream: Option<Arc<ExchangeState>>,
-    /// The cause for closing the connection after this exchange, if it must be closed.
-    pub(crate) ends: Option<Cause>,
-}
-
-impl Lease {
-    fn exchange(&self) -> &ExchangeState {
-        match &self.stream {
-            Some(stream) => stream,
-            None => self.connection.state(),
-        }
-    }
-
-    /// Whether the peer may have to wait until other bodies of the connection are read, before it
-    /// can send this one.
-    fn may_be_held_up(&self) -> bool {
-        self.stream.is_some() && self.connection.may_hold_up_a_stream()
-    }
-
-    /// Notes that the reader of the body does not wait any more.
-    fn note_served(&self) {
-        self.exchange().note_reader_served();
-        if let Some(stream) = &self.stream {
-            // If the body had timed out by then, bytes had come that the reader had not read yet.
-            stream.forgive(Cause::BodyTimeout);
-        }
-    }
-
-    /// Ends the exchange early: closes the connection, or resets the stream.
-    fn give_up(self) {
-        match self.stream {
-            // Dropping hyper's body resets the stream, once its request body has ended too.
-            Some(stream) => self.connection.release(Some(stream)),
-            None => {
-                self.connection.state().abort(Cause::Dropped);
-            }
-        }
-    }
-
-    /// Releases the connection, or closes it if there is a cause.
-    fn finish(self) {
-        let exchange = self.connection.state();
-        let ends = self
-            .ends
-            .or(exchange.has_write_failed().then_some(Cause::Broken));
-        match ends {
-            Some(cause) if self.stream.is_none() => {
-                exchange.abort(cause);
-            }
-            Some(_) | None => self.connection.release(self.stream),
-        }
-    }
 }
 
 impl SessionBody {
