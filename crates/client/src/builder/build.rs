@@ -36,7 +36,7 @@ impl ClientBuilder {
     }
 
     /// Builds the client over your own connector, such as an in-memory one for tests, or one that
-    /// wraps a [`Connector`]. The settings of this crate's [`connector`](Self::connector), such as
+    /// wraps a [`Connector`](session_layer::Connector). The settings of this crate's [`connector`](Self::connector), such as
     /// TLS and proxies, have no effect then.
     ///
     /// # Errors

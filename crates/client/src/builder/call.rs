@@ -69,14 +69,14 @@ impl ClientBuilder {
 
     /// Limits a whole call: the queue, each attempt, each wait, and the body where it is collected
     /// by `fetch`, `collect`, `bytes`, `text` or `json`. A body that streams is limited by the
-    /// [idle timeout](Timeouts::body_idle) only. `None` sets no limit. One request sets its own by
+    /// [idle timeout](crate::Timeouts::body_idle) only. `None` sets no limit. One request sets its own by
     /// [`timeout`](crate::RequestBuilder::timeout). Default: 300 s.
     ///
     /// It counts while the body of a request is sent, too: a large upload over a slow connection needs a
     /// `timeout` of its own. Where this ends an upload, the error says so, and
     /// [how much of it](crate::DeadlinePhase::Upload) was sent.
     ///
-    /// Each attempt is also limited by the [head timeout](Timeouts::head), 30 s unless set, however
+    /// Each attempt is also limited by the [head timeout](crate::Timeouts::head), 30 s unless set, however
     /// long the deadline is: if a server hangs, another attempt is made. For a server that is known
     /// to take longer, set the head timeout, or the `timeout` of its requests, which lifts the head
     /// timeout.

@@ -44,13 +44,13 @@ use self::{
     text_or::TextOr,
 };
 
-/// The settings of a [`ClientBuilder`] as a configuration file has them.
+/// The settings of a [`ClientBuilder`](crate::ClientBuilder) as a configuration file has them.
 ///
 /// It is read by [`serde`](https://serde.rs) from TOML, JSON or any other format, and taken by
-/// [`ClientBuilder::from_config`], after which code can add what a file cannot say: classifiers,
+/// [`ClientBuilder::from_config`](crate::ClientBuilder::from_config), after which code can add what a file cannot say: classifiers,
 /// layers, sources of tokens, a resolver. Every key may be left out, and stands for the default then;
 /// a key that is not known is an error that names it. Files that it names are read by
-/// [`ClientBuilder::config`]. Durations are text such as `"2s"`, `"500ms"`
+/// [`ClientBuilder::config`](crate::ClientBuilder::config). Durations are text such as `"2s"`, `"500ms"`
 /// or `"1m 30s"`; where a limit can be turned off, `"none"` does so.
 ///
 /// | key | |
@@ -60,13 +60,13 @@ use self::{
 /// | `max_body` | bytes |
 /// | `decompression` | true or false |
 /// | `decode_limits.bytes`, `.ratio`, `.ratio_from` | [what a body may decode to](crate::DecodeLimits): bytes, a number, each also `"none"`; bytes |
-/// | `record_paths` | whether [spans, events and errors have the paths](ClientBuilder::record_paths) of URLs |
-/// | `call_spans` | false for [no spans of whole calls](ClientBuilder::call_spans) |
+/// | `record_paths` | whether [spans, events and errors have the paths](crate::ClientBuilder::record_paths) of URLs |
+/// | `call_spans` | false for [no spans of whole calls](crate::ClientBuilder::call_spans) |
 /// | `error_for_status`, `https_only` | true or false |
-/// | `resume` | whether bodies are [continued](ClientBuilder::resume) where they break: true or false |
+/// | `resume` | whether bodies are [continued](crate::ClientBuilder::resume) where they break: true or false |
 /// | `user_agent` | text; none is sent if it is empty |
 /// | `request_id`, `attempt_id` | a header's name |
-/// | `headers` | [default headers](ClientBuilder::default_header): name and value |
+/// | `headers` | [default headers](crate::ClientBuilder::default_header): name and value |
 /// | `bearer`, or `basic.user` and `basic.password` | credentials |
 /// | `retry` | `"default"`, `"aiohttp"` (the [profile](crate::RetryPolicy::aiohttp_retry)) or `"none"` (each request is sent once), in place of what code has set; or a table of the next keys |
 /// | `retry.preset` | one of these names, which the other keys of the table then alter |

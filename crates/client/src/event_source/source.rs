@@ -45,7 +45,7 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// # }
 /// ```
 ///
-/// It reads events as [`Events`] does. When the server ends the response, the connection breaks, or
+/// It reads events as [`Events`](crate::Events) does. When the server ends the response, the connection breaks, or
 /// the server is silent for longer than it [may be](Self::silence_timeout), the request is sent
 /// again with the id of the last whole event in `Last-Event-ID`, so that the server can go on after
 /// it. Every request starts at the URL that was asked for, whatever redirects led to before.

@@ -211,7 +211,7 @@ impl RequestBuilder {
     /// The settings of the call hold on all its hops: those that the methods of this builder set,
     /// and the extensions `Deadline`, `Idempotent`, `IdempotencyKeys`, `NoCookies`, `NoRetry`,
     /// `NoDecompression`, `Redirects`, `RetryOwner`, `RetryPolicy`, and of
-    /// [`RequestOptions`](crate::RequestOptions) all but what it says of the peer, `prior_knowledge`.
+    /// [`RequestOptions`] all but what it says of the peer, `prior_knowledge`.
     /// Anything else may be a secret, and is dropped when a [redirect](Redirects) leads to another
     /// origin.
     pub fn extension(self, extension: impl Clone + Send + Sync + 'static) -> Self {
