@@ -104,15 +104,8 @@ impl ClientBuilder {
         if let Some(bytes) = max_body {
             builder = builder.max_body(bytes);
         }
-        if let Some(agent) = user_agent {
-            builder = introduce(builder, agent);
-        }
-        if let Some(name) = request_id {
-            builder = builder.request_id(header_name("request_id", &name)?);
-        }
-        if let Some(name) = attempt_id {
-            builder = builder.attempt_id(header_name("attempt_id", &name)?);
-        }
+        builder = introduce(builder, user_agent);
+        builder = number_requests(builder, request_id, attempt_id)?;
         builder = treat_bodies(builder, decompression, decode_limits, resume)?;
         builder = refuse_responses_and_urls(builder, error_for_status, https_only);
         // A policy that is not valid stays so, and is an error of `build`.
@@ -214,12 +207,27 @@ fn refuse_responses_and_urls(
     builder
 }
 
-fn introduce(builder: ClientBuilder, user_agent: String) -> ClientBuilder {
-    if user_agent.is_empty() {
-        builder.no_user_agent()
-    } else {
-        builder.user_agent(user_agent)
+fn introduce(builder: ClientBuilder, user_agent: Option<String>) -> ClientBuilder {
+    match user_agent {
+        None => builder,
+        Some(agent) if agent.is_empty() => builder.no_user_agent(),
+        Some(agent) => builder.user_agent(agent),
     }
+}
+
+/// Sets the headers that carry the id of a call, and of an attempt.
+fn number_requests(
+    mut builder: ClientBuilder,
+    request_id: Option<String>,
+    attempt_id: Option<String>,
+) -> Result<ClientBuilder, Error> {
+    if let Some(name) = request_id {
+        builder = builder.request_id(header_name("request_id", &name)?);
+    }
+    if let Some(name) = attempt_id {
+        builder = builder.attempt_id(header_name("attempt_id", &name)?);
+    }
+    Ok(builder)
 }
 
 #[cfg(feature = "cookies")]
