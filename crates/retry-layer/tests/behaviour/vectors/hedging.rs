@@ -56,7 +56,7 @@ pub(super) async fn hedging(input: &Value, expect: &Value) {
 /// An answer at a time that is counted from the first attempt; the others are sent after a delay each.
 fn answer(response: &Value, delay: Duration) -> Answer {
     let earlier = response["attempt"].integer::<u32>() - 1;
-    let takes = response["at_ms"].millis() - delay * earlier;
+    let takes = response["at_ms"].millis().saturating_sub(delay * earlier);
     let takes = u64::try_from(takes.as_millis()).unwrap();
     let answer = after(takes).status(response["status"].integer());
     match response["pushback"].as_u64() {
