@@ -80,7 +80,7 @@ impl Equivalent<Key> for Origin {
 impl Equivalent<Key> for RawOrigin<'_> {
     #[inline]
     fn equivalent(&self, Key(Origin(key)): &Key) -> bool {
-        key.secure == self.secure
+        key.scheme == self.scheme
             && key.protocol == self.protocol
             && key.group == self.group
             && key.runtime == self.runtime
@@ -91,7 +91,7 @@ impl Equivalent<Key> for RawOrigin<'_> {
 impl Equivalent<Key> for OriginRef<'_> {
     #[inline]
     fn equivalent(&self, Key(Origin(key)): &Key) -> bool {
-        key.secure == self.secure
+        key.scheme == self.scheme
             && key.protocol == self.protocol
             && key.group == self.group
             && key.runtime == self.runtime

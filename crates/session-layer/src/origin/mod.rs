@@ -30,7 +30,7 @@ pub(crate) struct InvalidUri(pub(crate) &'static str);
 pub struct Origin(Arc<Inner>);
 
 struct Inner {
-    secure: bool,
+    scheme: Scheme,
     protocol: Protocol,
     /// Requests of different groups share no HTTP/2 connection.
     group: u8,
@@ -45,6 +45,30 @@ struct Inner {
     hash: u64,
     /// The URI that the connector is called with. It shares the bytes of the authority.
     uri: Uri,
+}
+
+/// The scheme of an origin.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Scheme {
+    Http,
+    Https,
+}
+
+impl Scheme {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    /// The port that a URI without one means.
+    fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
 }
 
 /// Which protocol the connections of an origin must speak. Requests with different needs have
@@ -63,7 +87,7 @@ impl Origin {
     /// Returns the scheme, `http` or `https`.
     #[must_use]
     pub fn scheme(&self) -> &'static str {
-        scheme(self.0.secure)
+        self.0.scheme.as_str()
     }
 
     /// Returns the host in lower case; an IPv6 address keeps its brackets.
@@ -122,7 +146,7 @@ impl Origin {
 
     fn borrowed(&self) -> OriginRef<'_> {
         OriginRef {
-            secure: self.0.secure,
+            scheme: self.0.scheme,
             protocol: self.0.protocol,
             group: self.0.group,
             runtime: self.0.runtime,
@@ -138,22 +162,18 @@ impl Origin {
 /// The hash of an origin. Its seed is made once per process, so that an origin can keep its hash.
 /// Protocol, group and runtime are left out, since few origins are used with more than one of them.
 #[inline]
-fn hash(secure: bool, authority: &str) -> u64 {
+fn hash(scheme: Scheme, authority: &str) -> u64 {
     static SEED: LazyLock<DefaultHashBuilder> = LazyLock::new(DefaultHashBuilder::default);
     let mut hasher = SEED.build_hasher();
     hasher.write(authority.as_bytes());
-    hasher.write_u8(secure.into());
+    hasher.write_u8(scheme as u8);
     hasher.finish()
-}
-
-fn scheme(secure: bool) -> &'static str {
-    if secure { "https" } else { "http" }
 }
 
 impl PartialEq for Origin {
     fn eq(&self, other: &Self) -> bool {
         let is = |other: &Inner| {
-            self.0.secure == other.secure
+            self.0.scheme == other.scheme
                 && self.0.protocol == other.protocol
                 && self.0.authority == other.authority
         };

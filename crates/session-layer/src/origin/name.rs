@@ -5,16 +5,16 @@ use std::{borrow::Cow, sync::Arc};
 use bytes::Bytes;
 use http::{
     HeaderValue, Uri,
-    uri::{Authority, Parts, PathAndQuery, Scheme},
+    uri::{self, Authority, Parts, PathAndQuery},
 };
 
-use super::{Inner, InvalidUri, Origin, Protocol, hash};
+use super::{Inner, InvalidUri, Origin, Protocol, Scheme, hash};
 use crate::runtime;
 
 /// An origin in its normal form, borrowed: for look-ups without an allocation.
 #[derive(Debug)]
 pub(crate) struct OriginRef<'a> {
-    pub(super) secure: bool,
+    pub(super) scheme: Scheme,
     pub(super) protocol: Protocol,
     pub(super) group: u8,
     pub(super) runtime: Option<runtime::Id>,
@@ -29,7 +29,7 @@ pub(crate) struct OriginRef<'a> {
 /// this first, and parsed only if it is not found.
 #[derive(Debug)]
 pub(crate) struct RawOrigin<'a> {
-    pub(super) secure: bool,
+    pub(super) scheme: Scheme,
     pub(super) protocol: Protocol,
     pub(super) group: u8,
     pub(super) runtime: Option<runtime::Id>,
@@ -41,9 +41,9 @@ impl<'a> RawOrigin<'a> {
     /// Takes only those parts of a URI that the look-up of its origin needs.
     #[inline]
     pub(crate) fn of(uri: &'a Uri) -> Result<Self, InvalidUri> {
-        let secure = match uri.scheme() {
-            Some(scheme) if *scheme == Scheme::HTTP => false,
-            Some(scheme) if *scheme == Scheme::HTTPS => true,
+        let scheme = match uri.scheme() {
+            Some(scheme) if *scheme == uri::Scheme::HTTP => Scheme::Http,
+            Some(scheme) if *scheme == uri::Scheme::HTTPS => Scheme::Https,
             Some(_) => return Err(InvalidUri("only http and https can be sent")),
             None => return Err(InvalidUri("the URI must be absolute")),
         };
@@ -51,17 +51,17 @@ impl<'a> RawOrigin<'a> {
             return Err(InvalidUri("the URI has no host"));
         };
         Ok(Self {
-            secure,
+            scheme,
             protocol: Protocol::Any,
             group: 0,
             runtime: None,
-            hash: hash(secure, authority.as_str()),
+            hash: hash(scheme, authority.as_str()),
             authority,
         })
     }
 
     pub(crate) fn is_secure(&self) -> bool {
-        self.secure
+        self.scheme == Scheme::Https
     }
 
     pub(crate) fn is_http1_only(&self) -> bool {
@@ -105,7 +105,7 @@ impl<'a> RawOrigin<'a> {
         if host.is_empty() || host == "[]" {
             return Err(InvalidUri("the URI has no host"));
         }
-        let default = if self.secure { 443 } else { 80 };
+        let default = self.scheme.default_port();
         let port = match port_of(self.authority) {
             Some(port) => port,
             // A port that is not a number of 16 bits must not become the default one.
@@ -126,11 +126,11 @@ impl<'a> RawOrigin<'a> {
             lower => Cow::Owned(format!("{lower}:{port}")),
         };
         Ok(OriginRef {
-            secure: self.secure,
+            scheme: self.scheme,
             protocol: self.protocol,
             group: self.group,
             runtime: self.runtime,
-            hash: hash(self.secure, &authority),
+            hash: hash(self.scheme, &authority),
             authority,
             host_len: host.len(),
             port,
@@ -144,15 +144,14 @@ impl OriginRef<'_> {
         let invalid = || InvalidUri("the host is not valid");
         let name = Bytes::copy_from_slice(self.authority.as_bytes());
         let mut parts = Parts::default();
-        parts.scheme = Some(if self.secure {
-            Scheme::HTTPS
-        } else {
-            Scheme::HTTP
+        parts.scheme = Some(match self.scheme {
+            Scheme::Http => uri::Scheme::HTTP,
+            Scheme::Https => uri::Scheme::HTTPS,
         });
         parts.authority = Some(Authority::from_maybe_shared(name.clone()).map_err(|_| invalid())?);
         parts.path_and_query = Some(PathAndQuery::from_static("/"));
         Ok(Origin(Arc::new(Inner {
-            secure: self.secure,
+            scheme: self.scheme,
             protocol: self.protocol,
             group: self.group,
             runtime: self.runtime,
