@@ -62,7 +62,7 @@ const fn end_of(range: usize) -> u64 {
     if octave == 0 {
         return step as u64;
     }
-    ((STEPS + step + 1) as u64) << (octave - 1)
+    (((STEPS + step + 1) as u64) << (octave - 1)) - 1
 }
 
 impl Latency {
