@@ -31,6 +31,7 @@ use crate::{
     layers::{AttemptBody, Layers},
     observe::{CallSpans, Observers, Paths},
     resume::Resume,
+    spreading::Spreading,
     target::Base,
 };
 
@@ -60,6 +61,7 @@ pub struct ClientBuilder {
     pub(crate) hedging: Result<Option<Hedging>, BuildError>,
     pub(crate) pool: PoolConfig,
     pub(crate) timeouts: Timeouts,
+    pub(crate) spreading: Spreading,
     deadline: Option<Duration>,
     max_body: usize,
     pub(crate) redirects: Redirects,
@@ -103,6 +105,7 @@ impl ClientBuilder {
             hedging: Ok(None),
             pool: PoolConfig::default(),
             timeouts: Timeouts::default(),
+            spreading: Spreading::Off,
             deadline: Some(DEADLINE),
             max_body: MAX_BODY,
             redirects: Redirects::default(),

@@ -34,6 +34,7 @@ use crate::{
     observe::{CallSpans, Paths, Sinks},
     redirect::{History, Kept},
     resume::{self, Resume},
+    spreading::Spreading,
     stack::{Mode, Stack, mode},
     target::Base,
 };
@@ -54,6 +55,7 @@ pub(crate) struct Settings {
     pub(crate) sinks: Sinks,
     /// Whether credentials that are refused can be renewed.
     pub(crate) renews: bool,
+    pub(crate) spreading: Spreading,
     /// Whether any coding is decoded.
     pub(crate) decompression: bool,
     pub(crate) decode_limits: DecodeLimits,

@@ -8,9 +8,9 @@ use retry_layer::{
     Attempt, BodyFactory, Deadline, EarlierTransparentRetries, IdempotencyKeys, Idempotent,
     NoHedge, NoRetry, Resumption, RetryOwner, RetryPolicy,
 };
-use session_layer::RequestOptions;
 #[cfg(feature = "cookies")]
 use session_layer::cookies::NoCookies;
+use session_layer::{RequestOptions, TriedAddresses};
 
 use crate::{
     Body, DecodeLimits, NoDecompression, Redirects, UploadProgress, UrlTemplate,
@@ -72,6 +72,9 @@ call_settings! {
 
 /// Not in the list, because only a part of it holds for the peer of another hop; see `redirect`.
 impl CallSetting for RequestOptions {}
+
+/// Not in the list: each hop begins without any.
+impl CallSetting for TriedAddresses {}
 
 /// Not in the list, because it describes one URL, and no redirect takes it along.
 impl CallSetting for UrlTemplate {}

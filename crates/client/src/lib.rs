@@ -236,6 +236,7 @@ mod response;
 mod resume;
 mod setting;
 mod shortened;
+mod spreading;
 mod stack;
 mod target;
 pub mod telemetry;

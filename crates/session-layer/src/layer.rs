@@ -11,7 +11,7 @@ use tower_service::Service;
 #[cfg(feature = "http2")]
 use crate::Http2;
 use crate::{
-    Observer, PoolConfig, Session, Timeouts,
+    Observer, PoolConfig, Session, Spread, Timeouts,
     box_error::BoxError,
     config::{Config, ConfigError},
     observer::Listener,
@@ -26,6 +26,7 @@ use crate::{
 /// See the [crate docs](crate) for an example.
 pub struct SessionLayer<B> {
     config: Config,
+    spread: Option<Spread>,
     body: PhantomData<fn(B)>,
 }
 
@@ -47,6 +48,7 @@ impl<B> SessionLayer<B> {
         };
         Ok(Self {
             config,
+            spread: None,
             body: PhantomData,
         })
     }
@@ -56,6 +58,19 @@ impl<B> SessionLayer<B> {
     pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
         self.config.listener = Listener::new(observer);
         self
+    }
+
+    /// Spreads requests over the addresses of their names. Default: connections are, by the order in which
+    /// the resolver gives the addresses, and requests use whichever connection is idle.
+    ///
+    /// # Errors
+    ///
+    /// If a time is 0.
+    pub fn spread(mut self, spread: Spread) -> Result<Self, ConfigError> {
+        ConfigError::refuse_zero("refresh", Some(spread.refresh))?;
+        ConfigError::refuse_zero("connect timeout of an address", spread.connect_timeout)?;
+        self.spread = Some(spread);
+        Ok(self)
     }
 
     /// Sets how the session uses HTTP/2.
@@ -83,7 +98,7 @@ where
     type Service = Session<B>;
 
     fn layer(&self, connector: C) -> Session<B> {
-        Session::with_config(connector, self.config.clone())
+        Session::with_config(connector, self.config.clone(), self.spread.clone())
     }
 }
 
@@ -91,6 +106,7 @@ impl<B> Default for SessionLayer<B> {
     fn default() -> Self {
         Self {
             config: Config::default(),
+            spread: None,
             body: PhantomData,
         }
     }
@@ -100,6 +116,7 @@ impl<B> Clone for SessionLayer<B> {
     fn clone(&self) -> Self {
         Self {
             config: self.config.clone(),
+            spread: self.spread.clone(),
             body: PhantomData,
         }
     }
@@ -109,6 +126,7 @@ impl<B> fmt::Debug for SessionLayer<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SessionLayer")
             .field("config", &self.config)
+            .field("spread", &self.spread)
             .finish()
     }
 }

@@ -34,6 +34,9 @@
 //! - **Idle connections** are reused last in, first out, and close after their timeout without any
 //!   traffic. Where the total limit is reached, the one that is idle for longest is evicted for
 //!   another origin.
+//! - **Their keep-alive is learned**: where a peer closes idle connections at a certain age, none is used
+//!   that is nearly as old ([`PoolConfig::learned_keep_alive`]).
+//! - **Requests are spread** over the addresses of a name, where that is asked for: see [`Spread`].
 //! - **Timeouts** for connect, head and body belong to this layer, which knows what a request waits
 //!   for. They need no timer per request.
 //! - **Reuse**: a connection goes back to the pool when the response has ended, the whole request was
@@ -150,6 +153,7 @@ mod step;
 mod target;
 pub mod testing;
 mod throughput;
+mod tried;
 
 #[cfg(feature = "http2")]
 pub use self::config::Http2;
@@ -160,7 +164,9 @@ pub use self::connector::{TlsConfigError, TlsOptions, TlsVersion};
 pub use self::{
     body::SessionBody,
     config::{ConfigError, PoolConfig, RequestOptions, Timeouts},
-    connector::{ConnectError, ConnectTimes, Connector, Transport, must_be_http1},
+    connector::{
+        ConnectError, ConnectTimes, Connector, Spread, Transport, assigned_address, must_be_http1,
+    },
     dns::{DnsError, Resolver},
     error::{Error, Phase},
     future::ResponseFuture,
@@ -173,6 +179,7 @@ pub use self::{
     stats::{CloseReason, CloseReport, Closed, Stats},
     step::Step,
     throughput::{ThroughputFloor, TooSlow, TransferDirection},
+    tried::TriedAddresses,
 };
 
 /// The code of this crate's README, held to compile.

@@ -83,6 +83,15 @@ pub enum Event<'a> {
         /// How long the request waited for it: in the queue, and while it was being opened.
         waited: Duration,
     },
+    /// It was seen for how long an origin keeps idle connections, or that it keeps them less long
+    /// than was known.
+    #[non_exhaustive]
+    KeepAliveLearned {
+        /// Where the connections lead.
+        origin: &'a Origin,
+        /// From which idle age on none is used any more: what was seen, less a margin.
+        limit: Duration,
+    },
     /// A connection has ended.
     #[non_exhaustive]
     Closed {

@@ -13,8 +13,8 @@ use hyper_util::client::legacy::connect::Connection;
 use tower_service::Service;
 
 use crate::{
-    CloseReport, Error, ResponseFuture, SessionBody, Stats, box_error::BoxError, config::Config,
-    drive::Opener, future, pool::Pool, runtime,
+    CloseReport, Error, ResponseFuture, SessionBody, Spread, Stats, box_error::BoxError,
+    config::Config, drive::Opener, future, pool::Pool, runtime,
 };
 
 /// A pool of connections as a `Service<Request<B>>`, which all requests of an app share.
@@ -61,17 +61,17 @@ where
         C::Error: Into<BoxError>,
         C::Future: Send + 'static,
     {
-        Self::with_config(connector, Config::default())
+        Self::with_config(connector, Config::default(), None)
     }
 
-    pub(crate) fn with_config<C>(connector: C, config: Config) -> Self
+    pub(crate) fn with_config<C>(connector: C, config: Config, spread: Option<Spread>) -> Self
     where
         C: Service<Uri> + Clone + Send + Sync + 'static,
         C::Response: Read + Write + Connection + Unpin + Send + 'static,
         C::Error: Into<BoxError>,
         C::Future: Send + 'static,
     {
-        let pool = Pool::new(config, Box::new(Opener::new(connector)));
+        let pool = Pool::new(config, spread, Box::new(Opener::new(connector)));
         Self {
             handle: Arc::new(Handle { pool }),
         }

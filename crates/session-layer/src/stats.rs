@@ -17,6 +17,9 @@ pub struct Stats {
     pub streams: usize,
     /// Requests that wait for a connection now.
     pub waiting: usize,
+    /// Origins of which it is learned, and counts now, how long they keep idle connections
+    /// ([`PoolConfig::learned_keep_alive`](crate::PoolConfig::learned_keep_alive)).
+    pub learned_keep_alives: usize,
     /// Connections opened so far.
     pub opened: u64,
     /// Requests so far that went over a connection which had carried a request before, or had been
@@ -34,6 +37,9 @@ pub enum CloseReason {
     Peer,
     /// It was idle for too long.
     Idle,
+    /// It stood idle for nearly as long as its peer was seen to keep idle connections
+    /// ([`PoolConfig::learned_keep_alive`](crate::PoolConfig::learned_keep_alive)).
+    KeepAlive,
     /// It was too old.
     Lifetime,
     /// It had served as many requests as it may.
@@ -51,6 +57,9 @@ pub enum CloseReason {
     Unclean,
     /// Another connection to the same origin turned out to be dead, or led to the wrong server.
     Suspect,
+    /// Its name has the address no more that it leads to, where requests are
+    /// [spread](crate::Spread).
+    AddressGone,
     /// The session was closed or dropped.
     Session,
 }
@@ -63,6 +72,8 @@ pub struct Closed {
     pub peer: u64,
     /// Idle too long: [`CloseReason::Idle`].
     pub idle: u64,
+    /// Before the peer would: [`CloseReason::KeepAlive`].
+    pub keep_alive: u64,
     /// Too old: [`CloseReason::Lifetime`].
     pub lifetime: u64,
     /// After enough requests: [`CloseReason::Requests`].
@@ -77,6 +88,8 @@ pub struct Closed {
     pub unclean: u64,
     /// Since others were dead: [`CloseReason::Suspect`].
     pub suspect: u64,
+    /// To an address that is gone: [`CloseReason::AddressGone`].
+    pub address_gone: u64,
     /// With the session: [`CloseReason::Session`].
     pub session: u64,
 }
@@ -86,6 +99,7 @@ impl Closed {
         let count = match reason {
             CloseReason::Peer => &mut self.peer,
             CloseReason::Idle => &mut self.idle,
+            CloseReason::KeepAlive => &mut self.keep_alive,
             CloseReason::Lifetime => &mut self.lifetime,
             CloseReason::Requests => &mut self.requests,
             CloseReason::Evicted => &mut self.evicted,
@@ -93,6 +107,7 @@ impl Closed {
             CloseReason::Abandoned => &mut self.abandoned,
             CloseReason::Unclean => &mut self.unclean,
             CloseReason::Suspect => &mut self.suspect,
+            CloseReason::AddressGone => &mut self.address_gone,
             CloseReason::Session => &mut self.session,
         };
         *count = count.saturating_add(1);
@@ -104,6 +119,7 @@ impl Closed {
         [
             self.peer,
             self.idle,
+            self.keep_alive,
             self.lifetime,
             self.requests,
             self.evicted,
@@ -111,6 +127,7 @@ impl Closed {
             self.abandoned,
             self.unclean,
             self.suspect,
+            self.address_gone,
             self.session,
         ]
         .into_iter()

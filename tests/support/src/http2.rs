@@ -399,6 +399,15 @@ impl Stream {
         let _ = self.control.send(Control::Close);
     }
 
+    /// Ends the connection by a GOAWAY after this time, when the stream may be long over.
+    pub fn go_away_after(&self, time: Duration) {
+        let control = self.control.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(time).await;
+            let _ = control.send(Control::GoAway);
+        });
+    }
+
     /// Lets the connection stay open, and read and write nothing any more.
     pub fn freeze(&self) {
         let _ = self.control.send(Control::Freeze);

@@ -137,6 +137,7 @@ impl ClientBuilder {
             paths: self.paths,
             sinks: sinks.clone(),
             renews: self.extras.auth.is_some(),
+            spreading: self.spreading,
             decompression: self.decompression,
             decode_limits: self.decode_limits,
             error_for_status: self.error_for_status,

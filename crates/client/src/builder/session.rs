@@ -10,9 +10,11 @@ use session_layer::Proxy;
 use session_layer::TlsOptions;
 #[cfg(feature = "cookies")]
 use session_layer::cookies::Jar;
-use session_layer::{Connector, Observer, PoolConfig, SessionLayer, Timeouts};
+use session_layer::{Connector, Observer, PoolConfig, SessionLayer, Spread, Timeouts};
 
-use crate::{ClientBuilder, Error, layers::AttemptBody, observe::Connections};
+use crate::{
+    ClientBuilder, Error, layers::AttemptBody, observe::Connections, spreading::Spreading,
+};
 
 impl ClientBuilder {
     /// Limits connections and the wait for them. Default: [`PoolConfig::default`].
@@ -32,6 +34,29 @@ impl ClientBuilder {
     /// Default: [`Timeouts::default`].
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
         self.timeouts = timeouts;
+        self
+    }
+
+    /// Spreads requests over all addresses of their names, as [`Spread`] describes it: for names
+    /// whose addresses are servers of their own, such as a headless service in Kubernetes. Each attempt of
+    /// a call goes to an address that the call has not been at, as long as there is one. Default: only
+    /// connections are spread.
+    ///
+    /// The addresses are what the resolver of the [connector](Self::connector) says. With
+    /// [`build_with_connector`](Self::build_with_connector) that holds too, and the connector has to dial
+    /// [`assigned_address`](session_layer::assigned_address).
+    ///
+    /// ```
+    /// use client::Client;
+    ///
+    /// let client = Client::builder()
+    ///     .base_url("http://orders.shop.svc.cluster.local:8080/")?
+    ///     .spread_addresses()
+    ///     .build()?;
+    /// # Ok::<(), client::Error>(())
+    /// ```
+    pub fn spread_addresses(mut self) -> Self {
+        self.spreading = Spreading::On;
         self
     }
 
@@ -207,6 +232,10 @@ impl ClientBuilder {
         let layer = SessionLayer::new(self.pool.clone(), self.timeouts.clone())?;
         #[cfg(feature = "http2")]
         let layer = layer.http2(self.http2.clone())?;
+        let layer = match self.spreading {
+            Spreading::On => layer.spread(Spread::over(&self.connector))?,
+            Spreading::Off => layer,
+        };
         let sinks = self.sinks();
         if sinks.are_any() {
             self.observers.add(Connections(sinks));

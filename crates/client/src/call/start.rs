@@ -5,7 +5,7 @@ use std::{mem, sync::atomic::Ordering::Acquire, time::Duration};
 use http::{Method, Request, header::AUTHORIZATION};
 use http_body::Body as _;
 use retry_layer::Deadline;
-use session_layer::RequestOptions;
+use session_layer::{RequestOptions, TriedAddresses};
 use tokio::time::Instant;
 
 use super::{Call, Settings, Shared, observed::Observed, state::State};
@@ -21,6 +21,7 @@ use crate::{
     redirect::{self, Kept},
     resume::Resume,
     setting,
+    spreading::Spreading,
     stack::{Mode, Stack},
     target::{self, Credentials, Target},
     without_defaults::WithoutDefaults,
@@ -172,6 +173,9 @@ pub(super) fn prepare(settings: &Settings, request: &mut Request<Body>) -> Resul
     }
     if settings.renews {
         setting::set(request.extensions_mut(), Refresh::default());
+    }
+    if settings.spreading == Spreading::On {
+        setting::set(request.extensions_mut(), TriedAddresses::new());
     }
     if decode::IS_POSSIBLE && !settings.decompression {
         setting::set(request.extensions_mut(), NoDecompression);

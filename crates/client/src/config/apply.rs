@@ -9,8 +9,9 @@ use super::{
     duration::Limit,
     hedge::HedgeConfig,
     problem::{header_name, twice},
+    session::PoolSettings,
 };
-use crate::{ClientBuilder, Error, observe::Paths};
+use crate::{ClientBuilder, Error, observe::Paths, spreading::Spreading};
 
 impl ClientBuilder {
     /// Starts with the settings of a configuration. Settings that only code can make come after it:
@@ -65,6 +66,7 @@ impl ClientBuilder {
             error_for_status,
             https_only,
             resume,
+            spread_addresses,
             user_agent,
             request_id,
             attempt_id,
@@ -117,9 +119,7 @@ impl ClientBuilder {
         if let Some(redirects) = redirects {
             builder.redirects = redirects.alter(builder.redirects)?;
         }
-        if let Some(pool) = pool {
-            builder.pool = pool.alter(builder.pool);
-        }
+        builder = share_connections(builder, pool, spread_addresses);
         if let Some(timeouts) = timeouts {
             builder.timeouts = timeouts.alter(builder.timeouts);
         }
@@ -191,6 +191,22 @@ fn treat_bodies(
         builder = builder.resume(on);
     }
     Ok(builder)
+}
+
+fn share_connections(
+    mut builder: ClientBuilder,
+    pool: Option<PoolSettings>,
+    spreads: Option<bool>,
+) -> ClientBuilder {
+    if let Some(pool) = pool {
+        builder.pool = pool.alter(builder.pool);
+    }
+    match spreads {
+        Some(true) => builder.spreading = Spreading::On,
+        Some(false) => builder.spreading = Spreading::Off,
+        None => {}
+    }
+    builder
 }
 
 fn refuse_responses_and_urls(

@@ -64,6 +64,7 @@ use self::{
 /// | `call_spans` | false for [no spans of whole calls](crate::ClientBuilder::call_spans) |
 /// | `error_for_status`, `https_only` | true or false |
 /// | `resume` | whether bodies are [continued](crate::ClientBuilder::resume) where they break: true or false |
+/// | `spread_addresses` | whether requests are [spread](crate::ClientBuilder::spread_addresses) over the addresses of their names: true or false |
 /// | `user_agent` | text; none is sent if it is empty |
 /// | `request_id`, `attempt_id` | a header's name |
 /// | `headers` | [default headers](crate::ClientBuilder::default_header): name and value |
@@ -84,7 +85,7 @@ use self::{
 /// | `redirects.follow`, `.limit`, `.allow_downgrade`, `.sensitive_headers` | true or false, a number, true or false, a list of names |
 /// | `pool.max_connections`, `.max_connections_per_origin`, `.max_waiting`, `.max_requests_per_connection` | numbers |
 /// | `pool.http1_read_buffer`, `.http1_max_headers` | bytes; a number of fields |
-/// | `pool.http1_space_before_colon`, `.http1_ignore_invalid_headers` | true or false |
+/// | `pool.learned_keep_alive`, `.http1_space_before_colon`, `.http1_ignore_invalid_headers` | true or false |
 /// | `pool.queue_timeout`, `.idle_timeout`, `.max_lifetime` | durations or `"none"` |
 /// | `timeouts.connect`, `.head`, `.body_idle`, `.expect_continue` | durations or `"none"`; the last one a duration |
 /// | `timeouts.download_floor`, `.upload_floor` | [throughput](crate::ThroughputFloor): a table of `bytes_per_second` (a number) and `window` (a duration); or `"none"` |
@@ -130,6 +131,7 @@ pub struct ClientConfig {
     error_for_status: Option<bool>,
     https_only: Option<bool>,
     resume: Option<bool>,
+    spread_addresses: Option<bool>,
     user_agent: Option<String>,
     request_id: Option<String>,
     attempt_id: Option<String>,

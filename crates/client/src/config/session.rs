@@ -14,6 +14,7 @@ pub(super) struct PoolSettings {
     max_waiting: Option<usize>,
     queue_timeout: Option<Limit>,
     idle_timeout: Option<Limit>,
+    learned_keep_alive: Option<bool>,
     max_lifetime: Option<Limit>,
     max_requests_per_connection: Option<u64>,
     http1_read_buffer: Option<usize>,
@@ -38,6 +39,9 @@ impl PoolSettings {
         }
         if let Some(Limit(timeout)) = self.idle_timeout {
             pool = pool.idle_timeout(timeout);
+        }
+        if let Some(learned) = self.learned_keep_alive {
+            pool = pool.learned_keep_alive(learned);
         }
         if let Some(Limit(lifetime)) = self.max_lifetime {
             pool = pool.max_lifetime(lifetime);

@@ -8,7 +8,7 @@ use http_body::Body as HttpBody;
 use retry_layer::{
     BodyFactory, Deadline, EarlierTransparentRetries, ResponseExt as _, Resumption, RetryReport,
 };
-use session_layer::RequestOptions;
+use session_layer::{RequestOptions, TriedAddresses};
 
 use super::{
     headers,
@@ -165,7 +165,9 @@ impl Kept {
             RedirectAction::Stop => return Ok(None),
             RedirectAction::Refuse => return Err(refused("the client's rules refuse a redirect")),
         }
-        if redirect.is_cross_origin() {
+        let leaves = redirect.is_cross_origin();
+        let spreads = self.request.extensions_mut().remove::<TriedAddresses>();
+        if leaves {
             headers::leave_origin(self.request.headers_mut(), &self.redirects);
             let mut of_the_call = call_settings::only(self.request.extensions());
             setting::set(&mut of_the_call, CrossOrigin);
@@ -173,6 +175,10 @@ impl Kept {
                 setting::set(&mut of_the_call, RequestOptions::for_another_peer(options));
             }
             *self.request.extensions_mut() = of_the_call;
+        }
+        if spreads.is_some() {
+            // Those that answered the last hop are as good as any for this one.
+            setting::set(self.request.extensions_mut(), TriedAddresses::new());
         }
         if let Change::ToGet = changed {
             *self.request.method_mut() = Method::GET;

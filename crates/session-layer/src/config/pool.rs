@@ -22,6 +22,7 @@ pub struct PoolConfig {
     pub(crate) max_waiting: usize,
     pub(crate) queue_timeout: Option<Duration>,
     pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) learned_keep_alive: bool,
     pub(crate) max_lifetime: Option<Duration>,
     pub(crate) max_requests_per_connection: Option<u64>,
     pub(crate) http1_read_buffer: Option<usize>,
@@ -75,6 +76,25 @@ impl PoolConfig {
     /// one second before that.
     pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.idle_timeout = timeout.into();
+        self
+    }
+
+    /// Learns for how long each origin keeps idle connections, and gives no request to one that has been
+    /// idle for nearly as long: a request that crosses the peer's close fails, and one that is not
+    /// idempotent cannot be sent again. Default: `true`.
+    ///
+    /// An age is learned when the peer has closed idle connections at about it four times, on separate
+    /// occasions, and when those that lived longer are no more than twice as many. The limit is a
+    /// tenth less, at least 100 ms and at most one second less. Closes at random, a restart, or a server
+    /// that closes after its responses teach nothing of that kind; and no limit is below 0.9 s, so
+    /// connections in steady use are always reused. What is learned counts for ten minutes; then older
+    /// connections are tried again, and if it still holds, it counts for twice as long, up to two hours.
+    ///
+    /// A peer that sends `Keep-Alive: timeout=N` is taken at its word, and nothing is learned of it.
+    /// [`Stats`](crate::Stats) and [`Event::KeepAliveLearned`](crate::Event::KeepAliveLearned) show what
+    /// is learned.
+    pub fn learned_keep_alive(mut self, learned: bool) -> Self {
+        self.learned_keep_alive = learned;
         self
     }
 
@@ -198,6 +218,7 @@ impl Default for PoolConfig {
             max_waiting: 16_384,
             queue_timeout: Some(Duration::from_secs(10)),
             idle_timeout: Some(Duration::from_secs(50)),
+            learned_keep_alive: true,
             max_lifetime: Some(Duration::from_secs(30 * 60)),
             max_requests_per_connection: None,
             http1_read_buffer: None,

@@ -1,4 +1,4 @@
-use std::{future::Future, io};
+use std::{future::Future, io, net::SocketAddr};
 
 use http::{Uri, uri::Scheme};
 #[cfg(unix)]
@@ -8,7 +8,12 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     ConnectError, ConnectTimes, Settings, Stage, Transport, stream::Stream, transport::ViaProxy,
 };
-use crate::{Step, box_error::BoxError, connector::opening::enter, origin::port_of};
+use crate::{
+    Step,
+    box_error::BoxError,
+    connector::opening::{assigned_address, enter},
+    origin::port_of,
+};
 
 /// One connect: each step is timed, and all have one deadline.
 pub(super) struct Dial<'a> {
@@ -27,7 +32,7 @@ pub(super) struct Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    fn of(uri: &'a Uri) -> Result<Self, &'static str> {
+    pub(super) fn of(uri: &'a Uri) -> Result<Self, &'static str> {
         let secure = match uri.scheme() {
             Some(scheme) if *scheme == Scheme::HTTP => false,
             Some(scheme) if *scheme == Scheme::HTTPS => true,
@@ -115,6 +120,9 @@ impl<'a> Dial<'a> {
         if let Some(route) = self.settings.proxies.route(uri) {
             return self.through(&route, target).await;
         }
+        if let Some(address) = assigned_address() {
+            return Ok((self.dial(vec![address]).await?, None));
+        }
         let steps = [Step::Dns, Step::Connect];
         Ok((self.open(target.host, target.port, steps).await?, None))
     }
@@ -134,14 +142,19 @@ impl<'a> Dial<'a> {
             .within(self.settings.resolver.resolve(host, port))
             .await
             .map_err(|error| ConnectError::new(Stage::Resolve, error))?;
-        let resolved = Instant::now();
-        self.times.dns = Some(resolved - began);
+        self.times.dns = Some(began.elapsed());
         enter(connect);
+        self.dial(addresses).await
+    }
+
+    /// Connects to one of these addresses by TCP.
+    async fn dial(&mut self, addresses: Vec<SocketAddr>) -> Result<Stream, ConnectError> {
+        let began = Instant::now();
         let connect = self.settings.tcp.connect(addresses, self.deadline);
         let stream = connect
             .await
             .map_err(|error| ConnectError::new(Stage::Connect, error))?;
-        self.times.tcp = Some(resolved.elapsed());
+        self.times.tcp = Some(began.elapsed());
         Ok(Stream::of_tcp(stream))
     }
 

@@ -25,6 +25,7 @@ pub(crate) mod opening;
 #[cfg(feature = "proxy")]
 mod proxy;
 mod socket;
+mod spread;
 mod stream;
 mod tcp;
 #[cfg(feature = "tls")]
@@ -37,7 +38,8 @@ pub use self::proxy::{Proxy, ProxyConfigError, ProxyError};
 pub use self::tls::{TlsConfigError, TlsOptions, TlsVersion};
 pub use self::{
     error::ConnectError,
-    opening::must_be_http1,
+    opening::{assigned_address, must_be_http1},
+    spread::Spread,
     transport::{ConnectTimes, Transport},
 };
 pub(crate) use self::{

@@ -1,6 +1,6 @@
 //! What a session and its connector tell each other while a connection is being opened.
 
-use std::cell::Cell;
+use std::{cell::Cell, net::SocketAddr};
 
 use crate::Step;
 
@@ -11,6 +11,8 @@ tokio::task_local! {
 /// What a session and its connector tell each other while the connector's future is polled.
 pub(crate) struct Opening {
     pub(crate) http1_only: bool,
+    /// The address to dial, where requests are spread.
+    pub(crate) address: Option<SocketAddr>,
     pub(crate) step: Cell<Step>,
 }
 
@@ -39,4 +41,25 @@ pub fn must_be_http1() -> bool {
     OPENING
         .try_with(|opening| opening.http1_only)
         .unwrap_or(false)
+}
+
+/// The address that the connection which a connector is opening has to lead to, where the session
+/// [spreads](crate::Spread) its requests over the addresses of their names.
+///
+/// A connector of one's own has to dial this one then, and no other of the name. It holds within the
+/// future of the connector, as the session polls it.
+///
+/// ```
+/// use std::net::SocketAddr;
+///
+/// let resolved = vec![SocketAddr::from(([10, 0, 0, 1], 80))];
+/// let dialled = match session_layer::assigned_address() {
+///     Some(address) => vec![address],
+///     None => resolved,
+/// };
+/// # let _ = dialled;
+/// ```
+#[must_use]
+pub fn assigned_address() -> Option<SocketAddr> {
+    OPENING.try_with(|opening| opening.address).ok().flatten()
 }

@@ -99,6 +99,11 @@ where
             return Poll::Ready(());
         };
         if let Poll::Ready(ended) = hyper.poll(cx) {
+            let is_idle = state.phase() == ExchangePhase::Idle;
+            // One that was upgraded ends here too.
+            if is_idle && (ended.is_err() || state.has_read_ended()) {
+                this.connection.note_closed_idle();
+            }
             if let Err(error) = ended {
                 tracing::trace!(origin = %this.connection.origin(), %error, "connection ended");
             }

@@ -29,10 +29,14 @@ pub(crate) enum Cause {
     Unanswered = 14,
     /// Bytes came, or were taken, more slowly than the floor asks for.
     TooSlow = 15,
+    /// It stood idle for nearly as long as its peer was seen to keep connections.
+    KeepAlive = 16,
+    /// Its address is none of its name's any more.
+    AddressGone = 17,
 }
 
 impl Cause {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 17] = [
         Self::HeadTimeout,
         Self::BodyTimeout,
         Self::HeadTooLarge,
@@ -48,6 +52,8 @@ impl Cause {
         Self::Suspect,
         Self::Unanswered,
         Self::TooSlow,
+        Self::KeepAlive,
+        Self::AddressGone,
     ];
 
     pub(super) fn of(number: u8) -> Option<Self> {
@@ -68,6 +74,8 @@ impl Cause {
             Self::Served => CloseReason::Requests,
             Self::Evicted => CloseReason::Evicted,
             Self::Suspect => CloseReason::Suspect,
+            Self::KeepAlive => CloseReason::KeepAlive,
+            Self::AddressGone => CloseReason::AddressGone,
         }
     }
 }

@@ -300,7 +300,10 @@ impl Times {
 ///
 /// When it is polled on another runtime, it takes a timer of that: the timer of the runtime before
 /// fires only while that is driven, and panics if that has ended.
-async fn before<T>(moment: Option<Instant>, future: impl Future<Output = T>) -> Option<T> {
+pub(super) async fn before<T>(
+    moment: Option<Instant>,
+    future: impl Future<Output = T>,
+) -> Option<T> {
     let mut future = pin!(future);
     let mut timer = pin!(None::<Sleep>);
     let mut timer_of = None;

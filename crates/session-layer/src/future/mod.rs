@@ -4,6 +4,7 @@ mod checkout;
 mod exchange;
 mod expect;
 mod place;
+mod spread;
 mod turn;
 
 use std::{
@@ -27,11 +28,11 @@ use self::{
     turn::{KeptTurn, Turn},
 };
 use crate::{
-    Error, SessionBody, Step,
+    Error, SessionBody, Step, TriedAddresses,
     box_error::BoxError,
     exchange::RequestBody,
     origin::RawOrigin,
-    pool::{Arrival, CheckedOut, Pool, PooledConnection, Ticket},
+    pool::{Arrival, Assigned, CheckedOut, Pool, PooledConnection, Ticket},
     reuse, runtime,
     target::HeaderFlags,
 };
@@ -181,6 +182,8 @@ where
         let now = Instant::now();
         let mut flags = HeaderFlags::of(&request);
         reuse::frame_again(&mut request, &mut flags);
+        let tried = request.extensions().get();
+        let origin = pool.assign_again(&origin, tried, now).unwrap_or(origin);
         match pool.check_out(&origin.here(), now, Some(turn.arrival)) {
             Ok(checked_out) => {
                 let queued = turn.queued;
@@ -256,10 +259,27 @@ where
     let now = Instant::now();
     let mut request = request.map(RequestBody::new);
     let mut flags = HeaderFlags::of(&request);
+    let tried = if pool.spreads() {
+        request.extensions().get::<TriedAddresses>().cloned()
+    } else {
+        None
+    };
     let origin = match pools_key(pool, &mut request, &mut flags, runtime) {
         Ok(origin) => origin,
         Err(error) => return ResponseFuture::failed(error),
     };
+    if pool.spreads() {
+        match pool.assign(&origin, tried.as_ref(), now) {
+            Ok(Assigned::Name) => {}
+            Ok(Assigned::Address(origin)) => {
+                return spread::start(pool, &origin, request, flags, now);
+            }
+            Ok(Assigned::Unknown(name)) => {
+                return spread::find(pool, name, tried, request, flags);
+            }
+            Err(error) => return ResponseFuture::failed(error.into()),
+        }
+    }
     let checked_out = match pool.take(&origin, now) {
         // This is the case of most requests.
         Some((pooled, ticket)) if pooled.is_ready() => {

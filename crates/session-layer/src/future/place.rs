@@ -4,7 +4,7 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     task::{Context, Poll},
 };
 
@@ -37,6 +37,22 @@ pin_project! {
     }
 }
 
+pin_project! {
+    /// A future that looks up where its request goes before it has a place.
+    struct Finding<F, B>
+    where
+        B: Send,
+        B: 'static,
+    {
+        #[pin]
+        future: F,
+        place: Found<B>,
+    }
+}
+
+/// The place that a request has once its addresses are known, if it has to wait then.
+pub(crate) type Found<B> = Arc<OnceLock<Option<Place<B>>>>;
+
 /// The place of a request in the queue, shared between the future that waits there and its box.
 pub(crate) struct Place<B: Send + 'static> {
     pool: Arc<Pool<B>>,
@@ -51,6 +67,10 @@ impl<B: Send + 'static> Place<B> {
             origin: waiting.origin().clone(),
             arrival: waiting.arrival(),
         }
+    }
+
+    fn step(&self) -> Step {
+        self.pool.step(&self.origin, self.arrival)
     }
 }
 
@@ -74,8 +94,34 @@ impl<F: Future, B: Send + 'static> Future for Placed<F, B> {
 impl<F: Future + Send, B: Send + 'static> Stepwise<F::Output> for Placed<F, B> {
     fn step(&self) -> Step {
         match &self.place {
-            Some(place) => place.pool.step(&place.origin, place.arrival),
+            Some(place) => place.step(),
             None => Step::Queue,
+        }
+    }
+}
+
+/// Boxes what looks up where its request goes, and then notes the place at which it waits.
+pub(crate) fn finding<T, B: Send + 'static>(
+    place: Found<B>,
+    future: impl Future<Output = T> + Send + 'static,
+) -> CheckingOut<T> {
+    Box::pin(Finding { future, place })
+}
+
+impl<F: Future, B: Send + 'static> Future for Finding<F, B> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        self.project().future.poll(cx)
+    }
+}
+
+impl<F: Future + Send, B: Send + 'static> Stepwise<F::Output> for Finding<F, B> {
+    fn step(&self) -> Step {
+        match self.place.get() {
+            None => Step::Dns,
+            Some(Some(place)) => place.step(),
+            Some(None) => Step::Queue,
         }
     }
 }

@@ -50,8 +50,8 @@ impl Hash for Origin {
     }
 }
 
-/// An origin as the pool's key, in which its runtime counts too: the pool keeps the connections of
-/// each runtime apart.
+/// An origin as the pool's key, in which its runtime counts too, and where requests are spread its
+/// address: the pool keeps the connections of each apart.
 #[derive(Clone, Debug)]
 pub(crate) struct Key(pub(crate) Origin);
 
@@ -84,6 +84,7 @@ impl Equivalent<Key> for RawOrigin<'_> {
             && key.protocol == self.protocol
             && key.group == self.group
             && key.runtime == self.runtime
+            && key.address.is_none()
             && key.authority == *self.authority.as_str()
     }
 }
@@ -95,6 +96,7 @@ impl Equivalent<Key> for OriginRef<'_> {
             && key.protocol == self.protocol
             && key.group == self.group
             && key.runtime == self.runtime
+            && key.address == self.address
             && key.authority == *self.authority
     }
 }

@@ -1,6 +1,7 @@
 use std::{
     fmt,
     hash::{BuildHasher, Hasher},
+    net::SocketAddr,
     sync::{Arc, LazyLock},
 };
 
@@ -29,6 +30,7 @@ pub(crate) struct InvalidUri(pub(crate) &'static str);
 #[derive(Clone)]
 pub struct Origin(Arc<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     scheme: Scheme,
     protocol: Protocol,
@@ -36,6 +38,8 @@ struct Inner {
     group: u8,
     /// The runtime that drives its connections.
     runtime: Option<runtime::Id>,
+    /// The one address that its connections lead to, where requests are spread.
+    address: Option<SocketAddr>,
     /// The length of the host within the authority.
     host_len: usize,
     port: u16,
@@ -121,9 +125,34 @@ impl Origin {
         self.0.runtime
     }
 
+    /// The one address that its connections lead to, where requests are spread.
+    #[inline]
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        self.0.address
+    }
+
+    /// The same, for connections to this address alone.
+    pub(crate) fn with_address(&self, address: SocketAddr) -> Self {
+        Self(Arc::new(Inner {
+            address: Some(address),
+            ..(*self.0).clone()
+        }))
+    }
+
+    /// The same, for whichever address.
+    pub(crate) fn without_address(&self) -> OriginRef<'_> {
+        OriginRef {
+            address: None,
+            ..self.borrowed()
+        }
+    }
+
     /// Whether both are the same key: the pool has the same connections for them.
     pub(crate) fn is_same_key(&self, other: &Self) -> bool {
-        self == other && self.0.runtime == other.0.runtime && self.0.group == other.0.group
+        self == other
+            && self.0.runtime == other.0.runtime
+            && self.0.group == other.0.group
+            && self.0.address == other.0.address
     }
 
     #[inline]
@@ -150,6 +179,7 @@ impl Origin {
             protocol: self.0.protocol,
             group: self.0.group,
             runtime: self.0.runtime,
+            address: self.0.address,
             // The value was made of text.
             authority: String::from_utf8_lossy(self.0.authority.as_bytes()),
             host_len: self.0.host_len,

@@ -1,6 +1,6 @@
 //! The forms in which the name of an origin is looked up.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 use http::{
@@ -18,6 +18,7 @@ pub(crate) struct OriginRef<'a> {
     pub(super) protocol: Protocol,
     pub(super) group: u8,
     pub(super) runtime: Option<runtime::Id>,
+    pub(super) address: Option<SocketAddr>,
     /// In lower case, without the port that the scheme implies.
     pub(super) authority: Cow<'a, str>,
     pub(super) host_len: usize,
@@ -130,6 +131,7 @@ impl<'a> RawOrigin<'a> {
             protocol: self.protocol,
             group: self.group,
             runtime: self.runtime,
+            address: None,
             hash: hash(self.scheme, &authority),
             authority,
             host_len: host.len(),
@@ -155,6 +157,7 @@ impl OriginRef<'_> {
             protocol: self.protocol,
             group: self.group,
             runtime: self.runtime,
+            address: self.address,
             host_len: self.host_len,
             port: self.port,
             authority: HeaderValue::from_maybe_shared(name).map_err(|_| invalid())?,

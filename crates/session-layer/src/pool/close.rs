@@ -51,7 +51,10 @@ impl<B: Send + 'static> Pool<B> {
         let moment = now.checked_sub(timeout).unwrap_or(self.epoch);
         let expired = self.lock().state.expire(origin, id, moment);
         match expired {
-            Some(Ok(given)) => Expiry::Expired(given),
+            Some(Ok(given)) => {
+                connection.note_outlived(now);
+                Expiry::Expired(given)
+            }
             Some(Err(since)) => since.checked_add(timeout).map_or(Expiry::InUse, Expiry::At),
             None => Expiry::InUse,
         }

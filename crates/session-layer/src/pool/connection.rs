@@ -10,13 +10,16 @@ use tokio::{runtime, time::Instant};
 
 use super::{
     Pool,
+    keep_alive::KeepAlive,
     pooled::{Channel, PooledConnection},
 };
 use crate::{
     connector::ViaProxy,
     exchange::{Cause, ExchangeState, FOR, Release, Unread},
     info::Facts,
+    observer::Event,
     origin::Origin,
+    stats::CloseReason,
 };
 
 /// A connection, as the pool, its driver and its requests share it.
@@ -40,6 +43,10 @@ pub(crate) struct Connection<B: Send + 'static> {
     idle_hint: AtomicU32,
     /// Whether the driver has not read that yet.
     idle_hint_is_new: AtomicBool,
+    /// What is learned of how long the peer keeps it idle, where that is wanted.
+    keep_alive: Option<Arc<KeepAlive>>,
+    /// When it was opened, or carried something last.
+    idle_since: AtomicU64,
     /// Where an HTTP/1 connection is kept while a response body holds it: the type of the body does
     /// not know `B`.
     kept_channel: Mutex<Option<Box<Channel<B>>>>,
@@ -56,8 +63,11 @@ impl<B: Send + 'static> Connection<B> {
         expires: Option<Instant>,
         via_proxy: Option<ViaProxy>,
     ) -> Arc<Self> {
+        let idle_since = AtomicU64::new(state.tick(facts.opened));
         Arc::new(Self {
             facts: Arc::new(facts),
+            keep_alive: pool.keep_alive_of(&origin),
+            idle_since,
             pool,
             origin,
             state,
@@ -159,6 +169,70 @@ impl<B: Send + 'static> Connection<B> {
     pub(super) fn idle_timeout(&self) -> Option<Duration> {
         let own = self.pool.config().pool.idle_timeout;
         own.into_iter().chain(self.idle_hint()).min()
+    }
+
+    /// Takes note that it carries nothing from now on.
+    #[inline]
+    pub(super) fn note_idle(&self, now: Instant) {
+        self.idle_since.store(self.state.tick(now), Relaxed);
+    }
+
+    /// What is learned of how long the peer keeps it idle. What the peer says of that comes first.
+    fn learned_keep_alive(&self) -> Option<&KeepAlive> {
+        let keep_alive = self.keep_alive.as_deref()?;
+        (self.idle_hint.load(Relaxed) == 0).then_some(keep_alive)
+    }
+
+    fn idle_for(&self, now: Instant) -> Duration {
+        let since = self.state.moment(self.idle_since.load(Relaxed));
+        since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    }
+
+    /// Whether it has been idle for nearly as long as its peer was seen to keep connections. Where nothing
+    /// was seen yet, that is one look.
+    #[inline]
+    pub(super) fn is_about_to_close(&self, now: Instant) -> bool {
+        let nothing_is_known = self.keep_alive.as_ref().is_none_or(|it| it.is_empty());
+        !nothing_is_known && self.is_too_old_to_use(now)
+    }
+
+    #[cold]
+    fn is_too_old_to_use(&self, now: Instant) -> bool {
+        let Some(keep_alive) = self.learned_keep_alive() else {
+            return false;
+        };
+        let allowed = keep_alive.allows(self.idle_for(now), now);
+        if let Some(limit) = keep_alive.news(now) {
+            let origin = &self.origin;
+            let listener = &self.pool.config().listener;
+            listener.tell(|| Event::KeepAliveLearned { origin, limit });
+        }
+        !allowed
+    }
+
+    /// Takes note that the peer closed it while it carried nothing.
+    pub(crate) fn note_closed_idle(&self) {
+        if self.state.close_reason() == CloseReason::Peer {
+            self.note_closed(Instant::now());
+        }
+    }
+
+    /// Takes note that it was closed by the time that it was used for a request, at `now`.
+    pub(crate) fn note_stale(&self, now: Instant) {
+        self.note_closed(now);
+    }
+
+    fn note_closed(&self, now: Instant) {
+        if let Some(keep_alive) = self.learned_keep_alive() {
+            keep_alive.closed(self.idle_for(now), now);
+        }
+    }
+
+    /// Takes note that it was still open when this side closed it, since it had been idle too long.
+    pub(super) fn note_outlived(&self, now: Instant) {
+        if let Some(keep_alive) = self.learned_keep_alive() {
+            keep_alive.lived(self.idle_for(now), now);
+        }
     }
 
     /// Notes that its driver has ended. Must be called before the pool forgets the connection.

@@ -9,11 +9,12 @@ use super::{
     state::{Effects, Failed},
     waiter::Waiter,
 };
+#[cfg(feature = "http2")]
+use crate::origin::Origin;
 use crate::{
     Error,
     error::Kind,
     exchange::{Cause, Release},
-    origin::Origin,
 };
 
 impl<B: Send + 'static> Pool<B> {
@@ -37,7 +38,10 @@ impl<B: Send + 'static> Pool<B> {
         }
         self.grant(grant);
         for shared in close {
-            shared.connection().state().note_end(self.unkept());
+            let connection = shared.connection();
+            connection
+                .state()
+                .note_end(self.unkept(connection.origin()));
         }
         if !tell.is_empty() {
             let error = failed.unwrap_or_else(|| Error::new(Kind::Connect));
@@ -73,12 +77,15 @@ impl<B: Send + 'static> Pool<B> {
     }
 
     /// Notes that a request on a shared connection is over.
-    pub(super) fn stream_ended(self: &Arc<Self>, origin: &Origin, id: u64) {
+    pub(super) fn stream_ended(self: &Arc<Self>, connection: &Connection<B>) {
+        let (origin, id) = (connection.origin(), connection.id());
         let mut inner = self.lock();
         if inner.state.stream_ended_quietly(origin, id) {
             return;
         }
-        let effects = inner.state.stream_ended(origin, id, Instant::now());
+        let now = Instant::now();
+        connection.note_idle(now);
+        let effects = inner.state.stream_ended(origin, id, now);
         drop(inner);
         self.follow(effects, None);
     }

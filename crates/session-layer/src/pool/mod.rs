@@ -12,6 +12,7 @@ mod connection;
 mod effects;
 mod grant;
 mod inner;
+mod keep_alive;
 #[cfg(all(test, session_loom))]
 mod loom;
 mod open;
@@ -22,6 +23,7 @@ mod pooled;
     allow(dead_code, reason = "only HTTP/2 shares connections")
 )]
 mod shared;
+mod spread;
 #[cfg_attr(
     not(feature = "http2"),
     allow(dead_code, reason = "only HTTP/2 shares connections")
@@ -48,6 +50,7 @@ mod waiter_cell;
 use std::{
     collections::VecDeque,
     fmt,
+    hash::Hash,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -55,7 +58,7 @@ use std::{
     time::Duration,
 };
 
-use hashbrown::HashMap;
+use hashbrown::{Equivalent, HashMap};
 use tokio::{sync::Notify, time::Instant};
 
 pub(crate) use self::{
@@ -66,6 +69,7 @@ pub(crate) use self::{
     permit::Permit,
     pooled::PooledConnection,
     shared::Shared,
+    spread::{Assigned, Name},
     state::{Arrival, Ticket},
     streams::Streams,
     waiter::{Wait, Waiting},
@@ -73,15 +77,17 @@ pub(crate) use self::{
 };
 use self::{
     inner::Inner,
+    keep_alive::{KeepAlive, KeepAlives},
+    spread::Spreading,
     state::{Cancelled, Checkout, CheckoutAnswer, Returned, State},
     waiter::Waiter,
 };
 use crate::{
-    Closed, Error, Event, Stats, Step,
+    Closed, Error, Event, Spread, Stats, Step,
     config::Config,
     error::Kind,
     exchange::{Cause, Release},
-    origin::{Origin, OriginRef, RawOrigin},
+    origin::{Key, Origin, OriginRef, RawOrigin},
 };
 
 pub(crate) struct Pool<B: Send + 'static> {
@@ -95,6 +101,9 @@ pub(crate) struct Pool<B: Send + 'static> {
     reused: AtomicU64,
     /// Notified when a connection, or a connect, has ended.
     gone: Notify,
+    keep_alives: KeepAlives,
+    /// Where requests are spread over the addresses of their names.
+    spreading: Option<Box<Spreading>>,
     #[cfg(feature = "http2")]
     calm: calm::Calm,
 }
@@ -110,7 +119,11 @@ pub(crate) enum CheckedOut<B: Send + 'static> {
 }
 
 impl<B: Send + 'static> Pool<B> {
-    pub(crate) fn new(config: Config, connector: Box<dyn Connect<B>>) -> Arc<Self> {
+    pub(crate) fn new(
+        config: Config,
+        spread: Option<Spread>,
+        connector: Box<dyn Connect<B>>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             inner: Mutex::new(Inner {
                 closed: Closed::default(),
@@ -127,9 +140,17 @@ impl<B: Send + 'static> Pool<B> {
             opened: AtomicU64::new(0),
             reused: AtomicU64::new(0),
             gone: Notify::new(),
+            keep_alives: KeepAlives::default(),
+            spreading: spread.map(|spread| Box::new(Spreading::new(spread))),
             #[cfg(feature = "http2")]
             calm: calm::Calm::default(),
         })
+    }
+
+    /// What is learned of how long an origin keeps idle connections, where that is wanted.
+    fn keep_alive_of(&self, origin: &Origin) -> Option<Arc<KeepAlive>> {
+        let is_on = self.config.pool.learned_keep_alive;
+        is_on.then(|| self.keep_alives.of(origin)).flatten()
     }
 
     /// How long an HTTP/2 connection to this origin may be silent before a PING is sent.
@@ -171,11 +192,14 @@ impl<B: Send + 'static> Pool<B> {
 
     /// Takes a usable connection of the origin, if there is one.
     #[inline]
-    pub(crate) fn take(
+    pub(crate) fn take<Q>(
         self: &Arc<Self>,
-        origin: &RawOrigin<'_>,
+        origin: &Q,
         now: Instant,
-    ) -> Option<(PooledConnection<B>, Ticket)> {
+    ) -> Option<(PooledConnection<B>, Ticket)>
+    where
+        Q: Equivalent<Key> + Hash,
+    {
         loop {
             let (checkout, ticket) = self.lock().state.take_first(origin)?;
             if let Some(pooled) = self.usable(checkout, now) {
@@ -187,6 +211,10 @@ impl<B: Send + 'static> Pool<B> {
     /// Returns the connection if it can take a request, and closes it if not.
     fn usable(self: &Arc<Self>, checkout: Idle<B>, now: Instant) -> Option<PooledConnection<B>> {
         let pooled = PooledConnection::of(checkout);
+        if pooled.is_about_to_close(now) {
+            close_early(pooled);
+            return None;
+        }
         if pooled.is_usable(now) {
             // It was idle, so the peer may have closed it: an error then says that it was stale.
             pooled.mark_used();
@@ -284,6 +312,7 @@ impl<B: Send + 'static> Pool<B> {
             return;
         }
         let connection = pooled.connection().clone();
+        connection.note_idle(now);
         let (pool, origin) = (connection.pool(), connection.origin());
         let returned = pool.lock().state.release(origin, pooled, now);
         if matches!(returned, Returned::Idle) {
@@ -305,8 +334,11 @@ impl<B: Send + 'static> Pool<B> {
     }
 
     /// The cause for closing a connection that the state does not keep.
-    fn unkept(&self) -> Cause {
-        if self.lock().state.is_open() {
+    fn unkept(&self, origin: &Origin) -> Cause {
+        let inner = self.lock();
+        if inner.state.is_retired(origin) {
+            Cause::AddressGone
+        } else if inner.state.is_open() {
             Cause::Evicted
         } else {
             Cause::Closed
@@ -322,7 +354,7 @@ impl<B: Send + 'static> Pool<B> {
         loop {
             match returned {
                 Returned::Idle => return,
-                Returned::Close(pooled) => return pooled.abort(self.unkept()),
+                Returned::Close(pooled) => return pooled.abort(self.unkept(origin)),
                 Returned::Serve(waiter, pooled) => match waiter.serve(Ok(pooled)) {
                     Ok(()) | Err(Err(_)) => return,
                     // The waiter left after the state had chosen it.
@@ -401,6 +433,7 @@ impl<B: Send + 'static> Pool<B> {
             opened: self.opened.load(Relaxed),
             reused: self.reused.load(Relaxed),
             streams,
+            learned_keep_alives: self.keep_alives.learned(Instant::now()),
             closed,
         }
     }
@@ -409,6 +442,16 @@ impl<B: Send + 'static> Pool<B> {
         // No foreign code runs under the lock, so no panic can have left the state half changed.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Closes what its peer is about to close.
+#[cold]
+fn close_early<B: Send + 'static>(pooled: PooledConnection<B>) {
+    let cause = Cause::KeepAlive;
+    if pooled.is_stream() {
+        pooled.drain(cause);
+    }
+    pooled.abort(cause);
 }
 
 /// A connection that stood idle, and was taken out.

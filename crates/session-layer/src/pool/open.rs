@@ -74,6 +74,7 @@ impl<B: Send + 'static> Pool<B> {
 
     pub(super) fn tell_opened(&self, connection: &Connection<B>) {
         self.opened.fetch_add(1, Relaxed);
+        self.address_connected(connection.origin());
         let facts = connection.facts();
         self.config.listener.tell(|| Event::Opened {
             origin: connection.origin(),
@@ -114,6 +115,7 @@ impl<B: Send + 'static> Pool<B> {
         origin: &Origin,
         error: &Error,
     ) -> Vec<Arc<Waiter<B>>> {
+        self.address_failed(origin);
         let is_lasting = error.is_host_not_found() || error.is_address_refused();
         let mut inner = self.lock();
         // No waiter counts on a connect that was cancelled.

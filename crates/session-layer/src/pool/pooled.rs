@@ -136,6 +136,28 @@ impl<B: Send + 'static> PooledConnection<B> {
         !self.is_closed() && self.connection().is_fresh(now)
     }
 
+    /// Whether the peer is about to close it, as far as that is learned. That is no question where others
+    /// use it.
+    #[inline]
+    pub(super) fn is_about_to_close(&self, now: Instant) -> bool {
+        self.connection().is_about_to_close(now) && self.was_idle()
+    }
+
+    /// Whether it carried nothing when it was given out.
+    fn was_idle(&self) -> bool {
+        match self {
+            Self::Whole(..) => true,
+            Self::Stream(stream) => stream.exchange().alone().is_some(),
+        }
+    }
+
+    /// Takes note that it turned out to be closed when a request was sent on it, at `now`.
+    pub(crate) fn note_stale(&self, now: Instant) {
+        if self.was_idle() {
+            self.connection().note_stale(now);
+        }
+    }
+
     /// Whether it is a stream that the peer does not allow any more.
     pub(crate) fn is_too_much(&self) -> bool {
         match self {

@@ -49,7 +49,7 @@ impl<B: Send + 'static> Shared<B> {
         }
         self.streams.release(exchange);
         let pool = connection.pool();
-        pool.stream_ended(connection.origin(), connection.id());
+        pool.stream_ended(connection);
     }
 }
 

@@ -234,6 +234,9 @@ where
                 pool.ping_less(this.connection.origin());
             }
         }
+        if this.streams.count() == 0 {
+            this.connection.note_closed_idle();
+        }
         // The peer has ended it, unless this side has noted another cause before.
         this.connection.state().note_end(Cause::Broken);
         let failed = failed(this.connection, *this.limit);

@@ -189,12 +189,13 @@ where
     B: Send + 'static,
 {
     let origin = permit.origin();
-    let timeout = permit.pool().config().timeouts.connect;
+    let timeout = permit.pool().connect_timeout(origin);
     let mut connecting = pin!(connect(connector, origin.uri().clone()));
     let mut timer = pin!(None);
     poll_fn(|cx| {
         let opening = Opening {
             http1_only: origin.is_http1_only(),
+            address: origin.address(),
             step: Cell::new(steps.get()),
         };
         let polled = OPENING.sync_scope(opening, || {

@@ -117,6 +117,17 @@ impl ExchangeState {
         stream
     }
 
+    /// The number of this state that stands for a moment; never 0.
+    #[inline]
+    pub(crate) fn tick(&self, moment: Instant) -> u64 {
+        self.clock.tick(moment)
+    }
+
+    /// The moment that a number of this state stands for.
+    pub(crate) fn moment(&self, tick: u64) -> Option<Instant> {
+        self.clock.instant(tick)
+    }
+
     /// Begins an exchange in its `first` phase. `socket` is the state of its connection. Must be called
     /// before hyper is given the request.
     #[inline]

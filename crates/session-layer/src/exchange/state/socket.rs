@@ -152,6 +152,11 @@ impl ExchangeState {
         self.socket.read_blocked.store(waits, Relaxed);
     }
 
+    /// Whether the peer has ended or broken the connection, as far as it was read.
+    pub(crate) fn has_read_ended(&self) -> bool {
+        self.socket.has_read_ended.load(Relaxed)
+    }
+
     /// Notes that the peer has ended or broken the connection.
     pub(crate) fn note_read_ended(&self) {
         self.socket.has_read_ended.store(true, Relaxed);

@@ -14,9 +14,6 @@ use std::{
     task::Waker,
 };
 
-#[cfg(feature = "http2")]
-use tokio::time::Instant;
-
 use super::{Cause, ExchangePhase, ExchangeState};
 use crate::exchange::Gate;
 
@@ -103,12 +100,6 @@ impl ExchangeState {
     pub(crate) fn too_slow_since(&self) -> Option<u64> {
         let is_cut = self.aborted() == Some(Cause::TooSlow);
         Some(self.wanted_since.load(Relaxed)).filter(|since| is_cut && *since != 0)
-    }
-
-    /// The moment that a number of this state stands for.
-    #[cfg(feature = "http2")]
-    pub(crate) fn moment(&self, tick: u64) -> Option<Instant> {
-        self.clock.instant(tick)
     }
 
     /// Notes that hyper is given the request, when the connection has `opened` so many streams.

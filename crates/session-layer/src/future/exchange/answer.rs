@@ -104,7 +104,7 @@ where
             let info = self.info(&pooled);
             return Ok(SessionBody::new(body, None, info));
         }
-        let why = "it switches to a protocol nobody asked for";
+        let why = "it switches to a protocol that was not asked for";
         Err(self.refused(pooled, Kind::Protocol(why)))
     }
 

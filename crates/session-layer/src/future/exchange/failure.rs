@@ -57,6 +57,7 @@ where
         };
         match error.take_message() {
             Some(request) if pooled.has_been_used() => {
+                pooled.note_stale(self.began);
                 handed_back(pooled, self.turn(), Box::new(request), Cause::Broken)
             }
             // A new connection takes no request: another would hardly do better.
@@ -116,7 +117,11 @@ where
             }
         };
         if matches!(kind, Kind::Stale(_)) {
+            pooled.note_stale(self.began);
             pool.close_idle_before(pooled.origin(), self.began);
+        }
+        if matches!(kind, Kind::Broken) && aborted.is_none() {
+            pool.address_failed(pooled.origin());
         }
         let own = match kind {
             Kind::RequestBody => exchange.take_error(),
@@ -150,11 +155,14 @@ where
     /// Ends a request whose connection did not take it.
     #[cold]
     fn returned(&self, pooled: PooledConnection<B>, request: Unsent<B>) -> Lost<B> {
-        if pooled.is_closed() && !pooled.has_been_used() {
-            // A new connection takes no request: another would hardly do better.
-            let failed = self.named(Error::new(Kind::Unsent), &pooled);
-            pooled.abort(Cause::Broken);
-            return Lost::Failed(failed);
+        if pooled.is_closed() {
+            if !pooled.has_been_used() {
+                // A new connection takes no request: another would hardly do better.
+                let failed = self.named(Error::new(Kind::Unsent), &pooled);
+                pooled.abort(Cause::Broken);
+                return Lost::Failed(failed);
+            }
+            pooled.note_stale(self.began);
         }
         handed_back(pooled, self.turn(), request, Cause::Broken)
     }

@@ -16,6 +16,7 @@ mod answers;
 mod checkout;
 mod connecting;
 mod idle;
+mod load;
 mod per_origin;
 mod shared;
 mod starved;
@@ -155,7 +156,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
             self.refresh(origin);
             return Returned::Serve(waiting.waiter, connection);
         }
-        if !keeps {
+        if !keeps || entry.retired {
             self.evict_if_wanted(connection.id());
             return Returned::Close(connection);
         }

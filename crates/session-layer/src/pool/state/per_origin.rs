@@ -22,6 +22,8 @@ pub(super) struct PerOrigin<C, S, W> {
     pub(super) starved: Option<u64>,
     /// This origin's share of the pool's `wanted`.
     pub(super) wanted: usize,
+    /// Whether it is an address that its name has no more: nothing is kept.
+    pub(super) retired: bool,
 }
 
 #[derive(Debug)]
@@ -52,6 +54,7 @@ impl<C, S, W> PerOrigin<C, S, W> {
             waiters: VecDeque::new(),
             starved: None,
             wanted: 0,
+            retired: false,
         }
     }
 

@@ -82,7 +82,11 @@ impl<S: Numbered + Clone> Shared<S> {
         self.handle.id()
     }
 
-    #[cfg(test)]
+    pub(super) fn handle(&self) -> &S {
+        &self.handle
+    }
+
+    /// How many requests it carries.
     pub(super) fn streams(&self) -> usize {
         self.streams
     }
@@ -383,6 +387,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
                 effects.serve.push((waiting.waiter, stream));
             }
         }
+        let keeps = keeps && !entry.retired;
         if shared.is_spent() || (shared.streams == 0 && !shared.is_idle() && !keeps) {
             let shared = entry.shared.remove(at);
             self.idle -= usize::from(shared.is_idle());

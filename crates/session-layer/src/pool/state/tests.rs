@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{config::Multiplexing, origin::RawOrigin};
 
+mod addresses;
 mod ending;
 mod room;
 

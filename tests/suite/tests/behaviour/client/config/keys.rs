@@ -136,6 +136,13 @@ const KEYS: &[Row] = &[
         "resume: None",
     ),
     (
+        "spread_addresses",
+        || Client::builder().spread_addresses(),
+        "spreading: On",
+        "spread_addresses = false",
+        "spreading: Off",
+    ),
+    (
         "https_only",
         || Client::builder().https_only(true),
         "https_only: true",
@@ -468,6 +475,13 @@ const POOL: &[Row] = &[
         "idle_timeout: Some(1s)",
         "idle_timeout = 'none'",
         "idle_timeout: None",
+    ),
+    (
+        "learned_keep_alive",
+        || pool(|it| it.learned_keep_alive(false)),
+        "learned_keep_alive: false",
+        "learned_keep_alive = true",
+        "learned_keep_alive: true",
     ),
     (
         "max_lifetime",
