@@ -40,7 +40,7 @@ fn main() -> Result<ExitCode, Failure> {
             server: long.parse()?,
             idle: Duration::from_secs(5),
             one_way: Duration::from_millis(200),
-            posts: 80,
+            posts: 160,
         },
     ];
     Builder::new_current_thread()
