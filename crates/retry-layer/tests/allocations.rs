@@ -13,23 +13,26 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::{Empty, Full};
-use retry_layer::{ReplayBody, Retry, RetryPolicy};
+use retry_layer::{
+    ReplayBody, Retry, RetryPolicy,
+    hedge::{HedgeLayer, Hedging},
+};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
-use tower::{Service, service_fn};
+use tower::{Layer, Service, service_fn};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 /// The fewest allocations in a number of runs: those of the test harness are not ours.
-fn allocations<B>(
+fn allocations<B, R>(
     service: &mut Retry<
-        impl Service<Request<ReplayBody<B>>, Response = Response<Empty<Bytes>>, Error = Infallible>
-        + Clone,
+        impl Service<Request<ReplayBody<B>>, Response = Response<R>, Error = Infallible> + Clone,
     >,
     request: impl Fn() -> Request<B>,
 ) -> usize
 where
     B: Body<Data = Bytes, Error = Infallible> + 'static,
+    R: Body,
 {
     let count = |_| {
         let request = request();
@@ -85,14 +88,14 @@ impl Body for Frames {
     }
 }
 
-fn call<B>(
+fn call<B, R>(
     service: &mut Retry<
-        impl Service<Request<ReplayBody<B>>, Response = Response<Empty<Bytes>>, Error = Infallible>
-        + Clone,
+        impl Service<Request<ReplayBody<B>>, Response = Response<R>, Error = Infallible> + Clone,
     >,
     request: Request<B>,
 ) where
     B: Body<Data = Bytes, Error = Infallible> + 'static,
+    R: Body,
 {
     let mut cx = Context::from_waker(Waker::noop());
     assert!(service.poll_ready(&mut cx).is_ready());
@@ -128,6 +131,26 @@ fn a_plain_success_allocates_nothing_and_a_body_only_its_tape() {
         Request::put("http://example.com/path").body(body).unwrap()
     };
     assert_eq!(allocations(&mut service, stream), 2);
+}
+
+#[test]
+fn a_hedge_layer_that_the_policy_does_not_use_allocates_nothing() {
+    let hedge = HedgeLayer::new().layer(service_fn(answer::<Empty<Bytes>>));
+    let mut service = Retry::new(hedge.clone(), RetryPolicy::default());
+    let plain = || {
+        Request::get("http://example.com/path")
+            .body(Empty::new())
+            .unwrap()
+    };
+    assert_eq!(allocations(&mut service, plain), 0);
+
+    // One that may be hedged is shared by both layers: what they share, and a place for it among the
+    // request's extensions and in the copy that is kept of them.
+    let hedging = Hedging::learned().build().unwrap();
+    let policy = RetryPolicy::builder().hedging(hedging).build().unwrap();
+    let mut service = Retry::new(hedge, policy);
+    let used = allocations(&mut service, plain);
+    assert!((1..=8).contains(&used), "{used}");
 }
 
 #[test]
