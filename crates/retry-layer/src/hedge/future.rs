@@ -50,18 +50,24 @@ pin_project! {
     #[project = StateProj]
     enum State<S, B, F, R: Body, E> {
         Passing { #[pin] attempt: F },
-        Racing {
-            #[pin]
-            first: Runner<F, R, E>,
-            // Armed when nothing is there at once.
-            #[pin]
-            timer: Option<Sleep>,
-            racing: Racing<S, B, F, R, E>,
-        },
+        // Boxed, because an attempt that is not hedged would have room for it otherwise.
+        Raced { raced: Pin<Box<Raced<S, B, F, R, E>>> },
     }
 }
 
-/// An attempt that may be hedged: all of it but the future of the attempt itself.
+pin_project! {
+    /// An attempt that may be hedged.
+    struct Raced<S, B, F, R: Body, E> {
+        #[pin]
+        first: Runner<F, R, E>,
+        // Armed when nothing is there at once.
+        #[pin]
+        timer: Option<Sleep>,
+        racing: Racing<S, B, F, R, E>,
+    }
+}
+
+/// What there is of a hedged attempt beside its own future.
 pub(super) struct Racing<S, B, F, R: Body, E> {
     call: HedgedCall,
     /// Made the attempt, and makes its hedges.
@@ -102,10 +108,12 @@ impl<S, B, F, R: Body, E> HedgeFuture<S, B, F, R, E> {
 
     pub(super) fn racing(attempt: F, racing: Racing<S, B, F, R, E>) -> Self {
         Self {
-            state: State::Racing {
-                first: Runner::new(attempt),
-                timer: None,
-                racing,
+            state: State::Raced {
+                raced: Box::pin(Raced {
+                    first: Runner::new(attempt),
+                    timer: None,
+                    racing,
+                }),
             },
         }
     }
@@ -116,7 +124,7 @@ impl<S, B, F, R: Body, E> HedgeFuture<S, B, F, R, E> {
     pub fn attempt(&self) -> Option<&F> {
         match &self.state {
             State::Passing { attempt } => Some(attempt),
-            State::Racing { first, .. } => first.attempt(),
+            State::Raced { raced } => raced.first.attempt(),
         }
     }
 }
@@ -137,11 +145,10 @@ where
             StateProj::Passing { attempt } => attempt
                 .poll(cx)
                 .map_ok(|response| response.map(HedgeBody::passing)),
-            StateProj::Racing {
-                first,
-                timer,
-                racing,
-            } => racing.poll(first, timer, cx),
+            StateProj::Raced { raced } => {
+                let raced = raced.as_mut().project();
+                raced.racing.poll(raced.first, raced.timer, cx)
+            }
         }
     }
 }
@@ -438,9 +445,9 @@ impl<S, B, F, R: Body, E> fmt::Debug for HedgeFuture<S, B, F, R, E> {
         let mut debug = f.debug_struct("HedgeFuture");
         match &self.state {
             State::Passing { .. } => debug.field("state", &"passing"),
-            State::Racing { racing, .. } => debug
-                .field("state", &"racing")
-                .field("hedges", &racing.hedges.len()),
+            State::Raced { raced } => debug
+                .field("state", &"raced")
+                .field("hedges", &raced.racing.hedges.len()),
         };
         debug.finish_non_exhaustive()
     }
