@@ -6,7 +6,7 @@ use std::{
 };
 
 use client::{
-    AttemptOutcome, Client, ClientBuilder, DeadlinePhase, Http2, RetryPolicy,
+    AttemptOutcome, AttemptRecord, Client, ClientBuilder, DeadlinePhase, Http2, RetryPolicy,
     retry_layer::{AttemptHeader, Idempotent, NoHedge, budget::Unlimited, hedge::Hedging},
 };
 use h2::server::Builder;
@@ -136,7 +136,11 @@ async fn a_call_that_ends_by_its_deadline_reports_the_hedge_too() {
     assert!(error.is_deadline(), "{error:?}");
     assert_eq!(error.deadline_phase(), Some(DeadlinePhase::Head));
     let report = error.retry_report().unwrap();
-    let hedges: Vec<_> = report.attempts().iter().map(|it| it.is_hedge()).collect();
+    let hedges: Vec<_> = report
+        .attempts()
+        .iter()
+        .map(AttemptRecord::is_hedge)
+        .collect();
     assert_eq!(hedges, [false, true]);
     eventually("nothing is in use", || client.stats().in_use == 0).await;
 }
