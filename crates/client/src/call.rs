@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderName, Method, Request, Response, Uri};
+use http::{HeaderName, Request, Response};
 use pin_project_lite::pin_project;
 use retry_layer::RetryPolicy;
 use session_layer::Session;
@@ -32,7 +32,7 @@ use crate::{
     description::Description,
     layers::AttemptBody,
     observe::{CallSpans, Paths, Sinks},
-    redirect::{History, Kept},
+    redirect::{History, Kept, can_be_continued},
     resume::{self, Resume},
     spreading::Spreading,
     stack::{Mode, Stack, mode},
@@ -160,33 +160,46 @@ impl<W: Mode> Call<W> {
         self.resume
     }
 
-    /// Takes what is needed to continue the body of the response, which is there; `None` if that is not
-    /// wanted, or cannot be done whatever the response says.
+    /// Takes what is known of the request whose response is there: what the response says of it, and what is
+    /// needed to continue the body of the response. `None` if that is not wanted, or cannot be done whatever the
+    /// response says.
     #[inline]
-    pub(crate) fn take_source(self: Pin<&mut Self>) -> Option<Source> {
-        let this = self.project();
-        if *this.resume == Resume::None {
-            return None;
+    pub(crate) fn take_asked(self: Pin<&mut Self>) -> (Description, Option<Source>) {
+        let mut this = self.project();
+        if let StateProj::Observed { observed } = this.state.as_mut().project() {
+            return observed.take_asked();
         }
-        let (headers, extensions) = match (this.kept, this.state.project()) {
-            (Some(kept), _) => kept.take_first()?,
-            (None, StateProj::Standard { call }) if call.method() == Method::GET => {
-                call.take_head()?
-            }
-            (None, StateProj::Observed { observed }) => return observed.take_source(),
-            (None, _) => return None,
+        let last = match this.kept.take() {
+            Some(kept) => Some(kept.into_request()),
+            None => this.state.take_request(),
         };
-        Some(Source::new(Parts::of(this.shared), headers, extensions))
-    }
-
-    /// The method and the URI of the call, before any redirect.
-    fn first_asked(&self) -> Option<(&Method, &Uri)> {
-        if let State::Observed { observed } = &self.state {
-            return observed.get_ref()?.first_asked();
-        }
-        let kept = self.kept.as_deref();
-        kept.map(Kept::first_asked)
-            .or_else(|| self.state.asked(kept))
+        let last = last.expect("the call keeps what the stack does not");
+        let continued = *this.resume != Resume::None && can_be_continued(&last);
+        let (last, _) = last.into_parts();
+        let paths = this.shared.settings.paths;
+        let first = this.history.as_mut().and_then(|it| it.first.take());
+        let (asked, hop, head) = match first {
+            None => {
+                let head = continued.then_some((last.headers, last.extensions));
+                ((last.method, last.uri), None, head)
+            }
+            Some(first) => {
+                let hop = || Box::new((last.method, last.uri));
+                let (hop, head) = match first.head {
+                    Some(head) => (None, Some(head)),
+                    None if continued => (Some(hop()), Some((last.headers, last.extensions))),
+                    None => (None, None),
+                };
+                ((first.method, first.uri), hop, head)
+            }
+        };
+        let source = head
+            .filter(|_| *this.resume != Resume::None)
+            .map(|(headers, extensions)| {
+                Source::new(Parts::of(this.shared), hop, headers, extensions)
+            });
+        let (method, uri) = asked;
+        (Description::new(method, uri, paths), source)
     }
 
     /// The most bytes of a body that are collected.
@@ -220,29 +233,18 @@ impl<W: Mode> Call<W> {
     fn poll_continued(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
         let mut polled = self.as_mut().poll(cx);
         if let Poll::Ready(Ok(response)) = &mut polled {
-            self.continue_body(response);
+            if let (asked, Some(source)) = self.take_asked() {
+                source.wrap(&asked, response);
+            }
         }
         polled
-    }
-
-    /// Has the body of the response continued where it breaks.
-    #[cold]
-    pub(crate) fn continue_body(mut self: Pin<&mut Self>, response: &mut Response<ResponseBody>) {
-        let asked = self.first_asked();
-        let paths = self.shared.settings.paths;
-        let asked = asked.map(|(method, uri)| Description::new(method, uri, paths));
-        if let (Some(asked), Some(source)) = (asked, self.as_mut().take_source()) {
-            let (method, uri) = asked.asked();
-            source.wrap(method, uri, response);
-        }
     }
 }
 
 impl<W: Mode> fmt::Debug for Call<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let asked = self.state.asked(self.kept.as_deref());
         f.debug_struct("ResponseFuture")
-            .field("method", &asked.map(|(method, _)| method))
+            .field("doing", &self.state)
             .finish_non_exhaustive()
     }
 }

@@ -11,16 +11,12 @@ pub(crate) struct Description {
 }
 
 impl Description {
-    pub(crate) fn new(method: &Method, uri: &Uri, paths: Paths) -> Self {
-        Self {
-            method: method.clone(),
-            uri: uri.clone(),
-            paths,
-        }
+    pub(crate) fn new(method: Method, uri: Uri, paths: Paths) -> Self {
+        Self { method, uri, paths }
     }
 
     pub(crate) fn of<B>(request: &Request<B>, paths: Paths) -> Self {
-        Self::new(request.method(), request.uri(), paths)
+        Self::new(request.method().clone(), request.uri().clone(), paths)
     }
 
     pub(crate) fn asked(&self) -> (&Method, &Uri) {
@@ -31,10 +27,11 @@ impl Description {
     /// endpoints one that may have gone to another URL.
     pub(crate) fn answered_by<T>(&self, response: &Response<T>) -> Self {
         if let Some(redirected) = response.extensions().get::<Redirected>() {
-            return Self::new(redirected.method(), redirected.uri(), self.paths);
+            let (method, uri) = (redirected.method().clone(), redirected.uri().clone());
+            return Self::new(method, uri, self.paths);
         }
-        let uri = Answerer::of(response).unwrap_or(&self.uri);
-        Self::new(&self.method, uri, self.paths)
+        let uri = Answerer::of(response).unwrap_or(&self.uri).clone();
+        Self::new(self.method.clone(), uri, self.paths)
     }
 
     pub(crate) fn uri(&self) -> &Uri {

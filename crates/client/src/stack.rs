@@ -100,7 +100,7 @@ impl Stack {
     pub(crate) fn keeps<B>(&self, request: &Request<B>) -> bool {
         match self {
             // Both modes have the same policy.
-            Self::Standard(stack) => stack.streaming.keeps(request),
+            Self::Standard(stack) => stack.streaming.refusal(request).is_none(),
             Self::Custom(_) => false,
         }
     }

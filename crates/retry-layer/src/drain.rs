@@ -28,10 +28,21 @@ impl Default for DrainLimits {
 }
 
 pin_project! {
-    /// Reads a body to its end, or gives up; ready when there is nothing more to do with it.
-    pub(crate) struct Drain<R> {
+    /// Reads the rest of a response's body that nobody wants, so that its connection can be used again: the
+    /// retry layer does so with a response that it refuses, and a layer above with one that it leaves, such as
+    /// [a redirect](crate::future#what-a-layer-above-asks).
+    ///
+    /// It ends at the end of the body, where the body breaks, and when it has read more than it may or for
+    /// longer; the body is dropped with it. Nothing is kept in memory. One whose announced length is too long
+    /// is not read at all.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it drops the body, and so closes an HTTP/1 connection.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Drain<B> {
         #[pin]
-        body: R,
+        body: B,
         // Armed at the first pending poll: most refused bodies are there with their head.
         #[pin]
         timer: Option<Sleep>,
@@ -40,11 +51,22 @@ pin_project! {
     }
 }
 
-impl<R: Body> Drain<R> {
+impl<B: Body> Drain<B> {
     const FRAMES_AT_A_TIME: usize = 64;
 
-    /// Nothing if the body is at its end, or certainly too long to be worth reading.
-    pub(crate) fn new(body: R, limits: DrainLimits) -> Option<Self> {
+    /// Reads up to 256 KiB, for up to 50 ms: as a [policy](crate::RetryPolicyBuilder::drain) does by default.
+    /// `None` if the body is at its end, or certainly too long.
+    pub fn of(body: B) -> Option<Self> {
+        Self::new(body, DrainLimits::default())
+    }
+
+    /// Reads up to this many bytes, for up to this time. `None` if the body is at its end, or certainly too
+    /// long, or if there is no time.
+    pub fn within(body: B, bytes: u64, time: Duration) -> Option<Self> {
+        Self::new(body, DrainLimits { bytes, time })
+    }
+
+    pub(crate) fn new(body: B, limits: DrainLimits) -> Option<Self> {
         let hopeless = limits.time.is_zero() || body.size_hint().lower() > limits.bytes;
         if hopeless || body.is_end_stream() {
             return None;
@@ -58,7 +80,7 @@ impl<R: Body> Drain<R> {
     }
 }
 
-impl<R: Body> Future for Drain<R> {
+impl<B: Body> Future for Drain<B> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -98,7 +120,7 @@ impl<R: Body> Future for Drain<R> {
     }
 }
 
-impl<R> fmt::Debug for Drain<R> {
+impl<B> fmt::Debug for Drain<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Drain")
             .field("left", &self.left)
@@ -130,6 +152,18 @@ mod tests {
         ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
             Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b".")))))
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_is_read_within_the_limits_that_are_given_or_not_at_all() {
+        let time = Duration::from_millis(50);
+        let mut drain = task::spawn(Drain::within(Endless, 10, time).unwrap());
+        assert_ready!(drain.poll());
+        assert!(Drain::within(Endless, 10, Duration::ZERO).is_none());
+        let announced = || http_body_util::Full::new(Bytes::from_static(b"12345678901"));
+        assert!(Drain::within(announced(), 10, time).is_none());
+        assert!(Drain::of(announced()).is_some());
+        assert!(Drain::of(http_body_util::Empty::<Bytes>::new()).is_none());
     }
 
     #[tokio::test(start_paused = true)]

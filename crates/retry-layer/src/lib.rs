@@ -80,7 +80,8 @@
 //!
 //! **Order of layers.** What has to happen once per call (a deadline, redirects) goes above, what
 //! has to happen for each attempt (signing, an [attempt's timeout](attempt_timeout), a
-//! [look](peek) at the response's body) below. A service whose error is
+//! [look](peek) at the response's body) below. What a layer above can ask of a call, and how it gets the
+//! request again, [`future`] tells. A service whose error is
 //! a `BoxError` needs a [`NamedErrorLayer`] directly below. A circuit [breaker] can go on either side:
 //! below, it counts attempts. The classifier has to [know](classify#errors-that-hide-their-cause) the
 //! error of another crate's breaker. A [hedge] layer sends a second attempt beside one that takes long; it
@@ -212,6 +213,7 @@ pub use self::{
     classify::{Classifier, ClassifierFn, Standard, classifier_fn},
     deadline::Deadline,
     details::{AttemptDetails, AttemptPhase, FailureKind},
+    drain::Drain,
     error::BuildError,
     headers::{AttemptHeader, TimeoutHeader},
     jitter::Jitter,
@@ -223,7 +225,7 @@ pub use self::{
     outcome::Outcome,
     owner::RetryOwner,
     policy::{AiohttpException, RetryPolicy, RetryPolicyBuilder},
-    replay::{BodyFactory, ReplayBody, ReplayBodyError},
+    replay::{BodyFactory, KeptBody, ReplayBody, ReplayBodyError},
     report::{AttemptOutcome, AttemptRecord, ResponseExt, RetryReport, Wait, WaitReason},
     service::Retry,
     stop::StopReason,

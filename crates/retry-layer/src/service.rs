@@ -11,6 +11,7 @@ use crate::{
     named::{BoxError, ServiceError},
     policy::RetryPolicy,
     replay::ReplayBody,
+    stop::StopReason,
 };
 
 /// A service that sends a request again when its policy says so.
@@ -74,13 +75,23 @@ where
 }
 
 impl<S> Retry<S> {
-    /// Whether the future of this request keeps a copy of it: see
-    /// [`ResponseFuture::request_again`]. There is none of a request that is sent once, because its
-    /// policy allows one attempt and no transparent retry, or for an extension such as
-    /// [`NoRetry`](crate::NoRetry).
-    pub fn keeps<B>(&self, request: &Request<B>) -> bool {
+    /// Why this request would be sent once, whatever came of it: its policy allows one attempt and no
+    /// transparent retry, or it has an extension such as [`NoRetry`](crate::NoRetry). Nothing of such a request
+    /// is kept, so [`ResponseFuture::take_request`] does not give it again. `None` if it may be sent again.
+    ///
+    /// ```
+    /// use http::Request;
+    /// use retry_layer::{NoRetry, Retry, RetryPolicy, StopReason};
+    ///
+    /// let retry = Retry::new((), RetryPolicy::default());
+    /// let mut request = Request::new(());
+    /// assert_eq!(retry.refusal(&request), None);
+    /// request.extensions_mut().insert(NoRetry);
+    /// assert_eq!(retry.refusal(&request), Some(StopReason::Disabled));
+    /// ```
+    pub fn refusal<B>(&self, request: &Request<B>) -> Option<StopReason> {
         let policy = request.extensions().get().unwrap_or(&self.policy);
-        policy.refusal(request).is_none()
+        policy.refusal(request)
     }
 
     /// As [`call`](Service::call), for a service that is used for this call alone, and a caller that

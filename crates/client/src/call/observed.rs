@@ -8,7 +8,7 @@ use std::{
 use http::Request;
 
 use super::{Answer, Call, Source};
-use crate::{Body, observe::CallRecord, stack::Mode};
+use crate::{Body, description::Description, observe::CallRecord, stack::Mode};
 
 /// A call and its record, until the head of the response is there.
 pub(super) struct Observed<W: Mode> {
@@ -36,8 +36,9 @@ impl<W: Mode> Observed<W> {
         self.call.as_deref()
     }
 
-    pub(super) fn take_source(&mut self) -> Option<Source> {
-        self.call.as_mut()?.as_mut().take_source()
+    pub(super) fn take_asked(&mut self) -> (Description, Option<Source>) {
+        let call = self.call.as_mut().expect("there until it is dropped");
+        call.as_mut().take_asked()
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {

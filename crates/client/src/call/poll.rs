@@ -8,20 +8,19 @@ use std::{
 };
 
 use http::Response;
-use retry_layer::ResponseExt as _;
+use retry_layer::{Drain, ResponseExt as _};
 use tokio::time::Instant;
 
 use super::{
     Answer, Call, Core, Projected,
-    start::{keep, keep_all},
+    start::keep,
     state::{State, StateProj},
 };
 use crate::{
     Error, ResponseBody,
     collect::Gathering,
     decode,
-    description::Description,
-    redirect::{self, Next},
+    redirect::{Kept, Next},
     stack::Mode,
 };
 
@@ -44,7 +43,7 @@ impl<W: Mode> Future for Call<W> {
             Poll::Ready(Ok(response)) => this.passes(response),
             // The answer first, the clock second: what came in time is given. Said here, and not by
             // moving `polled`, which is as large as a response.
-            Poll::Pending if this.state.is_first_attempt() && this.timer.take_untimed_wait() => {
+            Poll::Pending if this.state.is_sending() && this.timer.take_untimed_wait() => {
                 return Poll::Pending;
             }
             Poll::Ready(Err(_)) | Poll::Pending => false,
@@ -94,7 +93,7 @@ impl<W: Mode> Projected<'_, W> {
                 }
             }
         }
-        if !self.state.is_first_attempt() {
+        if !self.state.is_sending() {
             self.timer.arm();
         }
         if let Poll::Ready(limit) = self.timer.poll(cx) {
@@ -102,7 +101,7 @@ impl<W: Mode> Projected<'_, W> {
             if let Some(report) = self.state.report_so_far() {
                 error.set_report(report);
             }
-            if let StateProj::Gathering { gathering, .. } = self.state.as_mut().project() {
+            if let StateProj::Gathering { gathering } = self.state.as_mut().project() {
                 error = match gathering.take() {
                     Some(gathering) => gathering.fail_call(error),
                     None => error,
@@ -118,22 +117,16 @@ impl<W: Mode> Projected<'_, W> {
                 StateProj::Standard { call } => call.poll(cx),
                 StateProj::Custom { call } => call.poll(cx),
                 StateProj::Observed { observed } => observed.poll(cx),
-                StateProj::Gathering { gathering, .. } => poll_gathering(gathering, cx),
+                StateProj::Gathering { gathering } => poll_gathering(gathering, cx),
                 StateProj::Draining { drain, next } => {
-                    ready!(drain.as_mut().poll(cx));
+                    if let Some(drain) = drain {
+                        ready!(drain.as_mut().poll(cx));
+                    }
                     let next = next.take().expect("there is one until it is sent");
                     let Core {
                         stack, settings, ..
                     } = &**self.shared;
-                    let first = self.kept.as_mut().and_then(|kept| kept.first.take());
-                    *self.kept = match first {
-                        Some(first) => {
-                            let mut kept = keep_all(&next, settings);
-                            kept.first = Some(first);
-                            Some(kept)
-                        }
-                        None => keep(stack, &next, settings),
-                    };
+                    *self.kept = keep(stack, &next, settings);
                     let next = State::enter(stack, *next, Instant::now());
                     self.state.set(next);
                     continue;
@@ -159,15 +152,16 @@ impl<W: Mode> Projected<'_, W> {
         if let Some(limits) = *self.decode {
             response = decode::response(response, limits)?;
         }
-        if let Some(history) = self.history.take() {
-            history.annotate(self.state.asked(self.kept.as_deref()), &mut response);
+        if undecided && self.history.is_some() {
+            self.know();
+            if let (Some(history), Some(kept)) = (&mut *self.history, &*self.kept) {
+                history.annotate(kept, &mut response);
+            }
         }
         if W::COLLECTS && !response.body().is_collected() {
-            let request = self.state.asked(self.kept.as_deref());
-            let paths = self.shared.settings.paths;
-            let request = request.map(|(method, uri)| Description::new(method, uri, paths));
+            self.know();
             let gathering = Some(Gathering::new(response, self.shared.settings.max_body));
-            self.state.set(State::Gathering { gathering, request });
+            self.state.set(State::Gathering { gathering });
             return Ok(None);
         }
         Ok(Some(response))
@@ -175,9 +169,7 @@ impl<W: Mode> Projected<'_, W> {
 
     /// Follows a redirect, if it is followed; says whether it is.
     fn redirect(&mut self, response: &mut Response<ResponseBody>) -> Result<bool, Error> {
-        if self.kept.is_none() {
-            *self.kept = self.state.kept(&self.shared.settings);
-        }
+        self.know();
         let Some(kept) = self.kept else {
             return Ok(false);
         };
@@ -186,7 +178,7 @@ impl<W: Mode> Projected<'_, W> {
             Next::Follow(next) => {
                 // From here on nothing else bounds how long it takes.
                 self.timer.arm();
-                let drain = redirect::drain(mem::take(response).into_body());
+                let drain = Drain::of(mem::take(response).into_body()).map(Box::pin);
                 let next = Some(next);
                 self.state.set(State::Draining { drain, next });
                 Ok(true)
@@ -204,9 +196,29 @@ impl<W: Mode> Projected<'_, W> {
             error.alter_report(|last| history.complete(last));
         }
         let error = error.telling(self.shared.settings.paths);
-        match self.state.asked(self.kept.as_deref()) {
-            Some((method, uri)) => error.of(method, Some(uri)),
+        if let State::Draining {
+            next: Some(next), ..
+        } = &*self.state
+        {
+            return error.of(next.method(), Some(next.uri()));
+        }
+        self.know();
+        match self.kept {
+            Some(kept) => {
+                let (method, uri) = kept.asked();
+                error.of(method, Some(uri))
+            }
             None => error,
+        }
+    }
+
+    /// Takes what the stack has kept of the request, if the call has not kept it by itself. Only once the stack
+    /// has answered, or is given up.
+    fn know(&mut self) {
+        if self.kept.is_none() {
+            let request = self.state.as_mut().take_request();
+            let redirects = &self.shared.settings.redirects;
+            *self.kept = request.map(|request| Box::new(Kept::new(request, redirects)));
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     error::Kind,
     id,
     observe::{self, CallRecord},
-    redirect::{self, Kept},
+    redirect::{self, Again, Kept},
     resume::Resume,
     setting,
     spreading::Spreading,
@@ -202,15 +202,14 @@ pub(super) fn keep(
     request: &Request<Body>,
     settings: &Settings,
 ) -> Option<Box<Kept>> {
-    (!stack.keeps(request)).then(|| keep_all(request, settings))
-}
-
-pub(super) fn keep_all(request: &Request<Body>, settings: &Settings) -> Box<Kept> {
-    let mut again = Request::new(request.body().again());
+    if stack.keeps(request) {
+        return None;
+    }
+    let mut again = Request::new(Again::Copied(request.body().again()));
     *again.method_mut() = request.method().clone();
     *again.uri_mut() = request.uri().clone();
     *again.version_mut() = request.version();
     *again.headers_mut() = request.headers().clone();
     *again.extensions_mut() = request.extensions().clone();
-    Box::new(Kept::new(again, &settings.redirects))
+    Some(Box::new(Kept::new(again, &settings.redirects)))
 }

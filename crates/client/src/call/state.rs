@@ -1,21 +1,24 @@
 //! What a call is doing.
 
-use std::task::{Context, Poll, Waker};
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
 
-use http::{Method, Request, Uri};
+use http::Request;
 use pin_project_lite::pin_project;
-use retry_layer::{Retry, RetryReport};
+use retry_layer::{Drain, Retry, RetryReport};
 use tokio::time::Instant;
 use tower::{ServiceExt as _, util::Oneshot};
 use tower_service::Service;
 
-use super::{Settings, observed::Observed};
+use super::observed::Observed;
 use crate::{
-    Body, DeadlinePhase, Error,
+    Body, DeadlinePhase, Error, ResponseBody,
     collect::{CollectBody, Gathering},
-    description::Description,
     phase::ReportsPhase,
-    redirect::{Drain, Kept},
+    redirect::Again,
     setting,
     stack::{Custom, Mode, Stack},
 };
@@ -30,9 +33,10 @@ pin_project! {
     {
         Standard { #[pin] call: Retrying<W> },
         Custom { #[pin] call: Oneshot<Custom, Request<Body>> },
-        // The body of what the call returns, and the request that it answers.
-        Gathering { gathering: Option<Gathering>, request: Option<Description> },
-        Draining { drain: Drain, next: Option<Box<Request<Body>>> },
+        // The body of what the call returns.
+        Gathering { gathering: Option<Gathering> },
+        // The rest of a redirect's body, and the request that it leads to.
+        Draining { drain: Option<Pin<Box<Drain<ResponseBody>>>>, next: Option<Box<Request<Body>>> },
         Failed { error: Option<Error> },
         // All of the call, in a box: the others are no larger for it.
         Observed { observed: Box<Observed<W>> },
@@ -78,11 +82,11 @@ impl<W: Mode> State<W> {
         }
     }
 
-    /// Whether the first attempt of the call is under way, and the session keeps its times.
+    /// Whether an attempt is under way, all of whose waits the session keeps.
     #[inline]
-    pub(super) fn is_first_attempt(&self) -> bool {
+    pub(super) fn is_sending(&self) -> bool {
         match self {
-            Self::Standard { call } => call.is_first_attempt(),
+            Self::Standard { call } => call.attempt().is_some(),
             Self::Observed { .. }
             | Self::Custom { .. }
             | Self::Gathering { .. }
@@ -108,33 +112,32 @@ impl<W: Mode> State<W> {
         matches!(self, Self::Standard { .. })
     }
 
-    /// The method and the URI that it is about.
-    pub(super) fn asked<'a>(&'a self, kept: Option<&'a Kept>) -> Option<(&'a Method, &'a Uri)> {
-        match self {
-            Self::Standard { call } => Some((call.method(), call.uri())),
-            Self::Custom { .. } => kept.map(Kept::asked),
-            Self::Gathering { request, .. } => request.as_ref().map(Description::asked),
-            Self::Draining { next, .. } => next.as_ref().map(|it| (it.method(), it.uri())),
-            Self::Observed { observed } => {
-                let call = observed.get_ref()?;
-                call.state.asked(call.kept.as_deref())
-            }
-            Self::Failed { .. } => None,
+    /// Takes the request from the stack, which is not asked for anything any more; `None` where it keeps
+    /// nothing.
+    #[inline]
+    pub(super) fn take_request(self: Pin<&mut Self>) -> Option<Request<Again>> {
+        match self.project() {
+            StateProj::Standard { call } => Some(call.take_request()?.map(Again::Replayed)),
+            StateProj::Observed { .. }
+            | StateProj::Custom { .. }
+            | StateProj::Gathering { .. }
+            | StateProj::Draining { .. }
+            | StateProj::Failed { .. } => None,
         }
     }
+}
 
-    /// What the stack keeps of the request, where it keeps anything.
-    #[cold]
-    pub(super) fn kept(&self, settings: &Settings) -> Option<Box<Kept>> {
-        let (request, body) = match self {
-            Self::Standard { call } => (call.request_again()?, call.body_again()),
-            Self::Observed { .. }
-            | Self::Custom { .. }
-            | Self::Gathering { .. }
-            | Self::Draining { .. }
-            | Self::Failed { .. } => return None,
-        };
-        let request = request.map(|()| body.map(Body::new));
-        Some(Box::new(Kept::new(request, &settings.redirects)))
+impl<W: Mode> fmt::Debug for State<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Standard { .. } | Self::Custom { .. } => "sending",
+            Self::Gathering { .. } => "collecting",
+            Self::Draining { .. } => "redirected",
+            Self::Failed { .. } => "failed",
+            Self::Observed { observed } => match observed.get_ref() {
+                Some(call) => return call.state.fmt(f),
+                None => "dropped",
+            },
+        })
     }
 }

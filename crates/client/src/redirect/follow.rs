@@ -6,7 +6,8 @@ use http::{
 };
 use http_body::Body as HttpBody;
 use retry_layer::{
-    BodyFactory, Deadline, EarlierTransparentRetries, ResponseExt as _, Resumption, RetryReport,
+    BodyFactory, Deadline, EarlierTransparentRetries, KeptBody, ResponseExt as _, Resumption,
+    RetryReport,
 };
 use session_layer::{RequestOptions, TriedAddresses};
 
@@ -29,16 +30,32 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Kept {
     redirects: Redirects,
-    /// Its body is none if it cannot be had again.
-    request: Request<Option<Body>>,
-    /// The request of the call, where this is that of a later hop and the body of the response could be
-    /// continued.
-    pub(crate) first: Option<Box<Request<()>>>,
+    request: Request<Again>,
+}
+
+/// How the body of a request is had again.
+#[derive(Debug)]
+pub(crate) enum Again {
+    /// It was copied before the request was sent; `None` if it cannot be had again.
+    Copied(Option<Body>),
+    /// The retry layer has kept it.
+    Replayed(KeptBody<Body>),
+}
+
+/// The request of a call that was redirected.
+#[derive(Debug)]
+pub(crate) struct First {
+    pub(crate) method: Method,
+    pub(crate) uri: Uri,
+    /// What else is needed to ask for the rest of a body. `None` if that is not possible.
+    pub(crate) head: Option<(HeaderMap, Extensions)>,
 }
 
 /// The redirects of a call by now.
 #[derive(Debug, Default)]
 pub(crate) struct History {
+    /// There from the first redirect on, until the response of the call is given.
+    pub(crate) first: Option<First>,
     hops: Vec<Hop>,
     fragment: Option<String>,
     /// What was tried on these hops.
@@ -55,37 +72,16 @@ pub(crate) enum Next {
 }
 
 impl Kept {
-    pub(crate) fn new(request: Request<Option<Body>>, of_client: &Redirects) -> Self {
+    pub(crate) fn new(request: Request<Again>, of_client: &Redirects) -> Self {
         let redirects = request.extensions().get().unwrap_or(of_client);
         Self {
             redirects: redirects.clone(),
             request,
-            first: None,
         }
     }
 
-    /// Moves out the headers and extensions of the request of the call, if its response may be continued.
-    pub(crate) fn take_first(&mut self) -> Option<(HeaderMap, Extensions)> {
-        if let Some(first) = &mut self.first {
-            let (headers, extensions) = (mem::take(first.headers_mut()), first.extensions_mut());
-            return Some((headers, mem::take(extensions)));
-        }
-        if !self.is_plain_get() {
-            return None;
-        }
-        let headers = mem::take(self.request.headers_mut());
-        Some((headers, mem::take(self.request.extensions_mut())))
-    }
-
-    /// The method and the URI of the request of the call.
-    pub(crate) fn first_asked(&self) -> (&Method, &Uri) {
-        let first = self.first.as_ref().map(|it| (it.method(), it.uri()));
-        first.unwrap_or_else(|| self.asked())
-    }
-
-    fn is_plain_get(&self) -> bool {
-        let body = self.request.body().as_ref();
-        self.request.method() == Method::GET && body.is_some_and(HttpBody::is_end_stream)
+    pub(crate) fn into_request(self) -> Request<Again> {
+        self.request
     }
 
     pub(crate) fn asked(&self) -> (&Method, &Uri) {
@@ -127,9 +123,8 @@ impl Kept {
         ) else {
             return Ok(None);
         };
-        if self.first.is_none() && self.is_plain_get() {
-            self.first = Some(Box::new(head_of(&self.request)));
-        }
+        // Before its body is taken.
+        let first = history.is_none().then(|| First::of(&self.request));
         let body = match changed {
             Change::ToGet => Some(Body::empty()),
             Change::Nothing => self.take_body(),
@@ -187,6 +182,7 @@ impl Kept {
             self.request.extensions_mut().remove::<SentBytes>();
         }
         let history = history.get_or_insert_default();
+        history.first = history.first.take().or(first);
         let report = history.complete(Some(response.retry_report()));
         let sent = report.as_ref().map_or(0, |report| report.attempts().len());
         let before = self.request.extensions().get();
@@ -228,9 +224,44 @@ impl Kept {
     fn take_body(&mut self) -> Option<Body> {
         match self.request.extensions().get::<BodyFactory<Body>>() {
             Some(factory) => Some(factory.make()),
-            None => self.request.body_mut().take(),
+            None => match self.request.body_mut() {
+                Again::Copied(body) => body.take(),
+                Again::Replayed(body) => body.again().map(Body::new),
+            },
         }
     }
+}
+
+impl Again {
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Copied(body) => body.as_ref().is_some_and(HttpBody::is_end_stream),
+            Self::Replayed(body) => body.is_empty(),
+        }
+    }
+}
+
+impl Default for Again {
+    fn default() -> Self {
+        Self::Copied(None)
+    }
+}
+
+impl First {
+    fn of(request: &Request<Again>) -> Self {
+        Self {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            head: can_be_continued(request)
+                .then(|| (request.headers().clone(), request.extensions().clone())),
+        }
+    }
+}
+
+/// Whether the body of a response to this request could be continued, as far as the request tells.
+#[inline]
+pub(crate) fn can_be_continued(request: &Request<Again>) -> bool {
+    request.method() == Method::GET && request.body().is_empty()
 }
 
 impl History {
@@ -243,34 +274,19 @@ impl History {
     }
 
     /// Tells the response of a call that was redirected how it came about.
-    pub(crate) fn annotate(
-        mut self,
-        asked: Option<(&Method, &Uri)>,
-        response: &mut Response<ResponseBody>,
-    ) {
+    pub(crate) fn annotate(&mut self, last: &Kept, response: &mut Response<ResponseBody>) {
         if let Some(report) = self.complete(Some(response.retry_report())) {
             response.extensions_mut().insert(report);
         }
-        if let Some((method, asked)) = asked {
-            let uri = Answerer::of(response).unwrap_or(asked).clone();
-            response.extensions_mut().insert(Redirected {
-                method: method.clone(),
-                uri,
-                fragment: self.fragment,
-                hops: self.hops,
-            });
-        }
+        let (method, asked) = last.asked();
+        let uri = Answerer::of(response).unwrap_or(asked).clone();
+        response.extensions_mut().insert(Redirected {
+            method: method.clone(),
+            uri,
+            fragment: self.fragment.take(),
+            hops: mem::take(&mut self.hops),
+        });
     }
-}
-
-/// A copy of a request without its body.
-fn head_of<B>(request: &Request<B>) -> Request<()> {
-    let mut head = Request::new(());
-    head.method_mut().clone_from(request.method());
-    head.uri_mut().clone_from(request.uri());
-    head.headers_mut().clone_from(request.headers());
-    head.extensions_mut().clone_from(request.extensions());
-    head
 }
 
 /// Whether no redirect of this request will be followed.

@@ -13,7 +13,6 @@ use super::RequestBuilder;
 use crate::{
     Error, Response, ResponseBody,
     call::Call,
-    description::Description,
     error::is_failed,
     resume::Resume,
     stack::{Mode, mode},
@@ -72,8 +71,6 @@ pin_project! {
         Called {
             #[pin]
             call: Call<W>,
-            // Until the response takes it.
-            description: Option<Description>,
             // Whether a failed status is an error.
             raises: bool,
         },
@@ -102,7 +99,6 @@ impl<W: Mode> Sent<W> {
             let client = builder.client;
             // A call is large, so it is built in its place.
             self.set(Self::Called {
-                description: Some(Description::of(&request, client.paths())),
                 raises: builder
                     .error_for_status
                     .unwrap_or_else(|| client.raises_status()),
@@ -125,19 +121,11 @@ impl<W: Mode> Sent<W> {
         }
     }
 
-    /// Returns the call that was answered, the description of its request, and whether a failed
-    /// status is an error.
+    /// Returns the call that was answered, and whether a failed status is an error.
     #[inline]
-    fn called(self: Pin<&mut Self>) -> (Pin<&mut Call<W>>, Description, bool) {
+    fn called(self: Pin<&mut Self>) -> (Pin<&mut Call<W>>, bool) {
         match self.project() {
-            SentProj::Called {
-                call,
-                description,
-                raises,
-            } => {
-                let description = description.take().expect("there until the call is over");
-                (call, description, *raises)
-            }
+            SentProj::Called { call, raises } => (call, *raises),
             _ => panic!("asked after the call was over"),
         }
     }
@@ -181,7 +169,7 @@ impl Future for Sent<mode::Streaming> {
         }
         self.as_mut().start()?;
         let answer = ready!(self.as_mut().poll_call(cx));
-        let (mut call, description, raises) = self.as_mut().called();
+        let (call, raises) = self.as_mut().called();
         let mut response = match answer {
             Ok(response) => response,
             Err(error) => {
@@ -189,20 +177,17 @@ impl Future for Sent<mode::Streaming> {
                 return Poll::Ready(Err(error));
             }
         };
-        if call.resume() == Resume::All {
-            call.as_mut().continue_body(&mut response);
-        }
-        let (max_body, limit) = (call.max_body(), call.limit());
-        #[cfg(feature = "fs")]
-        let source = if call.resume() == Resume::Saved {
-            call.take_source()
-        } else {
-            None
-        };
+        let (max_body, limit, resume) = (call.max_body(), call.limit(), call.resume());
+        let (asked, mut source) = call.take_asked();
         self.set(Self::Done);
+        if resume == Resume::All {
+            if let Some(source) = source.take() {
+                source.wrap(&asked, &mut response);
+            }
+        }
         let raises = raises && is_failed(response.status());
         #[cfg_attr(not(feature = "fs"), expect(unused_mut, reason = "nothing is saved"))]
-        let mut response = Response::streaming(response, description, max_body, limit);
+        let mut response = Response::streaming(response, asked, max_body, limit);
         #[cfg(feature = "fs")]
         response.keep(source);
         if raises {
@@ -218,13 +203,20 @@ impl Future for Sent<mode::Collecting> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.as_mut().start()?;
         let answer = ready!(self.as_mut().poll_call(cx));
-        let (_, description, raises) = self.as_mut().called();
+        let (call, raises) = self.as_mut().called();
+        let response = match answer {
+            Ok(response) => response,
+            Err(error) => {
+                self.set(Self::Done);
+                return Poll::Ready(Err(error));
+            }
+        };
+        let (asked, _) = call.take_asked();
         self.set(Self::Done);
-        let response = answer?;
         Poll::Ready(if raises && is_failed(response.status()) {
-            Err(Response::raised(response, &description))
+            Err(Response::raised(response, &asked))
         } else {
-            Response::collected(response, description)
+            Response::collected(response, asked)
         })
     }
 }

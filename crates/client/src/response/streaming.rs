@@ -55,8 +55,7 @@ impl Response {
     #[cfg(feature = "fs")]
     pub(crate) fn continue_body(&mut self) {
         if let Some(source) = self.source.take() {
-            let (method, uri) = self.request.asked();
-            source.wrap(method, uri, &mut self.inner);
+            source.wrap(&self.request, &mut self.inner);
         }
         let content_type = self.headers().get(CONTENT_TYPE);
         if !content_type.is_some_and(is_event_stream) {

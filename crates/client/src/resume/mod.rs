@@ -19,7 +19,7 @@ use self::{
     again::{Again, Defaults},
     body::Resumed,
 };
-use crate::{ResponseBody, forward::AsItIs};
+use crate::{ResponseBody, description::Description, forward::AsItIs};
 
 /// Which bodies are continued where they break: a setting of the client, and of one call.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -55,14 +55,23 @@ impl From<bool> for Resume {
 /// They were kept for its attempts anyway.
 pub(crate) struct Source<C> {
     calls: C,
+    /// The method and the URI, where they are not those of the call: it was one that cannot be continued, and
+    /// was redirected to one that can.
+    hop: Option<Box<(Method, Uri)>>,
     headers: HeaderMap,
     extensions: Extensions,
 }
 
 impl<C: Calls> Source<C> {
-    pub(crate) fn new(calls: C, headers: HeaderMap, extensions: Extensions) -> Self {
+    pub(crate) fn new(
+        calls: C,
+        hop: Option<Box<(Method, Uri)>>,
+        headers: HeaderMap,
+        extensions: Extensions,
+    ) -> Self {
         Self {
             calls,
+            hop,
             headers,
             extensions,
         }
@@ -75,14 +84,20 @@ impl<C: Calls> Source<C> {
         matches!(response.status().as_u16(), 200 | 206)
     }
 
-    /// Wraps the body of this response, of which nothing was read, so that it is continued where it
-    /// breaks, if that is possible.
-    pub(crate) fn wrap(self, method: &Method, uri: &Uri, response: &mut Response<ResponseBody>) {
+    /// Wraps the body of this response to a call, of which nothing was read, so that it is continued
+    /// where it breaks, if that is possible.
+    #[cold]
+    pub(crate) fn wrap(self, asked: &Description, response: &mut Response<ResponseBody>) {
         let Self {
             calls,
+            hop,
             headers,
             extensions,
         } = self;
+        let (method, uri) = match &hop {
+            Some(hop) => (&hop.0, &hop.1),
+            None => asked.asked(),
+        };
         let answered = again::answered(uri, response).clone();
         let mut request = Request::new(());
         request.method_mut().clone_from(method);

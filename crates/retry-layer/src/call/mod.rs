@@ -2,7 +2,7 @@ mod hedged;
 mod judge;
 mod report;
 
-use std::{fmt, time::Duration};
+use std::{fmt, mem, time::Duration};
 
 use bytes::Bytes;
 use fastrand::Rng;
@@ -21,7 +21,7 @@ use crate::{
     key::IDEMPOTENCY_KEY,
     named::BoxError,
     policy::RetryPolicy,
-    replay::{Ending, ReplayBody, ReplaySource},
+    replay::{KeptBody, ReplayBody, ReplaySource},
     report::{AttemptRecord, AttemptTimes, Role},
     verdict::TransparentRetries,
 };
@@ -94,28 +94,26 @@ impl<S, B> Call<S, B> {
         })
     }
 
-    /// The request as it entered the layer. A key that it got here is for its own attempts alone.
-    pub(crate) fn request_again(&self) -> Request<()> {
-        let mut request = self.copy(());
-        HedgedCall::forget(request.extensions_mut());
-        if self.has_generated_key {
-            request.headers_mut().remove(IDEMPOTENCY_KEY);
-        }
-        request
-    }
-
-    /// Moves out what is left of the request when it was answered, if it had no body.
-    pub(crate) fn take_head(&mut self) -> Option<(HeaderMap, Extensions)> {
-        if !matches!(self.body, ReplaySource::Empty) {
+    /// Moves out the request as it entered the layer; `None` if that was done before. A key that it got
+    /// here is for its own attempts alone.
+    pub(crate) fn take_request(&mut self) -> Option<Request<KeptBody<B>>> {
+        let body = mem::replace(&mut self.body, ReplaySource::Taken);
+        if matches!(body, ReplaySource::Taken) {
             return None;
         }
-        let mut headers = self.headers.take().unwrap_or_default();
-        if self.has_generated_key {
-            headers.remove(IDEMPOTENCY_KEY);
+        let mut request = Request::new(KeptBody::new(body));
+        *request.method_mut() = mem::take(&mut self.method);
+        *request.uri_mut() = mem::take(&mut self.uri);
+        *request.version_mut() = self.version;
+        if let Some(mut headers) = self.headers.take() {
+            if self.has_generated_key {
+                headers.remove(IDEMPOTENCY_KEY);
+            }
+            *request.headers_mut() = headers;
         }
-        let mut extensions = std::mem::take(&mut self.extensions);
-        HedgedCall::forget(&mut extensions);
-        Some((headers, extensions))
+        HedgedCall::forget(&mut self.extensions);
+        *request.extensions_mut() = mem::take(&mut self.extensions);
+        Some(request)
     }
 
     fn copy<T>(&self, body: T) -> Request<T> {
@@ -128,16 +126,6 @@ impl<S, B> Call<S, B> {
         }
         *request.extensions_mut() = self.extensions.clone();
         request
-    }
-
-    pub(crate) fn body_again(&self) -> Option<ReplayBody<B>>
-    where
-        B: Body<Data = Bytes>,
-        B::Error: Into<BoxError>,
-    {
-        self.body
-            .supersede(Ending::Answered)
-            .then(|| self.body.rewind())
     }
 
     /// When the present attempt was sent, where that is known.

@@ -1,4 +1,107 @@
 //! The futures of [`Retry`](crate::Retry) and [`NamedError`](crate::NamedError).
+//!
+//! # What a layer above asks
+//!
+//! A layer above the retries that has to know more of a call than its outcome keeps its [`ResponseFuture`].
+//! That tells what was tried [so far](ResponseFuture::report_so_far), and what the
+//! [attempt](ResponseFuture::attempt) under way is doing. So one that ends calls at a deadline can say what it
+//! has cut off:
+//!
+//! ```
+//! use std::{convert::Infallible, future::pending, pin::pin, time::Duration};
+//!
+//! use bytes::Bytes;
+//! use http::{Request, Response};
+//! use http_body_util::Full;
+//! use retry_layer::{ReplayBody, Retry, RetryPolicy};
+//! use tower::{Service, service_fn};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() {
+//! let server = service_fn(|_: Request<ReplayBody<Full<Bytes>>>| {
+//!     pending::<Result<Response<Full<Bytes>>, Infallible>>()
+//! });
+//! let mut retry = Retry::new(server, RetryPolicy::default());
+//! let mut call = pin!(retry.call(Request::new(Full::<Bytes>::default())));
+//! let late = tokio::time::timeout(Duration::from_secs(3), call.as_mut()).await;
+//! assert!(late.is_err());
+//! assert!(call.attempt().is_some(), "the attempt under way did not end");
+//! assert_eq!(
+//!     call.report_so_far().to_string(),
+//!     "cut off at the deadline of the call after 3s; stopped: deadline_exceeded",
+//! );
+//! # }
+//! ```
+//!
+//! One that sends the request elsewhere, such as one that follows redirects, gets it from the future
+//! [again](ResponseFuture::take_request): it was kept for the attempts anyway, so that layer needs no copy of
+//! its own. The [report](crate::RetryReport) of a call that goes on [has all of it](crate::RetryReport::followed_by),
+//! its [transparent retries](crate::EarlierTransparentRetries) count on, and what is not read of the response
+//! is [drained](crate::Drain), so that its connection can be used again.
+//!
+//! ```
+//! use std::{convert::Infallible, pin::pin};
+//!
+//! use bytes::Bytes;
+//! use http::{Request, Response, Uri, header::LOCATION};
+//! use http_body_util::Full;
+//! use retry_layer::{
+//!     Drain, EarlierTransparentRetries, ReplayBody, ResponseExt, Retry, RetryPolicy, RetryReport,
+//! };
+//! use tower::{Service, ServiceExt, service_fn};
+//!
+//! type Answer = Response<Full<Bytes>>;
+//!
+//! /// Follows the redirects of a request that has no body.
+//! async fn follow<S>(mut retry: Retry<S>, mut request: Request<Full<Bytes>>) -> Result<Answer, S::Error>
+//! where
+//!     S: Service<Request<ReplayBody<Full<Bytes>>>, Response = Answer, Error = Infallible> + Clone,
+//! {
+//!     let mut before: Option<RetryReport> = None;
+//!     loop {
+//!         let ready = ServiceExt::<Request<Full<Bytes>>>::ready(&mut retry).await?;
+//!         let mut call = pin!(ready.call(request));
+//!         let mut response = call.as_mut().await?;
+//!         let report = response.retry_report();
+//!         let report = match before.take() {
+//!             Some(before) => before.followed_by(report),
+//!             None => report,
+//!         };
+//!         let location = response.headers().get(LOCATION).filter(|_| response.status().is_redirection());
+//!         // A layer for others resolves it as a reference, counts hops, and drops credentials.
+//!         let location = location.and_then(|it| it.to_str().ok()?.parse::<Uri>().ok());
+//!         let kept = location.and_then(|it| Some((it, call.take_request()?)));
+//!         let Some((location, kept)) = kept.filter(|(_, kept)| kept.body().is_empty()) else {
+//!             response.extensions_mut().insert(report);
+//!             return Ok(response);
+//!         };
+//!         if let Some(drain) = Drain::of(response.into_body()) {
+//!             drain.await;
+//!         }
+//!         request = kept.map(|_| Full::default());
+//!         *request.uri_mut() = location;
+//!         request.extensions_mut().insert(EarlierTransparentRetries::of(&report));
+//!         before = Some(report);
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let server = service_fn(async |request: Request<ReplayBody<Full<Bytes>>>| {
+//!     let mut response = Answer::default();
+//!     if request.uri().path() == "/old" {
+//!         *response.status_mut() = http::StatusCode::FOUND;
+//!         response.headers_mut().insert(LOCATION, "http://example.com/new".parse().unwrap());
+//!     }
+//!     assert_eq!(request.headers()["x-own"], "1");
+//!     Ok::<_, Infallible>(response)
+//! });
+//! let request = Request::get("http://example.com/old").header("x-own", "1").body(Full::default())?;
+//! let response = follow(Retry::new(server, RetryPolicy::default()), request).await?;
+//! assert_eq!(response.retry_report().to_string(), "302, then 200; stopped: answered");
+//! # Ok(())
+//! # }
+//! ```
 
 mod fallback;
 mod plan;
@@ -13,7 +116,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Extensions, HeaderMap, Method, Request, Response, Uri};
+use http::{Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
@@ -28,7 +131,7 @@ use crate::{
     details::{AttemptDetails, FailureKind},
     drain::Drain,
     named::{BoxError, ServiceError},
-    replay::ReplayBody,
+    replay::{KeptBody, ReplayBody},
     report::{AttemptOutcome, AttemptRecord, AttemptTimes, RetryReport},
     stop::StopReason,
 };
@@ -186,8 +289,8 @@ where
 
 impl<S, B, F, R, E> ResponseFuture<S, B, F, R, E> {
     /// The attempts so far, as the report of a call that ends by its deadline: for a layer above that
-    /// is about to drop this future because the time is up. An attempt that is under way is recorded
-    /// as [`Ambiguous`](Class::Ambiguous).
+    /// is about to drop this future because the time is up, as [above](self#what-a-layer-above-asks). An attempt
+    /// that is under way is recorded as [`Ambiguous`](Class::Ambiguous).
     #[must_use]
     pub fn report_so_far(&self) -> RetryReport {
         let (mut attempts, transparent_retries) = match &self.plan {
@@ -224,79 +327,23 @@ impl<S, B, F, R, E> ResponseFuture<S, B, F, R, E> {
         }
     }
 
-    /// The method of the request, as it entered the layer.
-    #[must_use]
-    pub fn method(&self) -> &Method {
-        match &self.plan {
-            Plan::Once { method, .. } => method,
-            Plan::Repeatable { call } => &call.method,
-        }
-    }
-
-    /// The URI of the request, as it entered the layer.
-    #[must_use]
-    pub fn uri(&self) -> &Uri {
-        match &self.plan {
-            Plan::Once { uri, .. } => uri,
-            Plan::Repeatable { call } => &call.uri,
-        }
-    }
-
-    /// Whether the first attempt is under way, or was the last.
-    #[must_use]
-    #[inline]
-    pub fn is_first_attempt(&self) -> bool {
-        match &self.plan {
-            Plan::Once { .. } => true,
-            Plan::Repeatable { call } => call.journal.is_none(),
-        }
-    }
-
-    /// The request as it entered the layer, without its body: for a layer above that sends it again,
-    /// such as one that follows redirects. `None` if no copy is kept: see
-    /// [`Retry::keeps`](crate::Retry::keeps).
-    #[must_use]
-    pub fn request_again(&self) -> Option<Request<()>> {
-        match &self.plan {
-            Plan::Once { .. } => None,
-            Plan::Repeatable { call } => Some(call.request_again()),
-        }
-    }
-}
-
-impl<S, B, F, R, E> ResponseFuture<S, B, F, R, E> {
-    /// Moves out the headers and the extensions of the request as it entered the layer, for a layer
-    /// above that asks for the rest of the response's body: see [`ResumeBody::new`]. Call it when the
-    /// response is there, and once.
+    /// Moves out the request as it entered the layer, for a layer above that sends it again, such as one that
+    /// [follows redirects](self#what-a-layer-above-asks), or that asks for the rest of a response's body.
+    /// The call is over then: what is still under way is dropped.
     ///
-    /// `None` if the request had a body, or was sent only once anyway: see
-    /// [`Retry::keeps`](crate::Retry::keeps).
+    /// `None` if nothing of the request was kept, since it was sent once whatever came of it: see
+    /// [`Retry::refusal`](crate::Retry::refusal). `None` also when it is asked for once more.
     ///
-    /// [`ResumeBody::new`]: crate::resume::ResumeBody::new
-    #[must_use]
-    pub fn take_head(self: Pin<&mut Self>) -> Option<(HeaderMap, Extensions)> {
-        match self.project().plan {
-            Plan::Once { .. } => None,
-            Plan::Repeatable { call } => call.take_head(),
-        }
-    }
-}
-
-impl<S, B, F, R, E> ResponseFuture<S, B, F, R, E>
-where
-    B: Body<Data = Bytes>,
-    B::Error: Into<BoxError>,
-{
-    /// The body of the request again, when its response is there. It is kept for a response that is a
-    /// redirect, or whose status alone does not make it final. The attempt that read the body can read
-    /// no more of it afterwards.
+    /// # Panics
     ///
-    /// `None` if the body was not read whole, or was too long to be kept.
+    /// Not here, but the future must not be polled any more.
     #[must_use]
-    pub fn body_again(&self) -> Option<ReplayBody<B>> {
-        match &self.plan {
+    pub fn take_request(self: Pin<&mut Self>) -> Option<Request<KeptBody<B>>> {
+        let mut this = self.project();
+        this.state.set(State::Done);
+        match this.plan {
             Plan::Once { .. } => None,
-            Plan::Repeatable { call } => call.body_again(),
+            Plan::Repeatable { call } => call.take_request(),
         }
     }
 }

@@ -4,6 +4,7 @@ mod body;
 mod copied;
 mod error;
 mod factory;
+mod kept;
 mod memory;
 mod pieces;
 mod reader;
@@ -12,7 +13,7 @@ mod tape;
 #[cfg(test)]
 mod tests;
 
-pub use self::{body::ReplayBody, error::ReplayBodyError, factory::BodyFactory};
+pub use self::{body::ReplayBody, error::ReplayBodyError, factory::BodyFactory, kept::KeptBody};
 pub(crate) use self::{
     memory::ReplayMemory,
     source::{Copying, ReplaySource},

@@ -23,6 +23,8 @@ pub(crate) enum ReplaySource<B> {
         /// The length of the first one, if it was known.
         exact: Option<u64>,
     },
+    /// What was kept belongs to a layer above now.
+    Taken,
 }
 
 impl<B> ReplaySource<B>
@@ -70,6 +72,8 @@ where
                     ReplayBody::changed(*exact)
                 }
             }
+            // Not empty, which would be another request. No attempt follows.
+            Self::Taken => ReplayBody::changed(None),
         }
     }
 }
@@ -136,6 +140,7 @@ impl<B> ReplaySource<B> {
         match self {
             Self::Empty | Self::Made { .. } => true,
             Self::Recorded(tape) => tape.lock().is_replayable(ending),
+            Self::Taken => false,
         }
     }
 
@@ -146,7 +151,7 @@ impl<B> ReplaySource<B> {
     /// attempt might read more than is kept.
     pub(crate) fn supersede(&self, ending: Ending) -> bool {
         let Self::Recorded(tape) = self else {
-            return true;
+            return !matches!(self, Self::Taken);
         };
         let overtaken = {
             let mut state = tape.lock();
@@ -178,6 +183,7 @@ impl<B> fmt::Debug for ReplaySource<B> {
             Self::Empty => "Empty",
             Self::Recorded(_) => "Recorded",
             Self::Made { .. } => "Made",
+            Self::Taken => "Taken",
         })
     }
 }

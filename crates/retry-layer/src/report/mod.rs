@@ -57,8 +57,8 @@ impl RetryReport {
     }
 
     /// Joins the report of another request to this one, where the call went on with it: the hop of a
-    /// redirect. The call ended as that request did. Its times count on from the end of the last
-    /// attempt here.
+    /// redirect, for a layer above that [follows it](crate::future#what-a-layer-above-asks). The call ended as
+    /// that request did. Its times count on from the end of the last attempt here.
     #[must_use]
     pub fn followed_by(mut self, next: Self) -> Self {
         let ended = self.attempts.last().and_then(AttemptRecord::ended);

@@ -18,6 +18,7 @@ mod deadline;
 mod errors;
 mod extras;
 mod hedge;
+mod kept;
 mod peek;
 mod resume;
 mod retry;
