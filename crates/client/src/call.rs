@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderName, Request, Response};
+use http::{HeaderName, Method, Request, Response};
 use pin_project_lite::pin_project;
 use retry_layer::RetryPolicy;
 use session_layer::Session;
@@ -32,7 +32,7 @@ use crate::{
     description::Description,
     layers::AttemptBody,
     observe::{CallSpans, Paths, Sinks},
-    redirect::{History, Kept, can_be_continued},
+    redirect::{First, History, Kept, can_be_continued},
     resume::{self, Resume},
     spreading::Spreading,
     stack::{Mode, Stack, mode},
@@ -169,37 +169,26 @@ impl<W: Mode> Call<W> {
         if let StateProj::Observed { observed } = this.state.as_mut().project() {
             return observed.take_asked();
         }
-        let last = match this.kept.take() {
-            Some(kept) => Some(kept.into_request()),
-            None => this.state.take_request(),
-        };
-        let last = last.expect("the call keeps what the stack does not");
-        let continued = *this.resume != Resume::None && can_be_continued(&last);
-        let (last, _) = last.into_parts();
-        let paths = this.shared.settings.paths;
-        let first = this.history.as_mut().and_then(|it| it.first.take());
-        let (asked, hop, head) = match first {
-            None => {
-                let head = continued.then_some((last.headers, last.extensions));
-                ((last.method, last.uri), None, head)
-            }
-            Some(first) => {
-                let hop = || Box::new((last.method, last.uri));
-                let (hop, head) = match first.head {
-                    Some(head) => (None, Some(head)),
-                    None if continued => (Some(hop()), Some((last.headers, last.extensions))),
-                    None => (None, None),
-                };
-                ((first.method, first.uri), hop, head)
-            }
-        };
-        let source = head
-            .filter(|_| *this.resume != Resume::None)
-            .map(|(headers, extensions)| {
-                Source::new(Parts::of(this.shared), hop, headers, extensions)
-            });
-        let (method, uri) = asked;
-        (Description::new(method, uri, paths), source)
+        if let (None, None, StateProj::Standard { call }) =
+            (&this.kept, &this.history, this.state.as_mut().project())
+        {
+            // What most calls come to.
+            let (method, uri) = (call.method().clone(), call.uri().clone());
+            let continued = *this.resume != Resume::None && method == Method::GET;
+            let source = if continued {
+                call.take_request()
+                    .filter(|request| request.body().is_empty())
+                    .map(|request| {
+                        let (head, _) = request.into_parts();
+                        Source::new(Parts::of(this.shared), None, head.headers, head.extensions)
+                    })
+            } else {
+                None
+            };
+            let asked = Description::new(method, uri, this.shared.settings.paths);
+            return (asked, source);
+        }
+        this.take_asked_slowly()
     }
 
     /// The most bytes of a body that are collected.
@@ -238,6 +227,40 @@ impl<W: Mode> Call<W> {
             }
         }
         polled
+    }
+}
+
+impl<W: Mode> Projected<'_, W> {
+    /// As [`Call::take_asked`], where the call has kept its request, or was redirected.
+    #[cold]
+    fn take_asked_slowly(&mut self) -> (Description, Option<Source>) {
+        let last = match self.kept.take() {
+            Some(kept) => Some(kept.into_request()),
+            None => self.state.as_mut().take_request(),
+        };
+        let last = last.expect("the call keeps what the stack does not");
+        let resumes = *self.resume != Resume::None;
+        let continued = resumes && can_be_continued(&last);
+        let (last, _) = last.into_parts();
+        let (method, uri) = (last.method, last.uri);
+        let of_last = continued.then_some((last.headers, last.extensions));
+        let first = self.history.as_mut().and_then(|it| it.first.take());
+        let ((method, uri), hop, head) = match first {
+            None => ((method, uri), None, of_last),
+            Some(First {
+                method: first_method,
+                uri: first_uri,
+                head,
+            }) => {
+                let hop = head.is_none().then(|| Box::new((method, uri)));
+                ((first_method, first_uri), hop, head.or(of_last))
+            }
+        };
+        let source = head.filter(|_| resumes).map(|(headers, extensions)| {
+            Source::new(Parts::of(self.shared), hop, headers, extensions)
+        });
+        let paths = self.shared.settings.paths;
+        (Description::new(method, uri, paths), source)
     }
 }
 

@@ -196,24 +196,25 @@ impl<W: Mode> Projected<'_, W> {
             error.alter_report(|last| history.complete(last));
         }
         let error = error.telling(self.shared.settings.paths);
-        if let State::Draining {
-            next: Some(next), ..
-        } = &*self.state
-        {
-            return error.of(next.method(), Some(next.uri()));
-        }
-        self.know();
-        match self.kept {
-            Some(kept) => {
-                let (method, uri) = kept.asked();
-                error.of(method, Some(uri))
-            }
+        let asked = match (&*self.state, &*self.kept) {
+            (
+                State::Draining {
+                    next: Some(next), ..
+                },
+                _,
+            ) => Some((next.method(), next.uri())),
+            (_, Some(kept)) => Some(kept.asked()),
+            (State::Standard { call }, None) => Some((call.method(), call.uri())),
+            (_, None) => None,
+        };
+        match asked {
+            Some((method, uri)) => error.of(method, Some(uri)),
             None => error,
         }
     }
 
     /// Takes what the stack has kept of the request, if the call has not kept it by itself. Only once the stack
-    /// has answered, or is given up.
+    /// has answered.
     fn know(&mut self) {
         if self.kept.is_none() {
             let request = self.state.as_mut().take_request();

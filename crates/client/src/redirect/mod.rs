@@ -8,7 +8,7 @@ mod location;
 mod policy;
 
 pub(crate) use self::{
-    follow::{Again, History, Kept, Next, can_be_continued, follows_none, is_redirect},
+    follow::{Again, First, History, Kept, Next, can_be_continued, follows_none, is_redirect},
     history::Answerer,
 };
 pub use self::{

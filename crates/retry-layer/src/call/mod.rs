@@ -102,8 +102,9 @@ impl<S, B> Call<S, B> {
             return None;
         }
         let mut request = Request::new(KeptBody::new(body));
-        *request.method_mut() = mem::take(&mut self.method);
-        *request.uri_mut() = mem::take(&mut self.uri);
+        // These two stay known.
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.uri.clone();
         *request.version_mut() = self.version;
         if let Some(mut headers) = self.headers.take() {
             if self.has_generated_key {

@@ -3,9 +3,9 @@
 //! # What a layer above asks
 //!
 //! A layer above the retries that has to know more of a call than its outcome keeps its [`ResponseFuture`].
-//! That tells what was tried [so far](ResponseFuture::report_so_far), and what the
-//! [attempt](ResponseFuture::attempt) under way is doing. So one that ends calls at a deadline can say what it
-//! has cut off:
+//! That tells what is [asked](ResponseFuture::method) of [whom](ResponseFuture::uri), what was tried
+//! [so far](ResponseFuture::report_so_far), and what the [attempt](ResponseFuture::attempt) under way is doing.
+//! So one that ends calls at a deadline can say what it has cut off:
 //!
 //! ```
 //! use std::{convert::Infallible, future::pending, pin::pin, time::Duration};
@@ -14,7 +14,8 @@
 //! use http::{Request, Response};
 //! use http_body_util::Full;
 //! use retry_layer::{ReplayBody, Retry, RetryPolicy};
-//! use tower::{Service, service_fn};
+//! use tokio::time::Instant;
+//! use tower::{ServiceExt, service_fn};
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() {
@@ -22,13 +23,16 @@
 //!     pending::<Result<Response<Full<Bytes>>, Infallible>>()
 //! });
 //! let mut retry = Retry::new(server, RetryPolicy::default());
-//! let mut call = pin!(retry.call(Request::new(Full::<Bytes>::default())));
+//! let request = Request::get("http://example.com/").body(Full::<Bytes>::default()).unwrap();
+//! ServiceExt::<Request<Full<Bytes>>>::ready(&mut retry).await.unwrap();
+//! // The times in the report count from now.
+//! let mut call = pin!(retry.into_call(request, Instant::now()));
 //! let late = tokio::time::timeout(Duration::from_secs(3), call.as_mut()).await;
 //! assert!(late.is_err());
 //! assert!(call.attempt().is_some(), "the attempt under way did not end");
 //! assert_eq!(
-//!     call.report_so_far().to_string(),
-//!     "cut off at the deadline of the call after 3s; stopped: deadline_exceeded",
+//!     format!("{} {}: {}", call.method(), call.uri(), call.report_so_far()),
+//!     "GET http://example.com/: deadline after 3s; stopped: deadline_exceeded",
 //! );
 //! # }
 //! ```
@@ -116,7 +120,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Method, Request, Response, Uri};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
@@ -324,6 +328,26 @@ impl<S, B, F, R, E> ResponseFuture<S, B, F, R, E> {
             | State::Waiting { .. }
             | State::Readying { .. }
             | State::Done => None,
+        }
+    }
+
+    /// The method of the request that entered the layer, also when it was taken.
+    #[must_use]
+    #[inline]
+    pub fn method(&self) -> &Method {
+        match &self.plan {
+            Plan::Once { method, .. } => method,
+            Plan::Repeatable { call } => &call.method,
+        }
+    }
+
+    /// The URI of the request that entered the layer, also when it was taken.
+    #[must_use]
+    #[inline]
+    pub fn uri(&self) -> &Uri {
+        match &self.plan {
+            Plan::Once { uri, .. } => uri,
+            Plan::Repeatable { call } => &call.uri,
         }
     }
 

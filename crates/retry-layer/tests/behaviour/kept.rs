@@ -57,6 +57,7 @@ async fn the_request_is_had_again_as_it_entered_the_layer() {
         assert_eq!(headers.get("x-own"), Some(&HeaderValue::from_static("1")));
         assert!(again.body().is_empty());
         assert!(call.as_mut().take_request().is_none(), "it is had once");
+        assert_eq!((call.method(), call.uri()), (&Method::POST, again.uri()));
     }
 }
 
