@@ -1,26 +1,21 @@
 //! A response whose body streams.
 
-use std::{
-    future::{Future as _, poll_fn},
-    pin::{Pin, pin},
-    task::{Poll, ready},
-};
+use std::{future::poll_fn, pin::Pin};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::HeaderMap;
 #[cfg(feature = "fs")]
 use http::header::CONTENT_TYPE;
 use http_body::{Body as _, Frame};
 use serde::de::DeserializeOwned;
-use tokio::time::{sleep_until, timeout_at};
 
 use super::{Response, connection, failed::failed};
 use crate::{
-    ByteStream, DeadlinePhase, Error, ResponseBody,
+    ByteStream, Error, ResponseBody,
     collect::Gathering,
     deadline::Limit,
     description::Description,
-    error::{self, KEPT_OF_BODY},
+    error::{self, KEPT_OF_BODY, Kind},
 };
 #[cfg(feature = "fs")]
 use crate::{SAVED_FLOOR, call::Source, read::is_event_stream};
@@ -144,25 +139,10 @@ impl Response {
             limit,
             ..
         } = self;
-        let (head, body) = inner.into_parts();
-        let mut stream = ByteStream::new(body, request.clone());
-        let mut kept = BytesMut::new();
-        let reading = async {
-            while let Some(Ok(piece)) = stream.next().await {
-                let room = KEPT_OF_BODY.saturating_sub(kept.len());
-                kept.extend_from_slice(piece.get(..room).unwrap_or(&piece));
-                if kept.len() >= KEPT_OF_BODY {
-                    break;
-                }
-            }
-        };
-        match limit {
-            // The bytes that have come by then are enough.
-            Some(limit) => drop(timeout_at(limit.at, reading).await),
-            None => reading.await,
-        }
-        let head = http::Response::from_parts(head, ());
-        Err(request.name(failed(&head, &kept)))
+        let mut gathering = Gathering::beginning(inner, KEPT_OF_BODY);
+        // The bytes that come before it breaks off, or before the deadline, are enough.
+        let _ = gathering.gather(limit).await;
+        Err(request.name(gathering.fail_call(Error::new(Kind::Status))))
     }
 
     /// Returns the next piece of the body, or `None` at its end. The deadline of the call does not
@@ -226,29 +206,7 @@ impl Response {
             ..
         } = self;
         let mut gathering = Gathering::new(inner, max_body);
-        let ended = {
-            // Created only when the body has to be waited for.
-            let mut timer = pin!(None);
-            poll_fn(|cx| {
-                // The body first, the clock second: a body that came in time is returned.
-                if let Poll::Ready(ended) = gathering.poll_gather(cx) {
-                    return Poll::Ready(ended);
-                }
-                let Some(limit) = limit else {
-                    return Poll::Pending;
-                };
-                if timer.is_none() {
-                    timer.set(Some(sleep_until(limit.at)));
-                }
-                if let Some(timer) = timer.as_mut().as_pin_mut() {
-                    ready!(timer.poll(cx));
-                }
-                let phase = Some(DeadlinePhase::Body);
-                Poll::Ready(Err(limit.exceeded().in_phase(phase)))
-            })
-            .await
-        };
-        match ended {
+        match gathering.gather(limit).await {
             Ok(()) => Response::collected(gathering.into_response(), request),
             Err(error) => Err(request.name(gathering.fail_call(error))),
         }
