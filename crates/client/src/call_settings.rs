@@ -34,6 +34,15 @@ macro_rules! call_settings {
             kept
         }
 
+        /// Takes the settings of the call out of these extensions.
+        pub(crate) fn take(extensions: &mut Extensions) -> Extensions {
+            let mut taken = Extensions::new();
+            $($(#[$cfg])? take_one::<$setting>(extensions, &mut taken);)+
+            take_one::<RequestOptions>(extensions, &mut taken);
+            take_one::<UrlTemplate>(extensions, &mut taken);
+            taken
+        }
+
         #[cfg(test)]
         const NAMES: &[&str] = &[$($(#[$cfg])? stringify!($setting)),+];
     };
@@ -82,6 +91,12 @@ impl CallSetting for UrlTemplate {}
 fn keep<T: CallSetting>(all: &Extensions, kept: &mut Extensions) {
     if let Some(setting) = all.get::<T>() {
         set(kept, setting.clone());
+    }
+}
+
+fn take_one<T: CallSetting>(all: &mut Extensions, taken: &mut Extensions) {
+    if let Some(setting) = all.remove::<T>() {
+        set(taken, setting);
     }
 }
 
@@ -143,5 +158,11 @@ mod tests {
         let kept = only(&all);
         assert_eq!(kept.len(), added.len());
         assert!(kept.get::<Secret>().is_none());
+
+        set(&mut all, RequestOptions::new());
+        let taken = take(&mut all);
+        assert_eq!(taken.len(), added.len() + 1);
+        assert_eq!(all.len(), 1);
+        assert!(all.get::<Secret>().is_some());
     }
 }

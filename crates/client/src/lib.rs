@@ -189,6 +189,7 @@
 //!   them](RequestBuilder::download_to).
 //! - `multipart`: [forms with files](RequestBuilder::multipart).
 //! - `tonic`: [a channel](Client::grpc) for the clients that tonic generates.
+//! - `tower-http`: redirect policies of tower-http 0.7, `Redirects::policy`.
 //! - `gzip`, `br`, `zstd`, `deflate`: [decode](crate#decoding) such bodies. `zstd` builds a C
 //!   library, the others are Rust.
 

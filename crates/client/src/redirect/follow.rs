@@ -15,7 +15,7 @@ use super::{
     headers,
     history::{Answerer, CrossOrigin, Hop, Redirected},
     location::Location,
-    policy::{Redirect, RedirectAction, Redirects},
+    policy::{CallPolicy, Redirect, RedirectAction, Redirects},
 };
 use crate::{
     Body, Error, ResponseBody, UrlTemplate, call_settings,
@@ -56,6 +56,8 @@ pub(crate) struct First {
 pub(crate) struct History {
     /// There from the first redirect on, until the response of the call is given.
     pub(crate) first: Option<First>,
+    /// The policy of somebody else, if there is one.
+    policy: Option<Box<dyn CallPolicy>>,
     hops: Vec<Hop>,
     fragment: Option<String>,
     /// What was tried on these hops.
@@ -160,6 +162,15 @@ impl Kept {
             RedirectAction::Stop => return Ok(None),
             RedirectAction::Refuse => return Err(refused("the client's rules refuse a redirect")),
         }
+        let mut policy = self.policy(history);
+        if let Some(policy) = &mut policy {
+            let decided = policy.action(self.request.method(), &redirect);
+            match decided.map_err(|why| refused("the policy refuses a redirect").with(why))? {
+                RedirectAction::Follow => {}
+                RedirectAction::Stop => return Ok(None),
+                RedirectAction::Refuse => return Err(refused("the policy refuses a redirect")),
+            }
+        }
         let leaves = redirect.is_cross_origin();
         let spreads = self.request.extensions_mut().remove::<TriedAddresses>();
         if leaves {
@@ -199,11 +210,30 @@ impl Kept {
         self.request.extensions_mut().remove::<UrlTemplate>();
         let mut next = mem::take(&mut self.request).map(|_| body);
         *next.uri_mut() = to.uri;
+        if let Some(policy) = &mut policy {
+            show(&mut **policy, &mut next);
+        }
+        history.policy = policy;
         setting::set(next.extensions_mut(), sent);
         if let Some(earlier) = earlier {
             setting::set(next.extensions_mut(), earlier);
         }
         Ok(Some(Box::new(next)))
+    }
+
+    /// The policy of somebody else, which has seen all requests of the call by now.
+    fn policy(&self, history: &mut Option<Box<History>>) -> Option<Box<dyn CallPolicy>> {
+        if let Some(history) = history {
+            return history.policy.take();
+        }
+        let mut policy = self.redirects.begin_policy()?;
+        let mut first = Request::new(());
+        first.method_mut().clone_from(self.request.method());
+        first.uri_mut().clone_from(self.request.uri());
+        first.headers_mut().clone_from(self.request.headers());
+        first.extensions_mut().clone_from(self.request.extensions());
+        show(&mut *policy, &mut first);
+        Some(policy)
     }
 
     fn check(&self, followed: u32, limit: u32, from: &Uri, to: &Uri) -> Result<(), Error> {
@@ -287,6 +317,23 @@ impl History {
             hops: mem::take(&mut self.hops),
         });
     }
+}
+
+/// Has a policy look at what is its caller's of a request: headers, and extensions but for the settings of the
+/// call. What it leaves of them stays; all else it cannot change.
+fn show<B>(policy: &mut dyn CallPolicy, request: &mut Request<B>) {
+    let settings = call_settings::take(request.extensions_mut());
+    let mut shown = Request::new(Body::empty());
+    shown.method_mut().clone_from(request.method());
+    shown.uri_mut().clone_from(request.uri());
+    *shown.version_mut() = request.version();
+    *shown.headers_mut() = mem::take(request.headers_mut());
+    *shown.extensions_mut() = mem::take(request.extensions_mut());
+    policy.on_request(&mut shown);
+    let (shown, _) = shown.into_parts();
+    *request.headers_mut() = shown.headers;
+    *request.extensions_mut() = shown.extensions;
+    request.extensions_mut().extend(settings);
 }
 
 /// Whether no redirect of this request will be followed.

@@ -2,6 +2,8 @@
 //! whether one is followed, where it leads, and what of the request goes along.
 
 mod follow;
+#[cfg(feature = "tower-http")]
+mod foreign;
 mod headers;
 mod history;
 mod location;

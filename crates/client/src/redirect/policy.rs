@@ -1,8 +1,10 @@
 use std::{fmt, sync::Arc};
 
-use http::{HeaderName, Method, StatusCode, Uri};
+use http::{HeaderName, Method, Request, StatusCode, Uri};
+#[cfg(feature = "tower-http")]
+use tower_http::follow_redirect::policy::Policy;
 
-use crate::origin;
+use crate::{Body, error::BoxError, origin};
 
 /// Which redirects are followed, and what they may take along.
 ///
@@ -50,6 +52,29 @@ struct Rules {
     downgrade: Downgrade,
     sensitive: Vec<HeaderName>,
     decide: Option<Arc<Decide>>,
+    policy: Option<Arc<BeginPolicy>>,
+}
+
+/// Begins with a policy of somebody else for a call that is redirected.
+type BeginPolicy = dyn Fn() -> Box<dyn CallPolicy> + Send + Sync;
+
+/// A policy of somebody else during one call, of which it may keep a state.
+pub(super) trait CallPolicy: Send {
+    /// Sees a request before it is sent.
+    fn on_request(&mut self, request: &mut Request<Body>);
+
+    /// Decides about a redirect that was given to a request with this method.
+    fn action(
+        &mut self,
+        asked: &Method,
+        redirect: &Redirect<'_>,
+    ) -> Result<RedirectAction, BoxError>;
+}
+
+impl fmt::Debug for dyn CallPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CallPolicy")
+    }
 }
 
 type Decide = dyn Fn(&Redirect<'_>) -> RedirectAction + Send + Sync;
@@ -97,6 +122,7 @@ impl Redirects {
                 downgrade: Downgrade::Refused,
                 sensitive: SENSITIVE.to_vec(),
                 decide: None,
+                policy: None,
             }),
         }
     }
@@ -124,6 +150,48 @@ impl Redirects {
         decide: impl Fn(&Redirect<'_>) -> RedirectAction + Send + Sync + 'static,
     ) -> Self {
         self.alter(|rules| rules.decide = Some(Arc::new(decide)))
+    }
+
+    /// Asks a redirect policy of tower-http, after all other rules: `Limited`, `SameOrigin`, what `And` and `Or`
+    /// make of others, a closure by `redirect_fn`, or one of your own. Of several that are set the last one is
+    /// asked; `And` asks two.
+    ///
+    /// ```
+    /// use client::{Client, Redirects};
+    /// use tower_http::follow_redirect::policy::{Action, Attempt, SameOrigin, redirect_fn};
+    ///
+    /// let client = Client::builder()
+    ///     .redirects(Redirects::limited(5).policy(SameOrigin::new()))
+    ///     .build()?;
+    /// let request = client.get("https://example.com/").redirects(Redirects::limited(5).policy(
+    ///     redirect_fn(|attempt: &Attempt<'_>| match attempt.location().path() {
+    ///         "/blocked" => Err("the proxy's page of what is blocked".into()),
+    ///         _ => Ok(Action::Follow),
+    ///     }),
+    /// ));
+    /// # Ok::<(), client::Error>(())
+    /// ```
+    ///
+    /// Each call that is redirected begins with a clone of the policy, which sees all its hops. `Action::Stop`
+    /// makes the redirect the answer, and an error becomes the [source](std::error::Error::source) of the
+    /// call's.
+    ///
+    /// Whatever it says, these stay in force, since it is asked only about a redirect that they allow: the limit
+    /// of these rules (a `Limited` that allows more has no effect), no way back from `https` to `http`, no other
+    /// scheme, no second time for a method that is not idempotent, no body that cannot be sent again, and what
+    /// [`decide`](Self::decide) says. The method and the URL of the next request are not its to choose.
+    ///
+    /// `Policy::on_request` sees each request as its caller made it, without what the client adds, and with an
+    /// empty body: the first one when it is redirected, so that a change of that has no effect; each later one
+    /// before it is sent, when the headers are gone that do not go to another origin. Of that one it may add,
+    /// change and remove headers and the caller's extensions. `Policy::clone_body` is not asked: a body is sent
+    /// again as for a retry.
+    #[cfg(feature = "tower-http")]
+    pub fn policy<P>(self, policy: P) -> Self
+    where
+        P: Policy<Body, BoxError> + Clone + Send + Sync + 'static,
+    {
+        self.alter(|rules| rules.policy = Some(Arc::new(move || Box::new(policy.clone()))))
     }
 
     /// Follows redirects from `https` to `http` too, where anybody on the way can read the request.
@@ -157,6 +225,11 @@ impl Redirects {
             None => RedirectAction::Follow,
         }
     }
+
+    /// Begins with the policy of somebody else, if there is one.
+    pub(super) fn begin_policy(&self) -> Option<Box<dyn CallPolicy>> {
+        self.rules.policy.as_ref().map(|begin| begin())
+    }
 }
 
 impl Default for Redirects {
@@ -172,6 +245,7 @@ impl fmt::Debug for Rules {
             .field("downgrade", &self.downgrade)
             .field("sensitive", &self.sensitive)
             .field("decided", &self.decide.is_some())
+            .field("policy", &self.policy.is_some())
             .finish()
     }
 }

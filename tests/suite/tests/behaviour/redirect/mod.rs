@@ -1,4 +1,5 @@
 //! Redirects.
 
 mod calls;
+mod policies;
 mod rules;
