@@ -92,7 +92,21 @@ impl<B: Send + 'static> Session<B> {
     /// several may run out within one wait; `None` if one of them is off.
     ///
     /// So a layer above that counts the waits of a call knows how long it has taken at most, without
-    /// a timer of its own. It does not hold while a request body is sent, which may take any time,
+    /// a timer of its own:
+    ///
+    /// ```
+    /// # fn example<B: Send + 'static>(session: &session_layer::Session<B>) -> u128 {
+    /// use std::time::Duration;
+    ///
+    /// // A call that has been pending no more often than this has not taken five minutes.
+    /// let deadline = Duration::from_secs(300);
+    /// let longest = session.longest_wait();
+    /// let untimed_waits = longest.map_or(0, |longest| deadline.as_nanos() / longest.as_nanos().max(1));
+    /// # untimed_waits
+    /// # }
+    /// ```
+    ///
+    /// It does not hold while a request body is sent, which may take any time,
     /// nor for a request with [timeouts of its own](crate::RequestOptions).
     #[must_use]
     pub fn longest_wait(&self) -> Option<Duration> {
