@@ -130,6 +130,7 @@ where
                     (Keeping::Nothing, _) | (Keeping::All, Rest::Failed) => Copying::Never,
                 }
             }
+            Self::Taken => Copying::Never,
         }
     }
 }
