@@ -174,13 +174,7 @@ impl Kept {
         let leaves = redirect.is_cross_origin();
         let spreads = self.request.extensions_mut().remove::<TriedAddresses>();
         if leaves {
-            headers::leave_origin(self.request.headers_mut(), &self.redirects);
-            let mut of_the_call = call_settings::only(self.request.extensions());
-            setting::set(&mut of_the_call, CrossOrigin);
-            if let Some(options) = self.request.extensions().get().copied() {
-                setting::set(&mut of_the_call, RequestOptions::for_another_peer(options));
-            }
-            *self.request.extensions_mut() = of_the_call;
+            self.leave_origin();
         }
         if spreads.is_some() {
             // Those that answered the last hop are as good as any for this one.
@@ -221,7 +215,18 @@ impl Kept {
         Ok(Some(Box::new(next)))
     }
 
-    /// The policy of somebody else, which has seen all requests of the call by now.
+    /// Takes out of the request what another origin must not get.
+    fn leave_origin(&mut self) {
+        headers::leave_origin(self.request.headers_mut(), &self.redirects);
+        let mut of_the_call = call_settings::only(self.request.extensions());
+        setting::set(&mut of_the_call, CrossOrigin);
+        if let Some(options) = self.request.extensions().get().copied() {
+            setting::set(&mut of_the_call, RequestOptions::for_another_peer(options));
+        }
+        *self.request.extensions_mut() = of_the_call;
+    }
+
+    /// The policy of the caller, which has seen all requests of the call by now.
     fn policy(&self, history: &mut Option<Box<History>>) -> Option<Box<dyn CallPolicy>> {
         if let Some(history) = history {
             return history.policy.take();
