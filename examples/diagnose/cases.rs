@@ -12,6 +12,7 @@ use bytes::Bytes;
 use client::{
     Body, Client, ClientBuilder, Error, Http2, PoolConfig, Proxy, Redirects, RequestBuilder,
     Resolver, RetryPolicy, ThroughputFloor, Timeouts, Token,
+    retry_layer::{breaker::Breaker, pause::Pause},
     testing::{Answer, Fake},
     token_fn,
 };
@@ -44,6 +45,8 @@ pub(crate) fn all() -> Vec<Case> {
         }),
         case("a client that was closed", closed()),
         case("a source of tokens that fails", token()),
+        case("a circuit that is open", circuit_open()),
+        case("a pause that is too long", paused()),
         case("no connection becomes free", queue_timeout()),
         case("no room in the queue", queue_full()),
         case("an unknown name", dns()),
@@ -146,6 +149,25 @@ async fn closed() -> Error {
 async fn token() -> Error {
     let source = token_fn(|| ready(Err::<Token, _>("the secret has expired".into())));
     fails(based(Client::builder().auth(source)).get("/")).await
+}
+
+async fn circuit_open() -> Error {
+    let builder = Client::builder().breaker(Breaker::builder());
+    let client = faked(builder, &Fake::new([503; 7]));
+    for _ in 0..7 {
+        let response = client.post("http://localhost/").fetch().await;
+        assert!(response.is_ok_and(|it| it.status() == 503));
+    }
+    fails(client.post("http://localhost/")).await
+}
+
+async fn paused() -> Error {
+    let throttled = Answer::new(429).header("retry-after", "90");
+    let builder = Client::builder().pause(Pause::builder());
+    let client = faked(builder, &Fake::new([throttled]));
+    let response = client.post("http://localhost/").fetch().await;
+    assert!(response.is_ok_and(|it| it.status() == 429));
+    fails(client.post("http://localhost/")).await
 }
 
 async fn queue_timeout() -> Error {
@@ -341,6 +363,15 @@ fn default() -> Client {
 
 fn once() -> ClientBuilder {
     Client::builder().retry(RetryPolicy::builder().max_attempts(1))
+}
+
+/// A client over a fake, whose calls are sent once.
+fn faked(builder: ClientBuilder, fake: &Fake) -> Client {
+    let policy = RetryPolicy::builder().max_attempts(1);
+    builder
+        .retry(policy)
+        .build_with_fake(fake)
+        .expect("the settings are valid")
 }
 
 fn build(builder: ClientBuilder) -> Client {

@@ -23,6 +23,7 @@ use crate::{
     body, decode,
     extras::{Decorated, Extras},
     forward::AsItIs,
+    guard::{Guarded, Guards},
     layers::AttemptBody,
     observe::{Paths, Record, Sinks},
     phase::ReportsPhase,
@@ -39,6 +40,8 @@ pub(crate) struct Settings {
     pub(crate) paths: Paths,
     /// The content codings that this client decodes; `None` if it decodes none.
     pub(crate) accept_encoding: Option<HeaderValue>,
+    /// Boxed, as hardly any client has them.
+    pub(crate) guards: Option<Box<Guards>>,
 }
 
 #[derive(Clone, Debug)]
@@ -100,7 +103,7 @@ where
                 extras.trace_context.inject(&mut request);
             }
         }
-        if decorated.is_ready() && record.is_none() {
+        if decorated.is_ready() && record.is_none() && self.settings.guards.is_none() {
             return ResponseFuture::Plain {
                 inner: self.inner.call(request),
             };
@@ -109,7 +112,7 @@ where
         let service = mem::replace(&mut self.inner, spare);
         let attempt = Attended {
             state: State::Start {
-                service: Some(service),
+                service: Some(Guarded::new(service, self.settings.guards.as_deref())),
                 request: Some(request),
             },
             settings: self.settings.clone(),
@@ -152,8 +155,7 @@ type Authorizing<B> = Pin<Box<dyn Future<Output = Result<(Request<B>, Authorized
 
 impl<S, B, R> Future for Attended<S, B, S::Future>
 where
-    S: Service<Request<B>, Response = Response<R>>,
-    S::Error: Into<Error>,
+    S: Service<Request<B>, Response = Response<R>, Error = Error>,
     B: Send + 'static,
     R: Into<ResponseBody>,
 {
@@ -198,7 +200,7 @@ where
                     response,
                     authorized,
                 } => {
-                    let answer = ready!(response.poll(cx)).map_err(Into::into)?;
+                    let answer = ready!(response.poll(cx))?;
                     let mut answer = answer.map(Into::into);
                     if let (Some(auth), Some(authorized)) =
                         (auth_of(this.settings), authorized.take())

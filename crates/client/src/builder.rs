@@ -4,6 +4,7 @@ mod build;
 mod call;
 mod client;
 mod headers;
+mod health;
 mod layers;
 mod session;
 mod telemetry;
@@ -14,7 +15,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
-use retry_layer::{BuildError, RetryPolicy, hedge::Hedging};
+use retry_layer::{
+    BuildError, RetryPolicy, breaker::BreakerBuilder, health::Ledger, hedge::Hedging,
+    pause::PauseBuilder,
+};
 #[cfg(feature = "http2")]
 use session_layer::Http2;
 #[cfg(feature = "cookies")]
@@ -69,6 +73,9 @@ pub struct ClientBuilder {
     pub(crate) decode_limits: DecodeLimits,
     error_for_status: bool,
     resume: Resume,
+    pub(crate) breaker: Option<BreakerBuilder>,
+    pub(crate) pause: Option<PauseBuilder>,
+    ledger: Option<Ledger>,
     user_agent: Option<HeaderValue>,
     extras: Extras,
     request_id: Option<HeaderName>,
@@ -113,6 +120,9 @@ impl ClientBuilder {
             decode_limits: DecodeLimits::default(),
             error_for_status: false,
             resume: Resume::default(),
+            breaker: None,
+            pause: None,
+            ledger: None,
             user_agent: Some(HeaderValue::from_static(USER_AGENT)),
             extras: Extras::default(),
             request_id: None,

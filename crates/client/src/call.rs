@@ -30,6 +30,7 @@ use crate::{
     Body, DecodeLimits, Error, Redirects, ResponseBody,
     deadline::{DeadlineTimer, Limit, TimerDeferral},
     description::Description,
+    guard::Guards,
     layers::AttemptBody,
     observe::{CallSpans, Paths, Sinks},
     redirect::{First, History, Kept, can_be_continued},
@@ -56,6 +57,8 @@ pub(crate) struct Settings {
     /// Whether credentials that are refused can be renewed.
     pub(crate) renews: bool,
     pub(crate) spreading: Spreading,
+    /// What guards the attempts.
+    pub(crate) guards: Option<Box<Guards>>,
     /// Whether any coding is decoded.
     pub(crate) decompression: bool,
     pub(crate) decode_limits: DecodeLimits,

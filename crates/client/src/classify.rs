@@ -23,14 +23,21 @@ pub(crate) struct Judged(pub(crate) Class);
 
 /// The classifier of the session's errors, and what adds reports to errors, under whichever policy
 /// a call has.
-pub(crate) struct SessionErrors;
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SessionErrors {
+    /// How many endpoints the attempts of a call go to, one after the other.
+    endpoints: u32,
+}
 
 /// Makes the policy of a stack whose errors are this crate's and whose calls have a deadline.
 pub(crate) fn over_session(
     policy: &RetryPolicy,
     deadline: Option<Duration>,
+    endpoints: usize,
 ) -> Result<RetryPolicy, BuildError> {
-    let builder = policy.to_builder().transport_classifier(SessionErrors);
+    let builder = policy.to_builder().transport_classifier(SessionErrors {
+        endpoints: u32::try_from(endpoints).unwrap_or(u32::MAX),
+    });
     match deadline {
         // A wait that would end after the deadline is not begun.
         Some(deadline) => builder.max_deadline(deadline).build(),
@@ -49,6 +56,10 @@ impl TransportClassifier for SessionErrors {
         let Some(error) = outcome.find_error::<Error>() else {
             return policy.classify(outcome);
         };
+        if error.is_circuit_open() && outcome.attempt() < self.endpoints {
+            // The next attempt goes to another endpoint.
+            return Class::NotSent;
+        }
         let outcome = with_session_error(*outcome, error);
         match class(error) {
             Some(class) => policy.classify(&outcome.with_error_class(class)),
@@ -191,6 +202,8 @@ fn class(error: &Error) -> Option<Class> {
         Kind::Service => error.session_error().map(session_class),
         // The body was corrupted on its way, or cut off.
         Kind::Coding(_) | Kind::Silent { .. } => Some(Class::Ambiguous),
+        // Nothing was sent, and another attempt would be refused as well.
+        Kind::CircuitOpen | Kind::Paused => Some(Class::Final),
         Kind::Builder(_)
         | Kind::Deadline(_)
         | Kind::Closed

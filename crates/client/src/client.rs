@@ -8,6 +8,7 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body as HttpBody;
+use retry_layer::{breaker::Breaker, health::Ledger, pause::Pause};
 use session_layer::{CloseReport, Session, Stats};
 use tower_service::Service;
 
@@ -46,8 +47,9 @@ impl Client {
         stack: Stack,
         session: Option<Session<AttemptBody>>,
     ) -> Self {
-        // The wait for credentials has no upper bound.
-        let longest_wait = session.as_ref().filter(|_| !settings.renews);
+        // The wait for credentials has no upper bound, nor has the wait for a turn after a pause.
+        let waits = settings.renews || settings.guards.is_some();
+        let longest_wait = session.as_ref().filter(|_| !waits);
         let longest_wait = longest_wait.and_then(Session::longest_wait);
         settings.deferral = TimerDeferral::new(longest_wait, settings.deadline);
         Self {
@@ -107,6 +109,28 @@ impl Client {
     pub fn stats(&self) -> Stats {
         let session = self.shared.session.as_ref();
         session.map(Session::stats).unwrap_or_default()
+    }
+
+    /// Returns what the client has learned of its origins: see
+    /// [`ledger`](crate::ClientBuilder::ledger). `None` if it has neither a breaker nor pauses, and was
+    /// given no ledger.
+    #[must_use]
+    pub fn ledger(&self) -> Option<&Ledger> {
+        let guards = self.shared.settings.guards.as_ref();
+        guards.map(|guards| &guards.ledger)
+    }
+
+    /// Returns the [breaker](crate::ClientBuilder::breaker), to look at its circuits, and to open and close
+    /// them by hand.
+    #[must_use]
+    pub fn breaker(&self) -> Option<&Breaker> {
+        self.shared.settings.guards.as_ref()?.breaker.as_ref()
+    }
+
+    /// Returns the [pauses](crate::ClientBuilder::pause), to end them by hand.
+    #[must_use]
+    pub fn pauses(&self) -> Option<&Pause> {
+        self.shared.settings.guards.as_ref()?.pause.as_ref()
     }
 
     /// Closes the client and all its clones: refuses new requests, and waits for those in flight,

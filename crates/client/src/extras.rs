@@ -8,7 +8,11 @@ use http::{
     header::{AUTHORIZATION, Entry},
     uri::Scheme,
 };
-use retry_layer::Attempt;
+use retry_layer::{
+    Attempt,
+    breaker::{Breaker, CircuitState},
+    health::PartitionKey,
+};
 
 use crate::{
     CrossOrigin, auth::Auth, forward::AsItIs, id, observe::TraceContext, origin, target::Base,
@@ -28,6 +32,8 @@ pub(crate) struct Extras {
     /// Whether no attempt may go out without TLS.
     pub(crate) https_only: bool,
     pub(crate) trace_context: TraceContext,
+    /// Which endpoints are passed over.
+    pub(crate) circuits: Option<Circuits>,
 }
 
 /// What is left to do for an attempt.
@@ -61,6 +67,7 @@ impl Extras {
             endpoints,
             https_only,
             trace_context,
+            circuits: _,
         } = &self;
         let idle = headers.is_empty()
             && auth.is_none()
@@ -112,19 +119,51 @@ impl Extras {
 
     /// Returns the URI of an attempt that goes to another endpoint than the first.
     fn endpoint<B>(&self, request: &Request<B>) -> Option<Uri> {
-        let number = request.extensions().get::<Attempt>()?.number();
-        let index = usize::try_from(number).ok()?.checked_sub(1)?;
         let last = self.endpoints.len().checked_sub(1)?;
-        let (first, base) = (
-            self.endpoints.first()?,
-            self.endpoints.get(index.min(last))?,
-        );
+        let attempt = request.extensions().get::<Attempt>();
+        let index = match (attempt, &self.circuits) {
+            (None, None) => return None,
+            (None, Some(_)) => 0,
+            (Some(attempt), _) => usize::try_from(attempt.number()).ok()?.checked_sub(1)?,
+        };
+        let index = match &self.circuits {
+            Some(circuits) => circuits.pass_over_open(index.min(last)),
+            None => index.min(last),
+        };
+        let (first, base) = (self.endpoints.first()?, self.endpoints.get(index)?);
         let own = self.own_origins.first()?;
         let is_below = origin::is_same(own, request.uri());
         if index == 0 || !is_below || request.extensions().get::<CrossOrigin>().is_some() {
             return None;
         }
         first.moved(request.uri(), base)
+    }
+}
+
+/// The circuits of the endpoints.
+#[derive(Debug)]
+pub(crate) struct Circuits {
+    breaker: Breaker,
+    /// Those of the endpoints, in their order.
+    keys: Vec<PartitionKey>,
+}
+
+impl Circuits {
+    /// `None` if there is nothing to choose from.
+    pub(crate) fn new(breaker: Breaker, origins: &[Uri]) -> Option<Self> {
+        let keys = origins.iter().map(PartitionKey::of).collect();
+        (origins.len() > 1).then_some(Self { breaker, keys })
+    }
+
+    /// The endpoint at this index, or the next one whose circuit is not open. If all are, it stays.
+    fn pass_over_open(&self, index: usize) -> usize {
+        let is_open = |key| self.breaker.state(key) == CircuitState::Open;
+        let keys = self.keys.iter().enumerate();
+        keys.cycle()
+            .skip(index)
+            .take(self.keys.len())
+            .find(|(_, key)| !is_open(key))
+            .map_or(index, |(index, _)| index)
     }
 }
 

@@ -217,6 +217,7 @@ mod extras;
 pub mod forward;
 #[cfg(feature = "tonic")]
 pub mod grpc;
+mod guard;
 mod hedge;
 mod id;
 #[cfg(feature = "cookies")]

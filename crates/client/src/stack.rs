@@ -175,6 +175,12 @@ where
             "an `attempt_layer` needs retries below which it could stand; use `layer`",
         ));
     }
+    if parts.attempt.guards.is_some() {
+        return Err(Error::builder(
+            "a `breaker`, a `pause` and a `ledger` are about each attempt, of which there are none \
+             without retries; see `build_with_service`",
+        ));
+    }
     let extras = parts.attempt.extras.as_ref();
     if extras.is_some_and(|it| it.https_only) {
         return Err(Error::builder(
@@ -248,9 +254,11 @@ fn told(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
 ///    is done for each hedge as for an attempt.
 /// 5. `attempt_layers`: the caller's, once per attempt; each attempt has an end, so that they may time it.
 /// 6. **attempt**: headers of each attempt, and one type of response and error from here on.
-/// 7. **cookies**, if there is a jar: below everything that changes the URI, by which they are
+/// 7. **breaker and pauses**, if there are any: below the layer that moves an attempt to its endpoint, so
+///    that each endpoint has a circuit.
+/// 8. **cookies**, if there is a jar: below everything that changes the URI, by which they are
 ///    chosen, and for each attempt anew, since the answer before may have brought others.
-/// 8. **session** (or the service in its place): the pool and its timeouts.
+/// 9. **session** (or the service in its place): the pool and its timeouts.
 fn compose<S, T, C>(
     transport: S,
     parts: Parts,

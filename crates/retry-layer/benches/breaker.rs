@@ -18,7 +18,10 @@ use std::{
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::{Request, Response, StatusCode, Uri};
-use retry_layer::breaker::{Breaker, BreakerLayer, CircuitKey, SuccessRate};
+use retry_layer::{
+    breaker::{Breaker, BreakerLayer, SuccessRate},
+    health::PartitionKey,
+};
 use tower::{Layer, Service};
 
 criterion_group!(benches, attempts);
@@ -77,7 +80,7 @@ fn attempts(criterion: &mut Criterion) {
     measure(criterion, "breaker/closed, with a success rate", service);
 
     let breaker = Breaker::default();
-    breaker.open(&CircuitKey::of(&Uri::from_static(URI)));
+    breaker.open(&PartitionKey::of(&Uri::from_static(URI)));
     let service = BreakerLayer::new(breaker).layer(ok);
     measure(criterion, "breaker/open", service);
 

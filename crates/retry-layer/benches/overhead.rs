@@ -36,7 +36,10 @@ use http::{
 use http_body_util::{Empty, Full};
 use retry_layer::{
     Retry, RetryPolicy,
+    breaker::{Breaker, CircuitBreaker},
+    health::Ledger,
     hedge::{HedgeBody, HedgeLayer, Hedging, HedgingBuilder},
+    pause::{Pause, SharedPause},
 };
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tower::{
@@ -47,6 +50,7 @@ use tower::{
     },
     service_fn,
 };
+use tower_resilience_circuitbreaker::CircuitBreakerLayer;
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -54,7 +58,7 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 type Reply = Result<Response<Empty<Bytes>>, Infallible>;
 
 /// A case by its name: what is measured, and the case whose cost is taken off.
-const CASES: [(&str, &str, &str); 12] = [
+const CASES: [(&str, &str, &str); 16] = [
     ("once", "bare", "one attempt only"),
     ("plain", "bare", "no headers, no body"),
     ("unsafe", "bare", "POST, no headers, no body"),
@@ -75,6 +79,14 @@ const CASES: [(&str, &str, &str); 12] = [
         "resilience-hedge",
         "bare",
         "tower-resilience's hedge, no headers",
+    ),
+    ("breaker", "bare", "a closed circuit"),
+    ("pause", "bare", "a partition that is not paused"),
+    ("both", "bare", "both of these, with one ledger"),
+    (
+        "resilience",
+        "bare",
+        "tower-resilience's circuit breaker, closed",
     ),
     ("tower-once", "bare", "tower::retry, not cloned"),
     ("tower", "bare", "tower::retry, no headers, no body"),
@@ -197,6 +209,28 @@ fn run(case: &str, calls: usize) -> usize {
         }
         "body" => get.send(calls, Retry::new(service_fn(answer), policy), full),
         "resilience-hedge" => get.send(calls, resilience_hedge(), Empty::<Bytes>::new),
+        "breaker" => get.send(
+            calls,
+            CircuitBreaker::new(service_fn(answer), Breaker::default()),
+            Empty::<Bytes>::new,
+        ),
+        "pause" => get.send(
+            calls,
+            SharedPause::new(service_fn(answer), Pause::default()),
+            Empty::<Bytes>::new,
+        ),
+        "both" => {
+            let ledger = Ledger::default();
+            let breaker = Breaker::builder().ledger(ledger.clone()).build().unwrap();
+            let pause = Pause::builder().ledger(ledger).build().unwrap();
+            let service = SharedPause::new(service_fn(answer), pause);
+            get.send(
+                calls,
+                CircuitBreaker::new(service, breaker),
+                Empty::<Bytes>::new,
+            )
+        }
+        "resilience" => get.send(calls, resilience(), Empty::<Bytes>::new),
         "tower-once" => Example::new(Method::POST).send(calls, tower(), Empty::<Bytes>::new),
         "tower" => get.send(calls, tower(), Empty::<Bytes>::new),
         "tower-headers" => get.with_headers().send(calls, tower(), Empty::<Bytes>::new),
@@ -291,6 +325,16 @@ fn resilience_hedge() -> impl Service<Request<Empty<Bytes>>, Response = Response
         .delay(Duration::from_secs(1))
         .build()
         .layer(service_fn(answer))
+}
+
+/// With a tokio runtime's clock, which it reads with each call.
+fn resilience()
+-> impl Service<Request<Empty<Bytes>>, Response = Response<Empty<Bytes>>, Error: std::fmt::Debug> {
+    let layer = CircuitBreakerLayer::builder()
+        .consecutive_failures(7)
+        .build()
+        .unwrap();
+    layer.layer(service_fn(answer))
 }
 
 fn tower()

@@ -1,6 +1,10 @@
 use std::num::NonZeroU32;
 
-use crate::report::{AttemptOutcome, RetryReport};
+use crate::{
+    deadline::Deadline,
+    pause::CallPlace,
+    report::{AttemptOutcome, RetryReport},
+};
 
 /// A request extension with the number of the attempt, for the services below the layer.
 ///
@@ -20,6 +24,10 @@ pub struct Attempt {
     pub(crate) transparent_retries: u32,
     pub(crate) previous: AttemptOutcome,
     pub(crate) hedge: u32,
+    /// That of the call, for a pause below.
+    pub(crate) deadline: Option<Deadline>,
+    /// The place of the call in the line of the partition that paused it.
+    pub(crate) place: Option<CallPlace>,
 }
 
 impl Attempt {

@@ -4,7 +4,7 @@ use http::Version;
 
 use crate::{
     attempt_timeout::AttemptElapsed, breaker::CircuitOpen, causes::chain, line::Line,
-    outcome::Outcome, replay::ReplayBodyError, transport,
+    outcome::Outcome, pause::Paused, replay::ReplayBodyError, transport,
 };
 
 /// What kind of failure ended an attempt: one of few words, fit for a label of a metric.
@@ -42,6 +42,8 @@ impl FailureKind {
     pub const OVERLOADED: Self = Self("overloaded");
     /// A [breaker](crate::breaker) below refused the request, since its circuit is open.
     pub const CIRCUIT_OPEN: Self = Self("circuit_open");
+    /// A [pause](crate::pause) below did not send the request, since it could not wait for its turn.
+    pub const PAUSED: Self = Self("paused");
     /// Nothing is known of the error.
     pub const OTHER: Self = Self("other");
 
@@ -97,6 +99,9 @@ fn kind_of(error: &(dyn Error + 'static)) -> Option<FailureKind> {
     }
     if error.is::<CircuitOpen>() {
         return Some(FailureKind::CIRCUIT_OPEN);
+    }
+    if error.is::<Paused>() {
+        return Some(FailureKind::PAUSED);
     }
     if error.is::<AttemptElapsed>() || error.is::<tokio::time::error::Elapsed>() {
         return Some(FailureKind::TIMEOUT);
@@ -262,7 +267,9 @@ impl AttemptDetails {
         let mut details = Self::default().kind(kind);
         let phase = match kind {
             FailureKind::CONNECTION_REFUSED | FailureKind::CONNECT => Some(AttemptPhase::Connect),
-            FailureKind::OVERLOADED | FailureKind::CIRCUIT_OPEN => Some(AttemptPhase::Start),
+            FailureKind::OVERLOADED | FailureKind::CIRCUIT_OPEN | FailureKind::PAUSED => {
+                Some(AttemptPhase::Start)
+            }
             _ => None,
         };
         if let Some(phase) = phase {

@@ -16,6 +16,9 @@ pub(crate) enum Problem {
     JitterPercent(u8),
     Budget(&'static str),
     Hedging(&'static str),
+    Breaker(&'static str),
+    Pause(&'static str),
+    Ledger(&'static str),
     Setting(&'static str),
 }
 
@@ -32,6 +35,9 @@ impl BuildError {
             Problem::JitterPercent(_) => "jitter",
             Problem::Budget(_) => "budget",
             Problem::Hedging(_) => "hedging",
+            Problem::Breaker(_) => "breaker",
+            Problem::Pause(_) => "pause",
+            Problem::Ledger(_) => "ledger",
             Problem::Setting(_) => "policy",
         }
     }
@@ -60,9 +66,12 @@ impl fmt::Display for BuildError {
                 f,
                 "a proportional jitter of {percent} % could make a wait negative: use at most 100"
             ),
-            Problem::Budget(what) | Problem::Hedging(what) | Problem::Setting(what) => {
-                f.write_str(what)
-            }
+            Problem::Budget(what)
+            | Problem::Hedging(what)
+            | Problem::Breaker(what)
+            | Problem::Pause(what)
+            | Problem::Ledger(what)
+            | Problem::Setting(what) => f.write_str(what),
         }
     }
 }

@@ -40,6 +40,10 @@ struct StrategiesBreaker;
 struct StrategiesHedging;
 
 #[cfg(doctest)]
+#[doc = include_str!("../../../docs/book/src/strategies/pause.md")]
+struct StrategiesPause;
+
+#[cfg(doctest)]
 #[doc = include_str!("../../../docs/book/src/strategies/hints.md")]
 struct StrategiesHints;
 

@@ -14,6 +14,7 @@ use tower_service::Service;
 use crate::{
     Body, Client, ClientBuilder, Error, attempt, call, classify, decode,
     error::BoxError,
+    extras::Circuits,
     layers::AttemptBody,
     observe::Paths,
     resume::Resume,
@@ -110,9 +111,15 @@ impl ClientBuilder {
             ));
         }
         let sinks = self.sinks();
+        let guards = self.guards()?;
+        let endpoints = self.extras.endpoints.len();
         let policy = self
             .retry
-            .and_then(|policy| classify::over_session(&policy, self.deadline))?;
+            .and_then(|policy| classify::over_session(&policy, self.deadline, endpoints))?;
+        let policy = match &guards {
+            Some(guards) => policy.to_builder().ledger(guards.ledger.clone()).build()?,
+            None => policy,
+        };
         let policy = match self.paths {
             Paths::Redacted => policy,
             // Policies that requests bring record paths too.
@@ -127,6 +134,9 @@ impl ClientBuilder {
             Some(_) | None => &self.extras.endpoints,
         };
         self.extras.own_origins = bases.iter().map(Base::origin).collect::<Result<_, _>>()?;
+        if let Some(breaker) = guards.as_ref().and_then(|it| it.breaker.clone()) {
+            self.extras.circuits = Circuits::new(breaker, &self.extras.own_origins);
+        }
         let settings = call::Settings {
             base: self.base,
             deadline: self.deadline,
@@ -138,6 +148,7 @@ impl ClientBuilder {
             sinks: sinks.clone(),
             renews: self.extras.auth.is_some(),
             spreading: self.spreading,
+            guards: guards.clone(),
             decompression: self.decompression,
             decode_limits: self.decode_limits,
             error_for_status: self.error_for_status,
@@ -153,6 +164,7 @@ impl ClientBuilder {
                 sinks,
                 paths: self.paths,
                 accept_encoding: decode::accepted(),
+                guards,
             }),
             max_body: self.max_body,
             decode_limits: self.decode_limits,

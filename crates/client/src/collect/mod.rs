@@ -130,7 +130,7 @@ impl Judge {
         let outcome = Outcome::from_response(&self.method, &self.uri, status, headers)
             .with_extensions(response.extensions())
             .at_attempt(self.attempt);
-        let class = SessionErrors.classify(&outcome, &**self.policy.classifier());
+        let class = SessionErrors::default().classify(&outcome, &**self.policy.classifier());
         response.extensions_mut().insert(Judged(class));
         class.is_retryable()
     }

@@ -7,6 +7,7 @@ use super::{
     BasicConfig, ClientConfig,
     decode::DecodeLimitsConfig,
     duration::Limit,
+    health::{BreakerConfig, PauseConfig, Switch},
     hedge::HedgeConfig,
     problem::{header_name, twice},
     session::PoolSettings,
@@ -75,6 +76,8 @@ impl ClientBuilder {
             basic,
             retry,
             hedge,
+            breaker,
+            pause,
             redirects,
             pool,
             timeouts,
@@ -116,6 +119,7 @@ impl ClientBuilder {
             builder = builder.retry(policy);
         }
         builder = send_twice(builder, hedge)?;
+        builder = guard_attempts(builder, breaker, pause);
         if let Some(redirects) = redirects {
             builder.redirects = redirects.alter(builder.redirects)?;
         }
@@ -173,6 +177,20 @@ fn send_twice(
         builder.hedging = Ok(hedge.alter(so_far.as_ref())?);
     }
     Ok(builder)
+}
+
+fn guard_attempts(
+    mut builder: ClientBuilder,
+    breaker: Option<Switch<BreakerConfig>>,
+    pause: Option<Switch<PauseConfig>>,
+) -> ClientBuilder {
+    if let Some(switch) = breaker {
+        builder.breaker = switch.breaker(builder.breaker);
+    }
+    if let Some(switch) = pause {
+        builder.pause = switch.pause(builder.pause);
+    }
+    builder
 }
 
 fn treat_bodies(

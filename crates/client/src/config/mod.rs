@@ -5,6 +5,7 @@ mod connector;
 mod decode;
 mod duration;
 mod floor;
+mod health;
 mod hedge;
 #[cfg(feature = "http2")]
 mod http2;
@@ -36,6 +37,7 @@ use self::{
     connector::ConnectorConfig,
     decode::DecodeLimitsConfig,
     duration::Limit,
+    health::{BreakerConfig, PauseConfig, Switch},
     hedge::HedgeConfig,
     problem::{header_name, invalid, twice},
     redirects::RedirectsConfig,
@@ -82,6 +84,11 @@ use self::{
 /// | `hedge` | [hedging](ClientBuilder::hedge): `"learned"` or `"none"`, or a table of the next keys |
 /// | `hedge.after`, or `.percentile` and `.min_answers` | a duration; or, for a delay that is learned, numbers |
 /// | `hedge.max_hedges`, `.first_byte_within` | a number, a duration |
+/// | `breaker` | `"default"` for a [circuit breaker](ClientBuilder::breaker), `"none"` for none; or a table of the next keys, of which each may be left out |
+/// | `breaker.consecutive_failures`, `.min_wait`, `.max_wait`, `.max_retry_after` | a number; durations |
+/// | `breaker.success_rate` | a table of `percent` (a number), `window` (a duration) and, if wanted, `min_requests` (a number) |
+/// | `pause` | `"default"` for [pauses](ClientBuilder::pause) that one answer sets for all requests, `"none"` for none; or a table of the next keys |
+/// | `pause.max_pause`, `.max_wait`, `.without_hint`, `.max_waiting` | durations, the third also `"none"`; a number |
 /// | `redirects.follow`, `.limit`, `.allow_downgrade`, `.sensitive_headers` | true or false, a number, true or false, a list of names |
 /// | `pool.max_connections`, `.max_connections_per_origin`, `.max_waiting`, `.max_requests_per_connection` | numbers |
 /// | `pool.http1_read_buffer`, `.http1_max_headers` | bytes; a number of fields |
@@ -140,6 +147,8 @@ pub struct ClientConfig {
     basic: Option<BasicConfig>,
     retry: Option<RetryConfig>,
     hedge: Option<HedgeConfig>,
+    breaker: Option<Switch<BreakerConfig>>,
+    pause: Option<Switch<PauseConfig>>,
     redirects: Option<RedirectsConfig>,
     pool: Option<PoolSettings>,
     timeouts: Option<TimeoutSettings>,
@@ -175,6 +184,8 @@ impl fmt::Debug for ClientConfig {
             .field("user_agent", &self.user_agent)
             .field("retry", &self.retry)
             .field("hedge", &self.hedge)
+            .field("breaker", &self.breaker)
+            .field("pause", &self.pause)
             .field("redirects", &self.redirects)
             .field("pool", &self.pool)
             .field("timeouts", &self.timeouts)

@@ -35,6 +35,8 @@ pub enum DeadlinePhase {
     Redirect,
     /// It waited for a token to authorize an attempt.
     Token,
+    /// An attempt waited for the end of a [pause](crate::ClientBuilder::pause).
+    Pause,
     /// An attempt was under way. Its progress is not known, because another service stands in the
     /// session's place.
     Attempt,
@@ -52,6 +54,7 @@ impl DeadlinePhase {
             Self::Proxy => "waiting for the proxy",
             Self::Tls => "waiting for the TLS handshake",
             Self::Token => "waiting for a token",
+            Self::Pause => "waiting for its turn, since the server asked for a pause",
             Self::Upload { .. } => "sending the body",
             Self::Head => "waiting for the head",
             Self::Retry => return f.write_str(", while waiting to retry"),

@@ -61,6 +61,10 @@ impl fmt::Display for What<'_> {
             // The alternate form leaves out the origin, which is already printed.
             Kind::Session(error) => write!(f, "{error:#}")?,
             Kind::Service => f.write_str("the service failed")?,
+            Kind::CircuitOpen => f.write_str("the circuit breaker did not let the request pass")?,
+            Kind::Paused => {
+                f.write_str("the server asks for a longer pause than the request may wait")?;
+            }
             Kind::Token => f.write_str("no token could be fetched to authorize the request")?,
             Kind::Deadline(Duration::ZERO) => {
                 f.write_str("the deadline had passed before the call began")?;

@@ -21,6 +21,12 @@ pub enum ErrorKind {
     Closed,
     /// No token could be fetched: [`is_token`](crate::Error::is_token).
     Token,
+    /// The circuit breaker did not let the request pass:
+    /// [`is_circuit_open`](Error::is_circuit_open).
+    CircuitOpen,
+    /// The server asks for a longer pause than the request may wait:
+    /// [`is_paused`](Error::is_paused).
+    Paused,
     /// No connection of the pool became free in time: [`is_queue`](crate::Error::is_queue).
     QueueTimeout,
     /// The pool's queue is full: [`is_queue`](crate::Error::is_queue).
@@ -96,6 +102,8 @@ impl ErrorKind {
         Self::Builder,
         Self::Closed,
         Self::Token,
+        Self::CircuitOpen,
+        Self::Paused,
         Self::QueueTimeout,
         Self::QueueFull,
         Self::Dns,
@@ -135,6 +143,8 @@ impl ErrorKind {
             Self::Builder => "builder",
             Self::Closed => "closed",
             Self::Token => "token",
+            Self::CircuitOpen => "circuit_open",
+            Self::Paused => "paused",
             Self::QueueTimeout => "queue_timeout",
             Self::QueueFull => "queue_full",
             Self::Dns => "dns",
@@ -171,7 +181,9 @@ impl ErrorKind {
     /// How far a failed attempt had come, where the kind tells.
     pub(crate) fn phase(self) -> Option<AttemptPhase> {
         match self {
-            Self::Builder | Self::Closed | Self::Token => Some(AttemptPhase::Start),
+            Self::Builder | Self::Closed | Self::Token | Self::CircuitOpen | Self::Paused => {
+                Some(AttemptPhase::Start)
+            }
             Self::QueueTimeout | Self::QueueFull => Some(AttemptPhase::Queue),
             Self::Dns
             | Self::DnsTimeout

@@ -2,9 +2,12 @@
 
 use std::error::Error as StdError;
 
-use retry_layer::transport;
+use retry_layer::{breaker::CircuitOpen, pause::Paused, transport};
 
-use super::{Error, ErrorKind, Kind, TimeoutPhase, chain::is_tls};
+use super::{
+    Error, ErrorKind, Kind, TimeoutPhase,
+    chain::{causes, is_tls},
+};
 
 impl Error {
     /// Whether the request or the client was not valid, so that nothing was sent: a bad URL, a
@@ -58,6 +61,39 @@ impl Error {
         self.session_is(session_layer::Error::is_pool_timeout)
             || self.session_is(session_layer::Error::is_queue_full)
             || self.timeout_phase() == Some(TimeoutPhase::Queue)
+    }
+
+    /// Whether the [circuit breaker](crate::ClientBuilder::breaker), or one in a layer, did not let the
+    /// request pass. Nothing of it was sent. [`circuit_open`](Self::circuit_open) tells of the circuit.
+    #[must_use]
+    pub fn is_circuit_open(&self) -> bool {
+        self.kind() == ErrorKind::CircuitOpen
+    }
+
+    /// Returns what is known of the circuit that is open, if the request was refused because of that:
+    /// whose it is, and after how long a request may pass.
+    #[must_use]
+    pub fn circuit_open(&self) -> Option<&CircuitOpen> {
+        self.cause()
+    }
+
+    /// Whether the request was not sent because it could not wait for the end of a
+    /// [pause](crate::ClientBuilder::pause) that the server has asked for. [`paused`](Self::paused)
+    /// tells of it.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.kind() == ErrorKind::Paused
+    }
+
+    /// Returns what is known of the pause, if the request could not wait for its end.
+    #[must_use]
+    pub fn paused(&self) -> Option<&Paused> {
+        self.cause()
+    }
+
+    fn cause<T: StdError + 'static>(&self) -> Option<&T> {
+        let source = self.0.source.as_deref()?;
+        causes(source).find_map(|cause| cause.downcast_ref())
     }
 
     /// Whether a reused connection turned out to be closed before the first byte of a response.

@@ -17,6 +17,10 @@ pub(crate) enum Kind {
     Session(session_layer::Error),
     /// Another service below failed; `source` is its error.
     Service,
+    /// The breaker has refused the request; `source` tells of the circuit.
+    CircuitOpen,
+    /// The request could not wait for the end of a pause; `source` tells of it.
+    Paused,
     Deadline(Duration),
     Closed,
     /// A gateway cannot pass on a request that it received, and answers it with this status.

@@ -27,7 +27,7 @@ fn code(error: &Error) -> Code {
             None => error.source().map_or(Code::Unknown, service_code),
         },
         Kind::Deadline(_) | Kind::Silent { .. } => Code::DeadlineExceeded,
-        Kind::Closed | Kind::NoEvents(_) => Code::Unavailable,
+        Kind::Closed | Kind::NoEvents(_) | Kind::CircuitOpen | Kind::Paused => Code::Unavailable,
         Kind::Token => Code::Unauthenticated,
         Kind::BodyTooLarge { .. } | Kind::TooLong { .. } | Kind::DecodesToTooMuch(_) => {
             Code::ResourceExhausted

@@ -1,18 +1,16 @@
 use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 
-use fastrand::Rng;
-
 use super::{
-    Breaker, BreakerObserver, CircuitKey, RequestHead, SuccessRate,
+    Breaker, SuccessRate,
     settings::Rules,
-    shared::{KeyBy, Shared},
-    table::Table,
+    shared::{Judge, Shared},
     wait::Waits,
     window::Window,
 };
 use crate::{
     classify::Classifier,
     error::{BuildError, Problem},
+    health::Ledger,
     hint::Hints,
 };
 
@@ -20,12 +18,9 @@ use crate::{
 #[must_use = "a builder does nothing until `build`"]
 pub struct BreakerBuilder {
     rules: Rules,
-    max_origins: usize,
-    classifier: Option<Arc<dyn Classifier>>,
+    classifier: Option<Judge>,
     hints: Hints,
-    key_by: Option<KeyBy>,
-    observer: Option<Arc<dyn BreakerObserver>>,
-    random: Option<u64>,
+    ledger: Option<Ledger>,
 }
 
 impl Breaker {
@@ -98,56 +93,33 @@ impl BreakerBuilder {
         self
     }
 
-    /// How many origins have a circuit at a time: at least so many, 1024 unless set, and 1,048,576 at
-    /// most. Beyond that the circuit that was not used for the longest time makes room, if it is
-    /// closed. If none of those that could make room is, the new origin has no circuit, and its
-    /// requests pass.
-    pub fn max_origins(mut self, origins: usize) -> Self {
-        self.max_origins = origins;
-        self
-    }
-
     /// Says which outcomes are failures: [`ServerFailures`](super::ServerFailures) unless set. See
     /// [what counts](super#what-counts).
     ///
     /// With a classifier of one's own each request keeps a copy of its method and URI for it, in a box.
     pub fn classifier(mut self, classifier: impl Classifier) -> Self {
-        self.classifier = Some(Arc::new(classifier));
+        self.classifier = Some(Judge::Any(Arc::new(classifier)));
         self
     }
 
-    /// Gives requests a circuit other than that of their origin: that of a tenant, or of a token to
-    /// which a quota belongs. Where the closure returns `None`, it is that of the origin. It is called
-    /// with each request, and must not block.
+    /// Takes this classifier in place of [`ServerFailures`](super::ServerFailures), unless another
+    /// [is set](Self::classifier): for a stack that knows the errors of its transport, such as a client
+    /// that takes these settings from its user.
     ///
-    /// ```
-    /// use retry_layer::breaker::{Breaker, CircuitKey, RequestHead};
+    /// It sees no method and no URI but `GET /`, so that requests need not keep theirs.
+    pub fn default_classifier(mut self, classifier: impl Classifier) -> Self {
+        if let None | Some(Judge::OfOutcomes(_)) = self.classifier {
+            self.classifier = Some(Judge::OfOutcomes(Arc::new(classifier)));
+        }
+        self
+    }
+
+    /// Keeps the circuits in this ledger, whose keys, number of origins and observer then hold for
+    /// them. Default: a ledger of the breaker's own.
     ///
-    /// let breaker = Breaker::builder()
-    ///     .key_by(|head: &RequestHead<'_>| {
-    ///         let tenant = head.headers().get("x-tenant")?.to_str().ok()?;
-    ///         Some(CircuitKey::named(tenant))
-    ///     })
-    ///     .build()?;
-    /// # Ok::<(), retry_layer::BuildError>(())
-    /// ```
-    pub fn key_by<F>(mut self, key_by: F) -> Self
-    where
-        F: Fn(&RequestHead<'_>) -> Option<CircuitKey> + Send + Sync + 'static,
-    {
-        self.key_by = Some(Arc::new(key_by));
-        self
-    }
-
-    /// Reports each change of a circuit. Default: none. A `tracing` event is emitted in any case.
-    pub fn observer(mut self, observer: impl BreakerObserver) -> Self {
-        self.observer = Some(Arc::new(observer));
-        self
-    }
-
-    /// Makes the jitter the same in every run, for tests.
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.random = Some(seed);
+    /// Breakers with one ledger share its circuits, each by its own rules.
+    pub fn ledger(mut self, ledger: Ledger) -> Self {
+        self.ledger = Some(ledger);
         self
     }
 
@@ -156,23 +128,18 @@ impl BreakerBuilder {
     /// # Errors
     ///
     /// If nothing would ever open a circuit, a wait is zero, the longest wait is shorter than the first
-    /// one, the jitter is more than 100 percent, or the success rate or the number of origins is out
-    /// of its range.
+    /// one, the jitter is more than 100 percent, or the success rate is out of its range.
     pub fn build(self) -> Result<Breaker, BuildError> {
         self.check()?;
-        let random = self.random.map_or_else(Rng::new, Rng::with_seed);
         Ok(Breaker::new(Shared {
             rules: self.rules,
             classifier: self.classifier,
             hints: self.hints,
-            key_by: self.key_by,
-            observer: self.observer,
-            table: Table::new(self.max_origins, random),
+            ledger: self.ledger.unwrap_or_default(),
         }))
     }
 
     fn check(&self) -> Result<(), BuildError> {
-        const MOST_ORIGINS: usize = 1 << 20;
         let waits = &self.rules.waits;
         let rate = self.rules.success_rate;
         let problem = if self.rules.consecutive_failures.is_none() && rate.is_none() {
@@ -187,12 +154,10 @@ impl BreakerBuilder {
             "a success rate is from 1 to 100 percent"
         } else if rate.is_some_and(|rate| rate.window < Window::SHORTEST) {
             "the window of a success rate is at least 10 ms"
-        } else if self.max_origins == 0 || self.max_origins > MOST_ORIGINS {
-            "a breaker has circuits for 1 to 1048576 origins"
         } else {
             return Ok(());
         };
-        Err(Problem::Setting(problem).into())
+        Err(Problem::Breaker(problem).into())
     }
 }
 
@@ -209,12 +174,9 @@ impl Default for BreakerBuilder {
                     max_retry_after: Duration::from_secs(120),
                 },
             },
-            max_origins: 1_024,
             classifier: None,
             hints: Hints::default(),
-            key_by: None,
-            observer: None,
-            random: None,
+            ledger: None,
         }
     }
 }
@@ -223,7 +185,6 @@ impl fmt::Debug for BreakerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BreakerBuilder")
             .field("rules", &self.rules)
-            .field("max_origins", &self.max_origins)
             .field("hints", &self.hints)
             .finish_non_exhaustive()
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use tokio::time::Instant;
 
-use super::{observer::OpenReason, settings::Rules, signal::Signal, window::Window};
+use super::{OpenReason, settings::Rules, signal::Signal, window::Window};
 
 /// Whether requests pass.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -24,14 +24,17 @@ pub enum CircuitState {
 /// state and with every probe, and an outcome of an earlier era is ignored. So what was sent before
 /// the circuit opened decides nothing after it, and only the outcome of the latest probe decides.
 #[derive(Debug)]
-pub(super) struct Circuit {
+pub(crate) struct Circuit {
     era: u64,
     phase: Phase,
     /// How often it has opened since it was closed.
     openings: u32,
     /// The latest wait.
     wait: Duration,
-    window: Option<Window>,
+    /// When this state of it began, and how many successes there had been by then.
+    since: (Instant, u64),
+    /// Made with the first failure, where there is a rule about the success rate.
+    window: Option<Box<Window>>,
     /// Its own, so that no two circuits wait for each other.
     random: Rng,
 }
@@ -57,7 +60,7 @@ pub(super) enum Admission {
 
 /// What an observer is told.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Change {
+pub(crate) enum Change {
     Opened {
         reason: OpenReason,
         wait: Option<Duration>,
@@ -78,43 +81,36 @@ pub(super) struct Ended {
 }
 
 impl Circuit {
-    pub(super) fn closed(
-        era: u64,
-        rules: &Rules,
-        now: Instant,
-        successes: u64,
-        random: Rng,
-    ) -> Self {
+    pub(crate) fn closed(era: u64, now: Instant, successes: u64, random: Rng) -> Self {
         Self {
             era,
             phase: Phase::Closed { failures: 0 },
             openings: 0,
             wait: Duration::ZERO,
-            window: rules
-                .success_rate
-                .map(|rate| Window::new(rate.window, now, successes)),
+            since: (now, successes),
+            window: None,
             random,
         }
     }
 
-    pub(super) fn era(&self) -> u64 {
+    pub(crate) fn era(&self) -> u64 {
         self.era
     }
 
-    pub(super) fn is_open_by_hand(&self) -> bool {
+    pub(crate) fn is_open_by_hand(&self) -> bool {
         matches!(self.phase, Phase::Open { until: None })
     }
 
-    pub(super) fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         matches!(self.phase, Phase::Closed { .. })
     }
 
     /// Whether a success has to be told, since it ends a run of failures.
-    pub(super) fn awaits_success(&self) -> bool {
+    pub(crate) fn awaits_success(&self) -> bool {
         !matches!(self.phase, Phase::Closed { failures: 0 })
     }
 
-    pub(super) fn state(&self, now: Instant) -> CircuitState {
+    pub(crate) fn state(&self, now: Instant) -> CircuitState {
         match self.phase {
             Phase::Closed { .. } => CircuitState::Closed,
             Phase::Open { until } if until.is_none_or(|until| now < until) => CircuitState::Open,
@@ -156,11 +152,15 @@ impl Circuit {
                 self.count_failure(0, ended, rules)
             }
             (Phase::Closed { failures }, Signal::Failure) => {
-                *failures = failures.saturating_add(1);
+                // Where there is no rule about them, a success need not end their run.
+                *failures = match rules.consecutive_failures {
+                    Some(_) => failures.saturating_add(1),
+                    None => 0,
+                };
                 let failures = *failures;
                 self.count_failure(failures, ended, rules)
             }
-            (Phase::HalfOpen { .. }, Signal::Success) => Some(self.close(rules, ended)),
+            (Phase::HalfOpen { .. }, Signal::Success) => Some(self.close(ended)),
             (Phase::HalfOpen { .. }, Signal::Throttled | Signal::Failure) => {
                 Some(self.open(OpenReason::Probe, ended, rules))
             }
@@ -173,8 +173,13 @@ impl Circuit {
     }
 
     fn count_failure(&mut self, in_a_row: u32, ended: &Ended, rules: &Rules) -> Option<Change> {
-        let window = self.window.as_mut();
-        let sample = window.map(|window| window.add_failure(ended.now, ended.successes));
+        let (since, successes) = self.since;
+        let sample = rules.success_rate.map(|rate| {
+            let window = self
+                .window
+                .get_or_insert_with(|| Box::new(Window::new(rate.window, since, successes)));
+            window.add_failure(ended.now, ended.successes)
+        });
         let allowed = rules.consecutive_failures;
         if allowed.is_some_and(|allowed| in_a_row >= allowed.get()) {
             return Some(self.open(OpenReason::ConsecutiveFailures, ended, rules));
@@ -199,8 +204,8 @@ impl Circuit {
         }
     }
 
-    fn close(&mut self, rules: &Rules, ended: &Ended) -> Change {
-        self.close_at(rules, ended.now, ended.successes);
+    fn close(&mut self, ended: &Ended) -> Change {
+        self.close_at(ended.now, ended.successes);
         Change::Closed
     }
 
@@ -213,7 +218,7 @@ impl Circuit {
         }
     }
 
-    pub(super) fn open_by_hand(&mut self) -> Option<Change> {
+    pub(crate) fn open_by_hand(&mut self) -> Option<Change> {
         if let Phase::Open { until: None } = self.phase {
             return None;
         }
@@ -225,20 +230,15 @@ impl Circuit {
     }
 
     /// Closes it, and forgets its failures.
-    pub(super) fn close_by_hand(
-        &mut self,
-        rules: &Rules,
-        now: Instant,
-        successes: u64,
-    ) -> Option<Change> {
+    pub(super) fn close_by_hand(&mut self, now: Instant, successes: u64) -> Option<Change> {
         let was_closed = self.is_closed();
-        self.close_at(rules, now, successes);
+        self.close_at(now, successes);
         (!was_closed).then_some(Change::Closed)
     }
 
-    fn close_at(&mut self, rules: &Rules, now: Instant, successes: u64) {
+    fn close_at(&mut self, now: Instant, successes: u64) {
         let (era, random) = (self.era.wrapping_add(1), self.random.clone());
-        *self = Self::closed(era, rules, now, successes, random);
+        *self = Self::closed(era, now, successes, random);
     }
 
     fn begin(&mut self, phase: Phase) {
@@ -249,4 +249,30 @@ impl Circuit {
 
 fn remaining(until: Instant, now: Instant) -> Duration {
     until.saturating_duration_since(now)
+}
+
+#[cfg(test)]
+impl Circuit {
+    /// Fails, and opens for a minute.
+    pub(crate) fn trip(&mut self, now: Instant) {
+        let minute = Duration::from_secs(60);
+        let rules = Rules {
+            consecutive_failures: Some(std::num::NonZeroU32::MIN),
+            success_rate: None,
+            waits: super::wait::Waits {
+                min: minute,
+                max: minute,
+                jitter_percent: 0,
+                max_retry_after: minute,
+            },
+        };
+        let ended = Ended {
+            era: self.era,
+            signal: Signal::Failure,
+            hint: None,
+            successes: 0,
+            now,
+        };
+        assert!(self.record(&ended, &rules).is_some());
+    }
 }

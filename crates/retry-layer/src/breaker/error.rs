@@ -1,6 +1,6 @@
 use std::{error::Error, fmt, time::Duration};
 
-use super::CircuitKey;
+use crate::health::PartitionKey;
 
 /// The circuit is open, or the service inside failed.
 ///
@@ -75,18 +75,18 @@ impl<E: Error + 'static> Error for BreakerError<E> {
 /// would be refused as well.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct CircuitOpen {
-    key: CircuitKey,
+    key: PartitionKey,
     retry_after: Option<Duration>,
 }
 
 impl CircuitOpen {
-    pub(super) fn new(key: CircuitKey, retry_after: Option<Duration>) -> Self {
+    pub(super) fn new(key: PartitionKey, retry_after: Option<Duration>) -> Self {
         Self { key, retry_after }
     }
 
     /// Whose circuit is open.
     #[must_use]
-    pub fn key(&self) -> &CircuitKey {
+    pub fn key(&self) -> &PartitionKey {
         &self.key
     }
 

@@ -48,6 +48,17 @@ impl<F> BreakerFuture<F> {
     }
 }
 
+impl<F> BreakerFuture<F> {
+    /// The future of the attempt; `None` if the request was refused.
+    #[must_use]
+    pub fn attempt(&self) -> Option<&F> {
+        match &self.state {
+            State::Sending { attempt, .. } => Some(attempt),
+            State::Refused { .. } => None,
+        }
+    }
+}
+
 impl<F, R, E> Future for BreakerFuture<F>
 where
     F: Future<Output = Result<Response<R>, E>>,

@@ -4,7 +4,7 @@
 //! use bytes::Bytes;
 //! use http::{Request, Response, StatusCode};
 //! use http_body_util::Empty;
-//! use retry_layer::breaker::{Breaker, BreakerLayer, CircuitKey, CircuitState};
+//! use retry_layer::{breaker::{Breaker, BreakerLayer, CircuitState}, health::PartitionKey};
 //! use tower::{Layer, Service, ServiceExt, service_fn};
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -24,15 +24,16 @@
 //! let error = service.ready().await?.call(request()).await.unwrap_err();
 //! let open = error.circuit_open().unwrap();
 //! println!("{open}; come back in {:?}", open.retry_after());
-//! assert_eq!(breaker.state(&CircuitKey::of(request().uri())), CircuitState::Open);
+//! assert_eq!(breaker.state(&PartitionKey::of(request().uri())), CircuitState::Open);
 //! # Ok(())
 //! # }
 //! ```
 //!
 //! # How it behaves
 //!
-//! Each [origin](CircuitKey) has a circuit, or each [tenant or token](BreakerBuilder::key_by) that a
-//! closure names. All services that are made with one [`Breaker`], and their clones, share its circuits.
+//! Each [origin](crate::health::PartitionKey) has a circuit, or each [tenant or token](crate::health::LedgerBuilder::key_by) that a
+//! closure names. All services that are made with one [`Breaker`], and their clones, share its circuits,
+//! and so do breakers with one [ledger](BreakerBuilder::ledger).
 //! The defaults are those of Linkerd.
 //!
 //! - *Closed*: requests pass. The circuit opens after [7 failures in a
@@ -131,8 +132,8 @@
 //! host, and its future holds one reference count. (`cargo bench -p retry-layer --bench breaker`.) With
 //! a [classifier](BreakerBuilder::classifier) of one's own it takes one allocation. An
 //! outcome that is no success, and the successes right after a failure, take the lock of their circuit.
-//! The table has a [fixed number](BreakerBuilder::max_origins) of circuits. A healthy origin that was
-//! not used for the longest time makes room, and an open one stays.
+//! The ledger has a [fixed number](crate::health::LedgerBuilder::max_origins) of circuits. A healthy origin
+//! that was not used for the longest time makes room, and an open one stays.
 //!
 //! # How it differs
 //!
@@ -152,30 +153,26 @@ mod circuit;
 mod error;
 mod future;
 mod handle;
-mod head;
-mod key;
 mod layer;
-mod observer;
+mod reason;
 mod service;
 mod settings;
 mod shared;
 mod signal;
-mod table;
 #[cfg(test)]
 mod tests;
 mod wait;
 mod window;
 
+pub(crate) use self::circuit::Circuit;
 pub use self::{
     builder::BreakerBuilder,
     circuit::CircuitState,
     error::{BreakerError, CircuitOpen},
     future::BreakerFuture,
     handle::Breaker,
-    head::RequestHead,
-    key::CircuitKey,
     layer::BreakerLayer,
-    observer::{BreakerObserver, OpenReason},
+    reason::OpenReason,
     service::CircuitBreaker,
     settings::SuccessRate,
     signal::ServerFailures,

@@ -9,25 +9,40 @@ use http::{Method, Request, Response, StatusCode, Uri};
 use tokio::time::Instant;
 
 use super::{
-    BreakerObserver, CircuitKey, CircuitOpen, RequestHead, ServerFailures,
+    CircuitOpen, ServerFailures,
     circuit::{Admission, Change, Ended},
-    key::OriginRef,
     settings::Rules,
     signal::Signal,
-    table::{Evict, Place, Table, Word},
 };
-use crate::{classify::Classifier, hint::Hints, named::ServiceError, outcome::Outcome};
-
-pub(super) type KeyBy = Arc<dyn Fn(&RequestHead<'_>) -> Option<CircuitKey> + Send + Sync>;
+use crate::{
+    classify::Classifier,
+    health::{Evict, Ledger, Lookup, PartitionKey, Place, Word},
+    hint::Hints,
+    named::ServiceError,
+    outcome::Outcome,
+};
 
 pub(super) struct Shared {
     pub(super) rules: Rules,
-    /// `None`: the default one, which looks at neither method nor URI.
-    pub(super) classifier: Option<Arc<dyn Classifier>>,
+    /// `None`: the default one.
+    pub(super) classifier: Option<Judge>,
     pub(super) hints: Hints,
-    pub(super) key_by: Option<KeyBy>,
-    pub(super) observer: Option<Arc<dyn BreakerObserver>>,
-    pub(super) table: Table,
+    pub(super) ledger: Ledger,
+}
+
+/// A classifier in place of the default one.
+pub(super) enum Judge {
+    Any(Arc<dyn Classifier>),
+    /// It looks at neither method nor URI, which the default one does not either.
+    OfOutcomes(Arc<dyn Classifier>),
+}
+
+impl Judge {
+    fn classifier(&self) -> &dyn Classifier {
+        match self {
+            Self::Any(classifier) | Self::OfOutcomes(classifier) => &**classifier,
+        }
+    }
 }
 
 /// The right to send one request, and the duty to tell how it ended.
@@ -42,34 +57,18 @@ impl Shared {
     /// Decides whether a request may be sent. A permit is missing where the origin has no circuit.
     #[inline]
     pub(super) fn admit<B>(&self, request: &Request<B>) -> Result<Option<Permit>, CircuitOpen> {
-        let named = self
-            .key_by
-            .as_ref()
-            .and_then(|key_by| key_by(&RequestHead::of(request)));
-        let hash = match &named {
-            Some(key) => self.hash_of(key),
-            None => OriginRef::of(request.uri()).hash(&self.table.seed).max(1),
-        };
-        match self.table.find(hash) {
+        let lookup = self.ledger.find(request);
+        match lookup.found {
             Some((place, word)) if word.is_closed() => Ok(Some(Permit::pass(place, word))),
-            found => {
-                let key = named.unwrap_or_else(|| CircuitKey::of(request.uri()));
-                self.admit_slowly(hash, key, found)
-            }
+            _ => self.admit_slowly(lookup, request.uri()),
         }
     }
 
     #[cold]
-    fn admit_slowly(
-        &self,
-        hash: u64,
-        key: CircuitKey,
-        found: Option<(Place, Word)>,
-    ) -> Result<Option<Permit>, CircuitOpen> {
-        let found = found.or_else(|| {
-            self.table
-                .find_or_add(hash, &key, &self.rules, Evict::Closed)
-        });
+    fn admit_slowly(&self, lookup: Lookup, uri: &Uri) -> Result<Option<Permit>, CircuitOpen> {
+        let (hash, found) = (lookup.hash, lookup.found);
+        let key = lookup.into_key(uri);
+        let found = found.or_else(|| self.ledger.find_or_add(&key, Evict::Healthy));
         let Some((place, word)) = found else {
             return Ok(None);
         };
@@ -77,13 +76,13 @@ impl Shared {
             return Ok(Some(Permit::pass(place, word)));
         }
         let now = Instant::now();
-        let admitted = self.table.slot(place).and_then(|slot| {
-            slot.change_of(hash, &self.rules, |circuit| {
-                let (admission, change) = circuit.admit(now);
-                (admission, change, circuit.era())
+        let admitted = self.ledger.slot(place).and_then(|slot| {
+            slot.change_of(hash, |it| {
+                let (admission, change) = it.circuit.admit(now);
+                (admission, change, it.circuit.era())
             })
         });
-        // Otherwise another origin has just taken the slot, so the circuit was closed.
+        // Otherwise another partition has just taken the slot, so the circuit was closed.
         let Some((admission, change, era)) = admitted else {
             return Ok(None);
         };
@@ -104,7 +103,7 @@ impl Shared {
     #[inline]
     fn is_plain_success(&self, status: StatusCode) -> bool {
         match &self.classifier {
-            Some(classifier) => classifier.is_always_final(status),
+            Some(judge) => judge.classifier().is_always_final(status),
             None => status.as_u16() < 400,
         }
     }
@@ -126,7 +125,7 @@ impl Shared {
 
     #[inline]
     fn succeeded(&self, permit: Permit) {
-        let Some(slot) = self.table.slot(permit.place) else {
+        let Some(slot) = self.ledger.slot(permit.place) else {
             return;
         };
         let word = slot.word();
@@ -148,7 +147,7 @@ impl Shared {
         head: Option<&(Method, Uri)>,
         result: &Result<Response<T>, E>,
     ) {
-        // The default classifier looks at neither.
+        // Where they are unknown the classifier looks at neither.
         let unknown = (Method::default(), Uri::default());
         let (method, uri) = head.unwrap_or(&unknown);
         let outcome = match result {
@@ -157,7 +156,7 @@ impl Shared {
             Err(error) => Outcome::from_error(method, uri, error.as_dyn()),
         };
         let signal = match &self.classifier {
-            Some(classifier) => Signal::of(&outcome, &**classifier),
+            Some(judge) => Signal::of(&outcome, judge.classifier()),
             None => Signal::of(&outcome, &ServerFailures::new()),
         };
         let hint = match signal {
@@ -173,7 +172,7 @@ impl Shared {
 
     #[cold]
     fn count(&self, permit: Permit, signal: Signal, hint: Option<Duration>) {
-        let Some(slot) = self.table.slot(permit.place) else {
+        let Some(slot) = self.ledger.slot(permit.place) else {
             return;
         };
         let ended = Ended {
@@ -183,7 +182,10 @@ impl Shared {
             successes: slot.successes.load(Ordering::Relaxed),
             now: Instant::now(),
         };
-        let counted = slot.change(&self.rules, |circuit| circuit.record(&ended, &self.rules));
+        let counted = slot.change_any(|it| {
+            let change = it.circuit.record(&ended, &self.rules);
+            (it.key.clone(), change)
+        });
         if let Some((key, Some(change))) = counted {
             self.tell(&key, change);
         }
@@ -192,17 +194,13 @@ impl Shared {
     /// The attempt was dropped, or told nothing. The next request may probe.
     #[cold]
     fn release(&self, permit: Permit) {
-        if let Some(slot) = self.table.slot(permit.place) {
-            slot.change(&self.rules, |circuit| circuit.release(permit.era));
+        if let Some(slot) = self.ledger.slot(permit.place) {
+            slot.change_any(|it| it.circuit.release(permit.era));
         }
     }
 
-    pub(super) fn hash_of(&self, key: &CircuitKey) -> u64 {
-        key.hash(&self.table.seed).max(1)
-    }
-
     /// Reports a change. No lock is held here.
-    pub(super) fn tell(&self, key: &CircuitKey, change: Change) {
+    pub(super) fn tell(&self, key: &PartitionKey, change: Change) {
         match change {
             Change::Opened { reason, wait } => {
                 let reason_name = reason.as_str();
@@ -215,13 +213,13 @@ impl Shared {
                 tracing::info!(circuit = %key, "a circuit closed");
             }
         }
-        let Some(observer) = &self.observer else {
+        let Some(observer) = self.ledger.observer() else {
             return;
         };
         match change {
-            Change::Opened { reason, wait } => observer.opened(key, reason, wait),
-            Change::HalfOpened => observer.half_opened(key),
-            Change::Closed => observer.closed(key),
+            Change::Opened { reason, wait } => observer.circuit_opened(key, reason, wait),
+            Change::HalfOpened => observer.circuit_half_opened(key),
+            Change::Closed => observer.circuit_closed(key),
         }
     }
 }
@@ -248,10 +246,12 @@ pub(super) struct Sent {
 impl Sent {
     #[inline]
     pub(super) fn new<B>(shared: &Arc<Shared>, permit: Permit, request: &Request<B>) -> Self {
-        let head = shared
-            .classifier
-            .as_ref()
-            .map(|_| Box::new((request.method().clone(), request.uri().clone())));
+        let head = match shared.classifier {
+            Some(Judge::Any(_)) => {
+                Some(Box::new((request.method().clone(), request.uri().clone())))
+            }
+            Some(Judge::OfOutcomes(_)) | None => None,
+        };
         Self {
             shared: Arc::clone(shared),
             permit,

@@ -41,7 +41,7 @@ impl Signal {
 /// | 421 | [`Unprocessed`](Class::Unprocessed) | counts neither way |
 /// | any other response | [`Final`](Class::Final) | a success |
 /// | an error with a [known class](crate::transport::classify) | that class | by the [table](super#what-counts) |
-/// | tower's `Overloaded`, a [`CircuitOpen`](super::CircuitOpen) of a breaker below | `Final` | counts neither way |
+/// | tower's `Overloaded`, a [`CircuitOpen`](super::CircuitOpen) of a breaker below, a [`Paused`](crate::pause::Paused) of a pause below | `Final` | counts neither way |
 /// | any other error | `Ambiguous` | a failure |
 ///
 /// It differs from [`Standard`](crate::Standard) in what it is asked: not whether another attempt is
@@ -84,7 +84,9 @@ impl Classifier for ServerFailures {
 /// Whether the request was turned away on this side.
 fn is_local(error: &(dyn std::error::Error + 'static)) -> bool {
     let kind = FailureKind::of(error);
-    kind == FailureKind::OVERLOADED || kind == FailureKind::CIRCUIT_OPEN
+    kind == FailureKind::OVERLOADED
+        || kind == FailureKind::CIRCUIT_OPEN
+        || kind == FailureKind::PAUSED
 }
 
 #[cfg(test)]
@@ -153,7 +155,7 @@ mod tests {
 
     #[test]
     fn an_open_circuit_below_counts_neither_way() {
-        let key = crate::breaker::CircuitKey::named("below");
+        let key = crate::health::PartitionKey::named("below");
         let open = crate::breaker::CircuitOpen::new(key, None);
         assert_eq!(of_error(&open, None), Signal::Neutral);
     }

@@ -1,4 +1,4 @@
-//! The state machine of one circuit, and the table of all.
+//! The state machine of one circuit.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -7,11 +7,10 @@ use proptest::prelude::*;
 use tokio::time::Instant;
 
 use super::{
-    CircuitKey, CircuitState, OpenReason, SuccessRate,
+    CircuitState, OpenReason, SuccessRate,
     circuit::{Admission, Change, Circuit, Ended},
     settings::Rules,
     signal::Signal,
-    table::{Evict, Table},
     wait::Waits,
 };
 
@@ -43,7 +42,7 @@ impl Bench {
     fn new(rules: Rules) -> Self {
         let now = Instant::now();
         Self {
-            circuit: Circuit::closed(0, &rules, now, 0, Rng::with_seed(1)),
+            circuit: Circuit::closed(0, now, 0, Rng::with_seed(1)),
             rules,
             now,
             successes: 0,
@@ -248,10 +247,10 @@ fn one_that_is_opened_by_hand_stays_open_until_it_is_closed() {
     assert_eq!(bench.circuit.open_by_hand(), None);
     bench.after(Duration::from_secs(1 << 30));
     assert_eq!(bench.admit(), Admission::Refuse(None));
-    let (rules, now) = (bench.rules, bench.now);
-    let closed = bench.circuit.close_by_hand(&rules, now, 0);
+    let now = bench.now;
+    let closed = bench.circuit.close_by_hand(now, 0);
     assert_eq!(closed, Some(Change::Closed));
-    assert_eq!(bench.circuit.close_by_hand(&rules, now, 0), None);
+    assert_eq!(bench.circuit.close_by_hand(now, 0), None);
     assert_eq!(bench.admit(), Admission::Pass);
 }
 
@@ -308,8 +307,8 @@ proptest! {
                     model = Model::Open { until: FOREVER, wait: 0 };
                 }
                 Act::HandClose => {
-                    let (rules, at) = (bench.rules, bench.now);
-                    bench.circuit.close_by_hand(&rules, at, 0);
+                    let at = bench.now;
+                    bench.circuit.close_by_hand(at, 0);
                     model = Model::Closed { in_a_row: 0 };
                 }
                 Act::Request(signal) => {
@@ -361,84 +360,4 @@ proptest! {
             }
         }
     }
-}
-
-fn name(number: usize) -> CircuitKey {
-    CircuitKey::named(format!("tenant-{number}"))
-}
-
-fn add(table: &Table, number: usize, evict: Evict) -> Option<super::table::Place> {
-    let key = name(number);
-    let hash = key.hash(&table.seed).max(1);
-    let added = table.find_or_add(hash, &key, &rules(1), evict);
-    added.map(|(place, _)| place)
-}
-
-fn find(table: &Table, number: usize) -> Option<super::table::Place> {
-    let hash = name(number).hash(&table.seed).max(1);
-    table.find(hash).map(|(place, _)| place)
-}
-
-#[test]
-fn the_circuit_that_was_not_used_for_the_longest_time_makes_room() {
-    // One set.
-    let table = Table::new(8, Rng::with_seed(1));
-    for number in 0..8 {
-        assert!(add(&table, number, Evict::Closed).is_some());
-    }
-    assert!(find(&table, 0).is_some());
-    assert!(add(&table, 8, Evict::Closed).is_some());
-    assert_eq!(find(&table, 1), None);
-    for number in [0, 2, 3, 4, 5, 6, 7, 8] {
-        assert!(find(&table, number).is_some(), "{number}");
-    }
-}
-
-#[test]
-fn an_open_circuit_makes_no_room_unless_another_is_opened_by_hand() {
-    let table = Table::new(8, Rng::with_seed(1));
-    let rules = rules(1);
-    for number in 0..8 {
-        let place = add(&table, number, Evict::Closed).unwrap();
-        let slot = table.slot(place).unwrap();
-        slot.change(&rules, |circuit| {
-            let ended = Ended {
-                era: circuit.era(),
-                signal: Signal::Failure,
-                hint: None,
-                successes: 0,
-                now: Instant::now(),
-            };
-            assert!(circuit.record(&ended, &rules).is_some());
-        });
-    }
-    assert_eq!(add(&table, 8, Evict::Closed), None);
-    let place = add(&table, 8, Evict::NotByHand).unwrap();
-    let slot = table.slot(place).unwrap();
-    slot.change(&rules, Circuit::open_by_hand);
-    for number in 0..8 {
-        add(&table, number, Evict::NotByHand);
-    }
-    assert_eq!(find(&table, 8), Some(place));
-}
-
-#[test]
-fn an_outcome_of_the_origin_that_had_the_slot_before_is_ignored() {
-    let table = Table::new(8, Rng::with_seed(1));
-    let places: Vec<_> = (0..8)
-        .map(|number| add(&table, number, Evict::Closed).unwrap())
-        .collect();
-    let old = table.slot(places[0]).unwrap().word();
-    let place = add(&table, 8, Evict::Closed).unwrap();
-    assert_eq!(place, places[0]);
-    assert_ne!(table.slot(place).unwrap().word().era(), old.era());
-}
-
-#[test]
-fn many_origins_are_found_again() {
-    let table = Table::new(1_024, Rng::with_seed(1));
-    let added = (0..256).filter(|it| add(&table, *it, Evict::Closed).is_some());
-    assert_eq!(added.count(), 256);
-    let found = (0..256).filter(|it| find(&table, *it).is_some()).count();
-    assert!(found >= 250, "{found}");
 }

@@ -54,7 +54,6 @@ mod fixed;
 mod grpc;
 #[cfg(all(test, retry_loom))]
 mod loom;
-pub(crate) mod origin;
 mod success;
 #[cfg(test)]
 mod tests;
@@ -68,6 +67,7 @@ use std::{fmt, sync::Arc};
 use http::Uri;
 use tokio::time::Instant;
 
+pub(crate) use self::success::{Bucket, SuccessCounts};
 #[cfg(feature = "tower")]
 pub use self::tower::TowerBudget;
 pub use self::{

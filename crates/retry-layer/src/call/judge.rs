@@ -13,12 +13,13 @@ use crate::{
     hint::Advice,
     jitter,
     named::ServiceError,
+    pause::Throttled,
     policy::RetryPolicy,
     replay::Ending,
     report::{AttemptOutcome, AttemptRecord, Role, Wait, WaitReason},
     stop::StopReason,
     transport,
-    verdict::{Facts, RetrySupply, Verdict, judge},
+    verdict::{Facts, Held, RetrySupply, Verdict, judge},
 };
 
 use super::{Call, Journal, Pause};
@@ -168,6 +169,7 @@ impl<S, B> Call<S, B> {
             transparent_waits: None,
             random: self.policy.random(),
             withdrawal: None,
+            place: None,
             paid: None,
         })
     }
@@ -213,6 +215,12 @@ impl<S, B> Call<S, B> {
         };
         // The retry that has just ended is settled with the budget before another one asks for a token.
         journal.withdrawal = None;
+        let throttled = result
+            .as_ref()
+            .ok()
+            .and_then(|response| response.extensions().get::<Throttled>());
+        // A call whose next attempt is throttled too keeps its place.
+        journal.place = throttled.map(|it| it.place).or(journal.place);
         let ending = match result {
             Ok(_) => Ending::Answered,
             Err(_) => Ending::Failed,
@@ -233,6 +241,10 @@ impl<S, B> Call<S, B> {
             advice,
             max_retry_after: settings.max_retry_after,
             remaining: self.deadline.map(|deadline| deadline.remaining_at(now)),
+            held: throttled.map(|it| Held {
+                wait: it.wait,
+                max_wait: it.max_wait,
+            }),
         };
         let mut supply = CallSupply {
             journal,

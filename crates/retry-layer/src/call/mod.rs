@@ -20,6 +20,7 @@ use crate::{
     hedge::HedgedCall,
     key::IDEMPOTENCY_KEY,
     named::BoxError,
+    pause::CallPlace,
     policy::RetryPolicy,
     replay::{KeptBody, ReplayBody, ReplaySource},
     report::{AttemptRecord, AttemptTimes, Role},
@@ -71,6 +72,8 @@ pub(crate) struct Journal {
     withdrawal: Option<Withdrawal>,
     /// What the last retry cost.
     paid: Option<Cost>,
+    /// The place of the call in the line of a partition that is paused.
+    place: Option<CallPlace>,
 }
 
 /// The wait before the next attempt. It counts from when that was decided on, so that reading a
@@ -161,6 +164,8 @@ impl<S, B> Call<S, B> {
                     transparent_retries: journal.transparent_retries,
                     previous: record.outcome(),
                     hedge: 0,
+                    deadline: self.deadline,
+                    place: journal.place,
                 });
             }
             let number = AttemptNumber {

@@ -4,12 +4,14 @@ use http::Response;
 use tokio::time::Instant;
 
 use crate::{
+    causes::chain,
     class::Class,
     classify::{Classifier as _, Standard},
     events::{self, Decision, EventRequest},
     named::ServiceError,
     observer::{EndedAttempt, RetryObserver},
     outcome::Outcome,
+    pause::{HeldBack, Paused},
     report::{AskedAgain, AttemptOutcome, AttemptRecord, AttemptTimes, RetryReport, WaitReason},
     stop::StopReason,
 };
@@ -31,8 +33,15 @@ impl<S, B> Call<S, B> {
             .view(result.as_ref().map_err(ServiceError::as_dyn))
             .at_attempt(self.attempts);
         let details = self.policy.describe(&view);
+        let held_back = match result {
+            Ok(response) => response.extensions().get().map(HeldBack::waited),
+            Err(error) => chain(error.as_dyn())
+                .find_map(|cause| cause.downcast_ref().map(Paused::waited))
+                .filter(|waited| !waited.is_zero()),
+        };
         AttemptRecord::new(outcome)
             .described(details)
+            .held_back_for(held_back)
             .asked_again(self.asked_again(&view, class))
             .sent_as(self.role())
             .timed(AttemptTimes::new(self.started, self.sent(), now))

@@ -336,6 +336,9 @@ where
                 transparent_retries: number.transparent_retries,
                 previous: AttemptOutcome::Unanswered,
                 hedge: u32::try_from(index).unwrap_or(u32::MAX),
+                deadline: self.call.deadline(),
+                // The attempt beside it may be in that place.
+                place: None,
             },
         );
         let now = Instant::now();

@@ -8,12 +8,12 @@ use std::{
     time::Duration,
 };
 
-use hashbrown::{DefaultHashBuilder, hash_table::HashTable};
+use hashbrown::{DefaultHashBuilder, HashMap};
 use http::Uri;
 use tokio::time::Instant;
 
 use super::latency::Latency;
-use crate::budget::origin::{Origin, OwnedOrigin};
+use crate::health::OriginRef;
 
 /// A [`Latency`] for each origin, of at most [`MOST`](Self::MOST).
 pub(super) struct Origins {
@@ -21,20 +21,14 @@ pub(super) struct Origins {
     start: Instant,
     /// Random, because an attacker may choose the hosts.
     seed: DefaultHashBuilder,
-    table: RwLock<HashTable<Entry>>,
+    /// By the hash of the origin, as in the [ledger](crate::health).
+    table: RwLock<HashMap<u64, Entry>>,
 }
 
 struct Entry {
-    origin: OwnedOrigin,
     latency: Arc<Latency>,
     /// When it was asked for last.
     used: AtomicU64,
-}
-
-impl Entry {
-    fn hash(&self) -> u64 {
-        self.origin.hash()
-    }
 }
 
 /// The answers of one origin.
@@ -52,13 +46,13 @@ impl Origins {
         Self {
             start: Instant::now(),
             seed: DefaultHashBuilder::default(),
-            table: RwLock::new(HashTable::new()),
+            table: RwLock::default(),
         }
     }
 
     /// The answers of the origin of this URI.
     pub(super) fn of(&self, uri: &Uri, now: Instant) -> OriginLatency {
-        let origin = Origin::of(uri, &self.seed);
+        let origin = OriginRef::of(uri).hash(&self.seed);
         let latency = self
             .find(origin, now)
             .unwrap_or_else(|| self.add(origin, now));
@@ -69,40 +63,31 @@ impl Origins {
     }
 
     // Neither lock is held while code runs that may panic: what it guards is never half changed.
-    fn find(&self, origin: Origin<'_>, now: Instant) -> Option<Arc<Latency>> {
+    fn find(&self, origin: u64, now: Instant) -> Option<Arc<Latency>> {
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
-        let entry = table.find(origin.hash(), |entry| origin.is(&entry.origin))?;
+        let entry = table.get(&origin)?;
         entry.used.store(millis(self.start, now), Ordering::Relaxed);
         Some(Arc::clone(&entry.latency))
     }
 
     #[cold]
-    fn add(&self, origin: Origin<'_>, now: Instant) -> Arc<Latency> {
+    fn add(&self, origin: u64, now: Instant) -> Arc<Latency> {
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
-        let is_full = table.len() >= Self::MOST;
-        let is_known = |entry: &Entry| origin.is(&entry.origin);
-        if is_full && table.find(origin.hash(), is_known).is_none() {
-            let used = |entry: &&Entry| entry.used.load(Ordering::Relaxed);
-            let oldest = table.iter().min_by_key(used).map(used_and_hash);
-            if let Some((used, hash)) = oldest {
-                let is_oldest = |entry: &Entry| used_and_hash(entry) == (used, hash);
-                if let Ok(entry) = table.find_entry(hash, is_oldest) {
-                    entry.remove();
-                }
+        if table.len() >= Self::MOST && !table.contains_key(&origin) {
+            let oldest = table
+                .iter()
+                .min_by_key(|(_, entry)| entry.used.load(Ordering::Relaxed))
+                .map(|(oldest, _)| *oldest);
+            if let Some(oldest) = oldest {
+                table.remove(&oldest);
             }
         }
-        let entry = table.entry(origin.hash(), is_known, Entry::hash);
-        let entry = entry.or_insert_with(|| Entry {
-            origin: origin.to_owned(),
+        let entry = table.entry(origin).or_insert_with(|| Entry {
             latency: Arc::new(Latency::new()),
             used: AtomicU64::new(millis(self.start, now)),
         });
-        Arc::clone(&entry.get().latency)
+        Arc::clone(&entry.latency)
     }
-}
-
-fn used_and_hash(entry: &Entry) -> (u64, u64) {
-    (entry.used.load(Ordering::Relaxed), entry.hash())
 }
 
 fn millis(start: Instant, now: Instant) -> u64 {

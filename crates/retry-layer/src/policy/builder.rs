@@ -9,13 +9,14 @@ use super::{
 use crate::{
     backoff::Backoff,
     before::BeforeAttempt,
-    budget::Budget,
+    budget::{Budget, SuccessBudget},
     classify::{Classifier, Standard, TransportClassifier},
     drain::DrainLimits,
     error::{BuildError, Problem},
     events::Paths,
     extras::{Extras, Nested},
     headers::{AttemptHeader, TimeoutHeader},
+    health::Ledger,
     hedge::Hedging,
     hint::{Hint, Hints},
     jitter::Jitter,
@@ -285,6 +286,17 @@ impl RetryPolicyBuilder {
     /// A request that brings a policy without a budget of its own draws from that of the layer.
     pub fn budget(mut self, budget: impl Budget) -> Self {
         self.settings.budget = BudgetChoice::Set(Arc::new(budget));
+        self
+    }
+
+    /// Keeps the tokens of the default budget in this ledger, which then tells
+    /// [what is left](crate::health::Health::retries_left). Does nothing to a budget that is
+    /// [set](Self::budget).
+    pub fn ledger(mut self, ledger: Ledger) -> Self {
+        if !self.settings.budget.is_set() {
+            let budget = SuccessBudget::default().ledger(ledger);
+            self.settings.budget = BudgetChoice::Inherited(Arc::new(budget));
+        }
         self
     }
 

@@ -19,6 +19,7 @@ pub struct AttemptRecord {
     pub(super) wait: Option<Wait>,
     pub(super) began: Option<Duration>,
     took: Option<Duration>,
+    held_back: Option<Duration>,
     details: AttemptDetails,
     resumed_at: Option<u64>,
     role: Role,
@@ -49,6 +50,7 @@ impl AttemptRecord {
             wait: None,
             began: None,
             took: None,
+            held_back: None,
             details: AttemptDetails::default(),
             resumed_at: None,
             role: Role::default(),
@@ -84,6 +86,10 @@ impl AttemptRecord {
             took,
             ..self
         }
+    }
+
+    pub(crate) fn held_back_for(self, held_back: Option<Duration>) -> Self {
+        Self { held_back, ..self }
     }
 
     pub(crate) fn followed_after(self, wait: Wait) -> Self {
@@ -124,6 +130,13 @@ impl AttemptRecord {
     #[must_use]
     pub fn took(&self) -> Option<Duration> {
         self.took
+    }
+
+    /// How long it waited for its turn before it was sent, which is part of what it [took](Self::took):
+    /// `None` unless a [pause](crate::pause) below held it back.
+    #[must_use]
+    pub fn held_back(&self) -> Option<Duration> {
+        self.held_back
     }
 
     /// What kind of failure it was; `None` for a response. See
@@ -241,6 +254,10 @@ impl fmt::Display for AttemptRecord {
                 write!(f, " after {:?}", Duration::from_millis(millis))?;
             }
             None => {}
+        }
+        if let Some(held_back) = self.held_back {
+            let millis = u64::try_from(held_back.as_millis()).unwrap_or(u64::MAX);
+            write!(f, ", held back for {:?},", Duration::from_millis(millis))?;
         }
         match self.details.reused {
             Some(true) => f.write_str(" on a reused connection")?,

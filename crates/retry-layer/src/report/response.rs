@@ -4,7 +4,7 @@ use super::{
     RetryReport,
     record::{AttemptOutcome, AttemptRecord},
 };
-use crate::stop::StopReason;
+use crate::{pause::HeldBack, stop::StopReason};
 
 /// Reads the report of a response.
 pub trait ResponseExt: sealed::Sealed {
@@ -19,7 +19,9 @@ impl<T> ResponseExt for Response<T> {
         self.extensions().get().cloned().unwrap_or_else(|| {
             let status = self.status();
             let stop = StopReason::of_final(Some(status));
-            RetryReport::single(AttemptRecord::new(AttemptOutcome::Status(status)), stop)
+            let held_back = self.extensions().get().map(HeldBack::waited);
+            let record = AttemptRecord::new(AttemptOutcome::Status(status));
+            RetryReport::single(record.held_back_for(held_back), stop)
         })
     }
 }

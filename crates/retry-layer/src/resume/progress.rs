@@ -209,6 +209,7 @@ impl Progress {
             advice: Advice::Nothing,
             max_retry_after: settings.max_retry_after,
             remaining: self.deadline.map(|deadline| deadline.remaining_at(now)),
+            held: None,
         };
         let cost = match how {
             _ if class.is_throttled() => Cost::Throttled,

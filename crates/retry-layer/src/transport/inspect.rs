@@ -5,7 +5,8 @@ use std::{error::Error, io};
 #[cfg(any(feature = "h2", feature = "hyper"))]
 use crate::class::Processed;
 use crate::{
-    attempt_timeout::AttemptElapsed, breaker::CircuitOpen, class::Class, replay::ReplayBodyError,
+    attempt_timeout::AttemptElapsed, breaker::CircuitOpen, class::Class, pause::Paused,
+    replay::ReplayBodyError,
 };
 
 pub(super) enum Finding {
@@ -31,7 +32,7 @@ pub(super) fn inspect(error: &(dyn Error + 'static), connection: Connection) -> 
     if error.is::<ReplayBodyError>() {
         return Finding::Suggests(Class::Permanent);
     }
-    if error.is::<CircuitOpen>() {
+    if error.is::<CircuitOpen>() || error.is::<Paused>() {
         return Finding::Suggests(Class::Final);
     }
     if let Some(error) = error.downcast_ref::<io::Error>() {

@@ -32,6 +32,7 @@ use crate::{causes::chain, class::Class};
 /// | rustls: certificate, name, or protocol that cannot be agreed upon; the peer's alert about one | `Permanent` |
 /// | tower: shed by `LoadShed` | [`Final`](Class::Final): nothing was sent, but to come again would only add to what is too much |
 /// | a [breaker](crate::breaker) below: its circuit is open | `Final`: nothing was sent, and it would be refused again |
+/// | a [pause](crate::pause) below: it is too long for this request | `Final`: nothing was sent, and it would wait no shorter |
 /// | tokio, tower's `Timeout`, [`AttemptTimeoutLayer`](crate::attempt_timeout::AttemptTimeoutLayer): elapsed | `Ambiguous` |
 ///
 /// A name that cannot be resolved is [`NotSent`](Class::NotSent) if hyper-util's client says that

@@ -38,6 +38,17 @@ pub(crate) struct Facts {
     pub(crate) max_retry_after: Duration,
     /// What is left until the deadline, if there is one.
     pub(crate) remaining: Option<Duration>,
+    /// How a pause below holds back the next attempt, if it does.
+    pub(crate) held: Option<Held>,
+}
+
+/// How a [pause](crate::pause) holds back the next attempt.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Held {
+    /// For how long, as far as that is known.
+    pub(crate) wait: Duration,
+    /// What would be held back for longer is refused.
+    pub(crate) max_wait: Duration,
 }
 
 /// What to do next.
@@ -120,6 +131,9 @@ pub(crate) fn judge(facts: &Facts, supply: &mut impl RetrySupply) -> Verdict {
     if asked.is_some_and(|a| a.rule != Rule::Near && a.wait > facts.max_retry_after) {
         return Verdict::Return(StopReason::RetryAfterTooLong);
     }
+    if facts.held.is_some_and(|held| held.wait > held.max_wait) {
+        return Verdict::Return(StopReason::RetryAfterTooLong);
+    }
     if late {
         return Verdict::Return(StopReason::DeadlineExceeded);
     }
@@ -136,8 +150,9 @@ pub(crate) fn judge(facts: &Facts, supply: &mut impl RetrySupply) -> Verdict {
 }
 
 impl Facts {
-    /// Whether a wait would not end before the deadline.
+    /// Whether a wait would not end before the deadline, or the pause that goes on meanwhile.
     fn outlives(&self, wait: Duration) -> bool {
+        let wait = self.held.map_or(wait, |held| wait.max(held.wait));
         self.remaining.is_some_and(|remaining| wait >= remaining)
     }
 

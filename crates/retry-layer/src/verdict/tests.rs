@@ -59,6 +59,7 @@ fn facts() -> Facts {
         advice: Advice::Nothing,
         max_retry_after: 120 * SECOND,
         remaining: None,
+        held: None,
     }
 }
 

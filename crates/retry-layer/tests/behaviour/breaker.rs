@@ -18,9 +18,10 @@ use http_body_util::Empty;
 use retry_layer::{
     Class, Jitter, ReplayBody, ResponseExt, Retry, RetryPolicy, StopReason,
     breaker::{
-        Breaker, BreakerBuilder, BreakerError, BreakerFuture, BreakerLayer, BreakerObserver,
-        CircuitBreaker, CircuitKey, CircuitOpen, CircuitState, OpenReason, SuccessRate,
+        Breaker, BreakerBuilder, BreakerError, BreakerFuture, BreakerLayer, CircuitBreaker,
+        CircuitOpen, CircuitState, OpenReason, SuccessRate,
     },
+    health::{HealthObserver, Ledger, PartitionKey},
     transport,
 };
 use tokio::time::{Instant, advance};
@@ -54,8 +55,8 @@ fn request(uri: &str) -> Sent {
     request.unwrap()
 }
 
-fn peer() -> CircuitKey {
-    CircuitKey::of(&Uri::from_static("http://peer/"))
+fn peer() -> PartitionKey {
+    PartitionKey::of(&Uri::from_static("http://peer/"))
 }
 
 /// A breaker over a scripted peer.
@@ -197,16 +198,17 @@ async fn origins_have_circuits_of_their_own() {
 
 #[tokio::test(start_paused = true)]
 async fn a_closure_gives_tenants_circuits_of_their_own() {
-    let breaker = builder().key_by(|head| {
+    let ledger = Ledger::builder().key_by(|head| {
         let tenant = head.uri().query()?;
-        Some(CircuitKey::named(tenant))
+        Some(PartitionKey::named(tenant))
     });
+    let breaker = builder().ledger(ledger.build().unwrap());
     let mut stack = Stack::new(breaker.build().unwrap(), [503, 503, 200, 200].map(status));
     for _ in 0..2 {
         stack.ask_at("http://peer/?one").await.unwrap();
     }
     let refused = refusal(stack.ask_at("http://elsewhere/?one").await);
-    assert_eq!(refused.key(), &CircuitKey::named("one"));
+    assert_eq!(refused.key(), &PartitionKey::named("one"));
     assert!(stack.ask_at("http://peer/?two").await.is_ok());
     assert!(stack.ask().await.is_ok());
 }
@@ -338,7 +340,7 @@ async fn a_circuit_is_opened_and_closed_by_hand() {
     stack.breaker.close(&peer());
     assert!(stack.ask().await.is_ok());
     // One that was never asked can be opened too.
-    let other = CircuitKey::of(&Uri::from_static("http://other/"));
+    let other = PartitionKey::of(&Uri::from_static("http://other/"));
     assert!(stack.breaker.open(&other));
     assert!(stack.ask_at("http://other/").await.unwrap_err().is_open());
 }
@@ -346,17 +348,17 @@ async fn a_circuit_is_opened_and_closed_by_hand() {
 #[derive(Default)]
 struct Log(Mutex<Vec<String>>);
 
-impl BreakerObserver for Log {
-    fn opened(&self, key: &CircuitKey, reason: OpenReason, wait: Option<Duration>) {
+impl HealthObserver for Log {
+    fn circuit_opened(&self, key: &PartitionKey, reason: OpenReason, wait: Option<Duration>) {
         let line = format!("{key} opened: {reason}, {wait:?}");
         self.0.lock().unwrap().push(line);
     }
 
-    fn half_opened(&self, key: &CircuitKey) {
+    fn circuit_half_opened(&self, key: &PartitionKey) {
         self.0.lock().unwrap().push(format!("{key} half-opened"));
     }
 
-    fn closed(&self, key: &CircuitKey) {
+    fn circuit_closed(&self, key: &PartitionKey) {
         self.0.lock().unwrap().push(format!("{key} closed"));
     }
 }
@@ -364,7 +366,8 @@ impl BreakerObserver for Log {
 #[tokio::test(start_paused = true)]
 async fn an_observer_is_told_of_each_change() {
     let log = Arc::new(Log::default());
-    let breaker = builder().observer(log.clone()).build().unwrap();
+    let ledger = Ledger::builder().observer(log.clone()).build().unwrap();
+    let breaker = builder().ledger(ledger).build().unwrap();
     let mut stack = Stack::new(breaker, [503, 503, 503, 200].map(status));
     for _ in 0..2 {
         stack.ask().await.unwrap();
@@ -413,7 +416,7 @@ async fn readiness_is_that_of_the_service_inside_and_never_tells_of_the_circuit(
     }
 
     let breaker = breaker();
-    breaker.open(&CircuitKey::of(&Uri::from_static("/")));
+    breaker.open(&PartitionKey::of(&Uri::from_static("/")));
     let mut service = BreakerLayer::new(breaker).layer(Unready(false));
     let mut cx = Context::from_waker(std::task::Waker::noop());
     assert!(service.poll_ready(&mut cx).is_pending());
@@ -520,11 +523,17 @@ fn settings_that_make_no_sense_are_refused() {
             builder().success_rate(SuccessRate::new(1, Duration::ZERO)),
             false,
         ),
-        (builder().max_origins(0), false),
-        (builder().max_origins(usize::MAX), false),
     ] {
         let text = format!("{builder:?}");
         assert_eq!(builder.build().is_ok(), is_valid, "{text}");
+    }
+}
+
+#[test]
+fn a_ledger_has_room_for_some_origins_but_not_for_any_number() {
+    for (origins, is_valid) in [(0, false), (1, true), (1 << 20, true), (usize::MAX, false)] {
+        let ledger = Ledger::builder().max_origins(origins);
+        assert_eq!(ledger.build().is_ok(), is_valid, "{origins}");
     }
 }
 
@@ -542,7 +551,7 @@ fn of_requests_on_many_threads_one_is_the_probe() {
         builder().consecutive_failures(number(1)).build().unwrap()
     };
     let (sent, answer) = (AtomicUsize::new(0), AtomicUsize::new(503));
-    let key = CircuitKey::of(&Uri::from_static("/"));
+    let key = PartitionKey::of(&Uri::from_static("/"));
     let service = BreakerLayer::new(breaker.clone()).layer(service_fn(|_: Request<()>| {
         sent.fetch_add(1, SeqCst);
         std::future::poll_fn(|_| match answer.load(SeqCst) {
@@ -622,7 +631,7 @@ fn of_requests_on_many_threads_one_is_the_probe() {
 fn no_origin_suffers_from_the_failures_of_another() {
     let breaker = builder()
         .consecutive_failures(number(3))
-        .max_origins(8)
+        .ledger(Ledger::builder().max_origins(8).build().unwrap())
         .build()
         .unwrap();
     let layer = BreakerLayer::new(breaker);

@@ -19,6 +19,7 @@ mod errors;
 mod extras;
 mod hedge;
 mod kept;
+mod pause;
 mod peek;
 mod resume;
 mod retry;

@@ -22,6 +22,8 @@ impl Error {
             Kind::Builder(_) | Kind::NotForwarded(..) => ErrorKind::Builder,
             Kind::Closed => ErrorKind::Closed,
             Kind::Token => ErrorKind::Token,
+            Kind::CircuitOpen => ErrorKind::CircuitOpen,
+            Kind::Paused => ErrorKind::Paused,
             Kind::BodyTooLarge { .. } | Kind::TooLong { .. } | Kind::DecodesToTooMuch(_) => {
                 ErrorKind::TooLarge
             }
@@ -93,6 +95,8 @@ fn kind_of_service(error: &(dyn StdError + 'static)) -> ErrorKind {
         _ if is_tls(error) => ErrorKind::Tls,
         FailureKind::CONNECTION_REFUSED => ErrorKind::ConnectionRefused,
         _ if connects => ErrorKind::Connect,
+        FailureKind::CIRCUIT_OPEN => ErrorKind::CircuitOpen,
+        FailureKind::PAUSED => ErrorKind::Paused,
         FailureKind::STALE => ErrorKind::Stale,
         FailureKind::BROKEN => ErrorKind::Broken,
         FailureKind::RESET => ErrorKind::Reset,

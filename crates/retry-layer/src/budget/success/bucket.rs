@@ -3,14 +3,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::window::Window;
-use crate::budget::{
-    Cost, TOKEN,
-    origin::{Origin, OwnedOrigin},
-};
+use crate::budget::{Cost, TOKEN};
 
 /// The balance of one origin.
-pub(super) struct Bucket {
-    origin: OwnedOrigin,
+#[derive(Debug)]
+pub(crate) struct Bucket {
     pub(super) millitokens: u64,
     capacity: u64,
     pub(super) successes: u64,
@@ -26,10 +23,9 @@ impl Bucket {
     /// One token in 30 seconds.
     const TRICKLE: Duration = Duration::from_millis(30);
 
-    pub(super) fn full(origin: Origin<'_>, rate: u64, now: Instant) -> Self {
+    pub(super) fn full(rate: u64, now: Instant) -> Self {
         let capacity = Self::capacity(rate);
         Self {
-            origin: origin.to_owned(),
             millitokens: capacity,
             capacity,
             successes: 0,
@@ -40,26 +36,13 @@ impl Bucket {
         }
     }
 
-    pub(super) fn hash(&self) -> u64 {
-        self.origin.hash()
-    }
-
-    pub(super) fn is_of(&self, origin: Origin<'_>) -> bool {
-        origin.is(&self.origin)
-    }
-
-    /// One of 64 bits. An origin whose bit is not among those of all buckets has no bucket, which
-    /// is true of most origins. The bucket that several origins share has all 64.
-    pub(super) fn mark(&self) -> u64 {
-        if self.origin.is_any() {
-            u64::MAX
-        } else {
-            mark(self.hash())
-        }
-    }
-
     fn capacity(rate: u64) -> u64 {
         rate.saturating_mul(TOKEN).max(Self::FLOOR)
+    }
+
+    /// How many retries are left.
+    pub(crate) fn retries(&self) -> u64 {
+        self.millitokens / TOKEN
     }
 
     pub(super) fn withdraw(&mut self, cost: Cost, now: Instant) -> bool {
@@ -101,8 +84,4 @@ impl Bucket {
         self.millitokens = self.millitokens.saturating_add(amount).min(self.capacity);
         self.millitokens == self.capacity
     }
-}
-
-pub(super) fn mark(hash: u64) -> u64 {
-    1 << (hash % u64::from(u64::BITS))
 }

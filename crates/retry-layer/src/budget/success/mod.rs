@@ -1,24 +1,21 @@
 mod bucket;
-mod table;
+mod counts;
 #[cfg(test)]
 mod tests;
 mod window;
 
-use std::{
-    fmt,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{fmt, sync::atomic::Ordering};
 
-use hashbrown::DefaultHashBuilder;
 use http::Uri;
 use tokio::time::Instant;
 
-use self::{bucket::mark, table::Table, window::Window};
-use super::{Budget, Cost, MAX_PERCENT, PERCENT, origin::Origin};
-use crate::error::{BuildError, Problem};
+pub(crate) use self::{bucket::Bucket, counts::SuccessCounts};
+use self::{counts::mark, window::Window};
+use super::{Budget, Cost, MAX_PERCENT, PERCENT};
+use crate::{
+    error::{BuildError, Problem},
+    health::{Evict, Ledger, PartitionKey, Place},
+};
 
 /// A bucket for each origin that scales with the client's own successes: the default budget.
 ///
@@ -31,16 +28,24 @@ use crate::error::{BuildError, Problem};
 /// An origin without failures has no bucket and counts as full. A success costs one relaxed
 /// atomic addition, and takes no lock, unless its origin has a bucket. Buckets vanish when they are
 /// full again, or when nothing asked for them in ten minutes.
+///
+/// The buckets are in a [ledger](crate::health), each with its origin, also where the ledger divides the
+/// requests to it: what a budget protects is the server. Where the ledger has no room for an origin, it
+/// shares a bucket with all others without one.
 pub struct SuccessBudget {
     deposit: u64,
     sharing: Sharing,
-    /// The successes of all origins together, which give a new bucket its size.
-    successes: AtomicU64,
-    /// The marks of all buckets: see [`Bucket::mark`](bucket::Bucket::mark).
-    marks: AtomicU64,
-    /// Random, because an attacker may choose the hosts.
-    seed: DefaultHashBuilder,
-    table: Mutex<Table>,
+    ledger: Ledger,
+}
+
+/// Whose bucket it is.
+enum Owner {
+    /// An origin that is known.
+    Known(u64, Place),
+    /// An origin that is not known, and so has no bucket.
+    Unknown,
+    /// All that have none of their own.
+    Shared,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -76,62 +81,111 @@ impl SuccessBudget {
         }
     }
 
+    /// Keeps the buckets in this ledger, whose [`health`](Ledger::health) tells what is left. Default: a
+    /// ledger of the budget's own. Budgets with one ledger share its buckets.
+    #[must_use]
+    pub fn ledger(self, ledger: Ledger) -> Self {
+        Self { ledger, ..self }
+    }
+
     fn with_percent(percent: u16) -> Self {
         Self {
             deposit: u64::from(percent) * PERCENT,
             sharing: Sharing::PerOrigin,
-            successes: AtomicU64::new(0),
-            marks: AtomicU64::new(0),
-            seed: DefaultHashBuilder::default(),
-            table: Mutex::new(Table::new(Instant::now())),
+            ledger: Ledger::default(),
         }
     }
 
-    fn origin<'a>(&self, uri: &'a Uri) -> Origin<'a> {
-        match self.sharing {
-            Sharing::PerOrigin => Origin::of(uri, &self.seed),
-            Sharing::Shared => Origin::any(),
+    fn counts(&self) -> &SuccessCounts {
+        self.ledger.success_counts()
+    }
+
+    fn owner(&self, uri: &Uri) -> Owner {
+        if matches!(self.sharing, Sharing::Shared) || uri.authority().is_none() {
+            return Owner::Shared;
+        }
+        let (hash, found) = self.ledger.find_origin(uri);
+        match found {
+            Some((place, _)) => Owner::Known(hash, place),
+            None if self.ledger.has_room(hash) => Owner::Unknown,
+            None => Owner::Shared,
         }
     }
 
-    // Only arithmetic runs under the lock: a panic cannot leave a balance half changed.
-    fn table(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Updates the window and sweeps the table. Without it the rate would be averaged over all the time
+    /// Updates the window and removes old buckets. Without it the rate would be averaged over all the time
     /// since the last withdrawal, and the bucket of an origin without traffic would stay for ever.
     #[cold]
-    fn roll(&self, successes: u64) {
+    fn roll(&self) {
         let now = Instant::now();
-        let mut table = self.table();
-        let _ = table.window.rate(successes, now);
-        table.sweep(now);
-        self.publish_marks(&table);
+        let _ = self.counts().rate(now);
+        self.sweep(now);
     }
 
-    /// Publishes the marks of the buckets to [`deposit`](Budget::deposit), which takes no lock.
-    fn publish_marks(&self, table: &Table) {
-        self.marks.store(table.marks, Ordering::Relaxed);
+    /// Removes the buckets without a withdrawal for a long time.
+    fn sweep(&self, now: Instant) {
+        let counts = self.counts();
+        if !counts.is_sweep_due(now) {
+            return;
+        }
+        let is_old =
+            |bucket: &Bucket| now.saturating_duration_since(bucket.asked) >= SuccessCounts::IDLE;
+        self.ledger.change_all(|hash, partition| {
+            if partition.bucket.take_if(|bucket| is_old(bucket)).is_some() {
+                counts.unmark(hash);
+            }
+        });
+        let mut common = counts.common();
+        common.shared.take_if(|bucket| is_old(bucket));
+        counts.publish(&common);
     }
 
     #[inline(never)]
     fn deposit_if_marked(&self, uri: &Uri, marks: u64) {
-        let origin = self.origin(uri);
-        if marks & mark(origin.hash()) == 0 {
+        let counts = self.counts();
+        // Which is sooner known than whether it shares a bucket.
+        if marks != u64::MAX && marks & mark(self.ledger.hash_of_origin(uri)) == 0 {
             return;
         }
-        let mut table = self.table();
-        let Some(mut entry) = table.find(origin) else {
-            return;
+        let deposit = |bucket: &mut Bucket| {
+            bucket.successes = bucket.successes.saturating_add(1);
+            bucket.add(self.deposit)
         };
-        let bucket = entry.get_mut();
-        bucket.successes = bucket.successes.saturating_add(1);
-        if bucket.add(self.deposit) {
-            entry.remove();
-            table.mark_anew();
-            self.publish_marks(&table);
+        match self.owner(uri) {
+            Owner::Known(hash, place) => {
+                self.ledger.change_at(place, hash, |partition| {
+                    let bucket = partition.bucket.as_mut();
+                    if bucket.is_some_and(|bucket| deposit(bucket)) {
+                        partition.bucket = None;
+                        counts.unmark(hash);
+                    }
+                });
+            }
+            Owner::Unknown => {}
+            Owner::Shared => {
+                let mut common = counts.common();
+                common.shared.take_if(|bucket| deposit(bucket));
+                counts.publish(&common);
+            }
         }
+    }
+
+    /// Takes from the bucket of an origin, which is made if there is none; `None` if there is no room for it.
+    fn withdraw_of_origin(&self, uri: &Uri, cost: Cost, now: Instant) -> Option<bool> {
+        let counts = self.counts();
+        if matches!(self.sharing, Sharing::Shared) || uri.authority().is_none() {
+            return None;
+        }
+        let rate = counts.rate(now);
+        let key = PartitionKey::of(uri);
+        let (place, _) = self.ledger.find_or_add(&key, Evict::Healthy)?;
+        let hash = self.ledger.hash_of(&key);
+        self.ledger.change_at(place, hash, |partition| {
+            let bucket = partition.bucket.get_or_insert_with(|| {
+                counts.mark(hash);
+                Box::new(Bucket::full(rate, now))
+            });
+            bucket.withdraw(cost, now)
+        })
     }
 }
 
@@ -143,12 +197,13 @@ impl Default for SuccessBudget {
 
 impl Budget for SuccessBudget {
     fn deposit(&self, uri: &Uri) {
+        let counts = self.counts();
         // Loaded before the addition, so that the load does not wait for that. A bucket that is
         // made at this moment may miss this success; the next one counts.
-        let marks = self.marks.load(Ordering::Relaxed);
-        let before = self.successes.fetch_add(1, Ordering::Relaxed);
+        let marks = counts.marks.load(Ordering::Relaxed);
+        let before = counts.successes.fetch_add(1, Ordering::Relaxed);
         if before % Window::ROLLED_EVERY == Window::ROLLED_EVERY - 1 {
-            self.roll(before);
+            self.roll();
         }
         if marks != 0 {
             self.deposit_if_marked(uri, marks);
@@ -156,18 +211,37 @@ impl Budget for SuccessBudget {
     }
 
     fn withdraw(&self, uri: &Uri, cost: Cost, now: Instant) -> bool {
-        let successes = self.successes.load(Ordering::Relaxed);
-        let origin = self.origin(uri);
-        let mut table = self.table();
-        let granted = table.bucket(origin, successes, now).withdraw(cost, now);
-        self.publish_marks(&table);
+        if let Some(granted) = self.withdraw_of_origin(uri, cost, now) {
+            // Afterwards, so that the bucket that was asked is not among the old ones.
+            self.sweep(now);
+            return granted;
+        }
+        self.sweep(now);
+        let counts = self.counts();
+        let rate = counts.rate(now);
+        let mut common = counts.common();
+        let shared = &mut common.shared;
+        let bucket = shared.get_or_insert_with(|| Bucket::full(rate, now));
+        let granted = bucket.withdraw(cost, now);
+        counts.publish(&common);
         granted
     }
 
     fn refund(&self, uri: &Uri, cost: Cost) {
         // A bucket that has vanished was full.
-        if let Some(mut entry) = self.table().find(self.origin(uri)) {
-            entry.get_mut().add(cost.millitokens());
+        let refund = |bucket: &mut Bucket| {
+            bucket.add(cost.millitokens());
+        };
+        match self.owner(uri) {
+            Owner::Known(hash, place) => {
+                self.ledger.change_at(place, hash, |partition| {
+                    partition.bucket.as_deref_mut().map(refund);
+                });
+            }
+            Owner::Unknown => {}
+            Owner::Shared => {
+                self.counts().common().shared.as_mut().map(refund);
+            }
         }
     }
 }
@@ -178,7 +252,7 @@ impl fmt::Debug for SuccessBudget {
         f.debug_struct("SuccessBudget")
             .field("deposit_millitokens", &self.deposit)
             .field("sharing", &self.sharing)
-            .field("troubled_origins", &self.table().buckets.len())
+            .field("troubled_origins", &self.counts().buckets())
             .finish_non_exhaustive()
     }
 }

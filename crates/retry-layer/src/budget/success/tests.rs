@@ -5,11 +5,11 @@ use tokio::time::Instant;
 
 use super::{
     SuccessBudget,
-    bucket::{Bucket, mark},
-    table::Table,
+    bucket::Bucket,
+    counts::{SuccessCounts, mark},
     window::Window,
 };
-use crate::budget::{Budget as _, Cost, origin::Origin};
+use crate::budget::{Budget as _, Cost};
 
 const PEER: &str = "http://peer/";
 
@@ -60,11 +60,11 @@ async fn the_rate_is_that_of_the_last_ten_seconds_however_long_nobody_asked() {
 async fn an_origin_in_trouble_is_forgotten_when_nobody_asks_for_it_any_more() {
     let budget = SuccessBudget::default();
     assert!(budget.withdraw(&uri("http://dead/"), Cost::Retry, Instant::now()));
-    tokio::time::advance(Table::IDLE).await;
+    tokio::time::advance(SuccessCounts::IDLE).await;
     for _ in 0..Window::ROLLED_EVERY {
         budget.deposit(&uri(PEER));
     }
-    assert_eq!(budget.table().buckets.len(), 0);
+    assert_eq!(budget.counts().buckets(), 0);
 }
 
 #[test]
@@ -72,10 +72,14 @@ fn the_marks_are_those_of_the_buckets_that_are_left() {
     let budget = SuccessBudget::default();
     let start = Instant::now();
     let marks = || {
-        let table = budget.table();
-        let left = table.buckets.iter().map(Bucket::mark);
-        let left = left.fold(0, |marks, mark| marks | mark);
-        assert_eq!(budget.marks.load(Ordering::Relaxed), left);
+        let mut left = 0;
+        budget.ledger.change_all(|hash, partition| {
+            left |= partition.bucket.as_ref().map_or(0, |_| mark(hash));
+        });
+        if budget.counts().common().shared.is_some() {
+            left = u64::MAX;
+        }
+        assert_eq!(budget.counts().marks.load(Ordering::Relaxed), left);
         left
     };
     let uris: Vec<Uri> = (0..32)
@@ -119,7 +123,7 @@ fn no_success_is_missed_while_the_buckets_of_others_come_and_go() {
     });
     // 24 successes are 4.8 tokens.
     assert_eq!(granted(&budget, &uri(PEER), now), 4);
-    assert_eq!(budget.table().buckets.len(), 1);
+    assert_eq!(budget.counts().buckets(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -131,8 +135,10 @@ async fn made_up_hosts_share_one_bucket_beyond_a_bound() {
         let uri: Uri = format!("http://host-{host}/").parse().unwrap();
         granted += usize::from(budget.withdraw(&uri, Cost::Retry, now));
     }
-    assert_eq!(budget.table().buckets.len(), Table::MOST + 1);
-    assert_eq!(granted, Table::MOST + 5);
+    // The ledger has room for so many origins, and all others share one.
+    let most = 4_096;
+    assert_eq!(budget.counts().buckets(), most + 1);
+    assert_eq!(granted, most + 5);
 }
 
 #[test]
@@ -163,9 +169,9 @@ fn a_fifth_of_the_successes_may_be_retried() {
 fn a_bucket_vanishes_when_it_is_full() {
     let budget = SuccessBudget::default();
     assert!(budget.withdraw(&uri(PEER), Cost::Retry, Instant::now()));
-    assert_eq!(budget.table().buckets.len(), 1);
+    assert_eq!(budget.counts().buckets(), 1);
     (0..5).for_each(|_| budget.deposit(&uri(PEER)));
-    assert_eq!(budget.table().buckets.len(), 0);
+    assert_eq!(budget.counts().buckets(), 0);
 }
 
 #[test]
@@ -201,7 +207,7 @@ fn a_token_comes_by_itself_in_thirty_seconds_and_two_at_most() {
 
 #[test]
 fn the_trickle_keeps_what_is_less_than_a_drop() {
-    let mut bucket = Bucket::full(Origin::any(), 0, Instant::now());
+    let mut bucket = Bucket::full(0, Instant::now());
     bucket.millitokens = 0;
     let start = bucket.trickled;
     (1..=30).for_each(|ms| bucket.trickle(start + Duration::from_millis(ms)));
@@ -211,12 +217,15 @@ fn the_trickle_keeps_what_is_less_than_a_drop() {
 #[tokio::test(start_paused = true)]
 async fn the_clock_is_read_with_every_256th_success_only() {
     let budget = SuccessBudget::default();
-    let start = budget.table().window.start;
+    let start = budget.counts().common().window.start;
     tokio::time::advance(Window::LENGTH).await;
     (0..255).for_each(|_| budget.deposit(&uri(PEER)));
-    assert_eq!(budget.table().window.start, start);
+    assert_eq!(budget.counts().common().window.start, start);
     budget.deposit(&uri(PEER));
-    assert_eq!(budget.table().window.start, start + Window::LENGTH);
+    assert_eq!(
+        budget.counts().common().window.start,
+        start + Window::LENGTH
+    );
 }
 
 #[test]
@@ -258,5 +267,5 @@ fn origins_nobody_asks_for_are_forgotten() {
         budget.withdraw(&uri, Cost::Retry, start);
     }
     budget.withdraw(&uri(PEER), Cost::Retry, after(start, 601));
-    assert_eq!(budget.table().buckets.len(), 1);
+    assert_eq!(budget.counts().buckets(), 1);
 }

@@ -3,6 +3,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Successes per second over about ten seconds, computed from counts on demand.
+#[derive(Debug)]
 pub(super) struct Window {
     pub(super) start: Instant,
     /// The count at the start.

@@ -5,7 +5,10 @@ use std::num::NonZeroU32;
 use client::{
     Attempt, Class, Classifier, Client, ClientBuilder, OriginFailures, Outcome, RetryPolicy,
     Standard, classifier_fn,
-    retry_layer::breaker::{Breaker, BreakerLayer, CircuitKey, CircuitOpen, CircuitState},
+    retry_layer::{
+        breaker::{Breaker, BreakerLayer, CircuitOpen, CircuitState},
+        health::{Ledger, PartitionKey},
+    },
 };
 use http::Uri;
 use test_support::{Connect, MemoryConnector, Reply, answer};
@@ -171,17 +174,18 @@ fn no_endpoint_gets_the_credentials_in_the_url_of_another() {
 #[tokio::test(start_paused = true)]
 async fn each_endpoint_has_a_circuit_and_an_open_one_is_passed_over() {
     let connector = alive(&["b"]);
-    let keys = ["http://a/", "http://b/"].map(|url| CircuitKey::of(&Uri::from_static(url)));
+    let keys = ["http://a/", "http://b/"].map(|url| PartitionKey::of(&Uri::from_static(url)));
     let endpoints = keys.clone();
     // Below the retries and above what moves a request to its endpoint: the attempt's number tells.
+    let ledger = Ledger::builder().key_by(move |head| {
+        let number = head.extensions().get().map_or(1, Attempt::number);
+        let index = usize::try_from(number).ok()?.checked_sub(1)?;
+        endpoints.get(index).or(endpoints.last()).cloned()
+    });
     let breaker = Breaker::builder()
         .consecutive_failures(NonZeroU32::MIN)
         .classifier(OriginFailures::new())
-        .key_by(move |head| {
-            let number = head.extensions().get().map_or(1, Attempt::number);
-            let index = usize::try_from(number).ok()?.checked_sub(1)?;
-            endpoints.get(index).or(endpoints.last()).cloned()
-        })
+        .ledger(ledger.build().unwrap())
         .build()
         .unwrap();
     let next_endpoint =

@@ -15,7 +15,10 @@ use bytes::Bytes;
 use client::{
     AttemptBody, Body, Client, ClientBuilder, Error, InnerService, OriginFailures, ResponseBody,
     Timeouts,
-    retry_layer::breaker::{Breaker, BreakerLayer, CircuitKey, CircuitOpen, CircuitState},
+    retry_layer::{
+        breaker::{Breaker, BreakerLayer, CircuitOpen, CircuitState},
+        health::PartitionKey,
+    },
 };
 use http::{HeaderValue, Request, Response, StatusCode, Uri};
 use test_support::{MemoryConnector, Recorder, Reply, StrictLayer, always, sequence};
@@ -365,7 +368,7 @@ async fn a_circuit_breaker_around_each_attempt_refuses_what_follows() {
         assert!(!error.is_connect() && !error.is_timeout(), "{error:?}");
     }
     assert_eq!(connector.log().requests.len(), 2);
-    breaker.close(&CircuitKey::of(&Uri::from_static("http://peer/")));
+    breaker.close(&PartitionKey::of(&Uri::from_static("http://peer/")));
     let _ = client.get("http://peer/").fetch().await;
     assert_eq!(connector.log().requests.len(), 4);
 }
@@ -387,6 +390,6 @@ async fn an_error_that_comes_through_a_circuit_breaker_is_known_and_counts() {
     let error = client.get("http://peer/").fetch().await.unwrap_err();
     assert!(error.is_timeout(), "{error:?}");
     assert_eq!(error.retry_report().unwrap().attempts().len(), 3);
-    let key = CircuitKey::of(&Uri::from_static("http://peer/"));
+    let key = PartitionKey::of(&Uri::from_static("http://peer/"));
     assert_eq!(breaker.state(&key), CircuitState::Open);
 }

@@ -14,6 +14,7 @@ mod event_source;
 mod fetch;
 mod files;
 mod forward;
+mod health;
 mod hedge;
 mod layers;
 mod log_storms;

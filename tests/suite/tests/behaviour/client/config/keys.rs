@@ -5,7 +5,12 @@ use std::{collections::BTreeSet, num::NonZeroU32, time::Duration};
 use client::{
     Backoff, Client, ClientBuilder, ClientConfig, Connector, DecodeLimits, Exponential, Http2, Jar,
     Jitter, PoolConfig, Proxy, Redirects, RetryPolicy, RetryPolicyBuilder, ThroughputFloor,
-    Timeouts, TlsOptions, TlsVersion, budget, retry_layer::hedge::Hedging,
+    Timeouts, TlsOptions, TlsVersion, budget,
+    retry_layer::{
+        breaker::{Breaker, BreakerBuilder, SuccessRate},
+        hedge::Hedging,
+        pause::{Pause, PauseBuilder},
+    },
 };
 use http::Method;
 use test_support::tls::{Chain, LOOPBACK};
@@ -197,6 +202,20 @@ const KEYS: &[Row] = &[
         "max_attempts: 7",
         "retry = 'none'",
         "max_attempts: 1",
+    ),
+    (
+        "breaker",
+        || breaker(|it| it.min_wait(SEVEN_SECONDS)),
+        "breaker: Some(",
+        "breaker = 'none'",
+        "breaker: None",
+    ),
+    (
+        "pause",
+        || pause(|it| it.max_waiting(7)),
+        "pause: Some(",
+        "pause = 'none'",
+        "pause: None",
     ),
     (
         "redirects",
@@ -725,6 +744,85 @@ const HEDGE: &[Row] = &[
     ),
 ];
 
+const BREAKER: &[Row] = &[
+    (
+        "consecutive_failures",
+        || breaker(BreakerBuilder::no_consecutive_failures),
+        "consecutive_failures: None",
+        "consecutive_failures = 8",
+        "consecutive_failures: Some(8)",
+    ),
+    (
+        "success_rate",
+        || breaker(|it| it.success_rate(SuccessRate::new(71, SEVEN_SECONDS))),
+        "percent: 71",
+        "success_rate = { percent = 72, window = '8s', min_requests = 9 }",
+        "percent: 72, window: 8s, min_requests: 9",
+    ),
+    (
+        "min_wait",
+        || breaker(|it| it.min_wait(SEVEN_SECONDS)),
+        "min: 7s",
+        "min_wait = '8s'",
+        "min: 8s",
+    ),
+    (
+        "max_wait",
+        || breaker(|it| it.max_wait(SEVEN_SECONDS)),
+        "max: 7s",
+        "max_wait = '8s'",
+        "max: 8s",
+    ),
+    (
+        "max_retry_after",
+        || breaker(|it| it.max_retry_after(SEVEN_SECONDS)),
+        "max_retry_after: 7s",
+        "max_retry_after = '8s'",
+        "max_retry_after: 8s",
+    ),
+];
+
+const PAUSE: &[Row] = &[
+    (
+        "without_hint",
+        || pause(|it| it.without_hint(SEVEN_SECONDS)),
+        "without_hint: Some(7s)",
+        "without_hint = 'none'",
+        "without_hint: None",
+    ),
+    (
+        "max_pause",
+        || pause(|it| it.max_pause(SEVEN_SECONDS)),
+        "max_pause: 7s",
+        "max_pause = '8s'",
+        "max_pause: 8s",
+    ),
+    (
+        "max_wait",
+        || pause(|it| it.max_wait(SEVEN_SECONDS)),
+        "max_wait: 7s",
+        "max_wait = '8s'",
+        "max_wait: 8s",
+    ),
+    (
+        "max_waiting",
+        || pause(|it| it.max_waiting(7)),
+        "max_waiting: 7",
+        "max_waiting = 8",
+        "max_waiting: 8",
+    ),
+];
+
+const SEVEN_SECONDS: Duration = Duration::from_secs(7);
+
+fn breaker(alter: impl FnOnce(BreakerBuilder) -> BreakerBuilder) -> ClientBuilder {
+    Client::builder().breaker(alter(Breaker::builder()))
+}
+
+fn pause(alter: impl FnOnce(PauseBuilder) -> PauseBuilder) -> ClientBuilder {
+    Client::builder().pause(alter(Pause::builder()))
+}
+
 const PROXY: &[Row] = &[
     (
         "http",
@@ -771,6 +869,8 @@ fn every_key_acts_over_what_code_has_set_and_an_absent_one_leaves_it() {
         ("[retry]", RETRY),
         ("[retry.backoff]", BACKOFF),
         ("[hedge]", HEDGE),
+        ("[breaker]", BREAKER),
+        ("[pause]", PAUSE),
         ("[redirects]", REDIRECTS),
         ("[pool]", POOL),
         ("[timeouts]", TIMEOUTS),

@@ -2,7 +2,7 @@ use std::fmt;
 
 use http::{Extensions, HeaderMap, Method, Request, Uri};
 
-/// The head of a request, as [`key_by`](super::BreakerBuilder::key_by) sees it.
+/// The head of a request, as [`key_by`](super::LedgerBuilder::key_by) sees it.
 #[derive(Clone, Copy)]
 pub struct RequestHead<'a> {
     method: &'a Method,
@@ -12,7 +12,7 @@ pub struct RequestHead<'a> {
 }
 
 impl<'a> RequestHead<'a> {
-    pub(super) fn of<B>(request: &'a Request<B>) -> Self {
+    pub(crate) fn of<B>(request: &'a Request<B>) -> Self {
         Self {
             method: request.method(),
             uri: request.uri(),

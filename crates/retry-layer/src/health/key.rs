@@ -6,21 +6,21 @@ use std::{
 
 use http::Uri;
 
-/// What a circuit belongs to: an origin, or a name that
-/// [`key_by`](super::BreakerBuilder::key_by) gives.
+/// Whose health is told: an origin, or a partition of its requests by the name that
+/// [`key_by`](super::LedgerBuilder::key_by) gives.
 ///
 /// An origin is written as `scheme://host` or `scheme://host:port`: in lower case, without user name
 /// and password, and without the scheme's own port. So `http://Peer:80/a` and `http://user@peer/b`
 /// have the same one.
 ///
 /// ```
-/// use retry_layer::breaker::CircuitKey;
+/// use retry_layer::health::PartitionKey;
 ///
-/// let key = CircuitKey::of(&http::Uri::from_static("https://user@Example.com:443/path"));
+/// let key = PartitionKey::of(&http::Uri::from_static("https://user@Example.com:443/path"));
 /// assert_eq!(key.as_str(), "https://example.com");
 /// ```
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub struct CircuitKey(Kind);
+pub struct PartitionKey(Kind);
 
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 enum Kind {
@@ -28,7 +28,7 @@ enum Kind {
     Name(Arc<str>),
 }
 
-impl CircuitKey {
+impl PartitionKey {
     /// The origin of this URI. All URIs without a host have the same one, whose text is empty.
     #[must_use]
     pub fn of(uri: &Uri) -> Self {
@@ -57,7 +57,7 @@ impl CircuitKey {
     }
 
     /// The same for an origin as [`OriginRef::hash`].
-    pub(super) fn hash(&self, seed: &impl BuildHasher) -> u64 {
+    pub(crate) fn hash(&self, seed: &impl BuildHasher) -> u64 {
         match &self.0 {
             Kind::Origin(text) => {
                 let (scheme, authority) = text.split_once("://").unwrap_or(("", text));
@@ -68,13 +68,13 @@ impl CircuitKey {
     }
 }
 
-impl From<&Uri> for CircuitKey {
+impl From<&Uri> for PartitionKey {
     fn from(uri: &Uri) -> Self {
         Self::of(uri)
     }
 }
 
-impl fmt::Display for CircuitKey {
+impl fmt::Display for PartitionKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -82,14 +82,14 @@ impl fmt::Display for CircuitKey {
 
 /// An origin as a URI has it: what a request is looked up by, without an allocation.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct OriginRef<'a> {
+pub(crate) struct OriginRef<'a> {
     scheme: &'a str,
     authority: &'a str,
 }
 
 impl<'a> OriginRef<'a> {
     #[inline]
-    pub(super) fn of(uri: &'a Uri) -> Self {
+    pub(crate) fn of(uri: &'a Uri) -> Self {
         let Some(authority) = uri.authority() else {
             return Self {
                 scheme: "",
@@ -113,23 +113,34 @@ impl<'a> OriginRef<'a> {
     }
 
     #[inline]
-    pub(super) fn hash(self, seed: &impl BuildHasher) -> u64 {
+    pub(crate) fn hash(self, seed: &impl BuildHasher) -> u64 {
         // With the bit set that tells the case of a letter. Of the characters that an authority may
         // have, only letters become the same by it.
         const LOWER_CASE: u64 = u64::from_ne_bytes([0x20; 8]);
         let mut hasher = seed.build_hasher();
-        hasher.write_u64(match self.scheme {
-            "http" => 1,
-            "https" => 2,
-            other => seed.hash_one(other),
-        });
-        let mut words = self.authority.as_bytes().chunks_exact(8);
-        for word in &mut words {
-            let bytes = word.try_into().unwrap_or_default();
-            hasher.write_u64(u64::from_ne_bytes(bytes) | LOWER_CASE);
+        let scheme = match self.scheme.len() {
+            4 if self.scheme == "http" => 1,
+            5 if self.scheme == "https" => 2,
+            _ => seed.hash_one(self.scheme),
+        };
+        let bytes = self.authority.as_bytes();
+        // The length stands for where the last word begins, which may overlap the one before it.
+        let length = u64::try_from(bytes.len()).unwrap_or_default();
+        hasher.write_u64(scheme ^ length << 8);
+        let Some((_, last)) = bytes.split_last_chunk::<8>() else {
+            let word = bytes
+                .iter()
+                .fold(0, |word, byte| word << 8 | u64::from(byte | 0x20));
+            hasher.write_u64(word);
+            return hasher.finish();
+        };
+        for word in bytes.chunks_exact(8) {
+            let word = word.try_into().unwrap_or_default();
+            hasher.write_u64(u64::from_ne_bytes(word) | LOWER_CASE);
         }
-        let rest = words.remainder().iter();
-        hasher.write_u64(rest.fold(0, |word, byte| word << 8 | u64::from(byte | 0x20)));
+        if bytes.len() % 8 != 0 {
+            hasher.write_u64(u64::from_ne_bytes(*last) | LOWER_CASE);
+        }
         hasher.finish()
     }
 }
@@ -156,8 +167,8 @@ mod tests {
 
     use super::*;
 
-    fn key(text: &'static str) -> CircuitKey {
-        CircuitKey::of(&Uri::from_static(text))
+    fn key(text: &'static str) -> PartitionKey {
+        PartitionKey::of(&Uri::from_static(text))
     }
 
     #[test]
@@ -170,7 +181,7 @@ mod tests {
             "http://user:secret@Peer/",
         ] {
             let uri = Uri::from_static(text);
-            assert_eq!(CircuitKey::of(&uri).as_str(), "http://peer");
+            assert_eq!(PartitionKey::of(&uri).as_str(), "http://peer");
             let hash = OriginRef::of(&uri).hash(&seed);
             assert_eq!(hash, key("http://peer/").hash(&seed), "{text}");
         }
@@ -195,7 +206,7 @@ mod tests {
         for (index, text) in texts.iter().enumerate() {
             let uri = Uri::from_static(text);
             let hash = OriginRef::of(&uri).hash(&seed);
-            assert_eq!(hash, CircuitKey::of(&uri).hash(&seed), "{text}");
+            assert_eq!(hash, PartitionKey::of(&uri).hash(&seed), "{text}");
             for other in texts.iter().skip(index + 1) {
                 assert_ne!(key(text), key(other));
                 assert_ne!(hash, key(other).hash(&seed), "{text} {other}");
@@ -215,7 +226,7 @@ mod tests {
     #[test]
     fn a_name_is_no_origin() {
         let seed = DefaultHashBuilder::default();
-        let (name, origin) = (CircuitKey::named("http://peer"), key("http://peer/"));
+        let (name, origin) = (PartitionKey::named("http://peer"), key("http://peer/"));
         assert_ne!(name, origin);
         assert_ne!(name.hash(&seed), origin.hash(&seed));
         assert_eq!(name.to_string(), "http://peer");
