@@ -59,14 +59,14 @@ use crate::{
 #[derive(Debug)]
 #[must_use = "settings do nothing until a client is built with them"]
 pub struct ClientBuilder {
-    base: Option<Base>,
+    pub(crate) base: Option<Base>,
     pub(crate) retry: Result<RetryPolicy, BuildError>,
     /// Set here, and not in the policy, so that another policy does not take it away.
     pub(crate) hedging: Result<Option<Hedging>, BuildError>,
     pub(crate) pool: PoolConfig,
     pub(crate) timeouts: Timeouts,
     pub(crate) spreading: Spreading,
-    deadline: Option<Duration>,
+    pub(crate) deadline: Option<Duration>,
     max_body: usize,
     pub(crate) redirects: Redirects,
     decompression: bool,

@@ -20,16 +20,17 @@ use pin_project_lite::pin_project;
 use retry_layer::RetryPolicy;
 use session_layer::Session;
 
-pub(crate) use self::start::{authorize, start};
+pub(crate) use self::start::{authorize, prepare, start};
 use self::{
     part::Parts,
-    start::{enter, prepare},
+    start::enter,
     state::{State, StateProj},
 };
 use crate::{
     Body, DecodeLimits, Error, Redirects, ResponseBody,
     deadline::{DeadlineTimer, Limit, TimerDeferral},
     description::Description,
+    explain::Facts,
     guard::Guards,
     layers::AttemptBody,
     observe::{CallSpans, Paths, Sinks},
@@ -70,6 +71,8 @@ pub(crate) struct Settings {
     pub(crate) policy: RetryPolicy,
     /// How often a call may wait before its deadline gets a timer.
     pub(crate) deferral: TimerDeferral,
+    /// What else is told of a request that is [explained](crate::Client::explain).
+    pub(crate) facts: Facts,
     /// Set when a client without a session is closed; a session knows by itself.
     pub(crate) closed: AtomicBool,
 }

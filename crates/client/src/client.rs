@@ -61,6 +61,10 @@ impl Client {
         }
     }
 
+    pub(crate) fn settings(&self) -> &call::Settings {
+        &self.shared.settings
+    }
+
     /// Makes the URL absolute by the base URL, and takes its credentials out of it.
     pub(crate) fn resolve(&self, url: impl IntoUrl) -> Result<Target, Error> {
         target::resolve(url, self.shared.settings.base.as_ref())

@@ -99,7 +99,7 @@ impl Extras {
             && self.auth.is_some()
             && !without.has(&AUTHORIZATION)
             && !request.headers().contains_key(AUTHORIZATION);
-        let refused = self.https_only && request.uri().scheme() != Some(&Scheme::HTTPS);
+        let refused = self.refuses(request.uri());
         Decorated {
             moved,
             authorizes,
@@ -108,8 +108,13 @@ impl Extras {
         }
     }
 
+    /// Whether no attempt may go to this URI, because it would go out without TLS.
+    pub(crate) fn refuses(&self, uri: &Uri) -> bool {
+        self.https_only && uri.scheme() != Some(&Scheme::HTTPS)
+    }
+
     /// Whether a request goes where the client's own headers and credentials may go.
-    fn is_own_origin<B>(&self, request: &Request<B>) -> bool {
+    pub(crate) fn is_own_origin<B>(&self, request: &Request<B>) -> bool {
         let uri = request.uri();
         request.extensions().get::<CrossOrigin>().is_none()
             && !AsItIs::is(request)

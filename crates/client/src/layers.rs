@@ -96,6 +96,10 @@ impl<B: 'static> Layers<B> {
         self.layers.is_empty()
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.layers.len()
+    }
+
     pub(crate) fn wrap(self, service: InnerService<B>) -> InnerService<B> {
         let innermost_first = self.layers.into_iter().rev();
         innermost_first.fold(service, |service, wrap| wrap(service))

@@ -213,6 +213,7 @@ mod description;
 mod download;
 mod error;
 mod event_source;
+mod explain;
 mod extras;
 pub mod forward;
 #[cfg(feature = "tonic")]
@@ -224,6 +225,7 @@ mod id;
 mod inner_session;
 mod json;
 mod layers;
+pub mod lint;
 #[cfg(feature = "multipart")]
 pub mod multipart;
 mod observe;
@@ -252,10 +254,10 @@ pub use bytes;
 pub use http;
 pub use retry_layer::{
     self, AiohttpException, Attempt, AttemptDetails, AttemptOutcome, AttemptPhase, AttemptRecord,
-    Backoff, BeforeAttempt, BodyFactory, BuildError, Class, Classifier, Deadline, Exponential,
-    FailureKind, IdempotencyKeys, Idempotent, Jitter, NoHedge, NoRetry, Outcome, Processed,
-    Resumption, RetryObserver, RetryPolicy, RetryPolicyBuilder, RetryReport, Standard, StopReason,
-    Wait, WaitReason, budget, classifier_fn,
+    Backoff, BeforeAttempt, BodyFactory, BodyReplay, BuildError, Class, Classifier, Deadline,
+    Exponential, FailureKind, Hedged, Idempotence, IdempotencyKeys, Idempotent, Jitter, NoHedge,
+    NoRetry, Outcome, Processed, Resumption, RetryObserver, RetryPolicy, RetryPolicyBuilder,
+    RetryReport, RetryRules, Standard, StopReason, Wait, WaitReason, budget, classifier_fn,
     resume::{ResumeError, ResumeErrorKind},
 };
 #[cfg(feature = "http2")]
@@ -286,6 +288,7 @@ pub use self::{
     decode::{DecodeLimits, NoDecompression},
     error::{DeadlinePhase, Error, ErrorKind, TimeoutPhase},
     event_source::{EventSource, Reconnecting, SourceUpdate},
+    explain::{ExpectedVersion, ExplainedLayer, Explanation, Limits, Route},
     layers::{AttemptBody, InnerService},
     observe::UrlTemplate,
     progress::Progress,

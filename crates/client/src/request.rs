@@ -46,6 +46,15 @@ impl RequestBuilder {
         }
     }
 
+    /// The client that sends it, the request, and the timeout of the call.
+    pub(crate) fn parts(&self) -> Result<(&Client, &Request<Body>, Option<Duration>), Error> {
+        match &self.request {
+            Ok(request) => Ok((&self.client, request, self.timeout)),
+            // The error itself is for whoever sends the request.
+            Err(error) => Err(Error::builder(error.to_string())),
+        }
+    }
+
     /// The client that sends it.
     #[cfg(feature = "fs")]
     pub(crate) fn client(&self) -> &Client {

@@ -63,13 +63,17 @@ impl IdempotencyKeys {
         self
     }
 
+    /// Whether requests of this method get a key.
+    pub(crate) fn are_for(&self, method: &Method) -> bool {
+        match &self.methods {
+            Some(methods) => methods.contains(method),
+            None => matches!(*method, Method::POST | Method::PATCH),
+        }
+    }
+
     /// Gives the request a key if its method is one that gets one. Returns whether it did.
     pub(crate) fn mark<B>(&self, request: &mut Request<B>) -> bool {
-        let wanted = match &self.methods {
-            Some(methods) => methods.contains(request.method()),
-            None => matches!(*request.method(), Method::POST | Method::PATCH),
-        };
-        if !wanted || request.headers().contains_key(IDEMPOTENCY_KEY) {
+        if !self.are_for(request.method()) || request.headers().contains_key(IDEMPOTENCY_KEY) {
             return false;
         }
         let Some(uuid) = Uuid::random() else {

@@ -226,7 +226,10 @@ pub use self::{
     observer::{EndedAttempt, RetryObserver, SentHedge},
     outcome::Outcome,
     owner::RetryOwner,
-    policy::{AiohttpException, RetryPolicy, RetryPolicyBuilder},
+    policy::{
+        AiohttpException, BodyReplay, Hedged, Idempotence, RetryPolicy, RetryPolicyBuilder,
+        RetryRules,
+    },
     replay::{BodyFactory, KeptBody, ReplayBody, ReplayBodyError},
     report::{AttemptOutcome, AttemptRecord, ResponseExt, RetryReport, Wait, WaitReason},
     service::Retry,

@@ -124,6 +124,10 @@ struct CookbookCompany;
 struct Testing;
 
 #[cfg(doctest)]
+#[doc = include_str!("../../../docs/book/src/checking.md")]
+struct Checking;
+
+#[cfg(doctest)]
 #[doc = include_str!("../../../docs/book/src/telemetry.md")]
 struct Telemetry;
 

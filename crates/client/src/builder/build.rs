@@ -14,6 +14,7 @@ use tower_service::Service;
 use crate::{
     Body, Client, ClientBuilder, Error, attempt, call, classify, decode,
     error::BoxError,
+    explain::{Below, Facts},
     extras::Circuits,
     layers::AttemptBody,
     observe::Paths,
@@ -33,7 +34,8 @@ impl ClientBuilder {
         // The connect timeout covers all addresses of a name together.
         let connect = self.timeouts.connect_timeout();
         let connector = self.connector.clone().connect_timeout(connect);
-        self.build_with_connector(connector)
+        let below = Below::Session(Box::new(connector.clone()));
+        self.build_over(connector, below)
     }
 
     /// Builds the client over your own connector, such as an in-memory one for tests, or one that
@@ -43,7 +45,17 @@ impl ClientBuilder {
     /// # Errors
     ///
     /// Those of [`build`](Self::build).
-    pub fn build_with_connector<C>(mut self, connector: C) -> Result<Client, Error>
+    pub fn build_with_connector<C>(self, connector: C) -> Result<Client, Error>
+    where
+        C: Service<Uri> + Clone + Send + Sync + 'static,
+        C::Response: Read + Write + Connection + Unpin + Send + 'static,
+        C::Error: Into<BoxError>,
+        C::Future: Send + 'static,
+    {
+        self.build_over(connector, Below::OwnConnector)
+    }
+
+    fn build_over<C>(mut self, connector: C, below: Below) -> Result<Client, Error>
     where
         C: Service<Uri> + Clone + Send + Sync + 'static,
         C::Response: Read + Write + Connection + Unpin + Send + 'static,
@@ -51,7 +63,8 @@ impl ClientBuilder {
         C::Future: Send + 'static,
     {
         let session: Session<AttemptBody> = self.session_layer()?.layer(connector);
-        let (settings, parts) = self.split()?;
+        let (mut settings, parts) = self.split()?;
+        settings.facts.below = below;
         let stack = stack::over_session(session.clone(), parts);
         Ok(Client::assemble(settings, stack, Some(session)))
     }
@@ -97,6 +110,7 @@ impl ClientBuilder {
     {
         let (mut settings, parts) = self.split()?;
         settings.resume = Resume::None;
+        settings.facts.below = Below::Bare;
         let stack = stack::bare(service, parts)?;
         Ok(Client::assemble(settings, stack, None))
     }
@@ -137,6 +151,27 @@ impl ClientBuilder {
         if let Some(breaker) = guards.as_ref().and_then(|it| it.breaker.clone()) {
             self.extras.circuits = Circuits::new(breaker, &self.extras.own_origins);
         }
+        let attempt = Arc::new(attempt::Settings {
+            user_agent: self.user_agent,
+            extras: self.extras.boxed(),
+            sinks: sinks.clone(),
+            paths: self.paths,
+            accept_encoding: decode::accepted(),
+            guards: guards.clone(),
+        });
+        let renews = attempt.extras.as_ref().is_some_and(|it| it.auth.is_some());
+        let facts = Facts {
+            timeouts: self.timeouts,
+            queue_timeout: self.pool.longest_queue_wait(),
+            #[cfg(feature = "http2")]
+            prior_knowledge: self.http2.has_prior_knowledge(),
+            attempt: attempt.clone(),
+            call_layers: self.call_layers.len(),
+            attempt_layers: self.attempt_layers.len(),
+            #[cfg(feature = "cookies")]
+            has_jar: self.jar.is_some(),
+            ..Facts::default()
+        };
         let settings = call::Settings {
             base: self.base,
             deadline: self.deadline,
@@ -145,8 +180,8 @@ impl ClientBuilder {
             request_id: self.request_id,
             call_spans: self.call_spans,
             paths: self.paths,
-            sinks: sinks.clone(),
-            renews: self.extras.auth.is_some(),
+            sinks,
+            renews,
             spreading: self.spreading,
             guards: guards.clone(),
             decompression: self.decompression,
@@ -154,18 +189,12 @@ impl ClientBuilder {
             error_for_status: self.error_for_status,
             resume: self.resume,
             policy: policy.clone(),
+            facts,
             ..call::Settings::default()
         };
         let parts = Parts {
             policy,
-            attempt: Arc::new(attempt::Settings {
-                user_agent: self.user_agent,
-                extras: self.extras.boxed(),
-                sinks,
-                paths: self.paths,
-                accept_encoding: decode::accepted(),
-                guards,
-            }),
+            attempt,
             max_body: self.max_body,
             decode_limits: self.decode_limits,
             #[cfg(feature = "cookies")]

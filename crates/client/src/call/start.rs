@@ -150,7 +150,7 @@ pub(super) fn enter<W: Mode>(
     }
 }
 
-pub(super) fn prepare(settings: &Settings, request: &mut Request<Body>) -> Result<(), Error> {
+pub(crate) fn prepare(settings: &Settings, request: &mut Request<Body>) -> Result<(), Error> {
     if settings.closed.load(Acquire) {
         return Err(Error::new(Kind::Closed));
     }

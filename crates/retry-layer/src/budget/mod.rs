@@ -118,6 +118,11 @@ pub trait Budget: fmt::Debug + Send + Sync + 'static {
         false
     }
 
+    /// Whether it ever refuses a retry: what a check of the settings asks. `true` unless implemented.
+    fn is_bounded(&self) -> bool {
+        true
+    }
+
     /// A call begins that may take several attempts.
     fn enter(&self) {}
 
@@ -155,6 +160,10 @@ where
 
     fn counts_calls(&self) -> bool {
         (**self).counts_calls()
+    }
+
+    fn is_bounded(&self) -> bool {
+        (**self).is_bounded()
     }
 
     fn enter(&self) {

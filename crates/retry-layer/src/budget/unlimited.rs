@@ -15,4 +15,8 @@ impl Budget for Unlimited {
     }
 
     fn refund(&self, _uri: &Uri, _cost: Cost) {}
+
+    fn is_bounded(&self) -> bool {
+        false
+    }
 }

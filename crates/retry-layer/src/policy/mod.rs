@@ -1,5 +1,6 @@
 mod aiohttp;
 mod builder;
+mod rules;
 mod settings;
 
 use std::{error::Error, fmt, sync::Arc, time::Duration};
@@ -9,7 +10,11 @@ use http::{Extensions, HeaderMap, Method, Request, StatusCode};
 use tokio::time::Instant;
 
 use self::settings::{Built, Seed, Settings, shorter};
-pub use self::{aiohttp::AiohttpException, builder::RetryPolicyBuilder};
+pub use self::{
+    aiohttp::AiohttpException,
+    builder::RetryPolicyBuilder,
+    rules::{BodyReplay, Hedged, Idempotence, RetryRules},
+};
 use crate::{
     budget::Budget,
     class::Class,

@@ -44,6 +44,12 @@ impl Http2 {
         self
     }
 
+    /// Returns whether HTTP/2 is spoken with every `http` peer: [`prior_knowledge`](Self::prior_knowledge).
+    #[must_use]
+    pub fn has_prior_knowledge(&self) -> bool {
+        self.prior_knowledge
+    }
+
     /// Limits the requests that one connection carries at the same time. The present limit of the
     /// peer counts too. When a connection has reached either limit, another is opened within the
     /// pool's limits. Default: 100.

@@ -158,6 +158,24 @@ impl PoolConfig {
         self
     }
 
+    /// Returns how long a request waits for a place in the pool: [`queue_timeout`](Self::queue_timeout).
+    #[must_use]
+    pub fn longest_queue_wait(&self) -> Option<Duration> {
+        self.queue_timeout
+    }
+
+    /// Returns how long a connection may stand idle: [`idle_timeout`](Self::idle_timeout).
+    #[must_use]
+    pub fn longest_idle_time(&self) -> Option<Duration> {
+        self.idle_timeout
+    }
+
+    /// Returns how old a connection may become: [`max_lifetime`](Self::max_lifetime).
+    #[must_use]
+    pub fn longest_lifetime(&self) -> Option<Duration> {
+        self.max_lifetime
+    }
+
     pub(crate) fn limits(&self, multiplexing: Multiplexing) -> Limits {
         Limits {
             multiplexing,

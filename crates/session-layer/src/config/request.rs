@@ -150,6 +150,31 @@ impl RequestOptions {
         self.times(timeouts).body_idle.or(timeouts.body_idle)
     }
 
+    /// Returns the connect timeout that counts for such a request in a session with these timeouts.
+    #[must_use]
+    pub fn connect_timeout_with(&self, timeouts: &Timeouts) -> Option<Duration> {
+        let own = self.connect.finite().into_iter();
+        own.chain(timeouts.connect).min()
+    }
+
+    /// Returns the floor of downloads that counts for such a request in a session with these timeouts.
+    #[must_use]
+    pub fn download_floor_with(&self, timeouts: &Timeouts) -> Option<ThroughputFloor> {
+        self.download_floor.or(timeouts.download_floor)
+    }
+
+    /// Returns the floor of uploads that counts for such a request in a session with these timeouts.
+    #[must_use]
+    pub fn upload_floor_with(&self, timeouts: &Timeouts) -> Option<ThroughputFloor> {
+        self.upload_floor.or(timeouts.upload_floor)
+    }
+
+    /// Returns whether the request goes over HTTP/2 to an `http` peer too.
+    #[must_use]
+    pub fn has_prior_knowledge(&self) -> bool {
+        self.prior_knowledge
+    }
+
     /// Whether a wait of such a request may be without a timeout.
     #[must_use]
     pub fn may_wait_long(&self) -> bool {

@@ -41,6 +41,30 @@ impl Connector {
         self
     }
 
+    /// Returns the proxy that a connection for this URI goes through, as `scheme://host:port`; `None` if it is direct, or goes
+    /// to a [Unix socket](Self::unix_socket). Nothing is connected.
+    ///
+    /// ```
+    /// use http::Uri;
+    /// use session_layer::{Connector, Proxy};
+    ///
+    /// let proxy = Proxy::all("http://proxy.example:3128")?.no_proxy("localhost");
+    /// let connector = Connector::new().proxy(proxy);
+    /// let to = |uri| connector.proxy_for(&Uri::from_static(uri));
+    /// assert_eq!(to("https://a.example/").as_deref(), Some("http://proxy.example:3128"));
+    /// assert_eq!(to("http://localhost/"), None);
+    /// # Ok::<(), session_layer::ProxyConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn proxy_for(&self, uri: &Uri) -> Option<String> {
+        #[cfg(unix)]
+        if self.settings.unix_socket.is_some() {
+            return None;
+        }
+        let route = self.settings.proxies.route(uri)?;
+        Some(route.name.to_string())
+    }
+
     /// Connects directly: removes each [`proxy`](Self::proxy) that was set so far.
     #[must_use]
     pub fn no_proxies(mut self) -> Self {
