@@ -89,6 +89,7 @@ impl PoolConfig {
     /// that closes after its responses teach nothing of that kind; and no limit is below 0.9 s, so
     /// connections in steady use are always reused. What is learned counts for ten minutes; then older
     /// connections are tried again, and if it still holds, it counts for twice as long, up to two hours.
+    /// Connections that have carried no request yet teach nothing.
     ///
     /// A peer that sends `Keep-Alive: timeout=N` is taken at its word, and nothing is learned of it.
     /// [`Stats`](crate::Stats) and [`Event::KeepAliveLearned`](crate::Event::KeepAliveLearned) show what

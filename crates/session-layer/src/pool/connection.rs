@@ -188,20 +188,24 @@ impl<B: Send + 'static> Connection<B> {
         since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
     }
 
-    /// Whether it has been idle for nearly as long as its peer was seen to keep connections. Where nothing
-    /// was seen yet, that is one look.
+    /// Whether anything is known of how long its peer keeps idle connections.
     #[inline]
-    pub(super) fn is_about_to_close(&self, now: Instant) -> bool {
-        let nothing_is_known = self.keep_alive.as_ref().is_none_or(|it| it.is_empty());
-        !nothing_is_known && self.is_too_old_to_use(now)
+    pub(super) fn is_keep_alive_known(&self) -> bool {
+        self.keep_alive.as_ref().is_some_and(|it| !it.is_empty())
     }
 
+    /// Whether it has been idle for nearly as long as its peer was seen to keep connections.
     #[cold]
-    fn is_too_old_to_use(&self, now: Instant) -> bool {
+    pub(super) fn is_too_old_to_use(&self, now: Instant) -> bool {
         let Some(keep_alive) = self.learned_keep_alive() else {
             return false;
         };
-        let allowed = keep_alive.allows(self.idle_for(now), now);
+        let age = self.idle_for(now);
+        let allowed = if self.requests() == 0 {
+            keep_alive.allows_unused(age, now)
+        } else {
+            keep_alive.allows(age, now)
+        };
         if let Some(limit) = keep_alive.news(now) {
             let origin = &self.origin;
             let listener = &self.pool.config().listener;
@@ -212,16 +216,21 @@ impl<B: Send + 'static> Connection<B> {
 
     /// Takes note that the peer closed it while it carried nothing.
     pub(crate) fn note_closed_idle(&self) {
-        if self.state.close_reason() == CloseReason::Peer {
+        if self.state.close_reason() == CloseReason::Peer && self.requests() > 0 {
             self.note_closed(Instant::now());
         }
     }
 
     /// Takes note that it was closed by the time that it was used for a request, at `now`.
     pub(crate) fn note_stale(&self, now: Instant) {
-        self.note_closed(now);
+        // That request is counted.
+        if self.requests() > 1 {
+            self.note_closed(now);
+        }
     }
 
+    /// A peer may wait for another time for the first request of a connection, so those that were not used
+    /// tell nothing of those that were.
     fn note_closed(&self, now: Instant) {
         if let Some(keep_alive) = self.learned_keep_alive() {
             keep_alive.closed(self.idle_for(now), now);
@@ -230,7 +239,7 @@ impl<B: Send + 'static> Connection<B> {
 
     /// Takes note that it was still open when this side closed it, since it had been idle too long.
     pub(super) fn note_outlived(&self, now: Instant) {
-        if let Some(keep_alive) = self.learned_keep_alive() {
+        if let Some(keep_alive) = self.learned_keep_alive().filter(|_| self.requests() > 0) {
             keep_alive.lived(self.idle_for(now), now);
         }
     }
@@ -269,9 +278,13 @@ impl<B: Send + 'static> Connection<B> {
 impl<B: Send + 'static> Release for Connection<B> {
     fn release(self: Arc<Self>, _: Option<Arc<ExchangeState>>) {
         let channel = self.kept_channel().take();
+        let now = Instant::now();
+        // Before its phase says that it is idle: the peer may close it at this moment, and its driver then
+        // asks for how long it was.
+        self.note_idle(now);
         self.state.end();
         if let Some(channel) = channel {
-            Pool::release(PooledConnection::Whole(self, channel));
+            Pool::take_back(PooledConnection::Whole(self, channel), now);
         }
     }
 

@@ -307,12 +307,18 @@ impl<B: Send + 'static> Pool<B> {
     /// Takes back a pooled connection whose exchange is over and left it clean.
     pub(crate) fn release(pooled: PooledConnection<B>) {
         let now = Instant::now();
+        pooled.connection().note_idle(now);
+        Self::take_back(pooled, now);
+    }
+
+    /// The same at `now`, which is noted as the moment since which the connection is idle.
+    #[inline]
+    fn take_back(pooled: PooledConnection<B>, now: Instant) {
         if !pooled.is_usable(now) {
             pooled.abort_unusable();
             return;
         }
         let connection = pooled.connection().clone();
-        connection.note_idle(now);
         let (pool, origin) = (connection.pool(), connection.origin());
         let returned = pool.lock().state.release(origin, pooled, now);
         if matches!(returned, Returned::Idle) {

@@ -136,11 +136,13 @@ impl<B: Send + 'static> PooledConnection<B> {
         !self.is_closed() && self.connection().is_fresh(now)
     }
 
-    /// Whether the peer is about to close it, as far as that is learned. That is no question where others
-    /// use it.
+    /// Whether the peer is about to close it, as far as that is learned: it has been idle for nearly as
+    /// long as the peer was seen to keep connections. Where nothing was seen yet, that is one look; where
+    /// others use it, its age tells nothing, and is not noted.
     #[inline]
     pub(super) fn is_about_to_close(&self, now: Instant) -> bool {
-        self.connection().is_about_to_close(now) && self.was_idle()
+        let connection = self.connection();
+        connection.is_keep_alive_known() && self.was_idle() && connection.is_too_old_to_use(now)
     }
 
     /// Whether it carried nothing when it was given out.

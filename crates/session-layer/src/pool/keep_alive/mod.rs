@@ -92,6 +92,12 @@ impl KeepAlive {
         allowed
     }
 
+    /// Whether a connection may be used that has been there for this long, and has carried no request yet.
+    /// It is not noted: a peer may wait for another time for the first one.
+    pub(super) fn allows_unused(&self, age: Duration, now: Instant) -> bool {
+        self.limit(now).is_none_or(|limit| age < limit)
+    }
+
     /// Takes note that a connection was open that had been idle for this long.
     pub(super) fn lived(&self, age: Duration, now: Instant) {
         if nanos(age) >= self.interest.load(Relaxed) {

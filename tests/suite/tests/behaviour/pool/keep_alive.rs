@@ -175,7 +175,8 @@ async fn a_server_that_keeps_connections_longer_than_before_is_noticed() {
         let idle = idle.clone();
         closes_after(move || *idle.lock().unwrap())
     };
-    let session = in_memory(PoolConfig::default(), Timeouts::default(), &connector);
+    let pool = PoolConfig::default().max_lifetime(None);
+    let session = in_memory(pool, Timeouts::default(), &connector);
     for _ in 0..6 {
         fetch(&session, get("http://peer/")).await.unwrap();
         sleep(4 * SECOND).await;
@@ -221,4 +222,104 @@ async fn over_http2_no_connection_is_used_that_is_about_to_go_away() {
     sleep(Duration::from_millis(2800)).await;
     fetch(&session, get("http://peer/")).await.unwrap();
     assert_eq!(session.stats().closed.keep_alive, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_http2_what_carries_other_requests_tells_nothing_of_idle_ones() {
+    // It keeps idle connections for three seconds, and takes two seconds for an answer.
+    let handler = async |stream: http2::Stream| {
+        let ends = stream.request.uri().path() == "/last";
+        sleep(2 * SECOND).await;
+        if ends {
+            stream.go_away_after(3 * SECOND);
+        }
+        stream.answer(200, "ok");
+    };
+    let peer = http2::Peer::new(h2::server::Builder::new(), handler);
+    let layer = SessionLayer::new(PoolConfig::default(), Timeouts::default()).unwrap();
+    let layer = layer.http2(Http2::default().prior_knowledge(true)).unwrap();
+    let session: BytesSession = layer.layer(peer.connector());
+    for round in 0..4 {
+        // One begins each second, so that the connection always carries some.
+        let mut calls = tokio::task::JoinSet::new();
+        for _ in 0..30 {
+            let session = session.clone();
+            calls.spawn(async move { fetch(&session, get("http://peer/")).await.map(drop) });
+            sleep(SECOND).await;
+        }
+        let last = fetch(&session, get("http://peer/last"));
+        last.await.unwrap();
+        while let Some(call) = calls.join_next().await {
+            call.unwrap().unwrap();
+        }
+        sleep(5 * SECOND).await;
+        assert_eq!(session.stats().opened, round + 1);
+        assert_eq!(session.stats().closed.peer, round + 1);
+    }
+    assert_eq!(session.stats().learned_keep_alives, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_http2_a_peer_that_dies_with_requests_under_way_teaches_nothing() {
+    let handler = async |stream: http2::Stream| {
+        let dies = stream.request.uri().path() == "/dies";
+        sleep(2 * SECOND).await;
+        if dies {
+            return stream.close();
+        }
+        stream.answer(200, "ok");
+    };
+    let peer = http2::Peer::new(h2::server::Builder::new(), handler);
+    let layer = SessionLayer::new(PoolConfig::default(), Timeouts::default()).unwrap();
+    let layer = layer.http2(Http2::default().prior_knowledge(true)).unwrap();
+    let session: BytesSession = layer.layer(peer.connector());
+    for _ in 0..6 {
+        let mut calls = tokio::task::JoinSet::new();
+        for number in 0..10 {
+            let session = session.clone();
+            let uri = if number == 8 {
+                "http://peer/dies"
+            } else {
+                "http://peer/"
+            };
+            calls.spawn(async move { fetch(&session, get(uri)).await.map(drop) });
+            sleep(SECOND).await;
+        }
+        while calls.join_next().await.is_some() {}
+        sleep(5 * SECOND).await;
+    }
+    assert!(session.stats().opened >= 6);
+    assert_eq!(session.stats().learned_keep_alives, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn connections_that_were_never_used_teach_nothing_of_those_that_were() {
+    // It waits two seconds for the first request of a connection, and forty for each later one.
+    let connector = MemoryConnector::new(|mut connection: Connection| async move {
+        let mut patience = 2 * SECOND;
+        while let Ok(Some(_)) = timeout(patience, connection.read_request()).await {
+            patience = 40 * SECOND;
+            sleep(Duration::from_millis(50)).await;
+            connection.respond(200, "ok").await;
+        }
+    });
+    connector.delay(Duration::from_millis(100));
+    let session = in_memory(PoolConfig::default(), Timeouts::default(), &connector);
+    fetch(&session, get("http://peer/")).await.unwrap();
+    for _ in 0..6 {
+        // The second begins a connect, and is served by the connection of the first before that ends.
+        let first = fetch(&session, get("http://peer/"));
+        let second = async {
+            sleep(Duration::from_millis(10)).await;
+            fetch(&session, get("http://peer/")).await
+        };
+        let (first, second) = tokio::join!(first, second);
+        first.unwrap();
+        second.unwrap();
+        sleep(3 * SECOND).await;
+    }
+    let stats = session.stats();
+    assert_eq!(stats.closed.peer, 6, "{stats:?}");
+    assert_eq!(stats.learned_keep_alives, 0);
+    assert_eq!((stats.opened, stats.idle), (7, 1));
 }
