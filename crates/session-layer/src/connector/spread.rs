@@ -21,10 +21,13 @@ use crate::{Resolver, box_error::BoxError};
 ///   while requests come, and has its own word on how long an answer counts: the records' with
 ///   `Resolver::hickory`, else [`Resolver::ttl`]. New addresses are used at once.
 ///   What is idle to one that is gone is closed, and what is in use when it has ended. While a lookup
-///   fails, the addresses stay.
-/// - **An address that fails**, since it cannot be connected to or a request on it breaks, is left out for
-///   one second, and for twice as long each time, up to 30 s; then one request tries it. Where all have
-///   failed, all are tried. An attempt of a call that has been at an address goes to another, if its
+///   fails, the addresses stay. So this is not for a name whose answers each hold other addresses of many,
+///   as those of some load balancers do: each answer would close the connections of the one before.
+/// - **An address that fails**, since it cannot be connected to, a request on it breaks, or it answers no
+///   PING, is left out for one second; then one request tries it, and if that fails too, it is left out for
+///   twice as long each time, up to 30 s. What fails together counts once. A connect that has taken 250 ms
+///   when the last request that needs it is given up has failed too. Where all have failed, all are tried,
+///   until one is connected to. An attempt of a call that has been at an address goes to another, if its
 ///   request has [`TriedAddresses`](crate::TriedAddresses); the session itself does not send it again.
 /// - **Happy eyeballs** is no part of it: the address is dialled alone, and where there are others,
 ///   within [`connect_timeout`](Self::connect_timeout).

@@ -149,10 +149,11 @@ impl Origin {
 
     /// Whether both are the same key: the pool has the same connections for them.
     pub(crate) fn is_same_key(&self, other: &Self) -> bool {
-        self == other
+        // All addresses of a name have the same hash, so what tells them apart is compared first.
+        self.0.address == other.0.address
             && self.0.runtime == other.0.runtime
             && self.0.group == other.0.group
-            && self.0.address == other.0.address
+            && self == other
     }
 
     #[inline]

@@ -5,6 +5,7 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, Waker, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -100,6 +101,12 @@ where
     }
 }
 
+/// After which time a connect that no request waits for any more counts as a failure of its address, where
+/// requests are spread: the requests had less time than the connect timeout, and those that come after them
+/// must not go there too. It is the delay after which another address is tried where they are not spread
+/// ([RFC 8305, section 5](https://www.rfc-editor.org/rfc/rfc8305#section-5)).
+const SLOW: Duration = Duration::from_millis(250);
+
 /// Whether the runtime dropped a task that it was given, as one does that has ended. Nothing else ends
 /// a task of ours before its time.
 fn was_dropped(mut task: JoinHandle<()>) -> bool {
@@ -171,7 +178,12 @@ where
             None
         }
         // The permit is released. No waiter is left that could be told why.
-        None => None,
+        None => {
+            if began.elapsed() >= SLOW {
+                permit.pool().address_failed(permit.origin());
+            }
+            None
+        }
     }
 }
 

@@ -120,7 +120,7 @@ where
             pooled.note_stale(self.began);
             pool.close_idle_before(pooled.origin(), self.began);
         }
-        if matches!(kind, Kind::Broken) && aborted.is_none() {
+        if matches!(kind, Kind::Broken) && matches!(aborted, None | Some(Cause::Unanswered)) {
             pool.address_failed(pooled.origin());
         }
         let own = match kind {

@@ -30,6 +30,8 @@ struct Known<K> {
     failures: u32,
     /// Until when it is left out.
     rests_until: Option<Instant>,
+    /// Whether a request tries it, after it has been left out.
+    is_on_trial: bool,
     /// Which of the picks was its last one; 0 if none was.
     picked: u64,
 }
@@ -111,6 +113,7 @@ impl<K: Clone> Addresses<K> {
                 key,
                 failures: 0,
                 rests_until: None,
+                is_on_trial: false,
                 picked: 0,
             });
         }
@@ -125,7 +128,7 @@ impl<K: Clone> Addresses<K> {
         now: Instant,
         mut random: impl FnMut(usize) -> usize,
     ) -> Option<Candidates<K>> {
-        let works = |known: &&Known<K>| known.rests_until.is_none_or(|until| until <= now);
+        let works = |known: &&Known<K>| !known.rests(now);
         let is_new = |known: &&Known<K>| !tried.contains(&known.address);
         let all = || self.known.iter();
         let mut choice: Vec<_> = all().filter(works).filter(is_new).collect();
@@ -160,15 +163,21 @@ impl<K: Clone> Addresses<K> {
         let number = self.picks;
         if let Some(known) = self.find(address) {
             known.picked = number;
-            if known.failures > 0 {
-                known.rests_until = known.rests_until.max(now.checked_add(TRIAL));
+            if known.failures > 0 && !known.rests(now) {
+                known.is_on_trial = true;
+                known.rests_until = now.checked_add(TRIAL);
             }
         }
     }
 
-    /// Takes note that an address failed.
+    /// Takes note that an address failed. What else fails while it is left out began before that, so it is
+    /// the same failure: that of all requests on one connection, or of several connects.
     pub(super) fn failed(&mut self, address: SocketAddr, now: Instant) {
         if let Some(known) = self.find(address) {
+            if known.rests(now) && !known.is_on_trial {
+                return;
+            }
+            known.is_on_trial = false;
             let doublings = known.failures.min(u32::BITS - 1);
             let rest = FIRST_REST.saturating_mul(1 << doublings).min(LONGEST_REST);
             known.failures = known.failures.saturating_add(1);
@@ -181,11 +190,19 @@ impl<K: Clone> Addresses<K> {
         if let Some(known) = self.find(address) {
             known.failures = 0;
             known.rests_until = None;
+            known.is_on_trial = false;
         }
     }
 
     fn find(&mut self, address: SocketAddr) -> Option<&mut Known<K>> {
         self.known.iter_mut().find(|known| known.address == address)
+    }
+}
+
+impl<K> Known<K> {
+    /// Whether it is left out.
+    fn rests(&self, now: Instant) -> bool {
+        self.rests_until.is_some_and(|until| now < until)
     }
 }
 
@@ -274,6 +291,20 @@ mod tests {
         }
         addresses.connected(address(1));
         assert!(picks(&mut addresses, 100, now, |_| 0)[1] > 30);
+    }
+
+    #[test]
+    fn what_fails_together_is_one_failure() {
+        let start = Instant::now();
+        let mut addresses = addresses(&[0, 1, 2], start);
+        let mut now = start;
+        for seconds in [1, 2, 4] {
+            for _ in 0..20 {
+                addresses.failed(address(1), now);
+            }
+            now += seconds * SECOND;
+            assert_eq!(picks(&mut addresses, 100, now, |_| 0)[1], 1);
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use self::addresses::{Addresses, Candidates, Renewed};
-use super::{Pool, close::close_idle};
+use super::{Idle, Pool, Shared, close::close_idle};
 use crate::{
     Error, Spread, TriedAddresses,
     exchange::{Cause, Release},
@@ -205,12 +205,18 @@ impl<B: Send + 'static> Pool<B> {
         };
         let again_at = Instant::now().checked_add(spreading.spread.refresh);
         let key = |address| name.origin.with_address(address);
-        let Renewed { added, gone } = name.addresses().renew(found, again_at, key);
+        let mut addresses = name.addresses();
+        let Renewed { added, gone } = addresses.renew(found, again_at, key);
+        // Under the lock of the addresses: after another lookup, one that is gone may be there again.
+        let mut inner = self.lock();
         for origin in &added {
-            self.lock().state.take_up(origin);
+            inner.state.take_up(origin);
         }
-        for origin in &gone {
-            self.retire(origin);
+        let now = Instant::now();
+        let retired: Vec<_> = gone.iter().map(|it| inner.state.retire(it, now)).collect();
+        drop((inner, addresses));
+        for (idle, busy) in retired {
+            self.retire(idle, busy);
         }
     }
 
@@ -243,8 +249,7 @@ impl<B: Send + 'static> Pool<B> {
     }
 
     /// Gives nothing more to the connections to an address that its name has no more.
-    fn retire(self: &Arc<Self>, origin: &Origin) {
-        let (idle, busy) = self.lock().state.retire(origin, Instant::now());
+    fn retire(self: &Arc<Self>, idle: Vec<Idle<B>>, busy: Vec<Arc<Shared<B>>>) {
         for idle in idle {
             close_idle(idle, Cause::AddressGone);
         }

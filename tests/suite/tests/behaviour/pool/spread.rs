@@ -345,6 +345,103 @@ async fn an_address_that_does_not_answer_costs_one_call_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn requests_that_break_together_leave_their_address_out_for_one_second() {
+    for version in [Version::HTTP_11, Version::HTTP_2] {
+        let cluster = Cluster::new(version, &[200, 200]);
+        let session = cluster.session();
+        let mut calls = JoinSet::new();
+        for _ in 0..40 {
+            let session = session.clone();
+            calls.spawn(async move { fetch(&session, get("http://orders/")).await.map(drop) });
+        }
+        // All are under way.
+        sleep(Duration::from_millis(5)).await;
+        cluster.pod(0).dead.store(true, Relaxed);
+        let mut failed = 0;
+        while let Some(call) = calls.join_next().await {
+            failed += usize::from(call.unwrap().is_err());
+        }
+        assert!(failed > 10, "{version:?}: {failed}");
+        cluster.pod(0).dead.store(false, Relaxed);
+        sleep(SECOND).await;
+        cluster.take_counts();
+        for _ in 0..10 {
+            fetch(&session, get("http://orders/")).await.unwrap();
+        }
+        assert!(cluster.pod(0).served() >= 4, "{version:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_that_does_not_answer_is_left_out_though_calls_wait_for_less_time() {
+    let cluster = Cluster::new(Version::HTTP_11, &[200, 200]);
+    cluster.pod(0).hangs.store(true, Relaxed);
+    let session = cluster.session();
+    let mut late = 0;
+    let began = Instant::now();
+    while began.elapsed() < 3 * SECOND {
+        let call = fetch(&session, get("http://orders/"));
+        match timeout(Duration::from_millis(300), call).await {
+            Ok(answer) => _ = answer.unwrap(),
+            Err(_) => late += 1,
+        }
+    }
+    assert!(late <= 3, "{late}");
+    // Who does not wait at all says nothing of it.
+    let cluster = Cluster::new(Version::HTTP_11, &[200, 200]);
+    let session = cluster.session();
+    for pod in [0, 1] {
+        cluster.pod(pod).hangs.store(true, Relaxed);
+    }
+    for _ in 0..4 {
+        let call = fetch(&session, get("http://orders/"));
+        assert!(timeout(Duration::from_millis(20), call).await.is_err());
+    }
+    for pod in [0, 1] {
+        cluster.pod(pod).hangs.store(false, Relaxed);
+    }
+    for _ in 0..10 {
+        fetch(&session, get("http://orders/")).await.unwrap();
+    }
+    assert_even(&cluster.take_counts());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_that_answers_no_ping_is_left_out() {
+    let frozen = http2::Peer::new(h2::server::Builder::new(), async |stream: http2::Stream| {
+        stream.freeze();
+        stream.hold().await;
+    });
+    let well = http2::Peer::new(h2::server::Builder::new(), async |stream: http2::Stream| {
+        stream.answer(200, "ok");
+    });
+    let connectors = [frozen.connector(), well.connector()];
+    let connector = service_fn(move |uri: Uri| {
+        let assigned = assigned_address().expect("requests are spread");
+        let at = usize::from(assigned != address(0));
+        connectors[at].clone().oneshot(uri)
+    });
+    let found = [address(0), address(1)];
+    let resolver = Resolver::over(service_fn(move |_: Name| async move {
+        Ok::<_, Infallible>(found.to_vec())
+    }));
+    let http2 = Http2::default().prior_knowledge(true);
+    let http2 = http2.keep_alive_interval(5 * SECOND);
+    let layer = SessionLayer::new(PoolConfig::default(), Timeouts::default()).unwrap();
+    let layer = layer.http2(http2).unwrap().spread(Spread::by(resolver));
+    let session: BytesSession = layer.unwrap().layer(BoxCloneSyncService::new(connector));
+    let mut failed = 0;
+    for _ in 0..10 {
+        if let Err(error) = fetch(&session, get("http://orders/")).await {
+            assert!(error.to_string().contains("orders"), "{error}");
+            failed += 1;
+        }
+    }
+    assert_eq!(failed, 1);
+    assert_eq!(frozen.log().connections.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn connections_to_an_address_that_is_gone_close_when_nothing_is_on_them() {
     for version in [Version::HTTP_11, Version::HTTP_2] {
         let cluster = Cluster::new(version, &[200, 200]);
