@@ -1,6 +1,12 @@
 //! Closes connections: idle ones that are too old, and all of them when the session closes.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use tokio::{runtime::Handle, time::Instant};
 
@@ -115,6 +121,7 @@ impl<B: Send + 'static> Pool<B> {
         let in_flight = inner.in_use(&idle);
         drop(inner);
         Waiter::tell_all(waiters, &Error::new(Kind::Closed));
+        self.gone.notify_waiters();
         drop(called_off);
         for shared in busy {
             shared.connection().state().note_end(Cause::Closed);
@@ -140,6 +147,26 @@ impl<B: Send + 'static> Pool<B> {
                 return;
             }
             gone.await;
+        }
+    }
+
+    /// Waits for a future, until the session closes.
+    pub(super) async fn unless_closed<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        let mut future = pin!(future);
+        loop {
+            // Registered before the check, so that no close between the two is missed.
+            let mut gone = pin!(self.gone.notified());
+            gone.as_mut().enable();
+            if self.lock().state.is_closed() {
+                return None;
+            }
+            let ended = poll_fn(|cx| match future.as_mut().poll(cx) {
+                Poll::Ready(output) => Poll::Ready(Some(output)),
+                Poll::Pending => gone.as_mut().poll(cx).map(|()| None),
+            });
+            if let Some(output) = ended.await {
+                return Some(output);
+            }
         }
     }
 

@@ -99,7 +99,7 @@ pub(crate) struct Pool<B: Send + 'static> {
     next_id: AtomicU64,
     opened: AtomicU64,
     reused: AtomicU64,
-    /// Notified when a connection, or a connect, has ended.
+    /// Notified when a connection, or a connect, has ended, and when the session closes.
     gone: Notify,
     keep_alives: KeepAlives,
     /// Where requests are spread over the addresses of their names.

@@ -18,6 +18,7 @@ use self::addresses::{Addresses, Candidates, Renewed};
 use super::{Idle, Pool, Shared, close::close_idle};
 use crate::{
     Error, Spread, TriedAddresses,
+    error::Kind,
     exchange::{Cause, Release},
     origin::{InvalidUri, Key, Origin, OriginRef, RawOrigin},
 };
@@ -170,8 +171,10 @@ impl<B: Send + 'static> Pool<B> {
         let Some(spreading) = &self.spreading else {
             return Err(failed("requests are not spread".into()));
         };
-        let lookup = spreading.spread.lookup(name.origin.uri());
-        self.take_in(name, &lookup.await.map_err(failed)?);
+        let lookup = self.unless_closed(spreading.spread.lookup(name.origin.uri()));
+        let closed = || Error::new(Kind::Closed).at(&name.origin);
+        let found = lookup.await.ok_or_else(closed)?.map_err(failed)?;
+        self.take_in(name, &found);
         let picked = self.pick(name, tried, Instant::now());
         picked.ok_or_else(|| failed("the name has no addresses".into()))
     }

@@ -537,6 +537,31 @@ async fn a_lookup_that_hangs_ends_at_the_connect_timeout_and_is_told_as_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_whose_name_is_looked_up_ends_when_its_session_closes() {
+    let lookups = Arc::<AtomicUsize>::default();
+    let counted = lookups.clone();
+    let hangs = service_fn(move |_: Name| {
+        counted.fetch_add(1, Relaxed);
+        std::future::pending::<Result<Vec<SocketAddr>, Infallible>>()
+    });
+    let layer = SessionLayer::new(PoolConfig::default(), Timeouts::default()).unwrap();
+    let layer = layer.spread(Spread::by(Resolver::over(hangs))).unwrap();
+    let session: BytesSession = layer.layer(Cluster::new(Version::HTTP_11, &[]).connector());
+    let began = Instant::now();
+    let closing = async {
+        sleep(SECOND).await;
+        session.close(SECOND).await
+    };
+    let (answer, _) = tokio::join!(fetch(&session, get("http://orders/")), closing);
+    let error = answer.unwrap_err();
+    assert!(error.is_closed() && error.is_unsent(), "{error}");
+    assert_eq!(began.elapsed(), SECOND);
+    let error = fetch(&session, get("http://others/")).await.unwrap_err();
+    assert!(error.is_closed(), "{error}");
+    assert_eq!(lookups.load(Relaxed), 1, "none begins after that");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_call_that_is_dropped_while_its_name_is_looked_up_leaves_nothing() {
     let cluster = Cluster::new(Version::HTTP_11, &[200, 200]);
     let mut session = cluster.session();
