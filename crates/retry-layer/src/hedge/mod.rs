@@ -42,9 +42,9 @@
 //!
 //! **Which requests.** Those that may be processed twice, as for a retry: by their method, an
 //! `Idempotency-Key`, or the marker [`Idempotent`](crate::Idempotent). Never one with
-//! [`NoRetry`](crate::NoRetry) or [`NoHedge`](crate::NoHedge). Its body must have been read whole by then,
-//! and be kept, or come with a [`BodyFactory`](crate::BodyFactory); while it is still being sent, the hedge
-//! is put off by another delay.
+//! [`NoRetry`](crate::NoRetry) or [`NoHedge`](crate::NoHedge), and never one for a tunnel: CONNECT, or with
+//! `Upgrade`. Its body must have been read whole by then, and be kept, or come with a
+//! [`BodyFactory`](crate::BodyFactory); while it is still being sent, the hedge is put off by another delay.
 //!
 //! **What it costs.** A hedge is an attempt: it counts towards
 //! [`max_attempts`](crate::RetryPolicyBuilder::max_attempts), and takes [a token](crate::budget::Cost::Hedge)

@@ -6,7 +6,7 @@ mod settings;
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use fastrand::Rng;
-use http::{Extensions, HeaderMap, Method, Request, StatusCode};
+use http::{Extensions, HeaderMap, Method, Request, StatusCode, header::UPGRADE};
 use tokio::time::Instant;
 
 use self::settings::{Built, Seed, Settings, shorter};
@@ -145,8 +145,10 @@ impl RetryPolicy {
     /// allowed.
     pub(crate) fn hedging_of<B>(&self, request: &Request<B>) -> Option<&Hedging> {
         let hedging = self.hedging().filter(|_| self.max_attempts() > 1)?;
-        let is_refused = request.extensions().get::<NoHedge>().is_some();
         let (headers, extensions) = (request.headers(), request.extensions());
+        // A tunnel is no answer to compare: both would be open at once.
+        let asks_for_tunnel = *request.method() == Method::CONNECT || headers.contains_key(UPGRADE);
+        let is_refused = asks_for_tunnel || extensions.get::<NoHedge>().is_some();
         let may_be = !is_refused && self.is_idempotent(request.method(), Some(headers), extensions);
         may_be.then_some(hedging)
     }

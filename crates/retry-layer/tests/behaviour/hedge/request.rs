@@ -120,6 +120,17 @@ async fn a_body_that_streams_is_hedged_once_it_was_read_whole() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_for_a_tunnel_is_never_hedged() {
+    let mut upgrade = get();
+    let protocol = http::HeaderValue::from_static("websocket");
+    upgrade.headers_mut().insert("upgrade", protocol);
+    assert_eq!(sent(upgrade).await, 1);
+    let mut connect = request(Method::CONNECT, "");
+    connect.extensions_mut().insert(Idempotent);
+    assert_eq!(sent(connect).await, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_body_that_is_not_kept_is_sent_once_unless_it_can_be_made_anew() {
     let peer = slow();
     let hedge = HedgeLayer::new().layer(peer.handle());
