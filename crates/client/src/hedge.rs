@@ -3,6 +3,7 @@
 use std::{
     future::Future,
     mem,
+    num::NonZeroU8,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -124,12 +125,12 @@ impl<S, F: ReportsPhase> ReportsPhase for Hedged<S, F> {
 fn apart(mut request: Request<AttemptBody>) -> Request<AttemptBody> {
     let extensions = request.extensions_mut();
     if let Some(hedge) = extensions.get::<Exchange>().and_then(Exchange::hedge) {
-        let group = u8::try_from(hedge.get()).unwrap_or(u8::MAX);
+        let number = NonZeroU8::try_from(hedge).unwrap_or(NonZeroU8::MAX);
         let options = extensions
             .get()
             .copied()
             .unwrap_or_else(RequestOptions::new);
-        setting::set(extensions, options.connection_group(group));
+        setting::set(extensions, options.beside(number));
     }
     request
 }

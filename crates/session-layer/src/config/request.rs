@@ -1,6 +1,6 @@
 //! The options of one request.
 
-use std::time::Duration;
+use std::{num::NonZeroU8, time::Duration};
 
 use http::{Extensions, Uri, uri::Scheme};
 
@@ -59,8 +59,23 @@ impl RequestOptions {
     /// Each group has connections of its own, which stay for its next requests, and the limit per origin
     /// counts for each; all other limits count for all groups together. Default: 0, the group of all
     /// requests that do not say otherwise.
+    ///
+    /// See [`beside`](Self::beside) for a request that is sent beside another one.
     pub fn connection_group(mut self, group: u8) -> Self {
         self.group = group;
+        self
+    }
+
+    /// The options of a copy that is sent beside the request that has these ones: it is kept off the HTTP/2
+    /// connections of the request itself, and of its other copies. `number` counts them from 1, to 128. Its
+    /// [group](Self::connection_group) follows from that of the request: of 0, the groups from 128 on.
+    pub fn beside(mut self, number: NonZeroU8) -> Self {
+        let following = (self.group ^ 0x80).wrapping_add(number.get() - 1);
+        self.group = if following == self.group {
+            following.wrapping_add(1)
+        } else {
+            following
+        };
         self
     }
 

@@ -6,7 +6,8 @@ use std::{
 };
 
 use client::{
-    AttemptOutcome, AttemptRecord, Client, ClientBuilder, DeadlinePhase, Http2, RetryPolicy,
+    AttemptOutcome, AttemptRecord, Client, ClientBuilder, DeadlinePhase, Http2, RequestOptions,
+    RetryPolicy,
     retry_layer::{AttemptHeader, Idempotent, NoHedge, budget::Unlimited, hedge::Hedging},
 };
 use h2::server::Builder;
@@ -173,6 +174,24 @@ async fn over_http2_a_hedge_does_not_ride_on_the_connection_that_stands_still() 
     assert_eq!(start.elapsed(), ms(100));
     let first = response.retry_report().attempts()[0].outcome();
     assert_eq!(first, AttemptOutcome::Unanswered);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hedge_of_a_request_that_has_a_group_does_not_ride_on_its_connection_either() {
+    for group in [1, 128, 255] {
+        let peer = Peer::new(Builder::new(), |stream: Stream| async move {
+            if stream.connection == 0 {
+                stream.hold().await;
+            } else {
+                stream.answer(200, "hedge");
+            }
+        });
+        let client = http2(&peer);
+        let options = RequestOptions::new().connection_group(group);
+        let request = client.get("http://peer/").extension(options);
+        assert_eq!(&**request.fetch().await.unwrap().body(), b"hedge");
+        assert_eq!(peer.log().connections.len(), 2, "{group}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
