@@ -13,11 +13,11 @@ use http::{Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use retry_layer::{
-    Attempt as Exchange,
+    Attempt as Exchange, RetryPolicy,
     hedge::{Hedge, HedgeBody, HedgeFuture},
 };
 use session_layer::{ConnectionInfo, RequestOptions};
-use tower::{ServiceExt as _, util::MapRequest};
+use tower::util::MapRequest;
 use tower_service::Service;
 
 use crate::{
@@ -29,14 +29,39 @@ use crate::{
     setting,
 };
 
-/// Sends an attempt a second time where it takes long and the policy says so.
-pub(crate) fn wrap(attempts: InnerService<AttemptBody>) -> InnerService<AttemptBody> {
-    let hedged = Hedge::new(attempts.map_request(apart));
-    InnerService::new(hedged.map_response(|response| response.map(unwrapped)))
+/// The attempts of a stack with layers of the caller's, with hedges where the policy asks for them.
+#[derive(Clone, Debug)]
+pub(crate) struct BoxedAttempts {
+    inner: InnerService<AttemptBody>,
+    hedges: Hedges,
 }
 
-/// The attempts of the default stack, with hedges where the client has them. Without them it costs one
-/// branch.
+impl BoxedAttempts {
+    pub(crate) fn new(inner: InnerService<AttemptBody>, hedges: Hedges) -> Self {
+        Self { inner, hedges }
+    }
+}
+
+impl Service<Request<AttemptBody>> for BoxedAttempts {
+    type Response = Response<ResponseBody>;
+    type Error = Error;
+    type Future = <InnerService<AttemptBody> as Service<Request<AttemptBody>>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<AttemptBody>) -> Self::Future {
+        if self.hedges.may_hedge(&request) {
+            Box::pin(hedged(&mut self.inner, request))
+        } else {
+            self.inner.call(request)
+        }
+    }
+}
+
+/// The attempts of the default stack, with hedges where the policy asks for them. Without them it costs one
+/// branch, and a look at the extensions of the request.
 #[derive(Clone, Debug)]
 pub(crate) struct Attempts<S> {
     inner: Attempt<S>,
@@ -46,8 +71,28 @@ pub(crate) struct Attempts<S> {
 /// Whether attempts may be hedged.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Hedges {
-    Never,
+    /// The client's policy says no: only those of requests that bring a policy of their own.
+    IfAsked,
     AsThePolicySays,
+}
+
+impl Hedges {
+    /// Those of a client with this policy.
+    pub(crate) fn of(policy: &RetryPolicy) -> Self {
+        match policy.hedging() {
+            None => Self::IfAsked,
+            Some(_) => Self::AsThePolicySays,
+        }
+    }
+
+    #[inline]
+    fn may_hedge<B>(self, request: &Request<B>) -> bool {
+        self == Self::AsThePolicySays
+            || request
+                .extensions()
+                .get::<RetryPolicy>()
+                .is_some_and(|own| own.hedging().is_some())
+    }
 }
 
 impl<S> Attempts<S> {
@@ -74,20 +119,30 @@ where
 
     #[inline]
     fn call(&mut self, request: Request<AttemptBody>) -> Self::Future {
-        match self.hedges {
-            Hedges::Never => self.inner.call(request),
-            Hedges::AsThePolicySays => {
-                let spare = self.inner.clone();
-                // The instance that said ready.
-                let attempt = mem::replace(&mut self.inner, spare);
-                let attempt: Apart<Attempt<S>> = MapRequest::new(attempt, apart);
-                let inner = Hedge::new(attempt).call(request);
-                ResponseFuture::Boxed {
-                    inner: Box::pin(Hedged { inner }),
-                }
+        if self.hedges.may_hedge(&request) {
+            ResponseFuture::Boxed {
+                inner: Box::pin(hedged(&mut self.inner, request)),
             }
+        } else {
+            self.inner.call(request)
         }
     }
+}
+
+/// Sends an attempt that may be hedged.
+fn hedged<S>(
+    attempts: &mut S,
+    request: Request<AttemptBody>,
+) -> Hedged<Apart<S>, <Apart<S> as Service<Request<AttemptBody>>>::Future>
+where
+    S: Service<Request<AttemptBody>, Response = Response<ResponseBody>, Error = Error> + Clone,
+{
+    let spare = attempts.clone();
+    // The instance that said ready.
+    let attempt = mem::replace(attempts, spare);
+    let attempt: Apart<S> = MapRequest::new(attempt, apart);
+    let inner = Hedge::new(attempt).call(request);
+    Hedged { inner }
 }
 
 type Apart<S> = MapRequest<S, fn(Request<AttemptBody>) -> Request<AttemptBody>>;

@@ -21,7 +21,7 @@ use crate::{
     body,
     collect::{Collect, When},
     error::BoxError,
-    hedge::{self, Attempts, Hedges},
+    hedge::{Attempts, BoxedAttempts, Hedges},
     layers::{AttemptBody, InnerService, Layers},
     phase::ReportsPhase,
 };
@@ -130,10 +130,7 @@ pub(crate) fn over_session(session: Session<AttemptBody>, parts: Parts) -> Stack
         streaming,
         collecting,
     };
-    let hedges = match parts.policy.hedging() {
-        None => Hedges::Never,
-        Some(_) => Hedges::AsThePolicySays,
-    };
+    let hedges = Hedges::of(&parts.policy);
     Stack::Standard(compose(
         session,
         parts,
@@ -217,18 +214,13 @@ where
     E: Into<Error> + 'static,
 {
     let attempt_layers = std::mem::take(&mut parts.attempt_layers);
-    let is_hedged = parts.policy.hedging().is_some();
+    let hedges = Hedges::of(&parts.policy);
     compose(
         transport,
         parts,
         |attempt| {
             let attempts = InnerService::new(attempt.map_response(told));
-            let attempts = attempt_layers.wrap(attempts);
-            if is_hedged {
-                hedge::wrap(attempts)
-            } else {
-                attempts
-            }
+            BoxedAttempts::new(attempt_layers.wrap(attempts), hedges)
         },
         When::Asked,
         |_, collecting, call_layers| call_layers.wrap(InnerService::new(collecting)),

@@ -6,8 +6,8 @@ use std::{
 };
 
 use client::{
-    AttemptOutcome, AttemptRecord, Client, ClientBuilder, DeadlinePhase, Http2, RequestOptions,
-    RetryPolicy,
+    AttemptOutcome, AttemptRecord, Client, ClientBuilder, DeadlinePhase, Http2, PoolConfig,
+    RequestOptions, RetryPolicy,
     retry_layer::{AttemptHeader, Idempotent, NoHedge, budget::Unlimited, hedge::Hedging},
 };
 use h2::server::Builder;
@@ -18,6 +18,7 @@ use test_support::{
     http2::{Peer, Stream},
 };
 use tokio::{task::JoinSet, time::Instant};
+use tower::layer::util::Identity;
 
 fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -195,6 +196,23 @@ async fn a_hedge_of_a_request_that_has_a_group_does_not_ride_on_its_connection_e
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_that_brings_a_policy_that_hedges_is_hedged_by_any_client() {
+    for builder in [
+        Client::builder(),
+        Client::builder().attempt_layer(Identity::new()),
+    ] {
+        let connector = slow(&[0]);
+        let client = builder.build_with_connector(connector.clone()).unwrap();
+        let own = RetryPolicy::builder().hedging(Hedging::after(ms(100)).build().unwrap());
+        let request = client.get("http://peer/").extension(own.build().unwrap());
+        let start = Instant::now();
+        assert_eq!(request.fetch().await.unwrap().status(), 200);
+        assert_eq!(start.elapsed(), ms(100));
+        assert_eq!(connector.log().requests.len(), 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn over_http2_the_loser_is_reset_in_the_middle_of_its_body() {
     let peer = Peer::new(Builder::new(), |stream: Stream| async move {
         if stream.connection == 0 {
@@ -218,6 +236,40 @@ async fn over_http2_the_loser_is_reset_in_the_middle_of_its_body() {
         peer.log().connections.iter().filter(|it| it.ended).count(),
         0
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_a_single_connection_hedges_wait_and_no_call_is_lost() {
+    let connector =
+        MemoryConnector::new(answer(|_| Reply::status(200).body("well").delay(ms(300))));
+    let peer = Peer::new(Builder::new(), |stream: Stream| async move {
+        tokio::time::sleep(ms(300)).await;
+        stream.answer(200, "well");
+    });
+    let one = PoolConfig::default().max_connections(1);
+    let known = Http2::default().prior_knowledge(true);
+    for client in [
+        hedging().pool(one.clone()).build_with_connector(connector),
+        hedging()
+            .pool(one)
+            .http2(known)
+            .build_with_connector(peer.connector()),
+    ] {
+        let client = client.unwrap();
+        let mut calls = JoinSet::new();
+        for _ in 0..10 {
+            let request = client.get("http://peer/");
+            calls.spawn(async move { request.fetch().await.map(|it| it.status().as_u16()) });
+        }
+        for call in calls.join_all().await {
+            assert_eq!(call.unwrap(), 200);
+        }
+        eventually("nothing is in use", || {
+            let stats = client.stats();
+            stats.in_use == 0 && stats.streams == 0 && stats.waiting == 0
+        })
+        .await;
+    }
 }
 
 /// Every other call is slow at its first attempt.

@@ -11,9 +11,12 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
-use client::{Client, Download, Error, ErrorKind, Progress, ResumeErrorKind};
+use client::{
+    Client, Download, Error, ErrorKind, Progress, ResumeErrorKind, retry_layer::hedge::Hedging,
+};
 use http::HeaderMap;
 use test_suite::TemporaryFolder;
 use test_support::{Connection, MemoryConnector, Reply, Request, Server, http2, sequence};
@@ -758,4 +761,23 @@ async fn a_server_that_starts_again_is_gone_on_with() {
     });
     assert_eq!(done.unwrap().length(), 300_000);
     assert!(fs::read(folder.file("target")).unwrap() == file.content[..]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_download_goes_on_where_its_hedge_broke_and_is_hedged_again() {
+    let file = File::new(content(1_000));
+    let folder = TemporaryFolder::new();
+    let connector = serve(&file, [Fate::Hangs(0), Fate::Dies(400), Fate::Hangs(0)]);
+    let client = settings()
+        .map_retry(|policy| policy.max_attempts(6))
+        .hedge(Hedging::after(Duration::from_millis(100)))
+        .build_with_connector(connector.clone())
+        .unwrap();
+    let done = client.get(URL).download_to(folder.file("target")).await;
+    assert_eq!(done.unwrap().length(), 1_000);
+    assert!(fs::read(folder.file("target")).unwrap() == file.content[..]);
+    let rest = Some("bytes=400-999".to_owned());
+    assert_eq!(ranges(&connector), [None, None, rest.clone(), rest]);
+    let stats = client.stats();
+    assert_eq!((stats.in_use, stats.waiting), (0, 0));
 }
