@@ -1,7 +1,11 @@
+use tokio::time::Instant;
+
 use super::Call;
 use crate::{
+    class::Class,
+    details::AttemptDetails,
     hedge::{Ended, HedgedCall},
-    report::{AttemptRecord, Role},
+    report::{AttemptOutcome, AttemptRecord, AttemptTimes, Role},
 };
 
 impl<S, B> Call<S, B> {
@@ -18,6 +22,7 @@ impl<S, B> Call<S, B> {
             others,
             sent,
             role,
+            asked,
         } = ended;
         self.attempts = self.attempts.saturating_add(hedges);
         if self.journal.is_none() {
@@ -27,12 +32,27 @@ impl<S, B> Call<S, B> {
             journal.records.extend(others);
             journal.sent = Some(sent);
             journal.role = role;
+            journal.asked = asked;
         }
     }
 
-    /// The hedges that are under way, as attempts that are cut off now.
-    pub(crate) fn hedges_cut_off(&self) -> Vec<AttemptRecord> {
-        self.hedged().map(HedgedCall::cut_off).unwrap_or_default()
+    /// The attempt that is cut off now, described so, and what there is to say of those that were sent beside
+    /// it.
+    pub(crate) fn cut_off(&self, details: AttemptDetails) -> Vec<AttemptRecord> {
+        let cut_off =
+            AttemptRecord::new(AttemptOutcome::Error(Class::Ambiguous)).described(details);
+        let Some(hedged) = self.hedged() else {
+            return vec![cut_off.timed(self.times_so_far())];
+        };
+        if let Some(ended) = hedged.ended() {
+            let times = AttemptTimes::new(self.started, Some(ended.sent), Instant::now());
+            let mut records = ended.others;
+            records.push(cut_off.timed(times).sent_as(ended.role));
+            return records;
+        }
+        let mut records = vec![cut_off.timed(self.times_so_far())];
+        records.extend(hedged.cut_off());
+        records
     }
 
     /// As what that attempt was sent whose outcome is judged.

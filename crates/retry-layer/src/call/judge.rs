@@ -168,6 +168,7 @@ impl<S, B> Call<S, B> {
             waits: Waits::behind(&settings.backoff, earlier_attempts),
             transparent_waits: None,
             random: self.policy.random(),
+            asked: None,
             withdrawal: None,
             place: None,
             paid: None,
@@ -213,6 +214,7 @@ impl<S, B> Call<S, B> {
         let Some(journal) = &mut self.journal else {
             unreachable!("begun above")
         };
+        let advice = advice.or_longer(journal.asked.take());
         // The retry that has just ended is settled with the budget before another one asks for a token.
         journal.withdrawal = None;
         let throttled = result

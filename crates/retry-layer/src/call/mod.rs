@@ -18,6 +18,7 @@ use crate::{
     drain::DrainLimits,
     extras::AttemptNumber,
     hedge::HedgedCall,
+    hint::RequestedWait,
     key::IDEMPOTENCY_KEY,
     named::BoxError,
     pause::CallPlace,
@@ -68,6 +69,8 @@ pub(crate) struct Journal {
     /// Those of transparent retries, which do not use up the others. Boxed: hardly any call has them.
     transparent_waits: Option<Box<Waits>>,
     random: Rng,
+    /// The longest wait that an attempt asked for which was sent beside the one that is judged.
+    asked: Option<RequestedWait>,
     /// Held from the decision until the retry is over; gives its token back if it is never sent.
     withdrawal: Option<Withdrawal>,
     /// What the last retry cost.

@@ -302,17 +302,16 @@ impl<S, B, F, R, E> ResponseFuture<S, B, F, R, E> {
             Plan::Once { .. } => (Vec::new(), 0),
         };
         if let State::Sending { .. } = self.state {
-            let times = match &self.plan {
-                Plan::Repeatable { call } => call.times_so_far(),
-                Plan::Once { started, .. } => AttemptTimes::new(*started, *started, Instant::now()),
-            };
             let details = AttemptDetails::default()
                 .kind(FailureKind::DEADLINE)
                 .cause("cut off at the deadline of the call");
-            let cut_off = AttemptRecord::new(AttemptOutcome::Error(Class::Ambiguous));
-            attempts.push(cut_off.described(details).timed(times));
-            if let Plan::Repeatable { call } = &self.plan {
-                attempts.extend(call.hedges_cut_off());
+            match &self.plan {
+                Plan::Repeatable { call } => attempts.extend(call.cut_off(details)),
+                Plan::Once { started, .. } => {
+                    let times = AttemptTimes::new(*started, *started, Instant::now());
+                    let cut_off = AttemptRecord::new(AttemptOutcome::Error(Class::Ambiguous));
+                    attempts.push(cut_off.described(details).timed(times));
+                }
             }
         }
         RetryReport::new(attempts, transparent_retries, StopReason::DeadlineExceeded)

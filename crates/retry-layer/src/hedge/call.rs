@@ -11,6 +11,7 @@ use crate::{
     deadline::Deadline,
     details::{AttemptDetails, FailureKind},
     extras::AttemptNumber,
+    hint::{Advice, RequestedWait},
     named::ServiceError,
     observer::SentHedge,
     outcome::Outcome,
@@ -52,6 +53,7 @@ struct News {
 }
 
 /// What became of an attempt that was hedged.
+#[derive(Clone)]
 pub(crate) struct Ended {
     /// How many hedges were sent.
     pub(crate) hedges: u32,
@@ -61,6 +63,16 @@ pub(crate) struct Ended {
     pub(crate) sent: Instant,
     /// As what that was sent.
     pub(crate) role: Role,
+    /// The longest wait that a response of the others asks for.
+    pub(crate) asked: Option<RequestedWait>,
+}
+
+/// How an attempt failed.
+pub(super) struct Failure {
+    pub(super) record: AttemptRecord,
+    may_be_retried: bool,
+    /// The wait that its response asks for.
+    pub(super) asked: Option<RequestedWait>,
 }
 
 /// What the retry layer knows of a call when it begins.
@@ -125,6 +137,12 @@ impl HedgedCall {
         let mut news = self.news();
         news.sent.clear();
         news.ended.take()
+    }
+
+    /// What became of the hedges of an attempt whose outcome the retry layer has not seen: a layer between
+    /// them reads the body.
+    pub(crate) fn ended(&self) -> Option<Ended> {
+        self.news().ended.clone()
     }
 
     /// The hedges that are under way, as attempts that are cut off now.
@@ -219,36 +237,65 @@ impl HedgedCall {
         self.news().ended = Some(ended);
     }
 
-    /// Whether another attempt is the better one: this has failed, or its response is refused.
-    pub(super) fn has_failed<R, E>(&self, result: &Result<Response<R>, E>, attempt: u32) -> bool
-    where
-        E: ServiceError,
-    {
-        let Ok(response) = result else { return true };
-        let hints = self.policy().settings().hints;
-        let class = self.policy().classify(&self.view(result, attempt));
-        class.is_retryable()
-            || (class == Class::Final && hints.invites(response.status(), response.headers()))
-    }
-
-    /// What there is to say of an attempt that has failed.
-    pub(super) fn record<R, E>(
+    /// What there is to say of an attempt that gives way to another one: it has failed, or its response is
+    /// refused. `None` if it is the answer.
+    pub(super) fn failure<R, E>(
         &self,
         result: &Result<Response<R>, E>,
         attempt: u32,
         sent: Instant,
-    ) -> AttemptRecord
+    ) -> Option<Failure>
     where
         E: ServiceError,
     {
+        let hints = self.policy().settings().hints;
         let view = self.view(result, attempt);
-        let outcome = match result {
-            Ok(response) => AttemptOutcome::Status(response.status()),
-            Err(_) => AttemptOutcome::Error(self.policy().classify(&view)),
+        let class = self.policy().classify(&view);
+        let (outcome, may_be_retried, asked) = match result {
+            Ok(response) => {
+                let (status, headers) = (response.status(), response.headers());
+                let invites = class == Class::Final && hints.invites(status, headers);
+                if !invites && !class.is_retryable() {
+                    return None;
+                }
+                let asked = match hints.advice(headers, std::time::SystemTime::now) {
+                    Advice::Wait(asked) => Some(asked),
+                    Advice::Nothing | Advice::Stop(_) => None,
+                };
+                (AttemptOutcome::Status(status), true, asked)
+            }
+            Err(_) => (AttemptOutcome::Error(class), class.is_retryable(), None),
         };
-        AttemptRecord::new(outcome)
+        let record = AttemptRecord::new(outcome)
             .described(self.policy().describe(&view))
-            .timed(self.times(sent, Instant::now()))
+            .timed(self.times(sent, Instant::now()));
+        Some(Failure {
+            record,
+            may_be_retried,
+            asked,
+        })
+    }
+
+    /// The same of an attempt whose body broke before its first byte.
+    pub(super) fn broken(&self, sent: Instant) -> Failure {
+        let details = AttemptDetails::default()
+            .kind(FailureKind::BROKEN)
+            .cause("the body broke before its first byte");
+        let record = AttemptRecord::new(AttemptOutcome::Error(Class::Ambiguous))
+            .described(details)
+            .timed(self.times(sent, Instant::now()));
+        Failure {
+            record,
+            may_be_retried: true,
+            asked: None,
+        }
+    }
+
+    /// Reports an attempt to the budget that has failed and whose outcome the retry layer does not judge.
+    pub(super) fn report(&self, failure: &Failure, attempt: u32) {
+        if failure.may_be_retried {
+            self.policy().budget().failure(self.uri(), attempt);
+        }
     }
 
     /// What there is to say of an attempt that was given up for another's answer.

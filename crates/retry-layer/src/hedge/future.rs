@@ -14,7 +14,7 @@ use tower_service::Service;
 
 use super::{
     HedgeBody,
-    call::{Ended, HedgedCall},
+    call::{Ended, Failure, HedgedCall},
     origins::OriginLatency,
     race::{Move, Race},
     runner::{News, Runner},
@@ -23,9 +23,10 @@ use crate::{
     attempt::Attempt,
     budget::Withdrawal,
     extras::AttemptNumber,
+    hint::RequestedWait,
     named::{BoxError, ServiceError},
     replay::{Copying, ReplayBody, ReplaySource},
-    report::{AttemptOutcome, AttemptRecord, Role},
+    report::{AttemptOutcome, Role},
 };
 
 pin_project! {
@@ -70,8 +71,9 @@ pin_project! {
 /// What there is of a hedged attempt beside its own future.
 pub(super) struct Racing<S, B, F, R: Body, E> {
     call: HedgedCall,
-    /// Made the attempt, and makes its hedges.
-    service: S,
+    /// Made the attempt, and makes its hedges; `None` when no further hedge is sent, since it may have a
+    /// place in the queue of a limit.
+    service: Option<S>,
     source: ReplaySource<B>,
     race: Race,
     /// Of the attempt itself.
@@ -88,14 +90,15 @@ pub(super) struct Racing<S, B, F, R: Body, E> {
 struct Sent {
     at: Instant,
     /// There when it has failed.
-    record: Option<AttemptRecord>,
+    failure: Option<Failure>,
 }
 
 struct HedgeRunner<F, R: Body, E> {
     // Dropped before the token, which is settled when the attempt is over.
     runner: Pin<Box<Runner<F, R, E>>>,
     sent: Sent,
-    _withdrawal: Withdrawal,
+    /// Until it has failed, or the race is over.
+    withdrawal: Option<Withdrawal>,
 }
 
 impl<S, B, F, R: Body, E> HedgeFuture<S, B, F, R, E> {
@@ -165,11 +168,11 @@ impl<S, B, F, R: Body, E> Racing<S, B, F, R, E> {
     ) -> Self {
         Self {
             call,
-            service,
+            service: Some(service),
             source,
             race,
             number,
-            first: Sent { at, record: None },
+            first: Sent { at, failure: None },
             hedges: Vec::new(),
             prepared: None,
             latency,
@@ -195,7 +198,7 @@ where
             if let Some((number, answer)) = self.poll_runners(first.as_mut(), cx) {
                 let now = Instant::now();
                 self.note_answer(number, now);
-                self.end(number, now);
+                self.end(first.as_mut(), number, now);
                 return Poll::Ready(Ok(answer));
             }
             if self.poll_prepared(cx) {
@@ -206,14 +209,14 @@ where
                 Move::Hedge => self.prepare(now),
                 Move::Return(number) => {
                     let outcome = match number.checked_sub(1) {
-                        None => first.take(),
+                        None => first.as_mut().take(),
                         Some(hedge) => {
                             let hedge = self.hedges.get_mut(hedge);
                             hedge.and_then(|hedge| hedge.runner.as_mut().take())
                         }
                     };
                     self.note_head_alone(number, now);
-                    self.end(number, now);
+                    self.end(first.as_mut(), number, now);
                     return Poll::Ready(outcome.expect("polled after it was ready"));
                 }
                 Move::Wait(until) => {
@@ -250,30 +253,41 @@ where
             number,
             first: sent_first,
             hedges,
+            latency,
             ..
         } = self;
-        let hedges = hedges
-            .iter_mut()
-            .map(|hedge| (hedge.runner.as_mut(), &mut hedge.sent));
-        let all = std::iter::once((first.as_mut(), sent_first)).chain(hedges);
-        for (index, (mut runner, sent)) in all.enumerate() {
+        let hedges = hedges.iter_mut().map(|hedge| {
+            let HedgeRunner {
+                runner,
+                sent,
+                withdrawal,
+            } = hedge;
+            (runner.as_mut(), sent, Some(withdrawal))
+        });
+        let all = std::iter::once((first.as_mut(), sent_first, None)).chain(hedges);
+        for (index, (mut runner, sent, withdrawal)) in all.enumerate() {
             let attempt = number.after(index).attempt;
             loop {
-                let mut record = None;
+                let mut failure = None;
                 let has_failed = |result: &Result<Response<R>, S::Error>| {
-                    let has_failed = call.has_failed(result, attempt);
-                    if has_failed {
-                        record = Some(call.record(result, attempt, sent.at));
-                    }
-                    has_failed
+                    failure = call.failure(result, attempt, sent.at);
+                    failure.is_some()
                 };
                 match runner.as_mut().poll(cx, has_failed) {
                     Poll::Pending => break,
                     Poll::Ready(News::Head) => race.head(index, Instant::now()),
                     Poll::Ready(News::Answer(answer)) => return Some((index, answer)),
                     Poll::Ready(News::Failed) => {
-                        let broken = || AttemptRecord::new(AttemptOutcome::Unanswered);
-                        sent.record = Some(record.unwrap_or_else(broken));
+                        let broken = || call.broken(sent.at);
+                        sent.failure = Some(failure.unwrap_or_else(broken));
+                        match withdrawal {
+                            None => note_unanswered(latency.take(), race, sent.at),
+                            // The outcome of a call is never that of a hedge that has failed.
+                            Some(withdrawal) => {
+                                runner.as_mut().end();
+                                *withdrawal = None;
+                            }
+                        }
                         race.failed(index);
                         break;
                     }
@@ -302,24 +316,29 @@ where
     fn give_up(&mut self, reason: &'static str) {
         self.call.not_sent(reason);
         self.race.stop();
+        self.prepared = None;
+        self.service = None;
     }
 
     /// Sends the hedge that waits for the service. Returns whether it did.
     fn poll_prepared(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.prepared.is_none() {
-            return false;
-        }
-        if !self.race.is_preparing() {
-            // Its token goes back.
+        if !self.race.may_hedge() {
+            // The token goes back, and so does the place in a queue.
             self.prepared = None;
+            self.service = None;
+        }
+        let (Some(service), true) = (&mut self.service, self.prepared.is_some()) else {
+            return false;
+        };
+        if !self.race.is_preparing(Instant::now()) {
+            self.give_up("deadline_exceeded");
             return false;
         }
-        match self.service.poll_ready(cx) {
+        match service.poll_ready(cx) {
             Poll::Pending => return false,
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(_)) => {
                 // What the attempt itself comes to is not decided by that.
-                self.prepared = None;
                 self.give_up("service_not_ready");
                 return false;
             }
@@ -347,44 +366,62 @@ where
             .sent(&self.call.hedge(number.exchange(), after), now);
         withdrawal.spend();
         self.race.hedged(now);
-        let runner = Box::pin(Runner::new(self.service.call(request)));
+        let runner = Box::pin(Runner::new(service.call(request)));
         self.hedges.push(HedgeRunner {
             runner,
             sent: Sent {
                 at: now,
-                record: None,
+                failure: None,
             },
-            _withdrawal: withdrawal,
+            withdrawal: Some(withdrawal),
         });
         true
     }
 
-    /// Notes how long the answer took, and of the others that they have taken longer than the delay.
+    /// Notes how long the attempt has taken when one of the two was answered.
+    ///
+    /// Only the attempts themselves are counted, each once, so that the delay is the percentile of what
+    /// would be hedged. Of the hedges only those are known that were faster than what was left of their
+    /// attempt: with them the delay would become shorter the more are sent.
     fn note_answer(&mut self, answered: usize, now: Instant) {
         let Some(latency) = self.latency.take() else {
             return;
         };
-        for (number, sent) in self.all_sent().enumerate() {
-            let took = now.saturating_duration_since(sent.at);
-            let is_late = sent.record.is_none() && self.race.is_late(sent.at, now);
-            if number == answered || is_late {
-                latency.record(now, took);
-            }
+        let sent = self.first.at;
+        let time = match answered {
+            0 => Some(now.saturating_duration_since(sent)),
+            _ => self.race.time_of_loser(sent, now),
+        };
+        if let Some(time) = time {
+            latency.record(now, time);
         }
     }
 
     /// Notes that an attempt whose head is given out without a byte of its body has taken so long at least.
     fn note_head_alone(&mut self, number: usize, now: Instant) {
-        let sent = self.all_sent().nth(number);
-        let sent = sent.filter(|sent| sent.record.is_none());
-        if sent.is_some_and(|sent| self.race.has_lasted(sent.at, now)) {
+        if self.race.has_lasted(self.first.at, now) {
             self.note_answer(number, now);
         }
     }
 
-    /// Tells the retry layer what became of the hedges, if there were any.
-    fn end(&mut self, returned: usize, now: Instant) {
+    /// Drops all attempts and tokens, before the retry layer asks for a token of its own, and tells that
+    /// layer what became of them.
+    fn end(
+        &mut self,
+        first: Pin<&mut Runner<S::Future, R, S::Error>>,
+        returned: usize,
+        now: Instant,
+    ) {
+        self.tell(returned, now);
+        first.end();
+        self.hedges.clear();
+        self.prepared = None;
+        self.service = None;
         self.latency = None;
+    }
+
+    /// Tells the retry layer what became of the hedges, if there were any.
+    fn tell(&mut self, returned: usize, now: Instant) {
         if self.hedges.is_empty() {
             return;
         }
@@ -392,21 +429,31 @@ where
             return;
         };
         let hedges_sent = u32::try_from(self.hedges.len()).unwrap_or(u32::MAX);
+        let mut records = Vec::with_capacity(self.hedges.len());
         let call = &self.call;
         let first = std::iter::once(&mut self.first);
         let hedges = self.hedges.iter_mut().map(|hedge| &mut hedge.sent);
         let others = first.chain(hedges).enumerate();
-        let others = others.filter(|(number, _)| *number != returned);
-        let others = others.map(|(number, sent)| {
-            let record = sent.record.take();
-            let record = record.unwrap_or_else(|| call.unanswered(sent.at, now));
-            record.sent_as(role(number))
-        });
+        let mut asked: Option<RequestedWait> = None;
+        for (number, sent) in others.filter(|(number, _)| *number != returned) {
+            let record = match sent.failure.take() {
+                None => call.unanswered(sent.at, now),
+                Some(failure) => {
+                    call.report(&failure, self.number.after(number).attempt);
+                    let is_longer =
+                        |it: &RequestedWait| asked.is_none_or(|so_far| so_far.wait < it.wait);
+                    asked = failure.asked.filter(is_longer).or(asked);
+                    failure.record
+                }
+            };
+            records.push(record.sent_as(role(number)));
+        }
         self.call.end(Ended {
             hedges: hedges_sent,
-            others: others.collect(),
+            others: records,
             sent,
             role: role(returned),
+            asked,
         });
     }
 }
@@ -427,19 +474,19 @@ impl<S, B, F, R: Body, E> Racing<S, B, F, R, E> {
     }
 }
 
-/// What was given up by its caller had taken so long at least: without it, only the fast answers would be
-/// known of an origin that is too slow for its callers.
+/// Notes an attempt that has failed or was given up by its caller. Without those that were slow, only the
+/// fast answers would be known of an origin that is too slow for its callers.
+fn note_unanswered(latency: Option<OriginLatency>, race: &Race, sent: Instant) {
+    let Some(latency) = latency else { return };
+    let now = Instant::now();
+    if let Some(time) = race.time_of_unanswered(sent, now) {
+        latency.record(now, time);
+    }
+}
+
 impl<S, B, F, R: Body, E> Drop for Racing<S, B, F, R, E> {
     fn drop(&mut self) {
-        let Some(latency) = self.latency.take() else {
-            return;
-        };
-        let now = Instant::now();
-        for sent in self.all_sent().filter(|sent| sent.record.is_none()) {
-            if self.race.is_late(sent.at, now) {
-                latency.record(now, now.saturating_duration_since(sent.at));
-            }
-        }
+        note_unanswered(self.latency.take(), &self.race, self.first.at);
     }
 }
 

@@ -38,13 +38,14 @@
 //! **After how long.** A hedge is sent when an attempt was not answered within the delay:
 //! [a fixed one](Hedging::after), or the [95th percentile](Hedging::learned) of the last 30 seconds of the
 //! same origin, of at most 256 origins. That is at most an eighth above the true percentile, so that at most
-//! 5 % are hedged. Until 100 answers have come within these 30 seconds, nothing is.
+//! 5 % of the attempts are hedged. Until 100 answers have come within these 30 seconds, nothing is.
 //!
 //! **Which requests.** Those that may be processed twice, as for a retry: by their method, an
 //! `Idempotency-Key`, or the marker [`Idempotent`](crate::Idempotent). Never one with
 //! [`NoRetry`](crate::NoRetry) or [`NoHedge`](crate::NoHedge), and never one for a tunnel: CONNECT, or with
 //! `Upgrade`. Its body must have been read whole by then, and be kept, or come with a
-//! [`BodyFactory`](crate::BodyFactory); while it is still being sent, the hedge is put off by another delay.
+//! [`BodyFactory`](crate::BodyFactory); while it is still being sent, the hedge is put off by another delay,
+//! and by 10 ms at least.
 //!
 //! **What it costs.** A hedge is an attempt: it counts towards
 //! [`max_attempts`](crate::RetryPolicyBuilder::max_attempts), and takes [a token](crate::budget::Cost::Hedge)
@@ -56,10 +57,13 @@
 //! stream is reset, over HTTP/1 its connection is closed. An attempt that fails, or whose response the policy
 //! would retry, gives way to one that is under way, and no further hedge is sent. If all fail, the
 //! outcome is that of the attempt, not of a hedge, and the retry layer judges it: backoff, `Retry-After`
-//! and the rest are as ever. A retry is hedged as the first attempt is.
+//! and the rest are as ever. Where the response to a hedge asks for a longer wait, that is kept. A retry is
+//! hedged as the first attempt is.
 //!
 //! **Readiness.** The instance that made the attempt is asked for readiness before each hedge. While it is
-//! not ready, the attempt goes on; if it fails to get ready, there is no hedge.
+//! not ready, the attempt goes on; if it fails to get ready, or is not ready by the deadline, there is no
+//! hedge. It is dropped as soon as no further hedge can be sent, so that it keeps no place in the queue of a
+//! limit.
 //!
 //! # What an answer is
 //!
@@ -74,8 +78,10 @@
 //! held back where no hedge can come of it any more. An attempt whose body breaks before its first byte has
 //! failed; if there is no other, the response is returned with that error in its body.
 //!
-//! What is learned of are answers: failures, and responses that are refused, may come fast and say nothing.
-//! An attempt that is given up when it had taken longer than the delay counts with the time it had.
+//! A delay is learned from the attempts, and not from the hedges: of these only those are answered that are
+//! faster than their attempt. An attempt counts with the time that its answer took, and one that is given up
+//! for its hedge as twice the delay at least. One that fails, or is given up by its caller, counts with its time too,
+//! and as the delay at least; but not if that was less than half of the delay, since a refusal may come fast.
 //!
 //! # Where the second one goes
 //!

@@ -20,7 +20,8 @@ pub(super) struct Race {
     hedges_left: u32,
     /// A hedge waits until the service takes it.
     preparing: bool,
-    /// When the last attempt was sent, or a hedge was put off.
+    /// From when on the delay of the next hedge counts: when the last attempt was sent, or a hedge was put
+    /// off.
     since: Instant,
     first: Standing,
     hedges: Vec<Standing>,
@@ -78,8 +79,13 @@ impl Race {
     }
 
     /// Whether the hedge that is about to be sent is still wanted.
-    pub(super) fn is_preparing(&self) -> bool {
-        self.preparing
+    pub(super) fn is_preparing(&self, now: Instant) -> bool {
+        self.preparing && self.deadline.is_none_or(|deadline| now < deadline)
+    }
+
+    /// Whether a hedge may still be sent, now or later.
+    pub(super) fn may_hedge(&self) -> bool {
+        self.hedges_left > 0
     }
 
     /// A hedge was sent.
@@ -90,10 +96,20 @@ impl Race {
         self.since = now;
     }
 
-    /// No hedge can be sent yet: it is due again after another delay.
+    /// No hedge can be sent yet: it is due again after another delay, and after [`PAUSE`](Self::PAUSE) at
+    /// least.
     pub(super) fn put_off(&mut self, now: Instant) {
-        self.since = now;
+        let rest = Self::PAUSE.saturating_sub(self.delay.unwrap_or_default());
+        // Later than the clock can tell, it is never due again.
+        match now.checked_add(rest) {
+            Some(since) => self.since = since,
+            None => self.stop(),
+        }
     }
+
+    /// Without it, a short delay would ask all the time whether a body was read, and a delay of zero would
+    /// ask without an end.
+    const PAUSE: Duration = Duration::from_millis(10);
 
     /// No further hedge is sent.
     pub(super) fn stop(&mut self) {
@@ -130,8 +146,10 @@ impl Race {
         if hedge_at.is_some_and(|at| at <= now) {
             return Move::Hedge;
         }
+        let given_up_at = self.deadline.filter(|_| self.preparing);
+        let at = hedge_at.or(given_up_at);
         let Some((number, held_until)) = self.held() else {
-            return Move::Wait(hedge_at);
+            return Move::Wait(at);
         };
         let held_on = held_until.is_none_or(|until| now < until);
         // With a head, and with nobody who could overtake it: before its time with the head is over no
@@ -144,19 +162,30 @@ impl Race {
         if is_decided || !held_on {
             return Move::Return(number);
         }
-        Move::Wait(hedge_at.into_iter().chain(held_until).min())
+        Move::Wait(at.into_iter().chain(held_until).min())
     }
 
-    /// Whether an attempt that was sent then, and is not answered, has taken longer than the delay.
-    pub(super) fn is_late(&self, sent: Instant, now: Instant) -> bool {
-        let age = now.saturating_duration_since(sent);
-        self.delay.is_some_and(|delay| age >= delay)
+    /// As how long an attempt counts that was sent then, and whose hedge is answered now: as twice the delay at
+    /// least. How long it would have taken nobody knows; with the time it had, a delay that too many attempts
+    /// exceed would hardly grow, since each of them is given up soon after it.
+    pub(super) fn time_of_loser(&self, sent: Instant, now: Instant) -> Option<Duration> {
+        let (age, delay) = (now.saturating_duration_since(sent), self.delay?);
+        (age >= delay).then(|| age.max(delay.saturating_mul(2)))
+    }
+
+    /// As how long an attempt counts that was sent then and ends now without an answer: as long as the delay
+    /// at least, for its answer would have come later still. `None` if it took less than half of the delay: so
+    /// early comes a refusal, which says nothing of how long an answer takes.
+    pub(super) fn time_of_unanswered(&self, sent: Instant, now: Instant) -> Option<Duration> {
+        let (age, delay) = (now.saturating_duration_since(sent), self.delay?);
+        (age >= delay / 2).then(|| age.max(delay))
     }
 
     /// Whether an attempt that was sent then, and has no byte of its answer, is worth noting: it has taken
     /// longer than the delay, or nothing is known of a delay.
     pub(super) fn has_lasted(&self, sent: Instant, now: Instant) -> bool {
-        self.delay.is_none() || self.is_late(sent, now)
+        let age = now.saturating_duration_since(sent);
+        self.delay.is_none_or(|delay| age >= delay)
     }
 
     /// When the next hedge is due.
@@ -358,16 +387,72 @@ mod tests {
         race.prepare();
         assert_eq!(race.next(at(100)), Move::Wait(Some(at(1_010))));
         assert_eq!(race.next(at(1_010)), Move::Return(0));
-        assert!(race.is_preparing());
+        assert!(race.is_preparing(at(1_010)));
         race.failed(0);
-        assert!(!race.is_preparing(), "a failure ends the hedging");
+        assert!(!race.is_preparing(at(1_010)), "a failure ends the hedging");
     }
 
     #[test]
-    fn only_what_took_longer_than_the_delay_counts_as_late() {
+    fn a_hedge_that_is_prepared_waits_for_the_service_until_the_deadline() {
+        let start = Instant::now();
+        let deadline = start + ms(150);
+        let rules = RaceRules {
+            deadline: Some(deadline),
+            ..rules()
+        };
+        let mut race = Race::new(rules, start);
+        race.prepare();
+        assert_eq!(race.next(start + ms(100)), Move::Wait(Some(deadline)));
+        assert!(race.is_preparing(start + ms(149)));
+        assert!(!race.is_preparing(deadline));
+        race.stop();
+        assert_eq!(race.next(deadline), Move::Wait(None));
+    }
+
+    #[test]
+    fn a_hedge_that_is_put_off_is_not_due_at_once_however_short_the_delay() {
+        for (delay, due) in [(0, 10), (4, 10), (10, 10), (100, 100)] {
+            let (mut race, at) = race(RaceRules {
+                delay: Some(ms(delay)),
+                ..rules()
+            });
+            race.put_off(at(0));
+            assert_eq!(race.next(at(0)), Move::Wait(Some(at(due))), "{delay}");
+            assert_eq!(race.next(at(due)), Move::Hedge);
+        }
+    }
+
+    #[test]
+    fn what_was_overtaken_counts_as_twice_the_delay_at_least() {
         let (race, at) = race(rules());
-        assert!(!race.is_late(at(0), at(99)));
-        assert!(race.is_late(at(0), at(100)));
-        assert!(!race.is_late(at(50), at(100)));
+        assert_eq!(race.time_of_loser(at(0), at(99)), None);
+        for (took, counts) in [(100, 200), (199, 200), (201, 201)] {
+            assert_eq!(race.time_of_loser(at(0), at(took)), Some(ms(counts)));
+        }
+        assert!(!race.has_lasted(at(50), at(149)));
+        assert!(race.has_lasted(at(50), at(150)));
+    }
+
+    #[test]
+    fn what_ends_without_an_answer_counts_as_the_delay_at_least_and_a_refusal_not_at_all() {
+        let (known, at) = race(rules());
+        for (took, counts) in [
+            (0, None),
+            (49, None),
+            (50, Some(100)),
+            (100, Some(100)),
+            (300, Some(300)),
+        ] {
+            assert_eq!(
+                known.time_of_unanswered(at(0), at(took)),
+                counts.map(ms),
+                "{took}"
+            );
+        }
+        let (unknown, at) = race(RaceRules {
+            delay: None,
+            ..rules()
+        });
+        assert_eq!(unknown.time_of_unanswered(at(0), at(9_000)), None);
     }
 }

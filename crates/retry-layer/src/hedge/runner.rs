@@ -52,6 +52,11 @@ impl<F, R: Body, E> Runner<F, R, E> {
         taken
     }
 
+    /// Drops what is there of the attempt.
+    pub(super) fn end(mut self: Pin<&mut Self>) {
+        self.set(Self::Over);
+    }
+
     /// The future of the attempt while there is no head.
     pub(super) fn attempt(&self) -> Option<&F> {
         match self {

@@ -12,6 +12,22 @@ pub(crate) enum Advice {
     Stop(StopReason),
 }
 
+impl Advice {
+    /// The longer wait of the two. A response that says when to come back exactly, or not to come back, is
+    /// obeyed whatever another one says.
+    pub(crate) fn or_longer(self, other: Option<RequestedWait>) -> Self {
+        match (self, other) {
+            (Self::Nothing, Some(other)) => other.into(),
+            (Self::Wait(asked), Some(other))
+                if asked.rule != Rule::Exactly && asked.wait < other.wait =>
+            {
+                other.into()
+            }
+            (advice, _) => advice,
+        }
+    }
+}
+
 /// A wait that the server asks for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct RequestedWait {

@@ -9,7 +9,11 @@ use std::{
 };
 
 use fastrand::Rng;
-use retry_layer::{Class, budget::FixedBudget, hedge::Hedging};
+use retry_layer::{
+    Attempt, Class,
+    budget::{FixedBudget, Unlimited},
+    hedge::Hedging,
+};
 use tokio::{task::JoinSet, time::sleep};
 
 use super::{Stack, get, hedging, ms, policy, send, stack};
@@ -125,4 +129,66 @@ async fn in_an_outage_hedges_stop_before_the_retries_do() {
         assert!(budget.millitokens() < 1_000);
         assert_eq!(peer.alive(), 0);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_is_hedged_than_the_percentile_says_though_fast_hedges_win() {
+    // Evenly spread over seven octaves, so that a hedge is often faster than what is left of its attempt.
+    let peer = TimedPeer::new(|number| {
+        let mut random = Rng::with_seed(u64::try_from(number).unwrap().wrapping_mul(0x9E37_79B9));
+        random.u64(..);
+        let least = 20_u64 << random.u64(..7);
+        after(least + random.u64(..least))
+    });
+    let median = policy(Hedging::learned().percentile(50)).budget(Unlimited);
+    const CALLS: usize = 4_000;
+    calls(&stack(&peer, median), CALLS).await;
+    let hedges = peer.seen().len() - CALLS;
+    assert!(hedges * 100 <= CALLS * 52, "{hedges} hedges");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_slow_more_often_than_the_percentile_allows_is_soon_not_hedged_any_more() {
+    // One request in ten takes a second, until it is answered or fails: by the answers that are waited for,
+    // which are all fast, each of them would be hedged for ever.
+    for status in [200, 503] {
+        let peer = TimedPeer::new(move |number| {
+            if number % 10 == 3 {
+                after(1_000).status(status)
+            } else {
+                after(20)
+            }
+        });
+        let learned = policy(Hedging::learned()).budget(Unlimited);
+        let stack = stack(&peer, learned);
+        calls(&stack, 10_000).await;
+        let before = hedges(&peer);
+        assert!(before <= 1_000, "{before} hedges");
+        calls(&stack, 2_000).await;
+        let late = hedges(&peer) - before;
+        assert!(late <= 20, "{before} hedges, then {late}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn refusals_that_come_fast_do_not_make_the_delay_shorter() {
+    let peer = TimedPeer::new(|number| {
+        if number % 2 == 0 {
+            after(1).status(503)
+        } else {
+            after(100)
+        }
+    });
+    calls(
+        &stack(&peer, policy(Hedging::learned()).budget(Unlimited)),
+        2_000,
+    )
+    .await;
+    assert_eq!(hedges(&peer), 0);
+}
+
+fn hedges(peer: &TimedPeer) -> usize {
+    let seen = peer.seen();
+    let is_hedge = |attempt: Option<Attempt>| attempt.is_some_and(|it| it.hedge().is_some());
+    seen.iter().filter(|it| is_hedge(it.attempt)).count()
 }

@@ -1,6 +1,12 @@
 //! Which attempt is sent when, and whose answer is the call's.
 
-use retry_layer::{Class, budget::FixedBudget, hedge::Hedging};
+use std::sync::Arc;
+
+use retry_layer::{
+    Class,
+    budget::{FixedBudget, GrpcThrottle},
+    hedge::Hedging,
+};
 use tokio::time::{Instant, advance};
 use tokio_test::{assert_pending, assert_ready, task};
 use tower::ServiceExt;
@@ -113,6 +119,43 @@ async fn where_all_fail_the_outcome_is_that_of_the_first() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_all_fail_the_longest_wait_that_one_asks_for_is_kept() {
+    let asks = |millis, seconds| after(millis).status(503).header("retry-after", seconds);
+    let cases = [
+        ([after(300).error(Class::Ambiguous), asks(50, "7")], 7_300),
+        ([after(300).status(500), asks(50, "7")], 7_300),
+        ([asks(300, "9"), asks(50, "7")], 9_300),
+        ([asks(300, "7"), asks(50, "9")], 9_300),
+        ([after(300).status(500), after(50).status(500)], 1_300),
+    ];
+    for ([attempt, hedge], again) in cases {
+        let peer = TimedPeer::playing([attempt, hedge, after(10)]);
+        let outcome = send(&stack(&peer, policy(hedging())), get()).await;
+        assert_eq!(outcome.status(), 200);
+        // Up to a tenth is added to what the server asks for.
+        let sent = peer.sent_at()[2];
+        assert!((again..=again * 11 / 10).contains(&sent), "{sent}, {again}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_attempt_that_fails_is_a_failure_for_the_budget() {
+    for (answers, lost) in [
+        ([after(300).status(503), after(50).status(503)], 2),
+        ([after(900), after(50).status(503)], 1),
+        ([after(150).status(503), after(300)], 1),
+        ([after(150), after(300)], 0),
+    ] {
+        let peer = TimedPeer::playing(answers);
+        // A success brings nothing that could be seen.
+        let throttle = Arc::new(GrpcThrottle::new(10, 1).unwrap());
+        let policy = policy(hedging()).max_attempts(2).budget(throttle.clone());
+        send(&stack(&peer, policy), get()).await;
+        assert_eq!(throttle.millitokens() / 1_000, 10 - lost, "{lost}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failure_before_the_delay_is_retried_and_not_hedged() {
     let peer = TimedPeer::playing([after(40).status(503), after(40)]);
     let outcome = send(&stack(&peer, policy(hedging())), get()).await;
@@ -160,7 +203,7 @@ async fn no_hedge_is_sent_when_the_deadline_has_come() {
 async fn a_hedge_waits_until_the_service_is_ready_and_holds_nothing_up() {
     let peer = TimedPeer::playing([after(300)]);
     peer.ready_once(None);
-    let budget = std::sync::Arc::new(FixedBudget::new(10, 100).unwrap());
+    let budget = Arc::new(FixedBudget::new(10, 100).unwrap());
     let policy = policy(hedging()).budget(budget.clone());
     let stack = stack(&peer, policy);
     let mut call = task::spawn(stack.clone().oneshot(get()));
@@ -189,7 +232,7 @@ async fn a_call_that_is_dropped_at_any_moment_leaves_nothing() {
             after(10).byte_after(900).rest_after(500),
             after(20).byte_after(300).rest_after(500),
         ]);
-        let budget = std::sync::Arc::new(FixedBudget::new(10, 100).unwrap());
+        let budget = Arc::new(FixedBudget::new(10, 100).unwrap());
         let stack = stack(&peer, policy(hedging()).budget(budget.clone()));
         let mut call = task::spawn(stack.clone().oneshot(get()));
         assert_pending!(call.poll());

@@ -1,5 +1,7 @@
 //! Which requests are hedged, and what a hedge sends.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::{BodyExt, Full, channel::Channel};
@@ -117,6 +119,24 @@ async fn a_body_that_streams_is_hedged_once_it_was_read_whole() {
     assert_eq!(peer.sent_at(), [0, 200]);
     assert_eq!(peer.seen()[0].body, "row");
     assert_eq!(peer.seen()[1].body, "row");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_delay_a_body_that_streams_is_hedged_once_it_was_read_whole() {
+    let peer = slow();
+    let hedge = HedgeLayer::new().layer(peer.handle());
+    let at_once = policy(Hedging::after(Duration::ZERO)).build().unwrap();
+    let service = Retry::new(hedge, at_once);
+    let (mut sender, body) = Channel::<Bytes>::new(4);
+    let request = Request::put("http://peer/").body(body.boxed()).unwrap();
+    let call = tokio::spawn(service.oneshot(request));
+    tokio::time::sleep(ms(150)).await;
+    assert_eq!(peer.seen().len(), 1, "the body is still being sent");
+    sender.send_data(Bytes::from("row")).await.unwrap();
+    drop(sender);
+    call.await.unwrap().unwrap();
+    let seen = peer.seen();
+    assert_eq!((seen.len(), &*seen[1].body), (2, &b"row"[..]));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,18 +1,28 @@
 //! What reports, observers and events tell of hedges.
 
 use std::{
+    pin::Pin,
     sync::{Arc, Mutex},
+    task::{Context, Poll},
     time::Duration,
 };
 
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
 use retry_layer::{
-    AttemptOutcome, Class, EndedAttempt, ResponseExt, RetryObserver, RetryReport, SentHedge,
-    StopReason,
+    AttemptOutcome, Class, EndedAttempt, ReplayBody, ResponseExt, Retry, RetryObserver,
+    RetryReport, SentHedge, StopReason,
+    hedge::{Hedge, HedgeLayer},
 };
 use tokio::time::timeout;
+use tower::{Layer, Service, ServiceExt};
 
 use super::{begin, get, hedging, ms, policy, send, stack, up_to};
-use crate::support::timed::{TimedPeer, after};
+use crate::support::{
+    Failure,
+    timed::{TimedPeer, after},
+};
 
 /// The attempts of a report: outcome, whether it is a hedge, when it began and how long it took.
 fn attempts(report: &RetryReport) -> Vec<(AttemptOutcome, bool, u128, u128)> {
@@ -89,6 +99,20 @@ async fn failures_of_a_race_are_reported_and_the_retries_after_them() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_body_that_breaks_before_its_first_byte_is_reported_as_a_failure() {
+    let peer = TimedPeer::playing([after(120).breaks(), after(300)]);
+    let outcome = send(&stack(&peer, policy(hedging())), get()).await;
+    let report = outcome.result.unwrap().retry_report();
+    assert_eq!(
+        attempts(&report),
+        [
+            (AttemptOutcome::Error(Class::Ambiguous), false, 0, 120),
+            (status(200), true, 100, 300)
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_call_that_is_cut_off_tells_of_the_hedges_that_were_under_way() {
     let peer = TimedPeer::playing([after(1_000), after(1_000)]);
     let mut stack = stack(&peer, policy(hedging()));
@@ -99,6 +123,49 @@ async fn a_call_that_is_cut_off_tells_of_the_hedges_that_were_under_way() {
         attempts(&call.report_so_far()),
         [(cut_off, false, 0, 120), (cut_off, true, 100, 20)]
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_cut_off_in_a_body_tells_which_attempt_brought_it() {
+    // A layer between the retries and the hedges reads the body, so the race is over long before.
+    let peer = TimedPeer::playing([after(1_000), after(50).rest_after(10_000)]);
+    let reading = Reading(HedgeLayer::new().layer(peer.handle()));
+    let mut service = Retry::new(reading, policy(hedging()).build().unwrap());
+    let call = ServiceExt::<Request<Full<Bytes>>>::ready(&mut service).await;
+    let mut call = Box::pin(call.unwrap().call(get()));
+    assert!(timeout(ms(500), &mut call).await.is_err());
+    let cut_off = AttemptOutcome::Error(Class::Ambiguous);
+    assert_eq!(
+        attempts(&call.report_so_far()),
+        [
+            (AttemptOutcome::Unanswered, false, 0, 150),
+            (cut_off, true, 100, 400)
+        ]
+    );
+}
+
+/// Reads the body before it gives out the head.
+#[derive(Clone)]
+struct Reading(Hedge<TimedPeer>);
+
+impl Service<Request<ReplayBody<Full<Bytes>>>> for Reading {
+    type Response = Response<Full<Bytes>>;
+    type Error = Failure;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Failure>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        Service::<Request<ReplayBody<Full<Bytes>>>>::poll_ready(&mut self.0, cx)
+    }
+
+    fn call(&mut self, request: Request<ReplayBody<Full<Bytes>>>) -> Self::Future {
+        let sending = self.0.call(request);
+        Box::pin(async move {
+            let (head, body) = sending.await?.into_parts();
+            let body = body.collect().await;
+            let body = body.map_err(|_| Failure::of(Class::Ambiguous))?;
+            Ok(Response::from_parts(head, Full::new(body.to_bytes())))
+        })
+    }
 }
 
 #[derive(Default)]

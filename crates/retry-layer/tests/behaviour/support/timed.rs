@@ -114,6 +114,8 @@ struct Shared {
     alive: AtomicUsize,
     /// How long a second request waits for readiness.
     readiness: Mutex<Option<Result<Duration, Class>>>,
+    /// When it is ready for a second one, if that is known.
+    ready_from: Mutex<Option<Instant>>,
 }
 
 impl TimedPeer {
@@ -124,6 +126,7 @@ impl TimedPeer {
                 seen: Mutex::default(),
                 alive: AtomicUsize::new(0),
                 readiness: Mutex::default(),
+                ready_from: Mutex::default(),
             }),
             ready: false,
         }
@@ -145,6 +148,11 @@ impl TimedPeer {
     pub(crate) fn ready_once(&self, then: Option<Class>) {
         let then = then.map_or(Ok(Duration::MAX), Err);
         *self.shared.readiness.lock().unwrap() = Some(then);
+    }
+
+    /// After the first request it is ready again when this time from now is over.
+    pub(crate) fn ready_again_after(&self, time: Duration) {
+        *self.shared.ready_from.lock().unwrap() = Some(Instant::now() + time);
     }
 
     pub(crate) fn seen(&self) -> Vec<Seen> {
@@ -202,8 +210,18 @@ where
     type Error = Failure;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Failure>> + Send>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         let is_first = self.shared.seen.lock().unwrap().is_empty();
+        let ready_from = *self.shared.ready_from.lock().unwrap();
+        if ready_from.is_some_and(|from| !is_first && Instant::now() < from) {
+            // Polled again when any time is over.
+            let waker = cx.waker().clone();
+            tokio::spawn(async move {
+                sleep(Duration::from_millis(10)).await;
+                waker.wake();
+            });
+            return Poll::Pending;
+        }
         match *self.shared.readiness.lock().unwrap() {
             Some(Ok(_)) if !is_first => return Poll::Pending,
             Some(Err(class)) if !is_first => return Poll::Ready(Err(Failure::of(class))),
