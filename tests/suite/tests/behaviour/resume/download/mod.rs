@@ -18,7 +18,7 @@ use client::{
     Client, Download, Error, ErrorKind, Progress, ResumeErrorKind, retry_layer::hedge::Hedging,
 };
 use http::HeaderMap;
-use test_suite::TemporaryFolder;
+use test_suite::{TemporaryFolder, eventually};
 use test_support::{Connection, MemoryConnector, Reply, Request, Server, http2, sequence};
 use tokio::sync::Notify;
 
@@ -778,6 +778,9 @@ async fn a_download_goes_on_where_its_hedge_broke_and_is_hedged_again() {
     assert!(fs::read(folder.file("target")).unwrap() == file.content[..]);
     let rest = Some("bytes=400-999".to_owned());
     assert_eq!(ranges(&connector), [None, None, rest.clone(), rest]);
-    let stats = client.stats();
-    assert_eq!((stats.in_use, stats.waiting), (0, 0));
+    eventually("nothing is in use", || {
+        let stats = client.stats();
+        (stats.in_use, stats.waiting) == (0, 0)
+    })
+    .await;
 }
