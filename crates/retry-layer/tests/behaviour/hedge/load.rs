@@ -133,6 +133,7 @@ async fn in_an_outage_hedges_stop_before_the_retries_do() {
 
 #[tokio::test(start_paused = true)]
 async fn no_more_is_hedged_than_the_percentile_says_though_fast_hedges_win() {
+    const CALLS: usize = 4_000;
     // Evenly spread over seven octaves, so that a hedge is often faster than what is left of its attempt.
     let peer = TimedPeer::new(|number| {
         let mut random = Rng::with_seed(u64::try_from(number).unwrap().wrapping_mul(0x9E37_79B9));
@@ -141,7 +142,6 @@ async fn no_more_is_hedged_than_the_percentile_says_though_fast_hedges_win() {
         after(least + random.u64(..least))
     });
     let median = policy(Hedging::learned().percentile(50)).budget(Unlimited);
-    const CALLS: usize = 4_000;
     calls(&stack(&peer, median), CALLS).await;
     let hedges = peer.seen().len() - CALLS;
     assert!(hedges * 100 <= CALLS * 52, "{hedges} hedges");
