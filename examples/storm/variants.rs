@@ -3,13 +3,10 @@
 use std::time::Duration;
 
 use client::{
-    Backoff, BuildError, Client, ClientBuilder, Exponential, Jitter, OriginFailures, RetryPolicy,
+    Backoff, BuildError, Client, ClientBuilder, Exponential, Jitter, RetryPolicy,
     RetryPolicyBuilder,
     budget::{AwsBudget, ConcurrencyShare, FinagleBudget, FixedBudget, GrpcThrottle, Unlimited},
-    retry_layer::{
-        breaker::{Breaker, BreakerLayer},
-        hedge::Hedging,
-    },
+    retry_layer::{breaker::Breaker, health::Ledger, hedge::Hedging, pause::Pause},
 };
 use overload::Server;
 
@@ -20,7 +17,7 @@ pub(crate) struct Variant {
     pub(crate) make: fn(u64) -> Result<ClientBuilder, BuildError>,
 }
 
-pub(crate) const VARIANTS: [Variant; 14] = [
+pub(crate) const VARIANTS: [Variant; 16] = [
     Variant {
         name: "no retry",
         what: "each request is sent once",
@@ -96,16 +93,30 @@ pub(crate) const VARIANTS: [Variant; 14] = [
         make: |_| Ok(Client::builder()),
     },
     Variant {
-        name: "with breaker",
-        what: "a circuit breaker around each attempt",
-        make: |seed| Ok(Client::builder().attempt_layer(breaker(seed)?)),
+        name: "with pause",
+        what: "one answer holds back all requests",
+        make: |seed| Ok(knowing(seed)?.pause(Pause::builder())),
     },
     Variant {
-        name: "breaker, hedging",
+        name: "with breaker",
+        what: "a circuit breaker before each attempt",
+        make: |seed| Ok(knowing(seed)?.breaker(Breaker::builder())),
+    },
+    Variant {
+        name: "pause, breaker",
         what: "both",
         make: |seed| {
-            let hedged = Client::builder().hedge(Hedging::learned());
-            Ok(hedged.attempt_layer(breaker(seed)?))
+            let breaker = knowing(seed)?.breaker(Breaker::builder());
+            Ok(breaker.pause(Pause::builder()))
+        },
+    },
+    Variant {
+        name: "all three",
+        what: "pause, breaker and hedging",
+        make: |seed| {
+            let breaker = knowing(seed)?.breaker(Breaker::builder());
+            let paused = breaker.pause(Pause::builder());
+            Ok(paused.hedge(Hedging::learned()))
         },
     },
     Variant {
@@ -126,11 +137,10 @@ fn with(policy: RetryPolicyBuilder) -> ClientBuilder {
     Client::builder().retry(policy)
 }
 
-fn breaker(seed: u64) -> Result<BreakerLayer, BuildError> {
-    let breaker = Breaker::builder()
-        .classifier(OriginFailures::new())
-        .seed(seed);
-    Ok(BreakerLayer::new(breaker.build()?))
+/// A client with a ledger whose chances follow from the seed.
+fn knowing(seed: u64) -> Result<ClientBuilder, BuildError> {
+    let ledger = Ledger::builder().seed(seed).build()?;
+    Ok(Client::builder().ledger(ledger))
 }
 
 fn unlimited() -> RetryPolicyBuilder {

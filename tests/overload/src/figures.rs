@@ -87,7 +87,7 @@ impl Counts {
     }
 
     pub(crate) fn success(&self, began: Duration, now: Duration) {
-        if now - began > self.storm.good_within {
+        if now.saturating_sub(began) > self.storm.good_within {
             return;
         }
         let mut inner = self.lock();

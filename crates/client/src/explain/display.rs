@@ -115,6 +115,8 @@ impl fmt::Display for ExplainedLayer {
             Self::Hedge => f.write_str("hedges"),
             Self::AttemptLayers(count) => write!(f, "{count} of the caller's around each attempt"),
             Self::Attempt => f.write_str("headers and credentials"),
+            Self::Breaker => f.write_str("circuit breaker"),
+            Self::Pause => f.write_str("pauses"),
             Self::Cookies => f.write_str("cookies"),
             Self::Session => f.write_str("session"),
             Self::Service => f.write_str("service"),

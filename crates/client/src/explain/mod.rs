@@ -106,6 +106,10 @@ pub enum ExplainedLayer {
     AttemptLayers(usize),
     /// Headers and credentials of the client are added to each attempt.
     Attempt,
+    /// A [circuit breaker](crate::ClientBuilder::breaker) may refuse an attempt.
+    Breaker,
+    /// An attempt may have to wait for the end of a [pause](crate::ClientBuilder::pause).
+    Pause,
     /// Cookies of a jar are sent and stored.
     Cookies,
     /// The session with its pool.
@@ -321,6 +325,7 @@ impl Facts {
             Below::Session(_) | Below::OwnConnector => ExplainedLayer::Session,
             Below::Service | Below::Bare => ExplainedLayer::Service,
         };
+        let guards = self.attempt.guards.as_ref();
         let repeats = retry.is_some_and(|it| it.once().is_none());
         let some = |layer, is_there: bool| is_there.then_some(layer);
         let layers = [
@@ -339,6 +344,14 @@ impl Facts {
                 self.attempt_layers > 0,
             ),
             some(ExplainedLayer::Attempt, !is_bare),
+            some(
+                ExplainedLayer::Breaker,
+                guards.is_some_and(|it| it.breaker.is_some()),
+            ),
+            some(
+                ExplainedLayer::Pause,
+                guards.is_some_and(|it| it.pause.is_some()),
+            ),
             some(ExplainedLayer::Cookies, self.has_jar),
             Some(below),
         ];

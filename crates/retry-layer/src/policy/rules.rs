@@ -355,7 +355,7 @@ impl fmt::Display for RetryRules {
         match self.hedged() {
             Some(Hedged::After(delay)) => write!(f, "\na hedge after {delay:?} without an answer")?,
             Some(Hedged::NotYetLearned) => {
-                f.write_str("\na hedge as soon as its delay is learned")?
+                f.write_str("\na hedge as soon as its delay is learned")?;
             }
             None => {}
         }

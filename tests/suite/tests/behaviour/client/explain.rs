@@ -15,7 +15,7 @@ use client::{
     Http2, Idempotence, Jar, PoolConfig, Processed, Proxy, Redirects, RequestBuilder, RetryPolicy,
     Route, StopReason, ThroughputFloor, Timeouts,
     budget::Unlimited,
-    retry_layer::{NoHedge, RetryOwner, hedge::Hedging},
+    retry_layer::{NoHedge, RetryOwner, breaker::Breaker, hedge::Hedging, pause::Pause},
 };
 use futures_core::Stream;
 use http::{Request, Response, StatusCode};
@@ -104,19 +104,16 @@ async fn agrees(outcome: fn() -> io::Result<StatusCode>, processed: Processed) {
             Err(error) => (error.retry_report().expect("it was tried").clone(), true),
         };
         let attempts = sent.load(Ordering::Relaxed);
-        match rules.refusal_after(processed) {
-            Some(refusal) => {
-                assert_eq!(attempts, 1, "{name}: {explained}");
-                // A response to a request that is sent once has no report.
-                if rules.once().is_none() || is_error {
-                    assert_eq!(report.stop(), refusal, "{name}: {explained}");
-                }
-            }
-            None => {
-                assert_eq!(attempts, 3, "{name}: {explained}");
-                assert_eq!(rules.max_attempts(), 3, "{name}");
-                assert_eq!(report.stop(), StopReason::AttemptsExhausted, "{name}");
-            }
+        let Some(refusal) = rules.refusal_after(processed) else {
+            assert_eq!(attempts, 3, "{name}: {explained}");
+            assert_eq!(rules.max_attempts(), 3, "{name}");
+            assert_eq!(report.stop(), StopReason::AttemptsExhausted, "{name}");
+            continue;
+        };
+        assert_eq!(attempts, 1, "{name}: {explained}");
+        // A response to a request that is sent once has no report.
+        if rules.once().is_none() || is_error {
+            assert_eq!(report.stop(), refusal, "{name}: {explained}");
         }
     }
 }
@@ -280,6 +277,8 @@ fn layers_are_told_in_the_order_of_the_stack() {
             |request: Request<client::AttemptBody>| request,
         ))
         .hedge(Hedging::after(secs(1)))
+        .breaker(Breaker::builder())
+        .pause(Pause::builder())
         .cookies(Jar::new())
         .build()
         .unwrap();
@@ -293,6 +292,8 @@ fn layers_are_told_in_the_order_of_the_stack() {
             ExplainedLayer::Hedge,
             ExplainedLayer::AttemptLayers(1),
             ExplainedLayer::Attempt,
+            ExplainedLayer::Breaker,
+            ExplainedLayer::Pause,
             ExplainedLayer::Cookies,
             ExplainedLayer::Session,
         ]
