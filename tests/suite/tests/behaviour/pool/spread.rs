@@ -345,34 +345,6 @@ async fn an_address_that_does_not_answer_costs_one_call_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_that_break_together_leave_their_address_out_for_one_second() {
-    for version in [Version::HTTP_11, Version::HTTP_2] {
-        let cluster = Cluster::new(version, &[200, 200]);
-        let session = cluster.session();
-        let mut calls = JoinSet::new();
-        for _ in 0..40 {
-            let session = session.clone();
-            calls.spawn(async move { fetch(&session, get("http://orders/")).await.map(drop) });
-        }
-        // All are under way.
-        sleep(Duration::from_millis(5)).await;
-        cluster.pod(0).dead.store(true, Relaxed);
-        let mut failed = 0;
-        while let Some(call) = calls.join_next().await {
-            failed += usize::from(call.unwrap().is_err());
-        }
-        assert!(failed > 10, "{version:?}: {failed}");
-        cluster.pod(0).dead.store(false, Relaxed);
-        sleep(SECOND).await;
-        cluster.take_counts();
-        for _ in 0..10 {
-            fetch(&session, get("http://orders/")).await.unwrap();
-        }
-        assert!(cluster.pod(0).served() >= 4, "{version:?}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
 async fn an_address_that_does_not_answer_is_left_out_though_calls_wait_for_less_time() {
     let cluster = Cluster::new(Version::HTTP_11, &[200, 200]);
     cluster.pod(0).hangs.store(true, Relaxed);
