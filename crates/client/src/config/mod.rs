@@ -81,13 +81,13 @@ use self::{
 /// | `retry.replay_limit`, `.replay_memory` | bytes |
 /// | `retry.drain.bytes` and `.time` | bytes and a duration |
 /// | `retry.transparent_retries` | whether a request is sent again, without counting as an attempt, that was not processed or met a closed connection; with `max_attempts` 1 and false here, each is sent once |
-/// | `hedge` | [hedging](ClientBuilder::hedge): `"learned"` or `"none"`, or a table of the next keys |
+/// | `hedge` | [hedging](crate::ClientBuilder::hedge): `"learned"` or `"none"`, or a table of the next keys |
 /// | `hedge.after`, or `.percentile` and `.min_answers` | a duration; or, for a delay that is learned, numbers |
 /// | `hedge.max_hedges`, `.first_byte_within` | a number, a duration |
-/// | `breaker` | `"default"` for a [circuit breaker](ClientBuilder::breaker), `"none"` for none; or a table of the next keys, of which each may be left out |
+/// | `breaker` | `"default"` for a [circuit breaker](crate::ClientBuilder::breaker), `"none"` for none; or a table of the next keys, of which each may be left out |
 /// | `breaker.consecutive_failures`, `.min_wait`, `.max_wait`, `.max_retry_after` | a number; durations |
 /// | `breaker.success_rate` | a table of `percent` (a number), `window` (a duration) and, if wanted, `min_requests` (a number) |
-/// | `pause` | `"default"` for [pauses](ClientBuilder::pause) that one answer sets for all requests, `"none"` for none; or a table of the next keys |
+/// | `pause` | `"default"` for [pauses](crate::ClientBuilder::pause) that one answer sets for all requests, `"none"` for none; or a table of the next keys |
 /// | `pause.max_pause`, `.max_wait`, `.without_hint`, `.max_waiting` | durations, the third also `"none"`; a number |
 /// | `redirects.follow`, `.limit`, `.allow_downgrade`, `.sensitive_headers` | true or false, a number, true or false, a list of names |
 /// | `pool.max_connections`, `.max_connections_per_origin`, `.max_waiting`, `.max_requests_per_connection` | numbers |

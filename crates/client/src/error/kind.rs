@@ -22,10 +22,10 @@ pub enum ErrorKind {
     /// No token could be fetched: [`is_token`](crate::Error::is_token).
     Token,
     /// The circuit breaker did not let the request pass:
-    /// [`is_circuit_open`](Error::is_circuit_open).
+    /// [`is_circuit_open`](crate::Error::is_circuit_open).
     CircuitOpen,
     /// The server asks for a longer pause than the request may wait:
-    /// [`is_paused`](Error::is_paused).
+    /// [`is_paused`](crate::Error::is_paused).
     Paused,
     /// No connection of the pool became free in time: [`is_queue`](crate::Error::is_queue).
     QueueTimeout,
