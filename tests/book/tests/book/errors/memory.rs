@@ -7,6 +7,7 @@ use client::{
     Body, Client, ClientBuilder, Error, PoolConfig, Resolver, RetryPolicy, SAVED_FLOOR, Token,
     budget::FixedBudget,
     http::header::LOCATION,
+    retry_layer::{breaker::Breaker, pause::Pause},
     testing::{Answer, Failure, Fake},
     token_fn,
 };
@@ -29,6 +30,7 @@ pub(super) async fn errors() -> BTreeSet<String> {
     lines.extend(multiplexed().await);
     lines.extend(answers().await);
     lines.extend(settings().await);
+    lines.extend(held_back().await);
     lines
 }
 
@@ -286,6 +288,35 @@ async fn answers() -> Vec<String> {
         line(get(&closed).await),
         line(lines.next().await.unwrap()),
     ]
+}
+
+/// What a circuit breaker or a pause refuses.
+async fn held_back() -> Vec<String> {
+    let failing = Client::builder()
+        .breaker(Breaker::builder())
+        .build_with_fake(&Fake::new([503; 7]))
+        .unwrap();
+    for _ in 0..7 {
+        post(&failing).await.unwrap();
+    }
+    let throttled = Client::builder()
+        .pause(Pause::builder())
+        .build_with_fake(&Fake::new([Answer::new(429).header("retry-after", "90")]))
+        .unwrap();
+    post(&throttled).await.unwrap();
+    vec![
+        without_random_time(&line(get(&failing).await), "open for "),
+        without_random_time(&line(get(&throttled).await), "another "),
+    ]
+}
+
+/// The line with a time left out that has a random part.
+fn without_random_time(line: &str, before: &str) -> String {
+    let (start, rest) = line.split_once(before).unwrap();
+    let rest = rest
+        .split_once(',')
+        .map_or(String::new(), |(_, rest)| format!(",{rest}"));
+    format!("{start}{before}…{rest}")
 }
 
 async fn settings() -> Vec<String> {
