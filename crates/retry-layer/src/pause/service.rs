@@ -39,6 +39,15 @@ impl<S> SharedPause<S> {
     }
 }
 
+impl<S: Clone> SharedPause<S> {
+    /// Drops the service that is ready, with whatever it has reserved for a request that is not sent
+    /// now: the caller may keep this service for long without another call, and the clone that waits
+    /// needs the same room.
+    fn give_readiness_back(&mut self) {
+        self.inner = self.inner.clone();
+    }
+}
+
 impl<S, B, R> Service<Request<B>> for SharedPause<S>
 where
     S: Service<Request<B>, Response = Response<R>> + Clone,
@@ -58,10 +67,15 @@ where
         match self.pause.shared.admit(&request) {
             Admission::Pass(pass) => PauseFuture::sent(self.inner.call(request), Some(pass)),
             Admission::Unknown => PauseFuture::sent(self.inner.call(request), None),
-            // A clone waits, and becomes ready when its turn has come: the service that is ready keeps
-            // what it has reserved for the next request, which may be for another partition.
-            Admission::Wait(waiting) => PauseFuture::held(self.inner.clone(), request, waiting),
-            Admission::Refuse(error) => PauseFuture::refused(error),
+            // A clone waits, and becomes ready when its turn has come.
+            Admission::Wait(waiting) => {
+                self.give_readiness_back();
+                PauseFuture::held(self.inner.clone(), request, waiting)
+            }
+            Admission::Refuse(error) => {
+                self.give_readiness_back();
+                PauseFuture::refused(error)
+            }
         }
     }
 }

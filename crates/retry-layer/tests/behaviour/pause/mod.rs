@@ -1,5 +1,6 @@
 //! The pause that one answer sets for all requests.
 
+mod line;
 mod quota;
 mod rules;
 
