@@ -28,10 +28,34 @@ pub(crate) struct Line {
 
 #[derive(Debug)]
 struct Waiter {
-    /// `None` until it has waited for the first time.
+    /// `None` until it has waited for the first time, and from when it was woken until it asks.
     waker: Option<Waker>,
     /// Until when it can wait.
     limit: Option<Instant>,
+    /// When it asks again at the latest, if its task is polled.
+    asks_at: Instant,
+}
+
+/// A place in the line.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Seat {
+    pub(super) number: u64,
+    /// Until when the request can wait.
+    pub(super) limit: Option<Instant>,
+}
+
+/// Wakers that are woken, or only dropped, when no lock is held any more: either may run any code.
+#[derive(Debug, Default)]
+#[must_use = "a request that is not woken may wait for too long"]
+pub(super) struct Wakers {
+    to_wake: Vec<Waker>,
+    to_drop: Vec<Waker>,
+}
+
+impl Wakers {
+    pub(super) fn wake(self) {
+        self.to_wake.into_iter().for_each(Waker::wake);
+    }
 }
 
 /// What becomes of a request that comes or asks again.
@@ -40,7 +64,7 @@ pub(super) enum Turn {
     /// It may be sent, with the number of the pause in which it was released; 0 for none.
     Go { pause: u32 },
     /// It waits at this place, and asks again when it is woken, or at this moment.
-    Wait { place: u64, until: Instant },
+    Wait { seat: Seat, until: Instant },
     /// It cannot wait for as long as it would have to.
     Refuse(Refusal),
 }
@@ -74,6 +98,9 @@ pub(super) enum Change {
 impl Line {
     /// For how long a rate that is known holds.
     const KNOWN_FOR: Duration = Duration::from_secs(60);
+    /// A request that does not ask for so long, though it is its turn, is passed over: its task is not
+    /// polled.
+    const PATIENCE: Duration = Duration::from_secs(1);
 
     pub(crate) fn new(random: Rng) -> Self {
         Self {
@@ -116,7 +143,11 @@ impl Line {
 
     /// How long a request at this place would wait.
     pub(super) fn expected(&self, number: u64, now: Instant) -> Duration {
-        let ahead = self.waiting.range(..number).count();
+        let ahead = match self.waiting.last_key_value() {
+            // One that comes anew is the last.
+            Some((last, _)) if *last >= number => self.waiting.range(..number).count(),
+            Some(_) | None => self.waiting.len(),
+        };
         self.pace
             .as_ref()
             .map_or_else(Default::default, |pace| pace.expected(ahead, now))
@@ -147,85 +178,139 @@ impl Line {
         if limit.is_some_and(|limit| expected.is_none_or(|expected| expected > limit)) {
             return (Turn::Refuse(Refusal::TooLong), None);
         }
+        let seat = Seat { number, limit };
+        self.sit_down(seat, now);
+        (Turn::Wait { seat, until: now }, None)
+    }
+
+    fn sit_down(&mut self, seat: Seat, now: Instant) {
+        let Seat { number, limit } = seat;
         self.first_limit = match (self.first_limit, limit) {
             (Some(first), Some(limit)) => Some(first.min(limit)),
             (first, limit) => first.or(limit),
         };
-        self.waiting.insert(number, Waiter { waker: None, limit });
-        let turn = Turn::Wait {
-            place: number,
-            until: now,
+        let waiter = Waiter {
+            waker: None,
+            limit,
+            asks_at: now,
         };
-        (turn, None)
+        self.waiting.insert(number, waiter);
     }
 
     /// A request at this place asks whether its turn has come. Where it is over with it, it leaves the
-    /// line. Returns the waker of the request whose turn is next, if that has changed.
-    pub(super) fn ask(
-        &mut self,
-        number: u64,
-        now: Instant,
-        waker: &Waker,
-    ) -> (Turn, Option<Waker>) {
-        let is_first = self.is_first(number);
-        let Some(waiter) = self.waiting.get_mut(&number) else {
-            return (Turn::Go { pause: 0 }, None);
-        };
+    /// line. One that was passed over takes its place again.
+    pub(super) fn ask(&mut self, seat: Seat, now: Instant, waker: Waker) -> (Turn, Wakers) {
+        let Seat { number, limit } = seat;
+        if self.pace.is_none() {
+            return (Turn::Go { pause: 0 }, self.leave(number, now));
+        }
+        if !self.waiting.contains_key(&number) {
+            self.sit_down(seat, now);
+        }
+        let mut wakers = self.pass_over_absent(number, now);
+        let watch = self.watch(number);
         let Some(pace) = &mut self.pace else {
-            return (Turn::Go { pause: 0 }, self.leave(number));
+            return (Turn::Go { pause: 0 }, wakers);
         };
         pace.crowd(now);
-        let limit = waiter.limit;
         // The pause may have become longer since it came.
         if limit.is_some_and(|limit| now >= limit || pace.until() > limit) {
-            return (Turn::Refuse(Refusal::TooLong), self.leave(number));
+            self.leave_with(number, now, &mut wakers);
+            return (Turn::Refuse(Refusal::TooLong), wakers);
         }
-        let mut until = limit;
-        if is_first {
-            match pace.release(now, &mut self.random) {
-                Release::Now { pause } => return (Turn::Go { pause }, self.leave(number)),
-                Release::At(moment) => until = Some(limit.map_or(moment, |it| it.min(moment))),
-            }
-        }
-        match &mut waiter.waker {
-            Some(kept) => kept.clone_from(waker),
-            none => *none = Some(waker.clone()),
-        }
-        let until = until.unwrap_or_else(|| later(now, Duration::MAX));
-        let turn = Turn::Wait {
-            place: number,
-            until,
+        let until = match watch {
+            Some(watch) => watch,
+            None => match pace.release(now, &mut self.random) {
+                Release::Now { pause } => {
+                    self.leave_with(number, now, &mut wakers);
+                    return (Turn::Go { pause }, wakers);
+                }
+                Release::At(moment) => moment,
+            },
         };
-        (turn, None)
+        let until = limit.map_or(until, |limit| limit.min(until));
+        if let Some(waiter) = self.waiting.get_mut(&number) {
+            wakers.to_drop.extend(waiter.waker.replace(waker));
+            waiter.asks_at = until;
+        }
+        (Turn::Wait { seat, until }, wakers)
     }
 
-    /// Requests pass freely from now on. Returns whom to wake: each wakes the next.
-    pub(super) fn resume(&mut self, now: Instant) -> (Option<Waker>, Option<Change>) {
+    /// When a request that is not the first has to look whether those before it still ask. Of a long
+    /// line those at its head do so more often than the others.
+    fn watch(&self, number: u64) -> Option<Instant> {
+        const OFTEN: u64 = 64;
+        const MOST: u64 = 4;
+        let (first, waiter) = self.waiting.first_key_value()?;
+        let behind = (number.saturating_sub(*first) / OFTEN).min(MOST);
+        let factor = u32::try_from(behind).unwrap_or_default().saturating_add(1);
+        let patience = Self::PATIENCE.saturating_mul(factor);
+        (*first != number).then(|| later(waiter.asks_at, patience))
+    }
+
+    /// Takes those from the head of the line who had to ask long ago: nobody polls them, such as the
+    /// requests of a runtime that is not driven, and the others must not wait for them.
+    fn pass_over_absent(&mut self, number: u64, now: Instant) -> Wakers {
+        let mut wakers = Wakers::default();
+        while let Some(first) = self.waiting.first_entry() {
+            let is_late = later(first.get().asks_at, Self::PATIENCE) <= now;
+            if *first.key() == number || !is_late {
+                break;
+            }
+            wakers.to_wake.extend(first.remove().waker);
+        }
+        if !wakers.to_wake.is_empty() && !self.is_first(number) {
+            self.wake_first(now, &mut wakers);
+        }
+        wakers
+    }
+
+    /// Requests pass freely from now on. All that wait are woken.
+    pub(super) fn resume(&mut self, now: Instant) -> (Wakers, Option<Change>) {
+        let mut wakers = Wakers::default();
         let Some(pace) = self.pace.take() else {
-            return (None, None);
+            return (wakers, None);
         };
         self.known_rate = pace.admitted_rate().map(|rate| (rate, now));
-        (self.first_waker(), Some(Change::Resumed))
+        let waiting = self.waiting.values_mut();
+        wakers.to_wake = waiting.filter_map(|it| it.called(now)).collect();
+        (wakers, Some(Change::Resumed))
     }
 
-    /// A request leaves the line. Returns the waker of the one whose turn is next now.
-    pub(super) fn leave(&mut self, number: u64) -> Option<Waker> {
+    /// A request leaves the line. The one whose turn is next is woken.
+    pub(super) fn leave(&mut self, number: u64, now: Instant) -> Wakers {
+        let mut wakers = Wakers::default();
+        self.leave_with(number, now, &mut wakers);
+        wakers
+    }
+
+    fn leave_with(&mut self, number: u64, now: Instant, wakers: &mut Wakers) {
         let was_first = self.is_first(number);
-        self.waiting.remove(&number)?;
+        let Some(left) = self.waiting.remove(&number) else {
+            return;
+        };
+        wakers.to_drop.extend(left.waker);
         if self.waiting.is_empty() {
             self.first_limit = None;
         }
-        if was_first { self.first_waker() } else { None }
+        if was_first {
+            self.wake_first(now, wakers);
+        }
     }
 
-    /// A request that passed is over, and was not throttled. Returns whom to wake.
-    pub(super) fn ended(&mut self, pause: u32, ended: Ended) -> Option<Waker> {
-        self.pace.as_mut()?.ended(pause, ended);
-        self.first_waker()
+    /// A request that passed is over, and was not throttled.
+    pub(super) fn ended(&mut self, pause: u32, ended: Ended, now: Instant) -> Wakers {
+        let mut wakers = Wakers::default();
+        if let Some(pace) = &mut self.pace {
+            pace.ended(pause, ended);
+            self.wake_first(now, &mut wakers);
+        }
+        wakers
     }
 
-    /// A response asks for a pause. Returns whom to wake, since they cannot wait for its end.
-    pub(super) fn throttle(&mut self, asked: &Asked) -> (Vec<Waker>, Option<Change>) {
+    /// A response asks for a pause. Those that cannot wait for its end are woken.
+    pub(super) fn throttle(&mut self, asked: &Asked) -> (Wakers, Option<Change>) {
+        let mut wakers = Wakers::default();
         let begins = if let Some(pace) = &mut self.pace {
             pace.throttle(asked, &mut self.random)
         } else {
@@ -237,21 +322,27 @@ impl Line {
             true
         };
         let Some(pace) = &self.pace else {
-            return (Vec::new(), None);
+            return (wakers, None);
         };
         self.pauses = pace.number().wrapping_add(1);
         let until = pace.until();
         let change = begins.then_some(Change::Paused);
         if self.first_limit.is_none_or(|first| until <= first) {
-            return (Vec::new(), change);
+            return (wakers, change);
         }
-        let (late, others): (Vec<_>, Vec<_>) = self
-            .waiting
-            .values()
-            .partition(|it| it.limit.is_some_and(|limit| until > limit));
-        self.first_limit = others.iter().filter_map(|it| it.limit).min();
-        let late = late.iter().filter_map(|it| it.waker.clone()).collect();
-        (late, change)
+        let mut first_limit = None;
+        for waiter in self.waiting.values_mut() {
+            let Some(limit) = waiter.limit else {
+                continue;
+            };
+            if until > limit {
+                wakers.to_wake.extend(waiter.called(asked.now));
+            } else {
+                first_limit = Some(first_limit.map_or(limit, |first: Instant| first.min(limit)));
+            }
+        }
+        self.first_limit = first_limit;
+        (wakers, change)
     }
 
     fn is_first(&self, number: u64) -> bool {
@@ -259,8 +350,17 @@ impl Line {
         first.is_some_and(|(first, _)| *first == number)
     }
 
-    fn first_waker(&self) -> Option<Waker> {
-        let (_, first) = self.waiting.first_key_value()?;
-        first.waker.clone()
+    fn wake_first(&mut self, now: Instant, wakers: &mut Wakers) {
+        if let Some(mut first) = self.waiting.first_entry() {
+            wakers.to_wake.extend(first.get_mut().called(now));
+        }
+    }
+}
+
+impl Waiter {
+    /// Returns its waker: it has to ask now.
+    fn called(&mut self, now: Instant) -> Option<Waker> {
+        self.asks_at = self.asks_at.min(now);
+        self.waker.take()
     }
 }

@@ -56,11 +56,14 @@
 //! [10,000 wait](PauseBuilder::max_waiting). So does one that waits while the pause becomes too long. Of
 //! a call that has a response already, the retry layer returns that.
 //!
-//! A request that waits and is dropped gives its turn to the next. [`HeldBack`] tells how long a request
+//! A request that waits and is dropped gives its turn to the next. One that is not polled when its turn
+//! comes, as when its runtime is not driven, is passed over after a second, and has its place again when
+//! it is. [`HeldBack`] tells how long a request
 //! has waited, and the [report](crate::AttemptRecord::held_back) of the retry layer too.
 //!
-//! **Readiness** is that of the service inside. A request that waits holds no readiness: a clone
-//! becomes ready when its turn has come.
+//! **Readiness** is that of the service inside. A request that waits holds no readiness, such as a permit
+//! of `tower::limit::concurrency` below: what the service had reserved is given back, and a clone becomes
+//! ready when its turn has come.
 //!
 //! # Below the retries
 //!

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::{
     Paused, PausedReason,
     held::{CallPlace, Throttled},
-    line::{Arrival, Change, Refusal, Turn},
+    line::{Arrival, Change, Refusal, Seat, Turn},
     pace::{Asked, Ended},
 };
 use crate::{
@@ -67,7 +67,7 @@ pub(super) struct Waiting {
     shared: Arc<Shared>,
     spot: Spot,
     /// `None` once its turn has come.
-    place: Option<u64>,
+    seat: Option<Seat>,
     pub(super) until: Instant,
     since: Instant,
 }
@@ -121,10 +121,10 @@ impl Shared {
         }
         match turn {
             Turn::Go { pause } => Admission::Pass(self.pass(spot, pause, arrival.place)),
-            Turn::Wait { place, until } => Admission::Wait(Waiting {
+            Turn::Wait { seat, until } => Admission::Wait(Waiting {
                 shared: Arc::clone(self),
                 spot,
-                place: Some(place),
+                seat: Some(seat),
                 until,
                 since: now,
             }),
@@ -179,10 +179,10 @@ impl Shared {
         let resumed = self
             .ledger
             .change_known(key, |it| Some(it.line.as_mut()?.resume(now)));
-        let Some(Some((first, change))) = resumed else {
+        let Some(Some((wakers, change))) = resumed else {
             return;
         };
-        wake(first);
+        wakers.wake();
         if let Some(change) = change {
             self.tell(key, change, Duration::ZERO);
         }
@@ -251,7 +251,7 @@ impl Pass {
         let Some((late, change, number, wait, key)) = changed else {
             return;
         };
-        late.into_iter().for_each(Waker::wake);
+        late.wake();
         if let Some(change) = change {
             shared.tell(&key, change, wait);
         }
@@ -271,13 +271,16 @@ impl Pass {
         if released_in == 0 {
             return;
         }
+        let now = Instant::now();
         let slot = self.shared.ledger.slot(self.spot.place);
-        let first = slot.and_then(|slot| {
+        let wakers = slot.and_then(|slot| {
             slot.change_of(self.spot.hash, |it| {
-                it.line.as_mut()?.ended(released_in, ended)
+                Some(it.line.as_mut()?.ended(released_in, ended, now))
             })
         });
-        wake(first.flatten());
+        if let Some(Some(wakers)) = wakers {
+            wakers.wake();
+        }
     }
 }
 
@@ -302,33 +305,35 @@ impl Waiting {
     /// [then](Self::until).
     pub(super) fn ask(&mut self, waker: &Waker) -> Asking {
         let now = Instant::now();
-        let Some(place) = self.place else {
+        let Some(seat) = self.seat else {
             return Asking::Go(self.shared.pass(self.spot, 0, None));
         };
+        // Before the lock is taken: it may run any code.
+        let waker = waker.clone();
         let slot = self.shared.ledger.slot(self.spot.place);
         let asked = slot.and_then(|slot| {
             slot.change_of(self.spot.hash, |it| {
                 let line = it.line.as_mut()?;
-                let (turn, next) = line.ask(place, now, waker);
-                Some((turn, next, line.paused_until(now), it.key.clone()))
+                let (turn, wakers) = line.ask(seat, now, waker);
+                Some((turn, wakers, line.paused_until(now), it.key.clone()))
             })
         });
-        let Some(Some((turn, next, until, key))) = asked else {
-            self.place = None;
+        let Some(Some((turn, wakers, until, key))) = asked else {
+            self.seat = None;
             return Asking::Go(self.shared.pass(self.spot, 0, None));
         };
-        wake(next);
+        wakers.wake();
         match turn {
             Turn::Go { pause } => {
-                self.place = None;
-                Asking::Go(self.shared.pass(self.spot, pause, Some(place)))
+                self.seat = None;
+                Asking::Go(self.shared.pass(self.spot, pause, Some(seat.number)))
             }
             Turn::Wait { until, .. } => {
                 self.until = until;
                 Asking::Wait
             }
             Turn::Refuse(refusal) => {
-                self.place = None;
+                self.seat = None;
                 Asking::Refuse(Paused {
                     key,
                     reason: reason_of(refusal),
@@ -348,13 +353,19 @@ impl Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        let Some(place) = self.place.take() else {
+        let Some(seat) = self.seat.take() else {
             return;
         };
+        let now = Instant::now();
         let slot = self.shared.ledger.slot(self.spot.place);
-        let next = slot
-            .and_then(|slot| slot.change_of(self.spot.hash, |it| it.line.as_mut()?.leave(place)));
-        wake(next.flatten());
+        let wakers = slot.and_then(|slot| {
+            slot.change_of(self.spot.hash, |it| {
+                Some(it.line.as_mut()?.leave(seat.number, now))
+            })
+        });
+        if let Some(Some(wakers)) = wakers {
+            wakers.wake();
+        }
     }
 }
 
@@ -362,11 +373,5 @@ fn reason_of(refusal: Refusal) -> PausedReason {
     match refusal {
         Refusal::TooLong => PausedReason::TooLong,
         Refusal::Full => PausedReason::LineFull,
-    }
-}
-
-fn wake(waker: Option<Waker>) {
-    if let Some(waker) = waker {
-        waker.wake();
     }
 }

@@ -1,21 +1,24 @@
-//! Requests in the line whose service has room for one request.
+//! Requests in the line that are not polled, or whose service has room for one request.
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
+    sync::{Arc, mpsc},
+    task::{Context, Poll, Wake, Waker},
+    thread,
+    time::Duration,
 };
 
 use http::{Request, Response};
-use retry_layer::pause::SharedPause;
+use retry_layer::pause::{Pause, SharedPause};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tower::{Service, ServiceExt};
 
-use super::{SECOND, builder};
+use super::{SECOND, Stack, builder, key, request, throttled};
+use crate::support::status;
 
 /// A service that has room for one request, and reserves it when it becomes ready.
 struct OneAtATime {
@@ -109,4 +112,87 @@ async fn a_request_that_cannot_wait_leaves_the_room_of_its_service_to_others() {
     service.ready().await.unwrap().call(late).await.unwrap_err();
     let other = service.clone().oneshot(answered_with("http://other/", 200));
     timeout(SECOND, other).await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_are_not_polled_do_not_hold_up_the_others() {
+    for (were_polled, dead) in [(false, 1), (true, 1), (false, 20), (true, 20)] {
+        let replies = (0..60).map(|_| status(200));
+        let stack = Stack::new(builder(), [throttled(2)].into_iter().chain(replies));
+        stack.ask().await.unwrap();
+        let mut forgotten = Vec::new();
+        for _ in 0..dead {
+            let mut service = stack.service.clone();
+            let ready = ServiceExt::<super::Sent>::ready(&mut service)
+                .await
+                .unwrap();
+            let mut call = Box::pin(ready.call(request("http://peer/forgotten")));
+            if were_polled {
+                poll_once(call.as_mut()).await;
+            }
+            forgotten.push(call);
+        }
+        let begun = Instant::now();
+        for path in ["/a", "/b"] {
+            let answer = stack.call(request(&format!("http://peer{path}"))).await;
+            assert_eq!(answer.unwrap().status(), 200);
+        }
+        assert!(begun.elapsed() < 6 * SECOND, "{:?}", begun.elapsed());
+        assert_eq!(stack.paths()[1..], ["/a", "/b"]);
+        // They have kept their places.
+        for call in forgotten {
+            let last = stack.call(request("http://peer/last"));
+            let (first, last) = tokio::join!(timeout(5 * SECOND, call), last);
+            assert_eq!(first.unwrap().unwrap().status(), 200);
+            drop(last);
+        }
+        assert_eq!(stack.waiting(), 0);
+    }
+}
+
+async fn poll_once<F: Future>(mut future: Pin<&mut F>) {
+    poll_fn(|cx| {
+        assert!(future.as_mut().poll(cx).is_pending());
+        Poll::Ready(())
+    })
+    .await;
+}
+
+/// A waker whose drop looks at the ledger.
+struct Nosy(Pause);
+
+impl Wake for Nosy {
+    fn wake(self: Arc<Self>) {}
+}
+
+impl Drop for Nosy {
+    fn drop(&mut self) {
+        let _ = self.0.ledger().health(&key());
+    }
+}
+
+#[test]
+fn no_lock_is_held_while_a_waker_is_dropped() {
+    let (done, is_done) = mpsc::channel();
+    // A thread of its own, since it would hang.
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build();
+        runtime.unwrap().block_on(async {
+            let stack = Stack::new(builder(), [throttled(30)]);
+            stack.ask().await.unwrap();
+            let mut call = stack.call(request("http://peer/"));
+            for _ in 0..2 {
+                // The second takes the place of the first.
+                let waker = Waker::from(Arc::new(Nosy(stack.pause.clone())));
+                let polled = call.as_mut().poll(&mut Context::from_waker(&waker));
+                assert!(polled.is_pending());
+            }
+            drop(call);
+            assert_eq!(stack.waiting(), 0);
+        });
+        done.send(()).unwrap();
+    });
+    assert_eq!(is_done.recv_timeout(Duration::from_secs(20)), Ok(()));
 }
