@@ -105,6 +105,19 @@ impl Circuit {
         matches!(self.phase, Phase::Closed { .. })
     }
 
+    /// Whether nothing would be missed if this were forgotten: it is closed, or nobody has probed it for
+    /// long though its wait is over.
+    pub(crate) fn is_idle(&self, now: Instant) -> bool {
+        const KEPT_FOR: Duration = Duration::from_secs(60);
+        let due = match self.phase {
+            Phase::Closed { .. } => return true,
+            Phase::Open { until } => until,
+            Phase::HalfOpen { probe } => probe,
+        };
+        let kept_until = due.and_then(|due| due.checked_add(self.wait.max(KEPT_FOR)));
+        kept_until.is_some_and(|kept_until| kept_until <= now)
+    }
+
     /// Whether a success has to be told, since it ends a run of failures.
     pub(crate) fn awaits_success(&self) -> bool {
         !matches!(self.phase, Phase::Closed { failures: 0 })
@@ -165,7 +178,7 @@ impl Circuit {
                 Some(self.open(OpenReason::Probe, ended, rules))
             }
             (Phase::HalfOpen { probe }, Signal::Neutral) => {
-                *probe = None;
+                *probe = Some(ended.now);
                 None
             }
             (Phase::Closed { .. }, Signal::Neutral) | (Phase::Open { .. }, _) => None,
@@ -210,10 +223,10 @@ impl Circuit {
     }
 
     /// The attempt of this era is over, and nothing is known of its outcome.
-    pub(super) fn release(&mut self, era: u64) {
+    pub(super) fn release(&mut self, era: u64, now: Instant) {
         if let Phase::HalfOpen { probe } = &mut self.phase {
             if era == self.era {
-                *probe = None;
+                *probe = Some(now);
             }
         }
     }

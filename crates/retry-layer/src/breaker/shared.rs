@@ -194,8 +194,9 @@ impl Shared {
     /// The attempt was dropped, or told nothing. The next request may probe.
     #[cold]
     fn release(&self, permit: Permit) {
+        let now = Instant::now();
         if let Some(slot) = self.ledger.slot(permit.place) {
-            slot.change_any(|it| it.circuit.release(permit.era));
+            slot.change_any(|it| it.circuit.release(permit.era, now));
         }
     }
 

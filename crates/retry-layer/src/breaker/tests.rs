@@ -189,10 +189,11 @@ fn a_probe_that_tells_nothing_makes_room_for_the_next() {
     assert_eq!(bench.ends(Signal::Neutral), None);
     assert_eq!(bench.admit(), Admission::Probe);
     let era = bench.circuit.era();
-    bench.circuit.release(era);
+    let now = bench.now;
+    bench.circuit.release(era, now);
     assert_eq!(bench.admit(), Admission::Probe);
     // One that is dropped late does not free the place of the next one.
-    bench.circuit.release(era);
+    bench.circuit.release(era, now);
     assert_ne!(bench.admit(), Admission::Probe);
 }
 

@@ -39,7 +39,8 @@
 //! clock. One atomic word tells it whether anything is out of order, and only then it takes the lock of
 //! that partition. The table has a [fixed number](LedgerBuilder::max_origins) of partitions. A healthy one
 //! that was not used for the longest time makes room for another; one whose circuit is open, or whose
-//! requests are paused, stays.
+//! requests are paused, stays. An open circuit stays for a minute after its wait, or as long again as that
+//! was: one that nobody has probed by then, as that of a host which is asked no more, makes room too.
 
 mod builder;
 mod head;

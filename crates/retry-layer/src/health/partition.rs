@@ -63,10 +63,10 @@ impl Partition {
     pub(super) fn may_go(&self, evict: Evict) -> bool {
         match evict {
             Evict::Healthy => {
-                let line = self.line.as_ref();
-                self.circuit.is_closed()
+                let (line, now) = (self.line.as_ref(), Instant::now());
+                self.circuit.is_idle(now)
                     && self.bucket.is_none()
-                    && line.is_none_or(|line| line.is_idle(Instant::now()))
+                    && line.is_none_or(|line| line.is_idle(now))
             }
             Evict::NotByHand => {
                 let line = self.line.as_ref();

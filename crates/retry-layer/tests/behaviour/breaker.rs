@@ -671,3 +671,28 @@ fn futures_poll<F: Future>(future: &mut std::pin::Pin<Box<F>>) -> Poll<F::Output
     let mut cx = Context::from_waker(std::task::Waker::noop());
     future.as_mut().poll(&mut cx)
 }
+
+#[tokio::test(start_paused = true)]
+async fn circuits_that_nobody_has_asked_for_long_make_room_for_others() {
+    let ledger = Ledger::builder().max_origins(8).build().unwrap();
+    let breaker = builder().ledger(ledger).build().unwrap();
+    let peer = Peer::new((0..40).map(|_| status(503)));
+    let fail = async |host: usize| {
+        for _ in 0..2 {
+            let service = BreakerLayer::new(breaker.clone()).layer(peer.handle());
+            let request = request(&format!("http://peer{host}/"));
+            let _ = service.oneshot(request).await.unwrap();
+        }
+    };
+    for host in 0..8 {
+        fail(host).await;
+    }
+    assert_eq!(breaker.open_circuits().len(), 8);
+    // There is no room as long as their requests may come back.
+    fail(8).await;
+    let key = |host| PartitionKey::of(&format!("http://peer{host}/").parse::<Uri>().unwrap());
+    assert_eq!(breaker.state(&key(8)), CircuitState::Closed);
+    advance(180 * SECOND).await;
+    fail(9).await;
+    assert_eq!(breaker.state(&key(9)), CircuitState::Open);
+}
