@@ -8,11 +8,7 @@ use http::{
     header::{AUTHORIZATION, Entry},
     uri::Scheme,
 };
-use retry_layer::{
-    Attempt,
-    breaker::{Breaker, CircuitState},
-    health::PartitionKey,
-};
+use retry_layer::{Attempt, breaker::Breaker, health::PartitionKey};
 
 use crate::{
     CrossOrigin, auth::Auth, forward::AsItIs, id, observe::TraceContext, origin, target::Base,
@@ -160,14 +156,14 @@ impl Circuits {
         (origins.len() > 1).then_some(Self { breaker, keys })
     }
 
-    /// The endpoint at this index, or the next one whose circuit is not open. If all are, it stays.
+    /// The endpoint at this index, or the next one whose circuit lets a request pass: it is not open,
+    /// nor probed by another request at this moment. If there is none, it stays.
     fn pass_over_open(&self, index: usize) -> usize {
-        let is_open = |key| self.breaker.state(key) == CircuitState::Open;
         let keys = self.keys.iter().enumerate();
         keys.cycle()
             .skip(index)
             .take(self.keys.len())
-            .find(|(_, key)| !is_open(key))
+            .find(|(_, key)| self.breaker.admits(key))
             .map_or(index, |(index, _)| index)
     }
 }

@@ -131,6 +131,15 @@ impl Circuit {
         }
     }
 
+    /// Whether a request that comes now would pass.
+    pub(super) fn admits(&self, now: Instant) -> bool {
+        match self.phase {
+            Phase::Closed { .. } => true,
+            Phase::Open { until } => until.is_some_and(|until| until <= now),
+            Phase::HalfOpen { probe } => probe.is_none_or(|until| until <= now),
+        }
+    }
+
     pub(super) fn admit(&mut self, now: Instant) -> (Admission, Option<Change>) {
         let change = match self.phase {
             Phase::Closed { .. } => return (Admission::Pass, None),

@@ -46,6 +46,23 @@ impl Breaker {
         self.ledger().health(key).circuit()
     }
 
+    /// Whether a request that comes now would pass: the circuit is closed, or a probe may be sent and
+    /// none is under way. It is for what chooses one of several origins, and takes no lock while the
+    /// circuit is closed.
+    #[must_use]
+    pub fn admits(&self, key: &PartitionKey) -> bool {
+        let ledger = self.ledger();
+        if ledger
+            .find_key(key)
+            .is_none_or(|(_, word)| word.is_closed())
+        {
+            return true;
+        }
+        let now = Instant::now();
+        let admits = ledger.change_known(key, |it| it.circuit.admits(now));
+        admits.unwrap_or(true)
+    }
+
     /// The circuits that are not closed, in no order.
     #[must_use]
     pub fn open_circuits(&self) -> Vec<(PartitionKey, CircuitState)> {

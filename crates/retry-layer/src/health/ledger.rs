@@ -101,6 +101,11 @@ impl Ledger {
         self.inner.table.find_or_add(hash, key, evict)
     }
 
+    /// Finds the partition of this key, without a lock.
+    pub(crate) fn find_key(&self, key: &PartitionKey) -> Option<(Place, Word)> {
+        self.inner.table.find(self.hash_of(key))
+    }
+
     #[inline]
     pub(crate) fn slot(&self, place: Place) -> Option<&Slot> {
         self.inner.table.slot(place)

@@ -696,3 +696,25 @@ async fn circuits_that_nobody_has_asked_for_long_make_room_for_others() {
     fail(9).await;
     assert_eq!(breaker.state(&key(9)), CircuitState::Open);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_circuit_says_whether_a_request_would_pass() {
+    let breaker = breaker();
+    let scripted = Peer::new([status(503), status(503), status(200).taking(SECOND / 2)]);
+    let service = BreakerLayer::new(breaker.clone()).layer(scripted.handle());
+    assert!(breaker.admits(&peer()));
+    for _ in 0..2 {
+        let request = request("http://peer/");
+        service.clone().oneshot(request).await.unwrap();
+    }
+    assert!(!breaker.admits(&peer()));
+    advance(SECOND).await;
+    assert!(breaker.admits(&peer()));
+    // While a probe is under way, another request is refused.
+    let mut probe = Box::pin(service.clone().oneshot(request("http://peer/")));
+    assert!(futures_poll(&mut probe).is_pending());
+    assert_eq!(breaker.state(&peer()), CircuitState::HalfOpen);
+    assert!(!breaker.admits(&peer()));
+    probe.await.unwrap();
+    assert!(breaker.admits(&peer()));
+}

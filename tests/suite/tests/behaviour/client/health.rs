@@ -13,7 +13,7 @@ use client::{
 };
 use http::{StatusCode, Uri};
 use test_support::{MemoryConnector, Reply, answer};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 const SECOND: Duration = Duration::from_secs(1);
 const PEER: &str = "http://peer/";
@@ -102,6 +102,35 @@ async fn an_endpoint_whose_circuit_is_open_is_passed_over_at_no_cost() {
     assert_eq!(connector.log().requests.iter().filter(to_a).count(), 1);
     let states = ["http://a/", "http://b/"].map(|url| client.breaker().unwrap().state(&key(url)));
     assert_eq!(states, [CircuitState::Open, CircuitState::Closed]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_is_being_probed_is_passed_over_too() {
+    let probed = Answer::new(200).after(SECOND / 2);
+    let fake = Fake::new([503.into(), 200.into(), probed, 200.into()]);
+    let breaker = Breaker::builder()
+        .consecutive_failures(NonZeroU32::MIN)
+        .jitter_percent(0);
+    let client = Client::builder()
+        .breaker(breaker)
+        .endpoints(["http://a/", "http://b/"])
+        .unwrap()
+        .build_with_fake(&fake)
+        .unwrap();
+    client.get("x").fetch().await.unwrap();
+    sleep(2 * SECOND).await;
+    let probe = client.get("x").fetch();
+    let other = async {
+        sleep(SECOND / 10).await;
+        let response = client.get("x").fetch().await.unwrap();
+        response.retry_report().attempts().len()
+    };
+    let (probe, attempts) = tokio::join!(probe, other);
+    assert_eq!(probe.unwrap().retry_report().attempts().len(), 1);
+    assert_eq!(attempts, 1);
+    let requests = fake.requests();
+    let hosts = requests.iter().map(|it| it.uri().host().unwrap());
+    assert_eq!(hosts.collect::<Vec<_>>(), ["a", "b", "a", "b"]);
 }
 
 #[tokio::test(start_paused = true)]
