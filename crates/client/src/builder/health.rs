@@ -10,8 +10,10 @@ impl ClientBuilder {
     ///
     /// A request that it refuses fails at once, with an error for which
     /// [`is_circuit_open`](Error::is_circuit_open) holds, and is not retried. Each of several
-    /// [`endpoints`](Self::endpoints) has a circuit, and one whose circuit is open is passed over, as
-    /// long as another is left.
+    /// [`endpoints`](Self::endpoints) has a circuit, and one whose circuit is open, or probed by another
+    /// request, is passed over, as long as another is left. Where the ledger has a
+    /// [`key_by`](retry_layer::health::LedgerBuilder::key_by), the request is refused, and a retry goes to
+    /// the next endpoint.
     ///
     /// The circuits are kept in the [`ledger`](Self::ledger). What is a failure of the origin,
     /// [`OriginFailures`] says unless the breaker has a classifier of its own.

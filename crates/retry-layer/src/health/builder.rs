@@ -50,7 +50,8 @@ impl LedgerBuilder {
 
     /// Divides the requests to an origin: by tenant, or by the token to which a quota belongs. Where
     /// the closure returns `None`, the partition is the origin. It is called with each request, and
-    /// must not block.
+    /// must not block. What it returns is the whole key: a [part](PartitionKey::part) of the origin, or
+    /// a [name](PartitionKey::named) that origins share.
     ///
     /// ```
     /// use retry_layer::health::{Ledger, PartitionKey, RequestHead};
@@ -58,7 +59,7 @@ impl LedgerBuilder {
     /// let ledger = Ledger::builder()
     ///     .key_by(|head: &RequestHead<'_>| {
     ///         let tenant = head.headers().get("x-tenant")?.to_str().ok()?;
-    ///         Some(PartitionKey::named(tenant))
+    ///         Some(PartitionKey::of(head.uri()).part(tenant))
     ///     })
     ///     .build()?;
     /// # Ok::<(), retry_layer::BuildError>(())

@@ -41,8 +41,23 @@ impl PartitionKey {
         Self(Kind::Origin(text.into()))
     }
 
-    /// A name, such as that of a tenant. It differs from every origin. It stands in errors and
-    /// events, so it must not be a secret.
+    /// A part of the requests of this partition, such as those of a tenant to an origin. It is written as
+    /// `scheme://host name`. The name stands in errors and events, so it must not be a secret.
+    ///
+    /// ```
+    /// use retry_layer::health::PartitionKey;
+    ///
+    /// let key = PartitionKey::of(&http::Uri::from_static("http://example.com/")).part("tenant");
+    /// assert_eq!(key.as_str(), "http://example.com tenant");
+    /// ```
+    #[must_use]
+    pub fn part(&self, name: &str) -> Self {
+        Self::named(format!("{} {name}", self.as_str()))
+    }
+
+    /// A name, which is the same partition whatever the origin: for a quota that several origins have
+    /// in common. What one of them does then holds for all; else take a [part](Self::part) of each. It
+    /// differs from every origin. It stands in errors and events, so it must not be a secret.
     #[must_use]
     pub fn named(name: impl Into<Arc<str>>) -> Self {
         Self(Kind::Name(name.into()))
