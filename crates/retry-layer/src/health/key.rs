@@ -239,6 +239,21 @@ mod tests {
     }
 
     #[test]
+    fn a_part_of_one_origin_is_none_of_another() {
+        let seed = DefaultHashBuilder::default();
+        let parts = ["http://peer/", "https://peer/", "http://other/"].map(|it| key(it).part("a"));
+        let [part, others @ ..] = &parts;
+        for other in [&key("http://peer/"), &key("http://peer/").part("b")]
+            .into_iter()
+            .chain(others)
+        {
+            assert_ne!(part, other);
+            assert_ne!(part.hash(&seed), other.hash(&seed));
+        }
+        assert_eq!(part, &key("http://peer/x").part("a"));
+    }
+
+    #[test]
     fn a_name_is_no_origin() {
         let seed = DefaultHashBuilder::default();
         let (name, origin) = (PartitionKey::named("http://peer"), key("http://peer/"));
