@@ -113,7 +113,11 @@ where
                 }
             }
         }
-        ready!(self.service.poll_ready(cx)).map_err(PauseError::inner)?;
+        if let Err(error) = ready!(self.service.poll_ready(cx)) {
+            // The turn is over now, and not when this is dropped.
+            self.pass = None;
+            return Poll::Ready(Err(PauseError::inner(error)));
+        }
         let request = self.request.take().expect("it is sent once");
         Poll::Ready(Ok((self.service.call(request), self.pass.take())))
     }

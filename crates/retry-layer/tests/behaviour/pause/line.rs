@@ -3,7 +3,11 @@
 use std::{
     future::{Future, poll_fn},
     pin::Pin,
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     task::{Context, Poll, Wake, Waker},
     thread,
     time::Duration,
@@ -112,6 +116,52 @@ async fn a_request_that_cannot_wait_leaves_the_room_of_its_service_to_others() {
     service.ready().await.unwrap().call(late).await.unwrap_err();
     let other = service.clone().oneshot(answered_with("http://other/", 200));
     timeout(SECOND, other).await.unwrap().unwrap();
+}
+
+/// A service that fails to become ready while it is told to.
+#[derive(Clone)]
+struct Moody(Arc<AtomicBool>);
+
+impl Service<Request<u16>> for Moody {
+    type Response = Response<()>;
+    type Error = std::io::Error;
+    type Future = std::future::Ready<Result<Response<()>, std::io::Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), std::io::Error>> {
+        Poll::Ready(match self.0.load(Ordering::SeqCst) {
+            true => Err(std::io::Error::other("not ready")),
+            false => Ok(()),
+        })
+    }
+
+    fn call(&mut self, request: Request<u16>) -> Self::Future {
+        let response = Response::builder().status(*request.body());
+        std::future::ready(Ok(response.header("retry-after", "2").body(()).unwrap()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_is_over_when_the_service_fails_to_become_ready() {
+    let fails = Arc::new(AtomicBool::new(false));
+    let mut service = SharedPause::new(Moody(fails.clone()), builder().build().unwrap());
+    let throttled = answered_with("http://peer/", 429);
+    service
+        .ready()
+        .await
+        .unwrap()
+        .call(throttled)
+        .await
+        .unwrap();
+    let next = answered_with("http://peer/", 200);
+    let mut failed = Box::pin(service.ready().await.unwrap().call(next));
+    fails.store(true, Ordering::SeqCst);
+    failed.as_mut().await.unwrap_err();
+    fails.store(false, Ordering::SeqCst);
+    let begun = Instant::now();
+    let next = answered_with("http://peer/", 200);
+    service.ready().await.unwrap().call(next).await.unwrap();
+    assert!(begun.elapsed() < SECOND / 2, "{:?}", begun.elapsed());
+    drop(failed);
 }
 
 #[tokio::test(start_paused = true)]
