@@ -128,9 +128,10 @@ impl Service<Request<u16>> for Moody {
     type Future = std::future::Ready<Result<Response<()>, std::io::Error>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), std::io::Error>> {
-        Poll::Ready(match self.0.load(Ordering::SeqCst) {
-            true => Err(std::io::Error::other("not ready")),
-            false => Ok(()),
+        Poll::Ready(if self.0.load(Ordering::SeqCst) {
+            Err(std::io::Error::other("not ready"))
+        } else {
+            Ok(())
         })
     }
 
