@@ -22,7 +22,13 @@ pub(crate) struct Facts {
 #[derive(Debug, Default)]
 pub(crate) enum Below {
     /// The session, over this crate's connector.
-    Session(Box<Connector>),
+    Session(
+        #[cfg_attr(
+            not(feature = "proxy"),
+            expect(dead_code, reason = "asked for its proxies")
+        )]
+        Box<Connector>,
+    ),
     /// The session, over a connector of the caller's.
     OwnConnector,
     /// A service in the session's place.

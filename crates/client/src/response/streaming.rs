@@ -3,9 +3,8 @@
 use std::{future::poll_fn, pin::Pin};
 
 use bytes::Bytes;
-use http::HeaderMap;
 #[cfg(feature = "fs")]
-use http::header::CONTENT_TYPE;
+use http::{HeaderMap, header::CONTENT_TYPE};
 use http_body::{Body as _, Frame};
 use serde::de::DeserializeOwned;
 
