@@ -208,6 +208,7 @@ impl<S, B> Call<S, B> {
             Err(error) if transport::is_timeout(error.as_dyn()) => Cost::TimedOut,
             Ok(_) | Err(_) => Cost::Retry,
         };
+        let deadline = self.deadline();
         if self.journal.is_none() {
             self.journal = Some(self.begin_journal(earlier_attempts));
         }
@@ -242,7 +243,7 @@ impl<S, B> Call<S, B> {
             pressure,
             advice,
             max_retry_after: settings.max_retry_after,
-            remaining: self.deadline.map(|deadline| deadline.remaining_at(now)),
+            remaining: deadline.map(|deadline| deadline.remaining_at(now)),
             held: throttled.map(|it| Held {
                 wait: it.wait,
                 max_wait: it.max_wait,

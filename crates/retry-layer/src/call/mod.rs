@@ -40,7 +40,6 @@ pub(crate) struct Call<S, B> {
     pub(crate) headers: Option<HeaderMap>,
     pub(crate) extensions: Extensions,
     pub(crate) body: ReplaySource<B>,
-    pub(crate) deadline: Option<Deadline>,
     /// When the call began, if the clock was read then.
     pub(crate) started: Option<Instant>,
     pub(crate) attempts: u32,
@@ -148,6 +147,11 @@ impl<S, B> Call<S, B> {
         AttemptTimes::new(self.started, self.sent(), Instant::now())
     }
 
+    /// The deadline of the call. Computed when it is asked for: most calls end without.
+    pub(crate) fn deadline(&self) -> Option<Deadline> {
+        self.policy.deadline_of(&self.extensions, self.started)
+    }
+
     /// The request of the next attempt; call it when the service is ready.
     pub(crate) fn next_request(&mut self) -> Request<ReplayBody<B>>
     where
@@ -156,6 +160,7 @@ impl<S, B> Call<S, B> {
     {
         // The last attempt, too, leaves a copy: a redirect may answer it.
         let mut request = self.copy(self.body.rewind());
+        let deadline = self.deadline();
         if let Some(journal) = &mut self.journal {
             journal.sent = Some(Instant::now());
             if let Some(withdrawal) = &mut journal.withdrawal {
@@ -167,7 +172,7 @@ impl<S, B> Call<S, B> {
                     transparent_retries: journal.transparent_retries,
                     previous: record.outcome(),
                     hedge: 0,
-                    deadline: self.deadline,
+                    deadline,
                     place: journal.place,
                 });
             }
@@ -175,7 +180,7 @@ impl<S, B> Call<S, B> {
                 attempt: self.attempts,
                 transparent_retries: journal.transparent_retries,
             };
-            self.policy.decorate(&mut request, number, self.deadline);
+            self.policy.decorate(&mut request, number, deadline);
         }
         request
     }
@@ -183,7 +188,7 @@ impl<S, B> Call<S, B> {
     /// How much of a refused response is read before this pause.
     pub(crate) fn drain_limits(&self, pause: Pause) -> DrainLimits {
         let mut limits = self.policy.settings().drain;
-        if let Some(deadline) = self.deadline {
+        if let Some(deadline) = self.deadline() {
             // It may take all of the wait, or half of what is left: the rest is the attempt's.
             let left = deadline.remaining_at(pause.from) / 2;
             limits.time = limits.time.min(left.max(pause.wait));

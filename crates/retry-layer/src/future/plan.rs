@@ -82,7 +82,7 @@ impl<S, B> Plan<S, B> {
             // be returned if the deadline passes.
             result => {
                 let fallback = call
-                    .deadline
+                    .deadline()
                     .map(|deadline| Fallback::new(result, deadline));
                 State::paused(pause, fallback)
             }

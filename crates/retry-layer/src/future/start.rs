@@ -68,12 +68,7 @@ trait Decoration: Copy {
     fn start(self, started: Option<Instant>) -> Option<Instant>;
 
     /// Shares the call with the layer below that hedges it, if it may be hedged.
-    fn share<B>(
-        self,
-        policy: &RetryPolicy,
-        request: &mut Request<B>,
-        start: (Option<Instant>, Option<Deadline>),
-    );
+    fn share<B>(self, policy: &RetryPolicy, request: &mut Request<B>, started: Option<Instant>);
 
     /// Alters the request of the first attempt. The deadline is asked for only if it is needed, since
     /// that may read the clock.
@@ -105,8 +100,7 @@ impl Decoration for Plain {
     }
 
     #[inline]
-    fn share<B>(self, _: &RetryPolicy, _: &mut Request<B>, _: (Option<Instant>, Option<Deadline>)) {
-    }
+    fn share<B>(self, _: &RetryPolicy, _: &mut Request<B>, _: Option<Instant>) {}
 
     #[inline]
     fn decorate<B>(
@@ -144,17 +138,12 @@ impl Decoration for Decorated {
         }
     }
 
-    fn share<B>(
-        self,
-        policy: &RetryPolicy,
-        request: &mut Request<B>,
-        (started, deadline): (Option<Instant>, Option<Deadline>),
-    ) {
+    fn share<B>(self, policy: &RetryPolicy, request: &mut Request<B>, started: Option<Instant>) {
         let Some(hedging) = policy.hedging().filter(|_| self.is_hedged) else {
             return;
         };
         let start = CallStart {
-            deadline,
+            deadline: policy.deadline_of(request.extensions(), started),
             started,
             has_generated_key: self.has_generated_key,
         };
@@ -263,26 +252,29 @@ where
     ) -> Self {
         let started = policy.start_of(request.extensions(), started);
         let started = decoration.start(started);
-        let deadline = policy.deadline_of(request.extensions(), started);
-        decoration.share(&policy, &mut request, (started, deadline));
-        let (parts, passing) = request.into_parts();
+        decoration.share(&policy, &mut request, started);
         let settings = policy.settings();
         let (limit, memory) = (settings.replay_limit, policy.replay_memory());
         let transparent_retries = settings.transparent_retries;
         let counted = policy
             .counts_calls()
             .then(|| Counted::enter(policy.budget()));
-        let method = parts.method.clone();
-        let uri = parts.uri.clone();
-        let version = parts.version;
-        let headers = (!parts.headers.is_empty()).then(|| parts.headers.clone());
-        let extensions = parts.extensions.clone();
-        let (body, first) = match decoration.body_factory(&extensions) {
-            Some(factory) => ReplaySource::make(passing, factory),
-            None => ReplaySource::record(passing, limit, memory),
-        };
-        let mut request = Request::from_parts(parts, first);
-        decoration.decorate(&policy, &mut request, |_| deadline);
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let version = request.version();
+        let headers = request.headers();
+        let headers = (!headers.is_empty()).then(|| headers.clone());
+        let extensions = request.extensions().clone();
+        let mut body = ReplaySource::Empty;
+        let mut request = request.map(|passing| {
+            let first;
+            (body, first) = match decoration.body_factory(&extensions) {
+                Some(factory) => ReplaySource::make(passing, factory),
+                None => ReplaySource::record(passing, limit, memory),
+            };
+            first
+        });
+        let deadline = |extensions: &_| policy.deadline_of(extensions, started);
+        decoration.decorate(&policy, &mut request, deadline);
         Self {
             state: State::Sending {
                 attempt: service.call(request),
@@ -297,7 +289,6 @@ where
                     headers,
                     extensions,
                     body,
-                    deadline,
                     started,
                     attempts: 1,
                     has_generated_key: decoration.has_generated_key(),
