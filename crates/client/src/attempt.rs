@@ -71,41 +71,80 @@ where
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
+    #[inline]
     fn call(&mut self, mut request: Request<AttemptBody>) -> Self::Future {
-        body::follow(&mut request);
+        match self.settings.prepare(&mut request) {
+            None => ResponseFuture::Plain {
+                inner: self.inner.call(request),
+            },
+            Some(attention) => self.attend(request, attention),
+        }
+    }
+}
+
+/// What an attempt needs besides being sent.
+struct Attention {
+    decorated: Decorated,
+    record: Option<Record>,
+}
+
+impl Settings {
+    /// Adds the client's headers. Returns what is left to do for the attempt; `None` if it has only to be sent.
+    fn prepare(&self, request: &mut Request<AttemptBody>) -> Option<Attention> {
+        body::follow(request);
         // First, because a default header takes the place of a built-in one.
-        let decorated = match &self.settings.extras {
-            Some(extras) => extras.decorate(&mut request),
+        let decorated = match &self.extras {
+            Some(extras) => extras.decorate(request),
             None => Decorated::default(),
         };
         if decorated.refused {
-            let error = Error::builder("it would go out without TLS, and `https_only` is set");
-            return ResponseFuture::Boxed {
-                inner: Box::pin(std::future::ready(Err(error))),
-            };
+            let record = None;
+            return Some(Attention { decorated, record });
         }
-        let as_it_is = AsItIs::is(&request);
-        let without = WithoutDefaults::of(&request);
-        if let Some(user_agent) = self.settings.user_agent.as_ref().filter(|_| !as_it_is) {
+        let as_it_is = AsItIs::is(request);
+        let without = WithoutDefaults::of(request);
+        if let Some(user_agent) = self.user_agent.as_ref().filter(|_| !as_it_is) {
             if !request.headers().contains_key(USER_AGENT) && !without.has(&USER_AGENT) {
                 let user_agent = user_agent.clone();
                 request.headers_mut().insert(USER_AGENT, user_agent);
             }
         }
-        let accepted = self.settings.accept_encoding.as_ref();
+        let accepted = self.accept_encoding.as_ref();
         if let Some(accepted) = accepted.filter(|_| !without.has(&ACCEPT_ENCODING)) {
-            decode::advertise(&mut request, accepted);
+            decode::advertise(request, accepted);
         }
-        let record = Record::begin(&request, &self.settings.sinks, self.settings.paths);
+        let record = Record::begin(request, &self.sinks, self.paths);
         if decorated.traced {
             let _entered = record.as_ref().map(|record| record.span().enter());
-            if let Some(extras) = &self.settings.extras {
-                extras.trace_context.inject(&mut request);
+            if let Some(extras) = &self.extras {
+                extras.trace_context.inject(request);
             }
         }
-        if decorated.is_ready() && record.is_none() && self.settings.guards.is_none() {
-            return ResponseFuture::Plain {
-                inner: self.inner.call(request),
+        if decorated.is_ready() && record.is_none() && self.guards.is_none() {
+            return None;
+        }
+        Some(Attention { decorated, record })
+    }
+}
+
+impl<S, R> Attempt<S>
+where
+    S: Service<Request<AttemptBody>, Response = Response<R>> + Clone + Send + 'static,
+    S::Error: Into<Error>,
+    S::Future: ReportsPhase + Send,
+    R: Into<ResponseBody> + 'static,
+{
+    /// Makes an attempt that needs more than to be sent.
+    #[cold]
+    fn attend(
+        &mut self,
+        request: Request<AttemptBody>,
+        Attention { decorated, record }: Attention,
+    ) -> ResponseFuture<S::Future> {
+        if decorated.refused {
+            let error = Error::builder("it would go out without TLS, and `https_only` is set");
+            return ResponseFuture::Boxed {
+                inner: Box::pin(std::future::ready(Err(error))),
             };
         }
         let spare = self.inner.clone();
@@ -334,6 +373,7 @@ where
 {
     type Output = Answer;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
         match self.project() {
             Projected::Plain { inner } => inner

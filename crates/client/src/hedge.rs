@@ -120,11 +120,24 @@ where
     #[inline]
     fn call(&mut self, request: Request<AttemptBody>) -> Self::Future {
         if self.hedges.may_hedge(&request) {
-            ResponseFuture::Boxed {
-                inner: Box::pin(hedged(&mut self.inner, request)),
-            }
+            self.call_hedged(request)
         } else {
             self.inner.call(request)
+        }
+    }
+}
+
+impl<S, R> Attempts<S>
+where
+    S: Service<Request<AttemptBody>, Response = Response<R>> + Clone + Send + 'static,
+    S::Error: Into<Error>,
+    S::Future: ReportsPhase + Send + 'static,
+    R: Into<ResponseBody> + 'static,
+{
+    #[cold]
+    fn call_hedged(&mut self, request: Request<AttemptBody>) -> ResponseFuture<S::Future> {
+        ResponseFuture::Boxed {
+            inner: Box::pin(hedged(&mut self.inner, request)),
         }
     }
 }

@@ -184,6 +184,7 @@ pub(crate) fn prepare(settings: &Settings, request: &mut Request<Body>) -> Resul
 }
 
 /// Sends the credentials of a URL as Basic ones, unless the request has others.
+#[inline]
 pub(crate) fn authorize(
     request: &mut Request<Body>,
     credentials: Option<Credentials>,

@@ -46,7 +46,7 @@ pin_project! {
 impl<W: Mode> State<W> {
     /// Gives the request to the stack.
     #[inline]
-    pub(super) fn enter(stack: &Stack, mut request: Request<Body>, now: Instant) -> Self {
+    pub(super) fn enter(stack: &Stack, request: Request<Body>, now: Instant) -> Self {
         match stack {
             Stack::Standard(stack) => {
                 let mut retry = W::of(stack).clone();
@@ -59,14 +59,17 @@ impl<W: Mode> State<W> {
                     call: retry.into_call(request, now),
                 }
             }
-            Stack::Custom(stack) => {
-                if W::COLLECTS {
-                    setting::set(request.extensions_mut(), CollectBody);
-                }
-                Self::Custom {
-                    call: stack.clone().oneshot(request),
-                }
-            }
+            Stack::Custom(stack) => Self::enter_custom(stack, request),
+        }
+    }
+
+    #[cold]
+    fn enter_custom(stack: &Custom, mut request: Request<Body>) -> Self {
+        if W::COLLECTS {
+            setting::set(request.extensions_mut(), CollectBody);
+        }
+        Self::Custom {
+            call: stack.clone().oneshot(request),
         }
     }
 
