@@ -3,8 +3,11 @@
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use client::lint::Surroundings;
+use http::StatusCode;
 use lexopt::{Arg, Parser, ValueExt as _};
 use overload::{Storm, Trouble};
+
+use crate::scenarios;
 
 pub(crate) const HELP: &str = "\
 Simulates a fleet of clients and a server in overload, through the real client.
@@ -178,11 +181,7 @@ impl Given {
         storm.capacity = self.capacity.unwrap_or(usual);
         let percent = self.remaining.unwrap_or(30);
         storm.trouble = if self.sheds {
-            Trouble::Shedding {
-                percent,
-                limit: Duration::from_millis(500),
-                retry_after: 2,
-            }
+            scenarios::shedding_by(StatusCode::SERVICE_UNAVAILABLE, percent)
         } else {
             Trouble::Slow { percent }
         };

@@ -45,9 +45,11 @@ pub(crate) fn tables(compared: &[Compared]) -> String {
     format!(
         "A server that queues what it cannot answer:\n\n{}\n\
          A server that refuses what it cannot answer soon:\n\n{}\n\
+         The same by 429:\n\n{}\n\
          A server that refuses all for 100 ms:\n\n{}",
         table(compared, |it| &it.slow),
         table(compared, |it| &it.shedding),
+        table(compared, |it| &it.throttling),
         blips(compared)
     )
 }

@@ -2,6 +2,7 @@
 
 use std::{num::NonZero, sync::Mutex, thread, time::Duration};
 
+use http::StatusCode;
 use overload::{Figures, Storm, Trouble};
 
 use crate::variants::{VARIANTS, Variant};
@@ -11,6 +12,7 @@ pub(crate) struct Compared {
     pub(crate) variant: &'static Variant,
     pub(crate) slow: Figures,
     pub(crate) shedding: Figures,
+    pub(crate) throttling: Figures,
     /// The share of the calls that a blip of 100 ms costs.
     pub(crate) blip: f64,
 }
@@ -20,15 +22,21 @@ pub(crate) fn slow() -> Storm {
     Storm::default()
 }
 
-/// The server refuses what it cannot answer soon.
-pub(crate) fn shedding() -> Storm {
+/// The server refuses what it cannot answer soon, by this status.
+fn shedding(status: StatusCode) -> Storm {
     Storm {
-        trouble: Trouble::Shedding {
-            percent: 30,
-            limit: Duration::from_millis(500),
-            retry_after: 2,
-        },
+        trouble: shedding_by(status, 30),
         ..Storm::default()
+    }
+}
+
+/// A server of so many percent of its capacity that refuses what it cannot answer soon.
+pub(crate) fn shedding_by(status: StatusCode, percent: u8) -> Trouble {
+    Trouble::Shedding {
+        status,
+        percent,
+        limit: Duration::from_millis(500),
+        retry_after: 2,
     }
 }
 
@@ -82,7 +90,8 @@ impl Compared {
         Self {
             variant,
             slow: run(slow()),
-            shedding: run(shedding()),
+            shedding: run(shedding(StatusCode::SERVICE_UNAVAILABLE)),
+            throttling: run(shedding(StatusCode::TOO_MANY_REQUESTS)),
             blip: blips.sum::<f64>() / f64::from(BLIPS),
         }
     }

@@ -87,9 +87,6 @@ impl Counts {
     }
 
     pub(crate) fn success(&self, began: Duration, now: Duration) {
-        if now.saturating_sub(began) > self.storm.good_within {
-            return;
-        }
         let mut inner = self.lock();
         note(&mut inner.seconds, began, |second| second.successes += 1);
         note(&mut inner.seconds, now, |second| second.good += 1);

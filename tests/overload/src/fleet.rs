@@ -6,7 +6,7 @@ use http::{Request, Response};
 use http_body_util::Empty;
 use tokio::{
     runtime,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 use tower::{Service, ServiceExt};
 
@@ -55,6 +55,7 @@ impl Storm {
                     service: make(server.clone(), seed),
                     random: Rng::with_seed(seed),
                     rate: self.rate,
+                    patience: self.good_within,
                     start,
                     end: start + self.end(),
                     counts: counts.clone(),
@@ -74,6 +75,7 @@ struct Caller<S> {
     service: S,
     random: Rng,
     rate: f64,
+    patience: Duration,
     start: Instant,
     end: Instant,
     counts: Arc<Counts>,
@@ -91,15 +93,19 @@ where
         while Instant::now() < self.end {
             let pause = -(1.0 - self.random.f64()).ln() / self.rate;
             sleep(Duration::from_secs_f64(pause)).await;
-            let (service, counts, start) = (self.service.clone(), self.counts.clone(), self.start);
+            let (service, counts) = (self.service.clone(), self.counts.clone());
+            let (start, patience) = (self.start, self.patience);
             tokio::spawn(async move {
                 let began = start.elapsed();
                 counts.call(began);
                 let mut request = Request::new(Empty::new());
                 *request.uri_mut() = http::Uri::from_static("http://peer/");
-                let answer = service.oneshot(request).await;
-                if answer.is_ok_and(|response| response.status().is_success()) {
-                    counts.success(began, start.elapsed());
+                // Whoever has waited for so long leaves, and takes the call along.
+                let answer = timeout(patience, service.oneshot(request)).await;
+                if let Ok(Ok(response)) = answer {
+                    if response.status().is_success() {
+                        counts.success(began, start.elapsed());
+                    }
                 }
             });
         }

@@ -39,7 +39,10 @@ struct Shared {
 #[derive(Clone, Copy, Debug)]
 enum Fate {
     AnsweredAt(Instant),
-    Refused { retry_after: Option<u64> },
+    Refused {
+        status: StatusCode,
+        retry_after: Option<u64>,
+    },
 }
 
 /// The cause of an attempt that ran out of its time.
@@ -77,19 +80,26 @@ impl Shared {
         let in_trouble = |at: Instant| self.storm.trouble_range().contains(&(at - self.start));
         let mut free_at = self.free_at.lock().unwrap_or_else(PoisonError::into_inner);
         let begin = now.max(*free_at);
-        let (percent, limit, retry_after) = match self.storm.trouble {
-            Trouble::Slow { percent } => (percent, None, None),
+        let mut refusal = Fate::Refused {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            retry_after: None,
+        };
+        let (percent, limit) = match self.storm.trouble {
+            Trouble::Slow { percent } => (percent, None),
             Trouble::Shedding {
+                status,
                 percent,
                 limit,
                 retry_after,
-            } => (percent, Some(limit), Some(retry_after)),
-            Trouble::Refusing => {
-                if in_trouble(now) {
-                    return Fate::Refused { retry_after: None };
-                }
-                (100, None, None)
+            } => {
+                refusal = Fate::Refused {
+                    status,
+                    retry_after: Some(retry_after),
+                };
+                (percent, Some(limit))
             }
+            Trouble::Refusing if in_trouble(now) => return refusal,
+            Trouble::Refusing => (100, None),
         };
         let share = if in_trouble(begin) {
             f64::from(percent) / 100.0
@@ -99,7 +109,7 @@ impl Shared {
         let answer = Duration::from_secs_f64(1.0 / (self.storm.capacity * share));
         if limit.is_some_and(|limit| begin - now > limit) {
             *free_at = begin + answer / 10;
-            return Fate::Refused { retry_after };
+            return refusal;
         }
         *free_at = begin + answer;
         Fate::AnsweredAt(*free_at)
@@ -127,8 +137,14 @@ impl<B> Service<Request<B>> for Server {
                     return Err(io::Error::new(io::ErrorKind::TimedOut, TimedOut));
                 }
                 (Fate::AnsweredAt(done), _) => sleep_until(done).await,
-                (Fate::Refused { retry_after }, _) => {
-                    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+                (
+                    Fate::Refused {
+                        status,
+                        retry_after,
+                    },
+                    _,
+                ) => {
+                    *response.status_mut() = status;
                     if let Some(seconds) = retry_after {
                         response.headers_mut().insert(RETRY_AFTER, seconds.into());
                     }

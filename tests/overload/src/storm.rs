@@ -1,5 +1,7 @@
 use std::{ops::Range, time::Duration};
 
+use http::StatusCode;
+
 /// A fleet, its server, and what happens to it.
 #[derive(Clone, Debug)]
 pub struct Storm {
@@ -19,7 +21,7 @@ pub struct Storm {
     pub afterwards: Duration,
     /// How long an attempt waits for its response; `None` for as long as it takes.
     pub patience: Option<Duration>,
-    /// An answer to a call that comes later is none: whoever asked has left.
+    /// After so long whoever makes a call leaves: the call is dropped, and counts as one that failed.
     pub good_within: Duration,
     /// All randomness follows from it.
     pub seed: u64,
@@ -33,9 +35,11 @@ pub enum Trouble {
         /// Percent of the usual capacity.
         percent: u8,
     },
-    /// Its capacity falls to so many percent. At all times it refuses what would wait for longer than the limit, by a 503 that
-    /// says when to come back. That costs it a tenth of an answer.
+    /// Its capacity falls to so many percent. At all times it refuses what would wait for longer than the limit, by a response
+    /// that says when to come back. That costs it a tenth of an answer.
     Shedding {
+        /// The status of what is refused.
+        status: StatusCode,
         /// Percent of the usual capacity.
         percent: u8,
         /// The longest wait in its queue.
