@@ -271,7 +271,7 @@ impl Line {
         let Some(pace) = self.pace.take() else {
             return (wakers, None);
         };
-        self.known_rate = pace.admitted_rate().map(|rate| (rate, now));
+        self.known_rate = pace.lasting_rate().map(|rate| (rate, now));
         let waiting = self.waiting.values_mut();
         wakers.to_wake = waiting.filter_map(|it| it.called(now)).collect();
         (wakers, Some(Change::Resumed))

@@ -13,12 +13,14 @@ use crate::jitter;
 /// Nothing is released before the pause is over. Then one request is released, and each answer that is
 /// not throttled lets one more be under way. The releases are spaced, too: at ten a second at first, and
 /// more with each. If the last pause has shown how many requests a second the server admits, they reach
-/// nine tenths of that with the eighth release at the latest, and then grow slowly, so that the server
-/// refuses few before the limit is known again. Otherwise they double about every five releases.
+/// nine tenths of that with the eighth release at the latest, and then grow. A [`Limit`] says how fast.
+/// Otherwise they double about every five releases.
 #[derive(Debug)]
 pub(super) struct Pace {
     /// Tells the releases of this pause from those of the one before. Never 0.
     number: u32,
+    /// What the server has refused the request for.
+    limit: Limit,
     /// When the response came that paused the partition.
     began: Instant,
     /// When the server asked to come back.
@@ -57,10 +59,24 @@ pub(super) enum Ended {
     Unknown,
 }
 
+/// Why a server refuses a request, as its status says.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Limit {
+    /// 429: the sender has a quota, which stays what it is (RFC 6585, section 4). So the rate that was
+    /// learned grows slowly, and few requests are refused before the quota is known again.
+    Quota,
+    /// 503: the server has too much to do, "which will likely be alleviated after some delay" (RFC
+    /// 9110, section 15.6.4). The rate that was learned is that of a server in trouble, so it doubles
+    /// with each second, and is forgotten after the pause. All clients of the server are refused at
+    /// the same moment, so they are spread over a longer time than those of a quota.
+    Overload,
+}
+
 /// The pause that a response asks for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked {
     pub(super) wait: Duration,
+    pub(super) limit: Limit,
     /// The pause in which the request was released; 0 for one that passed freely.
     pub(super) released_in: u32,
     pub(super) now: Instant,
@@ -73,6 +89,8 @@ impl Pace {
     const LONGEST_STAGGER: Duration = Duration::from_secs(5);
     /// With how many releases the rate that is known is reached.
     const RAMP: u32 = 8;
+    /// A rate that has doubled so often limits nothing.
+    const MOST_DOUBLINGS: f64 = 40.0;
 
     /// Begins a pause. The rate is what an earlier one has shown of how many requests a second the
     /// server admits.
@@ -82,11 +100,18 @@ impl Pace {
         admitted_rate: Option<f64>,
         random: &mut Rng,
     ) -> Self {
-        let Asked { wait, now, .. } = *asked;
+        let Asked {
+            wait, limit, now, ..
+        } = *asked;
         let until = later(now, wait);
-        let stagger = (wait / 10).min(Self::LONGEST_STAGGER);
+        let stagger = match limit {
+            Limit::Quota => wait / 10,
+            Limit::Overload => wait / 4,
+        };
+        let stagger = stagger.min(Self::LONGEST_STAGGER);
         Self {
             number: number.max(1),
+            limit,
             began: now,
             until,
             stagger: jitter::pick((Duration::ZERO, stagger), random),
@@ -101,8 +126,9 @@ impl Pace {
         }
     }
 
-    pub(super) fn admitted_rate(&self) -> Option<f64> {
-        self.admitted_rate
+    /// What the next pause may go by.
+    pub(super) fn lasting_rate(&self) -> Option<f64> {
+        self.admitted_rate.filter(|_| self.limit == Limit::Quota)
     }
 
     pub(super) fn number(&self) -> u32 {
@@ -152,7 +178,10 @@ impl Pace {
                 * (8.0_f64 / 7.0).powi(i32::try_from(grown).unwrap_or_default());
         };
         let seconds = now.saturating_duration_since(self.until()).as_secs_f64();
-        let grown = 1.0 + seconds / 100.0 + (seconds / 20.0).powi(3);
+        let grown = match self.limit {
+            Limit::Quota => 1.0 + seconds / 100.0 + (seconds / 20.0).powi(3),
+            Limit::Overload => seconds.min(Self::MOST_DOUBLINGS).exp2(),
+        };
         let full = admitted * 0.9 * grown;
         let ramp = self.released.saturating_add(1).min(Self::RAMP);
         let ramped = full * f64::from(ramp) / f64::from(Self::RAMP);
@@ -210,9 +239,10 @@ impl Pace {
     /// How long a request will wait behind so many others, as far as that is known.
     pub(super) fn expected(&self, ahead: usize, now: Instant) -> Duration {
         let pause = self.until().saturating_duration_since(now);
-        let Some(rate) = self.admitted_rate else {
+        let Some(known) = self.admitted_rate else {
             return pause;
         };
+        let rate = known.max(self.rate(now));
         let ahead = u32::try_from(ahead).unwrap_or(u32::MAX);
         pause.saturating_add(interval(rate).saturating_mul(ahead))
     }
@@ -242,9 +272,11 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    /// A pause that a quota asks for.
     fn asked(seconds: u64, released_in: u32, now: Instant) -> Asked {
         Asked {
             wait: SECOND.saturating_mul(u32::try_from(seconds).unwrap()),
+            limit: Limit::Quota,
             released_in,
             now,
         }
@@ -287,6 +319,40 @@ mod tests {
             assert!(refused * 10 <= admitted.max(60), "{admitted} {refused}");
             assert!(admitted >= per_second * 30, "{admitted} of {per_second}");
         }
+    }
+
+    /// How many requests a second are released so long after a pause, if two a second were admitted.
+    fn rate_after(limit: Limit, seconds: u64) -> f64 {
+        let (mut random, start) = (Rng::with_seed(1), Instant::now());
+        let asked = Asked {
+            limit,
+            ..asked(2, 0, start)
+        };
+        let mut pace = Pace::begin(1, &asked, Some(2.0), &mut random);
+        pace.released = 100;
+        pace.rate(pace.until() + Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn a_server_in_trouble_gets_all_requests_again_within_seconds() {
+        assert!(rate_after(Limit::Overload, 0) < 2.0);
+        assert!(rate_after(Limit::Overload, 4) > 20.0);
+        assert!(rate_after(Limit::Quota, 4) < 2.0);
+        // It neither overflows nor becomes no number.
+        assert!(rate_after(Limit::Overload, 86_400) > 1e9);
+    }
+
+    #[test]
+    fn what_a_server_in_trouble_has_admitted_says_nothing_of_the_next_pause() {
+        let (mut random, start) = (Rng::with_seed(1), Instant::now());
+        let [quota, overload] = [Limit::Quota, Limit::Overload].map(|limit| {
+            let asked = Asked {
+                limit,
+                ..asked(1, 0, start)
+            };
+            Pace::begin(1, &asked, Some(3.0), &mut random).lasting_rate()
+        });
+        assert_eq!((quota, overload), (Some(3.0), None));
     }
 
     #[test]

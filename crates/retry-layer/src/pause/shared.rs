@@ -13,7 +13,7 @@ use super::{
     Paused, PausedReason,
     held::{CallPlace, Throttled},
     line::{Arrival, Change, Refusal, Seat, Turn},
-    pace::{Asked, Ended},
+    pace::{Asked, Ended, Limit},
 };
 use crate::{
     attempt::Attempt,
@@ -158,19 +158,19 @@ impl Shared {
         }
     }
 
-    /// How long a response asks to pause, if it does.
-    fn asked<T>(&self, response: &Response<T>) -> Option<Duration> {
+    /// How long a response asks to pause, and why, if it does.
+    fn asked<T>(&self, response: &Response<T>) -> Option<(Duration, Limit)> {
         // The wall clock turns a date into a duration; nothing else reads it.
         let hint = self
             .settings
             .hints
             .wait(response.headers(), SystemTime::now());
-        let wait = match response.status() {
-            StatusCode::TOO_MANY_REQUESTS => hint.or(self.settings.without_hint),
-            StatusCode::SERVICE_UNAVAILABLE => hint,
-            _ => None,
+        let (wait, limit) = match response.status() {
+            StatusCode::TOO_MANY_REQUESTS => (hint.or(self.settings.without_hint), Limit::Quota),
+            StatusCode::SERVICE_UNAVAILABLE => (hint, Limit::Overload),
+            _ => return None,
         };
-        wait.map(|wait| wait.min(self.settings.max_pause))
+        wait.map(|wait| (wait.min(self.settings.max_pause), limit))
     }
 
     /// Passes requests freely again. No lock is held here.
@@ -222,12 +222,13 @@ impl Pass {
 
     #[cold]
     fn look_at<T>(&mut self, response: &mut Response<T>) {
-        let Some(wait) = self.shared.asked(response) else {
+        let Some((wait, limit)) = self.shared.asked(response) else {
             return self.end(Ended::Unknown);
         };
         let (shared, now) = (Arc::clone(&self.shared), Instant::now());
         let asked = Asked {
             wait,
+            limit,
             released_in: std::mem::take(&mut self.released_in),
             now,
         };
