@@ -41,6 +41,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Switch<T> {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct BreakerConfig {
     consecutive_failures: Option<NonZeroU32>,
+    failing_for: Option<Span>,
     success_rate: Option<SuccessRateConfig>,
     min_wait: Option<Span>,
     max_wait: Option<Span>,
@@ -93,6 +94,9 @@ impl BreakerConfig {
     fn alter(self, mut breaker: BreakerBuilder) -> BreakerBuilder {
         if let Some(failures) = self.consecutive_failures {
             breaker = breaker.consecutive_failures(failures);
+        }
+        if let Some(Span(time)) = self.failing_for {
+            breaker = breaker.failing_for(time);
         }
         if let Some(rate) = self.success_rate {
             let of_window = SuccessRate::new(rate.percent, rate.window.0);

@@ -85,7 +85,7 @@ use self::{
 /// | `hedge.after`, or `.percentile` and `.min_answers` | a duration; or, for a delay that is learned, numbers |
 /// | `hedge.max_hedges`, `.first_byte_within` | a number, a duration |
 /// | `breaker` | `"default"` for a [circuit breaker](crate::ClientBuilder::breaker), `"none"` for none; or a table of the next keys, of which each may be left out |
-/// | `breaker.consecutive_failures`, `.min_wait`, `.max_wait`, `.max_retry_after` | a number; durations |
+/// | `breaker.consecutive_failures`, `.failing_for`, `.min_wait`, `.max_wait`, `.max_retry_after` | a number; durations |
 /// | `breaker.success_rate` | a table of `percent` (a number), `window` (a duration) and, if wanted, `min_requests` (a number) |
 /// | `pause` | `"default"` for [pauses](crate::ClientBuilder::pause) that one answer sets for all requests, `"none"` for none; or a table of the next keys |
 /// | `pause.max_pause`, `.max_wait`, `.without_hint`, `.max_waiting` | durations, the third also `"none"`; a number |

@@ -14,7 +14,7 @@ use crate::{
     hint::Hints,
 };
 
-/// Settings of a [`Breaker`]. The defaults are Linkerd's.
+/// Settings of a [`Breaker`]. The defaults are Linkerd's, but for [`failing_for`](Self::failing_for).
 #[must_use = "a builder does nothing until `build`"]
 pub struct BreakerBuilder {
     rules: Rules,
@@ -40,9 +40,22 @@ impl Default for Breaker {
 }
 
 impl BreakerBuilder {
-    /// How many attempts in a row must fail for a circuit to open: 7 unless set.
+    /// How many attempts in a row must fail for a circuit to open: 7 unless set. They must also have
+    /// gone on for [some time](Self::failing_for).
     pub fn consecutive_failures(mut self, failures: NonZeroU32) -> Self {
         self.rules.consecutive_failures = Some(failures);
+        self
+    }
+
+    /// How long failures in a row must have gone on for a circuit to open: 500 milliseconds unless set, and
+    /// no longer than the origin had worked before them, since its circuit was closed or known.
+    /// [`Duration::ZERO`]: the last of so many failures opens it, whenever the first one was, as in Linkerd.
+    ///
+    /// A busy client has many requests under way at the same moment. When a connection breaks that
+    /// they share, or a server restarts, all of them fail in a row, and yet the next one may pass: a
+    /// retry gets over that, and a circuit that is open would keep it from doing so.
+    pub fn failing_for(mut self, time: Duration) -> Self {
+        self.rules.failing_for = time;
         self
     }
 
@@ -166,6 +179,7 @@ impl Default for BreakerBuilder {
         Self {
             rules: Rules {
                 consecutive_failures: Some(NonZeroU32::MIN.saturating_add(6)),
+                failing_for: Duration::from_millis(500),
                 success_rate: None,
                 waits: Waits {
                     min: Duration::from_secs(1),

@@ -33,6 +33,8 @@ pub(crate) struct Circuit {
     wait: Duration,
     /// When this state of it began, and how many successes there had been by then.
     since: (Instant, u64),
+    /// When the first request succeeded since it was closed.
+    works_since: Option<Instant>,
     /// Made with the first failure, where there is a rule about the success rate.
     window: Option<Box<Window>>,
     /// Its own, so that no two circuits wait for each other.
@@ -41,12 +43,20 @@ pub(crate) struct Circuit {
 
 #[derive(Debug)]
 enum Phase {
-    /// With the number of failures in a row.
-    Closed { failures: u32 },
+    /// With the failures in a row.
+    Closed { run: Run },
     /// `None`: until it is closed by hand.
     Open { until: Option<Instant> },
     /// With the time until which the place of the probe is taken.
     HalfOpen { probe: Option<Instant> },
+}
+
+/// Failures in a row.
+#[derive(Clone, Copy, Debug, Default)]
+struct Run {
+    failures: u32,
+    /// When the first of them was.
+    since: Option<Instant>,
 }
 
 /// Whether a request may be sent.
@@ -80,14 +90,27 @@ pub(super) struct Ended {
     pub(super) now: Instant,
 }
 
+impl Run {
+    /// Whether it has gone on for so long, or for as long as the origin had worked before it. So one
+    /// that has never worked, or fails again right after a probe, is given no such time.
+    fn is_long(&self, now: Instant, works_since: Option<Instant>, failing_for: Duration) -> bool {
+        let began = self.since.unwrap_or(now);
+        let worked = works_since.map(|since| began.saturating_duration_since(since));
+        now.saturating_duration_since(began) >= failing_for.min(worked.unwrap_or_default())
+    }
+}
+
 impl Circuit {
     pub(crate) fn closed(era: u64, now: Instant, successes: u64, random: Rng) -> Self {
         Self {
             era,
-            phase: Phase::Closed { failures: 0 },
+            phase: Phase::Closed {
+                run: Run::default(),
+            },
             openings: 0,
             wait: Duration::ZERO,
             since: (now, successes),
+            works_since: None,
             window: None,
             random,
         }
@@ -118,9 +141,12 @@ impl Circuit {
         kept_until.is_some_and(|kept_until| kept_until <= now)
     }
 
-    /// Whether a success has to be told, since it ends a run of failures.
+    /// Whether a success has to be told, since it is the first one or ends a run of failures.
     pub(crate) fn awaits_success(&self) -> bool {
-        !matches!(self.phase, Phase::Closed { failures: 0 })
+        match &self.phase {
+            Phase::Closed { run } => run.failures > 0 || self.works_since.is_none(),
+            Phase::Open { .. } | Phase::HalfOpen { .. } => true,
+        }
     }
 
     pub(crate) fn state(&self, now: Instant) -> CircuitState {
@@ -164,23 +190,24 @@ impl Circuit {
             return None;
         }
         match (&mut self.phase, ended.signal) {
-            (Phase::Closed { failures }, Signal::Success) => {
-                *failures = 0;
+            (Phase::Closed { run }, Signal::Success) => {
+                *run = Run::default();
+                self.works_since.get_or_insert(ended.now);
                 None
             }
-            (Phase::Closed { failures }, Signal::Throttled) => {
+            (Phase::Closed { run }, Signal::Throttled) => {
                 // The server answers by itself: it is alive.
-                *failures = 0;
-                self.count_failure(0, ended, rules)
+                *run = Run::default();
+                self.count_failure(Run::default(), ended, rules)
             }
-            (Phase::Closed { failures }, Signal::Failure) => {
+            (Phase::Closed { run }, Signal::Failure) => {
                 // Where there is no rule about them, a success need not end their run.
-                *failures = match rules.consecutive_failures {
-                    Some(_) => failures.saturating_add(1),
-                    None => 0,
-                };
-                let failures = *failures;
-                self.count_failure(failures, ended, rules)
+                if rules.consecutive_failures.is_some() {
+                    run.failures = run.failures.saturating_add(1);
+                    run.since = run.since.or(Some(ended.now));
+                }
+                let run = *run;
+                self.count_failure(run, ended, rules)
             }
             (Phase::HalfOpen { .. }, Signal::Success) => Some(self.close(ended)),
             (Phase::HalfOpen { .. }, Signal::Throttled | Signal::Failure) => {
@@ -194,7 +221,7 @@ impl Circuit {
         }
     }
 
-    fn count_failure(&mut self, in_a_row: u32, ended: &Ended, rules: &Rules) -> Option<Change> {
+    fn count_failure(&mut self, run: Run, ended: &Ended, rules: &Rules) -> Option<Change> {
         let (since, successes) = self.since;
         let sample = rules.success_rate.map(|rate| {
             let window = self
@@ -203,7 +230,8 @@ impl Circuit {
             window.add_failure(ended.now, ended.successes)
         });
         let allowed = rules.consecutive_failures;
-        if allowed.is_some_and(|allowed| in_a_row >= allowed.get()) {
+        let enough = allowed.is_some_and(|allowed| run.failures >= allowed.get());
+        if enough && run.is_long(ended.now, self.works_since, rules.failing_for) {
             return Some(self.open(OpenReason::ConsecutiveFailures, ended, rules));
         }
         let (rate, sample) = rules.success_rate.zip(sample)?;
@@ -228,6 +256,7 @@ impl Circuit {
 
     fn close(&mut self, ended: &Ended) -> Change {
         self.close_at(ended.now, ended.successes);
+        self.works_since = Some(ended.now);
         Change::Closed
     }
 
@@ -280,6 +309,7 @@ impl Circuit {
         let minute = Duration::from_secs(60);
         let rules = Rules {
             consecutive_failures: Some(std::num::NonZeroU32::MIN),
+            failing_for: Duration::ZERO,
             success_rate: None,
             waits: super::wait::Waits {
                 min: minute,

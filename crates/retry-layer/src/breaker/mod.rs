@@ -34,11 +34,14 @@
 //! Each [origin](crate::health::PartitionKey) has a circuit, or each [tenant or token](crate::health::LedgerBuilder::key_by) that a
 //! closure names. All services that are made with one [`Breaker`], and their clones, share its circuits,
 //! and so do breakers with one [ledger](BreakerBuilder::ledger).
-//! The defaults are those of Linkerd.
+//! The defaults are those of Linkerd, but for the time that failures must have gone on.
 //!
 //! - *Closed*: requests pass. The circuit opens after [7 failures in a
-//!   row](BreakerBuilder::consecutive_failures), or, if that is set, where too small a part of the
-//!   attempts of the last seconds [succeeded](SuccessRate).
+//!   row](BreakerBuilder::consecutive_failures) that have gone on for [half a
+//!   second](BreakerBuilder::failing_for), or for as long as the origin had worked before them: the
+//!   requests that are under way at one moment fail together when a connection breaks or a server
+//!   restarts, and retries get over that. If it is set, a circuit also opens where too small a part of
+//!   the attempts of the last seconds [succeeded](SuccessRate).
 //! - *Open*: requests are refused with [`CircuitOpen`], before anything is sent. The first wait is
 //!   [one second](BreakerBuilder::min_wait) and doubles each time, up to
 //!   [60 seconds](BreakerBuilder::max_wait), and up to a half is [added at
@@ -131,7 +134,8 @@
 //! A request to a closed circuit takes no lock, allocates nothing and reads no clock: it hashes the
 //! host, and its future holds one reference count. (`cargo bench -p retry-layer --bench breaker`.) With
 //! a [classifier](BreakerBuilder::classifier) of one's own it takes one allocation. An
-//! outcome that is no success, and the successes right after a failure, take the lock of their circuit.
+//! outcome that is no success, the first success, and those right after a failure take the lock of
+//! their circuit.
 //! The ledger has a [fixed number](crate::health::LedgerBuilder::max_origins) of circuits. A healthy origin
 //! that was not used for the longest time makes room, and an open one stays.
 //!
@@ -141,6 +145,7 @@
 //! |---|---|---|---|
 //! | a circuit for | each origin, or a key of the caller's | each endpoint | each service |
 //! | opens by | failures in a row, success rate, or both | the same | failure rate of the last 100 calls, or failures in a row |
+//! | failures in a row last for | half a second | any time | any time |
 //! | stays open for | 1 to 60 s, doubling, with jitter; `Retry-After` | the same; `Retry-After` if chosen | 30 s |
 //! | a probe fails by | a failure or 429 | the same with a success rate; without one 429 passes | a failure |
 //! | what was sent before | is ignored | ends the probation, whichever comes first | counts |

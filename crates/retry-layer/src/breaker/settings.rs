@@ -54,6 +54,8 @@ impl SuccessRate {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules {
     pub(super) consecutive_failures: Option<NonZeroU32>,
+    /// How long failures in a row must have gone on.
+    pub(super) failing_for: Duration,
     pub(super) success_rate: Option<SuccessRate>,
     pub(super) waits: Waits,
 }

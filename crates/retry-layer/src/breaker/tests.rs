@@ -20,6 +20,7 @@ const MAX: Duration = Duration::from_secs(8);
 fn rules(consecutive_failures: u32) -> Rules {
     Rules {
         consecutive_failures: NonZeroU32::new(consecutive_failures),
+        failing_for: Duration::ZERO,
         success_rate: None,
         waits: Waits {
             min: MIN,
@@ -100,6 +101,55 @@ fn as_many_failures_in_a_row_as_are_set_open_a_circuit() {
     let change = bench.ends(Signal::Failure);
     assert_eq!(change, Some(opened(OpenReason::ConsecutiveFailures, MIN)));
     assert_eq!(bench.admit(), Admission::Refuse(Some(MIN)));
+}
+
+/// Seven failures in a row that have gone on for half a second.
+fn linger() -> Rules {
+    Rules {
+        failing_for: MIN / 2,
+        ..rules(7)
+    }
+}
+
+#[test]
+fn failures_of_one_moment_open_no_circuit_of_an_origin_that_worked() {
+    let mut bench = Bench::new(linger());
+    bench.ends(Signal::Success);
+    // All requests that are under way fail, such as those of one connection.
+    bench.after(MIN);
+    for _ in 0..100 {
+        assert_eq!(bench.ends(Signal::Failure), None);
+    }
+    bench.after(MIN / 2);
+    let change = bench.ends(Signal::Failure);
+    assert_eq!(change, Some(opened(OpenReason::ConsecutiveFailures, MIN)));
+}
+
+#[test]
+fn an_origin_that_never_worked_is_given_no_time_to_fail() {
+    let mut bench = Bench::new(linger());
+    bench.after(10 * MIN);
+    for _ in 0..6 {
+        assert_eq!(bench.ends(Signal::Failure), None);
+    }
+    assert!(bench.ends(Signal::Failure).is_some());
+}
+
+#[test]
+fn an_origin_that_fails_again_is_given_as_long_as_it_worked() {
+    let mut bench = Bench::new(linger());
+    for _ in 0..7 {
+        bench.ends(Signal::Failure);
+    }
+    bench.after(MIN);
+    assert_eq!(bench.admit(), Admission::Probe);
+    assert_eq!(bench.ends(Signal::Success), Some(Change::Closed));
+    bench.after(MIN / 10);
+    for _ in 0..7 {
+        assert_eq!(bench.ends(Signal::Failure), None);
+    }
+    bench.after(MIN / 10);
+    assert!(bench.ends(Signal::Failure).is_some());
 }
 
 #[test]

@@ -87,7 +87,7 @@ impl Partition {
         let circuit = if !self.circuit.is_closed() {
             Word::NOT_CLOSED
         } else if self.circuit.awaits_success() {
-            Word::FAILING
+            Word::AWAITS_SUCCESS
         } else {
             0
         };
@@ -100,7 +100,7 @@ impl Partition {
 }
 
 impl Word {
-    const FAILING: u64 = 1;
+    const AWAITS_SUCCESS: u64 = 1;
     const NOT_CLOSED: u64 = 1 << 1;
     const PAUSED: u64 = 1 << 2;
     /// How many bits the flags have.
@@ -129,7 +129,7 @@ impl Word {
     /// Whether the circuit is closed, and a success changes nothing.
     #[inline]
     pub(crate) fn is_clean(self) -> bool {
-        self.0 & (Self::NOT_CLOSED | Self::FAILING) == 0
+        self.0 & (Self::NOT_CLOSED | Self::AWAITS_SUCCESS) == 0
     }
 
     /// Whether requests have to wait for their turn.

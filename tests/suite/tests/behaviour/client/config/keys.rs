@@ -753,6 +753,13 @@ const BREAKER: &[Row] = &[
         "consecutive_failures: Some(8)",
     ),
     (
+        "failing_for",
+        || breaker(|it| it.failing_for(SEVEN_SECONDS)),
+        "failing_for: 7s",
+        "failing_for = '8s'",
+        "failing_for: 8s",
+    ),
+    (
         "success_rate",
         || breaker(|it| it.success_rate(SuccessRate::new(71, SEVEN_SECONDS))),
         "percent: 71",
