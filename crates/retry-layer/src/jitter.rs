@@ -6,6 +6,13 @@ use fastrand::Rng;
 /// time.
 ///
 /// Applied to the wait `d` after its cap, and never beyond the cap.
+///
+/// Of two waits in a row the second one is as far from the longest that it may be as the first one was
+/// from the shortest: after a fifth of `d` come four fifths of the next. So each wait is anywhere in
+/// its range, and yet no call has two short ones. With full jitter, a base of 100 ms and the factor 2 the
+/// first two waits take 100 ms to 200 ms, and all retries of a call that fails within a blip of 100 ms
+/// cannot fall into it. [`Decorrelated`](Self::Decorrelated) waits, which depend on the one before
+/// already, are drawn each for itself.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Jitter {
@@ -51,6 +58,30 @@ impl Jitter {
             Self::None => (delay, delay),
         };
         (shortest.min(cap), longest.min(cap))
+    }
+}
+
+/// Where in its range a wait is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Position(u32);
+
+impl Position {
+    /// Anywhere, all alike.
+    pub(crate) fn random(random: &mut Rng) -> Self {
+        Self(random.u32(..))
+    }
+
+    /// As far from the longest wait as this is from the shortest.
+    pub(crate) const fn opposite(self) -> Self {
+        Self(u32::MAX - self.0)
+    }
+
+    /// The wait at this position; both ends of the range are waits.
+    pub(crate) fn of(self, (shortest, longest): (Duration, Duration)) -> Duration {
+        // Less than 2^94, so the product is no more than a `u128` can hold.
+        let span = longest.saturating_sub(shortest).as_nanos();
+        let nanos = span.saturating_mul(self.0.into()) / u128::from(u32::MAX);
+        shortest.saturating_add(from_nanos(nanos))
     }
 }
 
@@ -130,6 +161,23 @@ mod tests {
         assert!((sum / 10_000).abs_diff(millis(500)) < millis(10));
     }
 
+    #[test]
+    fn a_position_and_its_opposite_are_equally_far_from_the_ends() {
+        let range = (millis(100), millis(300));
+        for (position, wait, opposite) in [
+            (0, 100, 300),
+            (u32::MAX, 300, 100),
+            (u32::MAX / 4, 150, 250),
+        ] {
+            let position = Position(position);
+            let near = |is: Duration, wait| is.abs_diff(millis(wait)) < Duration::from_nanos(100);
+            assert!(near(position.of(range), wait));
+            assert!(near(position.opposite().of(range), opposite));
+        }
+        let all = (Duration::ZERO, Duration::MAX);
+        assert_eq!(Position(u32::MAX).of(all), Duration::MAX);
+    }
+
     proptest! {
         #[test]
         fn no_wait_leaves_its_range(
@@ -140,8 +188,15 @@ mod tests {
             let spread = Spread { delay: delay.min(cap), base: base.min(cap), previous, cap };
             for jitter in ALL {
                 let (shortest, longest) = jitter.range(spread);
-                let wait = pick((shortest, longest), &mut Rng::with_seed(seed));
-                prop_assert!(shortest <= wait && wait <= longest && longest <= cap);
+                let mut random = Rng::with_seed(seed);
+                let position = Position::random(&mut random);
+                for wait in [
+                    pick((shortest, longest), &mut random),
+                    position.of((shortest, longest)),
+                    position.opposite().of((shortest, longest)),
+                ] {
+                    prop_assert!(shortest <= wait && wait <= longest && longest <= cap);
+                }
             }
         }
     }

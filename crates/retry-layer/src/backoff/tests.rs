@@ -164,6 +164,44 @@ fn the_debug_output_of_waits_tells_the_one_before() {
     assert_eq!(shown, "Waits { previous: Some(20ms), .. }");
 }
 
+#[test]
+fn no_call_has_two_short_waits() {
+    let backoff = Backoff::default();
+    for seed in 0..1_000 {
+        let waits: Vec<_> = backoff.delays(seed).take(4).collect();
+        assert!(waits[0] + waits[1] >= millis(100), "{waits:?}");
+        assert!(waits[2] + waits[3] >= millis(400), "{waits:?}");
+    }
+}
+
+#[test]
+fn each_wait_is_anywhere_in_its_range() {
+    let backoff = Backoff::default();
+    for (place, range) in [100, 200, 400, 800].into_iter().enumerate() {
+        let waits = (0..4_000).filter_map(|seed| backoff.delays(seed).nth(place));
+        let mut tenths = [0; 10];
+        for wait in waits {
+            tenths[usize::try_from(wait.as_micros() / (range * 100))
+                .unwrap()
+                .min(9)] += 1;
+        }
+        assert!(
+            tenths.iter().all(|count| (320..480).contains(count)),
+            "{tenths:?}"
+        );
+    }
+}
+
+#[test]
+fn a_decorrelated_wait_follows_from_the_one_before_by_its_range_alone() {
+    let backoff = Backoff::default().jitter(Jitter::Decorrelated);
+    // The shortest possible ones follow each other as often as chance has it.
+    let short = |wait: Duration| wait <= millis(200);
+    let both = (0..1_000).filter(|seed| backoff.delays(*seed).take(2).all(short));
+    // Half of the first waits are so short, and of those that follow them a third at least.
+    assert!(both.count() > 150);
+}
+
 proptest! {
     #[test]
     fn no_backoff_leaves_its_bounds(

@@ -6,7 +6,7 @@ use super::{
     Backoff, BoxedWaits, Schedule,
     exponential::{ExponentialIter, Pressure},
 };
-use crate::jitter::{self, Jitter, Spread};
+use crate::jitter::{Jitter, Position, Spread};
 
 /// The waits of one call, made by [`Backoff::delays`].
 pub struct Delays {
@@ -34,6 +34,8 @@ pub(crate) struct Waits {
     jitter: Jitter,
     cap: Duration,
     previous: Option<Duration>,
+    /// Where the last wait was in its range, if the next one is opposite to it.
+    drawn: Option<Position>,
 }
 
 enum Source {
@@ -52,6 +54,7 @@ impl Waits {
             jitter: backoff.jitter,
             cap: backoff.cap,
             previous: None,
+            drawn: None,
         }
     }
 
@@ -96,9 +99,23 @@ impl Waits {
             previous,
             cap: self.cap,
         };
-        let wait = jitter::pick(self.jitter.range(spread), random);
+        let wait = self.position(random).of(self.jitter.range(spread));
         self.previous = Some(wait);
         Some(wait)
+    }
+
+    /// Where in its range the next wait is: anywhere, or opposite to the one before. Two waits that are
+    /// each drawn anew may both be short, and then all attempts of a call fall into one blip.
+    fn position(&mut self, random: &mut Rng) -> Position {
+        match self.drawn.take() {
+            Some(drawn) => drawn.opposite(),
+            None => {
+                let drawn = Position::random(random);
+                // A decorrelated wait follows from the one before by its range.
+                self.drawn = Some(drawn).filter(|_| self.jitter != Jitter::Decorrelated);
+                drawn
+            }
+        }
     }
 }
 

@@ -50,7 +50,7 @@ use crate::{
 /// | attempts | 3 in all |
 /// | methods | GET, HEAD, OPTIONS, TRACE, PUT, DELETE, QUERY; any with an `Idempotency-Key` or [`Idempotent`] |
 /// | outcomes | those of [`Standard`](crate::Standard) |
-/// | wait | exponential from 100 ms (1 s towards a throttling server) to 20 s, with full jitter |
+/// | wait | exponential from 100 ms (1 s towards a throttling server) to 20 s, with [full jitter](crate::Jitter) |
 /// | `Retry-After`, `RateLimit` | honoured up to 120 s; other [hints](crate::hint) are ignored |
 /// | deadline | none |
 /// | request body | 64 KiB of a stream are kept |
