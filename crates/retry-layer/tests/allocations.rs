@@ -15,9 +15,11 @@ use http_body::{Body, Frame};
 use http_body_util::{Empty, Full};
 use retry_layer::{
     ReplayBody, Retry, RetryPolicy,
+    budget::{Budget as _, Cost, SuccessBudget},
     hedge::{HedgeLayer, Hedging},
 };
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use tokio::time::Instant;
 use tower::{Layer, Service, service_fn};
 
 #[global_allocator]
@@ -167,4 +169,19 @@ fn an_attempt_through_a_closed_circuit_allocates_nothing() {
     };
     // The first one adds the origin.
     assert_eq!((0..50).map(count).min(), Some(0));
+}
+
+#[tokio::test]
+async fn a_retry_to_an_origin_that_failed_before_costs_the_budget_its_bucket_only() {
+    let budget = SuccessBudget::default();
+    let uri = http::Uri::from_static("http://Peer:8080/path");
+    let count = |_| {
+        let region = Region::new(ALLOCATOR);
+        assert!(budget.withdraw(&uri, Cost::Retry, Instant::now()));
+        // The bucket is full again then, and vanishes.
+        (0..5).for_each(|_| budget.deposit(&uri));
+        region.change().allocations
+    };
+    // The first one adds the origin.
+    assert_eq!((0..50).map(count).min(), Some(1));
 }

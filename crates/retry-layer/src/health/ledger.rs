@@ -148,10 +148,9 @@ impl Ledger {
         &self.inner.success_counts
     }
 
-    /// Finds the origin of a URI, whichever partition of it a request belongs to.
-    pub(crate) fn find_origin(&self, uri: &Uri) -> (u64, Option<(Place, Word)>) {
-        let hash = self.hash_of_origin(uri);
-        (hash, self.inner.table.find(hash))
+    /// Finds the partition of this hash.
+    pub(crate) fn find_hash(&self, hash: u64) -> Option<Place> {
+        self.inner.table.find(hash).map(|(place, _)| place)
     }
 
     /// Whether there is room for one more partition of this hash.

@@ -66,10 +66,19 @@ impl SuccessCounts {
 
     fn change_mark(&self, hash: u64, change: impl FnOnce(u32) -> u32) {
         let mut common = self.common();
-        if let Some(count) = common.marked.get_mut(bit(hash)) {
-            *count = change(*count);
+        let Some(count) = common.marked.get_mut(bit(hash)) else {
+            return;
+        };
+        *count = change(*count);
+        let is_marked = *count > 0;
+        // With a shared bucket all marks are set, and stay so.
+        if common.shared.is_some() {
+            return;
         }
-        self.publish(&common);
+        // Stored under the lock, as all changes of the marks are.
+        let others = self.marks.load(Ordering::Relaxed) & !mark(hash);
+        let own = if is_marked { mark(hash) } else { 0 };
+        self.marks.store(others | own, Ordering::Relaxed);
     }
 
     /// Publishes the marks to those who deposit, which take no lock. The bucket that several origins

@@ -101,15 +101,24 @@ impl SuccessBudget {
     }
 
     fn owner(&self, uri: &Uri) -> Owner {
-        if matches!(self.sharing, Sharing::Shared) || uri.authority().is_none() {
+        self.owner_by(uri, self.ledger.hash_of_origin(uri))
+    }
+
+    /// The same, where the hash of the origin is known.
+    fn owner_by(&self, uri: &Uri, hash: u64) -> Owner {
+        if self.shares(uri) {
             return Owner::Shared;
         }
-        let (hash, found) = self.ledger.find_origin(uri);
-        match found {
-            Some((place, _)) => Owner::Known(hash, place),
+        match self.ledger.find_hash(hash) {
+            Some(place) => Owner::Known(hash, place),
             None if self.ledger.has_room(hash) => Owner::Unknown,
             None => Owner::Shared,
         }
+    }
+
+    /// Whether a request has a bucket with others, whatever its origin.
+    fn shares(&self, uri: &Uri) -> bool {
+        matches!(self.sharing, Sharing::Shared) || uri.authority().is_none()
     }
 
     /// Updates the window and removes old buckets. Without it the rate would be averaged over all the time
@@ -142,15 +151,16 @@ impl SuccessBudget {
     #[inline(never)]
     fn deposit_if_marked(&self, uri: &Uri, marks: u64) {
         let counts = self.counts();
+        let hash = self.ledger.hash_of_origin(uri);
         // Which is sooner known than whether it shares a bucket.
-        if marks != u64::MAX && marks & mark(self.ledger.hash_of_origin(uri)) == 0 {
+        if marks != u64::MAX && marks & mark(hash) == 0 {
             return;
         }
         let deposit = |bucket: &mut Bucket| {
             bucket.successes = bucket.successes.saturating_add(1);
             bucket.add(self.deposit)
         };
-        match self.owner(uri) {
+        match self.owner_by(uri, hash) {
             Owner::Known(hash, place) => {
                 self.ledger.change_at(place, hash, |partition| {
                     let bucket = partition.bucket.as_mut();
@@ -172,19 +182,26 @@ impl SuccessBudget {
     /// Takes from the bucket of an origin, which is made if there is none; `None` if there is no room for it.
     fn withdraw_of_origin(&self, uri: &Uri, cost: Cost, now: Instant) -> Option<bool> {
         let counts = self.counts();
-        if matches!(self.sharing, Sharing::Shared) || uri.authority().is_none() {
+        if self.shares(uri) {
             return None;
         }
         let rate = counts.rate(now);
-        let key = PartitionKey::of(uri);
-        let (place, _) = self.ledger.find_or_add(&key, Evict::Healthy)?;
-        let hash = self.ledger.hash_of(&key);
-        self.ledger.change_at(place, hash, |partition| {
-            let bucket = partition.bucket.get_or_insert_with(|| {
-                counts.mark(hash);
-                Box::new(Bucket::full(rate, now))
-            });
-            bucket.withdraw(cost, now)
+        let hash = self.ledger.hash_of_origin(uri);
+        let withdraw = |place| {
+            self.ledger.change_at(place, hash, |partition| {
+                let bucket = partition.bucket.get_or_insert_with(|| {
+                    counts.mark(hash);
+                    Box::new(Bucket::full(rate, now))
+                });
+                bucket.withdraw(cost, now)
+            })
+        };
+        // An origin that failed before is found without its key, which is allocated.
+        let known = self.ledger.find_hash(hash);
+        known.and_then(withdraw).or_else(|| {
+            let key = PartitionKey::of(uri);
+            let (place, _) = self.ledger.find_or_add(&key, Evict::Healthy)?;
+            withdraw(place)
         })
     }
 }
