@@ -2,14 +2,19 @@ use std::{
     fmt,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::{copied::Copied, error::ReplayBodyError, reader::Reader, tape::Tape};
+use super::{
+    copied::Copied,
+    error::ReplayBodyError,
+    reader::{Read, Reader},
+    tape::Tape,
+};
 use crate::named::BoxError;
 
 pin_project! {
@@ -40,6 +45,8 @@ pin_project! {
         Empty,
         Passing { #[pin] body: B },
         Recorded { reader: Reader<B> },
+        // What the reader has left when nothing is kept any more.
+        Alone { body: Pin<Box<B>> },
         Copied { copied: Box<Copied> },
         // The factory made a body of another length than the first one had.
         Changed { exact: Option<u64> },
@@ -116,13 +123,22 @@ where
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ReplayBodyError>>> {
-        match self.project().state.project() {
+        let mut state = self.project().state;
+        match state.as_mut().project() {
             StateProj::Empty => Poll::Ready(None),
-            StateProj::Passing { body } => {
-                let frame = ready!(body.poll_frame(cx));
-                Poll::Ready(frame.map(|frame| frame.map_err(ReplayBodyError::inner)))
+            StateProj::Passing { body } => body.poll_frame(cx).map_err(ReplayBodyError::inner),
+            StateProj::Alone { body } => {
+                let polled = body.as_mut().poll_frame(cx);
+                polled.map_err(ReplayBodyError::inner)
             }
-            StateProj::Recorded { reader } => reader.poll_frame(cx),
+            StateProj::Recorded { reader } => match reader.poll_read(cx) {
+                Read::Polled(polled) => polled,
+                Read::Alone(mut body) => {
+                    let polled = body.as_mut().poll_frame(cx);
+                    state.set(State::Alone { body });
+                    polled.map_err(ReplayBodyError::inner)
+                }
+            },
             StateProj::Copied { copied } => Poll::Ready(copied.next_frame().map(Ok)),
             StateProj::Changed { .. } => Poll::Ready(Some(Err(ReplayBodyError::changed()))),
         }
@@ -132,6 +148,7 @@ where
         match &self.state {
             State::Empty => true,
             State::Passing { body } => body.is_end_stream(),
+            State::Alone { body } => body.is_end_stream(),
             State::Recorded { reader } => reader.is_end_stream(),
             State::Copied { copied } => copied.is_end_stream(),
             State::Changed { .. } => false,
@@ -142,6 +159,7 @@ where
         match &self.state {
             State::Empty => SizeHint::with_exact(0),
             State::Passing { body } => body.size_hint(),
+            State::Alone { body } => body.size_hint(),
             State::Recorded { reader } => reader.size_hint(),
             State::Copied { copied } => copied.size_hint(),
             State::Changed { exact } => exact.map_or_else(SizeHint::new, SizeHint::with_exact),
@@ -155,6 +173,7 @@ impl<B> fmt::Debug for ReplayBody<B> {
             State::Empty => "empty",
             State::Passing { .. } => "passing",
             State::Recorded { .. } => "recorded",
+            State::Alone { .. } => "alone",
             State::Copied { .. } => "copied",
             State::Changed { .. } => "changed",
         };

@@ -16,6 +16,15 @@ impl Piece {
     /// The memory of a piece beside its bytes: its entry, and the overhead of an allocation.
     const OVERHEAD: usize = 96;
 
+    /// A copy of a frame, which shares its bytes. `None` if it is of a kind that http-body does not have
+    /// today.
+    pub(super) fn of(frame: &Frame<Bytes>) -> Option<Self> {
+        match frame.data_ref() {
+            Some(data) => Some(Self::Data(data.clone())),
+            None => Some(Self::Trailers(Box::new(frame.trailers_ref()?.clone()))),
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         match self {
             Self::Data(data) => data.len(),

@@ -11,7 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use super::{
     error::ReplayBodyError,
     pieces::Piece,
-    tape::{Keeping, Rest, Tape, TapeState},
+    tape::{Keeping, Rest, Tape},
 };
 use crate::named::BoxError;
 
@@ -20,6 +20,16 @@ pub(super) struct Reader<B> {
     tape: Arc<Tape<B>>,
     epoch: u32,
     started: bool,
+    /// Whether this attempt has read the last frame.
+    at_end: bool,
+}
+
+/// What came of a read.
+pub(super) enum Read<B> {
+    Polled(Poll<Option<Result<Frame<Bytes>, ReplayBodyError>>>),
+    /// The rest of the body, which this attempt reads without the tape from now on: nothing is kept
+    /// of it, so that no other attempt can follow.
+    Alone(Pin<Box<B>>),
 }
 
 impl<B> Reader<B> {
@@ -28,6 +38,7 @@ impl<B> Reader<B> {
             tape: Arc::clone(tape),
             epoch,
             started: false,
+            at_end: false,
         }
     }
 
@@ -41,23 +52,26 @@ where
     B: Body<Data = Bytes>,
     B::Error: Into<BoxError>,
 {
-    pub(super) fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, ReplayBodyError>>> {
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Read<B> {
         self.started = true;
         let mut polled = {
             let mut state = self.tape.lock();
             if state.epoch != self.epoch {
-                return Poll::Ready(Some(Err(ReplayBodyError::superseded())));
+                return Read::failed(ReplayBodyError::superseded());
             }
             if let Some(frame) = state.next_piece() {
+                self.at_end = state.is_read();
                 let over = state.keeping == Keeping::Nothing;
                 drop(state);
                 if over {
                     self.tape.discard();
                 }
-                return Poll::Ready(Some(Ok(frame)));
+                return Read::Polled(Poll::Ready(Some(Ok(frame))));
+            }
+            if state.keeping == Keeping::Nothing {
+                if let Some(body) = state.rest.take() {
+                    return Read::Alone(body);
+                }
             }
             state.polled = true;
             if !state
@@ -72,53 +86,42 @@ where
                     tape: &self.tape,
                     epoch: self.epoch,
                     body: Some(body),
+                    ended: false,
                 },
                 Rest::BeingPolled => {
                     // The attempt before this one is polling in another task; it wakes us when it
                     // gives the body back.
                     state.waiter = Some(cx.waker().clone());
-                    return Poll::Pending;
+                    return Read::Polled(Poll::Pending);
                 }
                 Rest::Finished => {
                     state.rest = Rest::Finished;
-                    return Poll::Ready(None);
+                    self.at_end = true;
+                    return Read::Polled(Poll::Ready(None));
                 }
-                Rest::Failed => {
-                    state.rest = Rest::Failed;
-                    return Poll::Ready(Some(Err(ReplayBodyError::spent())));
+                over @ (Rest::Failed | Rest::Taken) => {
+                    state.rest = over;
+                    return Read::failed(ReplayBodyError::spent());
                 }
             }
         };
-        polled.poll_frame(cx)
+        let frame = polled.poll_frame(cx);
+        self.at_end = polled.ended;
+        Read::Polled(frame)
     }
 
+    /// Every attempt starts like the first one, before which nothing was known of the end.
     pub(super) fn is_end_stream(&self) -> bool {
-        // Every attempt starts like the first one, before which nothing was known of the end.
-        if !self.started {
-            return false;
-        }
-        let state = self.tape.lock();
-        self.is_at_the_end(&state)
-    }
-
-    fn is_at_the_end(&self, state: &TapeState<B>) -> bool {
-        state.epoch == self.epoch
-            && state.read == state.pieces.len()
-            && match &state.rest {
-                Rest::Held(body) => body.is_end_stream(),
-                Rest::Finished => true,
-                Rest::BeingPolled | Rest::Failed => false,
-            }
+        self.at_end
     }
 
     pub(super) fn size_hint(&self) -> SizeHint {
         let hint = &self.tape.hint;
+        if self.at_end {
+            return SizeHint::with_exact(0);
+        }
         let sent = if self.started {
-            let state = self.tape.lock();
-            if self.is_at_the_end(&state) {
-                return SizeHint::with_exact(0);
-            }
-            state.sent_in(self.epoch)
+            self.tape.lock().sent_in(self.epoch)
         } else {
             0
         };
@@ -131,12 +134,20 @@ where
     }
 }
 
+impl<B> Read<B> {
+    fn failed(error: ReplayBodyError) -> Self {
+        Self::Polled(Poll::Ready(Some(Err(error))))
+    }
+}
+
 /// The rest of a body, taken out of the tape while it is polled. If the poll panics, the body counts
 /// as failed, and the reader that waits for it is woken.
 struct PolledBody<'a, B> {
     tape: &'a Tape<B>,
     epoch: u32,
     body: Option<Pin<Box<B>>>,
+    /// Whether the attempt has read the last frame.
+    ended: bool,
 }
 
 impl<B> PolledBody<'_, B>
@@ -164,47 +175,32 @@ where
             (_, Some(body)) if !over => (Rest::Held(body), None),
             (_, over) => (Rest::Finished, over),
         };
-        match polled {
-            Poll::Ready(Some(Ok(frame))) => {
-                let frame = self.give_back_with(rest, frame, nothing_follows);
-                Poll::Ready(Some(frame))
-            }
-            Poll::Ready(Some(Err(error))) => {
-                self.give_back(rest);
-                Poll::Ready(Some(Err(ReplayBodyError::inner(error))))
-            }
-            Poll::Ready(None) => {
-                self.give_back(rest);
-                Poll::Ready(None)
-            }
-            Poll::Pending => {
-                self.give_back(rest);
-                Poll::Pending
-            }
+        let Poll::Ready(Some(Ok(frame))) = &polled else {
+            self.ended = matches!(polled, Poll::Ready(None));
+            self.give_back(rest);
+            return polled.map_err(ReplayBodyError::inner);
+        };
+        if !self.give_back_with(rest, frame, nothing_follows) {
+            return Poll::Ready(Some(Err(ReplayBodyError::superseded())));
         }
+        self.ended = over;
+        polled.map_err(ReplayBodyError::inner)
     }
 
-    /// Gives the body back together with the frame that was read of it. The frame belongs to the
-    /// newest attempt: a superseded one leaves it on the tape.
+    /// Gives the body back together with the frame that was read of it. Returns whether the frame
+    /// is for this attempt, which then is the newest: a superseded one leaves it on the tape.
     fn give_back_with(
         &mut self,
         rest: Rest<B>,
-        frame: Frame<Bytes>,
+        frame: &Frame<Bytes>,
         nothing_follows: bool,
-    ) -> Result<Frame<Bytes>, ReplayBodyError> {
-        let piece = match frame.into_data() {
-            Ok(data) => Piece::Data(data),
-            Err(frame) => match frame.into_trailers() {
-                Ok(trailers) => Piece::Trailers(Box::new(trailers)),
-                Err(unknown) => {
-                    // A kind of frame that http-body does not have today cannot be kept.
-                    self.tape.discard();
-                    self.give_back(rest);
-                    return Ok(unknown);
-                }
-            },
+    ) -> bool {
+        let Some(piece) = Piece::of(frame) else {
+            // A kind of frame that http-body does not have today cannot be kept.
+            self.tape.discard();
+            self.give_back(rest);
+            return true;
         };
-        let frame = piece.to_frame();
         let waiter;
         let newest;
         let over;
@@ -250,11 +246,7 @@ where
         if let Some(waiter) = waiter {
             waiter.wake();
         }
-        if newest {
-            Ok(frame)
-        } else {
-            Err(ReplayBodyError::superseded())
-        }
+        newest
     }
 }
 

@@ -127,7 +127,9 @@ where
                         Copying::Copied(ReplayBody::copied(copied))
                     }
                     (Keeping::All, Rest::Held(_) | Rest::BeingPolled) => Copying::Later,
-                    (Keeping::Nothing, _) | (Keeping::All, Rest::Failed) => Copying::Never,
+                    (Keeping::Nothing, _) | (Keeping::All, Rest::Failed | Rest::Taken) => {
+                        Copying::Never
+                    }
                 }
             }
             Self::Taken => Copying::Never,

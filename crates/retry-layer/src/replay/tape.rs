@@ -1,4 +1,5 @@
 use std::{
+    mem,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Waker,
@@ -64,6 +65,21 @@ pub(super) enum Rest<B> {
     BeingPolled,
     Finished,
     Failed,
+    /// The newest attempt has it for itself, since nothing is kept for another.
+    Taken,
+}
+
+impl<B> Rest<B> {
+    /// Takes the body for an attempt that has it for itself, unless it is polled at this moment or is over.
+    pub(super) fn take(&mut self) -> Option<Pin<Box<B>>> {
+        match mem::replace(self, Self::Taken) {
+            Self::Held(body) => Some(body),
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
 }
 
 impl<B: Body> Tape<B> {
@@ -138,7 +154,7 @@ impl<B> TapeState<B> {
             Rest::Finished => true,
             Rest::Held(_) => ending == Ending::Failed || !self.polled || self.drained,
             Rest::BeingPolled => ending == Ending::Failed,
-            Rest::Failed => false,
+            Rest::Failed | Rest::Taken => false,
         }
     }
 
@@ -156,6 +172,11 @@ impl<B> TapeState<B> {
         self.read = self.read.saturating_add(1);
         self.count(len);
         Some(frame)
+    }
+
+    /// Whether the newest attempt has read all that there is.
+    pub(super) fn is_read(&self) -> bool {
+        self.read == self.pieces.len() && matches!(self.rest, Rest::Finished)
     }
 
     /// All pieces that were read so far.

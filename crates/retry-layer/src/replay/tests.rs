@@ -80,6 +80,38 @@ fn an_attempt_that_has_read_too_far_cannot_be_superseded() {
     assert_eq!(next(&mut first).len(), 4, "it goes on with what it has");
 }
 
+/// A body without an end, and how many of them there are.
+struct Counted(Arc<()>);
+
+impl Body for Counted {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"abcd")))))
+    }
+}
+
+#[test]
+fn a_body_that_is_too_long_to_be_kept_is_left_to_its_attempt() {
+    let count = Arc::new(());
+    let (source, mut first) = ReplaySource::record(Counted(count.clone()), 8, None);
+    for _ in 0..4 {
+        assert_eq!(next(&mut first), "abcd");
+    }
+    assert!(!source.is_replayable(Ending::Failed));
+    assert_eq!(Arc::strong_count(&count), 2);
+    drop(first);
+    assert_eq!(Arc::strong_count(&count), 1, "no other attempt can read it");
+    let Poll::Ready(Some(Err(error))) = poll(&mut source.rewind()) else {
+        panic!("it has gone with its attempt")
+    };
+    assert!(!error.is_superseded());
+}
+
 #[test]
 fn a_reader_that_waits_is_told_that_it_was_superseded() {
     let (_sender, body) = Channel::<Bytes>::new(1);
