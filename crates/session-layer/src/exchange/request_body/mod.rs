@@ -37,6 +37,8 @@ struct Upload<B> {
     left: Option<Length>,
     /// The frame that completes the announced length, until the body has ended.
     last: Option<Box<Last>>,
+    /// Whether the last frame has been given. `None` until hyper has asked for one.
+    ended: Option<bool>,
 }
 
 enum Source<B> {
@@ -72,6 +74,7 @@ impl<B: Body> RequestBody<B> {
             progress: None,
             left: None,
             last: None,
+            ended: None,
         })))
     }
 
@@ -136,8 +139,9 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
 {
-    /// Gives the next frame, and whether it is the last.
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<(Next, bool)> {
+    /// Gives the next frame, and notes whether it is the last.
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+        self.ended = Some(false);
         #[cfg(feature = "http2")]
         if let Some(progress) = self
             .progress
@@ -154,39 +158,53 @@ where
                 body.note_heard(&progress.exchange);
             }
             let Some(body) = ready!(body.poll_take(cx)) else {
-                return Poll::Ready((Some(Err(over())), true));
+                return self.end_with(Some(Err(over())));
             };
             self.source = Source::Own(body);
         }
         let Source::Own(inner) = &mut self.source else {
-            return Poll::Ready((None, true));
+            return self.end_with(None);
         };
         let Some(progress) = &mut self.progress else {
             let frame = ready!(Pin::new(&mut *inner).poll_frame(cx));
-            let frame = frame.map(|frame| frame.map_err(Into::into));
-            let ends = frame.is_none() || inner.is_end_stream();
-            return Poll::Ready((frame, ends));
+            self.ended = Some(frame.is_none() || inner.is_end_stream());
+            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         };
-        let mut frame = if progress.carrier == Carrier::Stream {
-            ready!(progress.poll_stream(Pin::new(&mut *inner), cx))
+        // Inspected in place and returned from there: a frame has the size of a map of trailers.
+        let polled = if progress.carrier == Carrier::Stream {
+            progress.poll_stream(Pin::new(&mut *inner), cx)
         } else {
-            ready!(Pin::new(&mut *inner).poll_frame(cx)).map(|frame| frame.map_err(Into::into))
+            let polled = Pin::new(&mut *inner).poll_frame(cx);
+            polled.map_err(Into::into)
+        };
+        let frame = match &polled {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(frame) => frame.as_ref(),
         };
         let has_ended = progress.rest.is_empty() && progress.ask(|| inner.is_end_stream());
         let ends = frame.is_none() || has_ended;
-        if let Err(error) = progress.note(frame.as_ref(), ends, &mut self.left) {
-            frame = Some(Err(error));
+        self.ended = Some(ends);
+        if let Err(error) = progress.note(frame, ends, &mut self.left) {
+            return Poll::Ready(Some(Err(error)));
         }
-        if !ends && progress.carrier == Carrier::Connection && bytes_left(self.left) == Some(0) {
-            if let Some(Ok(frame)) = frame {
-                return self.withhold_last(frame, cx);
-            }
+        let is_last = progress.carrier == Carrier::Connection && bytes_left(self.left) == Some(0);
+        if is_last && !ends {
+            return self.withhold_last(polled, cx);
         }
-        Poll::Ready((frame, ends))
+        polled
     }
 
     #[cold]
-    fn withhold_last(&mut self, frame: Frame<Bytes>, cx: &mut Context<'_>) -> Poll<(Next, bool)> {
+    fn end_with(&mut self, last: Next) -> Poll<Next> {
+        self.ended = Some(true);
+        Poll::Ready(last)
+    }
+
+    #[cold]
+    fn withhold_last(&mut self, polled: Poll<Next>, cx: &mut Context<'_>) -> Poll<Next> {
+        let Poll::Ready(Some(Ok(frame))) = polled else {
+            return polled;
+        };
         let now = Instant::now();
         let until = match self.left {
             Some(Length::Announced(_)) => now.checked_add(END).unwrap_or(now),
@@ -198,7 +216,7 @@ where
     }
 
     /// Gives the last frame when the body has ended.
-    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<(Next, bool)> {
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
         let Self {
             source,
             progress,
@@ -206,7 +224,7 @@ where
             ..
         } = self;
         let (Source::Own(inner), Some(progress)) = (source, progress) else {
-            return Poll::Ready((None, true));
+            return self.end_with(None);
         };
         while !inner.is_end_stream() {
             match Pin::new(&mut *inner).poll_frame(cx) {
@@ -215,13 +233,13 @@ where
                     // Trailers cannot follow a body of known length, and are dropped.
                     if frame.data_ref().is_some_and(|bytes| !bytes.is_empty()) {
                         *last = None;
-                        return Poll::Ready((Some(Err(progress.wrong_length())), false));
+                        return Poll::Ready(Some(Err(progress.wrong_length())));
                     }
                 }
                 Poll::Ready(Some(Err(error))) => {
                     *last = None;
                     progress.exchange.note_body_failed();
-                    return Poll::Ready((Some(Err(error.into())), false));
+                    return Poll::Ready(Some(Err(error.into())));
                 }
                 Poll::Pending => {
                     let until = last.as_ref().map(|last| last.until);
@@ -236,12 +254,13 @@ where
             }
         }
         let frame = last.take().map(|last| Ok(last.frame));
-        Poll::Ready((frame, true))
+        self.end_with(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        if self.last.is_some() {
-            return false;
+        // The body was asked after the poll, and need not be asked again.
+        if let Some(ended) = self.ended {
+            return ended;
         }
         match &self.source {
             Source::Own(inner) => {
@@ -308,12 +327,12 @@ where
         let Some(upload) = &mut self.0 else {
             return Poll::Ready(None);
         };
-        let (frame, ends) = ready!(upload.poll_frame(cx));
+        let polled = upload.poll_frame(cx);
         // hyper may not poll again after the last frame.
-        if ends {
+        if upload.ended == Some(true) {
             self.end();
         }
-        Poll::Ready(frame)
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -84,6 +84,7 @@ impl Progress {
 
     /// Calls a method of the body that returns at once. If it panics on a stream, the default is
     /// returned.
+    #[inline]
     pub(super) fn ask<T: Default>(&self, ask: impl FnOnce() -> T) -> T {
         if self.carrier == Carrier::Stream {
             return self.caught(ask).unwrap_or_default();
