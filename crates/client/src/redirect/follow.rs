@@ -56,7 +56,7 @@ pub(crate) struct First {
 pub(crate) struct History {
     /// There from the first redirect on, until the response of the call is given.
     pub(crate) first: Option<First>,
-    /// The policy of somebody else, if there is one.
+    /// The policy of another crate, if there is one.
     policy: Option<Box<dyn CallPolicy>>,
     hops: Vec<Hop>,
     fragment: Option<String>,

@@ -84,7 +84,7 @@ impl fmt::Debug for Hop {
 }
 
 /// A request extension: a redirect has led this call away from its first origin, and the request
-/// may be on its way to anybody, also where it has come back since.
+/// may have gone to any host by then, also where it has come back since.
 ///
 /// Layers below the redirects see it, those of
 /// [`attempt_layer`](crate::ClientBuilder::attempt_layer) among them, and should then add nothing

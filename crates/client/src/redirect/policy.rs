@@ -55,10 +55,10 @@ struct Rules {
     policy: Option<Arc<BeginPolicy>>,
 }
 
-/// Begins with a policy of somebody else for a call that is redirected.
+/// Begins with a policy of another crate for a call that is redirected.
 type BeginPolicy = dyn Fn() -> Box<dyn CallPolicy> + Send + Sync;
 
-/// A policy of somebody else during one call, of which it may keep a state.
+/// A policy of another crate during one call, of which it may keep a state.
 pub(super) trait CallPolicy: Send {
     /// Sees a request before it is sent.
     fn on_request(&mut self, request: &mut Request<Body>);
@@ -194,7 +194,7 @@ impl Redirects {
         self.alter(|rules| rules.policy = Some(Arc::new(move || Box::new(policy.clone()))))
     }
 
-    /// Follows redirects from `https` to `http` too, where anybody on the way can read the request.
+    /// Follows redirects from `https` to `http` too, where each host on the way can read the request.
     pub fn allow_downgrade(self) -> Self {
         self.alter(|rules| rules.downgrade = Downgrade::Allowed)
     }
@@ -226,7 +226,7 @@ impl Redirects {
         }
     }
 
-    /// Begins with the policy of somebody else, if there is one.
+    /// Begins with the policy of another crate, if there is one.
     pub(super) fn begin_policy(&self) -> Option<Box<dyn CallPolicy>> {
         self.rules.policy.as_ref().map(|begin| begin())
     }

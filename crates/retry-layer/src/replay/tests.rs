@@ -413,7 +413,7 @@ fn a_body_that_panicked_fails_in_the_next_attempt() {
             self: Pin<&mut Self>,
             _: &mut Context<'_>,
         ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-            panic!("a bug of somebody else")
+            panic!("a bug in another crate")
         }
     }
     let (source, mut body) = ReplaySource::record(Panicking, 64, None);

@@ -65,7 +65,7 @@ impl<K: Clone> Addresses<K> {
         self.known.len() > 1
     }
 
-    /// Whether somebody has to look the name up again now; that is the caller's from then on.
+    /// Whether the name has to be looked up again now, which the caller does from then on.
     pub(super) fn begin_renewal(&mut self, now: Instant) -> bool {
         let is_due = self.renew_at.is_some_and(|at| at <= now) && !self.is_renewing;
         self.is_renewing |= is_due;
