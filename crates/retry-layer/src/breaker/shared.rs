@@ -248,9 +248,7 @@ impl Sent {
     #[inline]
     pub(super) fn new<B>(shared: &Arc<Shared>, permit: Permit, request: &Request<B>) -> Self {
         let head = match shared.classifier {
-            Some(Judge::Any(_)) => {
-                Some(Box::new((request.method().clone(), request.uri().clone())))
-            }
+            Some(Judge::Any(_)) => Some(Box::new(head_of(request))),
             Some(Judge::OfOutcomes(_)) | None => None,
         };
         Self {
@@ -266,6 +264,11 @@ impl Sent {
         self.permit.is_probe = false;
         self.shared.record(permit, self.head.as_deref(), result);
     }
+}
+
+#[cold]
+fn head_of<B>(request: &Request<B>) -> (Method, Uri) {
+    (request.method().clone(), request.uri().clone())
 }
 
 impl Drop for Sent {

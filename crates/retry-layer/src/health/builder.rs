@@ -6,6 +6,7 @@ use tokio::time::Instant;
 use super::{
     HealthObserver, Ledger, PartitionKey, RequestHead,
     ledger::{Inner, KeyBy},
+    memo::LedgerId,
     table::Table,
 };
 use crate::{
@@ -97,6 +98,7 @@ impl LedgerBuilder {
         }
         let random = self.random.map_or_else(Rng::new, Rng::with_seed);
         Ok(Ledger::new(Inner {
+            id: LedgerId::new(),
             key_by: self.key_by,
             observer: self.observer,
             table: Table::new(self.max_origins, random),

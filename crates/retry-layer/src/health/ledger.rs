@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::{
     Health, HealthObserver, PartitionKey, RequestHead,
     key::OriginRef,
+    memo::{self, LedgerId},
     partition::{Evict, Partition, Word},
     table::{Place, Slot, Table},
 };
@@ -24,6 +25,7 @@ pub struct Ledger {
 }
 
 pub(super) struct Inner {
+    pub(super) id: LedgerId,
     pub(super) key_by: Option<KeyBy>,
     pub(super) observer: Option<Arc<dyn HealthObserver>>,
     pub(super) table: Table,
@@ -177,7 +179,9 @@ impl Ledger {
 
     #[inline]
     pub(crate) fn hash_of_origin(&self, uri: &Uri) -> u64 {
-        OriginRef::of(uri).hash(&self.inner.table.seed).max(1)
+        memo::hash_of(self.inner.id, uri, || {
+            OriginRef::of(uri).hash(&self.inner.table.seed).max(1)
+        })
     }
 }
 

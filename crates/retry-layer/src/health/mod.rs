@@ -46,6 +46,7 @@ mod builder;
 mod head;
 mod key;
 mod ledger;
+mod memo;
 mod observer;
 mod partition;
 mod snapshot;
