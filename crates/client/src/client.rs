@@ -1,6 +1,6 @@
 use std::{
     fmt,
-    sync::atomic::Ordering::Release,
+    sync::atomic::Ordering::{Acquire, Release},
     task::{Context, Poll},
     time::Duration,
 };
@@ -135,6 +135,14 @@ impl Client {
     #[must_use]
     pub fn pauses(&self) -> Option<&Pause> {
         self.shared.settings.guards.as_ref()?.pause.as_ref()
+    }
+
+    /// Whether the client, or the session that it shares with others, was closed.
+    pub(crate) fn is_closed(&self) -> bool {
+        match &self.shared.session {
+            Some(session) => session.is_closed(),
+            None => self.shared.settings.closed.load(Acquire),
+        }
     }
 
     /// Closes the client and all its clones: refuses new requests, and waits for those in flight,

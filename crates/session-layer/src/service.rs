@@ -113,6 +113,13 @@ impl<B: Send + 'static> Session<B> {
         self.handle.pool.config().longest_wait()
     }
 
+    /// Whether the session was [closed](Self::close), and so refuses new requests. What was in flight may
+    /// still go on.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.handle.pool.is_closed()
+    }
+
     /// Closes the session: refuses new requests, also those that wait in the queue, with an error
     /// for which [`is_closed`](Error::is_closed) holds; closes idle connections; lets what is in
     /// flight finish, response bodies included, until `deadline` has passed; then cuts it off.

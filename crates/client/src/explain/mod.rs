@@ -17,6 +17,7 @@ use self::shape::Shape;
 use crate::{
     Body, Client, Error, Redirects, RequestBuilder,
     call::{self, Settings},
+    error::Kind,
     observe::Paths,
     resume::Resume,
     setting,
@@ -166,6 +167,10 @@ impl Client {
         B: HttpBody<Data = Bytes> + 'static,
     {
         let settings = self.settings();
+        // A call meets this in the session, which it would only reach by being sent.
+        if self.is_closed() {
+            return Err(Error::new(Kind::Closed));
+        }
         let mut head = head_of(request);
         if let Some(timeout) = timeout {
             setting::set(head.extensions_mut(), Deadline::within(timeout));

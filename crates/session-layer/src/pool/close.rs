@@ -170,6 +170,10 @@ impl<B: Send + 'static> Pool<B> {
         }
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().state.is_closed()
+    }
+
     pub(super) fn is_drained(&self) -> bool {
         let inner = self.lock();
         // What is still counted as connecting has a permit that is on its way to a waiter.

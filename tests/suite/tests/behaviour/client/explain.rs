@@ -269,6 +269,17 @@ fn credentials_and_headers_go_to_own_origins_alone() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_closed_client_explains_nothing_as_it_sends_nothing() {
+    for client in [Client::new(), Client::fake([200])] {
+        let request = || client.get("http://peer/");
+        assert!(request().explain().is_ok());
+        client.close().await;
+        assert!(request().explain().unwrap_err().is_closed());
+        assert!(request().send().await.unwrap_err().is_closed());
+    }
+}
+
 #[test]
 fn layers_are_told_in_the_order_of_the_stack() {
     let client = Client::builder()
