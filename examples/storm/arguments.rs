@@ -144,9 +144,15 @@ impl Given {
     fn command(self) -> Result<Command, String> {
         if self.is_lint {
             let policy = self.lint.ok_or("lint needs a file")?;
+            let mut surroundings = self.surroundings;
+            // A rate that no duration can express is no call in all.
+            if let Some(rate) = self.rate {
+                let interval = Duration::try_from_secs_f64(1.0 / rate).unwrap_or(Duration::MAX);
+                surroundings = surroundings.call_interval(interval);
+            }
             return Ok(Command::Lint(Box::new(LintQuestion {
                 policy,
-                surroundings: self.surroundings,
+                surroundings,
                 allowed: self.allowed,
             })));
         }

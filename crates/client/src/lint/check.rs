@@ -1,10 +1,12 @@
 //! The checks. They take settings, and return what contradicts what.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use http::{Method, Request, Uri};
 use http_body_util::Empty;
-use retry_layer::{Idempotence, RetryPolicy, hedge::Hedging};
+use retry_layer::{
+    Idempotence, RetryPolicy, breaker::BreakerBuilder, hedge::Hedging, pause::PauseBuilder,
+};
 use session_layer::{PoolConfig, Timeouts};
 
 use super::{Finding, Surroundings};
@@ -17,6 +19,8 @@ pub(super) struct Checked<'a> {
     pool: &'a PoolConfig,
     policy: Option<&'a RetryPolicy>,
     hedging: Option<&'a Hedging>,
+    breaker: Option<&'a BreakerBuilder>,
+    pause: Option<&'a PauseBuilder>,
     uri: Uri,
 }
 
@@ -29,6 +33,8 @@ impl ClientBuilder {
             pool: &self.pool,
             policy: self.retry.as_ref().ok(),
             hedging: self.hedging.as_ref().ok().and_then(Option::as_ref),
+            breaker: self.breaker.as_ref(),
+            pause: self.pause.as_ref(),
             uri: uri.unwrap_or_else(|| Uri::from_static("http://localhost/")),
         }
     }
@@ -48,6 +54,9 @@ impl Checked<'_> {
         self.deadline(retries.as_ref(), &mut findings);
         self.connections(surroundings, &mut findings);
         self.hedging(&mut findings);
+        let attempts = retries.as_ref().map_or(1, |retries| retries.attempts);
+        self.breaker(attempts, surroundings, &mut findings);
+        self.pause(&mut findings);
         if let Some(retries) = &retries {
             self.policy(retries, &mut findings);
             nested(retries.attempts, surroundings, &mut findings);
@@ -142,6 +151,40 @@ impl Checked<'_> {
             if delay >= head {
                 findings.push(Finding::HedgeOutlastsAttempt { delay, head });
             }
+        }
+    }
+
+    fn breaker(&self, attempts: u32, surroundings: &Surroundings, findings: &mut Vec<Finding>) {
+        let Some(breaker) = self.breaker else {
+            return;
+        };
+        let failures = breaker.failures_in_a_row().map(NonZeroU32::get);
+        if let Some(failures) = failures.filter(|failures| attempts > 1 && *failures <= attempts) {
+            findings.push(Finding::OneCallOpensCircuit { failures, attempts });
+        }
+        if let Some((rate, interval)) = breaker.rate().zip(surroundings.call_interval) {
+            let (sample, window) = (rate.smallest_sample().get(), rate.window());
+            let calls = window.as_nanos() / interval.as_nanos().max(1);
+            let most = calls.saturating_mul(attempts.into());
+            // If it does not fit, it is more than any sample.
+            if let Some(attempts) = u32::try_from(most).ok().filter(|most| *most < sample) {
+                findings.push(Finding::SampleNeverReached {
+                    sample,
+                    window,
+                    attempts,
+                });
+            }
+        }
+    }
+
+    fn pause(&self, findings: &mut Vec<Finding>) {
+        let Some(settings) = self.pause else {
+            return;
+        };
+        let wait = settings.longest_wait();
+        let wait = self.deadline.map_or(wait, |deadline| wait.min(deadline));
+        if let Some(pause) = settings.pause_without_hint().filter(|pause| *pause > wait) {
+            findings.push(Finding::PauseOutlastsWait { pause, wait });
         }
     }
 

@@ -95,6 +95,29 @@ pub enum Finding {
     },
     /// Hedging is on, and a call has one attempt, which leaves none for a hedge.
     HedgeHasNoAttempt,
+    /// The attempts of one call are as many failures in a row as open a circuit for all.
+    OneCallOpensCircuit {
+        /// How many failures in a row open it.
+        failures: u32,
+        /// How many attempts a call makes.
+        attempts: u32,
+    },
+    /// So few calls are made that the success rate is never looked at.
+    SampleNeverReached {
+        /// How many attempts there must be.
+        sample: u32,
+        /// Within which time.
+        window: Duration,
+        /// How many there are in that time, if each call makes all of its attempts.
+        attempts: u32,
+    },
+    /// No request waits for the end of a pause that the client itself has chosen.
+    PauseOutlastsWait {
+        /// The pause after a response of status 429 without a hint.
+        pause: Duration,
+        /// The longest that a request waits, by its setting or by the deadline.
+        wait: Duration,
+    },
     /// A body that one call may keep is larger than what all calls may keep.
     ReplayLimitAboveMemory {
         /// The bytes of one call.
@@ -135,6 +158,9 @@ impl Finding {
             Self::RepeatsAnyMethod => "repeats-any-method",
             Self::HedgeOutlastsAttempt { .. } => "hedge-outlasts-attempt",
             Self::HedgeHasNoAttempt => "hedge-has-no-attempt",
+            Self::OneCallOpensCircuit { .. } => "one-call-opens-circuit",
+            Self::SampleNeverReached { .. } => "sample-never-reached",
+            Self::PauseOutlastsWait { .. } => "pause-outlasts-wait",
             Self::ReplayLimitAboveMemory { .. } => "replay-limit-above-memory",
         }
     }
@@ -147,7 +173,8 @@ impl Finding {
             | Self::NestedRetries { .. }
             | Self::NoBudget
             | Self::NoJitter
-            | Self::RepeatsAnyMethod => Severity::Risk,
+            | Self::RepeatsAnyMethod
+            | Self::OneCallOpensCircuit { .. } => Severity::Risk,
             Self::AttemptOutlastsDeadline { .. }
             | Self::ConnectOutlastsDeadline { .. }
             | Self::RetriesOutlastDeadline { .. }
@@ -160,6 +187,8 @@ impl Finding {
             | Self::ScheduleEndsEarly { .. }
             | Self::HedgeOutlastsAttempt { .. }
             | Self::HedgeHasNoAttempt
+            | Self::SampleNeverReached { .. }
+            | Self::PauseOutlastsWait { .. }
             | Self::ReplayLimitAboveMemory { .. } => Severity::Contradiction,
         }
     }
@@ -250,11 +279,42 @@ impl fmt::Display for Finding {
             Self::HedgeHasNoAttempt => f.write_str(
                 "hedging is on and the policy allows one attempt: a hedge is an attempt, so none is ever sent",
             ),
+            Self::OneCallOpensCircuit { .. }
+            | Self::SampleNeverReached { .. }
+            | Self::PauseOutlastsWait { .. } => self.fmt_guards(f),
             Self::ReplayLimitAboveMemory { limit, memory } => write!(
                 f,
                 "one call may keep {limit} bytes of its body, and all calls together {memory}: a body that is within the limit \
                  cannot be kept"
             ),
+        }
+    }
+}
+
+impl Finding {
+    /// What is found of the breaker and the pauses.
+    fn fmt_guards(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OneCallOpensCircuit { failures, attempts } => write!(
+                f,
+                "{failures} failures in a row open a circuit, and one call makes {attempts} attempts: a single call that fails \
+                 ends all others to its origin"
+            ),
+            Self::SampleNeverReached {
+                sample,
+                window,
+                attempts,
+            } => write!(
+                f,
+                "a circuit looks at the success rate of {sample} attempts within {window:?}, and there are {attempts} at most: \
+                 the rate never opens it"
+            ),
+            Self::PauseOutlastsWait { pause, wait } => write!(
+                f,
+                "a 429 without a hint pauses for {pause:?}, and a request waits for {wait:?} at most: all fail until the pause \
+                 is over"
+            ),
+            _ => Ok(()),
         }
     }
 }

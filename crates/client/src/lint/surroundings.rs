@@ -6,6 +6,7 @@ use std::time::Duration;
 pub struct Surroundings {
     pub(super) peer_keep_alive: Option<Duration>,
     pub(super) attempts_elsewhere: Vec<u32>,
+    pub(super) call_interval: Option<Duration>,
 }
 
 impl Surroundings {
@@ -18,6 +19,12 @@ impl Surroundings {
     /// `keepalive_timeout`.
     pub fn peer_keep_alive(mut self, time: Duration) -> Self {
         self.peer_keep_alive = Some(time);
+        self
+    }
+
+    /// Sets how long it is from one call to an origin to the next on average: 100 milliseconds for ten calls a second.
+    pub fn call_interval(mut self, interval: Duration) -> Self {
+        self.call_interval = Some(interval);
         self
     }
 

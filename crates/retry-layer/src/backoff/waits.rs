@@ -107,15 +107,15 @@ impl Waits {
     /// Where in its range the next wait is: anywhere, or opposite to the one before. Two waits that are
     /// each drawn anew may both be short, and then all attempts of a call fall into one blip.
     fn position(&mut self, random: &mut Rng) -> Position {
-        match self.drawn.take() {
-            Some(drawn) => drawn.opposite(),
-            None => {
-                let drawn = Position::random(random);
-                // A decorrelated wait follows from the one before by its range.
-                self.drawn = Some(drawn).filter(|_| self.jitter != Jitter::Decorrelated);
-                drawn
-            }
+        if let Some(before) = self.drawn.take() {
+            return before.opposite();
         }
+        let drawn = Position::random(random);
+        // A decorrelated wait follows from the one before by its range.
+        if self.jitter != Jitter::Decorrelated {
+            self.drawn = Some(drawn);
+        }
+        drawn
     }
 }
 

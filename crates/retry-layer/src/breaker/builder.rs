@@ -136,6 +136,18 @@ impl BreakerBuilder {
         self
     }
 
+    /// Returns how many failures in a row open a circuit; `None` if none do.
+    #[must_use]
+    pub fn failures_in_a_row(&self) -> Option<NonZeroU32> {
+        self.rules.consecutive_failures
+    }
+
+    /// Returns the rule about the success rate, if there is one.
+    #[must_use]
+    pub fn rate(&self) -> Option<SuccessRate> {
+        self.rules.success_rate
+    }
+
     /// Makes the breaker.
     ///
     /// # Errors

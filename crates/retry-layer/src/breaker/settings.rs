@@ -40,6 +40,18 @@ impl SuccessRate {
         }
     }
 
+    /// Returns the time that is looked at.
+    #[must_use]
+    pub const fn window(&self) -> Duration {
+        self.window
+    }
+
+    /// Returns how many attempts there must be within it.
+    #[must_use]
+    pub const fn smallest_sample(&self) -> NonZeroU32 {
+        self.min_requests
+    }
+
     /// How many attempts there must be within the window: 20 unless set.
     #[must_use]
     pub const fn min_requests(self, min_requests: NonZeroU32) -> Self {

@@ -85,6 +85,18 @@ impl PauseBuilder {
         self
     }
 
+    /// Returns how long a response of status 429 pauses that says nothing of when to come back.
+    #[must_use]
+    pub fn pause_without_hint(&self) -> Option<Duration> {
+        self.settings.without_hint
+    }
+
+    /// Returns the longest that a request waits.
+    #[must_use]
+    pub fn longest_wait(&self) -> Duration {
+        self.settings.max_wait
+    }
+
     /// Makes the pause.
     ///
     /// # Errors

@@ -1,13 +1,17 @@
 //! Settings that contradict each other.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use client::{
     Backoff, Client, ClientBuilder, ClientConfig, Exponential, Jitter, PoolConfig, RetryPolicy,
     RetryPolicyBuilder, Timeouts,
     budget::{AwsBudget, FixedBudget, GrpcThrottle, Unlimited},
     lint::{Finding, Severity, Surroundings},
-    retry_layer::hedge::Hedging,
+    retry_layer::{
+        breaker::{Breaker, SuccessRate},
+        hedge::Hedging,
+        pause::{Pause, PauseBuilder},
+    },
 };
 
 fn secs(secs: u64) -> Duration {
@@ -261,6 +265,60 @@ fn a_hedge_comes_before_its_attempt_has_ended() {
     );
     let once = RetryPolicy::builder().max_attempts(1);
     assert_eq!(of(secs(1), once), [Finding::HedgeHasNoAttempt]);
+}
+
+#[test]
+fn one_call_does_not_open_a_circuit_for_all() {
+    let of = |failures, attempts| {
+        let failures = NonZeroU32::new(failures).unwrap();
+        let breaker = Breaker::builder().consecutive_failures(failures);
+        let policy = RetryPolicy::builder().max_attempts(attempts);
+        found(&Client::builder().breaker(breaker).retry(policy))
+    };
+    assert_eq!(of(4, 3), []);
+    assert_eq!(
+        of(3, 3),
+        [Finding::OneCallOpensCircuit {
+            failures: 3,
+            attempts: 3
+        }]
+    );
+    // Whoever makes one attempt and opens for one failure means it.
+    assert_eq!(of(1, 1), []);
+}
+
+#[test]
+fn a_success_rate_has_a_sample_to_look_at() {
+    let of = |interval| {
+        let sample = NonZeroU32::new(31).unwrap();
+        let rate = SuccessRate::new(80, secs(10)).min_requests(sample);
+        let builder = Client::builder().breaker(Breaker::builder().success_rate(rate));
+        builder.lint(&Surroundings::new().call_interval(interval))
+    };
+    // Ten calls of three attempts.
+    assert_eq!(
+        of(secs(1)),
+        [Finding::SampleNeverReached {
+            sample: 31,
+            window: secs(10),
+            attempts: 30
+        }]
+    );
+    assert_eq!(of(Duration::from_millis(900)), []);
+    assert_eq!(of(Duration::ZERO), []);
+}
+
+#[test]
+fn a_request_can_wait_for_the_end_of_a_pause_without_a_hint() {
+    let of = |pause: PauseBuilder| found(&Client::builder().deadline(secs(200)).pause(pause));
+    assert_eq!(of(Pause::builder()), []);
+    let (pause, wait) = (secs(3), secs(2));
+    let short = Pause::builder().without_hint(pause).max_wait(wait);
+    assert_eq!(of(short), [Finding::PauseOutlastsWait { pause, wait }]);
+    // A request waits no longer than to its deadline either.
+    let (pause, wait) = (secs(201), secs(200));
+    let long = Pause::builder().without_hint(pause).max_wait(secs(300));
+    assert_eq!(of(long), [Finding::PauseOutlastsWait { pause, wait }]);
 }
 
 #[test]
