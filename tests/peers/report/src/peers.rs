@@ -17,6 +17,8 @@ pub(crate) struct Peer {
     pub(crate) sends_streams: bool,
     /// Whether it can leave a body uncollected.
     pub(crate) reads_streams: bool,
+    /// Whether its circuit breaker, as it is by default, opens when one request in ten fails.
+    pub(crate) breaks: bool,
 }
 
 /// What a client runs as.
@@ -44,6 +46,7 @@ impl Peer {
             quick: false,
             sends_streams: true,
             reads_streams: true,
+            breaks: false,
         }
     }
 
@@ -75,6 +78,11 @@ impl Peer {
 
     const fn reads_no_streams(mut self) -> Self {
         self.reads_streams = false;
+        self
+    }
+
+    const fn breaks(mut self) -> Self {
+        self.breaks = true;
         self
     }
 
@@ -157,9 +165,45 @@ pub(crate) const REPLAY: Peer = Peer::new(
 pub(crate) const HYPER_UTIL: Peer =
     Peer::new("hyper-util", "hyper-util", "peer-hyper-util", "bare").quick();
 
+pub(crate) const HYPER_UTIL_RETRY: Peer = Peer::new(
+    "hyper-util-retry",
+    "hyper-util + tower::retry",
+    "peer-hyper-util",
+    "retry",
+)
+.retries();
+
 pub(crate) const REQWEST: Peer = Peer::new("reqwest", "reqwest", "peer-reqwest", "default");
 
-pub(crate) const PEERS: [Peer; 15] = [
+pub(crate) const REQWEST_MIDDLEWARE: Peer = Peer::new(
+    "reqwest-middleware",
+    "reqwest-middleware + reqwest-retry",
+    "peer-reqwest-middleware",
+    "-",
+)
+.retries()
+.sends_no_streams();
+
+/// The one of Microsoft, with the pipeline that it has by default.
+pub(crate) const MS_FETCH: Peer = Peer::new("fetch", "Microsoft's fetch", "peer-fetch", "standard")
+    .retries()
+    .breaks();
+
+pub(crate) const AIOHTTP: Peer = Peer::script(
+    "aiohttp",
+    "Python: aiohttp + aiohttp-retry",
+    "python3",
+    "aiohttp_retry_client.py",
+);
+
+pub(crate) const UNDICI: Peer = Peer::script(
+    "undici",
+    "Node: undici's RetryAgent",
+    "node",
+    "undici_retry_agent.cjs",
+);
+
+pub(crate) const PEERS: [Peer; 17] = [
     RAW,
     SESSION,
     SESSION_RETRY,
@@ -167,13 +211,7 @@ pub(crate) const PEERS: [Peer; 15] = [
     SEND,
     FETCH,
     HYPER_UTIL,
-    Peer::new(
-        "hyper-util-retry",
-        "hyper-util + tower::retry",
-        "peer-hyper-util",
-        "retry",
-    )
-    .retries(),
+    HYPER_UTIL_RETRY,
     Peer::new(
         "tower-resilience",
         "hyper-util + tower-resilience",
@@ -190,14 +228,7 @@ pub(crate) const PEERS: [Peer; 15] = [
         "peer-reqwest",
         "never",
     ),
-    Peer::new(
-        "reqwest-middleware",
-        "reqwest-middleware + reqwest-retry",
-        "peer-reqwest-middleware",
-        "-",
-    )
-    .retries()
-    .sends_no_streams(),
+    REQWEST_MIDDLEWARE,
     Peer::new(
         "tower-http-client",
         "tower-http-client + tower::retry",
@@ -205,16 +236,13 @@ pub(crate) const PEERS: [Peer; 15] = [
         "-",
     )
     .retries(),
-    Peer::script(
-        "aiohttp",
-        "Python: aiohttp + aiohttp-retry",
-        "python3",
-        "aiohttp_retry_client.py",
+    MS_FETCH,
+    Peer::new(
+        "fetch-minimal",
+        "Microsoft's fetch, its minimal pipeline",
+        "peer-fetch",
+        "minimal",
     ),
-    Peer::script(
-        "undici",
-        "Node: undici's RetryAgent",
-        "node",
-        "undici_retry_agent.cjs",
-    ),
+    AIOHTTP,
+    UNDICI,
 ];
