@@ -2,7 +2,10 @@ use std::fmt::Write;
 
 use crate::{
     figures::Figures,
-    peers::{PEERS, RAW},
+    peers::{
+        AIOHTTP, CLIENT, FETCH, HYPER_UTIL_RETRY, MS_FETCH, PEERS, Peer, RAW, REQWEST,
+        REQWEST_MIDDLEWARE, UNDICI,
+    },
     table::Digits,
 };
 
@@ -11,6 +14,9 @@ pub(crate) struct Chart {
     /// Its file is `docs/peers-NAME.svg`.
     pub(crate) name: &'static str,
     pub(crate) title: &'static str,
+    /// The section whose figures it shows.
+    pub(crate) section: &'static str,
+    pub(crate) peers: &'static [Peer],
     pub(crate) bars: &'static [Bar],
     /// Whether they are shown as multiples of what bare hyper has.
     pub(crate) of_raw: bool,
@@ -24,10 +30,33 @@ pub(crate) struct Bar {
     pub(crate) quantity: &'static str,
 }
 
+/// The one that the page begins with: what comes into question for one and the same program.
+pub(crate) const FIRST: Chart = Chart {
+    name: "first",
+    title: "Time of the processor for one GET, 16 of them in flight over HTTP/1, kernel included, in µs",
+    section: "",
+    peers: &[
+        CLIENT,
+        FETCH,
+        HYPER_UTIL_RETRY,
+        REQWEST,
+        REQWEST_MIDDLEWARE,
+        MS_FETCH,
+        UNDICI,
+        AIOHTTP,
+    ],
+    bars: &[bar("16 in flight", "cpu-16", "cpu")],
+    of_raw: false,
+    digits: Digits::One,
+};
+
+/// Those of the sections.
 pub(crate) const CHARTS: [Chart; 5] = [
     Chart {
         name: "instructions",
         title: "Instructions of one GET, as multiples of raw hyper's",
+        section: "HTTP/1",
+        peers: &PEERS,
         bars: &[
             bar("HTTP/1", "h1", "instructions"),
             bar("HTTP/2, 16 streams", "h2", "instructions"),
@@ -38,6 +67,8 @@ pub(crate) const CHARTS: [Chart; 5] = [
     Chart {
         name: "allocations",
         title: "Allocations of one GET",
+        section: "HTTP/1",
+        peers: &PEERS,
         bars: &[
             bar("HTTP/1", "h1", "allocations"),
             bar("HTTP/2, 16 streams", "h2", "allocations"),
@@ -48,6 +79,8 @@ pub(crate) const CHARTS: [Chart; 5] = [
     Chart {
         name: "cpu",
         title: "Time of the processor for one GET over HTTP/1, kernel included, in µs",
+        section: "Time of the processor",
+        peers: &PEERS,
         bars: &[
             bar("16 in flight", "cpu-16", "cpu"),
             bar("128 in flight", "cpu-128", "cpu"),
@@ -58,6 +91,8 @@ pub(crate) const CHARTS: [Chart; 5] = [
     Chart {
         name: "connections",
         title: "Instructions of the first GET on a new connection, as multiples of raw hyper's",
+        section: "New connections",
+        peers: &PEERS,
         bars: &[bar("HTTP/1", "cold", "instructions")],
         of_raw: true,
         digits: Digits::Two,
@@ -65,6 +100,8 @@ pub(crate) const CHARTS: [Chart; 5] = [
     Chart {
         name: "failures",
         title: "New connections for each 100 answers of 503",
+        section: "Failures",
+        peers: &PEERS,
         bars: &[
             bar("with 13 bytes", "flaky-10-13", "connections"),
             bar("with 200 kB", "flaky-10-200000", "connections"),
@@ -113,10 +150,21 @@ text { fill: #e6edf3 }
 const CLASSES: [&str; 2] = ["first", "second"];
 
 impl Chart {
+    /// Its file, beside the page.
+    pub(crate) fn file(&self) -> String {
+        format!("peers-{}.svg", self.name)
+    }
+
+    /// How the page shows it.
+    pub(crate) fn link(&self) -> String {
+        format!("![{}]({})\n", self.title, self.file())
+    }
+
     /// Draws it; what was not measured is left out.
     pub(crate) fn svg(&self, figures: &Figures) -> String {
-        let groups: Vec<_> = PEERS
-            .into_iter()
+        let groups: Vec<_> = self
+            .peers
+            .iter()
             .map(|peer| (peer, self.values(figures, peer.id)))
             .filter(|(_, values)| values.iter().any(Option::is_some))
             .collect();

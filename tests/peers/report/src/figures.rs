@@ -53,6 +53,8 @@ impl Figures {
     pub(crate) fn write(&self, file: &Path) -> Result<()> {
         let mut text = String::new();
         for ([case, id, quantity], value) in &self.0 {
+            // As exact as the finest of what is shown, and a digit more.
+            let value = (value * 1e4).round() / 1e4;
             writeln!(text, "{case}\t{id}\t{quantity}\t{value}")?;
         }
         Ok(fs::write(file, text)?)
