@@ -23,11 +23,12 @@ use crate::{Resolver, box_error::BoxError};
 ///   What is idle to one that is gone is closed, and what is in use when it has ended. While a lookup
 ///   fails, the addresses stay. So this is not for a name whose answers each hold other addresses of many,
 ///   as those of some load balancers do: each answer would close the connections of the one before.
-/// - **An address that fails**, since it cannot be connected to, a request on it breaks, or it answers no
-///   PING, is left out for one second; then one request tries it, and if that fails too, it is left out for
+/// - **An address that fails**, since it cannot be connected to, it ends a connection that has taken no
+///   request yet, a request on it breaks, or it answers no PING, is left out for one second; then one request
+///   tries it, or one each second until one is answered. If one of these fails, the address is left out for
 ///   twice as long each time, up to 30 s. What fails together counts once. A connect that has taken 250 ms
 ///   when the last request that needs it is given up has failed too. Where all have failed, all are tried,
-///   until one is connected to. An attempt of a call that has been at an address goes to another, if its
+///   until one has answered. An attempt of a call that has been at an address goes to another, if its
 ///   request has [`TriedAddresses`](crate::TriedAddresses); the session itself does not send it again.
 /// - **Happy eyeballs** is no part of it: the address is dialled alone, and where there are others,
 ///   within [`connect_timeout`](Self::connect_timeout).

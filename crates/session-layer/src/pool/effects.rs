@@ -15,6 +15,7 @@ use crate::{
     Error,
     error::Kind,
     exchange::{Cause, Release},
+    stats::CloseReason,
 };
 
 impl<B: Send + 'static> Pool<B> {
@@ -94,6 +95,13 @@ impl<B: Send + 'static> Pool<B> {
     /// it never carried a request, and says why.
     pub(crate) fn drain(self: &Arc<Self>, connection: &Connection<B>, failed: Option<Error>) {
         let (origin, id) = (connection.origin(), connection.id());
+        let ended_by_peer = || {
+            let reason = connection.state().close_reason();
+            matches!(reason, CloseReason::Peer | CloseReason::Timeout)
+        };
+        if failed.is_some() && ended_by_peer() {
+            self.address_failed(origin);
+        }
         let how = failed.as_ref().map(|error| {
             if error.is_timeout() {
                 Failed::TimedOut

@@ -74,7 +74,6 @@ impl<B: Send + 'static> Pool<B> {
 
     pub(super) fn tell_opened(&self, connection: &Connection<B>) {
         self.opened.fetch_add(1, Relaxed);
-        self.address_connected(connection.origin());
         let facts = connection.facts();
         self.config.listener.tell(|| Event::Opened {
             origin: connection.origin(),

@@ -265,9 +265,11 @@ impl<B: Send + 'static> PooledConnection<B> {
         }
     }
 
-    /// Notes that a response has come.
-    pub(crate) fn note_answered(&self) {
+    /// Notes that a response has come to the request that was sent at that moment.
+    pub(crate) fn note_answered(&self, sent: Instant) {
         self.mark_used();
+        let connection = self.connection();
+        connection.pool.address_answered(&connection.origin, sent);
         if let Self::Stream(stream) = self {
             stream.note_answered();
         }

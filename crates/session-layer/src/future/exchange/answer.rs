@@ -72,7 +72,7 @@ where
             self.last.then_some(Cause::Served)
         };
         let info = self.info(&pooled);
-        pooled.note_answered();
+        pooled.note_answered(self.began);
         let (connection, stream) = pooled.hand_to_body();
         let lease = Lease {
             connection,
@@ -97,7 +97,7 @@ where
         pooled: PooledConnection<B>,
         body: Incoming,
     ) -> Result<SessionBody, Lost<B>> {
-        pooled.mark_used();
+        pooled.note_answered(self.began);
         if self.asked_upgrade {
             // The socket belongs to the upgrade now, and carries no exchange.
             pooled.exchange().end();

@@ -62,6 +62,7 @@ where
             }
             // A new connection takes no request: another would hardly do better.
             Some(_) => {
+                pooled.connection().pool().address_failed(pooled.origin());
                 let failed = Error::new(Kind::Unsent).with(error.into_error());
                 Lost::Failed(self.named(failed, &pooled))
             }
@@ -120,7 +121,9 @@ where
             pooled.note_stale(self.began);
             pool.close_idle_before(pooled.origin(), self.began);
         }
-        if matches!(kind, Kind::Broken) && matches!(aborted, None | Some(Cause::Unanswered)) {
+        if matches!(kind, Kind::Broken | Kind::Unsent)
+            && matches!(aborted, None | Some(Cause::Unanswered))
+        {
             pool.address_failed(pooled.origin());
         }
         let own = match kind {
@@ -158,6 +161,7 @@ where
         if pooled.is_closed() {
             if !pooled.has_been_used() {
                 // A new connection takes no request: another would hardly do better.
+                pooled.connection().pool().address_failed(pooled.origin());
                 let failed = self.named(Error::new(Kind::Unsent), &pooled);
                 pooled.abort(Cause::Broken);
                 return Lost::Failed(failed);

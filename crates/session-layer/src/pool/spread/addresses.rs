@@ -1,7 +1,8 @@
 //! Which address of a name a request goes to. Pure: moments and randomness are parameters.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{mem, net::SocketAddr, time::Duration};
 
+use hashbrown::{HashMap, HashSet};
 use tokio::time::Instant;
 
 /// For how long an address is left out after its first failure; each further one doubles it.
@@ -12,10 +13,19 @@ const LONGEST_REST: Duration = Duration::from_secs(30);
 /// How long no second request tries an address that has failed, while the first does.
 const TRIAL: Duration = Duration::from_secs(1);
 
+/// Up to so many addresses are all looked at for each request. Of more, a few are drawn: a name may have
+/// thousands.
+const FEW: usize = 16;
+
+/// How often an address is drawn of many until it is one that works and is new to the call.
+const DRAWS: usize = 16;
+
 /// The addresses of one name; the pool knows each by a key `K`.
 #[derive(Debug)]
 pub(super) struct Addresses<K> {
     known: Vec<Known<K>>,
+    /// Where each of them is in `known`.
+    places: HashMap<SocketAddr, usize>,
     /// When the name is to be looked up again; before the first answer there is none.
     renew_at: Option<Instant>,
     is_renewing: bool,
@@ -26,8 +36,10 @@ pub(super) struct Addresses<K> {
 struct Known<K> {
     address: SocketAddr,
     key: K,
-    /// Failures since it was last connected to.
+    /// Failures since a request was answered that was sent after the last of them.
     failures: u32,
+    /// When it failed last.
+    failed_at: Option<Instant>,
     /// Until when it is left out.
     rests_until: Option<Instant>,
     /// Whether a request tries it, after it has been left out.
@@ -54,6 +66,7 @@ impl<K: Clone> Addresses<K> {
     pub(super) fn new() -> Self {
         Self {
             known: Vec::new(),
+            places: HashMap::new(),
             renew_at: None,
             is_renewing: false,
             picks: 0,
@@ -79,7 +92,7 @@ impl<K: Clone> Addresses<K> {
 
     /// Takes note of the end of a lookup, if it did not bring anything: what is known stays.
     pub(super) fn renewal_ended(&mut self, again_at: Option<Instant>) {
-        if std::mem::take(&mut self.is_renewing) {
+        if mem::take(&mut self.is_renewing) {
             self.renew_at = again_at;
         }
     }
@@ -93,25 +106,32 @@ impl<K: Clone> Addresses<K> {
     ) -> Renewed<K> {
         self.is_renewing = false;
         self.renew_at = again_at;
+        let listed: HashSet<_> = found.iter().copied().collect();
         let mut gone = Vec::new();
         self.known.retain(|known| {
-            let stays = found.contains(&known.address);
+            let stays = listed.contains(&known.address);
             if !stays {
                 gone.push(known.key.clone());
             }
             stays
         });
+        self.places.clear();
+        let stay = self.known.iter().enumerate();
+        self.places
+            .extend(stay.map(|(place, known)| (known.address, place)));
         let mut added = Vec::new();
         for &address in found {
-            if self.known.iter().any(|known| known.address == address) {
+            if self.places.contains_key(&address) {
                 continue;
             }
             let key = key(address);
             added.push(key.clone());
+            self.places.insert(address, self.known.len());
             self.known.push(Known {
                 address,
                 key,
                 failures: 0,
+                failed_at: None,
                 rests_until: None,
                 is_on_trial: false,
                 picked: 0,
@@ -128,6 +148,54 @@ impl<K: Clone> Addresses<K> {
         now: Instant,
         mut random: impl FnMut(usize) -> usize,
     ) -> Option<Candidates<K>> {
+        let drawn = self.draw(tried, now, &mut random);
+        let (mut first, mut second) = match drawn {
+            Some((first, second)) => (first, Some(second)),
+            None => self.choose(tried, now, random)?,
+        };
+        if let Some(other) = &mut second {
+            if other.picked < first.picked {
+                mem::swap(&mut first, other);
+            }
+        }
+        Some(Candidates {
+            first: first.key.clone(),
+            second: second.map(|known| known.key.clone()),
+        })
+    }
+
+    /// Draws two of many addresses that work and that the call has not tried, without a look at the others.
+    fn draw(
+        &self,
+        tried: &[SocketAddr],
+        now: Instant,
+        random: &mut impl FnMut(usize) -> usize,
+    ) -> Option<(&Known<K>, &Known<K>)> {
+        if self.known.len() <= FEW {
+            return None;
+        }
+        let mut first: Option<&Known<K>> = None;
+        for _ in 0..DRAWS {
+            let drawn = self.known.get(random(self.known.len()))?;
+            if drawn.rests(now) || tried.contains(&drawn.address) {
+                continue;
+            }
+            match first {
+                None => first = Some(drawn),
+                Some(first) if first.address == drawn.address => {}
+                Some(first) => return Some((first, drawn)),
+            }
+        }
+        None
+    }
+
+    /// The same of all addresses.
+    fn choose(
+        &self,
+        tried: &[SocketAddr],
+        now: Instant,
+        mut random: impl FnMut(usize) -> usize,
+    ) -> Option<(&Known<K>, Option<&Known<K>>)> {
         let works = |known: &&Known<K>| !known.rests(now);
         let is_new = |known: &&Known<K>| !tried.contains(&known.address);
         let all = || self.known.iter();
@@ -145,16 +213,7 @@ impl<K: Clone> Addresses<K> {
             let at = (!choice.is_empty()).then(|| random(choice.len()))?;
             (at < choice.len()).then(|| choice.swap_remove(at))
         };
-        let (mut first, mut second) = (take()?, take());
-        if let Some(other) = &mut second {
-            if other.picked < first.picked {
-                std::mem::swap(&mut first, other);
-            }
-        }
-        Some(Candidates {
-            first: first.key.clone(),
-            second: second.map(|known| known.key.clone()),
-        })
+        Some((take()?, take()))
     }
 
     /// Takes note that a request goes to this address.
@@ -181,21 +240,27 @@ impl<K: Clone> Addresses<K> {
             let doublings = known.failures.min(u32::BITS - 1);
             let rest = FIRST_REST.saturating_mul(1 << doublings).min(LONGEST_REST);
             known.failures = known.failures.saturating_add(1);
+            known.failed_at = Some(now);
             known.rests_until = now.checked_add(rest);
         }
     }
 
-    /// Takes note that an address was connected to.
-    pub(super) fn connected(&mut self, address: SocketAddr) {
+    /// Takes note that an address has answered a request that was `sent` at that moment. It works, unless
+    /// it has failed since: connections that are open may do well while no more can be opened.
+    pub(super) fn answered(&mut self, address: SocketAddr, sent: Instant) {
         if let Some(known) = self.find(address) {
-            known.failures = 0;
-            known.rests_until = None;
-            known.is_on_trial = false;
+            if known.failed_at.is_some_and(|failed| failed < sent) {
+                known.failures = 0;
+                known.failed_at = None;
+                known.rests_until = None;
+                known.is_on_trial = false;
+            }
         }
     }
 
     fn find(&mut self, address: SocketAddr) -> Option<&mut Known<K>> {
-        self.known.iter_mut().find(|known| known.address == address)
+        let place = *self.places.get(&address)?;
+        self.known.get_mut(place)
     }
 }
 
@@ -289,8 +354,44 @@ mod tests {
             now += seconds * SECOND;
             assert_eq!(picks(&mut addresses, 100, now, |_| 0)[1], 1);
         }
-        addresses.connected(address(1));
+        // What was sent before the last failure says nothing.
+        let failed = now - 30 * SECOND;
+        addresses.answered(address(1), failed);
+        assert_eq!(picks(&mut addresses, 100, now, |_| 0)[1], 0);
+        addresses.answered(address(1), now);
         assert!(picks(&mut addresses, 100, now, |_| 0)[1] > 30);
+        addresses.failed(address(1), now);
+        assert_eq!(picks(&mut addresses, 100, now + SECOND, |_| 0)[1], 1);
+    }
+
+    #[test]
+    fn of_many_addresses_those_that_work_are_found_by_drawing_or_by_looking_at_all() {
+        let now = Instant::now();
+        let numbers: Vec<u8> = (0..100).collect();
+        let mut addresses = addresses(&numbers, now);
+        let mut random = fastrand::Rng::with_seed(1);
+        let mut counts = vec![0; 100];
+        for _ in 0..10_000 {
+            let candidates = addresses.candidates(&[], now, |below| random.usize(..below));
+            let Candidates { first, second } = candidates.expect("there are some");
+            assert_ne!(Some(first), second);
+            addresses.picked(address(first), now);
+            counts[usize::from(first)] += 1;
+        }
+        assert!(
+            counts.iter().all(|count| (70..130).contains(count)),
+            "{counts:?}"
+        );
+        // With two that work and one that the call has tried, it gets the last.
+        for number in 2..100 {
+            addresses.failed(address(number), now);
+        }
+        for _ in 0..100 {
+            let candidates =
+                addresses.candidates(&[address(0)], now, |below| random.usize(..below));
+            let Candidates { first, second } = candidates.expect("there are some");
+            assert_eq!((first, second), (1, None));
+        }
     }
 
     #[test]

@@ -263,7 +263,8 @@ impl<B: Send + 'static> Pool<B> {
         }
     }
 
-    /// Takes note that an address could not be connected to, or broke a connection.
+    /// Takes note that an address could not be connected to, or broke a connection, or ended one that had
+    /// taken no request yet.
     pub(crate) fn address_failed(&self, origin: &Origin) {
         let name = origin.address().zip(self.name_of(origin));
         if let Some((address, name)) = name {
@@ -271,11 +272,14 @@ impl<B: Send + 'static> Pool<B> {
         }
     }
 
-    /// Takes note that an address was connected to.
-    pub(super) fn address_connected(&self, origin: &Origin) {
-        let name = origin.address().zip(self.name_of(origin));
-        if let Some((address, name)) = name {
-            name.addresses().connected(address);
+    /// Takes note that an address has answered a request that was sent at that moment.
+    #[inline]
+    pub(super) fn address_answered(&self, origin: &Origin, sent: Instant) {
+        if self.spreads() {
+            let name = origin.address().zip(self.name_of(origin));
+            if let Some((address, name)) = name {
+                name.addresses().answered(address, sent);
+            }
         }
     }
 

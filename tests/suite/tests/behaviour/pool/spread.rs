@@ -203,9 +203,20 @@ impl Cluster {
     }
 
     fn session(&self) -> BytesSession {
+        self.session_over(self.connector())
+    }
+
+    fn session_over(
+        &self,
+        connector: BoxCloneSyncService<Uri, MemoryStream, io::Error>,
+    ) -> BytesSession {
+        let knows = self.version == Version::HTTP_2;
         let layer = SessionLayer::new(PoolConfig::default(), Timeouts::default()).unwrap();
+        let layer = layer
+            .http2(Http2::default().prior_knowledge(knows))
+            .unwrap();
         let layer = layer.spread(Spread::by(self.resolver())).unwrap();
-        layer.layer(self.connector())
+        layer.layer(connector)
     }
 }
 
@@ -345,6 +356,34 @@ async fn an_address_that_does_not_answer_costs_one_call_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn requests_that_break_together_leave_their_address_out_for_one_second() {
+    for version in [Version::HTTP_11, Version::HTTP_2] {
+        let cluster = Cluster::new(version, &[200, 200]);
+        let session = cluster.session();
+        let mut calls = JoinSet::new();
+        for _ in 0..40 {
+            let session = session.clone();
+            calls.spawn(async move { fetch(&session, get("http://orders/")).await.map(drop) });
+        }
+        // All are under way.
+        sleep(Duration::from_millis(5)).await;
+        cluster.pod(0).dead.store(true, Relaxed);
+        let mut failed = 0;
+        while let Some(call) = calls.join_next().await {
+            failed += usize::from(call.unwrap().is_err());
+        }
+        assert!(failed > 10, "{version:?}: {failed}");
+        cluster.pod(0).dead.store(false, Relaxed);
+        sleep(SECOND).await;
+        cluster.take_counts();
+        for _ in 0..10 {
+            fetch(&session, get("http://orders/")).await.unwrap();
+        }
+        assert!(cluster.pod(0).served() >= 4, "{version:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_address_that_does_not_answer_is_left_out_though_calls_wait_for_less_time() {
     let cluster = Cluster::new(Version::HTTP_11, &[200, 200]);
     cluster.pod(0).hangs.store(true, Relaxed);
@@ -376,6 +415,72 @@ async fn an_address_that_does_not_answer_is_left_out_though_calls_wait_for_less_
         fetch(&session, get("http://orders/")).await.unwrap();
     }
     assert_even(&cluster.take_counts());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_that_takes_connections_and_closes_them_is_left_out() {
+    // As the proxy beside a server does that is gone.
+    let closes = MemoryConnector::new(|connection: Connection| connection.close());
+    for (version, closed_after) in [
+        (Version::HTTP_11, Duration::ZERO),
+        (Version::HTTP_11, Duration::from_millis(1)),
+        (Version::HTTP_2, Duration::ZERO),
+        (Version::HTTP_2, Duration::from_millis(1)),
+    ] {
+        let cluster = Cluster::new(version, &[200, 200]);
+        let (closes, well) = (closes.clone(), cluster.connector());
+        let connector = service_fn(move |uri: Uri| {
+            let (closes, well) = (closes.clone(), well.clone());
+            async move {
+                if assigned_address() != Some(address(0)) {
+                    return well.oneshot(uri).await;
+                }
+                let stream = closes.oneshot(uri).await;
+                sleep(closed_after).await;
+                stream
+            }
+        });
+        let session = cluster.session_over(BoxCloneSyncService::new(connector));
+        let began = Instant::now();
+        let mut failed = Vec::new();
+        while began.elapsed() < 10 * SECOND {
+            let at = began.elapsed().as_secs();
+            if fetch(&session, get("http://orders/")).await.is_err() {
+                failed.push(at);
+            }
+        }
+        assert_eq!(failed, [0, 1, 3, 7], "{version:?} {closed_after:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_whose_open_connections_answer_is_tried_over_them() {
+    let cluster = Cluster::new(Version::HTTP_11, &[200, 200]);
+    let session = cluster.session();
+    while session.stats().opened < 2 {
+        fetch(&session, get("http://orders/")).await.unwrap();
+    }
+    // It takes no further connection.
+    cluster.pod(0).http1.refuse();
+    let mut calls = JoinSet::new();
+    for _ in 0..8 {
+        let session = session.clone();
+        calls.spawn(async move { fetch(&session, get("http://orders/")).await.map(drop) });
+    }
+    let mut failed = 0;
+    while let Some(call) = calls.join_next().await {
+        failed += usize::from(call.unwrap().is_err());
+    }
+    assert!(failed > 0);
+    let opened = session.stats().opened;
+    sleep(SECOND).await;
+    cluster.take_counts();
+    for _ in 0..20 {
+        fetch(&session, get("http://orders/")).await.unwrap();
+    }
+    let counts = cluster.take_counts();
+    assert!(counts[0] >= 8, "{counts:?}");
+    assert_eq!(session.stats().opened, opened);
 }
 
 #[tokio::test(start_paused = true)]
