@@ -343,6 +343,7 @@ where
     // If the connection is closed, the send hands the request back.
     poll_fn(|cx| pooled.get().poll_ready(cx)).await;
     let now = Instant::now();
+    pooled.get().note_wait(now);
     let turn = KeptTurn::new(turn, now);
     Ok(Exchange::begin(pooled.take(), request, flags, now, turn))
 }

@@ -2,6 +2,7 @@ use std::{
     fmt,
     sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -109,6 +110,18 @@ impl<B: Send + 'static> PooledConnection<B> {
     pub(crate) fn mark_used(&self) {
         self.connection().used.store(true, Relaxed);
     }
+
+    /// Takes note of how long a connection has waited for its first request, which is sent at `now`: one
+    /// whose future was not polled for a while. Its peer may have closed it meanwhile, as it may an idle one.
+    pub(crate) fn note_wait(&self, now: Instant) {
+        let opened = self.connection().facts.opened;
+        if now.saturating_duration_since(opened) >= Self::NEW {
+            self.mark_used();
+        }
+    }
+
+    /// For how long a connection is new, so that its end says that the peer takes no requests.
+    const NEW: Duration = Duration::from_secs(1);
 
     pub(crate) fn has_been_used(&self) -> bool {
         self.connection().used.load(Relaxed)

@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, Full, StreamBody, channel::Channel};
 use session_layer::{Phase, PoolConfig, Session, Timeouts};
 use test_suite::{fetch, get, in_memory, post, send};
 use test_support::{Connection, MemoryConnector, Reply, answer, sequence};
-use tower::ServiceExt;
+use tower::{Service, ServiceExt};
 
 /// Answers the first request with these bytes, and all later ones with a plain 200; tells how many
 /// connections two requests in a row took.
@@ -445,4 +445,23 @@ async fn a_response_cut_anywhere_is_never_a_short_success() {
             assert_eq!(session.stats().open, 0, "cut after byte {cut}");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_was_closed_before_its_request_was_polled_is_replaced() {
+    // As a server does that waits for a first request for five seconds.
+    let connector = MemoryConnector::new(|mut connection: Connection| async move {
+        let waits = Duration::from_secs(5);
+        let head = tokio::time::timeout(waits, connection.read_request());
+        if let Ok(Some(_)) = head.await {
+            connection.respond(200, "ok").await;
+        }
+    });
+    let mut session = in_memory(PoolConfig::default(), Timeouts::default(), &connector);
+    let mut call = tokio_test::task::spawn(session.call(post("http://peer/", "order")));
+    assert!(call.poll().is_pending());
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(connector.log().open, 0);
+    assert_eq!(call.await.unwrap().status(), 200);
+    assert_eq!(connector.log().accepted, 2);
 }
