@@ -274,20 +274,3 @@ impl Drop for Withdrawal {
         }
     }
 }
-
-/// A call that its budget counts until this is dropped.
-#[must_use = "the budget stops counting the call when this is dropped"]
-pub(crate) struct Counted(Arc<dyn Budget>);
-
-impl Counted {
-    pub(crate) fn enter(budget: &Arc<dyn Budget>) -> Self {
-        budget.enter();
-        Self(Arc::clone(budget))
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.leave();
-    }
-}

@@ -160,16 +160,6 @@ fn a_retry_that_is_not_granted_is_not_paid_back() {
 }
 
 #[test]
-fn a_call_is_counted_as_long_as_it_lives() {
-    let recorder = Arc::new(Recorder::default());
-    let budget: Arc<dyn Budget> = recorder.clone();
-    let counted = Counted::enter(&budget);
-    assert_eq!(recorder.taken(), ["enter"]);
-    drop(counted);
-    assert_eq!(recorder.taken(), ["leave"]);
-}
-
-#[test]
 fn a_throttled_retry_costs_half_a_token_and_any_other_a_whole_one() {
     let costs = [Cost::Retry, Cost::TimedOut, Cost::Throttled];
     assert_eq!(costs.map(Cost::millitokens), [1_000, 1_000, 500]);

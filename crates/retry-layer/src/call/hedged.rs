@@ -12,10 +12,7 @@ impl<S, B> Call<S, B> {
     /// Takes over what became of the attempt that has ended and of its hedges, if it was hedged: each counts
     /// as an attempt. `earlier` are those of another request.
     pub(super) fn count_hedges(&mut self, earlier: u32) {
-        if self.policy.hedging().is_none() {
-            return;
-        }
-        let ended = self.hedged().and_then(HedgedCall::take_ended);
+        let ended = self.hedged.as_ref().and_then(HedgedCall::take_ended);
         let Some(ended) = ended else { return };
         let Ended {
             hedges,
@@ -41,7 +38,7 @@ impl<S, B> Call<S, B> {
     pub(crate) fn cut_off(&self, details: AttemptDetails) -> Vec<AttemptRecord> {
         let cut_off =
             AttemptRecord::new(AttemptOutcome::Error(Class::Ambiguous)).described(details);
-        let Some(hedged) = self.hedged() else {
+        let Some(hedged) = &self.hedged else {
             return vec![cut_off.timed(self.times_so_far())];
         };
         if let Some(ended) = hedged.ended() {
@@ -60,9 +57,5 @@ impl<S, B> Call<S, B> {
         self.journal
             .as_ref()
             .map_or(Role::Attempt, |journal| journal.role)
-    }
-
-    fn hedged(&self) -> Option<&HedgedCall> {
-        self.extensions.get()
     }
 }

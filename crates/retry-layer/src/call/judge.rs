@@ -10,6 +10,7 @@ use crate::{
     class::Class,
     classify::Classifier as _,
     events::{self, Decision},
+    hedge::HedgedCall,
     hint::Advice,
     jitter,
     named::ServiceError,
@@ -49,11 +50,13 @@ impl<S, B> Call<S, B> {
         }
     }
 
-    /// Ends the call if the first attempt was answered with a status that is always final. Returns
-    /// whether it did.
+    /// Ends the call if the first attempt was answered with a status that is always final, and had no
+    /// hedges, which are reported. Returns whether it did.
     #[inline]
     pub(crate) fn settle_at_once(&self, status: StatusCode) -> bool {
-        let settled = self.journal.is_none() && self.policy.is_always_final(status);
+        let was_hedged = || self.hedged.as_ref().is_some_and(HedgedCall::was_hedged);
+        let settled =
+            self.journal.is_none() && self.policy.is_always_final(status) && !was_hedged();
         if settled {
             self.release(status);
             self.policy.budget().deposit(&self.uri);

@@ -1,3 +1,4 @@
+mod counted;
 mod hedged;
 mod judge;
 mod report;
@@ -10,10 +11,11 @@ use http::{Extensions, HeaderMap, Method, Request, Uri, Version};
 use http_body::Body;
 use tokio::time::Instant;
 
+pub(crate) use self::counted::Counted;
 use crate::{
     attempt::Attempt,
     backoff::Waits,
-    budget::{Cost, Counted, Withdrawal},
+    budget::{Cost, Withdrawal},
     deadline::Deadline,
     drain::DrainLimits,
     extras::AttemptNumber,
@@ -39,6 +41,8 @@ pub(crate) struct Call<S, B> {
     /// `None` if there are none, which is cheaper to clone and to drop than an empty map.
     pub(crate) headers: Option<HeaderMap>,
     pub(crate) extensions: Extensions,
+    /// What a layer below shares with the call that hedges it, if it may be hedged.
+    pub(crate) hedged: Option<HedgedCall>,
     pub(crate) body: ReplaySource<B>,
     /// When the call began, if the clock was read then.
     pub(crate) started: Option<Instant>,
@@ -117,7 +121,6 @@ impl<S, B> Call<S, B> {
             }
             *request.headers_mut() = headers;
         }
-        HedgedCall::forget(&mut self.extensions);
         *request.extensions_mut() = mem::take(&mut self.extensions);
         Some(request)
     }
@@ -160,6 +163,9 @@ impl<S, B> Call<S, B> {
     {
         // The last attempt, too, leaves a copy: a redirect may answer it.
         let mut request = self.copy(self.body.rewind());
+        if let Some(hedged) = &self.hedged {
+            request.extensions_mut().insert(hedged.clone());
+        }
         let deadline = self.deadline();
         if let Some(journal) = &mut self.journal {
             journal.sent = Some(Instant::now());

@@ -8,8 +8,7 @@ use tower_service::Service;
 
 use super::{ResponseFuture, State, plan::Plan};
 use crate::{
-    budget::Counted,
-    call::Call,
+    call::{Call, Counted},
     deadline::Deadline,
     extras::AttemptNumber,
     hedge::{CallStart, HedgedCall},
@@ -68,7 +67,12 @@ trait Decoration: Copy {
     fn start(self, started: Option<Instant>) -> Option<Instant>;
 
     /// Shares the call with the layer below that hedges it, if it may be hedged.
-    fn share<B>(self, policy: &RetryPolicy, request: &mut Request<B>, started: Option<Instant>);
+    fn share<B>(
+        self,
+        policy: &RetryPolicy,
+        request: &mut Request<B>,
+        started: Option<Instant>,
+    ) -> Option<HedgedCall>;
 
     /// Alters the request of the first attempt. The deadline is asked for only if it is needed, since
     /// that may read the clock.
@@ -100,7 +104,14 @@ impl Decoration for Plain {
     }
 
     #[inline]
-    fn share<B>(self, _: &RetryPolicy, _: &mut Request<B>, _: Option<Instant>) {}
+    fn share<B>(
+        self,
+        _: &RetryPolicy,
+        _: &mut Request<B>,
+        _: Option<Instant>,
+    ) -> Option<HedgedCall> {
+        None
+    }
 
     #[inline]
     fn decorate<B>(
@@ -138,17 +149,21 @@ impl Decoration for Decorated {
         }
     }
 
-    fn share<B>(self, policy: &RetryPolicy, request: &mut Request<B>, started: Option<Instant>) {
-        let Some(hedging) = policy.hedging().filter(|_| self.is_hedged) else {
-            return;
-        };
+    fn share<B>(
+        self,
+        policy: &RetryPolicy,
+        request: &mut Request<B>,
+        started: Option<Instant>,
+    ) -> Option<HedgedCall> {
+        let hedging = policy.hedging().filter(|_| self.is_hedged)?;
         let start = CallStart {
             deadline: policy.deadline_of(request.extensions(), started),
             started,
             has_generated_key: self.has_generated_key,
         };
         let call = HedgedCall::new(policy.clone(), hedging.clone(), request, start);
-        request.extensions_mut().insert(call);
+        request.extensions_mut().insert(call.clone());
+        Some(call)
     }
 
     #[inline]
@@ -247,18 +262,15 @@ where
         decoration: impl Decoration,
         mut service: S,
         policy: RetryPolicy,
-        mut request: Request<B>,
+        request: Request<B>,
         started: Option<Instant>,
     ) -> Self {
         let started = policy.start_of(request.extensions(), started);
         let started = decoration.start(started);
-        decoration.share(&policy, &mut request, started);
         let settings = policy.settings();
         let (limit, memory) = (settings.replay_limit, policy.replay_memory());
         let transparent_retries = settings.transparent_retries;
-        let counted = policy
-            .counts_calls()
-            .then(|| Counted::enter(policy.budget()));
+        let counted = Counted::enter(&policy);
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let version = request.version();
         let headers = request.headers();
@@ -273,6 +285,7 @@ where
             };
             first
         });
+        let hedged = decoration.share(&policy, &mut request, started);
         let deadline = |extensions: &_| policy.deadline_of(extensions, started);
         decoration.decorate(&policy, &mut request, deadline);
         Self {
@@ -288,6 +301,7 @@ where
                     version,
                     headers,
                     extensions,
+                    hedged,
                     body,
                     started,
                     attempts: 1,

@@ -21,18 +21,20 @@ pin_project! {
     #[project = StateProj]
     enum State<B: Body> {
         Passing { #[pin] body: B },
-        Begun { begun: Begun<B> },
+        // Boxed, so that a body that was not held back has no room for a frame.
+        Begun { begun: Pin<Box<Begun<B>>> },
     }
 }
 
 impl<B: Body> HedgeBody<B> {
+    #[inline]
     pub(super) fn passing(body: B) -> Self {
         Self {
             state: State::Passing { body },
         }
     }
 
-    pub(super) fn begun(begun: Begun<B>) -> Self {
+    pub(super) fn begun(begun: Pin<Box<Begun<B>>>) -> Self {
         Self {
             state: State::Begun { begun },
         }
@@ -65,16 +67,19 @@ impl<B: Body + Unpin> HedgeBody<B> {
     pub fn get_mut(&mut self) -> &mut B {
         match &mut self.state {
             State::Passing { body } => body,
-            State::Begun { begun } => &mut begun.rest,
+            State::Begun { begun } => &mut begun.as_mut().get_mut().rest,
         }
     }
 }
 
-/// A body whose first frame was asked for.
-pub(super) struct Begun<B: Body> {
-    /// What was read and not given out.
-    first: First<B>,
-    rest: Pin<Box<B>>,
+pin_project! {
+    /// A body whose first frame was asked for.
+    pub(super) struct Begun<B: Body> {
+        // What was read and not given out.
+        first: First<B>,
+        #[pin]
+        rest: B,
+    }
 }
 
 enum First<B: Body> {
@@ -99,15 +104,16 @@ impl<B: Body> Begun<B> {
     pub(super) fn new(body: B) -> Self {
         Self {
             first: First::None,
-            rest: Box::pin(body),
+            rest: body,
         }
     }
 
     /// Waits for the first byte, the trailers, the end or an error.
-    pub(super) fn poll_beginning(&mut self, cx: &mut Context<'_>) -> Poll<Beginning> {
+    pub(super) fn poll_beginning(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Beginning> {
+        let mut this = self.project();
         // A body of empty frames must not keep its thread.
         for _ in 0..Self::FRAMES_AT_A_TIME {
-            self.first = match ready!(self.rest.as_mut().poll_frame(cx)) {
+            *this.first = match ready!(this.rest.as_mut().poll_frame(cx)) {
                 None => First::End,
                 Some(Err(error)) => First::Error(error),
                 Some(Ok(frame)) if frame.data_ref().is_some_and(|data| !data.has_remaining()) => {
@@ -115,7 +121,7 @@ impl<B: Body> Begun<B> {
                 }
                 Some(Ok(frame)) => First::Frame(frame),
             };
-            return Poll::Ready(match self.first {
+            return Poll::Ready(match this.first {
                 First::Error(_) => Beginning::Error,
                 First::None | First::Frame(_) | First::End => Beginning::Answer,
             });
@@ -126,16 +132,17 @@ impl<B: Body> Begun<B> {
 
     const FRAMES_AT_A_TIME: usize = 64;
 
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<FrameOf<B>>> {
-        match std::mem::replace(&mut self.first, First::None) {
-            First::None => self.rest.as_mut().poll_frame(cx),
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<FrameOf<B>>> {
+        let this = self.project();
+        match std::mem::replace(this.first, First::None) {
+            First::None => this.rest.poll_frame(cx),
             First::Frame(frame) => Poll::Ready(Some(Ok(frame))),
             First::Error(error) => {
-                self.first = First::End;
+                *this.first = First::End;
                 Poll::Ready(Some(Err(error)))
             }
             First::End => {
-                self.first = First::End;
+                *this.first = First::End;
                 Poll::Ready(None)
             }
         }
@@ -178,7 +185,7 @@ impl<B: Body> Body for HedgeBody<B> {
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         match self.project().state.project() {
             StateProj::Passing { body } => body.poll_frame(cx),
-            StateProj::Begun { begun } => begun.poll_frame(cx),
+            StateProj::Begun { begun } => begun.as_mut().poll_frame(cx),
         }
     }
 

@@ -41,7 +41,8 @@ struct Head {
     method: Method,
     uri: Uri,
     version: Version,
-    headers: HeaderMap,
+    /// `None` if there are none, which is cheaper to clone and to drop than an empty map.
+    headers: Option<HeaderMap>,
     extensions: Extensions,
 }
 
@@ -91,45 +92,43 @@ impl HedgedCall {
         request: &Request<B>,
         start: CallStart,
     ) -> Self {
-        let CallStart {
-            deadline,
-            started,
-            has_generated_key,
-        } = start;
-        let head = Head {
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            version: request.version(),
-            headers: request.headers().clone(),
-            extensions: request.extensions().clone(),
-        };
-        let shared = Shared {
-            policy,
-            hedging,
-            head,
-            deadline,
-            started,
-            has_generated_key,
-            news: Mutex::default(),
-        };
+        let headers = request.headers();
+        // One literal: what is put together in steps is copied in each of them.
         Self {
-            shared: Arc::new(shared),
+            shared: Arc::new(Shared {
+                policy,
+                hedging,
+                head: Head {
+                    method: request.method().clone(),
+                    uri: request.uri().clone(),
+                    version: request.version(),
+                    headers: (!headers.is_empty()).then(|| headers.clone()),
+                    extensions: request.extensions().clone(),
+                },
+                deadline: start.deadline,
+                started: start.started,
+                has_generated_key: start.has_generated_key,
+                news: Mutex::default(),
+            }),
         }
     }
 
     /// Takes it out of a request.
     #[inline]
     pub(super) fn take(extensions: &mut Extensions) -> Option<Self> {
-        let call = extensions.get::<Self>()?.clone();
-        extensions.remove::<Self>();
-        Some(call)
+        extensions.remove::<Self>()
     }
 
-    /// Removes what another call has left in a request, or a call leaves in a copy of its request.
+    /// Removes what another call has left in a request.
     pub(crate) fn forget(extensions: &mut Extensions) {
         if extensions.get::<Self>().is_some() {
             extensions.remove::<Self>();
         }
+    }
+
+    /// Whether the attempt that has just ended had hedges.
+    pub(crate) fn was_hedged(&self) -> bool {
+        self.news().ended.is_some()
     }
 
     /// What became of the hedges of the attempt that has just ended; nothing if there were none.
@@ -196,7 +195,9 @@ impl HedgedCall {
         *request.method_mut() = method.clone();
         *request.uri_mut() = uri.clone();
         *request.version_mut() = *version;
-        *request.headers_mut() = headers.clone();
+        if let Some(headers) = headers {
+            *request.headers_mut() = headers.clone();
+        }
         *request.extensions_mut() = extensions.clone();
         request.extensions_mut().insert(attempt);
         let number = AttemptNumber {
@@ -248,6 +249,11 @@ impl HedgedCall {
     where
         E: ServiceError,
     {
+        if let Ok(response) = result {
+            if self.policy().is_always_final(response.status()) {
+                return None;
+            }
+        }
         let hints = self.policy().settings().hints;
         let view = self.view(result, attempt);
         let class = self.policy().classify(&view);

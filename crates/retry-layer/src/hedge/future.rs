@@ -109,6 +109,7 @@ impl<S, B, F, R: Body, E> HedgeFuture<S, B, F, R, E> {
         }
     }
 
+    #[inline]
     pub(super) fn racing(attempt: F, racing: Racing<S, B, F, R, E>) -> Self {
         Self {
             state: State::Raced {
@@ -157,6 +158,7 @@ where
 }
 
 impl<S, B, F, R: Body, E> Racing<S, B, F, R, E> {
+    #[inline]
     pub(super) fn new(
         call: HedgedCall,
         service: S,

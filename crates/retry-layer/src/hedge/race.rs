@@ -59,6 +59,7 @@ pub(super) enum Move {
 }
 
 impl Race {
+    #[inline]
     pub(super) fn new(rules: RaceRules, now: Instant) -> Self {
         Self {
             delay: rules.delay,

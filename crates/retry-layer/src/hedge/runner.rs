@@ -16,7 +16,7 @@ pin_project! {
     pub(super) enum Runner<F, R: Body, E> {
         Sending { #[pin] attempt: F },
         // The head has come, and no byte of the body.
-        HasHead { response: Option<(Parts, Begun<R>)> },
+        HasHead { response: Option<(Parts, Pin<Box<Begun<R>>>)> },
         // Its outcome is kept, should the others fail too.
         Failed { outcome: Option<Result<Response<HedgeBody<R>>, E>> },
         Over,
@@ -24,10 +24,6 @@ pin_project! {
 }
 
 /// What has become of an attempt.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "looked at where it is made, and not kept"
-)]
 pub(super) enum News<R: Body> {
     /// Its head has come. It is to be polled again at once.
     Head,
@@ -37,6 +33,7 @@ pub(super) enum News<R: Body> {
 }
 
 impl<F, R: Body, E> Runner<F, R, E> {
+    #[inline]
     pub(super) fn new(attempt: F) -> Self {
         Self::Sending { attempt }
     }
@@ -88,7 +85,7 @@ where
                     }
                     Ok(response) if !has_failed => {
                         let (head, body) = response.into_parts();
-                        let response = Some((head, Begun::new(body)));
+                        let response = Some((head, Box::pin(Begun::new(body))));
                         (Self::HasHead { response }, News::Head)
                     }
                     result => {
@@ -102,7 +99,7 @@ where
                 let Some((_, body)) = response else {
                     return Poll::Pending;
                 };
-                let beginning = ready!(body.poll_beginning(cx));
+                let beginning = ready!(body.as_mut().poll_beginning(cx));
                 let Some(response) = response.take().map(begun) else {
                     return Poll::Pending;
                 };
@@ -121,6 +118,6 @@ where
     }
 }
 
-fn begun<R: Body>((head, begun): (Parts, Begun<R>)) -> Response<HedgeBody<R>> {
+fn begun<R: Body>((head, begun): (Parts, Pin<Box<Begun<R>>>)) -> Response<HedgeBody<R>> {
     Response::from_parts(head, HedgeBody::begun(begun))
 }

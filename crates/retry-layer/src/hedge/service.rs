@@ -80,6 +80,8 @@ where
 
 impl<S> Hedge<S> {
     /// Sends an attempt that may be hedged.
+    // Apart, so that it does not make the path of those larger that are not hedged.
+    #[inline(never)]
     fn race<B, R>(
         &mut self,
         call: HedgedCall,

@@ -113,15 +113,14 @@ impl Built {
         let classifier = settings.classifier.get();
         let budget = settings.budget.get_or_make();
         settings.seed = settings.seed.map(Seed::started);
-        let looks_at_all = settings
+        let is_observed = settings
             .extras
             .as_ref()
-            .is_some_and(|it| it.observer.is_some() || it.hedging.is_some());
+            .is_some_and(|it| it.observer.is_some());
         Self {
-            // An observer wants to see each attempt, one that was hedged is reported, and an error status
-            // may carry a hint.
+            // An observer wants to see each attempt, and an error status may carry a hint.
             always_final: StatusSet::where_each(|status| {
-                !looks_at_all && status.as_u16() < 400 && classifier.is_always_final(status)
+                !is_observed && status.as_u16() < 400 && classifier.is_always_final(status)
             }),
             deadline: shorter(settings.deadline, settings.max_deadline),
             counts_calls: budget.counts_calls(),
