@@ -1,5 +1,6 @@
 //! Requests that are sent a second time where the first takes long.
 
+mod below;
 mod given_up;
 mod load;
 mod race;
