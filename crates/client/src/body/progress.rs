@@ -8,6 +8,7 @@ use std::{
 use bytes::Bytes;
 use http::Request;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use retry_layer::Attempt as Exchange;
 
 use super::Body;
 use crate::{Progress, error::BoxError, layers::AttemptBody};
@@ -17,7 +18,8 @@ use crate::{Progress, error::BoxError, layers::AttemptBody};
 /// are made by hand.
 ///
 /// Clones share one count, so use one for each call. It counts over all attempts and hops of its
-/// call.
+/// call. An attempt and its [hedges](crate::ClientBuilder::hedge) count as one, with the bytes of the one that
+/// has sent most: a hedge is no restart.
 ///
 /// ```
 /// # async fn example(client: client::Client, file: bytes::Bytes) -> Result<(), client::Error> {
@@ -65,10 +67,12 @@ impl UploadProgress {
         }
     }
 
-    /// Gives the next attempt its number.
-    fn number(&self) -> u64 {
+    /// Gives the next attempt its number. A hedge has that of the attempt that it is sent beside.
+    fn number(&self, sent: Sent) -> u64 {
         let mut state = self.state();
-        state.attempts = state.attempts.saturating_add(1);
+        if sent == Sent::AsAttempt {
+            state.attempts = state.attempts.saturating_add(1);
+        }
         state.attempts
     }
 
@@ -76,7 +80,7 @@ impl UploadProgress {
     fn begin(&self, attempt: u64, total: Option<u64>) {
         let progress = {
             let mut state = self.state();
-            if attempt < state.newest {
+            if attempt <= state.newest {
                 return;
             }
             state.newest = attempt;
@@ -90,16 +94,15 @@ impl UploadProgress {
         (self.tell)(progress);
     }
 
-    /// Adds bytes that an attempt has given to the connection, and reports the sum. Those of an attempt that
-    /// a newer one has replaced are ignored.
-    fn sent(&self, attempt: u64, bytes: usize, total: Option<u64>) {
+    /// Reports how many bytes an attempt, or a hedge of it, has given to the connection, if no other has given
+    /// more. An attempt that a newer one has replaced is ignored.
+    fn sent(&self, attempt: u64, written: u64, total: Option<u64>) {
         let progress = {
             let mut state = self.state();
-            if attempt != state.newest {
+            if attempt != state.newest || written <= state.written {
                 return;
             }
-            let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-            state.written = state.written.saturating_add(bytes);
+            state.written = written;
             state.progress(total)
         };
         (self.tell)(progress);
@@ -137,8 +140,9 @@ impl fmt::Debug for UploadProgress {
 pub(crate) fn follow(request: &mut Request<AttemptBody>) {
     if let Some(progress) = request.extensions().get::<UploadProgress>() {
         let progress = progress.clone();
+        let sent = Sent::of(request);
         replace(request, AttemptBody::passing(Body::empty()), |body| {
-            AttemptBody::passing(Body::new(Followed::new(body, progress)))
+            AttemptBody::passing(Body::new(Followed::new(body, progress, sent)))
         });
     }
 }
@@ -147,7 +151,7 @@ pub(crate) fn follow(request: &mut Request<AttemptBody>) {
 pub(crate) fn follow_once(mut request: Request<Body>) -> Request<Body> {
     if let Some(progress) = request.extensions().get::<UploadProgress>().cloned() {
         replace(&mut request, Body::empty(), |body| {
-            Body::new(Followed::new(body, progress))
+            Body::new(Followed::new(body, progress, Sent::AsAttempt))
         });
     }
     request
@@ -161,12 +165,30 @@ fn replace<B: HttpBody>(request: &mut Request<B>, empty: B, with: impl FnOnce(B)
     }
 }
 
+/// As what a request is sent.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Sent {
+    AsAttempt,
+    AsHedge,
+}
+
+impl Sent {
+    fn of<B>(request: &Request<B>) -> Self {
+        let exchange = request.extensions().get::<Exchange>();
+        match exchange.and_then(Exchange::hedge) {
+            Some(_) => Self::AsHedge,
+            None => Self::AsAttempt,
+        }
+    }
+}
+
 /// The body of one attempt, split into pieces. The progress is reported after each piece.
 struct Followed<B> {
     inner: B,
     progress: UploadProgress,
     attempt: u64,
-    has_begun: bool,
+    /// How many bytes it has given to the connection.
+    written: u64,
     total: Option<u64>,
     /// The rest of a large piece.
     rest: Bytes,
@@ -177,11 +199,11 @@ struct Followed<B> {
 const PIECE: usize = 64 * 1024;
 
 impl<B: HttpBody> Followed<B> {
-    fn new(inner: B, progress: UploadProgress) -> Self {
+    fn new(inner: B, progress: UploadProgress, sent: Sent) -> Self {
         Self {
             total: inner.size_hint().exact(),
-            attempt: progress.number(),
-            has_begun: false,
+            attempt: progress.number(sent),
+            written: 0,
             inner,
             progress,
             rest: Bytes::new(),
@@ -214,10 +236,12 @@ where
             }
         }
         let piece = this.rest.split_to(this.rest.len().min(PIECE));
-        if !std::mem::replace(&mut this.has_begun, true) {
+        if this.written == 0 {
             this.progress.begin(this.attempt, this.total);
         }
-        this.progress.sent(this.attempt, piece.len(), this.total);
+        let bytes = u64::try_from(piece.len()).unwrap_or(u64::MAX);
+        this.written = this.written.saturating_add(bytes);
+        this.progress.sent(this.attempt, this.written, this.total);
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
@@ -255,7 +279,7 @@ mod tests {
                 .push((progress.restarts, progress.written));
         });
         let bytes = Bytes::from(vec![0; PIECE + 1]);
-        let attempt = || Followed::new(Full::new(bytes.clone()), progress.clone());
+        let attempt = || Followed::new(Full::new(bytes.clone()), progress.clone(), Sent::AsAttempt);
         let (mut first, never_begun, mut second) = (attempt(), attempt(), attempt());
         let next = async |attempt: &mut Followed<_>| attempt.frame().await.is_some();
         assert!(next(&mut first).await);

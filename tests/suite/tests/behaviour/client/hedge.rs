@@ -11,10 +11,10 @@ use client::{
     retry_layer::{AttemptHeader, Idempotent, NoHedge, budget::Unlimited, hedge::Hedging},
 };
 use h2::server::Builder;
-use http::HeaderName;
+use http::{HeaderName, StatusCode};
 use test_suite::eventually;
 use test_support::{
-    MemoryConnector, Reply, Server, answer,
+    Connection, MemoryConnector, Reply, Server, answer,
     http2::{Peer, Stream},
 };
 use tokio::{task::JoinSet, time::Instant};
@@ -236,6 +236,41 @@ async fn over_http2_the_loser_is_reset_in_the_middle_of_its_body() {
         peer.log().connections.iter().filter(|it| it.ended).count(),
         0
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_http1_the_loser_is_closed_in_the_middle_of_its_body() {
+    let connector = MemoryConnector::new(|mut connection: Connection| async move {
+        while connection.read_request().await.is_some() {
+            if connection.number() == 0 {
+                // A head at once, and bytes of the body later than the hedge has its own.
+                connection
+                    .write("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n")
+                    .await;
+                tokio::time::sleep(ms(5_000)).await;
+                connection.write("late").await;
+                connection.stall_until_closed().await;
+                return;
+            }
+            connection.respond(200, "hedge").await;
+        }
+    });
+    // A permit that did not come back would be missing at once.
+    let client = hedging().pool(PoolConfig::default().max_connections(2));
+    let client = client.build_with_connector(connector.clone()).unwrap();
+    let response = client.get("http://peer/").fetch().await.unwrap();
+    assert_eq!(&**response.body(), b"hedge");
+    connector.wait_for(|log| log.open == 1).await;
+    let stats = client.stats();
+    assert_eq!((stats.open, stats.idle, stats.in_use), (1, 1, 0));
+    assert_eq!(stats.closed.abandoned, 1);
+    let both = client.get("http://peer/1").fetch();
+    let (one, other) = tokio::join!(both, client.get("http://peer/2").fetch());
+    assert_eq!(
+        (one.unwrap().status(), other.unwrap().status()),
+        (StatusCode::OK, StatusCode::OK)
+    );
+    assert_eq!(client.stats().open, 2);
 }
 
 #[tokio::test(start_paused = true)]

@@ -16,7 +16,7 @@ use std::{
 use bytes::Bytes;
 use client::{
     Body, Client, ClientBuilder, DeadlinePhase, Http2, Progress, RequestBuilder, RetryPolicy,
-    UploadProgress,
+    UploadProgress, retry_layer::hedge::Hedging,
 };
 use futures_core::Stream;
 use h2::Reason;
@@ -215,6 +215,54 @@ async fn the_progress_of_any_body_begins_anew_with_an_attempt_over_http2() {
         })
         .await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_progress_of_a_hedged_upload_goes_on_and_does_not_begin_anew() {
+    let file = TemporaryFile::new(&content());
+    for (name, body) in bodies(&file).await {
+        // The first request is read whole, and not answered.
+        let asked = AtomicUsize::new(0);
+        let connector = MemoryConnector::new(answer(move |request| {
+            assert!(*request.body == content(), "another content came");
+            match asked.fetch_add(1, Relaxed) {
+                0 => Reply::stall(),
+                _ => Reply::status(201),
+            }
+        }));
+        let client = settings().hedge(Hedging::after(Duration::from_millis(100)));
+        let client = client.build_with_connector(connector.clone()).unwrap();
+        let told = Told::default();
+        let has_length = body.size_hint().exact().is_some();
+        let request = client.put("http://peer/").body(body);
+        let sent = request.upload_progress(told.tell()).fetch().await;
+        assert_eq!(sent.unwrap().status(), StatusCode::CREATED, "{name}");
+        assert_eq!(connector.log().requests.len(), 2, "{name}");
+        told.assert_whole(0, has_length, name);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hedge_that_overtakes_its_attempt_brings_the_progress_to_its_end() {
+    // The first connection takes a part of the body, and then nothing more.
+    let connector = MemoryConnector::with_buffer(
+        |mut connection: Connection| async move {
+            if connection.number() == 0 {
+                connection.stall().await;
+            }
+            connection.read_request().await;
+            connection.respond(201, "").await;
+        },
+        100_000,
+    );
+    let client = settings().hedge(Hedging::after(Duration::from_millis(100)));
+    let client = client.build_with_connector(connector).unwrap();
+    let told = Told::default();
+    let body = Body::from_fn(|| Body::from(content()));
+    let request = client.put("http://peer/").body(body);
+    let sent = request.upload_progress(told.tell()).fetch().await;
+    assert_eq!(sent.unwrap().status(), StatusCode::CREATED);
+    told.assert_whole(0, true, "hedged");
 }
 
 #[tokio::test(start_paused = true)]
