@@ -8,6 +8,7 @@ use std::{
 use hashbrown::Equivalent;
 
 use super::{Origin, OriginRef, RawOrigin};
+use crate::runtime;
 
 /// A hasher that returns the hash that an origin keeps.
 #[derive(Clone, Copy, Debug, Default)]
@@ -48,6 +49,46 @@ impl Hash for Origin {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(self.0.hash);
     }
+}
+
+/// What the pool looks an origin up by.
+pub(crate) trait Lookup: Equivalent<Key> + Hash {
+    /// A number by which origins are spread over several locks. It differs between the runtimes of an
+    /// origin, whose connections have nothing to do with each other.
+    fn spread(&self) -> u64;
+}
+
+impl Lookup for RawOrigin<'_> {
+    #[inline]
+    fn spread(&self) -> u64 {
+        spread(self.hash, self.runtime)
+    }
+}
+
+impl Lookup for OriginRef<'_> {
+    #[inline]
+    fn spread(&self) -> u64 {
+        spread(self.hash, self.runtime)
+    }
+}
+
+impl Lookup for Origin {
+    #[inline]
+    fn spread(&self) -> u64 {
+        spread(self.0.hash, self.0.runtime)
+    }
+}
+
+#[inline]
+fn spread(hash: u64, runtime: Option<runtime::Id>) -> u64 {
+    // An odd number without a pattern (the golden ratio), so that successive numbers of runtimes
+    // differ in the upper bits.
+    const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mut number = Hashed::default();
+    if let Some(runtime) = runtime {
+        runtime.hash(&mut number);
+    }
+    hash.wrapping_add(number.finish().wrapping_mul(FACTOR))
 }
 
 /// An origin as the pool's key, in which its runtime counts too, and where requests are spread its

@@ -12,7 +12,7 @@ mod key;
 mod name;
 
 pub(crate) use self::{
-    key::{Hashed, Key},
+    key::{Hashed, Key, Lookup},
     name::{OriginRef, RawOrigin, port_of},
 };
 use crate::runtime;

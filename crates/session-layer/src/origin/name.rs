@@ -28,7 +28,7 @@ pub(crate) struct OriginRef<'a> {
 
 /// An origin as a URI spells it. Most URIs spell it in its normal form, so it is looked up like
 /// this first, and parsed only if it is not found.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct RawOrigin<'a> {
     pub(super) scheme: Scheme,
     pub(super) protocol: Protocol,

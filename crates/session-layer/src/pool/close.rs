@@ -55,7 +55,7 @@ impl<B: Send + 'static> Pool<B> {
         };
         // In a pool that is younger than the timeout nothing is that old.
         let moment = now.checked_sub(timeout).unwrap_or(self.epoch);
-        let expired = self.lock().state.expire(origin, id, moment);
+        let expired = self.lock_for(origin).state.expire(origin, id, moment);
         match expired {
             Some(Ok(given)) => {
                 connection.note_outlived(now);
@@ -68,13 +68,13 @@ impl<B: Send + 'static> Pool<B> {
 
     /// Takes out a connection, if it is idle.
     pub(crate) fn take_idle(&self, id: u64, origin: &Origin) -> Option<Idle<B>> {
-        self.lock().state.remove(origin, id)
+        self.lock_for(origin).state.remove(origin, id)
     }
 
     /// Closes the connections of this origin that have been idle since before `moment`. Where a
     /// reused connection was dead, the ones that have been idle for longer most likely are too.
     pub(crate) fn close_idle_before(&self, origin: &Origin, moment: Instant) {
-        let taken = self.lock().state.take_idle_before(origin, moment);
+        let taken = self.lock_for(origin).state.take_idle_before(origin, moment);
         for idle in taken {
             close_idle(idle, Cause::Suspect);
         }
@@ -83,6 +83,7 @@ impl<B: Send + 'static> Pool<B> {
     /// Stops keeping connections, since the last session was dropped; returns how many are in use.
     pub(crate) fn stop_keeping(&self) -> usize {
         let mut inner = self.lock();
+        self.lent.recall_all(&mut inner.state);
         let idle = inner.state.stop_keeping();
         let in_use = inner.in_use(&idle);
         drop(inner);
@@ -109,6 +110,7 @@ impl<B: Send + 'static> Pool<B> {
     /// many connections are in use.
     pub(super) fn begin_close(&self) -> usize {
         let mut inner = self.lock();
+        self.lent.recall_all(&mut inner.state);
         let (idle, busy, waiters) = inner.state.close();
         let mut called_off = Vec::new();
         let Inner { state, opening, .. } = &mut *inner;
@@ -177,7 +179,7 @@ impl<B: Send + 'static> Pool<B> {
     pub(super) fn is_drained(&self) -> bool {
         let inner = self.lock();
         // What is still counted as connecting has a permit that is on its way to a waiter.
-        let none_granted = inner.state.counts().connecting == 0;
+        let none_granted = !inner.state.is_connecting();
         inner.live.is_empty() && inner.opening.is_empty() && none_granted
     }
 }

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{
     Connection, Pool, PooledConnection, Shared,
-    state::{Effects, Failed},
+    state::{Effects, Failed, StreamEnd},
     waiter::Waiter,
 };
 #[cfg(feature = "http2")]
@@ -53,7 +53,7 @@ impl<B: Send + 'static> Pool<B> {
     /// Notes how many requests the peer of a shared connection allows at the same time.
     #[cfg(feature = "http2")]
     pub(crate) fn set_limit(self: &Arc<Self>, origin: &Origin, id: u64, limit: usize) {
-        let mut inner = self.lock();
+        let mut inner = self.lock_for(origin);
         let effects = inner.state.set_limit(origin, id, limit, Instant::now());
         drop(inner);
         self.follow(effects, None);
@@ -62,7 +62,7 @@ impl<B: Send + 'static> Pool<B> {
     /// Gives no more requests to a shared connection whose peer may be dead.
     #[cfg(feature = "http2")]
     pub(crate) fn pause(self: &Arc<Self>, origin: &Origin, id: u64) {
-        let mut inner = self.lock();
+        let mut inner = self.lock_for(origin);
         let effects = inner.state.pause(origin, id, Instant::now());
         drop(inner);
         self.follow(effects, None);
@@ -71,16 +71,24 @@ impl<B: Send + 'static> Pool<B> {
     /// Gives requests again to a shared connection that was paused.
     #[cfg(feature = "http2")]
     pub(crate) fn resume(self: &Arc<Self>, origin: &Origin, id: u64) {
-        let mut inner = self.lock();
+        let mut inner = self.lock_for(origin);
         let effects = inner.state.resume(origin, id, Instant::now());
         drop(inner);
         self.follow(effects, None);
     }
 
-    /// Notes that a request on a shared connection is over.
-    pub(super) fn stream_ended(self: &Arc<Self>, connection: &Connection<B>) {
+    /// Notes that a request on a shared connection is over. `is_last` says that no other was under way
+    /// on it a moment ago.
+    pub(super) fn stream_ended(self: &Arc<Self>, connection: &Connection<B>, is_last: bool) {
         let (origin, id) = (connection.origin(), connection.id());
-        let mut inner = self.lock();
+        let now = is_last.then(Instant::now);
+        if let Some(now) = now {
+            connection.note_idle(now);
+        }
+        if self.lent.end_stream(origin, id, now) == StreamEnd::Noted {
+            return;
+        }
+        let mut inner = self.lock_for(origin);
         if inner.state.stream_ended_quietly(origin, id) {
             return;
         }
@@ -109,7 +117,7 @@ impl<B: Send + 'static> Pool<B> {
                 Failed::Broken
             }
         });
-        let mut inner = self.lock();
+        let mut inner = self.lock_for(origin);
         let effects = inner.state.drain(origin, id, how);
         drop(inner);
         self.follow(effects, failed);
@@ -118,7 +126,7 @@ impl<B: Send + 'static> Pool<B> {
     /// Gives no more requests to a shared connection, if another may be opened in its place.
     pub(super) fn replace(self: &Arc<Self>, connection: &Connection<B>) {
         let (origin, id) = (connection.origin(), connection.id());
-        let mut inner = self.lock();
+        let mut inner = self.lock_for(origin);
         if !inner.state.may_replace(origin, id) {
             return;
         }

@@ -17,7 +17,7 @@ impl<B: Send + 'static> Drop for Granting<'_, B> {
 impl<B: Send + 'static> Pool<B> {
     /// Releases a permit, and hands it to the next waiter. `id` is the connection that had it.
     pub(super) fn free_permit(self: &Arc<Self>, origin: &Origin, id: Option<u64>) {
-        let mut inner = self.lock();
+        let mut inner = self.lock_for(origin);
         let granted = match id {
             Some(id) => inner.state.closed(origin, id),
             None => inner.state.permit_freed(origin),
@@ -30,7 +30,7 @@ impl<B: Send + 'static> Pool<B> {
     /// Takes back the permit of a connect that never began, or whose runtime ended. No waiter fails
     /// by that.
     pub(super) fn reopen(self: &Arc<Self>, id: Option<u64>, origin: &Origin) {
-        let mut inner = self.lock();
+        let mut inner = self.lock_for(origin);
         if id.is_none_or(|id| inner.end_opening(id).is_some()) {
             inner.state.connect_cancelled(origin);
         }

@@ -1,4 +1,8 @@
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::VecDeque,
+    ops::{Deref, DerefMut},
+    sync::{Arc, MutexGuard},
+};
 
 use hashbrown::HashMap;
 use tokio::sync::oneshot;
@@ -6,18 +10,64 @@ use tokio::sync::oneshot;
 use super::{
     Idle, PooledConnection, Shared, Streams,
     connect::Never,
+    lent::Lent,
     state::{Checkout, State, Ticket},
     waiter::Waiter,
 };
 use crate::{
     Closed,
     exchange::{Cause, ExchangeState},
-    origin::Origin,
+    origin::{Lookup, Origin},
     step::Steps,
 };
 
 /// The state over the real types: HTTP/1 connections, shared connections, and waiters.
 pub(super) type Decisions<B> = State<PooledConnection<B>, Arc<Shared<B>>, Arc<Waiter<B>>>;
+
+/// What is lent of it.
+pub(super) type LentConnections<B> = Lent<PooledConnection<B>, Arc<Shared<B>>>;
+
+/// The pool's lock, to ask the state about one origin. The origin is not lent meanwhile.
+pub(super) struct Recalled<'a, B: Send + 'static, Q: Lookup> {
+    inner: MutexGuard<'a, Inner<B>>,
+    lent: &'a LentConnections<B>,
+    origin: &'a Q,
+}
+
+impl<'a, B: Send + 'static, Q: Lookup> Recalled<'a, B, Q> {
+    pub(super) fn new(
+        mut inner: MutexGuard<'a, Inner<B>>,
+        lent: &'a LentConnections<B>,
+        origin: &'a Q,
+    ) -> Self {
+        lent.recall(&mut inner.state, origin);
+        Self {
+            inner,
+            lent,
+            origin,
+        }
+    }
+}
+
+impl<B: Send + 'static, Q: Lookup> Deref for Recalled<'_, B, Q> {
+    type Target = Inner<B>;
+
+    fn deref(&self) -> &Inner<B> {
+        &self.inner
+    }
+}
+
+impl<B: Send + 'static, Q: Lookup> DerefMut for Recalled<'_, B, Q> {
+    fn deref_mut(&mut self) -> &mut Inner<B> {
+        &mut self.inner
+    }
+}
+
+impl<B: Send + 'static, Q: Lookup> Drop for Recalled<'_, B, Q> {
+    fn drop(&mut self) {
+        self.lent.settle(&mut self.inner.state, self.origin);
+    }
+}
 
 pub(super) struct Inner<B: Send + 'static> {
     pub(super) state: Decisions<B>,

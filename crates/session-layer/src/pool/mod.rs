@@ -13,6 +13,7 @@ mod effects;
 mod grant;
 mod inner;
 mod keep_alive;
+mod lent;
 #[cfg(all(test, session_loom))]
 mod loom;
 mod open;
@@ -50,7 +51,6 @@ mod waiter_cell;
 use std::{
     collections::VecDeque,
     fmt,
-    hash::Hash,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -58,7 +58,7 @@ use std::{
     time::Duration,
 };
 
-use hashbrown::{Equivalent, HashMap};
+use hashbrown::HashMap;
 use tokio::{sync::Notify, time::Instant};
 
 pub(crate) use self::{
@@ -76,8 +76,9 @@ pub(crate) use self::{
     waiter_cell::Notification,
 };
 use self::{
-    inner::Inner,
+    inner::{Inner, LentConnections, Recalled},
     keep_alive::{KeepAlive, KeepAlives},
+    lent::Lent,
     spread::Spreading,
     state::{Cancelled, Checkout, CheckoutAnswer, Returned, State},
     waiter::Waiter,
@@ -87,18 +88,19 @@ use crate::{
     config::Config,
     error::Kind,
     exchange::{Cause, Release},
-    origin::{Key, Origin, OriginRef, RawOrigin},
+    origin::{Lookup, Origin, OriginRef, RawOrigin},
 };
 
 pub(crate) struct Pool<B: Send + 'static> {
     inner: Mutex<Inner<B>>,
+    /// Connections that are taken and given back without the lock of `inner`.
+    lent: LentConnections<B>,
     config: Config,
     connector: Box<dyn Connect<B>>,
     /// The moment from which all times in atomics are counted.
     epoch: Instant,
     next_id: AtomicU64,
     opened: AtomicU64,
-    reused: AtomicU64,
     /// Notified when a connection, or a connect, has ended, and when the session closes.
     gone: Notify,
     keep_alives: KeepAlives,
@@ -133,12 +135,12 @@ impl<B: Send + 'static> Pool<B> {
                 granted: VecDeque::new(),
                 granting: false,
             }),
+            lent: Lent::new(),
             config,
             connector,
             epoch: Instant::now(),
             next_id: AtomicU64::new(0),
             opened: AtomicU64::new(0),
-            reused: AtomicU64::new(0),
             gone: Notify::new(),
             keep_alives: KeepAlives::default(),
             spreading: spread.map(|spread| Box::new(Spreading::new(spread))),
@@ -168,7 +170,7 @@ impl<B: Send + 'static> Pool<B> {
 
     /// Whether the peer allows no request on any connection of this origin.
     pub(crate) fn is_refused(&self, origin: &Origin) -> bool {
-        self.lock().state.is_refused(origin)
+        self.lock_for(origin).state.is_refused(origin)
     }
 
     pub(crate) fn config(&self) -> &Config {
@@ -183,25 +185,26 @@ impl<B: Send + 'static> Pool<B> {
     #[cold]
     pub(crate) fn in_group<'a>(&self, origin: RawOrigin<'a>, group: u8) -> RawOrigin<'a> {
         let may_share = self.config.may_share(&origin) && !origin.is_http1_only();
-        if (may_share || origin.is_http2_only()) && !self.lock().state.takes_turns(&origin) {
-            origin.in_group(group)
+        if !may_share && !origin.is_http2_only() {
+            return origin;
+        }
+        let grouped = origin.in_group(group);
+        if self.lent.shares(&grouped) || !self.lock().state.takes_turns(&origin) {
+            grouped
         } else {
             origin
         }
     }
 
-    /// Takes a usable connection of the origin, if there is one.
+    /// Takes a usable connection of the origin, if it is lent and there is one.
     #[inline]
-    pub(crate) fn take<Q>(
+    pub(crate) fn take<Q: Lookup>(
         self: &Arc<Self>,
         origin: &Q,
         now: Instant,
-    ) -> Option<(PooledConnection<B>, Ticket)>
-    where
-        Q: Equivalent<Key> + Hash,
-    {
+    ) -> Option<(PooledConnection<B>, Ticket)> {
         loop {
-            let (checkout, ticket) = self.lock().state.take_first(origin)?;
+            let (checkout, ticket) = self.lent.take(origin)?;
             if let Some(pooled) = self.usable(checkout, now) {
                 return Some((pooled, ticket));
             }
@@ -235,7 +238,10 @@ impl<B: Send + 'static> Pool<B> {
         let mut again = again;
         loop {
             let waiter = || Arc::new(Waiter::new());
-            let answer = self.lock().state.check_out(origin, now, again, waiter)?;
+            let recall = |state: &mut _| self.lent.recall_all(state);
+            let mut inner = self.lock_for(origin);
+            let answer = inner.state.check_out(origin, now, again, waiter, recall)?;
+            drop(inner);
             let (place, wait) = match answer {
                 CheckoutAnswer::Ready(checkout, ticket) => {
                     let since = again.map_or(now, |arrival| arrival.since);
@@ -274,7 +280,7 @@ impl<B: Send + 'static> Pool<B> {
 
     /// Counts a request that goes over a reused connection.
     pub(crate) fn reused(&self, connection: &Connection<B>) {
-        self.reused.fetch_add(1, Relaxed);
+        self.lent.count_reused(connection.origin());
         self.config.listener.tell(|| Event::Reused {
             origin: connection.origin(),
             connection: connection.id(),
@@ -320,11 +326,21 @@ impl<B: Send + 'static> Pool<B> {
         }
         let connection = pooled.connection().clone();
         let (pool, origin) = (connection.pool(), connection.origin());
-        let returned = pool.lock().state.release(origin, pooled, now);
+        match pool.lent.put_back(origin, pooled, now) {
+            Ok(()) => pool.keep(&connection),
+            Err(pooled) => pool.place(pooled, now),
+        }
+    }
+
+    /// Asks the state what becomes of a pooled connection.
+    fn place(self: &Arc<Self>, pooled: PooledConnection<B>, now: Instant) {
+        let connection = pooled.connection().clone();
+        let origin = connection.origin();
+        let returned = self.lock_for(origin).state.release(origin, pooled, now);
         if matches!(returned, Returned::Idle) {
-            pool.keep(&connection);
+            self.keep(&connection);
         } else {
-            pool.carry_out(origin, returned);
+            self.carry_out(origin, returned);
         }
     }
 
@@ -366,7 +382,8 @@ impl<B: Send + 'static> Pool<B> {
                     // The waiter left after the state had chosen it.
                     Err(Ok(pooled)) => {
                         let connection = pooled.connection().clone();
-                        returned = self.lock().state.release(origin, pooled, Instant::now());
+                        let now = Instant::now();
+                        returned = self.lock_for(origin).state.release(origin, pooled, now);
                         if matches!(returned, Returned::Idle) {
                             self.keep(&connection);
                         }
@@ -401,7 +418,7 @@ impl<B: Send + 'static> Pool<B> {
     /// The waiter is closed under the same lock under which the state chooses waiters, so that none
     /// is chosen after it has left.
     fn cancel(self: &Arc<Self>, origin: &Origin, ticket: Ticket, waiter: &Waiter<B>) {
-        let mut inner = self.lock();
+        let mut inner = self.lock_for(origin);
         let mut left = waiter.close();
         for permit in &mut left.permits {
             // No connect has begun with it that another waiter could use.
@@ -422,7 +439,8 @@ impl<B: Send + 'static> Pool<B> {
 
     pub(crate) fn stats(&self) -> Stats {
         let inner = self.lock();
-        let counts = inner.state.counts();
+        let mut counts = inner.state.counts();
+        counts.idle = counts.idle.saturating_add(self.lent.count_idle());
         let streams = inner.live.values().filter_map(|live| live.streams.as_ref());
         let streams = streams.map(|streams| streams.count()).sum();
         let closed = inner.closed;
@@ -437,13 +455,19 @@ impl<B: Send + 'static> Pool<B> {
                 .saturating_sub(counts.idle),
             waiting: counts.waiting,
             opened: self.opened.load(Relaxed),
-            reused: self.reused.load(Relaxed),
+            reused: self.lent.reused(),
             streams,
             learned_keep_alives: self.keep_alives.learned(Instant::now()),
             closed,
         }
     }
 
+    /// Takes the lock to ask the state about an origin's connections or waiters.
+    fn lock_for<'a, Q: Lookup>(&'a self, origin: &'a Q) -> Recalled<'a, B, Q> {
+        Recalled::new(self.lock(), &self.lent, origin)
+    }
+
+    /// Takes the lock. What the state is asked must not depend on connections that may be lent.
     fn lock(&self) -> MutexGuard<'_, Inner<B>> {
         // No foreign code runs under the lock, so no panic can have left the state half changed.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)

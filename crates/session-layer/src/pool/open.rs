@@ -32,7 +32,8 @@ impl<B: Send + 'static> Pool<B> {
         let id = self.next_id.fetch_add(1, Relaxed);
         let (needed, called_off) = oneshot::channel();
         let steps = Arc::<Steps>::default();
-        let mut inner = self.lock();
+        let origin = permit.origin().clone();
+        let mut inner = self.lock_for(&origin);
         if inner.state.is_closed() {
             // All waiters were told when the pool closed.
             drop(inner);
@@ -40,7 +41,7 @@ impl<B: Send + 'static> Pool<B> {
             return Ok(());
         }
         let opening = Opening {
-            origin: permit.origin().clone(),
+            origin: origin.clone(),
             began: inner.state.next_ticket(),
             needed: Some(needed),
             steps: steps.clone(),
@@ -60,7 +61,7 @@ impl<B: Send + 'static> Pool<B> {
             state: pooled.exchange().clone(),
             streams: None,
         };
-        let mut inner = self.lock();
+        let mut inner = self.lock_for(&origin);
         inner.live.insert(id, live);
         let (returned, granted) = if inner.end_opening(id).is_some() {
             inner.state.connected(&origin, pooled, now)
@@ -94,7 +95,7 @@ impl<B: Send + 'static> Pool<B> {
             streams: Some(shared.streams().clone()),
         };
         let expected = self.config.http2.max_concurrent_streams;
-        let mut inner = self.lock();
+        let mut inner = self.lock_for(origin);
         inner.live.insert(id, live);
         let now = Instant::now();
         let effects = match inner.end_opening(id) {
@@ -116,7 +117,7 @@ impl<B: Send + 'static> Pool<B> {
     ) -> Vec<Arc<Waiter<B>>> {
         self.address_failed(origin);
         let is_lasting = error.is_host_not_found() || error.is_address_refused();
-        let mut inner = self.lock();
+        let mut inner = self.lock_for(origin);
         // No waiter counts on a connect that was cancelled.
         let Some(began) = inner.end_opening(id) else {
             return Vec::new();
@@ -148,7 +149,7 @@ impl<B: Send + 'static> Pool<B> {
         let told = panicked
             .as_ref()
             .map(|error| self.open_failed(id, origin, error));
-        let mut inner = self.lock();
+        let mut inner = self.lock_for(origin);
         if inner.end_opening(id).is_some() {
             inner.state.connect_cancelled(origin);
         }

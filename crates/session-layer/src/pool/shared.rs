@@ -48,8 +48,8 @@ impl<B: Send + 'static> Shared<B> {
             return;
         }
         self.streams.release(exchange);
-        let pool = connection.pool();
-        pool.stream_ended(connection);
+        let is_last = !self.streams.is_under_way();
+        connection.pool().stream_ended(connection, is_last);
     }
 }
 

@@ -215,6 +215,11 @@ impl<B> Streams<B> {
         self.active.load(Relaxed)
     }
 
+    /// Whether a request is under way, by the number of them.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.count() > 0
+    }
+
     /// Whether any exchange is under way.
     pub(crate) fn is_busy(&self) -> bool {
         let over = |exchange: &Arc<ExchangeState>| {

@@ -211,13 +211,13 @@ impl<B: Send + 'static> Pool<B> {
         let mut addresses = name.addresses();
         let Renewed { added, gone } = addresses.renew(found, again_at, key);
         // Under the lock of the addresses: after another lookup, one that is gone may be there again.
-        let mut inner = self.lock();
         for origin in &added {
-            inner.state.take_up(origin);
+            self.lock_for(origin).state.take_up(origin);
         }
         let now = Instant::now();
-        let retired: Vec<_> = gone.iter().map(|it| inner.state.retire(it, now)).collect();
-        drop((inner, addresses));
+        let retire = |origin: &Origin| self.lock_for(origin).state.retire(origin, now);
+        let retired: Vec<_> = gone.iter().map(retire).collect();
+        drop(addresses);
         for (idle, busy) in retired {
             self.retire(idle, busy);
         }
@@ -233,8 +233,8 @@ impl<B: Send + 'static> Pool<B> {
                 first,
                 second: Some(second),
             } => {
-                let inner = self.lock();
-                let (one, other) = (inner.state.load(&first), inner.state.load(&second));
+                let load = |origin: &Origin| self.lock_for(origin).state.load(origin);
+                let (one, other) = (load(&first), load(&second));
                 if other < one { second } else { first }
             }
             Candidates {

@@ -7,46 +7,28 @@ use tokio::time::Instant;
 
 use super::{
     Arrival, Cancelled, Checkout, CheckoutAnswer, Mode, Numbered, Place, State, Ticket,
-    per_origin::{PerOrigin, Waiting},
-    shared::Shared,
+    per_origin::Waiting,
 };
 use crate::origin::{InvalidUri, Key, Origin, OriginRef};
 
 impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
-    /// Takes a connection for a request that has just come. The ticket is the place at which the
-    /// request waits if the connection turns out to be unusable.
-    #[inline]
-    pub(crate) fn take_first<Q>(&mut self, origin: &Q) -> Option<(Checkout<C, S>, Ticket)>
-    where
-        Q: Equivalent<Key> + Hash,
-    {
-        let given = self.take(origin)?;
-        Some((given, Ticket(self.sequence())))
-    }
-
-    #[inline]
     fn take<Q>(&mut self, origin: &Q) -> Option<Checkout<C, S>>
     where
         Q: Equivalent<Key> + Hash,
     {
-        let entry = self.origins.get_mut(origin)?;
-        if let Some(idle) = entry.idle.pop() {
-            self.idle -= 1;
-            return Some(Checkout::Own(idle.connection));
-        }
-        let (stream, was_idle) = entry.shared.iter_mut().find_map(Shared::take)?;
-        self.idle -= usize::from(was_idle);
-        Some(Checkout::Stream(stream))
+        self.origins.get_mut(origin)?.ready.as_mut()?.take()
     }
 
     /// Finds a connection for a request, or a place where it waits for one. A request that comes
-    /// `again` keeps the place that it had.
+    /// `again` keeps the place that it had. `recall` is called before a connection of another origin
+    /// is closed to make room.
     pub(crate) fn check_out(
         &mut self,
         origin: &OriginRef<'_>,
         now: Instant,
         again: Option<Arrival>,
         waiter: impl FnOnce() -> W,
+        recall: impl FnOnce(&mut Self),
     ) -> Result<CheckoutAnswer<C, S, W>, InvalidUri> {
         if self.mode == Mode::Closed {
             return Ok(CheckoutAnswer::Closed);
@@ -108,7 +90,12 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         if covered {
             return Ok(CheckoutAnswer::Covered(place));
         }
-        let evicted = self.evict(&place.origin);
+        let evicted = if self.wants_room() {
+            recall(self);
+            self.evict(&place.origin)
+        } else {
+            None
+        };
         Ok(CheckoutAnswer::Queue(place, evicted))
     }
 
@@ -135,7 +122,8 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
 
     /// Whether the peer allows no request on any connection of this origin.
     pub(crate) fn is_refused(&self, origin: &Origin) -> bool {
-        self.origins.get(origin).is_some_and(PerOrigin::is_refused)
+        let entry = self.origins.get(origin);
+        entry.is_some_and(|entry| entry.is_refused())
     }
 
     /// Whether a connection is being opened for this waiter.

@@ -15,10 +15,10 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         moment: Instant,
     ) -> Option<Result<Checkout<C, S>, Instant>> {
         let entry = self.origins.get(origin)?;
-        let own = entry.idle.iter().find(|idle| idle.connection.id() == id);
+        let own = entry.idle().iter().find(|idle| idle.connection.id() == id);
         let since = match own {
             Some(idle) => idle.since,
-            None => entry.shared(id)?.idle_since()?,
+            None => entry.shared_of(id)?.idle_since()?,
         };
         if since > moment {
             return Some(Err(since));
@@ -28,19 +28,18 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
 
     /// Takes out an idle connection.
     pub(crate) fn remove(&mut self, origin: &Origin, id: u64) -> Option<Checkout<C, S>> {
-        let entry = self.origins.get_mut(origin)?;
-        let own = entry
+        let ready = self.origins.get_mut(origin)?.ready.as_mut()?;
+        let own = ready
             .idle
             .iter()
             .position(|idle| idle.connection.id() == id);
         let removed = if let Some(at) = own {
-            Checkout::Own(entry.idle.remove(at).connection)
+            Checkout::Own(ready.idle.remove(at).connection)
         } else {
             let idle = |shared: &Shared<S>| shared.id() == id && shared.is_idle();
-            let at = entry.shared.iter().position(idle)?;
-            Checkout::Stream(entry.shared.remove(at).into_handle())
+            let at = ready.shared.iter().position(idle)?;
+            Checkout::Stream(ready.shared.remove(at).into_handle())
         };
-        self.idle -= 1;
         // If the peer allowed no request on it, waiters may open another when its permit comes
         // back.
         self.refresh(origin);
@@ -57,27 +56,26 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         let Some(entry) = self.origins.get_mut(origin) else {
             return Vec::new();
         };
-        let old = entry.idle.iter().take_while(|idle| idle.since <= moment);
+        let idle = &mut entry.ready().idle;
+        let old = idle.iter().take_while(|idle| idle.since <= moment);
         let own = old.count();
-        let mut taken: Vec<_> = entry.idle.drain(..own).map(Idle::into_checkout).collect();
+        let mut taken: Vec<_> = idle.drain(..own).map(Idle::into_checkout).collect();
         let old = |shared: &mut Shared<S>| shared.idle_since().is_some_and(|it| it <= moment);
         taken.extend(entry.take_shared(old).map(Checkout::Stream));
-        self.idle -= taken.len();
         self.refresh(origin);
         taken
     }
 
     pub(super) fn drain_idle(&mut self) -> Vec<Checkout<C, S>> {
-        let mut idle = Vec::with_capacity(self.idle);
+        let mut idle = Vec::new();
         for entry in self.origins.values_mut() {
-            idle.extend(entry.idle.drain(..).map(Idle::into_checkout));
+            idle.extend(entry.ready().idle.drain(..).map(Idle::into_checkout));
             idle.extend(
                 entry
                     .take_shared(|shared| shared.is_idle())
                     .map(Checkout::Stream),
             );
         }
-        self.idle = 0;
         idle
     }
 }

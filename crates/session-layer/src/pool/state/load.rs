@@ -11,10 +11,10 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         let Some(entry) = self.origins.get(origin) else {
             return 0;
         };
-        let others = entry.connecting + entry.idle.len() + entry.shared.len();
+        let others = entry.connecting + entry.idle().len() + entry.shared().len();
         // One that closes counts as one that carries a request.
         let whole = entry.open.saturating_sub(others);
-        let streams: usize = entry.shared.iter().map(Shared::streams).sum();
+        let streams: usize = entry.shared().iter().map(Shared::streams).sum();
         whole + streams + entry.waiters.len()
     }
 
@@ -31,7 +31,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         entry.retired = true;
         let idle = self.take_idle_before(origin, now);
         let entry = self.origins.get(origin);
-        let shared = entry.into_iter().flat_map(|entry| &entry.shared);
+        let shared = entry.into_iter().flat_map(|entry| entry.shared());
         let busy = shared.map(|shared| shared.handle().clone()).collect();
         (idle, busy)
     }

@@ -16,8 +16,10 @@ mod answers;
 mod checkout;
 mod connecting;
 mod idle;
+mod lending;
 mod load;
 mod per_origin;
+mod ready;
 mod shared;
 mod starved;
 #[cfg(test)]
@@ -28,10 +30,11 @@ pub(crate) use self::{
         Arrival, Cancelled, Checkout, CheckoutAnswer, Counts, Effects, Failure, Place, Returned,
         Ticket,
     },
+    ready::{Ready, StreamEnd},
     shared::Failed,
 };
 use self::{
-    per_origin::{Idle, PerOrigin},
+    per_origin::{PerOrigin, Place as Starved},
     shared::Sharing,
 };
 use crate::{
@@ -60,10 +63,11 @@ use crate::{
 pub(crate) struct State<C, S, W> {
     limits: Limits,
     /// The key has the runtime: each runtime has connections of its own to an origin.
-    origins: HashMap<Key, PerOrigin<C, S, W>, BuildHasherDefault<Hashed>>,
+    origins: Origins<C, S, W>,
+    /// How many origins are lent.
+    lent: usize,
     open: usize,
     connecting: usize,
-    idle: usize,
     waiting: usize,
     /// The connections that hold a permit. Only such a one frees a permit when it is closed to make
     /// room.
@@ -78,9 +82,12 @@ pub(crate) struct State<C, S, W> {
     next: u64,
     /// Origins that could open a connection but for the total limit, by the place of their first
     /// uncovered waiter.
-    starved: BTreeMap<u64, Origin>,
+    starved: BTreeMap<Starved, Origin>,
     mode: Mode,
 }
+
+/// Boxed, since a map has room for up to twice as many as it has.
+type Origins<C, S, W> = HashMap<Key, Box<PerOrigin<C, S, W>>, BuildHasherDefault<Hashed>>;
 
 /// Which requests a pool serves, and whether it keeps connections.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -105,9 +112,9 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         Self {
             limits,
             origins: HashMap::default(),
+            lent: 0,
             open: 0,
             connecting: 0,
-            idle: 0,
             waiting: 0,
             holding: HashSet::new(),
             evicting: Vec::new(),
@@ -119,13 +126,23 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         }
     }
 
+    /// The connections of origins that are lent do not count as idle.
     pub(crate) fn counts(&self) -> Counts {
+        let ready = self
+            .origins
+            .values()
+            .filter_map(|entry| entry.ready.as_ref());
         Counts {
             open: self.open,
             connecting: self.connecting,
-            idle: self.idle,
+            idle: ready.map(|ready| ready.count_idle()).sum(),
             waiting: self.waiting,
         }
+    }
+
+    /// Whether a connection is being opened, or may be.
+    pub(crate) fn is_connecting(&self) -> bool {
+        self.connecting > 0
     }
 
     /// Takes back a connection whose exchange is over.
@@ -147,7 +164,6 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
     #[inline]
     fn place(&mut self, origin: &Origin, connection: C, now: Instant) -> Returned<C, W> {
         let keeps = self.keeps();
-        let sequence = self.sequence();
         let Some(entry) = self.origins.get_mut(origin) else {
             return Returned::Close(connection);
         };
@@ -160,21 +176,13 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
             self.evict_if_wanted(connection.id());
             return Returned::Close(connection);
         }
-        if entry.idle.capacity() == 0 {
-            entry.idle.reserve_exact(1);
-        }
-        entry.idle.push(Idle {
-            sequence,
-            since: now,
-            connection,
-        });
-        self.idle += 1;
+        entry.ready().put_back(connection, now);
         Returned::Idle
     }
 
     /// Whether a connection without waiters may are idle.
     fn keeps(&self) -> bool {
-        self.mode == Mode::Open && self.wanted <= self.evicting.len()
+        self.mode == Mode::Open && !self.wants_room()
     }
 
     /// The place behind all requests that have come so far.
@@ -224,7 +232,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         let multiplexing = self.limits.multiplexing;
         self.origins
             .entry(Key(origin.clone()))
-            .or_insert_with(|| PerOrigin::new(Sharing::expected(multiplexing, origin)))
+            .or_insert_with(|| Box::new(PerOrigin::new(Sharing::expected(multiplexing, origin))))
     }
 
     fn sequence(&mut self) -> u64 {
@@ -251,8 +259,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         let unused = self.origins.get(origin).is_some_and(|entry| {
             entry.open == 0
                 && entry.waiters.is_empty()
-                && entry.idle.is_empty()
-                && entry.shared.is_empty()
+                && entry.ready.as_ref().is_none_or(|it| it.is_empty())
         });
         if unused {
             self.origins.remove(origin);

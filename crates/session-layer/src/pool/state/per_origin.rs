@@ -4,6 +4,7 @@ use tokio::time::Instant;
 
 use super::{
     Checkout, Ticket,
+    ready::Ready,
     shared::{Shared, Sharing},
 };
 
@@ -11,24 +12,23 @@ use super::{
 pub(super) struct PerOrigin<C, S, W> {
     pub(super) open: usize,
     pub(super) connecting: usize,
-    pub(super) idle: Vec<Idle<C>>,
-    /// shared connections, and take new ones.
-    pub(super) shared: Vec<Shared<S>>,
+    /// `None` while it is lent, or where no connection was there yet.
+    pub(super) ready: Option<Box<Ready<C, S>>>,
     pub(super) sharing: Sharing,
     /// Whether the connection that was opened last allowed nothing and had not answered.
     pub(super) refused: bool,
     pub(super) waiters: VecDeque<Waiting<W>>,
     /// The key under which `starved` has this origin.
-    pub(super) starved: Option<u64>,
+    pub(super) starved: Option<Place>,
     /// This origin's share of the pool's `wanted`.
     pub(super) wanted: usize,
     /// Whether it is an address that its name has no more: nothing is kept.
     pub(super) retired: bool,
+    pub(super) is_lent: bool,
 }
 
 #[derive(Debug)]
 pub(super) struct Idle<C> {
-    pub(super) sequence: u64,
     pub(super) since: Instant,
     pub(super) connection: C,
 }
@@ -42,20 +42,46 @@ pub(super) struct Waiting<W> {
     pub(super) waiter: W,
 }
 
+/// A place in the order of arrival over all origins. Requests of different origins that come at the same
+/// moment have different tickets.
+pub(super) type Place = (Instant, Ticket);
+
+impl<W> Waiting<W> {
+    pub(super) fn place(&self) -> Place {
+        (self.since, self.ticket)
+    }
+}
+
 impl<C, S, W> PerOrigin<C, S, W> {
     pub(super) fn new(sharing: Sharing) -> Self {
         Self {
             open: 0,
             connecting: 0,
-            idle: Vec::new(),
-            shared: Vec::new(),
+            ready: None,
             sharing,
             refused: false,
             waiters: VecDeque::new(),
             starved: None,
             wanted: 0,
             retired: false,
+            is_lent: false,
         }
+    }
+
+    /// Its connections, to change them. While they are lent, they are not here, and must not be asked for.
+    pub(super) fn ready(&mut self) -> &mut Ready<C, S> {
+        debug_assert!(!self.is_lent, "recalled before");
+        self.ready.get_or_insert_default()
+    }
+
+    pub(super) fn idle(&self) -> &[Idle<C>] {
+        debug_assert!(!self.is_lent, "recalled before");
+        self.ready.as_ref().map_or(&[], |ready| &ready.idle)
+    }
+
+    pub(super) fn shared(&self) -> &[Shared<S>] {
+        debug_assert!(!self.is_lent, "recalled before");
+        self.ready.as_ref().map_or(&[], |ready| &ready.shared)
     }
 
     pub(super) fn position(&self, ticket: Ticket) -> Option<usize> {

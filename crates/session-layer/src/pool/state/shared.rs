@@ -59,8 +59,8 @@ pub(super) struct Shared<S> {
     paused: bool,
     /// Takes no more requests, since another origin needs its permit.
     draining: bool,
-    /// Since when it has been idle, and its place in the order of eviction.
-    idle: Option<(u64, Instant)>,
+    /// Since when it has been idle.
+    idle: Option<Instant>,
 }
 
 impl<S: Numbered + Clone> Shared<S> {
@@ -119,22 +119,36 @@ impl<S: Numbered + Clone> Shared<S> {
     }
 
     pub(super) fn idle_since(&self) -> Option<Instant> {
-        self.idle.map(|(_, since)| since)
+        self.idle
     }
 
-    /// Its place in the order of eviction.
-    pub(super) fn idle_order(&self) -> Option<(u64, u64)> {
-        self.idle.map(|(sequence, _)| (sequence, self.id()))
-    }
-
-    /// Takes a stream on it, if it has room; the flag says whether it was idle before.
-    pub(super) fn take(&mut self) -> Option<(S, bool)> {
+    /// Takes a stream on it, if it has room.
+    pub(super) fn take(&mut self) -> Option<S> {
         if !self.has_room() {
             return None;
         }
         self.streams += 1;
         self.left -= 1;
-        Some((self.handle.clone(), self.idle.take().is_some()))
+        self.idle = None;
+        Some(self.handle.clone())
+    }
+
+    /// Ends a request where no request waits and no connection has to make room, if the connection
+    /// goes on. Returns whether that is so. Where it carries nothing from now on, it is idle since `now`.
+    #[inline]
+    pub(super) fn end_one(&mut self, now: Option<Instant>) -> bool {
+        match (self.streams, now) {
+            (2.., _) => {
+                self.streams -= 1;
+                true
+            }
+            (1, Some(now)) if !self.draining && self.left > 0 => {
+                self.streams = 0;
+                self.idle = Some(now);
+                true
+            }
+            (0 | 1, _) => false,
+        }
     }
 }
 
@@ -144,7 +158,7 @@ impl<C, S: Numbered + Clone, W> PerOrigin<C, S, W> {
         let share = self.sharing.share();
         let unsettled =
             |shared: &&Shared<S>| shared.limit.is_none() && !shared.paused && !shared.draining;
-        let unsettled = self.shared.iter().filter(unsettled);
+        let unsettled = self.shared().iter().filter(unsettled);
         let streams = unsettled.map(|shared| share.saturating_sub(shared.streams));
         streams.fold(self.connecting.saturating_mul(share), usize::saturating_add)
     }
@@ -153,15 +167,16 @@ impl<C, S: Numbered + Clone, W> PerOrigin<C, S, W> {
     /// A connection on which it has answered does not count: it may be closing, and its successor
     /// need not.
     pub(super) fn is_refused(&self) -> bool {
-        !self.shared.is_empty() && self.shared.iter().all(Shared::refuses)
+        !self.shared().is_empty() && self.shared().iter().all(Shared::refuses)
     }
 
-    pub(super) fn shared(&self, id: u64) -> Option<&Shared<S>> {
-        self.shared.iter().find(|shared| shared.id() == id)
+    pub(super) fn shared_of(&self, id: u64) -> Option<&Shared<S>> {
+        self.shared().iter().find(|shared| shared.id() == id)
     }
 
     fn shared_mut(&mut self, id: u64) -> Option<&mut Shared<S>> {
-        self.shared.iter_mut().find(|shared| shared.id() == id)
+        let shared = &mut self.ready.as_mut()?.shared;
+        shared.iter_mut().find(|shared| shared.id() == id)
     }
 
     pub(super) fn take_shared(
@@ -170,9 +185,10 @@ impl<C, S: Numbered + Clone, W> PerOrigin<C, S, W> {
     ) -> impl Iterator<Item = S> {
         let mut taken = Vec::new();
         let mut at = 0;
-        while let Some(shared) = self.shared.get_mut(at) {
+        let all = &mut self.ready().shared;
+        while let Some(shared) = all.get_mut(at) {
             if which(shared) {
-                taken.push(self.shared.remove(at).into_handle());
+                taken.push(all.remove(at).into_handle());
             } else {
                 at += 1;
             }
@@ -223,7 +239,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         let id = handle.id();
         let unsettled = usize::from(!entry.refused);
         let shared = Shared::new(handle, since, requests, unsettled);
-        entry.shared.push(shared);
+        entry.ready().shared.push(shared);
         self.fill(origin, id, now, &mut effects);
         effects
     }
@@ -240,7 +256,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         if let Some(entry) = self.origins.get_mut(origin) {
             if let Some(shared) = entry.shared_mut(id) {
                 shared.limit = Some(limit);
-                entry.refused = entry.shared(id).is_some_and(Shared::refuses);
+                entry.refused = entry.shared_of(id).is_some_and(Shared::refuses);
                 if limit > 0 {
                     // A limit of 0 says nothing of the next connection.
                     entry.sharing = Sharing::Many(limit);
@@ -279,7 +295,6 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
 
     /// Notes that a request on a shared connection is over, where no other step follows: no waiter
     /// is there, and the connection carries other requests. Returns whether that is so.
-    #[inline]
     pub(crate) fn stream_ended_quietly(&mut self, origin: &Origin, id: u64) -> bool {
         let nobody_starves = self.starved.is_empty();
         let Some(entry) = self.origins.get_mut(origin) else {
@@ -289,9 +304,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         let Some(shared) = entry.shared_mut(id) else {
             return true;
         };
-        let goes_on = nobody_waits && shared.streams > 1;
-        shared.streams -= usize::from(goes_on);
-        goes_on
+        nobody_waits && shared.end_one(None)
     }
 
     /// Notes that a request on a shared connection is over.
@@ -331,11 +344,11 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         let Some(entry) = self.origins.get_mut(origin) else {
             return effects;
         };
-        let Some(at) = entry.shared.iter().position(|shared| shared.id() == id) else {
+        let ready = entry.ready();
+        let Some(at) = ready.shared.iter().position(|shared| shared.id() == id) else {
             return effects;
         };
-        let shared = entry.shared.remove(at);
-        self.idle -= usize::from(shared.is_idle());
+        let shared = ready.shared.remove(at);
         self.draining.retain(|(draining, _)| *draining != id);
         if let Some(failed) = failed.filter(|_| shared.limit.is_none() || shared.refuses()) {
             let failure = match failed {
@@ -361,42 +374,41 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         };
         let has_room = self.open < self.limits.connections && entry.open < self.limits.per_origin;
         let is_idle = |shared: &Shared<S>| shared.streams == 0;
-        entry.shared(id).is_some_and(|it| has_room || is_idle(it))
+        entry
+            .shared_of(id)
+            .is_some_and(|it| has_room || is_idle(it))
     }
 
     /// Serves waiters while a connection has room, and adds what follows to the effects.
     fn fill(&mut self, origin: &Origin, id: u64, now: Instant, effects: &mut Effects<S, W>) {
         let keeps = self.keeps();
-        let sequence = self.sequence();
         let Some(entry) = self.origins.get_mut(origin) else {
             return;
         };
-        let Some(at) = entry.shared.iter().position(|shared| shared.id() == id) else {
+        let keeps = keeps && !entry.retired;
+        let all = &mut entry.ready.get_or_insert_default().shared;
+        let Some(at) = all.iter().position(|shared| shared.id() == id) else {
             return;
         };
-        let Some(shared) = entry.shared.get_mut(at) else {
+        let Some(shared) = all.get_mut(at) else {
             return;
         };
         while shared.has_room() {
             let Some(waiting) = entry.waiters.pop_front() else {
                 break;
             };
-            if let Some((stream, was_idle)) = shared.take() {
+            if let Some(stream) = shared.take() {
                 self.waiting -= 1;
-                self.idle -= usize::from(was_idle);
                 effects.serve.push((waiting.waiter, stream));
             }
         }
-        let keeps = keeps && !entry.retired;
         if shared.is_spent() || (shared.streams == 0 && !shared.is_idle() && !keeps) {
-            let shared = entry.shared.remove(at);
-            self.idle -= usize::from(shared.is_idle());
+            let shared = all.remove(at);
             self.draining.retain(|(draining, _)| *draining != id);
             self.evict_if_wanted(id);
             effects.close.push(shared.into_handle());
         } else if shared.streams == 0 && !shared.is_idle() {
-            shared.idle = Some((sequence, now));
-            self.idle += 1;
+            shared.idle = Some(now);
         }
         self.refresh(origin);
         effects.grant = self.grant_all();

@@ -4,21 +4,24 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Checkout, Numbered, State, shared::Shared};
+use super::{
+    Checkout, Numbered, State,
+    per_origin::{Place, Waiting},
+};
 use crate::origin::{Key, Origin};
 
 impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
     /// Whether a connection of this origin should make room for another origin, whose first waiter
     /// came before all waiters of this origin and has waited too long.
     pub(super) fn yields(&self, id: u64, origin: &Origin, now: Instant) -> bool {
-        let Some((ticket, waited)) = self.longest_starved(now) else {
+        let Some((place, waited)) = self.longest_starved(now) else {
             return false;
         };
         let own = self.origins.get(origin);
         let first = own.and_then(|entry| entry.waiters.front());
         waited >= self.limits.steal_after
             && self.holding.contains(&id)
-            && first.is_none_or(|first| ticket < first.ticket.0)
+            && first.is_none_or(|first| place < first.place())
             && self.wanted > self.evicting.len().saturating_add(self.draining_soon(now))
     }
 
@@ -71,7 +74,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
             .waiters
             .get(covered)
             .filter(|_| wanted > 0)
-            .map(|waiting| waiting.ticket.0);
+            .map(Waiting::place);
         if first == entry.starved {
             return;
         }
@@ -85,11 +88,11 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
     }
 
     /// The first waiter that only the total limit stops: its place, and how long it has waited.
-    pub(super) fn longest_starved(&self, now: Instant) -> Option<(u64, Duration)> {
-        let (&ticket, origin) = self.starved.first_key_value()?;
+    pub(super) fn longest_starved(&self, now: Instant) -> Option<(Place, Duration)> {
+        let (&place, origin) = self.starved.first_key_value()?;
         let entry = self.origins.get(origin)?;
         let waiting = entry.waiters.get(entry.covered())?;
-        Some((ticket, now.saturating_duration_since(waiting.since)))
+        Some((place, now.saturating_duration_since(waiting.since)))
     }
 
     /// Takes out the connection that has been idle for longest, if this origin waits for a permit
@@ -98,7 +101,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
     /// A paused connection of the origin itself is not taken, since its peer is about to answer a
     /// PING.
     pub(super) fn evict(&mut self, asks: &Origin) -> Option<Checkout<C, S>> {
-        if self.wanted <= self.evicting.len() {
+        if !self.wants_room() {
             return None;
         }
         // Only origins that hold a permit are in the map, so this looks at no more than the limit.
@@ -106,19 +109,17 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
             .origins
             .iter()
             .filter_map(|(Key(origin), entry)| {
-                let own = entry.idle.iter();
+                let own = entry.idle().iter();
                 let own = own.filter(|it| self.holding.contains(&it.connection.id()));
-                let own = own
-                    .take(1)
-                    .map(|idle| (idle.sequence, idle.connection.id()));
-                let shared = entry.shared.iter();
+                let own = own.take(1).map(|idle| (idle.since, idle.connection.id()));
+                let shared = entry.shared().iter();
                 let shared = shared.filter(|it| !it.is_paused() || !origin.is_same_key(asks));
-                let shared = shared.filter_map(Shared::idle_order);
+                let shared = shared.filter_map(|it| Some((it.idle_since()?, it.id())));
                 let shared = shared.filter(|(_, id)| self.holding.contains(id));
-                let (sequence, id) = own.chain(shared).min()?;
-                Some((origin.runtime() != asks.runtime(), sequence, id, origin))
+                let (since, id) = own.chain(shared).min()?;
+                Some((origin.runtime() != asks.runtime(), since, id, origin))
             })
-            .min_by_key(|(is_foreign, sequence, ..)| (*is_foreign, *sequence))?;
+            .min_by_key(|(is_foreign, since, id, _)| (*is_foreign, *since, *id))?;
         let origin = origin.clone();
         let evicted = self.remove(&origin, id)?;
         if !is_foreign {
@@ -127,9 +128,14 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         Some(evicted)
     }
 
+    /// Whether a connection has to be closed so that another can be opened.
+    pub(super) fn wants_room(&self) -> bool {
+        self.wanted > self.evicting.len()
+    }
+
     /// Counts a connection that is not kept as evicted, if another origin waits for its permit.
     pub(super) fn evict_if_wanted(&mut self, id: u64) {
-        if self.wanted > self.evicting.len() && self.holding.contains(&id) {
+        if self.wants_room() && self.holding.contains(&id) {
             self.evicting.push(id);
         }
     }

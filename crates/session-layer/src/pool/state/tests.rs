@@ -3,11 +3,13 @@ use std::time::Duration;
 use http::Uri;
 use proptest::prelude::*;
 
+use self::lending::Lending;
 use super::*;
 use crate::{config::Multiplexing, origin::RawOrigin};
 
 mod addresses;
 mod ending;
+mod lending;
 mod room;
 
 type Ids = State<u32, u32, u32>;
@@ -63,39 +65,38 @@ fn ask_again(
 ) -> CheckoutAnswer<u32, u32, u32> {
     let uri = uri(name);
     let spelled = RawOrigin::of(&uri).unwrap().read().unwrap();
-    let asked = state.check_out(&spelled, now, again, || waiter);
+    let asked = state.check_out(&spelled, now, again, || waiter, |_| {});
     asked.unwrap()
 }
 
 impl Ids {
     fn assert_consistent(&self) {
         let sum = |stream: fn(&PerOrigin<u32, u32, u32>) -> usize| -> usize {
-            self.origins.values().map(stream).sum()
-        };
-        let idle = |entry: &PerOrigin<_, _, _>| {
-            let shared = entry.shared.iter().filter(|shared| shared.is_idle());
-            entry.idle.len() + shared.count()
+            self.origins.values().map(|entry| stream(entry)).sum()
         };
         assert_eq!(self.open, sum(|entry| entry.open));
         assert_eq!(self.connecting, sum(|entry| entry.connecting));
-        assert_eq!(self.idle, sum(idle));
         assert_eq!(self.waiting, sum(|entry| entry.waiters.len()));
         assert_eq!(self.wanted, sum(|entry| entry.wanted));
         assert!(self.open <= self.limits.connections);
         for (Key(origin), entry) in &self.origins {
             assert!(entry.open <= self.limits.per_origin);
-            assert!(entry.connecting + entry.idle.len() + entry.shared.len() <= entry.open);
-            assert!(entry.idle.is_empty() || entry.waiters.is_empty());
-            let has_room = entry.shared.iter().any(shared::Shared::has_room);
+            assert!(entry.open > 0 || !entry.waiters.is_empty());
+            if entry.is_lent {
+                // Its connections are not here, and no request waits.
+                continue;
+            }
+            assert!(entry.connecting + entry.idle().len() + entry.shared().len() <= entry.open);
+            assert!(entry.idle().is_empty() || entry.waiters.is_empty());
+            let has_room = entry.shared().iter().any(shared::Shared::has_room);
             assert!(!has_room || entry.waiters.is_empty());
             let uncovered = entry.waiters.len().saturating_sub(entry.covered());
             let could_open = entry.open < self.limits.per_origin && !entry.is_refused();
             assert_eq!(entry.starved.is_some(), uncovered > 0 && could_open);
             assert_eq!(entry.wanted > 0, entry.starved.is_some());
-            if let Some(ticket) = entry.starved {
-                assert_eq!(self.starved.get(&ticket), Some(origin));
+            if let Some(place) = entry.starved {
+                assert_eq!(self.starved.get(&place), Some(origin));
             }
-            assert!(entry.open > 0 || !entry.waiters.is_empty());
         }
         let starved = self.origins.values();
         let starved = starved.filter(|entry| entry.starved.is_some());
@@ -706,6 +707,8 @@ struct Open {
 #[derive(Default)]
 struct World {
     connecting: Vec<Origin>,
+    /// The connections that serve one request at a time, also those that are gone.
+    opened: HashMap<u32, Origin>,
     in_use: Vec<(Origin, u32, Arrival)>,
     shared: Vec<Open>,
     streams: Vec<u32>,
@@ -718,6 +721,29 @@ struct World {
 }
 
 impl World {
+    /// Which requests have which connections, and what is opened, closed and waited for.
+    fn outline(&self) -> String {
+        let in_use = self.in_use.iter().map(|(of, id, _)| (of, id));
+        let waiting = self.waiting.iter().map(|(of, _, id)| (of, id));
+        let shared = self.shared.iter();
+        let shared = shared.map(|it| (it.id, it.streams, it.draining));
+        format!(
+            "connecting {:?}, in use {:?}, shared {:?}, closing {:?}, waiting {:?}, {} served, {} failed",
+            self.connecting,
+            in_use.collect::<Vec<_>>(),
+            shared.collect::<Vec<_>>(),
+            self.closing,
+            waiting.collect::<Vec<_>>(),
+            self.served,
+            self.failed,
+        )
+    }
+
+    /// The origin that a connection was opened for.
+    fn origin_of(&self, id: u32) -> Origin {
+        self.opened.get(&id).expect("it was opened").clone()
+    }
+
     /// First come, first served, among the origin's own.
     fn serve_first(&mut self, origin: &Origin, waiter: u32) -> Arrival {
         let first = self.waiting.iter().position(|(of, _, _)| of == origin);
@@ -800,7 +826,7 @@ fn pick<T>(from: &mut Vec<T>, at: u8) -> Option<T> {
 }
 
 struct Run {
-    state: Ids,
+    state: Lending,
     world: World,
     now: Instant,
     next: u32,
@@ -812,14 +838,12 @@ impl Run {
             state, world, now, ..
         } = self;
         world.asked += 1;
-        match ask_again(state, name, id, *now, again) {
+        match state.ask(name, id, *now, again) {
             CheckoutAnswer::Ready(given, ticket) => {
                 assert!(!world.waiting.iter().any(|(of, _, _)| *of == origin(name)));
                 world.served += 1;
-                let arrival = Arrival {
-                    ticket,
-                    since: *now,
-                };
+                let since = again.map_or(*now, |arrival| arrival.since);
+                let arrival = Arrival { ticket, since };
                 match given {
                     Checkout::Own(pooled) => world.in_use.push((origin(name), pooled, arrival)),
                     Checkout::Stream(id) => world.take_part(id),
@@ -833,7 +857,7 @@ impl Run {
                 world.waiting.push((place.origin, place.arrival, id));
                 match evicted {
                     // Which origin it was of, its permit's owner knows: find it.
-                    Some(Checkout::Own(id)) => world.closing.push((lost(state, world), id)),
+                    Some(Checkout::Own(id)) => world.closing.push((world.origin_of(id), id)),
                     Some(Checkout::Stream(id)) => world.leave(id),
                     None => {}
                 }
@@ -868,9 +892,9 @@ impl Run {
                 1 => Failure::TimedOut(state.next_ticket()),
                 _ => Failure::Lasting,
             };
-            let told = state.connect_failed(&of, failure);
+            let told = state.about(&of).connect_failed(&of, failure);
             world.failed(&told);
-            world.granted(state.permit_freed(&of));
+            world.granted(state.about(&of).permit_freed(&of));
         }
     }
 
@@ -878,6 +902,8 @@ impl Run {
         let Self {
             state, world, now, ..
         } = self;
+        // No two events are at the same moment.
+        *now += Duration::from_micros(1);
         let now_is = *now;
         self.next += 1;
         let id = self.next;
@@ -885,7 +911,8 @@ impl Run {
             Step::Ask(name) => self.ask(["a", "b", "s"][usize::from(name)], id, None),
             Step::Connected(at) => {
                 if let Some(of) = pick(&mut world.connecting, at) {
-                    let (returned, granted) = state.connected(&of, id, now_is);
+                    world.opened.insert(id, of.clone());
+                    let (returned, granted) = state.about(&of).connected(&of, id, now_is);
                     world.returned(&of, &returned);
                     world.granted(granted);
                 }
@@ -900,7 +927,7 @@ impl Run {
                         streams: 0,
                         draining: false,
                     });
-                    let effects = state.connected_shared(&of, id, 4, now_is);
+                    let effects = state.about(&of).connected_shared(&of, id, 4, now_is);
                     world.follow(&of, effects);
                 }
             }
@@ -914,19 +941,19 @@ impl Run {
             Step::Dead(at) => self.dead(at, id),
             Step::Settled(at, limit) => {
                 if let Some((of, id)) = world.open_at(at) {
-                    let effects = state.set_limit(&of, id.into(), limit, now_is);
+                    let effects = state.about(&of).set_limit(&of, id.into(), limit, now_is);
                     world.follow(&of, effects);
                 }
             }
             Step::Pause(at) => {
                 if let Some((of, id)) = world.open_at(at) {
-                    let effects = state.pause(&of, id.into(), now_is);
+                    let effects = state.about(&of).pause(&of, id.into(), now_is);
                     world.follow(&of, effects);
                 }
             }
             Step::Resume(at) => {
                 if let Some((of, id)) = world.open_at(at) {
-                    let effects = state.resume(&of, id.into(), now_is);
+                    let effects = state.about(&of).resume(&of, id.into(), now_is);
                     world.follow(&of, effects);
                 }
             }
@@ -937,7 +964,7 @@ impl Run {
                     open.streams -= 1;
                     let of = open.origin.clone();
                     world.sweep();
-                    let effects = state.stream_ended(&of, id.into(), now_is);
+                    let effects = state.stream_ended(&of, id, at % 2 == 0, now_is);
                     world.follow(&of, effects);
                 }
             }
@@ -948,19 +975,22 @@ impl Run {
                         1 => Some(Failed::Broken),
                         _ => Some(Failed::TimedOut),
                     };
-                    let effects = state.drain(&of, id.into(), failed);
+                    let effects = state.about(&of).drain(&of, id.into(), failed);
                     assert_eq!(effects.close, [id]);
                     world.follow(&of, effects);
                 }
             }
             Step::Closed(at) => {
                 if let Some((of, id)) = pick(&mut world.closing, at) {
-                    world.granted(state.closed(&of, id.into()));
+                    world.granted(state.about(&of).closed(&of, id.into()));
                 }
             }
             Step::Leave(at) => {
                 if let Some((of, arrival, _)) = pick(&mut world.waiting, at) {
-                    assert_ne!(state.cancel(&of, arrival.ticket), Cancelled::NotQueued);
+                    assert_ne!(
+                        state.about(&of).cancel(&of, arrival.ticket),
+                        Cancelled::NotQueued
+                    );
                     world.left += 1;
                 }
             }
@@ -968,8 +998,9 @@ impl Run {
         }
         self.world
             .waiting
-            .sort_by_key(|(_, arrival, _)| arrival.ticket);
+            .sort_by_key(|(_, arrival, _)| (arrival.since, arrival.ticket));
         self.state.assert_consistent();
+        self.state.assert_lends_in_calm_only();
         self.assert_room_is_made();
     }
 
@@ -997,15 +1028,23 @@ proptest! {
         connections in 1..5_usize,
         per_origin in 1..4_usize,
     ) {
-        let mut run = Run {
-            state: state(connections, per_origin),
+        let began = Instant::now();
+        let run = |lends| Run {
+            state: Lending::new(state(connections, per_origin), lends),
             world: World::default(),
-            now: Instant::now(),
+            now: began,
             next: 0,
         };
+        let (mut run, mut plain) = (run(true), run(false));
         for step in steps {
             run.step(step);
+            plain.step(step);
+            // Whatever is lent, the same requests get the same connections.
+            prop_assert_eq!(run.world.outline(), plain.world.outline());
         }
+        run.state.recall_all();
+        run.state.assert_consistent();
+        prop_assert_eq!(run.state.counts(), plain.state.counts());
         // When all connections and connects end, no waiter is left.
         for round in 0..10_000_u32 {
             let at = u8::try_from(round % 7).unwrap();
@@ -1028,24 +1067,4 @@ proptest! {
         let World { asked, served, failed, left, .. } = run.world;
         prop_assert_eq!(asked, served + failed + left);
     }
-}
-
-/// The origin that holds one permit more than the world knows of.
-fn lost(state: &Ids, world: &World) -> Origin {
-    let count = |of: &Origin| {
-        world.connecting.iter().filter(|o| *o == of).count()
-            + world.in_use.iter().filter(|(o, ..)| o == of).count()
-            + world.closing.iter().filter(|(o, _)| o == of).count()
-            + world
-                .shared
-                .iter()
-                .filter(|open| open.origin == *of)
-                .count()
-    };
-    let (Key(origin), _) = state
-        .origins
-        .iter()
-        .find(|(Key(origin), entry)| entry.open > count(origin) + entry.idle.len())
-        .expect("a connection was evicted");
-    origin.clone()
 }

@@ -15,7 +15,7 @@ fn check_out(
     waiter: u32,
     now: Instant,
 ) -> CheckoutAnswer<u32, u32, u32> {
-    let asked = state.check_out(&origin.here(), now, None, || waiter);
+    let asked = state.check_out(&origin.here(), now, None, || waiter, |_| {});
     asked.expect("its name is valid")
 }
 

@@ -343,7 +343,7 @@ fn an_origin_that_needs_one_place_has_room_for_one() {
     let (mut state, now) = (state(9, 9), Instant::now());
     stand_idle(&mut state, "a", 1..=1, now);
     let entry = state.origins.values().next().unwrap();
-    assert_eq!(entry.idle.capacity(), 1);
+    assert_eq!(entry.ready.as_ref().unwrap().idle.capacity(), 1);
     assert_eq!(entry.waiters.capacity(), 1);
 }
 
@@ -357,7 +357,8 @@ fn an_idle_connection_of_the_same_runtime_makes_room_first() {
         let uri = uri(name);
         let spelled = RawOrigin::of(&uri).unwrap().on(Some(on)).read().unwrap();
         let of = spelled.to_origin().unwrap();
-        (state.check_out(&spelled, now, None, || waiter).unwrap(), of)
+        let answer = state.check_out(&spelled, now, None, || waiter, |_| {});
+        (answer.unwrap(), of)
     };
     for (id, on) in [(1, there), (2, here)] {
         let (asked, of) = ask_on(&mut state, "a", on, id);
