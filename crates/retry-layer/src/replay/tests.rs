@@ -81,7 +81,9 @@ fn an_attempt_that_has_read_too_far_cannot_be_superseded() {
 }
 
 /// A body without an end, and how many of them there are.
-struct Counted(Arc<()>);
+struct Counted {
+    _count: Arc<()>,
+}
 
 impl Body for Counted {
     type Data = Bytes;
@@ -98,7 +100,13 @@ impl Body for Counted {
 #[test]
 fn a_body_that_is_too_long_to_be_kept_is_left_to_its_attempt() {
     let count = Arc::new(());
-    let (source, mut first) = ReplaySource::record(Counted(count.clone()), 8, None);
+    let (source, mut first) = ReplaySource::record(
+        Counted {
+            _count: count.clone(),
+        },
+        8,
+        None,
+    );
     for _ in 0..4 {
         assert_eq!(next(&mut first), "abcd");
     }
