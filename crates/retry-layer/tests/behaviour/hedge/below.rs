@@ -133,9 +133,9 @@ async fn a_hedge_that_the_breaker_refuses_leaves_the_probe_to_its_attempt() {
 /// Where a service panics.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Panics {
-    InTheAttempt,
-    InTheHedge,
-    InTheCallOfTheHedge,
+    Attempt,
+    Hedge,
+    CallOfHedge,
 }
 
 /// Counts as alive until it is dropped.
@@ -156,11 +156,7 @@ impl Drop for Alive {
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_below_ends_its_call_and_leaves_nothing_of_the_others() {
-    for panics in [
-        Panics::InTheAttempt,
-        Panics::InTheHedge,
-        Panics::InTheCallOfTheHedge,
-    ] {
+    for panics in [Panics::Attempt, Panics::Hedge, Panics::CallOfHedge] {
         let alive = Arc::new(AtomicUsize::new(0));
         let counted = alive.clone();
         let below = service_fn(move |request: Request<ReplayBody<Full<Bytes>>>| {
@@ -168,12 +164,12 @@ async fn a_panic_below_ends_its_call_and_leaves_nothing_of_the_others() {
             let attempt = request.extensions().get::<Attempt>();
             let is_hedge = attempt.is_some_and(|it| it.hedge().is_some());
             let is_well = request.uri().path() == "/well";
-            assert!(is_well || !is_hedge || panics != Panics::InTheCallOfTheHedge);
+            assert!(is_well || !is_hedge || panics != Panics::CallOfHedge);
             async move {
                 let _alive = alive;
                 if !is_well {
                     // The hedge is sent after 100 ms, and is there when the attempt panics.
-                    let panics = is_hedge == (panics == Panics::InTheHedge);
+                    let panics = is_hedge == (panics == Panics::Hedge);
                     sleep(ms(if panics { 120 } else { 5_000 })).await;
                     assert!(!panics);
                 }
