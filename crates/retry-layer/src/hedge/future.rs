@@ -198,9 +198,13 @@ where
     ) -> Poll<Result<Response<HedgeBody<R>>, S::Error>> {
         loop {
             if let Some((number, answer)) = self.poll_runners(first.as_mut(), cx) {
-                let now = Instant::now();
-                self.note_answer(number, now);
-                self.end(first.as_mut(), number, now);
+                // Where neither is there, nobody asks for the time.
+                if self.latency.is_some() || !self.hedges.is_empty() {
+                    let now = Instant::now();
+                    self.note_answer(number, now);
+                    self.tell(number, now);
+                }
+                self.end(first.as_mut());
                 return Poll::Ready(Ok(answer));
             }
             if self.poll_prepared(cx) {
@@ -218,7 +222,8 @@ where
                         }
                     };
                     self.note_head_alone(number, now);
-                    self.end(first.as_mut(), number, now);
+                    self.tell(number, now);
+                    self.end(first.as_mut());
                     return Poll::Ready(outcome.expect("polled after it was ready"));
                 }
                 Move::Wait(until) => {
@@ -406,15 +411,8 @@ where
         }
     }
 
-    /// Drops all attempts and tokens, before the retry layer asks for a token of its own, and tells that
-    /// layer what became of them.
-    fn end(
-        &mut self,
-        first: Pin<&mut Runner<S::Future, R, S::Error>>,
-        returned: usize,
-        now: Instant,
-    ) {
-        self.tell(returned, now);
+    /// Drops all attempts and tokens, before the retry layer asks for a token of its own.
+    fn end(&mut self, first: Pin<&mut Runner<S::Future, R, S::Error>>) {
         first.end();
         self.hedges.clear();
         self.prepared = None;
