@@ -14,6 +14,6 @@ pub struct Progress {
     /// [download](crate::RequestBuilder::download_to) that goes on from there; otherwise 0.
     pub resumed_from: u64,
     /// How often it has begun anew from 0 bytes. A download that goes on where it broke does not
-    /// count; an upload counts each further attempt that sends anything.
+    /// count; an upload counts each further attempt that sends anything, but no hedge of one.
     pub restarts: u32,
 }
