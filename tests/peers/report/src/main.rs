@@ -33,6 +33,7 @@ fn main() -> Result<ExitCode> {
     let (Some(directory), Some(form)) = (arguments.next(), arguments.next()) else {
         return Err("report DIRECTORY FORM".into());
     };
+    let names: Vec<_> = arguments.collect();
     if form == "page" {
         // Nothing is measured.
         full::again()?;
@@ -42,15 +43,15 @@ fn main() -> Result<ExitCode> {
     let server = Server::start(&directory)?;
     let bench = Bench::new(directory, &server);
     let passed = match form.as_str() {
-        "quick" => quick::check(&bench)?,
-        "record" => quick::record(&bench)?,
+        "quick" => quick::check(&bench, &names)?,
+        "record" => quick::record(&bench, &names)?,
         "profile" => quick::profile(&bench)?,
         "goals" => full::goals(&bench)?,
         "full" => full::full(&bench)?,
         "brief" => full::brief(&bench)?,
         "section" => {
-            let title = arguments.next().ok_or("report DIRECTORY section TITLE")?;
-            full::section(&bench, &title)?
+            let title = names.first().ok_or("report DIRECTORY section TITLE")?;
+            full::section(&bench, title)?
         }
         other => return Err(format!("unknown form {other}").into()),
     };
