@@ -27,6 +27,9 @@ pub struct Plan {
     pub requests: usize,
     /// How many requests are under way at the same time: `workers`, 1 unless given.
     pub workers: usize,
+    /// How many streams a connection of HTTP/2 carries before another is opened, where the client has such a
+    /// setting: `streams`, its default unless given.
+    pub streams: Option<usize>,
     /// How many bytes each request sends: `upload`, 0 unless given.
     pub upload: usize,
     /// How many of them one frame has, if they are sent as a stream: `frame`, 0 unless given.
@@ -64,6 +67,7 @@ impl Plan {
             warm: 0,
             requests: 0,
             workers: 1,
+            streams: None,
             upload: 0,
             frame: 0,
             headers: 0,
@@ -79,6 +83,7 @@ impl Plan {
                 "warm" => plan.warm = number(),
                 "requests" => plan.requests = number(),
                 "workers" => plan.workers = number(),
+                "streams" => plan.streams = Some(number()),
                 "upload" => plan.upload = number(),
                 "frame" => plan.frame = number(),
                 "headers" => plan.headers = number(),

@@ -50,7 +50,10 @@ pub fn small(plan: &Plan) -> Client {
 }
 
 fn pooled(plan: &Plan, pool: PoolConfig, builder: ClientBuilder) -> Client {
-    let builder = builder.pool(pool).retry(policy());
+    let mut builder = builder.pool(pool).retry(policy());
+    if let Some(streams) = plan.streams {
+        builder = builder.http2(Http2::default().max_concurrent_streams(streams));
+    }
     match plan.protocol {
         Protocol::Http1 => builder.build(),
         Protocol::Http2 => builder.build_with_connector(H2c),

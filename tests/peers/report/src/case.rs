@@ -32,6 +32,13 @@ impl Case {
         Self::new(protocol, requests, format!("warm={warm} workers={workers}"))
     }
 
+    /// GETs over HTTP/2, so many of them at a time, on connections that carry no more than so many streams.
+    pub(crate) fn streams(workers: usize, streams: usize, requests: usize) -> Self {
+        let mut case = Self::busy("h2", workers, requests);
+        case.settings = format!("{} streams={streams}", case.settings);
+        case
+    }
+
     /// GETs to several hosts in turn, on connections that have been used before: what opening them
     /// left behind is with malloc's first allocations.
     pub(crate) fn hosts(hosts: usize) -> Self {

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// What every client is put through, in the order of the page.
-pub(crate) const SECTIONS: [Section; 11] = [
+pub(crate) const SECTIONS: [Section; 12] = [
     Section {
         title: "HTTP/1",
         text: "GETs of 13 bytes, one after the other on one connection.",
@@ -34,6 +34,20 @@ pub(crate) const SECTIONS: [Section; 11] = [
             column("bytes", "h2", "bytes", Plain(Whole)),
         ],
         measure: |run, figures| get(run, figures, "h2"),
+    },
+    Section {
+        title: "Streams of a connection",
+        text: "Instructions of a GET over HTTP/2 with 256 in flight, on connections that carry up to 16, 32, 64, 100, 128 \
+               and 256 of them.",
+        columns: &[
+            column("16", "streams-16", "instructions", Plain(Whole)),
+            column("32", "streams-32", "instructions", Plain(Whole)),
+            column("64", "streams-64", "instructions", Plain(Whole)),
+            column("100", "streams-100", "instructions", Plain(Whole)),
+            column("128", "streams-128", "instructions", Plain(Whole)),
+            column("256", "streams-256", "instructions", Plain(Whole)),
+        ],
+        measure: streams,
     },
     Section {
         title: "Requests with headers",
@@ -191,6 +205,22 @@ fn get(run: &Run<'_>, figures: &mut Figures, protocol: &'static str) -> Result<(
     }
     let untimed = quick::instructions(run.bench, UNTIMED, &Case::get(protocol))?;
     figures.set(protocol, UNTIMED.id, "instructions", untimed);
+    Ok(())
+}
+
+fn streams(run: &Run<'_>, figures: &mut Figures) -> Result<()> {
+    for (name, streams) in [
+        ("streams-16", 16),
+        ("streams-32", 32),
+        ("streams-64", 64),
+        ("streams-100", 100),
+        ("streams-128", 128),
+        ("streams-256", 256),
+    ] {
+        let case = Case::streams(256, streams, run.size(3_840).max(256));
+        let instructions = quick::instructions(run.bench, CLIENT, &case)?;
+        figures.set(name, CLIENT.id, "instructions", instructions);
+    }
     Ok(())
 }
 
