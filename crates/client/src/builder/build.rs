@@ -141,7 +141,16 @@ impl ClientBuilder {
         };
         let policy = match self.hedging? {
             None => policy,
-            Some(hedging) => policy.to_builder().hedging(hedging).build()?,
+            Some(hedging) => {
+                let hedging = match &guards {
+                    Some(guards) => hedging
+                        .to_builder()
+                        .default_ledger(guards.ledger.clone())
+                        .build()?,
+                    None => hedging,
+                };
+                policy.to_builder().hedging(hedging).build()?
+            }
         };
         let bases = match &self.base {
             Some(base) if self.extras.endpoints.is_empty() => std::slice::from_ref(base),

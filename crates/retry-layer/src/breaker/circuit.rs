@@ -120,6 +120,13 @@ impl Circuit {
         self.era
     }
 
+    pub(crate) fn failures_in_a_row(&self) -> u32 {
+        match self.phase {
+            Phase::Closed { run } => run.failures,
+            Phase::Open { .. } | Phase::HalfOpen { .. } => 0,
+        }
+    }
+
     pub(crate) fn is_open_by_hand(&self) -> bool {
         matches!(self.phase, Phase::Open { until: None })
     }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     classify::Classifier,
-    health::{Evict, Ledger, Lookup, PartitionKey, Place, Word},
+    health::{Bad, Evict, Ledger, Lookup, PartitionKey, Place, Word},
     hint::Hints,
     named::ServiceError,
     outcome::Outcome,
@@ -183,6 +183,10 @@ impl Shared {
             now: Instant::now(),
         };
         let counted = slot.change_any(|it| {
+            // An outcome of the partition that had the slot before is none of this one.
+            if signal == Signal::Failure && permit.era == it.circuit.era() {
+                it.recent_or_new().count(Bad::Failure, ended.now);
+            }
             let change = it.circuit.record(&ended, &self.rules);
             (it.key.clone(), change)
         });

@@ -102,6 +102,7 @@ impl LedgerBuilder {
             key_by: self.key_by,
             observer: self.observer,
             table: Table::new(self.max_origins, random),
+            start: Instant::now(),
             success_counts: SuccessCounts::new(Instant::now()),
         }))
     }

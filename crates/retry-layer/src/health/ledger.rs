@@ -29,6 +29,8 @@ pub(super) struct Inner {
     pub(super) key_by: Option<KeyBy>,
     pub(super) observer: Option<Arc<dyn HealthObserver>>,
     pub(super) table: Table,
+    /// The zero of the times of latencies.
+    pub(super) start: Instant,
     pub(super) success_counts: SuccessCounts,
 }
 
@@ -59,7 +61,8 @@ impl Ledger {
     #[must_use]
     pub fn health(&self, key: &PartitionKey) -> Health {
         let now = Instant::now();
-        let known = self.change_known(key, |partition| Health::of(partition, now));
+        let start = self.start();
+        let known = self.change_known(key, |partition| Health::of(partition, start, now));
         known.unwrap_or_else(|| Health::healthy(key.clone()))
     }
 
@@ -69,7 +72,7 @@ impl Ledger {
         let now = Instant::now();
         let mut unhealthy = Vec::new();
         self.inner.table.for_each(|partition| {
-            let health = Health::of(partition, now);
+            let health = Health::of(partition, self.start(), now);
             if !health.is_healthy() {
                 unhealthy.push(health);
             }
@@ -133,6 +136,10 @@ impl Ledger {
         let slot = self.slot(place)?;
         let successes = slot.successes.load(Ordering::Relaxed);
         slot.change_of(hash, |partition| change(partition, successes))
+    }
+
+    pub(crate) fn start(&self) -> Instant {
+        self.inner.start
     }
 
     pub(crate) fn observer(&self) -> Option<&dyn HealthObserver> {

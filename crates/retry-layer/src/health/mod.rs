@@ -23,7 +23,9 @@
 //! # How it behaves
 //!
 //! Whatever decides about the requests to an origin keeps what it knows here: the circuits of a
-//! [breaker](crate::breaker), the lines of requests that wait for the end of a [pause](crate::pause).
+//! [breaker](crate::breaker), the lines of requests that wait for the end of a [pause](crate::pause), the
+//! tokens of the [default budget](crate::budget::SuccessBudget), the latencies that a
+//! [hedge's](crate::hedge) delay is learned from.
 //! Those that are made with one [`Ledger`] find it all in one place of one table, and so do several
 //! clients that share a ledger: what one of them has learned, the others know.
 //!
@@ -49,18 +51,23 @@ mod ledger;
 mod memo;
 mod observer;
 mod partition;
+mod recent;
 mod snapshot;
 mod table;
 #[cfg(test)]
 mod tests;
 
 pub use self::{
-    builder::LedgerBuilder, head::RequestHead, key::PartitionKey, ledger::Ledger,
-    observer::HealthObserver, snapshot::Health,
+    builder::LedgerBuilder,
+    head::RequestHead,
+    key::PartitionKey,
+    ledger::Ledger,
+    observer::HealthObserver,
+    snapshot::{Health, LatencyQuantiles},
 };
 pub(crate) use self::{
-    key::OriginRef,
     ledger::Lookup,
     partition::{Evict, Word},
+    recent::Bad,
     table::Place,
 };

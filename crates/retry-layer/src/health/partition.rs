@@ -1,14 +1,17 @@
+use std::sync::Arc;
+
 use fastrand::Rng;
 use tokio::time::Instant;
 
-use super::PartitionKey;
-use crate::{breaker::Circuit, budget::Bucket, pause::Line};
+use super::{PartitionKey, recent::Recent};
+use crate::{breaker::Circuit, budget::Bucket, hedge::Latency, pause::Line};
 
 /// What is known of one partition: everything that a request changes under the lock of its slot.
 ///
 /// Each part decides by itself and knows none of the others: the circuit of a
 /// [breaker](crate::breaker), the line of requests that wait for the end of a [pause](crate::pause), the
-/// tokens of a [budget](crate::budget::SuccessBudget).
+/// tokens of a [budget](crate::budget::SuccessBudget), the latencies that a [hedge's](crate::hedge) delay is
+/// learned from.
 /// What a request has to know before it takes the lock stands in the [`Word`] beside it.
 #[derive(Debug)]
 pub(crate) struct Partition {
@@ -19,8 +22,10 @@ pub(crate) struct Partition {
     pub(crate) line: Option<Box<Line>>,
     /// `None` while the origin has all its retries.
     pub(crate) bucket: Option<Box<Bucket>>,
-    // What hedging learns of the latencies of a partition has its field here, boxed and `None` until the
-    // first sample, beside a flag in `Word` if a request has to know of it before it takes the lock.
+    /// `None` until a hedge delay is learned of it.
+    pub(crate) latency: Option<Arc<Latency>>,
+    /// What went wrong lately; `None` until something does.
+    recent: Option<Box<Recent>>,
     random: Rng,
 }
 
@@ -55,6 +60,8 @@ impl Partition {
             circuit: Circuit::closed(era, Instant::now(), successes, random.fork()),
             line: None,
             bucket: None,
+            latency: None,
+            recent: None,
             random,
         }
     }
@@ -81,6 +88,15 @@ impl Partition {
         let random = &mut self.random;
         self.line
             .get_or_insert_with(|| Box::new(Line::new(random.fork())))
+    }
+
+    /// What went wrong lately.
+    pub(super) fn recent(&self) -> Option<&Recent> {
+        self.recent.as_deref()
+    }
+
+    pub(crate) fn recent_or_new(&mut self) -> &mut Recent {
+        self.recent.get_or_insert_with(Box::default)
     }
 
     pub(super) fn word(&self) -> Word {

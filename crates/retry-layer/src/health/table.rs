@@ -244,6 +244,16 @@ impl Slot {
         lock(&self.partition)
     }
 
+    /// Looks at the partition of this hash, or changes what no request asks for without the lock.
+    pub(crate) fn look_at<T>(
+        &self,
+        hash: u64,
+        look: impl FnOnce(&mut Partition) -> T,
+    ) -> Option<T> {
+        let mut partition = self.lock();
+        Some(look(partition.as_mut().filter(|it| it.hash == hash)?))
+    }
+
     /// Changes the partition, and publishes what has come of it. `None` if there is none.
     fn change<T>(
         &self,

@@ -1,10 +1,12 @@
 //! How long an origin takes to answer: a quantile over the last half minute, without a lock.
 
 use std::{
-    array,
+    array, fmt,
     sync::atomic::{AtomicU32, AtomicU64, Ordering},
     time::Duration,
 };
+
+use tokio::time::Instant;
 
 /// How many answers took how long, in the last 30 seconds.
 ///
@@ -16,7 +18,7 @@ use std::{
 /// Time is a number: the milliseconds since any moment that all callers agree on. No order of the
 /// calls is wrong; where two threads begin a slice at the same moment, a few answers of that moment may
 /// be counted twice or not at all.
-pub(super) struct Latency {
+pub(crate) struct Latency {
     slices: [Slice; SLICES],
     /// The quantile that was worked out last, and when: see [`Memo`].
     memo: AtomicU64,
@@ -65,8 +67,14 @@ const fn end_of(range: usize) -> u64 {
     (((STEPS + step + 1) as u64) << (octave - 1)) - 1
 }
 
-impl Latency {
-    pub(super) fn new() -> Self {
+/// What a partition's answers took in the last 30 seconds: the times within which so many percent came.
+pub(crate) struct Quantiles<const N: usize> {
+    pub(crate) answers: u64,
+    pub(crate) within: [Duration; N],
+}
+
+impl Default for Latency {
+    fn default() -> Self {
         Self {
             slices: array::from_fn(|_| Slice {
                 epoch: AtomicU64::new(0),
@@ -74,6 +82,20 @@ impl Latency {
             }),
             memo: AtomicU64::new(0),
         }
+    }
+}
+
+impl fmt::Debug for Latency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Latency").finish_non_exhaustive()
+    }
+}
+
+impl Latency {
+    /// A moment as a number, if this is the zero of all.
+    pub(crate) fn time(start: Instant, now: Instant) -> u64 {
+        let passed = now.saturating_duration_since(start);
+        u64::try_from(passed.as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Counts an answer that took so long.
@@ -120,6 +142,17 @@ impl Latency {
 
     #[cold]
     fn work_out(&self, now: u64, percent: u8, fewest: u32) -> Option<Duration> {
+        let quantiles = self.quantiles(now, [percent])?;
+        let [within] = quantiles.within;
+        Some(within).filter(|_| quantiles.answers >= u64::from(fewest))
+    }
+
+    /// How long so many percent of the answers took at most; nothing if there are none.
+    pub(crate) fn quantiles<const N: usize>(
+        &self,
+        now: u64,
+        percents: [u8; N],
+    ) -> Option<Quantiles<N>> {
         let newest = epoch_of(now);
         let mut sums = [0_u64; RANGES];
         let mut all = 0_u64;
@@ -132,16 +165,22 @@ impl Latency {
                 all = all.saturating_add(count);
             }
         }
-        if all < u64::from(fewest.max(1)) {
+        if all == 0 {
             return None;
         }
-        let within = all.saturating_mul(u64::from(percent)).div_ceil(100).max(1);
-        let mut so_far = 0_u64;
-        let range = sums.iter().position(|sum| {
-            so_far = so_far.saturating_add(*sum);
-            so_far >= within
-        })?;
-        Some(Duration::from_micros(end_of(range)))
+        let within = percents.map(|percent| {
+            let wanted = all.saturating_mul(u64::from(percent)).div_ceil(100).max(1);
+            let mut so_far = 0_u64;
+            let range = sums.iter().position(|sum| {
+                so_far = so_far.saturating_add(*sum);
+                so_far >= wanted
+            });
+            Duration::from_micros(end_of(range.unwrap_or(RANGES - 1)))
+        });
+        Some(Quantiles {
+            answers: all,
+            within,
+        })
     }
 
     fn slice(&self, epoch: u64) -> Option<&Slice> {
@@ -229,7 +268,7 @@ mod tests {
             all in proptest::collection::vec(1_u64..100_000_000, 100..400),
             percent in 1_usize..=99,
         ) {
-            let latency = Latency::new();
+            let latency = Latency::default();
             for micros in &all {
                 latency.record(7, Duration::from_micros(*micros));
             }
@@ -243,7 +282,7 @@ mod tests {
 
     #[test]
     fn nothing_is_said_of_fewer_than_a_hundred() {
-        let latency = Latency::new();
+        let latency = Latency::default();
         for _ in 0..99 {
             latency.record(0, ms(10));
         }
@@ -256,7 +295,7 @@ mod tests {
 
     #[test]
     fn what_is_older_than_half_a_minute_is_forgotten_and_nothing_else() {
-        let latency = Latency::new();
+        let latency = Latency::default();
         for second in 0..25 {
             (0..100).for_each(|_| latency.record(second * 1_000, ms(500)));
         }
@@ -273,7 +312,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_is_counted_late_spoils_no_newer_slice() {
-        let latency = Latency::new();
+        let latency = Latency::default();
         (0..100).for_each(|_| latency.record(30_000, ms(5)));
         (0..1_000).for_each(|_| latency.record(0, ms(900)));
         assert!(p95(&latency, 30_000).unwrap() < ms(6));
@@ -281,7 +320,7 @@ mod tests {
 
     #[test]
     fn one_slow_answer_in_a_hundred_does_not_move_it() {
-        let latency = Latency::new();
+        let latency = Latency::default();
         let mut random = Rng::with_seed(16);
         for call in 0..3_000 {
             let took = if call % 100 == 0 {
@@ -297,7 +336,7 @@ mod tests {
 
     #[test]
     fn threads_lose_nothing_within_a_slice() {
-        let latency = Latency::new();
+        let latency = Latency::default();
         latency.record(0, ms(1));
         std::thread::scope(|scope| {
             for _ in 0..4 {

@@ -37,7 +37,7 @@
 //!
 //! **After how long.** A hedge is sent when an attempt was not answered within the delay:
 //! [a fixed one](Hedging::after), or the [95th percentile](Hedging::learned) of the last 30 seconds of the
-//! same origin, of at most 256 origins. That is at most an eighth above the true percentile, so that at most
+//! same origin, which the [ledger](HedgingBuilder::ledger) keeps, of at most 256 origins unless it is set. That is at most an eighth above the true percentile, so that at most
 //! 5 % of the attempts are hedged. Until 100 answers have come within these 30 seconds, nothing is.
 //!
 //! **Which requests.** Those that may be processed twice, as for a retry: by their method, an
@@ -130,11 +130,14 @@ mod runner;
 mod service;
 mod settings;
 
-pub(crate) use self::call::{CallStart, Ended, HedgedCall};
 pub use self::{
     body::HedgeBody,
     future::HedgeFuture,
     layer::HedgeLayer,
     service::Hedge,
     settings::{Hedging, HedgingBuilder},
+};
+pub(crate) use self::{
+    call::{CallStart, Ended, HedgedCall},
+    latency::{Latency, Quantiles},
 };

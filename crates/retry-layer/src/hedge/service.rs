@@ -102,7 +102,7 @@ impl<S> Hedge<S> {
             return HedgeFuture::passing(self.inner.call(request));
         };
         let now = Instant::now();
-        let latency = call.hedging().latency(call.uri(), now);
+        let latency = call.hedging().latency(call.uri());
         let rules = RaceRules {
             delay: call.hedging().delay_of(latency.as_ref(), now),
             hold: call.hedging().hold(),

@@ -3,8 +3,11 @@ use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 use http::Uri;
 use tokio::time::Instant;
 
-use super::origins::{OriginLatency, Origins};
-use crate::error::{BuildError, Problem};
+use super::origins::OriginLatency;
+use crate::{
+    error::{BuildError, Problem},
+    health::Ledger,
+};
 
 /// After how long a request is sent a second time, and how often: for
 /// [`RetryPolicyBuilder::hedging`](crate::RetryPolicyBuilder::hedging). See the [module docs](super).
@@ -35,8 +38,10 @@ pub struct Hedging {
 
 struct Shared {
     rules: Rules,
-    /// Only for a delay that is learned.
-    origins: Option<Origins>,
+    /// Where a delay is learned; `None` for a fixed one.
+    ledger: Option<Ledger>,
+    /// The ledger that was set.
+    own_ledger: Option<Ledger>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -60,10 +65,11 @@ impl Delay {
 }
 
 /// Makes a [`Hedging`]; see there for the defaults.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct HedgingBuilder {
     rules: Rules,
+    ledger: Option<Ledger>,
 }
 
 impl Hedging {
@@ -81,11 +87,20 @@ impl Hedging {
         HedgingBuilder::new(Delay::LEARNED)
     }
 
-    /// A builder with these settings. What it builds learns by itself.
+    /// A builder with these settings. What it builds learns by itself, unless a
+    /// [ledger](HedgingBuilder::ledger) was set.
     pub fn to_builder(&self) -> HedgingBuilder {
         HedgingBuilder {
             rules: self.shared.rules,
+            ledger: self.shared.own_ledger.clone(),
         }
+    }
+
+    /// Where a delay is learned: its [`health`](Ledger::health) has the
+    /// [latency](crate::health::Health::latency) of each origin. `None` for a fixed delay.
+    #[must_use]
+    pub fn ledger(&self) -> Option<&Ledger> {
+        self.shared.ledger.as_ref()
     }
 
     /// After how long an attempt to the origin of this URI would be hedged now. `None` while too little
@@ -93,14 +108,13 @@ impl Hedging {
     #[must_use]
     pub fn delay(&self, uri: &Uri) -> Option<Duration> {
         let now = Instant::now();
-        let latency = self.latency(uri, now);
+        let latency = self.latency(uri);
         self.delay_of(latency.as_ref(), now)
     }
 
     /// What was learned of the origin of this URI, if the delay is learned.
-    pub(super) fn latency(&self, uri: &Uri, now: Instant) -> Option<OriginLatency> {
-        let origins = self.shared.origins.as_ref()?;
-        Some(origins.of(uri, now))
+    pub(super) fn latency(&self, uri: &Uri) -> Option<OriginLatency> {
+        OriginLatency::of(self.shared.ledger.as_ref()?, uri)
     }
 
     pub(super) fn delay_of(
@@ -137,6 +151,7 @@ impl HedgingBuilder {
                 max_hedges: 1,
                 hold: Duration::from_secs(1),
             },
+            ledger: None,
         }
     }
 
@@ -188,25 +203,44 @@ impl HedgingBuilder {
         self
     }
 
+    /// Keeps what is learned in this ledger, beside what a breaker, pauses and budgets keep there. Each
+    /// origin takes 5 KiB of it. Default: one of its own, for 256 origins.
+    pub fn ledger(mut self, ledger: Ledger) -> Self {
+        self.ledger = Some(ledger);
+        self
+    }
+
+    /// Takes this ledger, unless another [was set](Self::ledger): for a stack that has one for all, such
+    /// as a client that takes these settings from its user.
+    pub fn default_ledger(mut self, ledger: Ledger) -> Self {
+        self.ledger.get_or_insert(ledger);
+        self
+    }
+
     /// Makes the settings.
     ///
     /// # Errors
     ///
     /// If the percentile is not from 50 to 99.
     pub fn build(self) -> Result<Hedging, BuildError> {
-        let origins = match self.rules.delay {
+        const ORIGINS: usize = 256;
+        let ledger = match self.rules.delay {
             Delay::Fixed(_) => None,
             Delay::Learned { percent, .. } if !(50..=99).contains(&percent) => {
                 let range = "the percentile of a learned delay is from 50 to 99: below, most requests \
                              would be sent twice, and of 100 there is none";
                 return Err(Problem::Hedging(range).into());
             }
-            Delay::Learned { .. } => Some(Origins::new()),
+            Delay::Learned { .. } => Some(match &self.ledger {
+                Some(ledger) => ledger.clone(),
+                None => Ledger::builder().max_origins(ORIGINS).build()?,
+            }),
         };
         Ok(Hedging {
             shared: Arc::new(Shared {
                 rules: self.rules,
-                origins,
+                ledger,
+                own_ledger: self.ledger,
             }),
         })
     }
@@ -218,6 +252,12 @@ impl TryFrom<HedgingBuilder> for Hedging {
 
     fn try_from(builder: HedgingBuilder) -> Result<Self, BuildError> {
         builder.build()
+    }
+}
+
+impl fmt::Debug for HedgingBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.rules.fmt(f)
     }
 }
 
@@ -249,7 +289,7 @@ mod tests {
         let uri = Uri::from_static("http://peer/");
         assert_eq!(hedging.delay(&uri), None);
         let now = Instant::now();
-        let latency = hedging.latency(&uri, now).unwrap();
+        let latency = hedging.latency(&uri).unwrap();
         (0..100).for_each(|_| latency.record(now, Duration::from_micros(20)));
         tokio::time::advance(Duration::from_millis(100)).await;
         assert_eq!(hedging.delay(&uri), Some(Duration::from_millis(1)));

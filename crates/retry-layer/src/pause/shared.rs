@@ -18,7 +18,7 @@ use super::{
 use crate::{
     attempt::Attempt,
     deadline::Deadline,
-    health::{Evict, Ledger, Lookup, PartitionKey, Place},
+    health::{Bad, Evict, Ledger, Lookup, PartitionKey, Place},
     hint::Hints,
 };
 
@@ -235,6 +235,7 @@ impl Pass {
         let place = self.place;
         let changed = shared.ledger.slot(self.spot.place).and_then(|slot| {
             slot.change_of(self.spot.hash, |it| {
+                it.recent_or_new().count(Bad::Throttled, now);
                 let line = it.line_or_new();
                 let (late, change) = line.throttle(&asked);
                 // The place of a call that passed freely is the next one: it came before all others

@@ -126,6 +126,23 @@ async fn failures_in_a_row_open_the_circuit_and_nothing_more_is_sent() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_ledger_tells_what_failed_lately() {
+    let mut stack = Stack::new(builder().build().unwrap(), [503, 200, 503].map(status));
+    for expected in [(1, 1), (0, 1), (1, 2)] {
+        let _ = stack.ask().await;
+        let health = stack.breaker.ledger().health(&peer());
+        let failures = (health.failures_in_a_row(), health.recent_failures());
+        assert_eq!(failures, expected);
+        assert_eq!(health.recent_throttled(), 0);
+    }
+    let last = Instant::now();
+    advance(10 * SECOND).await;
+    let health = stack.breaker.ledger().health(&peer());
+    assert_eq!(health.recent_failures(), 0);
+    assert_eq!(health.last_failure(), Some(last));
+}
+
+#[tokio::test(start_paused = true)]
 async fn by_default_seven_failures_open_it_for_one_to_one_and_a_half_seconds() {
     let mut stack = Stack::new(Breaker::default(), (0..7).map(|_| status(500)));
     for _ in 0..7 {

@@ -8,14 +8,15 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, Uri};
 use http_body_util::{BodyExt, Full};
 use retry_layer::{
     AttemptOutcome, Class, EndedAttempt, ReplayBody, ResponseExt, Retry, RetryObserver,
-    RetryReport, SentHedge, StopReason,
-    hedge::{Hedge, HedgeLayer},
+    RetryPolicy, RetryReport, SentHedge, StopReason,
+    health::{Ledger, PartitionKey},
+    hedge::{Hedge, HedgeLayer, Hedging, HedgingBuilder},
 };
-use tokio::time::timeout;
+use tokio::time::{advance, timeout};
 use tower::{Layer, Service, ServiceExt};
 
 use super::{begin, get, hedging, ms, policy, send, stack, up_to};
@@ -23,6 +24,50 @@ use crate::support::{
     Failure,
     timed::{TimedPeer, after},
 };
+
+#[tokio::test(start_paused = true)]
+async fn what_is_learned_of_an_origin_is_told_by_its_ledger() {
+    let ledger = Ledger::default();
+    let hedging = Hedging::learned().ledger(ledger.clone());
+    let peer = TimedPeer::new(|number| after(if number < 18 { 10 } else { 200 }));
+    let stack = stack(&peer, policy(hedging));
+    let health = || ledger.health(&PartitionKey::of(get().uri()));
+    assert_eq!(health().latency(), None);
+    for _ in 0..20 {
+        send(&stack, get()).await;
+    }
+    let latency = health().latency().unwrap();
+    assert_eq!(latency.answers, 20);
+    let near = |time: Duration, millis| ms(millis) <= time && time <= ms(millis) * 9 / 8;
+    assert!(near(latency.p50, 10), "{latency:?}");
+    assert!(near(latency.p95, 200), "{latency:?}");
+    assert!(near(latency.p99, 200), "{latency:?}");
+    advance(Duration::from_secs(31)).await;
+    assert_eq!(health().latency(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_learns_by_itself_shares_nothing_and_a_set_ledger_is_kept() {
+    let (own, default) = (Ledger::default(), Ledger::default());
+    let uri = Uri::from_static("http://peer/");
+    let learn = |hedging: HedgingBuilder| {
+        let hedging = hedging.default_ledger(default.clone()).build().unwrap();
+        let stack = stack(
+            &TimedPeer::new(|_| after(10)),
+            RetryPolicy::builder().hedging(hedging),
+        );
+        async move { send(&stack, get()).await }
+    };
+    let answers = |ledger: &Ledger| {
+        let latency = ledger.health(&PartitionKey::of(&uri)).latency();
+        latency.map_or(0, |latency| latency.answers)
+    };
+    learn(Hedging::learned().ledger(own.clone())).await;
+    assert_eq!((answers(&own), answers(&default)), (1, 0));
+    learn(Hedging::learned()).await;
+    assert_eq!((answers(&own), answers(&default)), (1, 1));
+    assert!(Hedging::after(ms(1)).build().unwrap().ledger().is_none());
+}
 
 /// The attempts of a report: outcome, whether it is a hedge, when it began and how long it took.
 fn attempts(report: &RetryReport) -> Vec<(AttemptOutcome, bool, u128, u128)> {

@@ -7,6 +7,7 @@ use client::{
     retry_layer::{
         breaker::{Breaker, CircuitState},
         health::{Ledger, PartitionKey},
+        hedge::Hedging,
         pause::Pause,
     },
     testing::{Answer, Fake},
@@ -33,6 +34,18 @@ fn throttled(seconds: u64) -> Answer {
 
 async fn fetch(client: &Client) -> StatusCode {
     client.get(PEER).fetch().await.unwrap().status()
+}
+
+#[tokio::test(start_paused = true)]
+async fn hedges_learn_in_the_ledger_of_the_client() {
+    let hedged = Client::builder().hedge(Hedging::learned());
+    let client = hedged.ledger(Ledger::default());
+    let client = client.build_with_fake(&Fake::new([200; 3])).unwrap();
+    for _ in 0..3 {
+        assert_eq!(fetch(&client).await, 200);
+    }
+    let health = client.ledger().unwrap().health(&key(PEER));
+    assert_eq!(health.latency().map(|it| it.answers), Some(3));
 }
 
 #[tokio::test(start_paused = true)]
