@@ -214,8 +214,7 @@ impl<B: Send + 'static> Pool<B> {
         for origin in &added {
             self.lock_for(origin).state.take_up(origin);
         }
-        let now = Instant::now();
-        let retire = |origin: &Origin| self.lock_for(origin).state.retire(origin, now);
+        let retire = |origin: &Origin| self.lock_for(origin).state.retire(origin);
         let retired: Vec<_> = gone.iter().map(retire).collect();
         drop(addresses);
         for (idle, busy) in retired {

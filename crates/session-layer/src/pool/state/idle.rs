@@ -2,7 +2,11 @@
 
 use tokio::time::Instant;
 
-use super::{Checkout, Numbered, State, per_origin::Idle, shared::Shared};
+use super::{
+    Checkout, Numbered, State,
+    per_origin::{Idle, PerOrigin},
+    shared::Shared,
+};
 use crate::origin::Origin;
 
 impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
@@ -69,13 +73,19 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
     pub(super) fn drain_idle(&mut self) -> Vec<Checkout<C, S>> {
         let mut idle = Vec::new();
         for entry in self.origins.values_mut() {
-            idle.extend(entry.ready().idle.drain(..).map(Idle::into_checkout));
-            idle.extend(
-                entry
-                    .take_shared(|shared| shared.is_idle())
-                    .map(Checkout::Stream),
-            );
+            idle.extend(entry.take_idle());
         }
         idle
+    }
+}
+
+impl<C, S: Numbered + Clone, W> PerOrigin<C, S, W> {
+    /// Takes out all idle connections.
+    pub(super) fn take_idle(&mut self) -> Vec<Checkout<C, S>> {
+        let idle = self.ready().idle.drain(..);
+        let mut taken: Vec<_> = idle.map(Idle::into_checkout).collect();
+        let shared = self.take_shared(|shared| shared.is_idle());
+        taken.extend(shared.map(Checkout::Stream));
+        taken
     }
 }

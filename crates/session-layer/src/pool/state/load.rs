@@ -1,7 +1,5 @@
 //! What each address of a name carries, and what becomes of one that is gone.
 
-use tokio::time::Instant;
-
 use super::{Checkout, Numbered, State, shared::Shared};
 use crate::origin::Origin;
 
@@ -20,19 +18,15 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
 
     /// Keeps no connection to an origin any more. Returns those that stand idle, and those that take
     /// requests, which are to be drained.
-    pub(crate) fn retire(
-        &mut self,
-        origin: &Origin,
-        now: Instant,
-    ) -> (Vec<Checkout<C, S>>, Vec<S>) {
+    pub(crate) fn retire(&mut self, origin: &Origin) -> (Vec<Checkout<C, S>>, Vec<S>) {
         let Some(entry) = self.origins.get_mut(origin) else {
             return (Vec::new(), Vec::new());
         };
         entry.retired = true;
-        let idle = self.take_idle_before(origin, now);
-        let entry = self.origins.get(origin);
-        let shared = entry.into_iter().flat_map(|entry| entry.shared());
-        let busy = shared.map(|shared| shared.handle().clone()).collect();
+        let idle = entry.take_idle();
+        let busy = entry.shared().iter();
+        let busy = busy.map(|shared| shared.handle().clone()).collect();
+        self.refresh(origin);
         (idle, busy)
     }
 

@@ -98,7 +98,7 @@ fn nothing_is_kept_for_an_address_that_is_gone_until_it_comes_back() {
     for (origin, id) in [(&one, 1), (&other, 3)] {
         assert!(matches!(state.release(origin, id, now), Returned::Idle));
     }
-    let (idle, busy) = state.retire(&one, now);
+    let (idle, busy) = state.retire(&one);
     assert!(matches!(idle[..], [Checkout::Own(1)]) && busy.is_empty());
     assert!(state.is_retired(&one) && !state.is_retired(&other));
     assert!(matches!(state.release(&one, 2, now), Returned::Close(2)));
@@ -111,8 +111,22 @@ fn nothing_is_kept_for_an_address_that_is_gone_until_it_comes_back() {
     }
     state.assert_consistent();
     // One that has no connections has nothing to retire.
-    let (idle, busy) = state.retire(&address(3), now);
+    let (idle, busy) = state.retire(&address(3));
     assert!(idle.is_empty() && busy.is_empty());
+}
+
+#[test]
+fn what_comes_back_as_its_address_goes_is_not_kept() {
+    let (mut state, now) = (state(9, 9), Instant::now());
+    let one = address(1);
+    be_busy(&mut state, &one, 1, now);
+    // On another thread, which has read the clock later.
+    let later = now + Duration::from_millis(1);
+    assert!(matches!(state.release(&one, 1, later), Returned::Idle));
+    let (idle, busy) = state.retire(&one);
+    assert!(matches!(idle[..], [Checkout::Own(1)]) && busy.is_empty());
+    assert_eq!(state.counts().idle, 0);
+    state.assert_consistent();
 }
 
 #[test]
@@ -120,11 +134,11 @@ fn whoever_waits_for_an_address_that_is_gone_is_served_and_then_it_closes() {
     let (mut state, now) = (state(9, 9), Instant::now());
     let secure = origin("s").with_address(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)));
     let _ = check_out(&mut state, &secure, 1, now);
-    let (idle, busy) = state.retire(&secure, now);
+    let (idle, busy) = state.retire(&secure);
     assert!(idle.is_empty() && busy.is_empty());
     let effects = state.connected_shared(&secure, 2, 100, now);
     assert_eq!(effects.serve.len(), 1);
-    let (idle, busy) = state.retire(&secure, now);
+    let (idle, busy) = state.retire(&secure);
     assert!(idle.is_empty());
     assert_eq!(busy, [2]);
     let effects = state.stream_ended(&secure, 2, now);
