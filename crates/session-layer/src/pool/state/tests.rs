@@ -11,6 +11,7 @@ mod addresses;
 mod ending;
 mod lending;
 mod room;
+mod threads;
 
 type Ids = State<u32, u32, u32>;
 
@@ -69,9 +70,9 @@ fn ask_again(
     asked.unwrap()
 }
 
-impl Ids {
+impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
     fn assert_consistent(&self) {
-        let sum = |stream: fn(&PerOrigin<u32, u32, u32>) -> usize| -> usize {
+        let sum = |stream: fn(&PerOrigin<C, S, W>) -> usize| -> usize {
             self.origins.values().map(|entry| stream(entry)).sum()
         };
         assert_eq!(self.open, sum(|entry| entry.open));
@@ -101,6 +102,18 @@ impl Ids {
         let starved = self.origins.values();
         let starved = starved.filter(|entry| entry.starved.is_some());
         assert_eq!(self.starved.len(), starved.count());
+    }
+
+    /// What is lent may be used without the state.
+    fn assert_lends_in_calm_only(&self) {
+        let entries = self.origins.values();
+        let lent: Vec<_> = entries.filter(|entry| entry.is_lent).collect();
+        assert_eq!(lent.len(), self.lent);
+        assert!(lent.is_empty() || self.is_calm());
+        for entry in lent {
+            assert!(entry.waiters.is_empty() && !entry.retired);
+            assert!(entry.ready.is_none());
+        }
     }
 }
 

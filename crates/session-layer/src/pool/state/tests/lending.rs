@@ -78,18 +78,6 @@ impl Lending {
         self.about(origin).stream_ended(origin, id.into(), now)
     }
 
-    /// What is lent may be used without the state.
-    pub(super) fn assert_lends_in_calm_only(&self) {
-        let entries = self.state.origins.values();
-        let lent: Vec<_> = entries.filter(|entry| entry.is_lent).collect();
-        assert_eq!(lent.len(), self.state.lent);
-        assert!(lent.is_empty() || self.state.is_calm());
-        for entry in lent {
-            assert!(entry.waiters.is_empty() && !entry.retired);
-            assert!(entry.ready.is_none());
-        }
-    }
-
     /// Takes everything back, so that all of it can be looked at.
     pub(super) fn recall_all(&mut self) {
         if let Some(lent) = &self.lent {
