@@ -20,9 +20,11 @@ impl OriginLatency {
     /// The answers of the origin of this URI, whichever partition of it a request belongs to: how long a
     /// server takes is the same for all. `None` if the ledger has no room for the origin.
     pub(super) fn of(ledger: &Ledger, uri: &Uri) -> Option<Self> {
-        let (hash, found) = ledger.find_origin(uri);
-        let (place, _) =
-            found.or_else(|| ledger.find_or_add(&PartitionKey::of(uri), Evict::Healthy))?;
+        let hash = ledger.hash_of_origin(uri);
+        let place = ledger.find_hash(hash).or_else(|| {
+            let (place, _) = ledger.find_or_add(&PartitionKey::of(uri), Evict::Healthy)?;
+            Some(place)
+        })?;
         let slot = ledger.slot(place)?;
         let latency = slot.look_at(hash, |partition| {
             Arc::clone(partition.latency.get_or_insert_with(Arc::default))
