@@ -26,6 +26,11 @@ pub(crate) fn write(folder: &Path) -> Result<(), String> {
             "A server that refuses what it cannot answer soon",
             |it| &it.shedding,
         ),
+        (
+            "throttling",
+            "A server that refuses by 429 what it cannot answer soon",
+            |it| &it.throttling,
+        ),
     ] {
         let panels = compared.iter().map(|it| (it.variant.name, figures(it)));
         let panels: Vec<_> = panels.collect();
@@ -36,6 +41,7 @@ pub(crate) fn write(folder: &Path) -> Result<(), String> {
         .replace("{{variants}}\n", &variants(&compared))
         .replace("{{slow}}\n", &table(&compared, |it| &it.slow))
         .replace("{{shedding}}\n", &table(&compared, |it| &it.shedding))
+        .replace("{{throttling}}\n", &table(&compared, |it| &it.throttling))
         .replace("{{blip}}\n", &blips(&compared));
     fs::write(folder.join("storm.md"), page).map_err(failed)
 }
