@@ -9,21 +9,29 @@ use crate::{Result, peers::Peer};
 
 /// All that was measured: a number for each case, client and quantity.
 #[derive(Default)]
-pub(crate) struct Figures(BTreeMap<[String; 3], f64>);
+pub(crate) struct Figures {
+    all: BTreeMap<[String; 3], f64>,
+    /// Those that were not read from a file.
+    new: BTreeSet<[String; 3]>,
+}
 
 impl Figures {
     pub(crate) fn set(&mut self, case: &str, id: &str, quantity: &str, value: f64) {
-        self.0.insert(key(case, id, quantity), value);
+        let key = key(case, id, quantity);
+        self.new.insert(key.clone());
+        self.all.insert(key, value);
     }
 
-    /// Keeps the smaller one.
+    /// Keeps the smaller one of this run: one of an earlier run was measured beside others.
     pub(crate) fn lower(&mut self, case: &str, id: &str, quantity: &str, value: f64) {
-        let kept = self.0.entry(key(case, id, quantity)).or_insert(value);
-        *kept = kept.min(value);
+        let known = self.new.contains(&key(case, id, quantity));
+        let least = self.get(case, id, quantity).filter(|_| known);
+        let value = least.map_or(value, |least| least.min(value));
+        self.set(case, id, quantity, value);
     }
 
     pub(crate) fn get(&self, case: &str, id: &str, quantity: &str) -> Option<f64> {
-        self.0.get(&key(case, id, quantity)).copied()
+        self.all.get(&key(case, id, quantity)).copied()
     }
 
     /// The figure of a client beside that of another.
@@ -38,21 +46,21 @@ impl Figures {
 
     /// Whether there is any of a client in a case.
     pub(crate) fn has(&self, case: &str, id: &str) -> bool {
-        self.0
+        self.all
             .keys()
             .any(|[in_case, of, _]| in_case == case && of == id)
     }
 
     /// Of whom there is any in a case.
     pub(crate) fn ids(&self, case: &str) -> BTreeSet<&str> {
-        let keys = self.0.keys();
+        let keys = self.all.keys();
         let of_case = keys.filter(|[in_case, ..]| in_case == case);
         of_case.map(|[_, id, _]| id.as_str()).collect()
     }
 
     pub(crate) fn write(&self, file: &Path) -> Result<()> {
         let mut text = String::new();
-        for ([case, id, quantity], value) in &self.0 {
+        for ([case, id, quantity], value) in &self.all {
             // As exact as the finest of what is shown, and a digit more.
             let value = (value * 1e4).round() / 1e4;
             writeln!(text, "{case}\t{id}\t{quantity}\t{value}")?;
@@ -61,13 +69,17 @@ impl Figures {
     }
 
     pub(crate) fn read(file: &Path) -> Result<Self> {
+        Self::parse(&fs::read_to_string(file)?)
+    }
+
+    fn parse(text: &str) -> Result<Self> {
         let mut figures = Self::default();
-        for line in fs::read_to_string(file)?.lines() {
+        for line in text.lines() {
             let parts: Vec<_> = line.split('\t').collect();
             let [case, id, quantity, value] = parts[..] else {
                 return Err(format!("{line:?} is no figure").into());
             };
-            figures.set(case, id, quantity, value.parse()?);
+            figures.all.insert(key(case, id, quantity), value.parse()?);
         }
         Ok(figures)
     }
@@ -75,4 +87,21 @@ impl Figures {
 
 fn key(case: &str, id: &str, quantity: &str) -> [String; 3] {
     [case, id, quantity].map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Figures;
+    use crate::Result;
+
+    #[test]
+    fn a_figure_of_an_earlier_run_is_replaced_also_by_a_higher_one() -> Result<()> {
+        let mut figures = Figures::parse("case\tclient\tcpu\t1\n")?;
+        assert_eq!(figures.get("case", "client", "cpu"), Some(1.0));
+        figures.lower("case", "client", "cpu", 3.0);
+        figures.lower("case", "client", "cpu", 2.0);
+        figures.lower("case", "client", "cpu", 4.0);
+        assert_eq!(figures.get("case", "client", "cpu"), Some(2.0));
+        Ok(())
+    }
 }
