@@ -137,7 +137,7 @@ impl Equivalent<Key> for OriginRef<'_> {
             && key.protocol == self.protocol
             && key.group == self.group
             && key.runtime == self.runtime
-            && key.address == self.address
+            && key.address.as_deref() == self.address.as_ref()
             && key.authority == *self.authority
     }
 }

@@ -39,7 +39,7 @@ struct Inner {
     /// The runtime that drives its connections.
     runtime: Option<runtime::Id>,
     /// The one address that its connections lead to, where requests are spread.
-    address: Option<SocketAddr>,
+    address: Option<Box<SocketAddr>>,
     /// The length of the host within the authority.
     host_len: usize,
     port: u16,
@@ -128,13 +128,13 @@ impl Origin {
     /// The one address that its connections lead to, where requests are spread.
     #[inline]
     pub(crate) fn address(&self) -> Option<SocketAddr> {
-        self.0.address
+        self.0.address.as_deref().copied()
     }
 
     /// The same, for connections to this address alone.
     pub(crate) fn with_address(&self, address: SocketAddr) -> Self {
         Self(Arc::new(Inner {
-            address: Some(address),
+            address: Some(Box::new(address)),
             ..(*self.0).clone()
         }))
     }
@@ -180,7 +180,7 @@ impl Origin {
             protocol: self.0.protocol,
             group: self.0.group,
             runtime: self.0.runtime,
-            address: self.0.address,
+            address: self.address(),
             // The value was made of text.
             authority: String::from_utf8_lossy(self.0.authority.as_bytes()),
             host_len: self.0.host_len,

@@ -157,7 +157,7 @@ impl OriginRef<'_> {
             protocol: self.protocol,
             group: self.group,
             runtime: self.runtime,
-            address: self.address,
+            address: self.address.map(Box::new),
             host_len: self.host_len,
             port: self.port,
             authority: HeaderValue::from_maybe_shared(name).map_err(|_| invalid())?,

@@ -30,7 +30,7 @@ pub(crate) struct Connection<B: Send + 'static> {
     pub(super) state: Arc<ExchangeState>,
     expires: Option<Instant>,
     /// Set if the peer is an HTTP proxy that is sent each request with its whole URI.
-    via_proxy: Option<ViaProxy>,
+    via_proxy: Option<Box<ViaProxy>>,
     /// The runtime that drives it.
     runtime: Option<runtime::Id>,
     /// Whether a response has come over it.
@@ -72,7 +72,7 @@ impl<B: Send + 'static> Connection<B> {
             origin,
             state,
             expires,
-            via_proxy,
+            via_proxy: via_proxy.map(Box::new),
             runtime: crate::runtime::current(),
             used: AtomicBool::new(false),
             ended: AtomicBool::new(false),
@@ -256,7 +256,7 @@ impl<B: Send + 'static> Connection<B> {
 
     /// The proxy that the peer is, if it is sent each request with its whole URI.
     pub(crate) fn via_proxy(&self) -> Option<&ViaProxy> {
-        self.via_proxy.as_ref()
+        self.via_proxy.as_deref()
     }
 
     /// Takes the rest of a response body that was dropped.

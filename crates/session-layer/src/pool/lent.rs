@@ -148,7 +148,11 @@ impl<C: Numbered, S: Numbered + Clone> Lent<C, S> {
         Q: Lookup + ?Sized,
         W: Clone,
     {
-        if let Some(ready) = self.lock(origin).remove(origin) {
+        if !state.is_lent(origin) {
+            return;
+        }
+        let ready = self.lock(origin).remove(origin);
+        if let Some(ready) = ready {
             state.recall(origin, ready);
         }
     }

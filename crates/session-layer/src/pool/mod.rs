@@ -11,6 +11,8 @@ mod connect;
 mod connection;
 mod effects;
 mod grant;
+#[cfg(all(test, not(session_loom)))]
+mod hold;
 mod inner;
 mod keep_alive;
 mod lent;

@@ -53,6 +53,7 @@ fn main() -> Result<ExitCode> {
             let title = names.first().ok_or("report DIRECTORY section TITLE")?;
             full::section(&bench, title)?
         }
+        "threads" => bench.threads()?,
         other => return Err(format!("unknown form {other}").into()),
     };
     Ok(ExitCode::from(u8::from(!passed)))

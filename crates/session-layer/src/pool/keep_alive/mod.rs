@@ -30,7 +30,8 @@ pub(super) struct KeepAlive {
     /// The least idle age in nanoseconds that anything is known of: none of less need be looked at, which
     /// are nearly all. [`NOTHING`] where nothing is known.
     interest: AtomicU64,
-    ages: Mutex<IdleAges>,
+    /// Where anything was noted, which is rare.
+    ages: Mutex<Option<Box<IdleAges>>>,
 }
 
 const NOTHING: u64 = u64::MAX;
@@ -84,11 +85,12 @@ impl KeepAlive {
             return true;
         }
         let mut ages = self.ages();
+        let ages = ages.get_or_insert_default();
         let allowed = ages.limit(now).is_none_or(|limit| age < limit);
         if allowed {
             ages.lived(age, now);
         }
-        self.set_interest(&ages);
+        self.set_interest(ages);
         allowed
     }
 
@@ -102,28 +104,30 @@ impl KeepAlive {
     pub(super) fn lived(&self, age: Duration, now: Instant) {
         if nanos(age) >= self.interest.load(Relaxed) {
             let mut ages = self.ages();
+            let ages = ages.get_or_insert_default();
             ages.lived(age, now);
-            self.set_interest(&ages);
+            self.set_interest(ages);
         }
     }
 
     /// Takes note that the peer closed a connection that had been idle for this long.
     pub(super) fn closed(&self, age: Duration, now: Instant) {
         let mut ages = self.ages();
+        let ages = ages.get_or_insert_default();
         ages.closed(age, now);
-        self.set_interest(&ages);
+        self.set_interest(ages);
     }
 
     /// The limit, if it was learned or has fallen since this was asked last.
     pub(super) fn news(&self, now: Instant) -> Option<Duration> {
-        self.ages().news(now)
+        self.ages().as_mut()?.news(now)
     }
 
     fn limit(&self, now: Instant) -> Option<Duration> {
         if self.is_empty() {
             return None;
         }
-        self.ages().limit(now)
+        self.ages().as_mut()?.limit(now)
     }
 
     fn set_interest(&self, ages: &IdleAges) {
@@ -131,7 +135,7 @@ impl KeepAlive {
         self.interest.store(interest, Relaxed);
     }
 
-    fn ages(&self) -> MutexGuard<'_, IdleAges> {
+    fn ages(&self) -> MutexGuard<'_, Option<Box<IdleAges>>> {
         self.ages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -23,6 +23,15 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         self.lent > 0
     }
 
+    /// Whether this origin is lent.
+    pub(crate) fn is_lent<Q>(&self, origin: &Q) -> bool
+    where
+        Q: Equivalent<Key> + Hash + ?Sized,
+    {
+        let entry = self.origins.get(origin);
+        entry.is_some_and(|entry| entry.is_lent)
+    }
+
     /// Lends the connections of an origin, if each of the two follows for whoever has them then:
     ///
     /// - A request that takes a connection overtakes none: none waits at this origin.
@@ -41,6 +50,8 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         }
         let mut ready = entry.ready.take().unwrap_or_default();
         entry.is_lent = true;
+        // Most origins hardly ever have a waiter again.
+        entry.waiters.shrink_to_fit();
         // All tickets that the origin had before are smaller, and those that it gets after the next
         // recall are larger.
         let end = self.next.saturating_add(TICKETS);

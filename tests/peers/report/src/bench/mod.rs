@@ -55,6 +55,13 @@ impl Bench {
         })
     }
 
+    /// Prints what requests cost where two threads share a session..
+    pub(crate) fn threads(&self) -> Result<bool> {
+        let program = self.directory.join("threads");
+        let status = Command::new(program).arg(&self.port).status()?;
+        Ok(status.success())
+    }
+
     /// What one request takes of the processor, in nanoseconds, for a case in slices.
     pub(crate) fn cpu(&self, peer: Peer, case: &Case) -> Result<f64> {
         let (output, _) = self.run(&[], peer, case)?;
