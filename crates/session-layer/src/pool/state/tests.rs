@@ -1009,6 +1009,11 @@ impl Run {
             }
             Step::Wait => *now += STEAL_AFTER,
         }
+        self.check();
+    }
+
+    /// Checks what holds after each step.
+    fn check(&mut self) {
         self.world
             .waiting
             .sort_by_key(|(_, arrival, _)| (arrival.since, arrival.ticket));

@@ -160,7 +160,7 @@ impl Pool {
 
     fn follow(self: &Arc<Self>, effects: Effects<Arc<Link>, Arc<Cell>>) {
         for (cell, link) in effects.serve {
-            self.serve(&cell, self.begin(Checkout::Stream(link)));
+            self.serve(&cell, Self::begin(Checkout::Stream(link)));
         }
         self.grant(effects.grant);
         for cell in effects.tell {
@@ -172,7 +172,7 @@ impl Pool {
         match returned {
             Returned::Idle => {}
             Returned::Close(link) => drop(link),
-            Returned::Serve(cell, link) => self.serve(&cell, self.begin(Checkout::Own(link))),
+            Returned::Serve(cell, link) => self.serve(&cell, Self::begin(Checkout::Own(link))),
         }
     }
 
@@ -183,7 +183,7 @@ impl Pool {
     }
 
     /// Notes that a request has this connection.
-    fn begin(&self, given: Given) -> Given {
+    fn begin(given: Given) -> Given {
         match &given {
             Checkout::Own(link) => assert_eq!(link.carries.fetch_add(1, SeqCst), 0),
             Checkout::Stream(link) => assert!(link.carries.fetch_add(1, SeqCst) < STREAMS),
@@ -305,7 +305,7 @@ impl Pool {
         let (given, arrival) = match answer {
             CheckoutAnswer::Ready(given, ticket) => {
                 let since = again.map_or(now, |arrival| arrival.since);
-                (Some(self.begin(given)), Arrival { ticket, since })
+                (Some(Self::begin(given)), Arrival { ticket, since })
             }
             CheckoutAnswer::Connect(place) => {
                 self.open(self.permit(at), random);
