@@ -1,5 +1,7 @@
 //! What went wrong with the attempts of a partition lately. A success is not counted: it touches nothing.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 /// Counts of the last ten seconds, in ten buckets.
@@ -72,9 +74,13 @@ impl Recent {
     /// Makes the first bucket the one of this moment.
     fn advance(&mut self, now: Instant) {
         let steps = self.steps(now).min(BUCKETS);
-        if self.start.is_none() || steps > 0 {
-            self.start = Some(now);
-        }
+        // By whole seconds: what has passed of this one belongs to its bucket.
+        let seconds = Duration::from_secs(u64::try_from(steps).unwrap_or_default());
+        let same = self.start.filter(|_| steps < BUCKETS);
+        self.start = Some(
+            same.and_then(|start| start.checked_add(seconds))
+                .unwrap_or(now),
+        );
         self.buckets.rotate_right(steps);
         for bucket in self.buckets.iter_mut().take(steps) {
             *bucket = Bucket::default();
@@ -84,8 +90,6 @@ impl Recent {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -102,6 +106,24 @@ mod tests {
         assert_eq!((at(Bad::Failure, 24), at(Bad::Throttled, 28)), (5, 1));
         assert_eq!((at(Bad::Failure, 29), at(Bad::Throttled, 86_400)), (0, 0));
         assert_eq!(recent.last_failure(), Some(start + SECOND * 19));
+    }
+
+    #[test]
+    fn failures_that_come_slowly_do_not_stretch_the_ten_seconds() {
+        let (mut recent, start) = (Recent::default(), Instant::now());
+        let apart = Duration::from_millis(1_900);
+        for number in 0..20 {
+            recent.count(Bad::Failure, start + apart * number);
+        }
+        // Those of the last 9.5 seconds.
+        let count = recent.of(Bad::Failure, start + apart * 19);
+        assert!((5..=6).contains(&count), "{count}");
+        // After a long time without any, it begins anew.
+        recent.count(Bad::Failure, start + Duration::from_secs(86_400));
+        assert_eq!(
+            recent.of(Bad::Failure, start + Duration::from_secs(86_409)),
+            1
+        );
     }
 
     #[test]
