@@ -11,8 +11,12 @@ use fastrand::Rng;
 /// from the shortest: after a fifth of `d` come four fifths of the next. So each wait is anywhere in
 /// its range, and yet no call has two short ones. With full jitter, a base of 100 ms and the factor 2 the
 /// first two waits take 100 ms to 200 ms, and all retries of a call that fails within a blip of 100 ms
-/// cannot fall into it. [`Decorrelated`](Self::Decorrelated) waits, which depend on the one before
-/// already, are drawn each for itself.
+/// cannot fall into it.
+///
+/// Each wait is drawn for itself where the range of one of the two is less than half as long again as that of
+/// the other, such as at the cap or with a fixed schedule: there the two would always take the same time
+/// together, and calls that failed at the same time would meet again. So are
+/// [`Decorrelated`](Self::Decorrelated) waits, which depend on the one before already.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Jitter {

@@ -175,6 +175,32 @@ fn no_call_has_two_short_waits() {
 }
 
 #[test]
+fn calls_that_failed_together_do_not_meet_again_after_two_waits() {
+    let exponential = Exponential::new(millis(100));
+    for (name, backoff) in [
+        ("growing", Backoff::default()),
+        ("slowly growing", Backoff::from(exponential.factor(1.1))),
+        ("constant", Backoff::from(exponential.factor(1))),
+        ("capped", Backoff::from(exponential.cap(millis(100)))),
+        ("fixed", Backoff::fixed(millis(100))),
+        ("linear", Backoff::linear(millis(100), millis(50))),
+        ("shrinking", Backoff::schedule([millis(110), millis(100)])),
+    ] {
+        for jitter in [Jitter::Full, Jitter::Equal, Jitter::Proportional(50)] {
+            let backoff = backoff.clone().jitter(jitter);
+            let sum = |seed| backoff.delays(seed).take(2).sum::<Duration>();
+            let first = (0..1_000).map(sum).min().unwrap();
+            let last = (0..1_000).map(sum).max().unwrap();
+            // Half of the first range, as long as there are no calls at its very ends.
+            assert!(
+                last - first >= millis(24),
+                "{name} {jitter:?} {first:?} {last:?}"
+            );
+        }
+    }
+}
+
+#[test]
 fn each_wait_is_anywhere_in_its_range() {
     let backoff = Backoff::default();
     for (place, range) in [100, 200, 400, 800].into_iter().enumerate() {

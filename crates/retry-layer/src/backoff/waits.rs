@@ -34,8 +34,25 @@ pub(crate) struct Waits {
     jitter: Jitter,
     cap: Duration,
     previous: Option<Duration>,
-    /// Where the last wait was in its range, if the next one is opposite to it.
-    drawn: Option<Position>,
+    /// The last wait, if it was drawn and the next one may be opposite to it.
+    drawn: Option<Drawn>,
+}
+
+/// A wait that was drawn for itself.
+#[derive(Clone, Copy)]
+struct Drawn {
+    position: Position,
+    /// How long its range is.
+    span: Duration,
+}
+
+impl Drawn {
+    /// Whether waits of a range of this length are spread if they are opposite to this one. The sum of the
+    /// two is then anywhere in a range as long as the two differ. Where they are alike it would be the same
+    /// for all calls, and those that failed together would meet again.
+    fn is_spread_by(self, span: Duration) -> bool {
+        self.span.abs_diff(span) >= self.span.min(span) / 2
+    }
 }
 
 enum Source {
@@ -99,23 +116,26 @@ impl Waits {
             previous,
             cap: self.cap,
         };
-        let wait = self.position(random).of(self.jitter.range(spread));
+        let range = self.jitter.range(spread);
+        let wait = self.position(range, random).of(range);
         self.previous = Some(wait);
         Some(wait)
     }
 
     /// Where in its range the next wait is: anywhere, or opposite to the one before. Two waits that are
     /// each drawn anew may both be short, and then all attempts of a call fall into one blip.
-    fn position(&mut self, random: &mut Rng) -> Position {
-        if let Some(before) = self.drawn.take() {
-            return before.opposite();
+    fn position(&mut self, range: (Duration, Duration), random: &mut Rng) -> Position {
+        let (shortest, longest) = range;
+        let span = longest.saturating_sub(shortest);
+        if let Some(before) = self.drawn.take().filter(|it| it.is_spread_by(span)) {
+            return before.position.opposite();
         }
-        let drawn = Position::random(random);
+        let position = Position::random(random);
         // A decorrelated wait follows from the one before by its range.
         if self.jitter != Jitter::Decorrelated {
-            self.drawn = Some(drawn);
+            self.drawn = Some(Drawn { position, span });
         }
-        drawn
+        position
     }
 }
 
