@@ -11,7 +11,8 @@ mod connect;
 mod connection;
 mod effects;
 mod grant;
-#[cfg(all(test, not(session_loom)))]
+#[cfg(test)]
+#[cfg(not(session_loom))]
 mod hold;
 mod inner;
 mod keep_alive;
