@@ -10,6 +10,10 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Full, StreamBody, channel::Channel};
+use proptest::{
+    prelude::{Just, Strategy, any, prop_assert, prop_assert_eq},
+    prop_oneof, proptest,
+};
 
 use super::{
     BodyFactory, Copying, Ending, ReplayBody, ReplayBodyError, ReplayMemory, ReplaySource,
@@ -600,4 +604,109 @@ fn a_body_knows_what_copies_of_it_can_be_made_of() {
         panic!("at any time")
     };
     assert_eq!(next(&mut copy), "rows");
+}
+
+/// A body of pieces that knows its length, and, if it is told to, its end with the last of them.
+struct Known {
+    pieces: std::vec::IntoIter<usize>,
+    tells_end: bool,
+}
+
+impl Known {
+    fn left(&self) -> usize {
+        self.pieces.as_slice().iter().sum()
+    }
+}
+
+impl Body for Known {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let piece = self.pieces.next();
+        Poll::Ready(piece.map(|size| Ok(Frame::data(Bytes::from(vec![b'x'; size])))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.tells_end && self.pieces.as_slice().is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(u64::try_from(self.left()).unwrap())
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// The attempt of this number, counted from the newest, reads.
+    Read(usize),
+    /// Another attempt follows, if it may.
+    Next(Ending),
+    /// The call is over.
+    Release,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        12 => (0..2_usize).prop_map(Step::Read),
+        2 => Just(Step::Next(Ending::Failed)),
+        1 => Just(Step::Next(Ending::Answered)),
+        1 => Just(Step::Release),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn no_attempt_ends_a_body_that_it_has_not_sent_whole(
+        pieces in proptest::collection::vec(0..6_usize, 1..6),
+        limit in 0..20_usize,
+        tells_end in any::<bool>(),
+        steps in proptest::collection::vec(step(), 1..40),
+    ) {
+        let whole: usize = pieces.iter().sum();
+        let body = Known { pieces: pieces.into_iter(), tells_end };
+        let (source, first) = ReplaySource::record(body, limit, None);
+        // Each with what it has sent.
+        let mut attempts = vec![(first, 0)];
+        for step in steps {
+            match step {
+                Step::Release => source.release(),
+                Step::Next(ending) => {
+                    let can = source.is_replayable(ending);
+                    prop_assert_eq!(source.supersede(ending), can);
+                    if can {
+                        attempts.push((source.rewind(), 0));
+                    }
+                }
+                Step::Read(back) => {
+                    let newest = attempts.len() - 1;
+                    let Some((attempt, sent)) = attempts.get_mut(newest.wrapping_sub(back)) else {
+                        continue;
+                    };
+                    match poll(attempt) {
+                        Poll::Pending => prop_assert!(false, "nothing to wait for"),
+                        Poll::Ready(None) => prop_assert_eq!(*sent, whole),
+                        Poll::Ready(Some(Ok(frame))) => {
+                            prop_assert_eq!(back, 0, "the newest alone reads");
+                            *sent += frame.into_data().unwrap().len();
+                        }
+                        Poll::Ready(Some(Err(error))) => {
+                            prop_assert!(back > 0 && error.is_superseded(), "{error}");
+                        }
+                    }
+                    if attempt.is_end_stream() {
+                        prop_assert_eq!(*sent, whole);
+                    }
+                    let left = attempt.size_hint().exact().unwrap();
+                    prop_assert!(left >= u64::try_from(whole - *sent).unwrap());
+                    if back == 0 {
+                        prop_assert_eq!(left, u64::try_from(whole - *sent).unwrap());
+                    }
+                }
+            }
+        }
+    }
 }
