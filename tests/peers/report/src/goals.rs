@@ -175,7 +175,7 @@ pub(crate) fn goals(figures: &Figures) -> Vec<Verdict> {
         },
         Verdict {
             id: "P16",
-            goal: "two threads on one origin, and on 64: ≥ 0.97 of two separate clients at equal time of the processor; ≤ 60 ns of the pool's lock held for a request; one origin does not contend with another",
+            goal: "two threads on one origin, and on 64: ≥ 0.97 of two separate clients at equal time of the processor; ≤ 60 ns of the pool's lock held for a request; one origin does not contend with another ([measured apart](threads.md))",
             best_peer: "–".to_owned(),
             parts: vec![],
         },
