@@ -21,7 +21,7 @@ pub struct Storm {
     pub afterwards: Duration,
     /// How long an attempt waits for its response; `None` for as long as it takes.
     pub patience: Option<Duration>,
-    /// After so long whoever makes a call leaves: the call is dropped, and counts as one that failed.
+    /// After so long a caller gives up: its call is dropped, and counts as one that failed.
     pub good_within: Duration,
     /// All randomness follows from it.
     pub seed: u64,

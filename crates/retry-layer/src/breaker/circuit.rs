@@ -148,7 +148,7 @@ impl Circuit {
         kept_until.is_some_and(|kept_until| kept_until <= now)
     }
 
-    /// Whether a success has to be told, since it is the first one or ends a run of failures.
+    /// Whether a success has to be noted, since it is the first one or ends a run of failures.
     pub(crate) fn awaits_success(&self) -> bool {
         match &self.phase {
             Phase::Closed { run } => run.failures > 0 || self.works_since.is_none(),

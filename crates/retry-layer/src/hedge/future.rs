@@ -198,7 +198,7 @@ where
     ) -> Poll<Result<Response<HedgeBody<R>>, S::Error>> {
         loop {
             if let Some((number, answer)) = self.poll_runners(first.as_mut(), cx) {
-                // Where neither is there, nobody asks for the time.
+                // Without either the time is not needed.
                 if self.latency.is_some() || !self.hedges.is_empty() {
                     let now = Instant::now();
                     self.note_answer(number, now);

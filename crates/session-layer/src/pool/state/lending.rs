@@ -32,10 +32,10 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         entry.is_some_and(|entry| entry.is_lent)
     }
 
-    /// Lends the connections of an origin, if each of the two follows for whoever has them then:
+    /// Lends the connections of an origin, if requests may use them without asking the state:
     ///
-    /// - A request that takes a connection overtakes none: none waits at this origin.
-    /// - A connection that comes back is kept: no request waits for it or for its permit, and the
+    /// - A request that takes a connection overtakes no other, since none waits at this origin.
+    /// - A connection that comes back may be kept, since no request waits for it or for its permit, and the
     ///   address is in use.
     pub(crate) fn lend<Q>(&mut self, origin: &Q) -> Option<(Key, Box<Ready<C, S>>)>
     where
