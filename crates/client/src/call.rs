@@ -71,7 +71,7 @@ pub(crate) struct Settings {
     pub(crate) policy: RetryPolicy,
     /// How often a call may wait before its deadline gets a timer.
     pub(crate) deferral: TimerDeferral,
-    /// What else is told of a request that is [explained](crate::Client::explain).
+    /// What else an [explanation](crate::Client::explain) of a request contains.
     pub(crate) facts: Facts,
     /// Set when a client without a session is closed; a session knows by itself.
     pub(crate) closed: AtomicBool,

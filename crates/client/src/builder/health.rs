@@ -57,7 +57,7 @@ impl ClientBuilder {
     /// [pauses](Self::pause), its budget and the learned delay of its [hedges](Self::hedge), unless that has a
     /// [ledger](retry_layer::hedge::HedgingBuilder::ledger) that was set. Default: one of the client's own.
     ///
-    /// Give the same one to several clients, so that one hears what another was told.
+    /// Give the same one to several clients, so that each knows what the responses to the others have shown.
     pub fn ledger(mut self, ledger: Ledger) -> Self {
         self.ledger = Some(ledger);
         self

@@ -1,4 +1,4 @@
-//! What can be told of a body without reading it.
+//! What is known of a body without reading it.
 
 use std::{
     any::Any,

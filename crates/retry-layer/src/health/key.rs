@@ -6,7 +6,7 @@ use std::{
 
 use http::Uri;
 
-/// Whose health is told: an origin, or a partition of its requests by the name that
+/// What a [`Health`](super::Health) is about: an origin, or a partition of its requests by the name that
 /// [`key_by`](super::LedgerBuilder::key_by) gives.
 ///
 /// An origin is written as `scheme://host` or `scheme://host:port`: in lower case, without user name

@@ -32,7 +32,7 @@
 //! What belongs together is a *partition*: the requests to one origin, or a part of them by the name
 //! that a [closure](LedgerBuilder::key_by) gives, such as a tenant or a token to which a quota belongs.
 //!
-//! [`Ledger::health`] tells what is known of a partition, and a [`HealthObserver`] is told of each
+//! [`Ledger::health`] returns what is known of a partition, and a [`HealthObserver`] is called at each
 //! change.
 //!
 //! # What it costs
