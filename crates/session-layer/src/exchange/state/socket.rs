@@ -186,7 +186,6 @@ impl ExchangeState {
     }
 
     /// How many bytes have come, wrapping.
-    #[cfg(feature = "http2")]
     pub(crate) fn bytes_read(&self) -> u64 {
         self.socket.read.load(Relaxed)
     }

@@ -63,7 +63,11 @@ where
             // A new connection takes no request: another would hardly do better.
             Some(_) => {
                 pooled.connection().pool().address_failed(pooled.origin());
-                let failed = Error::new(Kind::Unsent).with(error.into_error());
+                let mut failed = Error::new(Kind::Unsent);
+                failed = match spoke_first(&pooled) {
+                    Some(reason) => failed.with(reason),
+                    None => failed.with(error.into_error()),
+                };
                 Lost::Failed(self.named(failed, &pooled))
             }
             None => self.failed(pooled, Some(error.into_error())),
@@ -162,7 +166,10 @@ where
             if !pooled.has_been_used() {
                 // A new connection takes no request: another would hardly do better.
                 pooled.connection().pool().address_failed(pooled.origin());
-                let failed = self.named(Error::new(Kind::Unsent), &pooled);
+                let mut failed = self.named(Error::new(Kind::Unsent), &pooled);
+                if let Some(reason) = spoke_first(&pooled) {
+                    failed = failed.with(reason);
+                }
                 pooled.abort(Cause::Broken);
                 return Lost::Failed(failed);
             }
@@ -217,6 +224,18 @@ where
             Kind::Unsent
         }
     }
+}
+
+/// Why a new connection took no request, if its peer sent bytes before it was asked anything. Over
+/// HTTP/1 a server does not send first; over HTTP/2 it does, and hyper's error says neither.
+fn spoke_first<B: Send + 'static>(pooled: &PooledConnection<B>) -> Option<io::Error> {
+    let spoke = !pooled.is_stream() && pooled.socket().bytes_read() > 0;
+    spoke.then(|| {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the peer sent bytes before the request: it may speak HTTP/2, or no HTTP",
+        )
+    })
 }
 
 /// Hands a request back for the next connection: its body never left. `cause` is why this

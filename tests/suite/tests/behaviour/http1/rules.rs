@@ -2,6 +2,7 @@
 //! of a body that nobody reads.
 
 use std::{
+    error::Error as _,
     fmt::Write as _,
     sync::{
         Arc,
@@ -12,9 +13,13 @@ use std::{
 
 use http::StatusCode;
 use http_body_util::BodyExt;
-use session_layer::{PoolConfig, Session, SessionLayer, Stats, Timeouts};
+use session_layer::{Error, PoolConfig, Session, SessionLayer, Stats, Timeouts};
 use test_suite::{BytesSession, eventually, fetch, get, in_memory, send, session};
-use test_support::{Connection, MemoryConnector, Reply, Server, answer, sequence};
+use test_support::{
+    Connection, MemoryConnector, Reply, Server, answer,
+    frames::{self, setting},
+    sequence,
+};
 use tokio::time::Instant;
 
 fn over(connector: &MemoryConnector) -> BytesSession {
@@ -333,7 +338,7 @@ async fn a_body_without_a_length_that_nobody_reads_costs_its_connection() {
 // Floods within a chunked body.
 
 /// Answers with a chunked body of which these bytes have no end, and tells how many of them were taken.
-async fn flooded(first: &'static str, then: &'static str) -> (session_layer::Error, usize) {
+async fn flooded(first: &'static str, then: &'static str) -> (Error, usize) {
     let taken = Arc::new(AtomicUsize::new(0));
     let count = taken.clone();
     let connector = MemoryConnector::new(move |mut connection: Connection| {
@@ -372,4 +377,42 @@ async fn extensions_and_trailers_of_chunks_without_end_end() {
         assert!(taken < 512 * 1024, "{what}: {taken} bytes were taken");
         println!("figure: {what}: ended after {} KiB", taken / 1024);
     }
+}
+
+// A peer of another protocol.
+
+/// What the error of a GET says whose peer sends this as soon as it is connected.
+async fn error_of_a_peer_that_begins_with(bytes: Vec<u8>) -> (Error, String) {
+    let connector = MemoryConnector::new(move |mut connection: Connection| {
+        let bytes = bytes.clone();
+        async move {
+            connection.write(bytes).await;
+            connection.read_bytes().await;
+        }
+    });
+    let session = over(&connector);
+    let error = fetch(&session, get("http://peer/")).await.unwrap_err();
+    let mut chain = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        write!(chain, ": {error}").unwrap();
+        source = error.source();
+    }
+    (error, chain)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_speaks_http2_is_named_as_one_that_may() {
+    let settings = frames::settings(&[(setting::MAX_CONCURRENT_STREAMS, 100)]);
+    let (error, chain) = error_of_a_peer_that_begins_with(settings).await;
+    assert!(error.is_unsent(), "{error:?}");
+    assert!(chain.contains("it may speak HTTP/2"), "{chain}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_greets_is_named_as_one_that_may_speak_no_http() {
+    let greeting = b"220 mail.test ESMTP\r\n".to_vec();
+    let (error, chain) = error_of_a_peer_that_begins_with(greeting).await;
+    assert!(error.is_unsent(), "{error:?}");
+    assert!(chain.contains("or no HTTP"), "{chain}");
 }
