@@ -237,7 +237,10 @@ where
         request: Request<B>,
         started: Option<Instant>,
     ) -> Self {
-        let mut request = request.map(ReplayBody::passing);
+        let mut request = request.map(|body| match body.is_end_stream() {
+            true => ReplayBody::empty(),
+            false => ReplayBody::passing(body),
+        });
         let deadline = |extensions: &_| policy.deadline_of(extensions, started);
         decoration.decorate(&policy, &mut request, deadline);
         let (method, uri) = (request.method().clone(), request.uri().clone());

@@ -7,7 +7,6 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use pin_project_lite::pin_project;
 
 use super::{
     copied::Copied,
@@ -17,47 +16,44 @@ use super::{
 };
 use crate::named::BoxError;
 
-pin_project! {
-    /// The body of a request that may be sent more than once.
-    ///
-    /// The first attempt streams it as it comes. Each frame is kept while it passes, by reference
-    /// count and without a copy, up to the policy's
-    /// [`replay_limit`](crate::RetryPolicyBuilder::replay_limit). A later attempt gets what was
-    /// kept, and then the rest; trailers too. A body that goes over the limit is still sent, but
-    /// only to this attempt. A body that is one frame of bytes is kept whatever its size, because it
-    /// is in memory anyway. All calls of a policy together keep no more than its
-    /// [`replay_memory`](crate::RetryPolicyBuilder::replay_memory), if that is set; short frames are
-    /// then copied, so that they hold no buffer that is longer than what is counted. A body that
-    /// comes with a [`BodyFactory`] is made anew for each attempt, and not kept.
-    ///
-    /// Its length is the same on every attempt. Only the newest attempt can read: the body of an
-    /// attempt that was given up ends in an error, never early, so that a truncated request is not
-    /// taken for a whole one.
-    pub struct ReplayBody<B> {
-        #[pin]
-        state: State<B>,
-    }
+/// The body of a request that may be sent more than once.
+///
+/// The first attempt streams it as it comes. Each frame is kept while it passes, by reference
+/// count and without a copy, up to the policy's
+/// [`replay_limit`](crate::RetryPolicyBuilder::replay_limit). A later attempt gets what was
+/// kept, and then the rest; trailers too. A body that goes over the limit is still sent, but
+/// only to this attempt. A body that is one frame of bytes is kept whatever its size, because it
+/// is in memory anyway. All calls of a policy together keep no more than its
+/// [`replay_memory`](crate::RetryPolicyBuilder::replay_memory), if that is set; short frames are
+/// then copied, so that they hold no buffer that is longer than what is counted. A body that
+/// comes with a [`BodyFactory`] is made anew for each attempt, and not kept.
+///
+/// Its length is the same on every attempt. Only the newest attempt can read: the body of an
+/// attempt that was given up ends in an error, never early, so that a truncated request is not
+/// taken for a whole one.
+pub struct ReplayBody<B> {
+    state: State<B>,
 }
 
-pin_project! {
-    #[project = StateProj]
-    enum State<B> {
-        Empty,
-        Passing { #[pin] body: B },
-        Recorded { reader: Reader<B> },
-        // What the reader has left when nothing is kept any more.
-        Alone { body: Pin<Box<B>> },
-        Copied { copied: Box<Copied> },
-        // The factory made a body of another length than the first one had.
-        Changed { exact: Option<u64> },
-    }
+// The body is boxed where there is one, so that a request stays within 256 bytes: it is moved some
+// ten times, and longer copies take a slower way.
+enum State<B> {
+    Empty,
+    /// Nothing is kept of it, or nothing any more.
+    Passing(Pin<Box<B>>),
+    Recorded(Reader<B>),
+    Copied(Box<Copied>),
+    /// The factory made a body of another length than the first one had.
+    Changed {
+        exact: Option<u64>,
+    },
 }
 
 impl<B> ReplayBody<B> {
     /// A body that the reader of a tape reads.
     pub(super) fn recorded(reader: Reader<B>) -> Self {
         Self {
-            state: State::Recorded { reader },
+            state: State::Recorded(reader),
         }
     }
 
@@ -70,16 +66,14 @@ impl<B> ReplayBody<B> {
 
     pub(super) fn copied(copied: Copied) -> Self {
         Self {
-            state: State::Copied {
-                copied: Box::new(copied),
-            },
+            state: State::Copied(Box::new(copied)),
         }
     }
 
     /// The tape that it reads, if it reads one.
     pub(super) fn tape(&self) -> Option<Arc<Tape<B>>> {
         match &self.state {
-            State::Recorded { reader } => Some(reader.tape()),
+            State::Recorded(reader) => Some(reader.tape()),
             _ => None,
         }
     }
@@ -87,7 +81,7 @@ impl<B> ReplayBody<B> {
     /// The body inside, if nothing is kept of it.
     pub(super) fn passed(&self) -> Option<&B> {
         match &self.state {
-            State::Passing { body } => Some(body),
+            State::Passing(body) => Some(body),
             _ => None,
         }
     }
@@ -103,10 +97,10 @@ impl<B> ReplayBody<B> {
     }
 
     /// Makes a body of which nothing is kept, so that it can be sent once: for a layer between the
-    /// attempts and the service, which puts a body of its own in place of one.
+    /// attempts and the service, which puts a body of its own in place of one. Allocates once.
     pub fn passing(body: B) -> Self {
         Self {
-            state: State::Passing { body },
+            state: State::Passing(Box::pin(body)),
         }
     }
 }
@@ -123,34 +117,32 @@ where
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ReplayBodyError>>> {
-        let mut state = self.project().state;
-        match state.as_mut().project() {
-            StateProj::Empty => Poll::Ready(None),
-            StateProj::Passing { body } => body.poll_frame(cx).map_err(ReplayBodyError::inner),
-            StateProj::Alone { body } => {
+        let state = &mut self.get_mut().state;
+        match state {
+            State::Empty => Poll::Ready(None),
+            State::Passing(body) => {
                 let polled = body.as_mut().poll_frame(cx);
                 polled.map_err(ReplayBodyError::inner)
             }
-            StateProj::Recorded { reader } => match reader.poll_read(cx) {
+            State::Recorded(reader) => match reader.poll_read(cx) {
                 Read::Polled(polled) => polled,
                 Read::Alone(mut body) => {
                     let polled = body.as_mut().poll_frame(cx);
-                    state.set(State::Alone { body });
+                    *state = State::Passing(body);
                     polled.map_err(ReplayBodyError::inner)
                 }
             },
-            StateProj::Copied { copied } => Poll::Ready(copied.next_frame().map(Ok)),
-            StateProj::Changed { .. } => Poll::Ready(Some(Err(ReplayBodyError::changed()))),
+            State::Copied(copied) => Poll::Ready(copied.next_frame().map(Ok)),
+            State::Changed { .. } => Poll::Ready(Some(Err(ReplayBodyError::changed()))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.state {
             State::Empty => true,
-            State::Passing { body } => body.is_end_stream(),
-            State::Alone { body } => body.is_end_stream(),
-            State::Recorded { reader } => reader.is_end_stream(),
-            State::Copied { copied } => copied.is_end_stream(),
+            State::Passing(body) => body.is_end_stream(),
+            State::Recorded(reader) => reader.is_end_stream(),
+            State::Copied(copied) => copied.is_end_stream(),
             State::Changed { .. } => false,
         }
     }
@@ -158,10 +150,9 @@ where
     fn size_hint(&self) -> SizeHint {
         match &self.state {
             State::Empty => SizeHint::with_exact(0),
-            State::Passing { body } => body.size_hint(),
-            State::Alone { body } => body.size_hint(),
-            State::Recorded { reader } => reader.size_hint(),
-            State::Copied { copied } => copied.size_hint(),
+            State::Passing(body) => body.size_hint(),
+            State::Recorded(reader) => reader.size_hint(),
+            State::Copied(copied) => copied.size_hint(),
             State::Changed { exact } => exact.map_or_else(SizeHint::new, SizeHint::with_exact),
         }
     }
@@ -171,10 +162,9 @@ impl<B> fmt::Debug for ReplayBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
             State::Empty => "empty",
-            State::Passing { .. } => "passing",
-            State::Recorded { .. } => "recorded",
-            State::Alone { .. } => "alone",
-            State::Copied { .. } => "copied",
+            State::Passing(_) => "passing",
+            State::Recorded(_) => "recorded",
+            State::Copied(_) => "copied",
             State::Changed { .. } => "changed",
         };
         f.debug_tuple("ReplayBody").field(&state).finish()
