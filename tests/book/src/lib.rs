@@ -92,6 +92,10 @@ struct CookbookClickhouse;
 struct CookbookLlm;
 
 #[cfg(doctest)]
+#[doc = include_str!("../../../docs/book/src/cookbook/grpc.md")]
+struct CookbookGrpc;
+
+#[cfg(doctest)]
 #[doc = include_str!("../../../docs/book/src/cookbook/webhooks.md")]
 struct CookbookWebhooks;
 

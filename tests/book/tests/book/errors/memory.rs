@@ -116,12 +116,17 @@ async fn heads() -> Vec<String> {
     get(&stale).await.unwrap();
     // At once, before the connection has been idle for too long.
     let stale = line(post(&stale).await);
+    let greeting = |mut connection: Connection| async move {
+        connection.write("220 mail.example.com ESMTP\r\n").await;
+        connection.read_bytes().await;
+    };
     vec![
         line(get(&over(&replying([Reply::stall()]))).await),
         line(post(&over(&replying([Reply::stall()]))).await),
         line(get(&over(&MemoryConnector::new(closing))).await),
         line(post(&over(&MemoryConnector::new(closing))).await),
         stale,
+        line(get(&over(&MemoryConnector::new(greeting))).await),
         line(get(&over(&replying([Reply::raw("SSH-2.0-OpenSSH_9.6\r\n")]))).await),
         line(
             get(&over(&replying([Reply::raw(
