@@ -36,7 +36,14 @@ impl<B: Send + 'static> Pool<B> {
         inner.closed.count(reason);
         inner.live.remove(&id);
         drop(inner);
-        drop(self.take_idle(id, origin));
+        let mut inner = self.lock_for(origin);
+        let idle = inner.state.remove(origin, id);
+        // If the peer allowed no request on it, waiters may open another now; and its permit may be
+        // free already.
+        let granted = inner.state.grant_all();
+        drop(inner);
+        drop(idle);
+        self.grant(granted);
         self.gone.notify_waiters();
         self.config.listener.tell(|| Event::Closed {
             origin,

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::{
     Idle, PooledConnection, Shared, Streams,
+    close::close_idle,
     connect::Never,
     lent::Lent,
     state::{Checkout, State, Ticket},
@@ -28,10 +29,26 @@ pub(super) type Decisions<B> = State<PooledConnection<B>, Arc<Shared<B>>, Arc<Wa
 pub(super) type LentConnections<B> = Lent<PooledConnection<B>, Arc<Shared<B>>>;
 
 /// The pool's lock, to ask the state about one origin. The origin is not lent meanwhile.
+///
+/// When it is dropped, idle connections are closed if requests wait for room since the state was
+/// asked.
 pub(super) struct Recalled<'a, B: Send + 'static, Q: Lookup> {
+    // The fields are dropped in this order: the lock is released before anything is closed.
     inner: MutexGuard<'a, Inner<B>>,
+    evicted: Evicted<B>,
     lent: &'a LentConnections<B>,
     origin: &'a Q,
+}
+
+/// Idle connections that make room for others. They are closed when this is dropped.
+struct Evicted<B: Send + 'static>(Vec<Idle<B>>);
+
+impl<B: Send + 'static> Drop for Evicted<B> {
+    fn drop(&mut self) {
+        for idle in self.0.drain(..) {
+            close_idle(idle, Cause::Evicted);
+        }
+    }
 }
 
 impl<'a, B: Send + 'static, Q: Lookup> Recalled<'a, B, Q> {
@@ -43,6 +60,7 @@ impl<'a, B: Send + 'static, Q: Lookup> Recalled<'a, B, Q> {
         lent.recall(&mut inner.state, origin);
         Self {
             inner,
+            evicted: Evicted(Vec::new()),
             lent,
             origin,
         }
@@ -65,7 +83,7 @@ impl<B: Send + 'static, Q: Lookup> DerefMut for Recalled<'_, B, Q> {
 
 impl<B: Send + 'static, Q: Lookup> Drop for Recalled<'_, B, Q> {
     fn drop(&mut self) {
-        self.lent.settle(&mut self.inner.state, self.origin);
+        self.evicted.0 = self.lent.settle(&mut self.inner.state, self.origin);
     }
 }
 

@@ -171,7 +171,10 @@ impl<C: Numbered, S: Numbered + Clone> Lent<C, S> {
 
     /// Lends an origin again, after the state was asked about it. If a request waits for room
     /// anywhere, all others are taken back: whatever is given back may have to make room.
-    pub(super) fn settle<Q, W>(&self, state: &mut State<C, S, W>, origin: &Q)
+    ///
+    /// Returns the idle connections that have to be closed to make room.
+    #[must_use]
+    pub(super) fn settle<Q, W>(&self, state: &mut State<C, S, W>, origin: &Q) -> Vec<Checkout<C, S>>
     where
         Q: Lookup + ?Sized,
         W: Clone,
@@ -181,5 +184,6 @@ impl<C: Numbered, S: Numbered + Clone> Lent<C, S> {
         } else if let Some((key, ready)) = state.lend(origin) {
             self.lock(origin).insert(key, ready);
         }
+        state.make_room(origin)
     }
 }

@@ -229,7 +229,11 @@ impl Lending {
         let mut state = self.state.lock().expect("nothing panics under it");
         self.lent.recall(&mut state, origin);
         let answer = ask(&mut state);
-        self.lent.settle(&mut state, origin);
+        let evicted = self.lent.settle(&mut state, origin);
+        assert!(
+            evicted.is_empty(),
+            "only a request that comes makes room here"
+        );
         answer
     }
 

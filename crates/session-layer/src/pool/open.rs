@@ -66,7 +66,7 @@ impl<B: Send + 'static> Pool<B> {
         let (returned, granted) = if inner.end_opening(id).is_some() {
             inner.state.connected(&origin, pooled, now)
         } else {
-            (inner.state.release(&origin, pooled, now), Vec::new())
+            (inner.state.connected_late(&origin, pooled, now), Vec::new())
         };
         drop(inner);
         self.carry_out(&origin, returned);

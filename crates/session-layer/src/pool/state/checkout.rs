@@ -92,7 +92,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         }
         let evicted = if self.wants_room() {
             recall(self);
-            self.evict(&place.origin)
+            self.make_room_for_one(&place.origin)
         } else {
             None
         };

@@ -26,6 +26,18 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         (returned, self.grant_all())
     }
 
+    /// Places a connection whose connect was cancelled, but had succeeded by then. It is not counted
+    /// among those that are being opened any more.
+    pub(crate) fn connected_late(
+        &mut self,
+        origin: &Origin,
+        connection: C,
+        now: Instant,
+    ) -> Returned<C, W> {
+        self.holding.insert(connection.id());
+        self.release(origin, connection, now)
+    }
+
     /// Notes that a connect has failed; returns the waiters that fail by it.
     ///
     /// Its permit stays taken until [`permit_freed`](Self::permit_freed).

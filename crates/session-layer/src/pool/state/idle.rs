@@ -30,8 +30,14 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         self.remove(origin, id).map(Ok)
     }
 
-    /// Takes out an idle connection.
+    /// Takes out an idle connection, which closes.
     pub(crate) fn remove(&mut self, origin: &Origin, id: u64) -> Option<Checkout<C, S>> {
+        let removed = self.take_out(origin, id)?;
+        self.evict_if_wanted(id);
+        Some(removed)
+    }
+
+    pub(super) fn take_out(&mut self, origin: &Origin, id: u64) -> Option<Checkout<C, S>> {
         let ready = self.origins.get_mut(origin)?.ready.as_mut()?;
         let own = ready
             .idle
@@ -51,7 +57,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         Some(removed)
     }
 
-    /// Takes out the connections that have been idle since before `moment`.
+    /// Takes out the connections that have been idle since before `moment`, and which close.
     pub(crate) fn take_idle_before(
         &mut self,
         origin: &Origin,
@@ -67,7 +73,19 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         let old = |shared: &mut Shared<S>| shared.idle_since().is_some_and(|it| it <= moment);
         taken.extend(entry.take_shared(old).map(Checkout::Stream));
         self.refresh(origin);
+        self.evict_all_if_wanted(&taken);
         taken
+    }
+
+    /// Counts idle connections that were taken out as evicted, as far as others wait for their
+    /// permits.
+    pub(super) fn evict_all_if_wanted(&mut self, taken: &[Checkout<C, S>]) {
+        for idle in taken {
+            self.evict_if_wanted(match idle {
+                Checkout::Own(connection) => connection.id(),
+                Checkout::Stream(shared) => shared.id(),
+            });
+        }
     }
 
     pub(super) fn drain_idle(&mut self) -> Vec<Checkout<C, S>> {

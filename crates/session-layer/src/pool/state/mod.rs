@@ -36,6 +36,7 @@ pub(crate) use self::{
 use self::{
     per_origin::{PerOrigin, Place as Starved},
     shared::Sharing,
+    starved::Shortage,
 };
 use crate::{
     config::Limits,
@@ -58,7 +59,9 @@ use crate::{
 /// - an origin with waiters has nothing idle, and no shared connection with room;
 /// - an origin is in `starved` exactly while it has waiters that are not covered and may open
 ///   another connection; and while anything is in `starved`, the total limit is reached, or a
-///   permit is about to come back.
+///   permit is about to come back;
+/// - while more connections are wanted than permits are about to come back, no connection is idle
+///   that could be closed to make room.
 #[derive(Debug)]
 pub(crate) struct State<C, S, W> {
     limits: Limits,
@@ -79,6 +82,8 @@ pub(crate) struct State<C, S, W> {
     draining: Vec<(u64, Instant)>,
     /// Connections that would be opened at once if the total limit did not forbid it.
     wanted: usize,
+    /// For which shortage idle connections were sought last. They are sought again when it grows.
+    sought: Shortage,
     next: u64,
     /// Origins that could open a connection but for the total limit, by the place of their first
     /// uncovered waiter.
@@ -120,6 +125,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
             evicting: Vec::new(),
             draining: Vec::new(),
             wanted: 0,
+            sought: Shortage::default(),
             next: 0,
             starved: BTreeMap::new(),
             mode: Mode::Open,
@@ -180,7 +186,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         Returned::Idle
     }
 
-    /// Whether a connection without waiters may are idle.
+    /// Whether a connection without waiters is kept.
     fn keeps(&self) -> bool {
         self.mode == Mode::Open && !self.wants_room()
     }

@@ -350,6 +350,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         };
         let shared = ready.shared.remove(at);
         self.draining.retain(|(draining, _)| *draining != id);
+        let closes_soon = failed.is_some() || shared.streams == 0;
         if let Some(failed) = failed.filter(|_| shared.limit.is_none() || shared.refuses()) {
             let failure = match failed {
                 // Another connection would hardly allow more.
@@ -362,6 +363,9 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         effects.close.push(shared.into_handle());
         self.refresh(origin);
         effects.grant = self.grant_all();
+        if closes_soon {
+            self.evict_if_wanted(id);
+        }
         self.forget_if_unused(origin);
         effects
     }
@@ -402,15 +406,20 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
                 effects.serve.push((waiting.waiter, stream));
             }
         }
-        if shared.is_spent() || (shared.streams == 0 && !shared.is_idle() && !keeps) {
+        // A paused one stays, since its peer is about to answer a PING.
+        let may_stay = keeps || (shared.is_idle() && shared.paused);
+        let closes = shared.is_spent() || (shared.streams == 0 && !may_stay);
+        if closes {
             let shared = all.remove(at);
             self.draining.retain(|(draining, _)| *draining != id);
-            self.evict_if_wanted(id);
             effects.close.push(shared.into_handle());
         } else if shared.streams == 0 && !shared.is_idle() {
             shared.idle = Some(now);
         }
         self.refresh(origin);
         effects.grant = self.grant_all();
+        if closes {
+            self.evict_if_wanted(id);
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! Which origins the total limit starves, and which connections make room for them.
 
-use std::time::Duration;
+use std::{hash::Hash, time::Duration};
 
+use hashbrown::Equivalent;
 use tokio::time::Instant;
 
 use super::{
@@ -22,7 +23,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         waited >= self.limits.steal_after
             && self.holding.contains(&id)
             && first.is_none_or(|first| place < first.place())
-            && self.wanted > self.evicting.len().saturating_add(self.draining_soon(now))
+            && self.missing() > self.draining_soon(now)
     }
 
     /// How many of the drained connections may be expected to close soon. One that has been drained
@@ -95,42 +96,112 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         Some((place, now.saturating_duration_since(waiting.since)))
     }
 
+    /// Takes out idle connections, so that they can be closed, until enough permits are about to come
+    /// back. `asks` is the origin that the state was asked about.
+    ///
+    /// It is called after each change, since not only a request that comes may want a connection:
+    /// requests that have waited for one connection need several once it turns out to serve fewer
+    /// than was thought. While the shortage does not grow there is nothing to find, because what
+    /// comes back while room is wanted is not kept.
+    pub(crate) fn make_room<Q>(&mut self, asks: &Q) -> Vec<Checkout<C, S>>
+    where
+        Q: Equivalent<Key> + Hash + ?Sized,
+    {
+        let before = self.sought;
+        let shortage = self.note_sought();
+        let grown = shortage.missing.saturating_sub(before.missing);
+        if grown == 0 && shortage.origins <= before.origins {
+            return Vec::new();
+        }
+        let known = self.origins.get_key_value(asks).map(|(Key(asks), _)| asks);
+        let Some(asks) = known.or_else(|| self.starved.values().next()).cloned() else {
+            return Vec::new();
+        };
+        let mut taken = Vec::new();
+        while self.wants_room() {
+            let Some((origin, _)) = self.evictable(&asks) else {
+                break;
+            };
+            // Those of another runtime are not counted on, so their number is limited here.
+            if taken.len() >= grown && origin.runtime() != asks.runtime() {
+                break;
+            }
+            taken.extend(self.evict(&asks));
+        }
+        self.note_sought();
+        taken
+    }
+
+    /// The same, for a request that comes and has to wait.
+    pub(super) fn make_room_for_one(&mut self, asks: &Origin) -> Option<Checkout<C, S>> {
+        let evicted = self.evict(asks);
+        self.sought.missing = self.missing();
+        evicted
+    }
+
+    /// Takes note that idle connections were sought for the present shortage.
+    fn note_sought(&mut self) -> Shortage {
+        self.sought = Shortage {
+            missing: self.missing(),
+            origins: self.starved.len(),
+        };
+        self.sought
+    }
+
     /// Takes out the connection that has been idle for longest, if this origin waits for a permit
-    /// that no closing connection is about to free. Connections of the origin's own runtime go
-    /// first: only they are sure to close at once, since the runtime of another may not be driven.
-    /// A paused connection of the origin itself is not taken, since its peer is about to answer a
-    /// PING.
+    /// that no closing connection is about to free.
     pub(super) fn evict(&mut self, asks: &Origin) -> Option<Checkout<C, S>> {
         if !self.wants_room() {
             return None;
         }
+        let (origin, id) = self.evictable(asks)?;
+        let origin = origin.clone();
+        let evicted = self.take_out(&origin, id)?;
+        if origin.runtime() == asks.runtime() {
+            self.evicting.push(id);
+        }
+        Some(evicted)
+    }
+
+    /// The connection that makes room for this origin: the one that has been idle for longest.
+    /// Connections of the origin's own runtime go first: only they are sure to close at once, since
+    /// the runtime of another may not be driven. A paused connection does not make room for its own
+    /// origin, since its peer is about to answer a PING.
+    pub(super) fn evictable(&self, asks: &Origin) -> Option<(&Origin, u64)> {
+        let first = self.starved.values().next();
+        let only = first.filter(|_| self.starved.len() == 1);
         // Only origins that hold a permit are in the map, so this looks at no more than the limit.
-        let (is_foreign, _, id, origin) = self
+        let (_, _, id, origin) = self
             .origins
             .iter()
             .filter_map(|(Key(origin), entry)| {
                 let own = entry.idle().iter();
                 let own = own.filter(|it| self.holding.contains(&it.connection.id()));
                 let own = own.take(1).map(|idle| (idle.since, idle.connection.id()));
+                let is_only = only.is_some_and(|only| only.is_same_key(origin));
                 let shared = entry.shared().iter();
-                let shared = shared.filter(|it| !it.is_paused() || !origin.is_same_key(asks));
+                let shared = shared.filter(|it| !(is_only && it.is_paused()));
                 let shared = shared.filter_map(|it| Some((it.idle_since()?, it.id())));
                 let shared = shared.filter(|(_, id)| self.holding.contains(id));
                 let (since, id) = own.chain(shared).min()?;
                 Some((origin.runtime() != asks.runtime(), since, id, origin))
             })
             .min_by_key(|(is_foreign, since, id, _)| (*is_foreign, *since, *id))?;
-        let origin = origin.clone();
-        let evicted = self.remove(&origin, id)?;
-        if !is_foreign {
-            self.evicting.push(id);
-        }
-        Some(evicted)
+        Some((origin, id))
     }
 
     /// Whether a connection has to be closed so that another can be opened.
     pub(super) fn wants_room(&self) -> bool {
-        self.wanted > self.evicting.len()
+        self.missing() > 0
+    }
+
+    /// How many of the wanted connections have no permit that is about to come back.
+    fn missing(&self) -> usize {
+        // The permits of connects that have failed, or were cancelled, are held by no connection.
+        let held = self.connecting.saturating_add(self.holding.len());
+        let ended = self.open.saturating_sub(held);
+        let coming = self.evicting.len().saturating_add(ended);
+        self.wanted.saturating_sub(coming)
     }
 
     /// Counts a connection that is not kept as evicted, if another origin waits for its permit.
@@ -139,4 +210,13 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
             self.evicting.push(id);
         }
     }
+}
+
+/// How much room is missing.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Shortage {
+    /// How many connections are wanted whose permits are not about to come back.
+    missing: usize,
+    /// How many origins want one. A paused connection makes room only for others than its own.
+    origins: usize,
 }

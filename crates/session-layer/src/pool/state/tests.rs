@@ -684,13 +684,26 @@ enum Step {
     PartEnded(u8),
     Withdrawn(u8, u8),
     Closed(u8),
+    /// An idle connection ends.
+    Removed(u8),
+    /// The idle connections of an origin are closed.
+    Suspected(u8),
+    /// A name has an address no more, or has it again.
+    Retired(u8),
+    TakenUp(u8),
     Leave(u8),
     Wait,
 }
 
+const NAMES: [&str; 4] = ["a", "b", "s", "s2"];
+
+fn origin_at(at: u8) -> Origin {
+    origin(NAMES[usize::from(at) % NAMES.len()])
+}
+
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        5 => (0..3_u8).prop_map(Step::Ask),
+        5 => (0..4_u8).prop_map(Step::Ask),
         2 => any::<u8>().prop_map(Step::Connected),
         2 => any::<u8>().prop_map(Step::ConnectedShared),
         1 => (any::<u8>(), 0..3_u8).prop_map(|(at, how)| Step::ConnectFailed(at, how)),
@@ -702,6 +715,10 @@ fn step() -> impl Strategy<Value = Step> {
         3 => any::<u8>().prop_map(Step::PartEnded),
         1 => (any::<u8>(), 0..3_u8).prop_map(|(at, how)| Step::Withdrawn(at, how)),
         2 => any::<u8>().prop_map(Step::Closed),
+        1 => any::<u8>().prop_map(Step::Removed),
+        1 => any::<u8>().prop_map(Step::Suspected),
+        1 => any::<u8>().prop_map(Step::Retired),
+        1 => any::<u8>().prop_map(Step::TakenUp),
         1 => any::<u8>().prop_map(Step::Leave),
         1 => Just(Step::Wait),
     ]
@@ -803,6 +820,14 @@ impl World {
         self.sweep();
     }
 
+    /// Closes an idle connection that was taken out.
+    fn evicted(&mut self, evicted: &Checkout<u32, u32>) {
+        match *evicted {
+            Checkout::Own(id) => self.closing.push((self.origin_of(id), id)),
+            Checkout::Stream(id) => self.leave(id),
+        }
+    }
+
     /// Closes what carries nothing and gets nothing more.
     fn sweep(&mut self) {
         let closing = &mut self.closing;
@@ -868,11 +893,8 @@ impl Run {
             }
             CheckoutAnswer::Queue(place, evicted) => {
                 world.waiting.push((place.origin, place.arrival, id));
-                match evicted {
-                    // Which origin it was of, its permit's owner knows: find it.
-                    Some(Checkout::Own(id)) => world.closing.push((world.origin_of(id), id)),
-                    Some(Checkout::Stream(id)) => world.leave(id),
-                    None => {}
+                if let Some(evicted) = evicted {
+                    world.evicted(&evicted);
                 }
             }
             CheckoutAnswer::Covered(place) => {
@@ -921,7 +943,7 @@ impl Run {
         self.next += 1;
         let id = self.next;
         match step {
-            Step::Ask(name) => self.ask(["a", "b", "s"][usize::from(name)], id, None),
+            Step::Ask(name) => self.ask(NAMES[usize::from(name)], id, None),
             Step::Connected(at) => {
                 if let Some(of) = pick(&mut world.connecting, at) {
                     world.opened.insert(id, of.clone());
@@ -998,6 +1020,9 @@ impl Run {
                     world.granted(state.about(&of).closed(&of, id.into()));
                 }
             }
+            Step::Removed(_) | Step::Suspected(_) | Step::Retired(_) | Step::TakenUp(_) => {
+                self.take_out(step);
+            }
             Step::Leave(at) => {
                 if let Some((of, arrival, _)) = pick(&mut world.waiting, at) {
                     assert_ne!(
@@ -1012,8 +1037,56 @@ impl Run {
         self.check();
     }
 
+    /// Idle connections are closed, whether requests wait for room or not.
+    fn take_out(&mut self, step: Step) {
+        let Self {
+            state, world, now, ..
+        } = self;
+        let taken = match step {
+            Step::Removed(at) => {
+                let all = world.opened.iter().map(|(id, of)| (*id, of.clone()));
+                let shared = world
+                    .shared
+                    .iter()
+                    .map(|open| (open.id, open.origin.clone()));
+                let mut all: Vec<_> = all.chain(shared).collect();
+                all.sort_by_key(|(id, _)| *id);
+                let Some((id, of)) = pick(&mut all, at) else {
+                    return;
+                };
+                let removed = state.about(&of).remove(&of, id.into());
+                removed.into_iter().collect()
+            }
+            Step::Suspected(at) => {
+                let of = origin_at(at);
+                state.about(&of).take_idle_before(&of, *now)
+            }
+            Step::Retired(at) => {
+                let of = origin_at(at);
+                let (idle, busy) = state.about(&of).retire(&of);
+                for id in busy {
+                    let effects = state.about(&of).drain(&of, id.into(), None);
+                    world.follow(&of, effects);
+                }
+                idle
+            }
+            Step::TakenUp(at) => {
+                let of = origin_at(at);
+                state.about(&of).take_up(&of);
+                Vec::new()
+            }
+            _ => Vec::new(),
+        };
+        for idle in taken {
+            world.evicted(&idle);
+        }
+    }
+
     /// Checks what holds after each step.
     fn check(&mut self) {
+        for evicted in self.state.take_evicted() {
+            self.world.evicted(&evicted);
+        }
         self.world
             .waiting
             .sort_by_key(|(_, arrival, _)| (arrival.since, arrival.ticket));
@@ -1036,6 +1109,19 @@ impl Run {
         let closes = !closing.is_empty() || shared.iter().any(|open| open.draining);
         let full = self.state.open == self.state.limits.connections;
         assert!(self.state.starved.is_empty() || full || closes);
+        self.assert_none_is_idle_for_nothing();
+    }
+
+    /// No request waits for room while a connection is idle that could make room, unless enough
+    /// others are about to close.
+    fn assert_none_is_idle_for_nothing(&self) {
+        let closing = self.world.closing.iter().map(|(_, id)| u64::from(*id));
+        let going: HashSet<_> = closing.chain(self.state.evicting.iter().copied()).collect();
+        if self.state.wanted > going.len() {
+            for origin in self.state.starved.values() {
+                assert_eq!(self.state.evictable(origin), None, "for {origin:?}");
+            }
+        }
     }
 }
 

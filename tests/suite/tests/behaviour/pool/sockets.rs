@@ -139,6 +139,28 @@ async fn an_idle_connection_makes_room_for_another_origin() {
     assert_eq!(one.log().peak_open, 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_makes_room_for_an_origin_that_turns_out_to_speak_http1() {
+    let server = MemoryConnector::new(answer(|request| match &*request.target {
+        "/first" => Reply::status(200),
+        _ => Reply::stall(),
+    }));
+    let pool = PoolConfig::default().max_connections(3);
+    let session = in_memory(pool, Timeouts::default(), &server);
+    for other in ["http://a/first", "http://b/first"] {
+        fetch(&session, get(other)).await.unwrap();
+    }
+    // All three wait for one connection, since it might speak HTTP/2.
+    let mut calls = JoinSet::new();
+    for _ in 0..3 {
+        let session = session.clone();
+        calls.spawn(async move { fetch(&session, get("https://peer/")).await });
+    }
+    let log = server.wait_for(|log| log.requests.len() == 5).await;
+    assert_eq!(log.peak_open, 3);
+    assert_eq!(session.stats().waiting, 0);
+}
+
 #[tokio::test]
 async fn waiters_are_served_in_the_order_of_arrival() {
     let server = Server::start(answer(|request| {

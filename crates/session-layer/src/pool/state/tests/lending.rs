@@ -1,14 +1,19 @@
 //! Origins that are lent: their requests take connections and give them back without the state.
 
-use std::ops::{Deref, DerefMut};
+use std::{
+    mem,
+    ops::{Deref, DerefMut},
+};
 
 use super::*;
-use crate::pool::lent::Lent;
+use crate::{origin::Lookup, pool::lent::Lent};
 
 /// The state as the pool uses it, or without lending anything.
 pub(super) struct Lending {
     state: Ids,
     lent: Option<Lent<u32, u32>>,
+    /// What has to be closed to make room.
+    evicted: Vec<Checkout<u32, u32>>,
 }
 
 /// The state for a question about one origin.
@@ -17,7 +22,28 @@ pub(super) struct About<'a>(&'a mut Lending, Origin);
 impl Lending {
     pub(super) fn new(state: Ids, lends: bool) -> Self {
         let lent = lends.then(Lent::new);
-        Self { state, lent }
+        Self {
+            state,
+            lent,
+            evicted: Vec::new(),
+        }
+    }
+
+    /// Takes what has to be closed to make room.
+    pub(super) fn take_evicted(&mut self) -> Vec<Checkout<u32, u32>> {
+        mem::take(&mut self.evicted)
+    }
+
+    fn settle<Q: Lookup>(&mut self, origin: &Q) {
+        let Self {
+            state,
+            lent,
+            evicted,
+        } = self;
+        evicted.extend(match lent {
+            Some(lent) => lent.settle(state, origin),
+            None => state.make_room(origin),
+        });
     }
 
     pub(super) fn about(&mut self, origin: &Origin) -> About<'_> {
@@ -42,15 +68,17 @@ impl Lending {
             }
         }
         let spelled = spelled.read().unwrap();
-        let Self { state, lent } = self;
-        let Some(lent) = lent else {
-            return ask_again(state, name, waiter, now, again);
+        let Self { state, lent, .. } = self;
+        let answer = if let Some(lent) = lent {
+            lent.recall(state, &spelled);
+            let recall = |state: &mut _| lent.recall_all(state);
+            let answer = state.check_out(&spelled, now, again, || waiter, recall);
+            answer.unwrap()
+        } else {
+            ask_again(state, name, waiter, now, again)
         };
-        lent.recall(state, &spelled);
-        let recall = |state: &mut _| lent.recall_all(state);
-        let answer = state.check_out(&spelled, now, again, || waiter, recall);
-        lent.settle(state, &spelled);
-        answer.unwrap()
+        self.settle(&spelled);
+        answer
     }
 
     pub(super) fn release(&mut self, origin: &Origin, id: u32, now: Instant) -> Returned<u32, u32> {
@@ -110,10 +138,8 @@ impl DerefMut for About<'_> {
 
 impl Drop for About<'_> {
     fn drop(&mut self) {
-        let Self(Lending { state, lent }, origin) = self;
-        if let Some(lent) = lent {
-            lent.settle(state, origin);
-        }
+        let Self(pool, origin) = self;
+        pool.settle(origin);
     }
 }
 

@@ -71,6 +71,24 @@ fn one_connection_makes_room_for_one_waiter_of_another_origin() {
 }
 
 #[test]
+fn a_connection_that_was_opened_although_it_was_called_off_makes_room() {
+    let (mut state, now) = (state(1, 1), Instant::now());
+    let a = origin("a");
+    let CheckoutAnswer::Connect(place) = ask(&mut state, "a", 1, now) else {
+        panic!("there is room");
+    };
+    assert_eq!(state.cancel(&a, place.arrival.ticket), Cancelled::Surplus);
+    state.connect_cancelled(&a);
+    let returned = state.connected_late(&a, 1, now);
+    assert!(matches!(returned, Returned::Idle));
+    assert!(matches!(
+        ask(&mut state, "b", 2, now),
+        CheckoutAnswer::Queue(_, Some(Checkout::Own(1)))
+    ));
+    state.assert_consistent();
+}
+
+#[test]
 fn what_comes_back_makes_room_at_once_where_its_own_origin_does_not_wait() {
     let (mut state, now) = (state(2, 2), Instant::now());
     let a = origin("a");

@@ -134,11 +134,13 @@ impl Pool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         self.lent.recall(&mut state, origin);
         let answer = ask(&mut state, origin);
-        self.lent.settle(&mut state, origin);
+        let evicted = self.lent.settle(&mut state, origin);
         if !thread::panicking() {
             state.assert_consistent();
             state.assert_lends_in_calm_only();
         }
+        drop(state);
+        drop(evicted);
         answer
     }
 
