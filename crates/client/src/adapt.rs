@@ -2,6 +2,7 @@
 //! crate's types.
 
 use std::{
+    any::Any,
     future::Future,
     pin::Pin,
     task::{Context, Poll},
@@ -11,9 +12,12 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body as HttpBody;
 use pin_project_lite::pin_project;
+use session_layer::ResponseFuture;
 use tower_service::Service;
 
-use crate::{DeadlinePhase, Error, ResponseBody, error::BoxError, phase::ReportsPhase};
+use crate::{
+    Body, DeadlinePhase, Error, ResponseBody, error::BoxError, phase::ReportsPhase, so_far,
+};
 
 /// Gives a service this crate's response body and error. An [`Error`] that comes through in a box,
 /// because tower's own layers box errors, is unwrapped and returned as it was.
@@ -58,10 +62,15 @@ pin_project! {
     }
 }
 
-impl<F> ReportsPhase for Adapted<F> {
-    /// A service of another crate does not report its phase.
+impl<F: 'static> ReportsPhase for Adapted<F> {
+    /// A session reports its phase, and so does what tells it when it is [asked](so_far::ask).
     fn phase(&self) -> DeadlinePhase {
-        DeadlinePhase::Attempt
+        let inner: &dyn Any = &self.inner;
+        let of_session = inner.downcast_ref::<ResponseFuture<Body>>();
+        of_session
+            .map(ReportsPhase::phase)
+            .or_else(so_far::told_phase)
+            .unwrap_or(DeadlinePhase::Attempt)
     }
 }
 

@@ -240,6 +240,7 @@ mod response;
 mod resume;
 mod setting;
 mod shortened;
+mod so_far;
 mod spreading;
 mod stack;
 mod target;

@@ -1,13 +1,16 @@
 //! How far an attempt has come. It is asked only when the deadline of its call has passed, so other
 //! calls pay nothing for it.
 
+use std::{future::Future, pin::Pin};
+
 use bytes::Bytes;
 use http_body::Body;
+use retry_layer::future::ResponseFuture as Retrying;
 #[cfg(feature = "cookies")]
 use session_layer::cookies;
 use session_layer::{ResponseFuture, Step};
 
-use crate::{DeadlinePhase, error::BoxError};
+use crate::{DeadlinePhase, error::BoxError, so_far};
 
 /// The future of an attempt that knows how far it has come.
 pub(crate) trait ReportsPhase {
@@ -30,6 +33,21 @@ where
             // `Step` may grow; a step that is added gets its own phase here.
             _ => DeadlinePhase::Connect,
         }
+    }
+}
+
+impl<S, B, F: ReportsPhase, R, E> ReportsPhase for Retrying<S, B, F, R, E> {
+    fn phase(&self) -> DeadlinePhase {
+        self.attempt()
+            .map_or(DeadlinePhase::Retry, ReportsPhase::phase)
+    }
+}
+
+impl<T> ReportsPhase for Pin<Box<dyn Future<Output = T> + Send>> {
+    /// Layers of the caller's hide how far the attempt has come, unless it tells that when it is
+    /// [asked](so_far::ask).
+    fn phase(&self) -> DeadlinePhase {
+        so_far::told_phase().unwrap_or(DeadlinePhase::Attempt)
     }
 }
 

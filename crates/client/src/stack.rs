@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body as HttpBody;
-use retry_layer::{Retry, RetryPolicy};
+use retry_layer::{Retry, RetryPolicy, future::ResponseFuture as Retrying};
 use session_layer::Session;
 #[cfg(feature = "cookies")]
 use session_layer::cookies::{Cookies, Jar};
@@ -24,6 +24,7 @@ use crate::{
     hedge::{Attempts, BoxedAttempts, Hedges},
     layers::{AttemptBody, InnerService, Layers},
     phase::ReportsPhase,
+    so_far::{SoFar, Telling},
 };
 
 /// The session alone, where no client has cookies.
@@ -200,6 +201,7 @@ where
     }
     let service = Adapt::new(service.map_request(body::follow_once));
     let service = Collect::new(service, parts.max_body, When::Asked).decoding(parts.decode_limits);
+    let service = Telling::new(service, of_attempt);
     let service = parts.call_layers.wrap(InnerService::new(service));
     Ok(Stack::Custom(service))
 }
@@ -219,12 +221,29 @@ where
         transport,
         parts,
         |attempt| {
+            let attempt = Telling::new(attempt, of_attempt);
             let attempts = InnerService::new(attempt.map_response(told));
             BoxedAttempts::new(attempt_layers.wrap(attempts), hedges)
         },
         When::Asked,
-        |_, collecting, call_layers| call_layers.wrap(InnerService::new(collecting)),
+        |_, collecting, call_layers| {
+            let collecting = Telling::new(collecting, of_retries);
+            call_layers.wrap(InnerService::new(collecting))
+        },
     )
+}
+
+/// What a single attempt has done so far.
+fn of_attempt<F: ReportsPhase>(attempt: &F) -> SoFar {
+    SoFar::in_phase(attempt.phase())
+}
+
+/// What the retries have done so far, and their attempt under way.
+fn of_retries<S, B, F, R, E>(call: &Retrying<S, B, F, R, E>) -> SoFar
+where
+    F: ReportsPhase,
+{
+    SoFar::in_phase(call.phase()).reported(call.report_so_far())
 }
 
 /// Puts the connection into the head too, because a layer that wraps the body hides it.

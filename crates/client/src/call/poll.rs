@@ -21,6 +21,7 @@ use crate::{
     collect::Gathering,
     decode,
     redirect::{Kept, Next},
+    so_far::SoFar,
     stack::Mode,
 };
 
@@ -97,8 +98,9 @@ impl<W: Mode> Projected<'_, W> {
             self.timer.arm();
         }
         if let Poll::Ready(limit) = self.timer.poll(cx) {
-            let mut error = limit.exceeded().in_phase(self.state.phase());
-            if let Some(report) = self.state.report_so_far() {
+            let SoFar { phase, report } = self.state.as_mut().so_far(cx);
+            let mut error = limit.exceeded().in_phase(phase);
+            if let Some(report) = report {
                 error.set_report(report);
             }
             if let StateProj::Gathering { gathering } = self.state.as_mut().project() {

@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    future::Future as _,
     pin::Pin,
     task::{Context, Poll, Waker},
 };
@@ -20,6 +21,7 @@ use crate::{
     phase::ReportsPhase,
     redirect::Again,
     setting,
+    so_far::{self, SoFar},
     stack::{Custom, Mode, Stack},
 };
 
@@ -99,15 +101,31 @@ impl<W: Mode> State<W> {
     }
 
     /// What the call is doing, where the stack tells.
-    pub(super) fn phase(&self) -> Option<DeadlinePhase> {
+    fn phase(&self) -> Option<DeadlinePhase> {
         match self {
-            Self::Standard { call } => {
-                let attempt = call.attempt().map(ReportsPhase::phase);
-                Some(attempt.unwrap_or(DeadlinePhase::Retry))
-            }
+            Self::Standard { call } => Some(call.phase()),
             Self::Gathering { .. } => Some(DeadlinePhase::Body),
             Self::Draining { .. } => Some(DeadlinePhase::Redirect),
             Self::Observed { .. } | Self::Custom { .. } | Self::Failed { .. } => None,
+        }
+    }
+
+    /// What the call has done by its deadline, after which its stack is not polled any more.
+    pub(super) fn so_far(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> SoFar {
+        match self.as_mut().project() {
+            StateProj::Custom { call } => match so_far::ask(|| call.poll(cx)) {
+                (Poll::Pending, so_far) => so_far,
+                // It has ended after all, but not by the deadline.
+                (Poll::Ready(_), _) => SoFar::default(),
+            },
+            StateProj::Standard { .. }
+            | StateProj::Observed { .. }
+            | StateProj::Gathering { .. }
+            | StateProj::Draining { .. }
+            | StateProj::Failed { .. } => SoFar {
+                phase: self.phase(),
+                report: self.report_so_far(),
+            },
         }
     }
 

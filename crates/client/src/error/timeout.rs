@@ -43,7 +43,7 @@ impl Error {
     }
 
     /// Returns what the call was doing when its deadline passed. `None` for any other error, and
-    /// where the caller's layer or service hides it.
+    /// where a layer of the caller's polls the call elsewhere, as tower's `Buffer` does.
     #[must_use]
     pub fn deadline_phase(&self) -> Option<DeadlinePhase> {
         self.0.phase

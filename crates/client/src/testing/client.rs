@@ -1,7 +1,10 @@
 //! Clients over a fake.
 
 use super::{Answer, Fake, service::FakeService};
-use crate::{Client, ClientBuilder, Error};
+use crate::{
+    Client, ClientBuilder, DeadlinePhase, Error,
+    so_far::{SoFar, Telling},
+};
 
 impl Fake {
     /// Makes a client with the default settings over this fake;
@@ -50,6 +53,7 @@ impl ClientBuilder {
     /// Those of [`build`](Self::build).
     pub fn build_with_fake(self, fake: &Fake) -> Result<Client, Error> {
         let service = FakeService::new(fake.clone(), &self.timeouts);
+        let service = Telling::new(service, |_| SoFar::in_phase(DeadlinePhase::Head));
         self.build_with_service(service)
     }
 }

@@ -10,14 +10,16 @@ use std::{
 };
 
 use client::{
-    AttemptOutcome, AttemptRecord, Body, Class, Client, Deadline, Exponential, Jitter, RetryPolicy,
-    StopReason, TimeoutPhase, budget,
+    AttemptOutcome, AttemptRecord, Body, Class, Client, Deadline, DeadlinePhase, Error,
+    Exponential, Jitter, PoolConfig, RetryPolicy, StopReason, TimeoutPhase, Timeouts, budget,
+    session_layer::SessionLayer,
+    testing::{Answer, Fake},
 };
-use http::{Request, StatusCode};
+use http::{Request, Response, StatusCode};
 use test_suite::eventually;
 use test_support::{Connection, MemoryConnector, Reply, always, sequence};
 use tokio::time::Instant;
-use tower::Service as _;
+use tower::{Layer as _, Service as _, limit::ConcurrencyLimitLayer, service_fn};
 
 use super::support::{Order, over};
 
@@ -83,9 +85,9 @@ async fn a_deadline_that_has_passed_sends_nothing() {
     let over_session = over(&connector);
     let calls = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&calls);
-    let over_service = Client::from_service(tower::service_fn(move |_: Request<Body>| {
+    let over_service = Client::from_service(service_fn(move |_: Request<Body>| {
         counter.fetch_add(1, Relaxed);
-        std::future::ready(Ok::<_, Infallible>(http::Response::new(String::new())))
+        std::future::ready(Ok::<_, Infallible>(Response::new(String::new())))
     }));
     let passed = Deadline::within(SECOND);
     tokio::time::sleep(2 * SECOND).await;
@@ -258,4 +260,157 @@ async fn heads_that_come_late_each_time_do_not_outlive_the_deadline() {
     let error = client.get("http://peer/").send().await.unwrap_err();
     assert_eq!(error.timeout_phase(), Some(TimeoutPhase::Deadline));
     assert_eq!(began.elapsed(), 300 * SECOND);
+}
+
+/// The errors of a call of each mode whose deadline passes.
+async fn late(client: &Client) -> [Error; 2] {
+    let call = || client.get("http://peer/").timeout(20 * SECOND);
+    let sent = call().send().await;
+    [
+        sent.expect_err("nothing answers in time"),
+        call().fetch().await.unwrap_err(),
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_over_a_fake_is_told_as_over_a_connection() {
+    for statuses in [&[][..], &[503], &[429], &[503, 503]] {
+        let answers = || {
+            let busy = statuses.iter().copied().map(Answer::new);
+            busy.chain([Answer::never()])
+        };
+        let fake = Client::fake(answers().chain(answers()).collect::<Vec<_>>());
+        let replies = || {
+            let busy = statuses.iter().copied().map(Reply::status);
+            over(&MemoryConnector::new(sequence(
+                busy.chain([Reply::stall()]),
+            )))
+        };
+        let [sent, _] = late(&replies()).await;
+        let fetched = replies().get("http://peer/").timeout(20 * SECOND);
+        let fetched = fetched.fetch().await.unwrap_err();
+        for (error, real) in late(&fake).await.iter().zip([sent, fetched]) {
+            assert_eq!(error.to_string(), real.to_string());
+            assert_eq!(error.deadline_phase(), Some(DeadlinePhase::Head));
+            let report = error.retry_report().expect("the fake is below the retries");
+            assert_eq!(report.attempts().len(), statuses.len() + 1);
+            assert_eq!(report.stop(), StopReason::DeadlineExceeded);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_in_the_body_of_a_fake_tells_what_was_tried() {
+    let client = Client::fake([Answer::new(503), Answer::from("half").stalls()]);
+    let call = client.get("http://peer/").timeout(20 * SECOND);
+    let error = call.fetch().await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "GET http://peer:80: the body had not ended at the deadline of 20s (2 attempts; \
+         deadline_exceeded)"
+    );
+    assert_eq!(error.deadline_phase(), Some(DeadlinePhase::Body));
+    assert_eq!(error.retry_report().unwrap().attempts().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_over_another_service_tells_what_is_known() {
+    let requests = Arc::new(AtomicUsize::new(0));
+    let service = service_fn(move |_: Request<Body>| {
+        let is_first = requests.fetch_add(1, Relaxed) % 2 == 0;
+        async move {
+            if !is_first {
+                std::future::pending::<()>().await;
+            }
+            let busy = Response::builder().status(503).body(String::new());
+            Ok::<_, Infallible>(busy.unwrap())
+        }
+    });
+    let client = Client::builder().build_with_service(service).unwrap();
+    for error in late(&client).await {
+        assert_eq!(
+            error.to_string(),
+            "GET http://peer:80: no answer within the deadline of 20s, while waiting for the head of \
+             attempt 2 (2 attempts; deadline_exceeded)"
+        );
+        assert_eq!(error.deadline_phase(), Some(DeadlinePhase::Attempt));
+        assert_eq!(error.retry_report().unwrap().attempts().len(), 2);
+    }
+    // Without retries there is no report.
+    let pending = service_fn(|_: Request<Body>| {
+        std::future::pending::<Result<Response<String>, Infallible>>()
+    });
+    for error in late(&Client::from_service(pending)).await {
+        assert_eq!(
+            error.to_string(),
+            "GET http://peer:80: no answer within the deadline of 20s, while waiting for the head"
+        );
+        assert!(error.retry_report().is_none());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_above_layers_of_the_callers_tells_what_the_session_did() {
+    let layered = || {
+        Client::builder()
+            .timeouts(Timeouts::default().connect(None))
+            .layer(ConcurrencyLimitLayer::new(9))
+            .attempt_layer(ConcurrencyLimitLayer::new(9))
+    };
+    let connector = MemoryConnector::new(sequence([Reply::stall()]));
+    connector.hang();
+    let timeouts = Timeouts::default().connect(None);
+    let session = SessionLayer::new(PoolConfig::default(), timeouts).unwrap();
+    let session = session.layer(connector.clone());
+    let clients = [
+        layered().build_with_connector(connector).unwrap(),
+        Client::builder().build_with_service(session).unwrap(),
+    ];
+    for client in clients {
+        for error in late(&client).await {
+            assert_eq!(
+                error.to_string(),
+                "GET http://peer:80: no answer within the deadline of 20s, while waiting for a \
+                 connection to be set up (1 attempt; deadline_exceeded)"
+            );
+            assert_eq!(error.deadline_phase(), Some(DeadlinePhase::Connect));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_over_a_fake_says_what_the_call_waits_for_before_it_sends() {
+    let waiting = Client::builder()
+        .base_url("http://peer/")
+        .unwrap()
+        .auth(client::token_fn(std::future::pending))
+        .build_with_fake(&Fake::new([200]))
+        .unwrap();
+    let call = waiting.get("http://peer/").timeout(SECOND);
+    let error = call.fetch().await.unwrap_err();
+    assert_eq!(
+        error.deadline_phase(),
+        Some(DeadlinePhase::Token),
+        "{error}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_after_a_redirect_of_a_fake_tells_of_all_hops() {
+    let moved = || Answer::new(302).header("location", "/next");
+    let client = Client::fake([moved(), Answer::never(), moved(), Answer::never()]);
+    for error in late(&client).await {
+        assert_eq!(error.deadline_phase(), Some(DeadlinePhase::Head), "{error}");
+        assert_eq!(error.retry_report().unwrap().attempts().len(), 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_below_another_does_not_report_in_its_place() {
+    let inner = Client::fake([Answer::new(503), Answer::never()]);
+    let outer = Client::builder().build_with_service(inner).unwrap();
+    let call = outer.get("http://peer/").timeout(20 * SECOND);
+    let error = call.fetch().await.unwrap_err();
+    assert_eq!(error.retry_report().unwrap().attempts().len(), 1, "{error}");
+    assert_eq!(error.deadline_phase(), Some(DeadlinePhase::Head), "{error}");
 }

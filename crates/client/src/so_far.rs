@@ -1,0 +1,160 @@
+//! What a call has done by its deadline, where its stack is a trait object.
+//!
+//! The future of the default stack can be asked. Layers of the caller's, or another service in the
+//! session's place, make a trait object of the stack, which cannot. So when the deadline has passed,
+//! the call polls such a stack once more, by [`ask`], and the services of this crate in it
+//! [tell](Telling) what they know while they are polled. What is not polled on this thread then,
+//! such as a call behind tower's `Buffer`, tells nothing.
+//!
+//! All other polls only look at a variable of the thread.
+
+use std::{
+    cell::RefCell,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use pin_project_lite::pin_project;
+use retry_layer::RetryReport;
+use tower_service::Service;
+
+use crate::DeadlinePhase;
+
+/// What a call has done so far, as far as it is known.
+#[derive(Debug, Default)]
+pub(crate) struct SoFar {
+    pub(crate) phase: Option<DeadlinePhase>,
+    pub(crate) report: Option<RetryReport>,
+}
+
+impl SoFar {
+    pub(crate) fn in_phase(phase: DeadlinePhase) -> Self {
+        Self {
+            phase: Some(phase),
+            report: None,
+        }
+    }
+
+    pub(crate) fn reported(mut self, report: RetryReport) -> Self {
+        self.report = Some(report);
+        self
+    }
+}
+
+thread_local! {
+    /// What was told by now in the poll by which this thread asks; `None` if it does not ask.
+    static TOLD: RefCell<Option<SoFar>> = const { RefCell::new(None) };
+}
+
+/// Polls a stack in such a way that its services tell what they know.
+pub(crate) fn ask<T>(poll: impl FnOnce() -> T) -> (T, SoFar) {
+    let _asking = Asking::begin();
+    let polled = poll();
+    let told = TOLD.with(RefCell::take);
+    (polled, told.unwrap_or_default())
+}
+
+/// Restores what was there before, also if the poll panics: a service in the session's place may ask
+/// as well, since it may be a client.
+struct Asking {
+    before: Option<SoFar>,
+}
+
+impl Asking {
+    fn begin() -> Self {
+        let before = TOLD.with(|told| told.replace(Some(SoFar::default())));
+        Self { before }
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        let before = self.before.take();
+        TOLD.with(|told| drop(told.replace(before)));
+    }
+}
+
+/// The phase that a service further down has told in this poll.
+pub(crate) fn told_phase() -> Option<DeadlinePhase> {
+    TOLD.with(|told| told.borrow().as_ref()?.phase)
+}
+
+fn is_asked() -> bool {
+    TOLD.with(|told| told.borrow().is_some())
+}
+
+/// The phase is that of the attempt that tells first: its hedges tell after it. The report is that
+/// of the outermost retries, which tell last.
+fn tell(so_far: SoFar) {
+    TOLD.with(|told| {
+        if let Some(told) = &mut *told.borrow_mut() {
+            told.phase = told.phase.or(so_far.phase);
+            told.report = so_far.report.or(told.report.take());
+        }
+    });
+}
+
+/// A service whose futures tell what they have done so far when they are asked.
+#[derive(Debug)]
+pub(crate) struct Telling<S, F> {
+    inner: S,
+    so_far: fn(&F) -> SoFar,
+}
+
+impl<S, F> Telling<S, F> {
+    pub(crate) fn new(inner: S, so_far: fn(&F) -> SoFar) -> Self {
+        Self { inner, so_far }
+    }
+}
+
+impl<S: Clone, F> Clone for Telling<S, F> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            so_far: self.so_far,
+        }
+    }
+}
+
+impl<S, R> Service<R> for Telling<S, S::Future>
+where
+    S: Service<R>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = TellingFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: R) -> Self::Future {
+        TellingFuture {
+            inner: self.inner.call(request),
+            so_far: self.so_far,
+        }
+    }
+}
+
+pin_project! {
+    #[must_use = "futures do nothing unless polled"]
+    pub(crate) struct TellingFuture<F> {
+        #[pin]
+        inner: F,
+        so_far: fn(&F) -> SoFar,
+    }
+}
+
+impl<F: Future> Future for TellingFuture<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let mut this = self.project();
+        let polled = this.inner.as_mut().poll(cx);
+        if polled.is_pending() && is_asked() {
+            tell((this.so_far)(&this.inner));
+        }
+        polled
+    }
+}
