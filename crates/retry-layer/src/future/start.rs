@@ -237,9 +237,12 @@ where
         request: Request<B>,
         started: Option<Instant>,
     ) -> Self {
-        let mut request = request.map(|body| match body.is_end_stream() {
-            true => ReplayBody::empty(),
-            false => ReplayBody::passing(body),
+        let mut request = request.map(|body| {
+            if body.is_end_stream() {
+                ReplayBody::empty()
+            } else {
+                ReplayBody::passing(body)
+            }
         });
         let deadline = |extensions: &_| policy.deadline_of(extensions, started);
         decoration.decorate(&policy, &mut request, deadline);
