@@ -108,7 +108,7 @@ where
         flags: HeaderFlags,
         now: Instant,
     ) -> Self {
-        let turn = KeptTurn::AtOnce(ticket);
+        let turn = KeptTurn::at_once(ticket);
         Self {
             state: State::Exchanging(Exchange::begin(pooled, request, flags, now, turn)),
         }

@@ -115,7 +115,7 @@ where
             pooled.connection().pool().reused(pooled.connection());
         }
         let pool = pooled.connection().pool();
-        pool.tell_acquired(pooled.connection(), || turn.waited(began));
+        pool.tell_acquired(pooled.connection(), || turn.waited());
         let last = pooled.count_request();
         let timeouts = &pooled.connection().pool().config().timeouts;
         let own = flags.options.times(timeouts);
@@ -252,7 +252,7 @@ where
     }
 
     fn info(&self, pooled: &PooledConnection<B>) -> ConnectionInfo {
-        let waited = self.turn.waited(self.began);
+        let waited = self.turn.waited();
         ConnectionInfo {
             facts: pooled.connection().facts().clone(),
             reused: self.reused,
