@@ -19,7 +19,7 @@ pub struct ConnectionInfo {
 pub(crate) struct Facts {
     pub(crate) id: u64,
     pub(crate) version: Version,
-    pub(crate) times: ConnectTimes,
+    pub(crate) times: Arc<ConnectTimes>,
     pub(crate) took: Duration,
     /// When it was open.
     pub(crate) opened: Instant,

@@ -3,6 +3,7 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -25,8 +26,10 @@ use crate::connector::counted::{self, Counted};
 #[derive(Debug)]
 pub struct Transport {
     stream: TokioIo<Counted<Stream>>,
-    times: ConnectTimes,
-    via_proxy: Option<ViaProxy>,
+    /// What is told of the connect is kept outside: the stream lies in the task of its connection, for as
+    /// long as that is open, and is moved several times until then.
+    times: Arc<ConnectTimes>,
+    via_proxy: Option<Box<ViaProxy>>,
 }
 
 /// How long each step of a connect took, and the addresses of the connection.
@@ -70,11 +73,11 @@ pub(crate) struct ViaProxy {
 /// What a connector tells of a connection that it has opened.
 #[derive(Debug)]
 pub(crate) struct ConnectedInfo {
-    pub(crate) times: ConnectTimes,
+    pub(crate) times: Arc<ConnectTimes>,
     pub(crate) negotiated_h2: bool,
     pub(crate) failed_write: FailedWrite,
     /// Set if the peer is a proxy that is sent each request with its whole URI.
-    pub(crate) via_proxy: Option<ViaProxy>,
+    pub(crate) via_proxy: Option<Box<ViaProxy>>,
 }
 
 impl ConnectedInfo {
@@ -100,7 +103,7 @@ impl ConnectedInfo {
             }
         });
         Self {
-            times,
+            times: Arc::new(times),
             negotiated_h2: connected.is_negotiated_h2(),
             failed_write: match extras.get::<PlainTcp>() {
                 Some(PlainTcp) => FailedWrite::SentNothing,
@@ -108,7 +111,7 @@ impl ConnectedInfo {
             },
             via_proxy: connected
                 .is_proxied()
-                .then(|| extras.remove().unwrap_or_default()),
+                .then(|| Box::new(extras.remove().unwrap_or_default())),
         }
     }
 }
@@ -124,15 +127,15 @@ impl Transport {
         times.local = tcp.and_then(|tcp| tcp.local_addr().ok());
         Self {
             stream: TokioIo::new(Counted::new(stream)),
-            times,
-            via_proxy,
+            times: Arc::new(times),
+            via_proxy: via_proxy.map(Box::new),
         }
     }
 
     fn connected_info(&self) -> ConnectedInfo {
         let stream = self.stream.inner().get_ref();
         ConnectedInfo {
-            times: self.times,
+            times: self.times.clone(),
             negotiated_h2: stream.has_negotiated_h2(),
             failed_write: if stream.is_tls() {
                 FailedWrite::MaySendPart
@@ -170,7 +173,7 @@ impl Connection for Transport {
             Some(tcp) => tcp.connected(),
             None => Connected::new(),
         };
-        let mut connected = connected.extra(self.times);
+        let mut connected = connected.extra(*self.times);
         if !stream.is_tls() {
             connected = connected.extra(PlainTcp);
         }
@@ -178,7 +181,7 @@ impl Connection for Transport {
             connected = connected.negotiated_h2();
         }
         match &self.via_proxy {
-            Some(via_proxy) => connected.proxy(true).extra(via_proxy.clone()),
+            Some(via_proxy) => connected.proxy(true).extra(ViaProxy::clone(via_proxy)),
             None => connected,
         }
     }

@@ -31,8 +31,8 @@ pub(crate) struct Io<T, S> {
     writes: Writes,
     /// What becomes of further bytes when a write has failed.
     when_failed: WhenFailed,
-    /// The frames of an HTTP/2 connection.
-    outgoing: Option<Outgoing>,
+    /// The frames of an HTTP/2 connection. Boxed, since an HTTP/1 connection would have room for them.
+    outgoing: Option<Box<Outgoing>>,
     #[expect(dead_code, reason = "its life is what the pool counts")]
     permit: S,
 }
@@ -71,7 +71,7 @@ impl<T, S> Io<T, S> {
 
     /// The same, for a connection that speaks HTTP/2.
     pub(crate) fn with_frames(mut self, gate: Arc<Gate>) -> Self {
-        self.outgoing = Some(Outgoing::new(gate));
+        self.outgoing = Some(Box::new(Outgoing::new(gate)));
         self
     }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use pin_project_lite::pin_project;
-use tokio::time::{Instant, Sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{
     Timeouts,
@@ -25,10 +25,27 @@ pin_project! {
     /// unseen.
     pub(super) struct Watch {
         #[pin]
-        timer: Option<Sleep>,
-        // The first deadline, if it was set before there was a timer.
-        first: Option<Instant>,
+        timer: Timer,
         longest_sleep: Option<Duration>,
+    }
+}
+
+pin_project! {
+    #[project = TimerProj]
+    enum Timer {
+        // With the first deadline, if it was set before there was a timer.
+        Unset { first: Option<Instant> },
+        Set { #[pin] sleep: Sleep },
+    }
+}
+
+impl Timer {
+    /// The timer, if there is one.
+    fn sleep(self: Pin<&mut Self>) -> Option<Pin<&mut Sleep>> {
+        match self.project() {
+            TimerProj::Set { sleep } => Some(sleep),
+            TimerProj::Unset { .. } => None,
+        }
     }
 }
 
@@ -45,8 +62,7 @@ impl Watch {
         .flatten()
         .min();
         Self {
-            timer: None,
-            first: None,
+            timer: Timer::Unset { first: None },
             longest_sleep,
         }
     }
@@ -59,7 +75,7 @@ impl Watch {
         }
         *this.longest_sleep = Some(time);
         let at = Instant::now().checked_add(time);
-        if let (Some(at), Some(timer)) = (at, this.timer.as_pin_mut()) {
+        if let (Some(at), Some(timer)) = (at, this.timer.sleep()) {
             if timer.deadline() > at {
                 timer.reset(at);
             }
@@ -69,16 +85,16 @@ impl Watch {
     /// Looks at this moment at the latest; it does so once.
     pub(super) fn look_by(self: Pin<&mut Self>, at: Instant) {
         let this = self.project();
-        match this.timer.as_pin_mut() {
-            Some(timer) if timer.deadline() > at => timer.reset(at),
-            Some(_) => {}
-            None => *this.first = Some(this.first.map_or(at, |first| first.min(at))),
+        match this.timer.project() {
+            TimerProj::Set { sleep } if sleep.deadline() > at => sleep.reset(at),
+            TimerProj::Set { .. } => {}
+            TimerProj::Unset { first } => *first = Some(first.map_or(at, |first| first.min(at))),
         }
     }
 
     /// Has the timer wake this task, which may be another than the one that has polled last.
     pub(super) fn register(self: Pin<&mut Self>, cx: &mut Context<'_>) {
-        if let Some(timer) = self.project().timer.as_pin_mut() {
+        if let Some(timer) = self.project().timer.sleep() {
             let _ = timer.poll(cx);
         }
     }
@@ -93,20 +109,20 @@ impl Watch {
         let longest_sleep = *this.longest_sleep;
         // A timer has to be polled once after it was set, so that it knows its task. After that,
         // `is_elapsed` is enough.
-        let timer = this.timer.as_ref().as_pin_ref();
-        match timer.map(|timer| timer.is_elapsed()) {
-            None => {
+        match &*this.timer {
+            Timer::Unset { first } => {
                 let longest = longest_sleep.and_then(|it| Instant::now().checked_add(it));
-                let Some(at) = this.first.take().into_iter().chain(longest).min() else {
+                let Some(at) = first.iter().copied().chain(longest).min() else {
                     return Poll::Pending;
                 };
-                this.timer.set(Some(tokio::time::sleep_until(at)));
+                let sleep = sleep_until(at);
+                this.timer.set(Timer::Set { sleep });
             }
-            Some(false) => return Poll::Pending,
-            Some(true) => {}
+            Timer::Set { sleep } if !sleep.is_elapsed() => return Poll::Pending,
+            Timer::Set { .. } => {}
         }
         loop {
-            match this.timer.as_mut().as_pin_mut() {
+            match this.timer.as_mut().sleep() {
                 Some(timer) => ready!(timer.poll(cx)),
                 None => return Poll::Pending,
             }
@@ -117,10 +133,10 @@ impl Watch {
             };
             let longest = longest_sleep.and_then(|longest_sleep| now.checked_add(longest_sleep));
             let Some(at) = at.into_iter().chain(longest).min() else {
-                this.timer.set(None);
+                this.timer.set(Timer::Unset { first: None });
                 return Poll::Pending;
             };
-            if let Some(timer) = this.timer.as_mut().as_pin_mut() {
+            if let Some(timer) = this.timer.as_mut().sleep() {
                 timer.reset(at);
             }
         }

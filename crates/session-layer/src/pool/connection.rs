@@ -61,7 +61,7 @@ impl<B: Send + 'static> Connection<B> {
         origin: Origin,
         state: Arc<ExchangeState>,
         expires: Option<Instant>,
-        via_proxy: Option<ViaProxy>,
+        via_proxy: Option<Box<ViaProxy>>,
     ) -> Arc<Self> {
         let idle_since = AtomicU64::new(state.tick(facts.opened));
         Arc::new(Self {
@@ -72,7 +72,7 @@ impl<B: Send + 'static> Connection<B> {
             origin,
             state,
             expires,
-            via_proxy: via_proxy.map(Box::new),
+            via_proxy,
             runtime: crate::runtime::current(),
             used: AtomicBool::new(false),
             ended: AtomicBool::new(false),

@@ -426,7 +426,7 @@ impl<B: Send + 'static> Pool<B> {
         for permit in &mut left.permits {
             // No connect has begun with it that another waiter could use.
             inner.state.connect_cancelled(origin);
-            permit.connected();
+            permit.called_off();
         }
         let unneeded = match inner.state.cancel(origin, ticket) {
             Cancelled::Surplus => inner.call_off_newest(origin),

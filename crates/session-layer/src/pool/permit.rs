@@ -1,12 +1,12 @@
 use std::{fmt, mem, sync::Arc, thread};
 
-use super::{Pool, waiter::Waiter};
+use super::{Connection, Pool, waiter::Waiter};
 use crate::{Error, Event, error::Kind, origin::Origin};
 
 /// The right to have one connection to an origin; released when dropped.
 ///
-/// It passes from the pool to a waiter, then to the task that opens the connection, and then to the
-/// IO around the socket. So it is released exactly when the socket is closed.
+/// It passes from the pool to a waiter, then to the task that opens the connection, and then, as an
+/// [`OpenPermit`], to the IO around the socket. So it is released exactly when the socket is closed.
 pub(crate) struct Permit<B: Send + 'static> {
     pool: Arc<Pool<B>>,
     origin: Origin,
@@ -19,9 +19,9 @@ enum Stage {
     Granted,
     /// A task opens it.
     Opening(u64),
-    /// The connection is open.
-    Connected(u64),
-    /// The connect has failed, and its waiters were told.
+    /// The connection is open, and has the permit.
+    Connected,
+    /// No connect is to be noted any more: it has failed, and its waiters were told, or it never began.
     Failed,
 }
 
@@ -38,11 +38,15 @@ impl<B: Send + 'static> Permit<B> {
         self.stage = Stage::Opening(id);
     }
 
-    pub(crate) fn connected(&mut self) {
-        self.stage = match self.stage {
-            Stage::Opening(id) | Stage::Connected(id) => Stage::Connected(id),
-            Stage::Granted | Stage::Failed => Stage::Failed,
-        };
+    /// Notes that the connect is over before it has begun, and that the state was told.
+    pub(super) fn called_off(&mut self) {
+        self.stage = Stage::Failed;
+    }
+
+    /// Makes it the permit of this connection, which is open.
+    pub(crate) fn connected(mut self, connection: Arc<Connection<B>>) -> OpenPermit<B> {
+        self.stage = Stage::Connected;
+        OpenPermit(connection)
     }
 
     /// Fails the waiters of the connection, since it could not be opened.
@@ -59,7 +63,7 @@ impl<B: Send + 'static> Permit<B> {
     fn mark_failed(&mut self, error: &Error) -> Vec<Arc<Waiter<B>>> {
         match mem::replace(&mut self.stage, Stage::Failed) {
             Stage::Opening(id) => self.pool.open_failed(id, &self.origin, error),
-            Stage::Granted | Stage::Connected(_) | Stage::Failed => Vec::new(),
+            Stage::Granted | Stage::Connected | Stage::Failed => Vec::new(),
         }
     }
 
@@ -82,7 +86,7 @@ impl<B: Send + 'static> Drop for Permit<B> {
                 return self.pool.reopen(Some(id), &self.origin);
             }
             Stage::Opening(_) => {}
-            Stage::Connected(id) => return self.pool.free_permit(&self.origin, Some(id)),
+            Stage::Connected => return,
             Stage::Failed => return self.pool.free_permit(&self.origin, None),
         }
         let why = "the connector panicked";
@@ -90,6 +94,23 @@ impl<B: Send + 'static> Drop for Permit<B> {
         let told = self.mark_failed(&error);
         self.pool.free_permit(&self.origin, None);
         Waiter::tell_all(told, &error);
+    }
+}
+
+/// The permit of an open connection; released when dropped.
+pub(crate) struct OpenPermit<B: Send + 'static>(Arc<Connection<B>>);
+
+impl<B: Send + 'static> Drop for OpenPermit<B> {
+    fn drop(&mut self) {
+        let Self(connection) = self;
+        let id = Some(connection.id());
+        connection.pool.free_permit(&connection.origin, id);
+    }
+}
+
+impl<B: Send + 'static> fmt::Debug for OpenPermit<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("OpenPermit").field(&self.0.id()).finish()
     }
 }
 

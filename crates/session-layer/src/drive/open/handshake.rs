@@ -46,7 +46,7 @@ fn most_before_head(read_buffer: usize) -> u64 {
 
 pub(super) async fn drive<T, B>(
     io: T,
-    mut permit: Permit<B>,
+    permit: Permit<B>,
     id: u64,
     opened: Instant,
     took: Duration,
@@ -74,24 +74,6 @@ where
         max_head,
         connected.failed_write,
     ));
-    // From here on the permit is released when the socket is closed.
-    permit.connected();
-    let mut unopened = Unopened {
-        pool: &pool,
-        id,
-        origin: &origin,
-        is_over: false,
-    };
-    let when_failed = if http2 {
-        WhenFailed::Discard
-    } else {
-        WhenFailed::Wait
-    };
-    let mut io = Io::new(io, state.clone(), when_failed, permit);
-    let gate = http2.then(Arc::<Gate>::default);
-    if let Some(gate) = &gate {
-        io = io.with_frames(gate.clone());
-    }
     let expires = expiry(pool.config().pool.max_lifetime);
     let facts = Facts {
         id,
@@ -108,10 +90,28 @@ where
         facts,
         pool.clone(),
         origin.clone(),
-        state,
+        state.clone(),
         expires,
         connected.via_proxy,
     );
+    // From here on the permit is released when the socket is closed.
+    let permit = permit.connected(connection.clone());
+    let mut unopened = Unopened {
+        pool: &pool,
+        id,
+        origin: &origin,
+        is_over: false,
+    };
+    let when_failed = if http2 {
+        WhenFailed::Discard
+    } else {
+        WhenFailed::Wait
+    };
+    let mut io = Io::new(io, state, when_failed, permit);
+    let gate = http2.then(Arc::<Gate>::default);
+    if let Some(gate) = &gate {
+        io = io.with_frames(gate.clone());
+    }
     let begun = if let Some(gate) = gate {
         #[cfg(feature = "http2")]
         // Boxed: it is large, and each task would have room for it.
