@@ -151,7 +151,11 @@ impl<T, S> Io<T, S> {
 }
 
 impl<T: hyper::rt::Read + Unpin + 'static, S: Unpin> hyper::rt::Read for Io<T, S> {
-    #[inline]
+    #[expect(
+        clippy::inline_always,
+        reason = "most reads find nothing, and whether it is inlined would else depend on the types of bodies"
+    )]
+    #[inline(always)]
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -224,7 +228,11 @@ impl<T: hyper::rt::Write + Unpin, S: Unpin> hyper::rt::Write for Io<T, S> {
         self.inner.inner().get_ref().inner().is_write_vectored()
     }
 
-    #[inline]
+    #[expect(
+        clippy::inline_always,
+        reason = "whether it is inlined would else depend on the types of bodies"
+    )]
+    #[inline(always)]
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

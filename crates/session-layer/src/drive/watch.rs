@@ -100,26 +100,36 @@ impl Watch {
     }
 
     /// Calls `look` when the timer fires; ends with the cause when a timeout has run out.
+    #[inline]
     pub(super) fn poll(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        look: impl FnMut(Instant) -> Look,
+    ) -> Poll<Cause> {
+        // A timer has to be polled once after it was set, so that it knows its task. After that,
+        // `is_elapsed` is enough.
+        if matches!(&self.timer, Timer::Set { sleep } if !sleep.is_elapsed()) {
+            return Poll::Pending;
+        }
+        self.poll_timer(cx, look)
+    }
+
+    /// The same when the timer has fired, or there is none yet.
+    #[cold]
+    fn poll_timer(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         mut look: impl FnMut(Instant) -> Look,
     ) -> Poll<Cause> {
         let mut this = self.project();
         let longest_sleep = *this.longest_sleep;
-        // A timer has to be polled once after it was set, so that it knows its task. After that,
-        // `is_elapsed` is enough.
-        match &*this.timer {
-            Timer::Unset { first } => {
-                let longest = longest_sleep.and_then(|it| Instant::now().checked_add(it));
-                let Some(at) = first.iter().copied().chain(longest).min() else {
-                    return Poll::Pending;
-                };
-                let sleep = sleep_until(at);
-                this.timer.set(Timer::Set { sleep });
-            }
-            Timer::Set { sleep } if !sleep.is_elapsed() => return Poll::Pending,
-            Timer::Set { .. } => {}
+        if let Timer::Unset { first } = &*this.timer {
+            let longest = longest_sleep.and_then(|it| Instant::now().checked_add(it));
+            let Some(at) = first.iter().copied().chain(longest).min() else {
+                return Poll::Pending;
+            };
+            let sleep = sleep_until(at);
+            this.timer.set(Timer::Set { sleep });
         }
         loop {
             match this.timer.as_mut().sleep() {

@@ -45,13 +45,20 @@ pub(crate) struct Connection<B: Send + 'static> {
     idle_hint_is_new: AtomicBool,
     /// What is learned of how long the peer keeps it idle, where that is wanted.
     keep_alive: Option<Arc<KeepAlive>>,
-    /// When it was opened, or carried something last.
-    idle_since: AtomicU64,
+    /// What changes when an exchange ends.
+    between: Mutex<Between<B>>,
+}
+
+/// What a connection notes between two exchanges.
+pub(super) struct Between<B: Send + 'static> {
     /// Where an HTTP/1 connection is kept while a response body holds it: the type of the body does
     /// not know `B`.
-    kept_channel: Mutex<Option<Box<Channel<B>>>>,
+    pub(super) channel: Option<Box<Channel<B>>>,
     /// The rest of a response body that was dropped. The driver reads it.
-    unread: Mutex<Option<Box<Unread>>>,
+    unread: Option<Box<Unread>>,
+    /// When it was opened, or carried something last. A moment, since to make a number of it costs
+    /// more than the lock, which is taken anyway.
+    idle_since: Instant,
 }
 
 impl<B: Send + 'static> Connection<B> {
@@ -63,11 +70,14 @@ impl<B: Send + 'static> Connection<B> {
         expires: Option<Instant>,
         via_proxy: Option<Box<ViaProxy>>,
     ) -> Arc<Self> {
-        let idle_since = AtomicU64::new(state.tick(facts.opened));
+        let between = Between {
+            channel: None,
+            unread: None,
+            idle_since: facts.opened,
+        };
         Arc::new(Self {
             facts: Arc::new(facts),
             keep_alive: pool.keep_alive_of(&origin),
-            idle_since,
             pool,
             origin,
             state,
@@ -79,8 +89,7 @@ impl<B: Send + 'static> Connection<B> {
             requests: AtomicU64::new(0),
             idle_hint: AtomicU32::new(0),
             idle_hint_is_new: AtomicBool::new(false),
-            kept_channel: Mutex::new(None),
-            unread: Mutex::new(None),
+            between: Mutex::new(between),
         })
     }
 
@@ -174,7 +183,7 @@ impl<B: Send + 'static> Connection<B> {
     /// Takes note that it carries nothing from now on.
     #[inline]
     pub(super) fn note_idle(&self, now: Instant) {
-        self.idle_since.store(self.state.tick(now), Relaxed);
+        self.between().idle_since = now;
     }
 
     /// What is learned of how long the peer keeps it idle. What the peer says of that comes first.
@@ -184,8 +193,7 @@ impl<B: Send + 'static> Connection<B> {
     }
 
     fn idle_for(&self, now: Instant) -> Duration {
-        let since = self.state.moment(self.idle_since.load(Relaxed));
-        since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+        now.saturating_duration_since(self.between().idle_since)
     }
 
     /// Whether anything is known of how long its peer keeps idle connections.
@@ -261,27 +269,24 @@ impl<B: Send + 'static> Connection<B> {
 
     /// Takes the rest of a response body that was dropped.
     pub(crate) fn take_unread(&self) -> Option<Box<Unread>> {
-        self.unread().take()
+        self.between().unread.take()
     }
 
-    fn unread(&self) -> MutexGuard<'_, Option<Box<Unread>>> {
-        self.unread.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn kept_channel(&self) -> MutexGuard<'_, Option<Box<Channel<B>>>> {
-        self.kept_channel
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn between(&self) -> MutexGuard<'_, Between<B>> {
+        self.between.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<B: Send + 'static> Release for Connection<B> {
     fn release(self: Arc<Self>, _: Option<Arc<ExchangeState>>) {
-        let channel = self.kept_channel().take();
         let now = Instant::now();
         // Before its phase says that it is idle: the peer may close it at this moment, and its driver then
         // asks for how long it was.
-        self.note_idle(now);
+        let channel = {
+            let mut between = self.between();
+            between.idle_since = now;
+            between.channel.take()
+        };
         self.state.end();
         if let Some(channel) = channel {
             Pool::take_back(PooledConnection::Whole(self, channel), now);
@@ -289,7 +294,7 @@ impl<B: Send + 'static> Release for Connection<B> {
     }
 
     fn drain_body(self: Arc<Self>, unread: Unread) {
-        *self.unread() = Some(Box::new(unread));
+        self.between().unread = Some(Box::new(unread));
         self.state.begin_draining(FOR);
     }
 

@@ -229,7 +229,7 @@ impl<B: Send + 'static> PooledConnection<B> {
     pub(crate) fn hand_to_body(self) -> (Arc<dyn Release>, Option<Arc<ExchangeState>>) {
         match self {
             Self::Whole(connection, channel) => {
-                *connection.kept_channel() = Some(channel);
+                connection.between().channel = Some(channel);
                 (connection, None)
             }
             Self::Stream(stream) => stream.hand_to_body(),

@@ -117,13 +117,8 @@ impl ExchangeState {
         stream
     }
 
-    /// The number of this state that stands for a moment; never 0.
-    #[inline]
-    pub(crate) fn tick(&self, moment: Instant) -> u64 {
-        self.clock.tick(moment)
-    }
-
     /// The moment that a number of this state stands for.
+    #[cfg(feature = "http2")]
     pub(crate) fn moment(&self, tick: u64) -> Option<Instant> {
         self.clock.instant(tick)
     }

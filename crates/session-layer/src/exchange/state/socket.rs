@@ -133,7 +133,7 @@ impl ExchangeState {
         match polled {
             Poll::Ready(Ok(bytes)) => {
                 count(&self.socket.written, *bytes);
-                if self.upload.taken.load(Relaxed) > 0 {
+                if self.upload.taken.load(Relaxed) > 0 && !self.is_sending() {
                     self.upload
                         .wrote_at
                         .store(self.clock.tick(Instant::now()), Relaxed);

@@ -17,7 +17,8 @@ use super::{Carrier, ExchangePhase, ExchangeState};
 pub(super) struct Upload {
     /// How many bytes of the request body hyper has taken.
     pub(super) taken: AtomicU64,
-    /// When the peer last took bytes of a request that has a body; 0 if it has taken none.
+    /// When the peer last took bytes of a request whose body hyper has taken to its end; 0 if it has
+    /// taken none since. Before that end, no deadline depends on it.
     pub(super) wrote_at: AtomicU64,
     /// Since when the peer has been waited for to take more; 0 while it is not. Over HTTP/1 it is a write
     /// that waits for room, and over HTTP/2 a piece that waits to be asked for.
@@ -58,7 +59,7 @@ impl ExchangeState {
         self.clock.instant(self.upload.blocked_since.load(Relaxed))
     }
 
-    /// When the peer last took bytes of a request with a body.
+    /// When the peer last took bytes of a request whose body hyper has taken to its end.
     pub(crate) fn wrote_at(&self) -> Option<Instant> {
         self.clock.instant(self.upload.wrote_at.load(Relaxed))
     }

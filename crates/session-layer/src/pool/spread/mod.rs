@@ -275,10 +275,15 @@ impl<B: Send + 'static> Pool<B> {
     #[inline]
     pub(super) fn address_answered(&self, origin: &Origin, sent: Instant) {
         if self.spreads() {
-            let name = origin.address().zip(self.name_of(origin));
-            if let Some((address, name)) = name {
-                name.addresses().answered(address, sent);
-            }
+            self.note_answer(origin, sent);
+        }
+    }
+
+    #[cold]
+    fn note_answer(&self, origin: &Origin, sent: Instant) {
+        let name = origin.address().zip(self.name_of(origin));
+        if let Some((address, name)) = name {
+            name.addresses().answered(address, sent);
         }
     }
 
