@@ -366,7 +366,9 @@ mod tests {
         for _ in 0..6 {
             assert!(origin.limit().is_some());
             let began = origin.now;
-            while origin.limit().is_some() {}
+            while origin.limit().is_some() {
+                assert!(origin.now - began <= LONGEST_TERM, "it never ends");
+            }
             held.push((origin.now - began).as_secs() / 60);
             origin.ages.closed(5 * SECOND, origin.now);
         }

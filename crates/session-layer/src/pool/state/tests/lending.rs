@@ -248,6 +248,23 @@ fn a_lent_origin_without_tickets_is_lent_anew() {
 }
 
 #[test]
+fn a_lent_origin_tells_whether_its_connections_carry_several_requests() {
+    let now = Instant::now();
+    let pool = lends(1, &["a"], now);
+    assert!(!pool.lent.as_ref().unwrap().shares(&origin("a")));
+    let mut pool = Lending::new(state(9, 9), true);
+    let s = origin("s");
+    let _ = pool.ask("s", 1, now, None);
+    assert!(
+        !pool.lent.as_ref().unwrap().shares(&s),
+        "it is not lent yet"
+    );
+    let _ = pool.about(&s).connected_shared(&s, 1, 2, now);
+    let _ = pool.about(&s).set_limit(&s, 1, 2, now);
+    assert!(pool.lent.as_ref().unwrap().shares(&s));
+}
+
+#[test]
 fn a_shared_connection_is_taken_and_left_without_the_state_until_it_is_spent() {
     let now = Instant::now();
     let mut pool = Lending::new(state(9, 9), true);
