@@ -24,8 +24,10 @@ use super::{
     record::{self, Record},
 };
 use crate::{
-    DecodeLimits, Error, Progress, RequestBuilder, Response, SAVED_FLOOR, description::Description,
-    error::Kind, read::destination::Existing,
+    DecodeLimits, Error, Progress, RequestBuilder, Response, SAVED_FLOOR,
+    description::Description,
+    error::Kind,
+    read::destination::{self, Existing},
 };
 
 /// A server may send fewer bytes than were asked for, and is then asked for the rest. A response
@@ -59,7 +61,7 @@ async fn run(download: Download<'_>) -> Result<Downloaded, Error> {
         None => record::hash("url", &asked.uri().to_string()),
     };
     let opened = Part::open(&path, existing).await;
-    let part = opened.map_err(|error| asked.name(unwritten(error)))?;
+    let part = opened.map_err(|error| asked.name(destination::unwritten(&path, error)))?;
     let mut transfer = Transfer {
         request,
         resource,
@@ -370,7 +372,7 @@ impl Transfer<'_> {
             let finished = self.part.finish(self.existing).await;
             finished.map_err(|error| {
                 asked
-                    .name(unwritten(error))
+                    .name(destination::unwritten(&path, error))
                     .with_partial_file(self.part.kept())
             })?;
             self.part.length()

@@ -2,14 +2,17 @@
 //! is whole, or a device.
 
 use std::{
+    error::Error as StdError,
     ffi::OsStr,
-    fs,
+    fmt, fs,
     hash::{BuildHasher as _, RandomState},
     io,
     path::{Path, PathBuf},
 };
 
 use tokio::{fs::File, io::AsyncWriteExt as _, task::spawn_blocking};
+
+use crate::{Error, error::Kind};
 
 /// An open file, and what is done with it once it is whole.
 #[derive(Debug)]
@@ -56,6 +59,29 @@ impl Destination {
         placed.map_err(io::Error::other)?
     }
 }
+
+/// The error of a file that cannot be written, which names it.
+pub(crate) fn unwritten(path: &Path, error: io::Error) -> Error {
+    let (path, kind) = (path.to_owned(), error.kind());
+    Error::new(Kind::Write).with(io::Error::new(kind, OfFile { path, error }))
+}
+
+/// An error of the system, with the file that it is about.
+#[derive(Debug)]
+struct OfFile {
+    path: PathBuf,
+    error: io::Error,
+}
+
+impl fmt::Display for OfFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Quoted, so that the name stays in one line whatever characters it has.
+        let Self { path, error } = self;
+        write!(f, "{:?}: {error}", path.to_string_lossy())
+    }
+}
+
+impl StdError for OfFile {}
 
 /// What is done with a file that exists at the target.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

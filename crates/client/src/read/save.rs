@@ -1,7 +1,7 @@
 use std::path::Path;
 
-use super::destination::{Destination, Existing};
-use crate::{Error, Progress, Response, error::Kind};
+use super::destination::{Destination, Existing, unwritten};
+use crate::{Error, Progress, Response};
 
 impl Response {
     /// Writes the body to a file, in place of one that exists, and returns the number of bytes.
@@ -68,7 +68,7 @@ impl Response {
         self.continue_body();
         let path = path.as_ref();
         let request = self.description();
-        let failed = |error| request.name(Error::new(Kind::Write).with(error));
+        let failed = |error| request.name(unwritten(path, error));
         let mut destination = Destination::open(path).await.map_err(failed)?;
         let file = &mut destination.file;
         let written = self.copy_with_progress(file, progress).await?;

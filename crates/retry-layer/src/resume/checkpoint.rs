@@ -50,7 +50,8 @@ pub struct Checkpoint {
 #[non_exhaustive]
 pub enum Rest {
     /// Its body has the next byte. It has `length` bytes, of which the first `skip` were received
-    /// before. It may end before the end of the whole; then the rest is asked for again.
+    /// before: all of them if the server has ignored the range and sends the whole (200). It may end
+    /// before the end of the whole; then the rest is asked for again.
     Part {
         /// How many bytes to skip.
         skip: u64,
@@ -63,7 +64,8 @@ pub enum Rest {
     Refused(ResumeErrorKind),
     /// It is the whole, of the same version, and nothing was received before.
     Whole,
-    /// It says nothing about the rest, such as a 503.
+    /// It says nothing about the rest, such as a 503; or it is the whole again, of the same version and
+    /// of an unknown length.
     Other,
 }
 
@@ -130,7 +132,10 @@ impl Checkpoint {
         let (status, headers) = (response.status(), response.headers());
         let exact = response.body().size_hint().exact();
         match self.resumable.judge(received, status, headers, exact) {
-            Answer::Rest { skip, length } => Rest::Part { skip, length },
+            Answer::Rest { skip, length } => match length {
+                Some(length) => Rest::Part { skip, length },
+                None => Rest::Other,
+            },
             Answer::Anew(resumable) => {
                 self.resumable = resumable;
                 Rest::Whole

@@ -92,7 +92,7 @@ impl Error for ResumeError {}
 #[non_exhaustive]
 pub enum ResumeErrorKind {
     /// The server has another version by now: it answered with another validator, with 412, with
-    /// 304, or with the whole (200) although a part was returned before.
+    /// 304, or with a 200 in place of a part that the caller had asked for.
     ValidatorChanged,
     /// The part of a 206 is not the one that was asked for, or is one of a whole of another length;
     /// or the server sent several parts.

@@ -67,8 +67,9 @@ pub(super) struct Resumable {
 /// How a response to the request for the rest can be used.
 #[derive(Clone, Debug)]
 pub(super) enum Answer {
-    /// Its body is `length` bytes, of which the first `skip` were received before.
-    Rest { skip: u64, length: u64 },
+    /// The first `skip` bytes of its body were received before. Its length is not known if it is the
+    /// whole again.
+    Rest { skip: u64, length: Option<u64> },
     /// It is the whole, of which nothing was returned to the reader.
     Anew(Resumable),
     /// There are no more bytes.
@@ -198,9 +199,9 @@ impl Resumable {
             StatusCode::PARTIAL_CONTENT => self
                 .judge_part(received, headers, exact)
                 .unwrap_or_else(Answer::Refused),
-            StatusCode::OK if self.whole && received == 0 => self.judge_whole(headers, exact),
-            // It is the whole, of which a part was returned before; or, after 412 and 304, the
-            // caller's own conditions do not hold any more.
+            StatusCode::OK if self.whole => self.judge_whole(received, headers, exact),
+            // The server took the range before, so the version that it had is gone; or, after 412
+            // and 304, the caller's own conditions do not hold any more.
             StatusCode::OK | StatusCode::PRECONDITION_FAILED | StatusCode::NOT_MODIFIED => {
                 Answer::Refused(ResumeErrorKind::ValidatorChanged)
             }
@@ -251,13 +252,15 @@ impl Resumable {
         }
         Ok(Answer::Rest {
             skip: next - first,
-            length,
+            length: Some(length),
         })
     }
 
-    /// Judges a whole of which only the head was returned: what that head says of the body must
-    /// still hold.
-    fn judge_whole(&self, headers: &HeaderMap, exact: Option<u64>) -> Answer {
+    /// Judges a whole. What the first head says of the body must still hold. If bytes of it were
+    /// returned before, the server has ignored the range
+    /// ([RFC 9110, section 14.2](https://www.rfc-editor.org/rfc/rfc9110#section-14.2)): a strong
+    /// validator says that the same bytes come again, so they are skipped.
+    fn judge_whole(&self, received: u64, headers: &HeaderMap, exact: Option<u64>) -> Answer {
         if codings(headers) != self.codings {
             return Answer::Refused(ResumeErrorKind::EncodingChanged);
         }
@@ -270,6 +273,12 @@ impl Resumable {
         };
         if self.end.is_some() && length != self.end {
             return Answer::Refused(ResumeErrorKind::ValidatorChanged);
+        }
+        if received > 0 {
+            return Answer::Rest {
+                skip: received,
+                length,
+            };
         }
         Answer::Anew(Self {
             validator: self.validator.clone(),

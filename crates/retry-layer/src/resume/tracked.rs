@@ -63,6 +63,9 @@ impl<E, A> Tracked<E, A> {
 
     /// Whether the inner body has ended and is complete.
     fn is_whole(&self) -> bool {
+        if self.skip > 0 {
+            return false;
+        }
         match (self.resumable.length(), self.left) {
             (Some(length), _) => self.received == length,
             // Only a part has a length while that of the whole is not known.
@@ -248,7 +251,7 @@ impl<E: ServiceError, S, B, F> Tracked<E, Ask<S, B, F>> {
             Answer::Rest { skip, length } => {
                 self.is_rest = true;
                 self.skip = skip;
-                self.left = Some(length.saturating_sub(skip));
+                self.left = length.map(|length| length.saturating_sub(skip));
             }
             Answer::Anew(resumable) => {
                 self.left = resumable.length();

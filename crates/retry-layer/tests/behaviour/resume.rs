@@ -10,6 +10,7 @@
 //! | another range, several parts, another total, validator, coding or length; 200, 304, 412, 416 | `what_is_no_part_of_the_same_is_a_typed_error`, `what_says_that_it_changed_is_a_typed_error` |
 //! | 416 at the end; all there but the end | `an_unsatisfied_range_behind_the_last_byte_is_the_end`, `a_body_of_which_all_came_is_whole_though_it_breaks_then` |
 //! | 200 where nothing was handed out | `where_nothing_was_handed_out_the_whole_is_asked_for`, `what_began_anew_is_continued_by_its_own_validator` |
+//! | 200 in place of the rest | `where_the_server_ignores_the_range_what_was_received_is_skipped` |
 //! | a range of the caller's own; its several parts | `a_range_of_the_callers_own_is_continued_within_it`, `several_parts_are_not_continued` |
 //! | encoded bodies; trailers | `an_encoded_body_is_continued_in_the_same_coding`, `trailers_come_once_and_at_the_end`, `a_digest_of_a_part_alone_is_no_trailer_of_the_body` |
 //! | attempts, waits, budget, deadline, report | `the_retries_of_the_rest_and_of_the_whole_are_counted_together`, `each_wait_is_the_next_of_the_schedule`, `what_brought_the_body_forward_is_given_back_to_the_budget`, `a_deadline_of_the_policy_counts_from_the_break`, `the_report_has_each_exchange_and_where_it_began` |
@@ -359,9 +360,21 @@ async fn what_says_that_it_changed_is_a_typed_error() {
             Kind::ValidatorChanged,
         ),
         (
-            "the whole, the same",
-            answer(200).etag("\"v1\"").length(6).data("abcdef"),
+            "the whole, without a tag",
+            answer(200).length(6).data("abcdef"),
             Kind::ValidatorChanged,
+        ),
+        (
+            "the whole, of another length",
+            answer(200).etag("\"v1\"").length(7).data("abcdefg"),
+            Kind::ValidatorChanged,
+        ),
+        (
+            "the whole, encoded",
+            answer(200)
+                .etag("\"v1\"")
+                .header("content-encoding", "gzip"),
+            Kind::EncodingChanged,
         ),
         ("412", answer(412), Kind::ValidatorChanged),
         ("304", answer(304).etag("\"v1\""), Kind::ValidatorChanged),
@@ -375,6 +388,29 @@ async fn what_says_that_it_changed_is_a_typed_error() {
     ] {
         refuses(what, rest, expected).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_the_server_ignores_the_range_what_was_received_is_skipped() {
+    let whole = || answer(200).etag("\"v1\"").length(6).data("abcdef");
+    let server = Server::new([half(), whole()]);
+    assert_eq!(read(&server).await.unwrap(), "abcdef");
+    assert_eq!(server.ranges()[1].as_deref(), Some("bytes=3-5"));
+
+    // It breaks again, before and behind what was received.
+    let early = answer(200).etag("\"v1\"").length(6).data("a").breaks();
+    let late = answer(200).etag("\"v1\"").length(6).data("abcd").breaks();
+    let server = Server::new([half(), early, late, whole()]);
+    assert_eq!(read(&server).await.unwrap(), "abcdef");
+
+    // Of an unknown length.
+    let chunked = || answer(200).etag("\"v1\"");
+    let server = Server::new([chunked().data("abc").breaks(), chunked().data("abcdef")]);
+    assert_eq!(read(&server).await.unwrap(), "abcdef");
+    // One that ends before what was received is not complete.
+    let shorter = (0..9).map(|_| chunked().data("ab"));
+    let server = Server::new([chunked().data("abc").breaks()].into_iter().chain(shorter));
+    read(&server).await.unwrap_err();
 }
 
 #[tokio::test(start_paused = true)]

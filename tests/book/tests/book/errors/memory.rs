@@ -168,6 +168,17 @@ async fn bodies() -> Vec<String> {
     });
     let large = Client::builder().max_body(1024);
     let large = large.build_with_fake(&Fake::new([Answer::new(200).body(vec![0; 1025])]));
+    let tagged = |tag: &str| {
+        let answer = Answer::new(200).header("etag", tag);
+        answer.header("content-length", "9")
+    };
+    let changed = [
+        tagged("\"v1\"").body("half").breaks_off(),
+        tagged("\"v2\"").body("something"),
+    ];
+    let saved = async |client: &Client, path: &str| -> Result<u64, Error> {
+        client.get(URL).send().await?.save_to(path).await
+    };
     let stream = async |client: &Client| -> Result<Bytes, Error> {
         client.get(URL).send().await?.bytes().await
     };
@@ -178,6 +189,8 @@ async fn bodies() -> Vec<String> {
         line(trickling.fetch().await),
         line(get(&corrupt.client()).await),
         line(get(&large.unwrap()).await),
+        line(saved(&Client::fake(changed), "/dev/null").await),
+        line(saved(&Client::fake(["rows"]), "/no-such-folder/report.csv").await),
     ]
 }
 
@@ -280,7 +293,7 @@ async fn answers() -> Vec<String> {
         .build_with_fake(&Fake::from_fn(|_| Failure::Broken))
         .unwrap();
     let _ = get(&spent).await;
-    let closed = Client::fake([200]);
+    let closed = over(&MemoryConnector::new(always(200, "")));
     closed.close().await;
     let long = Client::fake([Answer::new(200).body("x".repeat(2_000_000))]);
     let mut lines = long.get(URL).send().await.unwrap().lines();

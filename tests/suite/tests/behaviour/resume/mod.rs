@@ -14,7 +14,10 @@ use std::{
     time::Duration,
 };
 
-use client::{Client, ClientBuilder, ErrorKind, ResumeErrorKind, StopReason};
+use client::{
+    Client, ClientBuilder, ErrorKind, ResumeErrorKind, StopReason,
+    testing::{Answer, Fake},
+};
 use h2::Reason;
 use http_body_util::BodyExt;
 use test_suite::TemporaryFolder;
@@ -222,6 +225,47 @@ fn changing(first: File, then: File) -> MemoryConnector {
             }
         }
     })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_of_a_server_that_ignores_ranges_is_saved_whole() {
+    let served = || {
+        let answer = || {
+            Answer::new(200)
+                .header("etag", "\"v1\"")
+                .header("content-length", "6")
+        };
+        let first = answer().body("abc").breaks_off();
+        Fake::new([first, answer().body("abcdef")]).client()
+    };
+    let folder = TemporaryFolder::new();
+    let [saved, loaded] = ["saved", "loaded"].map(|name| folder.file(name));
+    let response = served().get("http://peer/").send().await.unwrap();
+    response.save_to(&saved).await.unwrap();
+    served()
+        .get("http://peer/")
+        .download_to(&loaded)
+        .await
+        .unwrap();
+    for path in [saved, loaded] {
+        assert_eq!(fs::read_to_string(path).unwrap(), "abcdef");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_names_the_file_that_cannot_be_written() {
+    let folder = TemporaryFolder::new();
+    let missing = folder.file("missing").join("file");
+    let client = Client::fake(["a", "b"]);
+    let response = client.get("http://peer/").send().await.unwrap();
+    let saved = response.save_to(&missing).await.unwrap_err();
+    let loaded = client.get("http://peer/").download_to(&missing).await;
+    for error in [saved, loaded.unwrap_err()] {
+        assert_eq!(error.kind(), ErrorKind::Write);
+        let text = format!("{error:#}");
+        assert!(text.contains(missing.to_str().unwrap()), "{text}");
+        assert!(text.contains("No such file"), "{text}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
