@@ -12,7 +12,7 @@ use super::Shared;
 use super::{
     Connection, Permit, Pool, PooledConnection,
     connect::RuntimeEnded,
-    inner::{Live, Opening},
+    inner::{Inner, Live, Opening},
     state::{Failure, Numbered},
     waiter::Waiter,
 };
@@ -108,28 +108,28 @@ impl<B: Send + 'static> Pool<B> {
         self.follow(effects, None);
     }
 
-    /// Notes that a connect has failed; returns the waiters that fail by it.
-    pub(super) fn open_failed(
-        &self,
+    /// Notes that a connect has failed whose permit is free; returns the waiters that fail by it.
+    fn open_failed(&self, id: u64, origin: &Origin, error: &Error) -> Vec<Arc<Waiter<B>>> {
+        self.address_failed(origin);
+        self.lock_for(origin).open_failed(id, origin, error)
+    }
+
+    /// The same for a connect that has its permit, which is released. Both are done at once, so that
+    /// no idle connection is closed to make room that the permit gives.
+    pub(super) fn open_failed_with_permit(
+        self: &Arc<Self>,
         id: u64,
         origin: &Origin,
         error: &Error,
     ) -> Vec<Arc<Waiter<B>>> {
         self.address_failed(origin);
-        let is_lasting = error.is_host_not_found() || error.is_address_refused();
         let mut inner = self.lock_for(origin);
-        // No waiter counts on a connect that was cancelled.
-        let Some(began) = inner.end_opening(id) else {
-            return Vec::new();
-        };
-        let failure = if is_lasting {
-            Failure::Lasting
-        } else if error.is_timeout() {
-            Failure::TimedOut(began)
-        } else {
-            Failure::Passing
-        };
-        inner.state.connect_failed(origin, failure)
+        let told = inner.open_failed(id, origin, error);
+        let granted = inner.state.permit_freed(origin);
+        drop(inner);
+        self.grant(granted);
+        self.gone.notify_waiters();
+        told
     }
 
     pub(crate) fn tell_failed(&self, id: u64, origin: &Origin, error: &Error) {
@@ -160,5 +160,22 @@ impl<B: Send + 'static> Pool<B> {
         };
         self.grant(granted);
         Waiter::tell_all(told.unwrap_or_default(), &error);
+    }
+}
+
+impl<B: Send + 'static> Inner<B> {
+    fn open_failed(&mut self, id: u64, origin: &Origin, error: &Error) -> Vec<Arc<Waiter<B>>> {
+        // No waiter counts on a connect that was cancelled.
+        let Some(began) = self.end_opening(id) else {
+            return Vec::new();
+        };
+        let failure = if error.is_host_not_found() || error.is_address_refused() {
+            Failure::Lasting
+        } else if error.is_timeout() {
+            Failure::TimedOut(began)
+        } else {
+            Failure::Passing
+        };
+        self.state.connect_failed(origin, failure)
     }
 }

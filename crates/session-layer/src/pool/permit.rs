@@ -1,4 +1,4 @@
-use std::{fmt, mem, sync::Arc, thread};
+use std::{fmt, sync::Arc, thread};
 
 use super::{Connection, Pool, waiter::Waiter};
 use crate::{Error, Event, error::Kind, origin::Origin};
@@ -19,8 +19,8 @@ enum Stage {
     Granted,
     /// A task opens it.
     Opening(u64),
-    /// The connection is open, and has the permit.
-    Connected,
+    /// The connection has the permit, or it was released.
+    Gone,
     /// No connect is to be noted any more: it has failed, and its waiters were told, or it never began.
     Failed,
 }
@@ -45,7 +45,7 @@ impl<B: Send + 'static> Permit<B> {
 
     /// Makes it the permit of this connection, which is open.
     pub(crate) fn connected(mut self, connection: Arc<Connection<B>>) -> OpenPermit<B> {
-        self.stage = Stage::Connected;
+        self.stage = Stage::Gone;
         OpenPermit(connection)
     }
 
@@ -55,15 +55,23 @@ impl<B: Send + 'static> Permit<B> {
     pub(crate) fn fail(mut self, error: &Error) {
         let (listener, origin) = (&self.pool.config().listener, &self.origin);
         listener.tell(|| Event::OpenFailed { origin, error });
-        let told = self.mark_failed(error);
+        let told = self.release_failed(error);
         drop(self);
         Waiter::tell_all(told, error);
     }
 
-    fn mark_failed(&mut self, error: &Error) -> Vec<Arc<Waiter<B>>> {
-        match mem::replace(&mut self.stage, Stage::Failed) {
-            Stage::Opening(id) => self.pool.open_failed(id, &self.origin, error),
-            Stage::Granted | Stage::Connected | Stage::Failed => Vec::new(),
+    /// Releases it if its connection was being opened; returns the waiters that fail by that.
+    fn release_failed(&mut self, error: &Error) -> Vec<Arc<Waiter<B>>> {
+        match self.stage {
+            Stage::Opening(id) => {
+                self.stage = Stage::Gone;
+                self.pool.open_failed_with_permit(id, &self.origin, error)
+            }
+            Stage::Granted => {
+                self.stage = Stage::Failed;
+                Vec::new()
+            }
+            Stage::Gone | Stage::Failed => Vec::new(),
         }
     }
 
@@ -86,13 +94,12 @@ impl<B: Send + 'static> Drop for Permit<B> {
                 return self.pool.reopen(Some(id), &self.origin);
             }
             Stage::Opening(_) => {}
-            Stage::Connected => return,
+            Stage::Gone => return,
             Stage::Failed => return self.pool.free_permit(&self.origin, None),
         }
         let why = "the connector panicked";
         let error = Error::new(Kind::Connect).with(why).at(&self.origin);
-        let told = self.mark_failed(&error);
-        self.pool.free_permit(&self.origin, None);
+        let told = self.release_failed(&error);
         Waiter::tell_all(told, &error);
     }
 }

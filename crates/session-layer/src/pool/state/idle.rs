@@ -33,7 +33,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
     /// Takes out an idle connection, which closes.
     pub(crate) fn remove(&mut self, origin: &Origin, id: u64) -> Option<Checkout<C, S>> {
         let removed = self.take_out(origin, id)?;
-        self.evict_if_wanted(id);
+        self.evict_if_wanted(origin, id);
         Some(removed)
     }
 
@@ -73,18 +73,19 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         let old = |shared: &mut Shared<S>| shared.idle_since().is_some_and(|it| it <= moment);
         taken.extend(entry.take_shared(old).map(Checkout::Stream));
         self.refresh(origin);
-        self.evict_all_if_wanted(&taken);
+        self.evict_all_if_wanted(origin, &taken);
         taken
     }
 
     /// Counts idle connections that were taken out as evicted, as far as others wait for their
     /// permits.
-    pub(super) fn evict_all_if_wanted(&mut self, taken: &[Checkout<C, S>]) {
+    pub(super) fn evict_all_if_wanted(&mut self, origin: &Origin, taken: &[Checkout<C, S>]) {
         for idle in taken {
-            self.evict_if_wanted(match idle {
+            let id = match idle {
                 Checkout::Own(connection) => connection.id(),
                 Checkout::Stream(shared) => shared.id(),
-            });
+            };
+            self.evict_if_wanted(origin, id);
         }
     }
 

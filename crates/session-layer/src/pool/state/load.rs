@@ -27,7 +27,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         let busy = entry.shared().iter();
         let busy = busy.map(|shared| shared.handle().clone()).collect();
         self.refresh(origin);
-        self.evict_all_if_wanted(&idle);
+        self.evict_all_if_wanted(origin, &idle);
         (idle, busy)
     }
 

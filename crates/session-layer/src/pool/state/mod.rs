@@ -179,7 +179,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
             return Returned::Serve(waiting.waiter, connection);
         }
         if !keeps || entry.retired {
-            self.evict_if_wanted(connection.id());
+            self.evict_if_wanted(origin, connection.id());
             return Returned::Close(connection);
         }
         entry.ready().put_back(connection, now);

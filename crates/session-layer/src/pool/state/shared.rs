@@ -364,7 +364,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         self.refresh(origin);
         effects.grant = self.grant_all();
         if closes_soon {
-            self.evict_if_wanted(id);
+            self.evict_if_wanted(origin, id);
         }
         self.forget_if_unused(origin);
         effects
@@ -419,7 +419,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         self.refresh(origin);
         effects.grant = self.grant_all();
         if closes {
-            self.evict_if_wanted(id);
+            self.evict_if_wanted(origin, id);
         }
     }
 }

@@ -101,7 +101,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
     ///
     /// It is called after each change, since not only a request that comes may want a connection:
     /// requests that have waited for one connection need several once it turns out to serve fewer
-    /// than was thought. While the shortage does not grow there is nothing to find, because what
+    /// than was thought. While the shortage stays the same there is nothing to find, because what
     /// comes back while room is wanted is not kept.
     pub(crate) fn make_room<Q>(&mut self, asks: &Q) -> Vec<Checkout<C, S>>
     where
@@ -110,7 +110,8 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         let before = self.sought;
         let shortage = self.note_sought();
         let grown = shortage.missing.saturating_sub(before.missing);
-        if grown == 0 && shortage.origins <= before.origins {
+        let is_same = before.only.is_none() || before.only == shortage.only;
+        if shortage.missing == 0 || (grown == 0 && is_same) {
             return Vec::new();
         }
         let known = self.origins.get_key_value(asks).map(|(Key(asks), _)| asks);
@@ -132,10 +133,16 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         taken
     }
 
-    /// The same, for a request that comes and has to wait.
+    /// Takes out an idle connection for a request that comes and has to wait.
     pub(super) fn make_room_for_one(&mut self, asks: &Origin) -> Option<Checkout<C, S>> {
+        let before = self.evicting.len();
         let evicted = self.evict(asks);
-        self.sought.missing = self.missing();
+        if evicted.is_none() {
+            self.sought.missing = self.missing();
+        } else if self.evicting.len() == before {
+            // It is of another runtime, and not counted on; but it is the one for this request.
+            self.sought.missing = self.sought.missing.saturating_add(1);
+        }
         evicted
     }
 
@@ -143,7 +150,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
     fn note_sought(&mut self) -> Shortage {
         self.sought = Shortage {
             missing: self.missing(),
-            origins: self.starved.len(),
+            only: self.only_starved().map(|(place, _)| place),
         };
         self.sought
     }
@@ -168,8 +175,7 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
     /// the runtime of another may not be driven. A paused connection does not make room for its own
     /// origin, since its peer is about to answer a PING.
     pub(super) fn evictable(&self, asks: &Origin) -> Option<(&Origin, u64)> {
-        let first = self.starved.values().next();
-        let only = first.filter(|_| self.starved.len() == 1);
+        let only = self.only_starved().map(|(_, origin)| origin);
         // Only origins that hold a permit are in the map, so this looks at no more than the limit.
         let (_, _, id, origin) = self
             .origins
@@ -195,18 +201,26 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         self.missing() > 0
     }
 
-    /// How many of the wanted connections have no permit that is about to come back.
+    /// The origin that starves, and the place of its first waiter, if no other starves.
+    fn only_starved(&self) -> Option<(Place, &Origin)> {
+        let (&place, origin) = self.starved.first_key_value()?;
+        (self.starved.len() == 1).then_some((place, origin))
+    }
+
+    /// How many of the wanted connections have no permit that is free or about to come back. Of a
+    /// connect that was cancelled it is not known when that ends: its runtime may not be driven.
     fn missing(&self) -> usize {
-        // The permits of connects that have failed, or were cancelled, are held by no connection.
-        let held = self.connecting.saturating_add(self.holding.len());
-        let ended = self.open.saturating_sub(held);
-        let coming = self.evicting.len().saturating_add(ended);
+        let free = self.limits.connections.saturating_sub(self.open);
+        let coming = self.evicting.len().saturating_add(free);
         self.wanted.saturating_sub(coming)
     }
 
-    /// Counts a connection that is not kept as evicted, if another origin waits for its permit.
-    pub(super) fn evict_if_wanted(&mut self, id: u64) {
-        if self.wants_room() && self.holding.contains(&id) {
+    /// Counts a connection that is not kept as evicted, if an origin of its runtime waits for its
+    /// permit.
+    pub(super) fn evict_if_wanted(&mut self, origin: &Origin, id: u64) {
+        let first = self.starved.values().next();
+        let closes_soon = first.is_some_and(|first| first.runtime() == origin.runtime());
+        if closes_soon && self.wants_room() && self.holding.contains(&id) {
             self.evicting.push(id);
         }
     }
@@ -215,8 +229,9 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
 /// How much room is missing.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Shortage {
-    /// How many connections are wanted whose permits are not about to come back.
+    /// How many connections are wanted whose permits are neither free nor about to come back.
     missing: usize,
-    /// How many origins want one. A paused connection makes room only for others than its own.
-    origins: usize,
+    /// The place of the first waiter, if only one origin wants any. Its own paused connections make
+    /// no room for it.
+    only: Option<Place>,
 }

@@ -161,6 +161,26 @@ async fn an_idle_connection_makes_room_for_an_origin_that_turns_out_to_speak_htt
     assert_eq!(session.stats().waiting, 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_connect_that_fails_closes_no_idle_connection() {
+    let server = MemoryConnector::new(always(200, ""));
+    let pool = PoolConfig::default().max_connections(2);
+    let session = in_memory(pool, Timeouts::default(), &server);
+    fetch(&session, get("http://a/")).await.unwrap();
+    server.refuse();
+    // All three wait for one connect at a time, since the connection might speak HTTP/2.
+    let mut calls = JoinSet::new();
+    for _ in 0..3 {
+        let session = session.clone();
+        calls.spawn(async move { fetch(&session, get("https://peer/")).await });
+    }
+    for failed in calls.join_all().await {
+        failed.unwrap_err();
+    }
+    let stats = session.stats();
+    assert_eq!((stats.open, stats.idle, stats.closed.evicted), (1, 1, 0));
+}
+
 #[tokio::test]
 async fn waiters_are_served_in_the_order_of_arrival() {
     let server = Server::start(answer(|request| {

@@ -551,6 +551,23 @@ fn a_connect_on_a_runtime_that_stands_still_holds_nobody_up() {
 }
 
 #[test]
+fn a_cancelled_connect_on_a_runtime_that_stands_still_keeps_no_idle_connection_open() {
+    let (_first, one) = peer(always(200, "x"));
+    let (_second, two) = peer(always(200, "x"));
+    let pool = PoolConfig::default()
+        .max_connections(2)
+        .queue_timeout(SECOND);
+    let session = session(pool);
+    let (still, driven) = (current_thread(), current_thread());
+    within(&driven, ok(&session, &one));
+    let mut cancelled = Box::pin(fetch(&session, get("http://192.0.2.1/")));
+    poll_once(&still, &mut cancelled);
+    drop(cancelled);
+    // Its permit is not free, so the idle connection has to make room.
+    within(&driven, ok(&session, &two));
+}
+
+#[test]
 fn a_full_pool_whose_runtime_stands_still_ends_in_a_pool_timeout() {
     let (_peer, server) = peer(always(200, "x"));
     let pool = PoolConfig::default()

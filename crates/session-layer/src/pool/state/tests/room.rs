@@ -89,6 +89,29 @@ fn a_connection_that_was_opened_although_it_was_called_off_makes_room() {
 }
 
 #[test]
+fn a_paused_connection_makes_room_as_soon_as_another_origin_alone_wants_it() {
+    let (state, now) = (state(3, 2), Instant::now());
+    let mut pool = Lending::new(state, false);
+    let (s, q) = (origin("s"), origin("q"));
+    let _ = pool.ask("s", 1, now, None);
+    let effects = pool.about(&s).connected_shared(&s, 1, 2, now);
+    assert_eq!(effects.serve.len(), 1);
+    let _ = pool.stream_ended(&s, 1, false, now);
+    let _ = pool.about(&s).pause(&s, 1, now);
+    for id in [2, 3] {
+        let _ = pool.ask("q", id, now, None);
+        let _ = pool.about(&q).connected(&q, id, now);
+    }
+    // Its own paused connection makes no room for this one, and the next may open no third.
+    let _ = pool.ask("s", 4, now, None);
+    let _ = pool.ask("q", 5, now, None);
+    assert!(pool.take_evicted().is_empty());
+    let granted = pool.about(&q).closed(&q, 2);
+    assert_eq!(granted, [(s, 4)]);
+    assert!(matches!(pool.take_evicted()[..], [Checkout::Stream(1)]));
+}
+
+#[test]
 fn what_comes_back_makes_room_at_once_where_its_own_origin_does_not_wait() {
     let (mut state, now) = (state(2, 2), Instant::now());
     let a = origin("a");
