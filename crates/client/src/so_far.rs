@@ -49,10 +49,20 @@ thread_local! {
 
 /// Polls a stack in such a way that its services tell what they know.
 pub(crate) fn ask<T>(poll: impl FnOnce() -> T) -> (T, SoFar) {
-    let _asking = Asking::begin();
+    let _asking = Asking::replace(Some(SoFar::default()));
     let polled = poll();
     let told = TOLD.with(RefCell::take);
     (polled, told.unwrap_or_default())
+}
+
+/// Polls a call of its own, whose services tell nothing of a call above it.
+#[inline]
+pub(crate) fn unasked<T>(poll: impl FnOnce() -> T) -> T {
+    if !is_asked() {
+        return poll();
+    }
+    let _asking = Asking::replace(None);
+    poll()
 }
 
 /// Restores what was there before, also if the poll panics: a service in the session's place may ask
@@ -62,8 +72,8 @@ struct Asking {
 }
 
 impl Asking {
-    fn begin() -> Self {
-        let before = TOLD.with(|told| told.replace(Some(SoFar::default())));
+    fn replace(by: Option<SoFar>) -> Self {
+        let before = TOLD.with(|told| told.replace(by));
         Self { before }
     }
 }
@@ -100,11 +110,22 @@ fn tell(so_far: SoFar) {
 pub(crate) struct Telling<S, F> {
     inner: S,
     so_far: fn(&F) -> SoFar,
+    /// Whether the future is polled when it is asked: not where that could begin an attempt.
+    asks_on: fn(&F) -> bool,
 }
 
 impl<S, F> Telling<S, F> {
     pub(crate) fn new(inner: S, so_far: fn(&F) -> SoFar) -> Self {
-        Self { inner, so_far }
+        Self {
+            inner,
+            so_far,
+            asks_on: |_| true,
+        }
+    }
+
+    /// Polls the future that is asked only if this holds.
+    pub(crate) fn asks_on(self, asks_on: fn(&F) -> bool) -> Self {
+        Self { asks_on, ..self }
     }
 }
 
@@ -113,6 +134,7 @@ impl<S: Clone, F> Clone for Telling<S, F> {
         Self {
             inner: self.inner.clone(),
             so_far: self.so_far,
+            asks_on: self.asks_on,
         }
     }
 }
@@ -133,6 +155,7 @@ where
         TellingFuture {
             inner: self.inner.call(request),
             so_far: self.so_far,
+            asks_on: self.asks_on,
         }
     }
 }
@@ -143,6 +166,7 @@ pin_project! {
         #[pin]
         inner: F,
         so_far: fn(&F) -> SoFar,
+        asks_on: fn(&F) -> bool,
     }
 }
 
@@ -151,10 +175,16 @@ impl<F: Future> Future for TellingFuture<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let mut this = self.project();
-        let polled = this.inner.as_mut().poll(cx);
-        if polled.is_pending() && is_asked() {
-            tell((this.so_far)(&this.inner));
+        if !is_asked() {
+            return this.inner.poll(cx);
         }
-        polled
+        if (this.asks_on)(&this.inner) {
+            let polled = this.inner.as_mut().poll(cx);
+            if polled.is_ready() {
+                return polled;
+            }
+        }
+        tell((this.so_far)(&this.inner));
+        Poll::Pending
     }
 }

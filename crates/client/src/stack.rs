@@ -227,7 +227,8 @@ where
         },
         When::Asked,
         |_, collecting, call_layers| {
-            let collecting = Telling::new(collecting, of_retries);
+            let collecting =
+                Telling::new(collecting, of_retries).asks_on(|call| call.attempt().is_some());
             call_layers.wrap(InnerService::new(collecting))
         },
     )

@@ -3,6 +3,7 @@
 use std::{
     future::Future,
     mem,
+    ops::ControlFlow,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -21,7 +22,7 @@ use crate::{
     collect::Gathering,
     decode,
     redirect::{Kept, Next},
-    so_far::SoFar,
+    so_far,
     stack::Mode,
 };
 
@@ -72,35 +73,26 @@ impl<W: Mode> Projected<'_, W> {
     #[cold]
     fn go_on(&mut self, cx: &mut Context<'_>, polled: &mut Poll<Answer>) {
         // The stack has just been polled, if there is one.
-        let mut waits = self.state.is_stack();
-        loop {
-            let answer = match mem::replace(polled, Poll::Pending) {
-                Poll::Pending if !waits => self.poll_state(cx),
-                ready_or_not => ready_or_not,
-            };
-            let Poll::Ready(answer) = answer else {
-                break;
-            };
-            waits = false;
-            match answer.and_then(|response| self.look(response)) {
-                Ok(None) => {}
-                Ok(Some(response)) => {
-                    *polled = Poll::Ready(Ok(response));
-                    return;
-                }
-                Err(error) => {
-                    *polled = Poll::Ready(Err(self.named(error)));
-                    return;
-                }
-            }
+        let waits = self.state.is_stack();
+        if self.go_on_while_ready(cx, polled, waits) {
+            return;
         }
         if !self.state.is_sending() {
             self.timer.arm();
         }
-        if let Poll::Ready(limit) = self.timer.poll(cx) {
-            let SoFar { phase, report } = self.state.as_mut().so_far(cx);
-            let mut error = limit.exceeded().in_phase(phase);
-            if let Some(report) = report {
+        while let Poll::Ready(limit) = self.timer.poll(cx) {
+            let so_far = match self.state.as_mut().so_far(cx) {
+                ControlFlow::Continue(so_far) => so_far,
+                ControlFlow::Break(answer) => {
+                    *polled = Poll::Ready(answer);
+                    if self.go_on_while_ready(cx, polled, false) {
+                        return;
+                    }
+                    continue;
+                }
+            };
+            let mut error = limit.exceeded().in_phase(so_far.phase);
+            if let Some(report) = so_far.report {
                 error.set_report(report);
             }
             if let StateProj::Gathering { gathering } = self.state.as_mut().project() {
@@ -110,6 +102,37 @@ impl<W: Mode> Projected<'_, W> {
                 };
             }
             *polled = Poll::Ready(Err(self.named(error)));
+            return;
+        }
+    }
+
+    /// Goes on until the call is over or has to wait; says whether it is over.
+    fn go_on_while_ready(
+        &mut self,
+        cx: &mut Context<'_>,
+        polled: &mut Poll<Answer>,
+        mut waits: bool,
+    ) -> bool {
+        loop {
+            let answer = match mem::replace(polled, Poll::Pending) {
+                Poll::Pending if !waits => self.poll_state(cx),
+                ready_or_not => ready_or_not,
+            };
+            let Poll::Ready(answer) = answer else {
+                return false;
+            };
+            waits = false;
+            match answer.and_then(|response| self.look(response)) {
+                Ok(None) => {}
+                Ok(Some(response)) => {
+                    *polled = Poll::Ready(Ok(response));
+                    return true;
+                }
+                Err(error) => {
+                    *polled = Poll::Ready(Err(self.named(error)));
+                    return true;
+                }
+            }
         }
     }
 
@@ -117,7 +140,8 @@ impl<W: Mode> Projected<'_, W> {
         loop {
             return match self.state.as_mut().project() {
                 StateProj::Standard { call } => call.poll(cx),
-                StateProj::Custom { call } => call.poll(cx),
+                // What it tells is not of a call above it that asks.
+                StateProj::Custom { call } => so_far::unasked(|| call.poll(cx)),
                 StateProj::Observed { observed } => observed.poll(cx),
                 StateProj::Gathering { gathering } => poll_gathering(gathering, cx),
                 StateProj::Draining { drain, next } => {

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     future::Future as _,
+    ops::ControlFlow,
     pin::Pin,
     task::{Context, Poll, Waker},
 };
@@ -110,13 +111,16 @@ impl<W: Mode> State<W> {
         }
     }
 
-    /// What the call has done by its deadline, after which its stack is not polled any more.
-    pub(super) fn so_far(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> SoFar {
-        match self.as_mut().project() {
+    /// What the call has done by its deadline. Breaks with the answer of the stack, if that has come
+    /// since it was polled last.
+    pub(super) fn so_far(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> ControlFlow<super::Answer, SoFar> {
+        ControlFlow::Continue(match self.as_mut().project() {
             StateProj::Custom { call } => match so_far::ask(|| call.poll(cx)) {
                 (Poll::Pending, so_far) => so_far,
-                // It has ended after all, but not by the deadline.
-                (Poll::Ready(_), _) => SoFar::default(),
+                (Poll::Ready(answer), _) => return ControlFlow::Break(answer),
             },
             StateProj::Standard { .. }
             | StateProj::Observed { .. }
@@ -126,7 +130,7 @@ impl<W: Mode> State<W> {
                 phase: self.phase(),
                 report: self.report_so_far(),
             },
-        }
+        })
     }
 
     pub(super) fn is_stack(&self) -> bool {

@@ -37,8 +37,8 @@ pub enum DeadlinePhase {
     Token,
     /// An attempt waited for the end of a [pause](crate::ClientBuilder::pause).
     Pause,
-    /// An attempt was under way, and it waited for the head of the response. Whether it was sent by
-    /// then is not known, because another service stands in the session's place.
+    /// An attempt was under way. How far it had come is not known: another service stands in the
+    /// session's place, a layer of the caller's holds it back, or the attempt has a hedge.
     Attempt,
 }
 
@@ -56,7 +56,8 @@ impl DeadlinePhase {
             Self::Token => "waiting for a token",
             Self::Pause => "waiting for its turn, since the server asked for a pause",
             Self::Upload { .. } => "sending the body",
-            Self::Head | Self::Attempt => "waiting for the head",
+            Self::Head => "waiting for the head",
+            Self::Attempt => "waiting for the answer",
             Self::Retry => return f.write_str(", while waiting to retry"),
             Self::Redirect => return f.write_str(", while following a redirect"),
         };
@@ -131,7 +132,7 @@ mod tests {
             (Phase::Head, ", while waiting for the head", " of attempt 2"),
             (
                 Phase::Attempt,
-                ", while waiting for the head",
+                ", while waiting for the answer",
                 " of attempt 2",
             ),
             (Phase::Retry, ", while waiting to retry", ""),

@@ -43,7 +43,8 @@ impl Error {
     }
 
     /// Returns what the call was doing when its deadline passed. `None` for any other error, and
-    /// where a layer of the caller's polls the call elsewhere, as tower's `Buffer` does.
+    /// where a layer of the caller's holds the call back, as a limit that is reached does, or polls it
+    /// elsewhere, as tower's `Buffer` does.
     #[must_use]
     pub fn deadline_phase(&self) -> Option<DeadlinePhase> {
         self.0.phase

@@ -10,8 +10,9 @@ use std::{
 };
 
 use client::{
-    AttemptOutcome, AttemptRecord, Body, Class, Client, Deadline, DeadlinePhase, Error,
-    Exponential, Jitter, PoolConfig, RetryPolicy, StopReason, TimeoutPhase, Timeouts, budget,
+    AttemptOutcome, AttemptRecord, Backoff, Body, Class, Client, Deadline, DeadlinePhase, Error,
+    Exponential, InnerService, Jitter, PoolConfig, RetryPolicy, StopReason, TimeoutPhase, Timeouts,
+    budget,
     session_layer::SessionLayer,
     testing::{Answer, Fake},
 };
@@ -19,7 +20,7 @@ use http::{Request, Response, StatusCode};
 use test_suite::eventually;
 use test_support::{Connection, MemoryConnector, Reply, always, sequence};
 use tokio::time::Instant;
-use tower::{Layer as _, Service as _, limit::ConcurrencyLimitLayer, service_fn};
+use tower::{Layer as _, Service as _, layer::layer_fn, limit::ConcurrencyLimitLayer, service_fn};
 
 use super::support::{Order, over};
 
@@ -330,8 +331,8 @@ async fn a_deadline_over_another_service_tells_what_is_known() {
     for error in late(&client).await {
         assert_eq!(
             error.to_string(),
-            "GET http://peer:80: no answer within the deadline of 20s, while waiting for the head of \
-             attempt 2 (2 attempts; deadline_exceeded)"
+            "GET http://peer:80: no answer within the deadline of 20s, while waiting for the answer \
+             of attempt 2 (2 attempts; deadline_exceeded)"
         );
         assert_eq!(error.deadline_phase(), Some(DeadlinePhase::Attempt));
         assert_eq!(error.retry_report().unwrap().attempts().len(), 2);
@@ -343,7 +344,7 @@ async fn a_deadline_over_another_service_tells_what_is_known() {
     for error in late(&Client::from_service(pending)).await {
         assert_eq!(
             error.to_string(),
-            "GET http://peer:80: no answer within the deadline of 20s, while waiting for the head"
+            "GET http://peer:80: no answer within the deadline of 20s, while waiting for the answer"
         );
         assert!(error.retry_report().is_none());
     }
@@ -413,4 +414,43 @@ async fn a_client_below_another_does_not_report_in_its_place() {
     let error = call.fetch().await.unwrap_err();
     assert_eq!(error.retry_report().unwrap().attempts().len(), 1, "{error}");
     assert_eq!(error.deadline_phase(), Some(DeadlinePhase::Head), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_call_that_a_layer_makes_does_not_tell_in_its_place() {
+    let other = Client::fake([Answer::never(), Answer::never()]);
+    let waits_for_other = layer_fn(move |inner: InnerService<Body>| {
+        let other = other.clone();
+        service_fn(move |request: Request<Body>| {
+            let other = other.clone();
+            let mut inner = inner.clone();
+            async move {
+                other.get("http://tokens/").send().await?;
+                inner.call(request).await
+            }
+        })
+    });
+    let client = Client::builder().layer(waits_for_other);
+    let client = client.build_with_fake(&Fake::new([200])).unwrap();
+    for error in late(&client).await {
+        assert!(error.retry_report().is_none(), "{error}");
+        assert_eq!(error.deadline_phase(), None, "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_deadline_finds_out_sends_nothing() {
+    let fake = Fake::from_fn(|_| Answer::new(503));
+    let at_once = Backoff::fixed(Duration::ZERO);
+    let policy = RetryPolicy::builder().max_attempts(9).backoff(at_once);
+    let client = Client::builder().retry(policy).deadline(SECOND);
+    let client = client.build_with_fake(&fake).unwrap();
+    let request = Request::get("http://peer/").body(Body::empty()).unwrap();
+    let call = client.clone().call(request);
+    // Polled first when the deadline has passed; the retries yield between two attempts.
+    tokio::time::sleep(2 * SECOND).await;
+    let error = call.await.unwrap_err();
+    let sent = fake.requests().len();
+    assert_eq!(error.retry_report().unwrap().attempts().len(), sent);
+    assert!(sent <= 2, "{sent} were sent after the deadline");
 }
