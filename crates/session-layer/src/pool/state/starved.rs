@@ -120,14 +120,18 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         };
         let mut taken = Vec::new();
         while self.wants_room() {
-            let Some((origin, _)) = self.evictable(&asks) else {
+            let Some((origin, id)) = self.evictable(&asks) else {
                 break;
             };
             // Those of another runtime are not counted on, so their number is limited here.
             if taken.len() >= grown && origin.runtime() != asks.runtime() {
                 break;
             }
-            taken.extend(self.evict(&asks));
+            let origin = origin.clone();
+            let Some(evicted) = self.take_evicted(&origin, id, &asks) else {
+                break;
+            };
+            taken.push(evicted);
         }
         self.note_sought();
         taken
@@ -163,7 +167,11 @@ impl<C: Numbered, S: Numbered + Clone, W: Clone> State<C, S, W> {
         }
         let (origin, id) = self.evictable(asks)?;
         let origin = origin.clone();
-        let evicted = self.take_out(&origin, id)?;
+        self.take_evicted(&origin, id, asks)
+    }
+
+    fn take_evicted(&mut self, origin: &Origin, id: u64, asks: &Origin) -> Option<Checkout<C, S>> {
+        let evicted = self.take_out(origin, id)?;
         if origin.runtime() == asks.runtime() {
             self.evicting.push(id);
         }
