@@ -26,7 +26,7 @@ use crate::named::BoxError;
 /// is in memory anyway. All calls of a policy together keep no more than its
 /// [`replay_memory`](crate::RetryPolicyBuilder::replay_memory), if that is set; short frames are
 /// then copied, so that they hold no buffer that is longer than what is counted. A body that
-/// comes with a [`BodyFactory`] is made anew for each attempt, and not kept.
+/// comes with a [`BodyFactory`](crate::BodyFactory) is made anew for each attempt, and not kept.
 ///
 /// Its length is the same on every attempt. Only the newest attempt can read: the body of an
 /// attempt that was given up ends in an error, never early, so that a truncated request is not
