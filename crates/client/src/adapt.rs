@@ -69,7 +69,7 @@ impl<F: 'static> ReportsPhase for Adapted<F> {
         let of_session = inner.downcast_ref::<ResponseFuture<Body>>();
         of_session
             .map(ReportsPhase::phase)
-            .or_else(so_far::told_phase)
+            .or_else(so_far::reported_phase)
             .unwrap_or(DeadlinePhase::Attempt)
     }
 }

@@ -47,7 +47,7 @@ impl<T> ReportsPhase for Pin<Box<dyn Future<Output = T> + Send>> {
     /// Layers of the caller's hide how far the attempt has come, unless it tells that when it is
     /// [asked](so_far::ask).
     fn phase(&self) -> DeadlinePhase {
-        so_far::told_phase().unwrap_or(DeadlinePhase::Attempt)
+        so_far::reported_phase().unwrap_or(DeadlinePhase::Attempt)
     }
 }
 

@@ -43,15 +43,15 @@ impl SoFar {
 }
 
 thread_local! {
-    /// What was told by now in the poll by which this thread asks; `None` if it does not ask.
-    static TOLD: RefCell<Option<SoFar>> = const { RefCell::new(None) };
+    /// What services have reported in the poll by which this thread asks; `None` if it does not ask.
+    static REPORTED: RefCell<Option<SoFar>> = const { RefCell::new(None) };
 }
 
 /// Polls a stack in such a way that its services tell what they know.
 pub(crate) fn ask<T>(poll: impl FnOnce() -> T) -> (T, SoFar) {
     let _asking = Asking::replace(Some(SoFar::default()));
     let polled = poll();
-    let told = TOLD.with(RefCell::take);
+    let told = REPORTED.with(RefCell::take);
     (polled, told.unwrap_or_default())
 }
 
@@ -73,7 +73,7 @@ struct Asking {
 
 impl Asking {
     fn replace(by: Option<SoFar>) -> Self {
-        let before = TOLD.with(|told| told.replace(by));
+        let before = REPORTED.with(|told| told.replace(by));
         Self { before }
     }
 }
@@ -81,23 +81,23 @@ impl Asking {
 impl Drop for Asking {
     fn drop(&mut self) {
         let before = self.before.take();
-        TOLD.with(|told| drop(told.replace(before)));
+        REPORTED.with(|told| drop(told.replace(before)));
     }
 }
 
-/// The phase that a service further down has told in this poll.
-pub(crate) fn told_phase() -> Option<DeadlinePhase> {
-    TOLD.with(|told| told.borrow().as_ref()?.phase)
+/// The phase that a service further down has reported in this poll.
+pub(crate) fn reported_phase() -> Option<DeadlinePhase> {
+    REPORTED.with(|told| told.borrow().as_ref()?.phase)
 }
 
 fn is_asked() -> bool {
-    TOLD.with(|told| told.borrow().is_some())
+    REPORTED.with(|told| told.borrow().is_some())
 }
 
 /// The phase is that of the attempt that tells first: its hedges tell after it. The report is that
 /// of the outermost retries, which tell last.
 fn tell(so_far: SoFar) {
-    TOLD.with(|told| {
+    REPORTED.with(|told| {
         if let Some(told) = &mut *told.borrow_mut() {
             told.phase = told.phase.or(so_far.phase);
             told.report = so_far.report.or(told.report.take());

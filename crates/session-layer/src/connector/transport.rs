@@ -26,8 +26,8 @@ use crate::connector::counted::{self, Counted};
 #[derive(Debug)]
 pub struct Transport {
     stream: TokioIo<Counted<Stream>>,
-    /// What is told of the connect is kept outside: the stream lies in the task of its connection, for as
-    /// long as that is open, and is moved several times until then.
+    /// Kept outside of the stream, which stays in the task of its connection as long as that is open,
+    /// and is moved several times before.
     times: Arc<ConnectTimes>,
     via_proxy: Option<Box<ViaProxy>>,
 }
